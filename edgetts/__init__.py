@@ -1,0 +1,36 @@
+"""edgetts: IndexTTS-2 on small machines. Start with `TTS.load()`.
+
+Importing this package is instant and brings in no torch: the names below load what they need when used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgetts.errors import EdgeTTSError
+
+if TYPE_CHECKING:
+    from edgetts.api import TTS, Audio, AudioChunk
+    from edgetts.emotion import Emotion
+    from edgetts.options import SynthesisOptions
+    from edgetts.voice import Voice
+
+__version__ = "0.1.0"
+__all__ = ["TTS", "Audio", "AudioChunk", "EdgeTTSError", "Emotion", "SynthesisOptions", "Voice", "__version__"]
+
+_HOMES = {
+    "TTS": "edgetts.api",
+    "Audio": "edgetts.api",
+    "AudioChunk": "edgetts.api",
+    "Emotion": "edgetts.emotion",
+    "SynthesisOptions": "edgetts.options",
+    "Voice": "edgetts.voice",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgetts' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,426 @@
+"""The public face: load a pack, enrol voices, speak.
+
+    tts = TTS.load()                       # a pack folder, or the one this machine has
+    audio = tts.say("Hello.", voice="me.wav")
+    audio.save("hello.wav")
+    for chunk in tts.stream("Hello. This starts before it is finished.", voice="me.wav"):
+        play(chunk.samples)
+
+Ties text front end, voices and pipeline together; holds no model code of its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgetts import enrol as enrolment
+from edgetts.audio import encode, io
+from edgetts.emotion import Emotion
+from edgetts.enrol import Progress
+from edgetts.errors import UsageError
+from edgetts.options import SynthesisOptions
+from edgetts.pack.config import from_dict
+from edgetts.pack.load import Pack, open_pack
+from edgetts.pack.locate import locate_pack
+from edgetts.pipeline import Pipeline, Speaker
+from edgetts.runtime.device import choose_device
+from edgetts.runtime.kernels import AUTO
+from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, check_compute
+from edgetts.streaming.feed import Board, Line
+from edgetts.streaming.schedule import Fixed, Schedule, Whole
+from edgetts.streaming.session import Engine, Session
+from edgetts.streaming.source import TextFeed, plan_lines, pump
+from edgetts.streaming.stream import AsyncSpeechStream, AudioChunk, SampleType, SpeechStream
+from edgetts.text.config import TextConfig
+from edgetts.text.frontend import TextFrontend, TextPlan
+from edgetts.text.glossary import Glossary
+from edgetts.text.tokenizer import TextTokenizer
+from edgetts.voice import Voice
+from edgetts.voices_store import SUFFIX, VoiceStore, looks_like_path
+
+MAX_REFERENCE_SECONDS = 15.0  # upstream uses no more of a recording
+
+__all__ = [
+    "TTS",
+    "AsyncSpeechStream",
+    "Audio",
+    "AudioChunk",
+    "Emotion",
+    "Progress",
+    "SpeechStream",
+    "SpokenText",
+    "SynthesisOptions",
+    "Voice",
+]
+
+
+@dataclass(frozen=True)
+class SpokenText:
+    """A piece of the text and when it is spoken."""
+
+    text: str
+    start: float  # seconds
+    end: float  # seconds
+    codes: tuple[int, ...]
+    seed: int
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Speech: `samples` (S,) mono float32 in [-1, 1] at `sample_rate` Hz, and how it came about."""
+
+    samples: npt.NDArray[np.float32]
+    sample_rate: int
+    seed: int  # give it again, with the same settings, for the same audio
+    segments: tuple[SpokenText, ...]
+    notices: tuple[str, ...]
+    compute_seconds: float  # what synthesis took, without loading and enrolment
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.sample_rate
+
+    @property
+    def rtf(self) -> float:
+        """Compute time over audio time; below 1 is faster than real time."""
+        return self.compute_seconds / self.seconds if len(self.samples) else float("nan")
+
+    @classmethod
+    def of(cls, stream: SpeechStream, parts: Sequence[npt.NDArray[np.float32]]) -> Audio:
+        """What a stream that has ended made: `parts` are the samples of its chunks."""
+        rate = stream.sample_rate
+        return cls(
+            samples=np.concatenate([np.zeros(0, np.float32), *parts]),
+            sample_rate=rate,
+            seed=stream.seed,
+            segments=tuple(
+                SpokenText(s.line.text, s.start / rate, s.end / rate, tuple(s.codes), s.seed, s.attempts)
+                for s in stream.spoken
+            ),
+            notices=stream.notices,
+            compute_seconds=stream.compute_seconds,
+        )
+
+    def save(self, path: str | Path, format: str | None = None) -> Path:
+        """Write WAV, FLAC, OGG or MP3 by the file's ending or by `format`; whole or not at all."""
+        target = Path(path)
+        chosen = encode.choose_format(target, format)
+        encode.write_file(target, encode.encode(self.samples, self.sample_rate, chosen))
+        return target
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a user said beside the text."""
+
+    voice: str | Path | Voice | None
+    emotion: Emotion | None
+    glossary: Glossary | None
+    markup: bool
+    progress: Progress | None
+    options: dict[str, Any]
+    schedule: Schedule | None
+    dtype: SampleType = "float32"
+
+
+class TTS:
+    """One open pack: enrols voices and speaks. Make it with `TTS.load`.
+
+    The networks that speak are loaded at first use and stay; the encoders are loaded for each enrolment
+    and freed after it.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        device: torch.device,
+        store: VoiceStore,
+        *,
+        kernel: str = AUTO,
+        compute: Compute = DEFAULT_COMPUTE,
+    ) -> None:
+        check_compute(compute)
+        self.pack = pack
+        self.compute = compute
+        self.device = device
+        self.kernel = kernel
+        self.store = store
+        self._engine: Engine | None = None
+        self._loading = threading.Lock()  # streams may be asked for by several threads
+        self._tokenizer: TextTokenizer | None = None
+        self._frontend: TextFrontend | None = None
+
+    @classmethod
+    def load(
+        cls,
+        pack: str | Path | None = None,
+        *,
+        device: str = "auto",
+        home: Path | None = None,
+        kernel: str = AUTO,
+        compute: Compute = DEFAULT_COMPUTE,
+    ) -> TTS:
+        """Open a pack folder (None: the user's default pack, else the built-in one).
+
+        device: auto, cpu, cuda or cuda:N. home: where voices and caches live instead of the user's folders.
+        kernel: what multiplies by quantised weights, a name that `edgetts info --kernels` shows, or auto.
+        compute: how mel and waveform are made: exact in fp32, fast in half precision where the machine has it,
+        reference in fp32 without compiled kernels.
+        Raises PackError, UsageError.
+        """
+        located = locate_pack(pack, home)
+        opened, store = open_pack(located.path), VoiceStore.default(home)
+        return cls(opened, choose_device(device), store, kernel=kernel, compute=compute)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of the speech."""
+        return self.pack.config.audio.sample_rate
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The resident networks, loaded now if they are not yet."""
+        return self._loaded_engine().pipeline
+
+    @property
+    def engine(self) -> Engine:
+        """What all streams share: the networks and how fast they are here. Loaded now if it is not yet."""
+        return self._loaded_engine()
+
+    def _loaded_engine(self) -> Engine:
+        with self._loading:
+            if self._engine is None:
+                pipeline = Pipeline(self.pack, self.device, kernel=self.kernel, compute=self.compute)
+                self._engine = Engine.open(pipeline, self.store.cache_dir.parent, f"{self.kernel} {self.compute}")
+            return self._engine
+
+    def frontend(self, glossary: Glossary | None = None) -> TextFrontend:
+        """Text to token ids as this pack wants it, with `glossary` or else the one that came with the pack."""
+        if self._tokenizer is None:
+            config = from_dict(TextConfig, dict(self.pack.manifest.text), what=f"The text table of {self.pack.path}")
+            self._tokenizer = TextTokenizer(self.pack.tokenizer_path, config)
+            path = self.pack.glossary_path
+            own = Glossary.load(path) if path is not None else None
+            self._frontend = TextFrontend(self._tokenizer, own)
+        if glossary is not None:
+            return TextFrontend(self._tokenizer, glossary)
+        assert self._frontend is not None
+        return self._frontend
+
+    # --- voices ------------------------------------------------------------------------------------
+
+    def enrol(self, recording: str | Path, *, name: str = "", progress: Progress | None = None) -> Voice:
+        """Learn a voice from a recording: any WAV, FLAC, OGG or MP3 with at least a second of speech.
+
+        Uses at most its first 15 s (a notice in the voice says so). Raises AudioError.
+        """
+        heard = io.read_audio(recording, self.sample_rate, MAX_REFERENCE_SECONDS)
+        heard_16k = io.read_audio(recording, enrolment.ENCODER_RATE, MAX_REFERENCE_SECONDS)
+        return enrolment.enrol(
+            self.pack,
+            torch.from_numpy(heard.samples),
+            torch.from_numpy(heard_16k.samples),
+            device=self.device,
+            name=name or Path(recording).stem,
+            notices=heard.notices,
+            progress=progress or _no_progress,
+        )
+
+    def voice(self, reference: str | Path | Voice | None = None, *, progress: Progress | None = None) -> Voice:
+        """The voice that `reference` means: a Voice, a stored name, a voice file or a recording.
+
+        None is the first ready voice of the pack. A recording is enrolled once and remembered by its content.
+        Raises UsageError, VoiceError, AudioError.
+        """
+        if isinstance(reference, Voice):
+            return reference
+        if reference is None:
+            return self._default_voice()
+        text = str(reference)
+        if isinstance(reference, str) and not looks_like_path(text):
+            ready = self.ready_voices()
+            if not self.store.has(text) and text in ready:
+                return Voice.load(ready[text])
+            return self.store.load(text)
+        path = Path(reference).expanduser()
+        if path.suffix == SUFFIX:
+            return Voice.load(path)
+        content_hash = io.hash_file(path)
+        encoder_id = self.pack.manifest.encoder_id
+        known = self.store.cached(content_hash, encoder_id)
+        if known is not None:
+            return known
+        voice = self.enrol(path, progress=progress)
+        problem = self.store.remember(content_hash, voice)
+        return voice if problem is None else replace(voice, notices=(*voice.notices, problem))
+
+    def ready_voices(self) -> dict[str, Path]:
+        """Voices that came with the pack, by name."""
+        prefix = "voices/"
+        names = sorted(n for n in self.pack.manifest.files if n.startswith(prefix) and n.endswith(SUFFIX))
+        return {n[len(prefix) : -len(SUFFIX)]: self.pack.file(n) for n in names}
+
+    def _default_voice(self) -> Voice:
+        ready = self.ready_voices()
+        if not ready:
+            known = ", ".join(self.store.names())
+            raise UsageError(
+                "This pack has no voice of its own: give --voice a recording, a voice file or a name"
+                + (f" ({known})." if known else ".")
+            )
+        return Voice.load(next(iter(ready.values())))
+
+    # --- speech ------------------------------------------------------------------------------------
+
+    def say(
+        self,
+        text: str,
+        voice: str | Path | Voice | None = None,
+        *,
+        emotion: Emotion | None = None,
+        glossary: Glossary | None = None,
+        markup: bool = False,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Audio:
+        """Speak `text` and return the whole audio.
+
+        voice: what `TTS.voice` takes. markup: read `[pause:1.5]` and `<break time="500ms"/>` as pauses and
+        refuse other tags. options: fields of `SynthesisOptions`. Raises EdgeTTSError with one sentence.
+        """
+        report = progress or _no_progress
+        call = _Call(voice, emotion, glossary, markup, progress, options, Whole())
+        stream, _ = self._open(text, call)
+        report("speaking", 0.0)
+        parts: list[npt.NDArray[Any]] = []
+        with stream:
+            for chunk in stream:
+                parts.append(chunk.samples)
+                if chunk.ends_segment and not chunk.last:
+                    report("speaking", chunk.end / len(text))
+        report("speaking", 1.0)
+        return Audio.of(stream, parts)
+
+    def stream(
+        self,
+        text: str | Iterable[str],
+        voice: str | Path | Voice | None = None,
+        *,
+        emotion: Emotion | None = None,
+        glossary: Glossary | None = None,
+        markup: bool = False,
+        progress: Progress | None = None,
+        dtype: SampleType = "float32",
+        chunks: Iterable[int] | None = None,
+        **options: Any,
+    ) -> SpeechStream:
+        """Speak `text`, giving out sound while the rest is still being made: iterate over the result.
+
+        text: a string, or pieces of one that arrive while it is spoken, cut anywhere (a language model's tokens,
+        the lines of a pipe); each clause is spoken as soon as it is complete. dtype: of the samples, float32 in
+        [-1, 1] or int16. chunks: sizes in codes (50 a second) of the parts that segments are made in, the last
+        one repeating, for the same sound on every machine; None: by what was measured on this one.
+        Other arguments as of `say`, which gives the same speech in one part a segment. Several streams may be
+        open at the same time and advance side by side. Errors of the synthesis are raised while iterating.
+        """
+        schedule = None if chunks is None else Fixed(tuple(chunks))
+        call = _Call(voice, emotion, glossary, markup, progress, options, schedule, dtype)
+        return self._open(text, call)[0]
+
+    def astream(
+        self,
+        text: str | Iterable[str] | AsyncIterable[str],
+        voice: str | Path | Voice | None = None,
+        *,
+        emotion: Emotion | None = None,
+        glossary: Glossary | None = None,
+        markup: bool = False,
+        progress: Progress | None = None,
+        dtype: SampleType = "float32",
+        chunks: Iterable[int] | None = None,
+        **options: Any,
+    ) -> AsyncSpeechStream:
+        """`stream` for `async for`: arguments as there, and the pieces of the text may arrive asynchronously.
+
+        Nothing blocks the event loop, and nothing starts before the first chunk is asked for.
+        """
+        schedule = None if chunks is None else Fixed(tuple(chunks))
+        call = _Call(voice, emotion, glossary, markup, progress, options, schedule, dtype)
+        if isinstance(text, AsyncIterable):
+            return AsyncSpeechStream(partial(self._open, None, call), text)
+        return AsyncSpeechStream(partial(self._open, text, call))
+
+    def _open(
+        self,
+        text: str | Iterable[str] | None,
+        call: _Call,
+        on_sound: Callable[[], None] | None = None,
+    ) -> tuple[SpeechStream, TextFeed | None]:
+        """Start a stream; for a text that arrives (None: the caller feeds it) with what feeds it."""
+        options = SynthesisOptions.of(self.pack.manifest.defaults, call.options)
+        frontend = self.frontend(call.glossary)
+        is_offline = isinstance(call.schedule, Whole)
+        # A beam search gives its codes at the end of a segment: then the first ones have to be short.
+        quick_tokens = options.max_segment_tokens if options.n_beams > 1 and not is_offline else 0
+
+        def plan(piece: str, quick_tokens: int = 0) -> TextPlan:
+            return frontend.segments(
+                piece, options.max_segment_tokens, quick_tokens=quick_tokens, markup=call.markup
+            )
+
+        notices: list[str] = []
+        whole: TextPlan | None = None
+        if isinstance(text, str):
+            whole = plan(text, quick_tokens)
+            notices += whole.notices
+            if not whole.segments:
+                raise UsageError("There is nothing to speak in the text: " + (" ".join(notices) or "it is empty."))
+        speaker = self._speaker(call.voice, call.emotion, call.progress)
+        if options.prompt_s is not None:
+            audio = self.pack.config.audio
+            speaker = speaker.with_prompt(round(options.prompt_s * audio.sample_rate / audio.hop_length))
+        engine = self._loaded_engine()
+        seed = secrets.randbits(32) if options.seed is None else options.seed
+        feed: TextFeed | None = None
+
+        def start(board: Board) -> Session:
+            nonlocal feed
+            n_tokens = None
+            lines: Iterator[Line]
+            if whole is not None:
+                n_tokens = sum(len(segment.ids) for segment in whole.segments)
+                lines = plan_lines(whole, time.perf_counter())
+            else:
+                feed = TextFeed(board, plan, markup=call.markup, notices=notices)
+                lines = iter(feed)
+            return Session(engine, speaker, lines, options, seed, call.schedule, board, n_tokens=n_tokens)
+
+        stream = SpeechStream(start, self.sample_rate, seed, notices, call.dtype, on_sound)
+        if feed is not None and text is not None:
+            pump(text, feed)
+        return stream, feed
+    def _speaker(
+        self, voice: str | Path | Voice | None, emotion: Emotion | None, progress: Progress | None
+    ) -> Speaker:
+        """Enrolment first, then the resident networks: the two are never in memory together at start-up."""
+        chosen = self.voice(voice, progress=progress)
+        emotion_voice = None
+        if emotion is not None and emotion.recording is not None:
+            emotion_voice = self.voice(emotion.recording, progress=progress)
+        return self.pipeline.speaker(chosen, emotion, emotion_voice)
+
+
+def _no_progress(_what: str, _share: float) -> None:
+    return None

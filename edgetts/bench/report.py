@@ -1,0 +1,126 @@
+"""A measurement as data: medians and spreads, floors and ratios, and the JSON that scripts rely on.
+
+In: candidates that ran, the work of a call, the machine's rates. Out: `Report`. The keys of `Report.to_json`
+that stay: `stages.<name>.{median_s, floor_s, floor_ratio}`, `rtf`, `first_audio_ms`, `peak_rss_mb`,
+`peak_cuda_mb`, `machine`, `compare.<name>.speedup`. It measures nothing and draws nothing.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_QUARTILES = 4
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """One stage: seconds, and the floor where there is one."""
+
+    seconds: tuple[float, ...]  # of every run
+    floor_s: float | None
+
+    @property
+    def median_s(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def spread_s(self) -> float:
+        """Between the quartiles; 0 for a single run."""
+        if len(self.seconds) < 2:
+            return 0.0
+        first, _, third = statistics.quantiles(self.seconds, n=_QUARTILES)
+        return third - first
+
+    @property
+    def floor_ratio(self) -> float | None:
+        """The share of the floor in the time: 1 is as fast as this machine can be."""
+        return None if self.floor_s is None else self.floor_s / self.median_s
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "median_s": self.median_s,
+            "spread_s": self.spread_s,
+            "best_s": min(self.seconds),
+            "runs": len(self.seconds),
+            "floor_s": self.floor_s,
+            "floor_ratio": self.floor_ratio,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Another candidate that ran in turn: speedups above 1 mean that the measured pack is faster."""
+
+    name: str
+    stages: Mapping[str, StageReport]
+    speedups: Mapping[str, float]  # by stage, of medians
+    best_speedups: Mapping[str, float]  # by stage, of the fastest runs: steadier where others use the machine
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "speedup": self.speedups["whole"],
+            "stages": {
+                name: {
+                    "median_s": stage.median_s,
+                    "speedup": self.speedups[name],
+                    "best_speedup": self.best_speedups[name],
+                }
+                for name, stage in self.stages.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of one measurement."""
+
+    pack: str
+    compute: str
+    about: Mapping[str, Any]  # of the call: lengths and settings
+    machine: Mapping[str, Any]
+    stages: Mapping[str, StageReport]
+    comparisons: Sequence[Comparison]
+    audio_s: float
+    first_audio_ms: float | None
+    load_s: float
+    warmup_s: float
+    peak_rss_mb: float
+    peak_cuda_mb: float | None
+
+    @property
+    def rtf(self) -> float:
+        """Compute time over audio time."""
+        return self.stages["whole"].median_s / self.audio_s
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "pack": self.pack,
+            "compute": self.compute,
+            "call": dict(self.about),
+            "machine": dict(self.machine),
+            "stages": {name: stage.to_json() for name, stage in self.stages.items()},
+            "rtf": self.rtf,
+            "audio_s": self.audio_s,
+            "first_audio_ms": self.first_audio_ms,
+            "load_s": self.load_s,
+            "warmup_s": self.warmup_s,
+            "peak_rss_mb": self.peak_rss_mb,
+            "peak_cuda_mb": self.peak_cuda_mb,
+            "compare": {each.name: each.to_json() for each in self.comparisons},
+        }
+
+
+def compare(
+    name: str, measured: Mapping[str, Sequence[float]], other: Mapping[str, Sequence[float]], names: Sequence[str]
+) -> Comparison:
+    """Two candidates by the seconds of the runs that they had in turn."""
+    stages = {n: StageReport(tuple(other[n]), None) for n in names}
+    return Comparison(
+        name,
+        stages,
+        {n: stages[n].median_s / statistics.median(measured[n]) for n in names},
+        {n: min(other[n]) / min(measured[n]) for n in names},
+    )

@@ -1,0 +1,216 @@
+"""One measurement from beginning to end: load, warm up, measure alone, then in turn with others.
+
+In: a pack and what to say with it. Out: a `Report`. The order is such that peak memory is that of the run
+phase alone: the encoders of the enrolment and the other candidates come after it was read. Files are kept in
+a folder of their own, so that a measurement leaves the user's voices and speeds as they are.
+
+It does not know how the stages run (`stages`), what they need (`work`), or how a report looks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from edgetts import enrol
+from edgetts.api import TTS
+from edgetts.bench.machine import (
+    describe_machine,
+    measure_rates,
+    peak_cuda_mb,
+    peak_rss_mb,
+    reset_peak_memory,
+)
+from edgetts.bench.report import Report, StageReport, compare
+from edgetts.bench.stages import STAGES, Call, Candidate, noise_voice, run_in_turn
+from edgetts.bench.work import Sizes, enrol_work, stage_works, whole_floor_s
+from edgetts.errors import UsageError
+from edgetts.options import SynthesisOptions
+from edgetts.pack.load import Pack, open_pack
+from edgetts.pack.locate import locate_pack
+from edgetts.pipeline import Pipeline
+from edgetts.runtime.kernels import AUTO, DECODED
+from edgetts.runtime.settings import Compute
+from edgetts.voice import Voice
+from edgetts.voices_store import VoiceStore
+
+REFERENCE = "reference"
+DEFAULT_TEXT = "Every stage of this voice is measured, from the first word to the last sample of the sound."
+_WARMUP_CODES, _WARMUP_STEPS = 8, 1
+_RECORDING_LEVEL = 0.1
+_TEXT_POSITIONS = 2  # start and stop of the text, in front of the codes
+_SPEED_POSITIONS = 2
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured. Raises UsageError for a value out of range."""
+
+    seconds: float  # of speech, 0.2 to 60
+    prompt_s: float  # of the voice, 0.5 to 15
+    repeats: int  # 1 to 1000
+    text: str = DEFAULT_TEXT
+    compare: tuple[str, ...] = ()  # other packs, or REFERENCE: the same weights in plain fp32
+    enrols: bool = True
+    streams: bool = True
+    options: SynthesisOptions = field(default_factory=lambda: SynthesisOptions(n_beams=1, seed=0))
+
+    def __post_init__(self) -> None:
+        for name, value, least, most in (
+            ("The seconds of speech", self.seconds, 0.2, 60.0),
+            ("The seconds of the prompt", self.prompt_s, 0.5, 15.0),
+            ("The number of repeats", self.repeats, 1, 1000),
+        ):
+            if not least <= value <= most:
+                raise UsageError(f"{name} to measure are {value}; allowed is {least:g} to {most:g}.")
+
+
+def measure(
+    pack: Pack,
+    plan: Plan,
+    *,
+    device: torch.device,
+    compute: Compute,
+    kernel: str = AUTO,
+    home: Path | None = None,
+    progress: Progress = lambda what, share: None,
+) -> Report:
+    """Measure a pack. Raises EdgeTTSError for packs that cannot be opened and texts that say nothing."""
+    with TemporaryDirectory() as folder:
+        tts = TTS(pack, device, VoiceStore.default(Path(folder)), kernel=kernel, compute=compute)
+        segments = tts.frontend().segments(plan.text, plan.options.max_segment_tokens).segments
+        if not segments:
+            raise UsageError("There is nothing to speak in the text to measure with: give another with --text.")
+        others = [_other(name, pack, device, compute, home) for name in plan.compare]
+        progress("looking at the machine", 0.0)
+        rates = measure_rates(device)
+        reset_peak_memory(device)
+        progress("loading", 0.1)
+        started = time.perf_counter()
+        main = Candidate("measured", tts.pipeline)
+        load_s = time.perf_counter() - started
+        call = Call(
+            noise_voice(pack, plan.prompt_s),
+            tuple(segments[0].ids),
+            max(2, round(plan.seconds * pack.config.code_rate)),
+            plan.options,
+        )
+        progress("warming up", 0.2)
+        warmup_s = warm_up(main.pipeline, call)
+        progress("measuring alone", 0.3)
+        run_in_turn([main], call)
+        memory = peak_rss_mb(), peak_cuda_mb(device)
+        first_ms = _first_audio_ms(tts, plan, call.voice) if plan.streams else None
+        candidates = [main, *(Candidate(name, make()) for name, make in others)]
+        for each in candidates[1:]:
+            warm_up(each.pipeline, call)
+        alone = {name: list(seconds) for name, seconds in main.seconds.items()}
+        main.seconds.clear()
+        n_turns = plan.repeats - (0 if others else 1)
+        for i in range(n_turns):
+            progress("measuring in turn" if others else "measuring", 0.4 + 0.4 * i / n_turns)
+            run_in_turn(candidates, call)
+        in_turn = {name: list(main.seconds[name]) for name in STAGES} if others else {}
+        seconds = {name: (*alone[name], *main.seconds[name]) for name in STAGES}
+        comparisons = [compare(each.name, in_turn, each.seconds, STAGES) for each in candidates[1:]]
+        del candidates
+        if plan.enrols:
+            progress("enrolling", 0.8)
+            seconds["enrol"] = tuple(_enrol_s(pack, plan.prompt_s, device) for _ in range(plan.repeats))
+        progress("counting", 0.9)
+        rates = rates.better(measure_rates(device))
+    pipeline = main.pipeline
+    n_prefix = pack.config.gpt.n_conditioning_latents + _SPEED_POSITIONS + len(call.text_ids) + _TEXT_POSITIONS
+    sizes = Sizes(
+        n_prefix,
+        call.n_codes,
+        call.voice.reference_mel.shape[-1],
+        pipeline.n_frames(call.n_codes),
+        plan.options.flow_settings(),
+    )
+    works = stage_works(pack, sizes)
+    floors = {name: works[name].floor_s(rates) for name in STAGES if name != "whole"}
+    floors["whole"] = whole_floor_s(works, call.n_codes, rates)
+    if plan.enrols:
+        floors["enrol"] = enrol_work(pack, plan.prompt_s).floor_s(rates)
+    flow = plan.options.flow_settings()
+    return Report(
+        pack=pack.path.name,
+        compute=compute,
+        about={
+            "seconds": plan.seconds,
+            "prompt_seconds": plan.prompt_s,
+            "n_codes": call.n_codes,
+            "n_steps": flow.n_steps,
+            "solver": flow.solver,
+            "cfg_rate": flow.cfg_rate,
+            "cfg_until": flow.cfg_until,
+            "sway": flow.sway,
+            "dtypes": {n: str(done.dtype).removeprefix("torch.") for n, done in pipeline.prepared.items()},
+        },
+        machine={
+            **describe_machine(device),
+            "bandwidth_gb_s": rates.bytes_per_s / 1e9,
+            "matrix_tflops": rates.flops / 1e12,
+        },
+        stages={name: StageReport(tuple(seconds[name]), floors[name]) for name in _ordered(seconds)},
+        comparisons=comparisons,
+        audio_s=pipeline.n_frames(call.n_codes) / pack.config.audio.frame_rate,
+        first_audio_ms=first_ms,
+        load_s=load_s,
+        warmup_s=warmup_s,
+        peak_rss_mb=memory[0],
+        peak_cuda_mb=memory[1],
+    )
+
+
+def warm_up(pipeline: Pipeline, call: Call) -> float:
+    """Run a short call once, so that everything is read, compiled and allocated; seconds."""
+    options = SynthesisOptions(n_beams=1, n_steps=_WARMUP_STEPS, guards=False, do_sample=False)
+    started = time.perf_counter()
+    short = Call(call.voice, call.text_ids, min(_WARMUP_CODES, call.n_codes), options)
+    run_in_turn([Candidate("warm-up", pipeline)], short)
+    return time.perf_counter() - started
+
+
+def _ordered(seconds: dict[str, tuple[float, ...]]) -> Sequence[str]:
+    return [name for name in ("enrol", *STAGES) if name in seconds]
+
+
+def _other(
+    name: str, pack: Pack, device: torch.device, compute: Compute, home: Path | None
+) -> tuple[str, Callable[[], Pipeline]]:
+    """A candidate to compare with, loaded when its time comes; packs are opened now, to fail early."""
+    if name == REFERENCE:
+        return name, lambda: Pipeline(pack, device, kernel=DECODED, compute="reference")
+    other = open_pack(locate_pack(name, home).path)
+    return Path(name).name, lambda: Pipeline(other, device, compute=compute)
+
+
+def _first_audio_ms(tts: TTS, plan: Plan, voice: Voice) -> float:
+    """From the call to the first chunk of a stream whose networks are loaded."""
+    given: dict[str, Any] = {**asdict(plan.options), "n_beams": 1}
+    started = time.perf_counter()
+    with tts.stream(plan.text, voice, **given) as stream:
+        next(iter(stream))
+        return (time.perf_counter() - started) * 1e3
+
+
+def _enrol_s(pack: Pack, prompt_s: float, device: torch.device) -> float:
+    """Seconds to enrol noise, loading the encoders included, as they are loaded for each enrolment."""
+    generator = torch.Generator().manual_seed(0)
+    heard, heard_16k = (
+        torch.randn(round(prompt_s * rate), generator=generator) * _RECORDING_LEVEL
+        for rate in (pack.config.audio.sample_rate, enrol.ENCODER_RATE)
+    )
+    started = time.perf_counter()
+    enrol.enrol(pack, heard, heard_16k, device=device)
+    return time.perf_counter() - started

@@ -1,0 +1,176 @@
+"""Running the stages of one or several candidates in turn, and their times.
+
+In: loaded pipelines that shall compute the same call. Out: the seconds of every run, by stage. With several
+candidates each stage runs for one after the other before the next stage begins, so that whatever else the
+machine does falls on all of them: their ratios hold even where their seconds do not.
+
+The voice is noise of the right shapes, and every candidate gets the codes of the first: times depend on
+lengths alone. It knows nothing of floors, reports and texts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from edgetts.bench.machine import synchronize
+from edgetts.errors import GenerationError
+from edgetts.models.gpt import KVCache
+from edgetts.options import SynthesisOptions
+from edgetts.pack.load import Pack
+from edgetts.pipeline import Pipeline, Speaker
+from edgetts.runtime.decode import CodeStream, build_prefix
+from edgetts.runtime.settings import FlowSettings
+from edgetts.voice import Voice
+
+STAGES = ("prefill", "decode_per_code", "latent", "dit_step", "s2mel", "vocoder", "whole")
+"""In the order in which they run; `dit_step` is a part of `s2mel`, `whole` what a call takes."""
+_LOG_SILENCE = -5.0  # about the mean of log-mels
+_N_STEPS_ALONE = 2  # a step is measured as a half of two, as its preparation is shared by all
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Call:
+    """What every candidate computes."""
+
+    voice: Voice
+    text_ids: tuple[int, ...]
+    n_codes: int
+    options: SynthesisOptions
+    seed: int = 0
+
+
+@dataclass
+class Candidate:
+    """One way to compute, and how long it took: seconds by stage, one per repeat."""
+
+    name: str
+    pipeline: Pipeline
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    n_codes: int = 0  # that were made in the last repeat
+
+    def time(self, stage: str, work: Callable[[], Result]) -> Result:
+        """Run something and remember how long it took."""
+        device = self.pipeline.device
+        synchronize(device)
+        started = time.perf_counter()
+        result = work()
+        synchronize(device)
+        self.seconds[stage].append(time.perf_counter() - started)
+        return result
+
+
+def noise_voice(pack: Pack, prompt_s: float) -> Voice:
+    """A voice of so many seconds that fits a pack, made of noise."""
+    config, generator = pack.config, torch.Generator().manual_seed(0)
+    n_codes = max(1, round(prompt_s * config.code_rate))
+    n_frames = max(1, round(prompt_s * config.audio.frame_rate))
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    dim = config.gpt.model_dim
+    return Voice(
+        conditioning_latents=normal(1, config.gpt.n_conditioning_latents, dim),
+        emotion_vector=normal(1, dim),
+        emotion_base=normal(1, dim),
+        style=normal(1, config.speaker_encoder.embedding_size),
+        reference_codes=torch.randint(config.semantic_codec.codebook_size, (1, n_codes), generator=generator),
+        reference_mel=normal(1, config.audio.n_mels, n_frames) + _LOG_SILENCE,
+        encoder_id=pack.manifest.encoder_id,
+        seconds=prompt_s,
+        name="noise",
+    )
+
+
+@torch.inference_mode()
+def run_in_turn(candidates: Sequence[Candidate], call: Call) -> None:
+    """One repeat of every stage for every candidate; their times are added to them."""
+    speakers = [each.pipeline.speaker(call.voice) for each in candidates]
+    turns = list(zip(candidates, speakers, strict=True))
+    ids = [torch.tensor([call.text_ids], device=each.pipeline.device) for each in candidates]
+    for (each, speaker), own_ids in zip(turns, ids, strict=True):
+        _prefill(each, speaker, own_ids)
+    made = [_decode(each, speaker, own_ids, call) for (each, speaker), own_ids in zip(turns, ids, strict=True)]
+    codes = made[0]
+    latents = [
+        each.time("latent", lambda e=each, s=speaker, i=own_ids: e.pipeline.latents(s, i, codes))  # type: ignore[misc]
+        for (each, speaker), own_ids in zip(turns, ids, strict=True)
+    ]
+    alone = dataclasses.replace(call.options.flow_settings(), n_steps=_N_STEPS_ALONE)
+    for (each, speaker), own in zip(turns, latents, strict=True):
+        _mel(each, "dit_step", speaker, codes, own, alone)
+        each.seconds["dit_step"][-1] /= alone.n_estimates
+    mels = [
+        _mel(each, "s2mel", speaker, codes, own, call.options.flow_settings())
+        for (each, speaker), own in zip(turns, latents, strict=True)
+    ]
+    for each, mel in zip(candidates, mels, strict=True):
+        each.time("vocoder", lambda e=each, m=mel: e.pipeline.waveform(m))  # type: ignore[misc]
+        each.n_codes = len(codes)
+        each.seconds["whole"].append(_whole(each))
+
+
+def _prefill(each: Candidate, speaker: Speaker, ids: Tensor) -> None:
+    """All positions in front of the codes, and the logits of the first code."""
+    gpt, device = each.pipeline.gpt, each.pipeline.device
+
+    def run() -> Tensor:
+        prefix = build_prefix(gpt, speaker.conditioning_latents, speaker.emotion_vector, ids)
+        cache = KVCache.allocate(gpt.config, prefix.shape[1], device=device, dtype=prefix.dtype)
+        return gpt.logits(gpt(prefix, cache)[:, -1:])
+
+    each.time("prefill", run)
+
+
+def _decode(each: Candidate, speaker: Speaker, ids: Tensor, call: Call) -> list[int]:
+    """Codes one after the other as a call makes them; the time of each but the first, which has the prefill."""
+    device = each.pipeline.device
+    stream = CodeStream(
+        each.pipeline.gpt,
+        speaker.conditioning_latents,
+        speaker.emotion_vector,
+        ids,
+        dataclasses.replace(call.options.decode_settings(call.n_codes), n_beams=1),
+        torch.Generator().manual_seed(call.seed),
+    )
+    codes: list[int] = []
+    times: list[float] = []
+    for code in stream:
+        synchronize(device)
+        codes.append(code)
+        times.append(time.perf_counter())
+    steps = [after - before for before, after in pairwise(times)]
+    if not steps:
+        raise GenerationError("The model ended at once: give another text with --text.")
+    each.seconds["decode_per_code"] += steps
+    each.seconds["decode"].append(sum(steps) * (call.n_codes - 1) / len(steps))
+    # What a voice of noise says may end early: fill up, times depend on lengths alone.
+    return [codes[i % len(codes)] for i in range(call.n_codes)]
+
+
+def _mel(
+    each: Candidate, stage: str, speaker: Speaker, codes: list[int], latents: Tensor, settings: FlowSettings
+) -> Tensor:
+    pipeline = each.pipeline
+
+    def run() -> Tensor:
+        condition = pipeline.condition(pipeline.semantic(torch.tensor([codes], device=pipeline.device), latents))
+        noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(0))
+        return pipeline.mel(speaker, condition, noise, settings)
+
+    return each.time(stage, run)
+
+
+def _whole(each: Candidate) -> float:
+    """A call: what its stages took in this repeat."""
+    return sum(each.seconds[stage][-1] for stage in ("prefill", "decode", "latent", "s2mel", "vocoder"))

@@ -1,0 +1,46 @@
+"""Warming up: what the first speech would wait for, done ahead of time.
+
+In: the engine that streams share. Out: kernels that were chosen and compiled, memory that was touched, and
+the speeds of all stages in the user's cache, so that the first stream on this machine is planned like any
+later one. Speeds are taken at two lengths, as they are a fixed cost and one per unit. How long people speak
+is not learned from noise. It does not know what is compiled: it runs what a call runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgetts.bench.stages import Call, Candidate, noise_voice, run_in_turn
+from edgetts.options import SynthesisOptions
+from edgetts.streaming.session import Engine
+
+LENGTHS_S = (0.5, 2.0)  # of speech, as short as a first part and as long as a usual one
+PROMPT_S = 5.0  # of a usual voice
+_STEPS = 1
+
+
+def warm(engine: Engine, text_ids: Sequence[int]) -> float:
+    """Run calls of two lengths and keep their speeds; the seconds that they took together."""
+    pipeline = engine.pipeline
+    options = SynthesisOptions(n_beams=1, n_steps=_STEPS, seed=0, guards=False)
+    settings = options.flow_settings()
+    voice = noise_voice(pipeline.pack, PROMPT_S)
+    total = 0.0
+    # The first one compiles and allocates, and is not counted.
+    for seconds, counts in ((LENGTHS_S[0], False), *((length, True) for length in LENGTHS_S)):
+        n_codes = max(2, round(seconds * pipeline.config.code_rate))
+        candidate = Candidate("warm-up", pipeline)
+        run_in_turn([candidate], Call(voice, tuple(text_ids), n_codes, options))
+        took = {stage: runs[-1] for stage, runs in candidate.seconds.items()}
+        total += took["whole"] + took["dit_step"]
+        if not counts:
+            continue
+        n_frames = pipeline.n_frames(n_codes)
+        rows = settings.rows_per_estimate * (voice.reference_mel.shape[-1] + n_frames)
+        engine.speeds.add("codes", n_codes - 1, took["decode"])
+        engine.speeds.add("latents", n_codes, took["latent"])
+        engine.speeds.add("flow", rows, took["dit_step"])
+        engine.speeds.add("vocoder", n_frames, took["vocoder"])
+    if engine.speeds_path is not None:
+        engine.speeds.save(engine.speeds_path)
+    return total

@@ -1,0 +1,164 @@
+"""`edgetts bench`: how fast a pack is on this machine, and how fast it could be."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgetts.cli.common import (
+    ComputeOption,
+    DeviceOption,
+    JsonOption,
+    PackOption,
+    Progress,
+    compute_name,
+    environment,
+    print_json,
+)
+from edgetts.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgetts.bench.report import Report
+
+SOUND = "Generation: sound"
+
+
+def bench(
+    context: typer.Context,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="TEXT", help="What is spoken; its length counts, not its words.")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", help="Of speech to make, 0.2 to 60.")] = 5.0,
+    prompt_seconds: Annotated[float, typer.Option("--prompt-seconds", help="Of the voice, 0.5 to 15.")] = 5.0,
+    repeats: Annotated[int, typer.Option("--repeats", help="Runs of each stage.")] = 3,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compare",
+            metavar="PACK|reference",
+            help="Run another pack in turn, or the same weights in plain fp32; may be given again.",
+        ),
+    ] = None,
+    enrol: Annotated[bool, typer.Option("--enrol/--no-enrol", help="Measure learning a voice, too.")] = True,
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Measure the first sound, too.")] = True,
+    steps: Annotated[int | None, typer.Option("--steps", help="Flow steps. [25]", rich_help_panel=SOUND)] = None,
+    solver: Annotated[
+        str | None, typer.Option("--solver", help="euler, ab2, heun or midpoint. [euler]", rich_help_panel=SOUND)
+    ] = None,
+    cfg_rate: Annotated[
+        float | None, typer.Option("--cfg-rate", help="Guidance, 0 to 10. [0.7]", rich_help_panel=SOUND)
+    ] = None,
+    cfg_until: Annotated[
+        float | None,
+        typer.Option("--cfg-until", help="Guidance up to this part of the way. [1]", rich_help_panel=SOUND),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="best, balanced or fast.", rich_help_panel=SOUND)
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads. [all cores]")] = None,
+    pack: PackOption = None,
+    device: DeviceOption = None,
+    compute: ComputeOption = None,
+    as_json: JsonOption = False,
+    page: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page with a picture.", rich_help_panel="Output"),
+    ] = None,
+) -> None:
+    """Measure every stage of a pack, beside the floor that this machine's bandwidth and matrix rate set.
+
+    Times depend on lengths, so the voice is noise and one beam is used. With --compare the others run in
+    turn with it, stage by stage: the ratios hold on a busy machine, too.
+
+    Example:
+
+        edgetts bench --compare reference --compute fast --html bench.html
+    """
+    from edgetts.options import SynthesisOptions, preset_options
+
+    way = compute_name(compute)
+    given = {"n_steps": steps, "solver": solver, "cfg_rate": cfg_rate, "cfg_until": cfg_until}
+    chosen = {**preset_options(preset), **{name: value for name, value in given.items() if value is not None}}
+    prompt_s = min(prompt_seconds, chosen.pop("prompt_s", prompt_seconds))
+    options = SynthesisOptions.of({}, {**chosen, "n_beams": 1, "seed": 0})
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads are not possible; choose 1 or more.")
+    if page is not None and page.is_dir():
+        raise UsageError(f"{page} is a folder; give a file with --html.")
+
+    from edgetts.pack.locate import cache_folder, locate_pack
+
+    known = environment(context)
+    located = locate_pack(pack or known.pack, known.home)
+
+    import torch
+
+    from edgetts.bench.page import render
+    from edgetts.bench.run import DEFAULT_TEXT, Plan, measure
+    from edgetts.pack.load import open_pack
+    from edgetts.runtime.device import choose_device
+    from edgetts.runtime.kernels import AUTO
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    plan = Plan(
+        seconds=seconds,
+        prompt_s=prompt_s,
+        repeats=repeats,
+        text=DEFAULT_TEXT if text is None else text,
+        compare=tuple(compare or ()),
+        enrols=enrol,
+        streams=stream,
+        options=options,
+    )
+    where = choose_device(device or known.device or "auto")
+    with Progress() as progress:
+        opened = open_pack(located.path, cache_dir=cache_folder(known.home))
+        report = measure(
+            *(opened, plan),
+            device=where,
+            compute=way,
+            kernel=known.kernel or AUTO,
+            home=known.home,
+            progress=progress,
+        )
+    if page is not None:
+        page.write_text(render(report), encoding="utf-8")
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+
+
+def _print(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("stage")
+    for title in ("median", "spread", "floor", "of floor", *(f"x {each.name}" for each in report.comparisons)):
+        table.add_column(title, justify="right")
+    for name, stage in report.stages.items():
+        ratio = stage.floor_ratio
+        speedups = [each.speedups.get(name) for each in report.comparisons]
+        table.add_row(
+            name,
+            f"{stage.median_s:.4g} s",
+            f"{stage.spread_s:.2g} s",
+            "" if stage.floor_s is None else f"{stage.floor_s:.4g} s",
+            "" if ratio is None else f"{ratio:.0%}",
+            *("" if speedup is None else f"{speedup:.2f}" for speedup in speedups),
+        )
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+    first = "" if report.first_audio_ms is None else f", first sound after {report.first_audio_ms:.0f} ms"
+    gpu = "" if report.peak_cuda_mb is None else f", {report.peak_cuda_mb:.0f} MB on the GPU"
+    print(f"\nRTF {report.rtf:.3g} for {report.audio_s:.1f} s of speech{first}")
+    start = f"loaded in {report.load_s:.2f} s, warm after {report.warmup_s:.2f} s"
+    print(f"peak memory {report.peak_rss_mb:.0f} MB{gpu}; {start}")
+    print(
+        f"machine: {report.machine['bandwidth_gb_s']:.1f} GB/s, {report.machine['matrix_tflops']:.3g} TFLOP/s, "
+        f"{report.machine['threads']} threads, {report.machine['device']}"
+    )

@@ -1,0 +1,230 @@
+"""What every verb needs: the environment, one-line errors, notices and progress on stderr, JSON on stdout.
+
+Nothing here brings in torch or numpy. Everything for people goes to stderr, everything for programs to
+stdout, so that a pipe sees only what it asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgetts.errors import EdgeTTSError, UsageError
+
+if TYPE_CHECKING:
+    from edgetts.runtime.settings import Compute
+
+STDIO = "-"
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, what shells expect
+EXIT_TERMINATED = 143  # 128 + SIGTERM
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the environment variables said when the command started; nothing else reads them."""
+
+    home: Path | None  # EDGETTS_HOME: packs, voices and cache in one folder
+    pack: str | None  # EDGETTS_PACK: pack when --pack is not given
+    voice: str | None  # EDGETTS_VOICE: voice when --voice is not given
+    device: str | None  # EDGETTS_DEVICE: device when --device is not given
+    kernel: str | None  # EDGETTS_KERNEL: what multiplies by quantised weights, see `edgetts info --kernels`
+    hub_cache: Path  # HF_HUB_CACHE or HF_HOME: where Hugging Face downloads lie
+    hub_endpoint: str | None  # HF_ENDPOINT: the hub or mirror to download from when --mirror is not given
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> Environment:
+        """Empty variables count as not set."""
+        home = variables.get("EDGETTS_HOME")
+        hub_home = variables.get("HF_HOME") or "~/.cache/huggingface"
+        hub_cache = variables.get("HF_HUB_CACHE") or f"{hub_home}/hub"
+        return cls(
+            home=Path(home).expanduser() if home else None,
+            pack=variables.get("EDGETTS_PACK") or None,
+            voice=variables.get("EDGETTS_VOICE") or None,
+            device=variables.get("EDGETTS_DEVICE") or None,
+            kernel=variables.get("EDGETTS_KERNEL") or None,
+            hub_cache=Path(hub_cache).expanduser(),
+            hub_endpoint=variables.get("HF_ENDPOINT") or None,
+        )
+
+
+def environment(context: typer.Context) -> Environment:
+    """The Environment that the application put into the context."""
+    found = context.find_object(Environment)
+    return found if found is not None else Environment.read(os.environ)
+
+
+PackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pack",
+        "-p",
+        metavar="PACK",
+        help="Model pack: a folder, or the name of one under the user's packs. "
+        "Default: $EDGETTS_PACK, the pack called 'default', the built-in one.",
+        rich_help_panel="Model",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda or cuda:N. Default: $EDGETTS_DEVICE or auto.",
+        rich_help_panel="Model",
+        show_default=False,
+    ),
+]
+ComputeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--compute",
+        metavar="HOW",
+        help="How mel and waveform are computed. exact: fp32. fast: half precision where the machine has it. "
+        "reference: plain fp32 without compiled kernels. [exact]",
+        rich_help_panel="Model",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output")
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="No notices and no progress, only errors.", rich_help_panel="Output"),
+]
+
+
+def compute_name(given: str | None) -> Compute:
+    """What --compute says, checked. Raises UsageError."""
+    from edgetts.runtime.settings import DEFAULT_COMPUTE, check_compute
+
+    name: Any = DEFAULT_COMPUTE if given is None else given
+    check_compute(name)
+    chosen: Compute = name
+    return chosen
+
+
+def one_line(message: str) -> str:
+    """A message as one printable line, whatever was in it (file names hold anything)."""
+    line = " ".join(message.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+
+
+def print_error(message: str) -> None:
+    _to_stderr(f"edgetts: {one_line(message)}")
+
+
+def print_notice(message: str) -> None:
+    _to_stderr(f"note: {one_line(message)}")
+
+
+def _to_stderr(line: str) -> None:
+    if sys.stderr is None:  # closed by the caller
+        return
+    encoding = sys.stderr.encoding or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """One JSON object on one line of stdout; numbers that JSON does not know become null."""
+    print(json.dumps(_plain(values), ensure_ascii=True, allow_nan=False), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, os.PathLike) else value
+
+
+def read_text_file(path: str) -> str:
+    """Text from a file or, for `-`, from standard input: UTF-8, or UTF-16 with its mark.
+
+    Raises UsageError when it cannot be read or is not text.
+    """
+    if path == STDIO:
+        if sys.stdin is None:
+            raise UsageError("Standard input is closed: give the text as an argument or with -f FILE.")
+        return decode_text(sys.stdin.buffer.read(), "standard input")
+    try:
+        file = Path(path)
+        if file.is_dir():
+            raise UsageError(f"{path} is a folder; give a text file with -f.")
+        if file.is_char_device() and not file.samefile("/dev/stdin"):
+            raise UsageError(f"{path} is a device, not a text file.")
+        data = file.read_bytes()
+    except EdgeTTSError:
+        raise
+    except FileNotFoundError:
+        raise UsageError(f"There is no text file at {path}; check the path.") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"The text file {path} cannot be read ({reason.lower()}).") from None
+    return decode_text(data, path)
+
+
+def decode_text(data: bytes, name: str) -> str:
+    """Bytes as text. Raises UsageError naming the first byte that is not text."""
+    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # what Windows shells write
+    try:
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"The text in {name} is not UTF-8 (byte 0x{data[error.start]:02x} at position {error.start}); "
+            "save it as UTF-8, or convert it with `iconv -f latin1 -t utf-8`."
+        ) from None
+
+
+class Progress:
+    """A progress bar on stderr, there only on a terminal and gone when done.
+
+    Call it with what is being done and how far that is (0 to 1); the bar appears with the first call.
+    """
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        self._enabled = enabled and sys.stderr is not None and sys.stderr.isatty()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def __call__(self, what: str, share: float) -> None:
+        if not self._enabled:
+            return
+        if self._bar is None:
+            self._start()
+        self._bar.update(self._task, description=one_line(what)[:40], completed=min(max(share, 0.0), 1.0))
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=1.0)
+        self._bar.start()

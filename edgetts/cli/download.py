@@ -1,0 +1,206 @@
+"""`edgetts download`: the published IndexTTS-2 checkpoint, fetched to be converted.
+
+The work is done by `quant.download`; here are the question about the licences, the progress, and the words.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgetts.cli.common import (
+    JsonOption,
+    QuietOption,
+    environment,
+    one_line,
+    print_json,
+    print_notice,
+)
+from edgetts.errors import DownloadError, UsageError
+from edgetts.pack.locate import DEFAULT_PACK, data_folder, packs_folder
+
+if TYPE_CHECKING:
+    from quant.download import Plan
+
+CHECKPOINT_NAME = "IndexTTS-2"
+DESCRIPTION_WIDTH = 24
+_GIB = 1 << 30
+
+LICENCE_NOTICE = """\
+The IndexTTS-2 weights belong to bilibili and come under its model use licence, which is not a licence of this
+program. In short, and without replacing the text: they may be used free of charge, but not for what the law
+forbids, nor to improve other AI models than non-commercial ones; companies with more than 100 million users a
+month or 1 billion RMB of revenue a year need a licence of their own; what is converted from them, smaller packs
+included, is a derivative and stays under the same terms. Read it before you agree:
+https://github.com/index-tts/index-tts/blob/main/LICENSE
+The other models come under the licences of their publishers, some of which exclude commercial use."""
+
+
+def download(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR",
+            help="Folder to fill; one that is filled in part is completed. Default: checkpoints/IndexTTS-2 in the "
+            "user's data folder.",
+            show_default=False,
+        ),
+    ] = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            "--mirror",
+            metavar="URL",
+            help="Hub to download from instead of huggingface.co. Default: $HF_ENDPOINT.",
+            show_default=False,
+        ),
+    ] = None,
+    revision: Annotated[
+        str, typer.Option("--revision", metavar="REV", help="Branch, tag or commit of IndexTeam/IndexTTS-2.")
+    ] = "main",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the licences of the models, unasked.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files in the folder that differ from the published ones.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Fetch the published IndexTTS-2 checkpoint and the models it needs, to be converted once.
+
+    An interrupted download goes on where it stopped when the same command is run again. Every file is compared
+    with the checksum that its publisher gives.
+
+    Example:
+
+        edgetts download IndexTTS-2
+    """
+    if not revision.strip():
+        raise UsageError("--revision is empty: give a branch, a tag or a commit, or leave it out.")
+    found = environment(context)
+    target = folder if folder is not None else data_folder(found.home) / "checkpoints" / CHECKPOINT_NAME
+    from quant.download import download as fetch
+    from quant.download import plan_download
+
+    with ByteProgress(enabled=not quiet) as progress:
+        plan = plan_download(
+            target,
+            endpoint=mirror if mirror is not None else found.hub_endpoint,
+            revision=revision,
+            replace=force,
+            progress=progress,
+        )
+    if not plan.agreed:
+        _ask(plan, yes=yes)
+    elif plan.missing and not quiet:
+        print_notice(_amount(plan))
+    try:
+        with ByteProgress(enabled=not quiet, lines=not quiet) as progress:
+            done = fetch(plan, progress=progress)
+    except KeyboardInterrupt:
+        print_notice("Stopped; the same command goes on where it was.")
+        raise
+    command = shlex.join(["edgetts", "convert", str(target), str(_pack_to_make(found.home))])
+    if as_json:
+        print_json(
+            {
+                "folder": done.folder,
+                "bytes": done.n_bytes,
+                "fetched": done.fetched,
+                "commits": done.commits,
+                "licences": plan.licences,
+                "next": command,
+            }
+        )
+    elif not quiet:
+        what = f"{len(done.fetched)} files fetched" if done.fetched else "nothing was missing"
+        print(f"{target}: complete and checked, {done.n_bytes / _GIB:.2f} GiB, {what}. Convert it with:\n    {command}")
+
+
+def _ask(plan: Plan, *, yes: bool) -> None:
+    """Show the licences and have them agreed to. Raises UsageError where nobody can be asked."""
+    _say(_amount(plan))
+    _say(LICENCE_NOTICE)
+    for repository, licence in plan.licences.items():
+        _say(f"    {one_line(repository)}: {one_line(licence)}")
+    if yes:
+        return
+    if not can_ask():
+        raise UsageError("The licences above must be agreed to: run the same command with --yes if you do.")
+    if not typer.confirm("Do you agree to these licences?", default=False, err=True):
+        raise DownloadError("Nothing was downloaded: the licences were not agreed to.")
+
+
+def can_ask() -> bool:
+    """Whether somebody sits at the terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _amount(plan: Plan) -> str:
+    return (
+        f"{plan.fetch_bytes / _GIB:.2f} of {plan.total_bytes / _GIB:.2f} GiB are to be fetched from "
+        f"{plan.hub.endpoint} into {plan.folder}."
+    )
+
+
+def _pack_to_make(home: Path | None) -> Path:
+    """The pack that is used without being named, or where there is one, another beside it."""
+    packs = packs_folder(home)
+    return packs / ("indextts2" if (packs / DEFAULT_PACK).exists() else DEFAULT_PACK)
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class ByteProgress:
+    """How many bytes of how many are done: a bar on a terminal, and else, if `lines`, a line for each new file."""
+
+    def __init__(self, *, enabled: bool, lines: bool = False) -> None:
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._show_bar = enabled and terminal
+        self._show_lines = lines and not terminal
+        self._what = ""
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> ByteProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self._show_lines and what != self._what:
+            print_notice(f"Fetching {what}.")
+        self._what = what
+        if not self._show_bar:
+            return
+        if self._bar is None:
+            self._start(done, total)
+        file = one_line(what).partition(" of ")[0]  # without the repository, one line of a terminal is enough
+        self._bar.update(self._task, description=file[:DESCRIPTION_WIDTH], completed=done, total=total)
+
+    def _start(self, done: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=total, completed=done)
+        self._bar.start()

@@ -1,0 +1,179 @@
+"""`edgetts info`: what a pack is, from its manifest and the headers of its files. Brings in no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgetts.cli.common import DeviceOption, JsonOption, environment, print_json
+from edgetts.errors import PackError
+
+_LENGTH_BYTES = 8  # of a safetensors header, little-endian, before the JSON
+_MAX_HEADER_BYTES = 100 << 20  # as the format's own reader allows
+
+
+def info(
+    context: typer.Context,
+    pack: Annotated[
+        str | None, typer.Argument(metavar="PACK", help="Pack folder or name. Default: the pack `say` would use.")
+    ] = None,
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="Also try what can multiply by the pack's quantised weights here.")
+    ] = False,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a model pack holds, and what was measured when it was made.
+
+    With --kernels, each way to compute with its quantised weights is run once on this machine; the first that
+    works is used, or the one that EDGETTS_KERNEL names.
+
+    Example:
+
+        edgetts info indextts2.pack --kernels
+    """
+    from edgetts.pack.config import to_dict
+    from edgetts.pack.locate import locate_pack
+    from edgetts.pack.manifest import ENROL_COMPONENTS, RUN_COMPONENTS, read_manifest
+
+    known = environment(context)
+    located = locate_pack(pack or known.pack, known.home)
+    manifest = read_manifest(located.path)
+    components = {}
+    for name, entry in manifest.components.items():
+        phases = [p for p, names in (("enrol", ENROL_COMPONENTS), ("run", RUN_COMPONENTS)) if name in names]
+        n_tensors, n_values = _count(located.path / entry.file)
+        components[name] = {
+            "phase": phases,
+            "dtype": entry.dtype,
+            "schemes": sorted({group.scheme for group in entry.schemes}),
+            "tensors": n_tensors,
+            "parameters": n_values,
+            "bytes": manifest.files[entry.file].bytes,
+        }
+    about: dict[str, Any] = {
+        "path": located.path.absolute(),
+        "builtin": located.is_builtin,
+        "name": manifest.name,
+        "description": manifest.description,
+        "family": manifest.family,
+        "recipe": manifest.recipe,
+        "created_by": manifest.created_by,
+        "licence": manifest.licence,
+        "encoder_id": manifest.encoder_id,
+        "bytes": manifest.total_bytes,
+        "components": components,
+        "model": to_dict(manifest.model),
+        "defaults": dict(manifest.defaults),
+        "quality": manifest.quality,
+    }
+    if kernels:
+        about["kernels"] = _kernels(located.path, device or known.device or "auto", known.kernel or "auto")
+    if as_json:
+        print_json(about)
+        return
+    _print(about)
+
+
+def _print(about: dict[str, Any]) -> None:
+    for key in ("name", "description", "path", "family", "recipe", "created_by", "licence"):
+        if str(about[key]):
+            print(f"{key.replace('_', ' '):<12}{about[key]}")
+    print(f"{'encoders':<12}{about['encoder_id'][:12]}")
+    print(f"{'size':<12}{_mib(about['bytes'])}")
+    model = about["model"]
+    print(f"{'speech':<12}{model['audio']['sample_rate']} Hz, {model['code_rate']:g} codes a second")
+    for phase, meaning in (("enrol", "loaded to learn a voice, then freed"), ("run", "resident while speaking")):
+        chosen = {n: c for n, c in about["components"].items() if phase in c["phase"]}
+        total = sum(c["bytes"] for c in chosen.values())
+        print(f"\n{phase}: {_mib(total)}, {meaning}")
+        for name, c in chosen.items():
+            kind = ", ".join([c["dtype"], *c["schemes"]])
+            print(f"  {name:<20}{c['parameters'] / 1e6:>9.2f} M  {_mib(c['bytes']):>10}  {kind}")
+
+
+    if about["defaults"]:
+        print("\ndefaults: " + ", ".join(f"{name} {value}" for name, value in about["defaults"].items()))
+    _print_quality(about["quality"])
+    for trial in about.get("kernels", ()):
+        verdict = trial["problem"] or f"error {trial['error']:.1e}, {trial['microseconds']:.0f} us"
+        mark = "*" if trial["chosen"] else " "
+        print(f"{mark} {trial['weights']:<24}{trial['kernel']:<14}{verdict}")
+
+
+def _print_quality(quality: Any) -> None:
+    """The figures of `quant.report`, where a pack has them; whatever else was measured as it is."""
+    if not quality:
+        return
+    gpt, sound = quality.get("gpt"), quality.get("sound")
+    if not isinstance(gpt, dict) or not isinstance(sound, dict):
+        print("\nquality: " + ", ".join(f"{k} {v}" for k, v in quality.items() if isinstance(v, (int, float, str))))
+        return
+    print(f"\nquality, compared with {quality.get('compared_with')}:")
+    same = f"{100 * gpt['top1']:.1f} % of {gpt['n_codes']}"
+    print(f"  same most likely code {same}, divergence {gpt['kl_mean']:.3g} nats")
+    print(
+        f"  log-mel distance {sound['mel_distance']:.3g}, of the waveform {sound['waveform_mel_distance']:.3g}, "
+        f"spectral convergence {sound['spectral_convergence']:.3g}"
+    )
+
+
+def _kernels(path: Path, device: str, wanted: str) -> list[dict[str, Any]]:
+    """Every kernel for every kind of quantised weight of the GPT, tried on this machine."""
+    from edgetts.pack.load import open_pack
+    from edgetts.pack.schemes import Quantised
+    from edgetts.runtime.device import choose_device
+    from edgetts.runtime.kernels import KERNELS, KernelChoice, try_kernel
+
+    where = choose_device(device)
+    choice = KernelChoice(where, wanted)
+    weights: dict[str, Quantised] = {}
+    for weight in open_pack(path).stored("gpt").values():
+        if isinstance(weight, Quantised):
+            group = "" if weight.group_size is None else f"/{weight.group_size}"
+            weights.setdefault(f"{weight.scheme}{group} of {weight.shape[1]}", weight)
+    rows = []
+    for name, weight in weights.items():
+        chosen = choice(weight)
+        for kernel in (k for k in KERNELS if k.scheme == weight.scheme):
+            trial = try_kernel(kernel, weight, where)
+            rows.append(
+                {
+                    "weights": name,
+                    "kernel": kernel.name,
+                    "chosen": kernel is chosen,
+                    "problem": trial.problem,
+                    "error": trial.error,
+                    "microseconds": trial.microseconds,
+                }
+            )
+    return rows
+
+
+def _mib(n_bytes: int) -> str:
+    return f"{n_bytes / 2**20:.1f} MiB"
+
+
+def _count(path: Path) -> tuple[int, int]:
+    """Tensors and values in a safetensors file, from its header."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(_LENGTH_BYTES))
+            if length > _MAX_HEADER_BYTES:
+                raise ValueError("its header is too long")
+            header = json.loads(file.read(length))
+        tensors = [v for k, v in header.items() if k != "__metadata__"]
+        return len(tensors), sum(math.prod(t["shape"]) for t in tensors)
+    except FileNotFoundError:
+        raise PackError(f"The pack is incomplete: {os.fspath(path)} is missing; copy or convert it again.") from None
+    except (OSError, ValueError, struct.error, AttributeError, KeyError, TypeError, RecursionError) as error:
+        reason = str(error).rstrip(".")
+        raise PackError(
+            f"{os.fspath(path)} is not a sound tensor file ({reason}); copy or convert the pack again."
+        ) from None

@@ -1,0 +1,131 @@
+"""Speech that leaves while it is made: to the speakers, to standard output, or both.
+
+In: a stream of chunks. Out: sound, bytes, a status line on a terminal, and the samples for whoever wants to keep
+them. Ctrl-C silences everything at once and leaves the terminal as it was.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from edgetts.cli.common import one_line
+from edgetts.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from edgetts.api import AudioChunk, SpeechStream
+    from edgetts.audio.playback.sink import Sink
+
+READ_BYTES = 1 << 16
+STATUS_EVERY_S = 0.1
+STATUS_TEXT = 48  # characters of what is being said
+
+
+def read_stdin() -> Iterator[str]:
+    """Standard input as it arrives, cut anywhere. Raises UsageError when it is closed or not UTF-8."""
+    if sys.stdin is None:
+        raise UsageError("Standard input is closed: give the text as an argument or with -f FILE.")
+    decoder: codecs.IncrementalDecoder | None = None
+    n_read = 0
+    while True:
+        data = _read_some()
+        if decoder is None:
+            is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what Windows shells write
+            decoder = codecs.getincrementaldecoder("utf-16" if is_utf16 else "utf-8-sig")()
+        try:
+            text = decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"The text in standard input is not UTF-8 (byte 0x{error.object[error.start]:02x} after "
+                f"{n_read} bytes); convert it with `iconv -f latin1 -t utf-8`."
+            ) from None
+        n_read += len(data)
+        if text:
+            yield text
+        if not data:
+            return
+
+
+def _read_some() -> bytes:
+    """What is there, at least a byte; nothing at the end."""
+    try:
+        descriptor = sys.stdin.fileno()
+    except (OSError, ValueError):  # not a real file
+        return bytes(sys.stdin.buffer.read(READ_BYTES))
+    # Not through Python's buffer: a thread that waits in it cannot be left behind when the program ends.
+    return os.read(descriptor, READ_BYTES)
+
+
+class StatusLine:
+    """One line on stderr that says what is being said; there only on a terminal, and gone when done."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled and sys.stderr is not None and sys.stderr.isatty()
+        self._shown_at = 0.0
+
+    def __enter__(self) -> StatusLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._enabled and self._shown_at:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def __call__(self, text: str, rtf: float, buffered_s: float | None) -> None:
+        now = time.monotonic()
+        if not self._enabled or now - self._shown_at < STATUS_EVERY_S:
+            return
+        self._shown_at = now
+        line = one_line(text)
+        line = line if len(line) <= STATUS_TEXT else line[: STATUS_TEXT - 1] + "…"
+        buffered = "" if buffered_s is None else f"  buffer {buffered_s:4.1f} s"
+        print(f"\r\x1b[K{line:{STATUS_TEXT}}  RTF {rtf:4.2f}{buffered}", end="", file=sys.stderr, flush=True)
+
+
+def give_out(
+    stream: SpeechStream, sink: Sink | None, pipe: BinaryIO | None, header: bytes, status: StatusLine
+) -> list[npt.NDArray[np.float32]]:
+    """Play and write chunks as they come, to the end; their samples.
+
+    pipe: where 16-bit samples go, after `header`. Raises what the stream, the device and the pipe raise.
+    """
+    from edgetts.audio.encode import to_pcm16
+
+    parts: list[Any] = []
+    n_samples = 0
+    try:
+        if pipe is not None:
+            pipe.write(header)
+            pipe.flush()
+        for chunk in stream:
+            parts.append(chunk.samples)
+            n_samples += len(chunk.samples)
+            if pipe is not None and len(chunk.samples):
+                pipe.write(to_pcm16(_floats(chunk)))
+                pipe.flush()
+            if sink is not None:
+                sink.prebuffer_s = stream.prebuffer_s
+                sink.write(_floats(chunk))
+                if chunk.awaits_text:
+                    sink.end()  # nothing is late: nobody knows yet what comes next
+            rtf = stream.compute_seconds * stream.sample_rate / max(n_samples, 1)
+            status(chunk.text, rtf, sink.stats.buffered_s if sink is not None else None)
+        if sink is not None:
+            sink.drain()
+    except BaseException:  # Ctrl-C too: silence before anything else
+        if sink is not None:
+            sink.abort()
+        stream.close()
+        raise
+    return parts
+
+
+def _floats(chunk: AudioChunk) -> npt.NDArray[np.float32]:
+    samples: npt.NDArray[np.float32] = chunk.samples  # type: ignore[assignment]
+    return samples

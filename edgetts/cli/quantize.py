@@ -1,0 +1,108 @@
+"""`edgetts quantize`: a checkpoint or a pack becomes a pack that fits a machine.
+
+The work is done by `quant.quantize`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgetts.cli.common import (
+    JsonOption,
+    Progress,
+    QuietOption,
+    environment,
+    print_json,
+    print_notice,
+    read_text_file,
+)
+
+
+def quantize(
+    context: typer.Context,
+    source: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT_OR_PACK", help="Folder of the published checkpoint, or of a pack.")
+    ],
+    pack: Annotated[str, typer.Argument(metavar="PACK_DIR", help="Folder to make.")],
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe", "-r", metavar="NAME|FILE", help="Name of a recipe, a TOML file, or auto for this machine."
+        ),
+    ] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace a pack that is there.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Compare the result with its source: takes minutes.")
+    ] = True,
+    texts: Annotated[
+        str | None,
+        typer.Option("--texts", metavar="FILE", help="Texts to calibrate and measure with, one a line. Default: ours."),
+    ] = None,
+    voice: Annotated[
+        Path | None,
+        typer.Option("--voice", metavar="RECORDING", help="Recording or voice file to calibrate and measure with."),
+    ] = None,
+    hub_cache: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--hub-cache",
+            metavar="DIR",
+            help="Hugging Face cache to look for the auxiliary models in; may be repeated. "
+            "Default: $HF_HUB_CACHE, or where Hugging Face keeps it.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make a model pack that fits a machine, smaller and faster, and measure what that costs.
+
+    The pack appears whole or not at all; an interrupted run is taken up where it was.
+
+    Example:
+
+        edgetts quantize IndexTTS-2 indextts2.pack --recipe laptop-4gb
+    """
+    lines = None if texts is None else [line.strip() for line in read_text_file(texts).splitlines() if line.strip()]
+    from quant.quantize import quantize as make_pack
+
+    caches = hub_cache if hub_cache else [environment(context).hub_cache]
+    with Progress(enabled=not quiet) as progress:
+        made = make_pack(
+            Path(source),
+            Path(pack),
+            recipe,
+            force=force,
+            measure=report,
+            texts=lines,
+            voice=voice,
+            hub_caches=[folder for folder in caches if folder.is_dir()],
+            progress=lambda what, done, total: progress(what, done / max(total, 1)),
+        )
+    if as_json:
+        print_json(
+            {
+                "pack": made.path,
+                "recipe": made.recipe,
+                "reason": made.reason,
+                "bytes": made.n_bytes,
+                "seconds": round(made.seconds, 3),
+                "reused": made.reused,
+                "quality": made.quality,
+            }
+        )
+        return
+    if quiet:
+        return
+    if made.reason:
+        print_notice(f"Recipe {made.recipe}: {made.reason}.")
+    print(f"{pack}: {made.n_bytes / 2**20:.0f} MiB in {made.seconds:.0f} s, ready for `edgetts say --pack {pack}`.")
+    if made.quality is not None:
+        gpt = made.quality["gpt"]
+        print(
+            f"The GPT's most likely code is the original's in {100 * gpt['top1']:.1f} % of cases (divergence "
+            f"{gpt['kl_mean']:.3g} nats); all figures and plots are in {Path(pack) / 'report.html'}."
+        )

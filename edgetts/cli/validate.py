@@ -1,0 +1,97 @@
+"""`edgetts validate`: does a pack compute what the upstream implementation computed?"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgetts.cli.common import ComputeOption, DeviceOption, JsonOption, Progress, compute_name, environment, print_json
+
+if TYPE_CHECKING:
+    from edgetts.parity import Row
+
+EXIT_FAILED = 1
+
+
+def validate(
+    context: typer.Context,
+    pack: Annotated[str, typer.Argument(metavar="PACK", help="Pack folder or name.")],
+    golden: Annotated[
+        str, typer.Option("--golden", metavar="DIR", help="Folder with the golden tensors of every stage.")
+    ],
+    component: Annotated[
+        str | None, typer.Option("--component", metavar="NAME", help="Only this stage, such as gpt or vocoder.")
+    ] = None,
+    compute: ComputeOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Feed golden inputs through every stage of a pack and compare what comes out.
+
+    Errors are in units of the golden tensor's standard deviation; codes and texts must be equal. Ends with
+    exit code 1 when anything is off.
+
+    Example:
+
+        edgetts validate full.pack --golden golden/full --component gpt
+    """
+    from edgetts import parity
+    from edgetts.pack.load import open_pack
+    from edgetts.pack.locate import cache_folder, locate_pack
+    from edgetts.runtime.device import choose_device
+
+    way = compute_name(compute)
+    known = environment(context)
+    located = locate_pack(pack, known.home)
+    chosen = choose_device(device or known.device or "auto")
+    with Progress() as progress:
+        opened = open_pack(located.path, cache_dir=cache_folder(known.home))
+        rows = parity.validate(opened, golden, component, device=chosen, compute=way, progress=progress)
+    failed = [row for row in rows if not row.passed]
+    if as_json:
+        print_json(
+            {
+                "pack": located.path.absolute(),
+                "passed": not failed,
+                "rows": [
+                    {
+                        "stage": row.stage,
+                        "tensor": row.tensor,
+                        "error": row.error,
+                        "tolerance": row.tolerance,
+                        "passed": row.passed,
+                        "detail": row.detail,
+                    }
+                    for row in rows
+                ],
+            }
+        )
+    else:
+        _print_table(rows)
+        verdict = f"{len(failed)} of {len(rows)} failed" if failed else f"all {len(rows)} passed"
+        print(f"\n{verdict}")
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _print_table(rows: list[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("stage", "tensor", "max error", "tolerance", "verdict", "detail"):
+        table.add_column(title, justify="right" if title in ("max error", "tolerance") else "left")
+    for row in rows:
+        verdict = Text("ok", style="green") if row.passed else Text("FAILED", style="bold red")
+        table.add_row(
+            Text(row.stage), Text(row.tensor), _number(row.error), _number(row.tolerance), verdict, Text(row.detail)
+        )
+    # Wide enough for every column where the output is a file or a pipe.
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"

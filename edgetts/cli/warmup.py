@@ -1,0 +1,87 @@
+"""`edgetts warmup`: do ahead of time what the first speech would wait for."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from edgetts.cli.common import (
+    ComputeOption,
+    DeviceOption,
+    JsonOption,
+    PackOption,
+    Progress,
+    compute_name,
+    environment,
+    print_json,
+)
+
+_TEXT = "Good morning."  # its length hardly matters
+_MAX_TOKENS = 120
+
+
+def warmup(
+    context: typer.Context,
+    all_files: Annotated[
+        bool, typer.Option("--all-files", help="Check the encoders' files, too, which only new voices need.")
+    ] = False,
+    pack: PackOption = None,
+    device: DeviceOption = None,
+    compute: ComputeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the files of a pack, choose its kernels, and learn how fast it is here.
+
+    Later commands find it in the user's cache: files that were checked are not read again for it, and streams
+    know from their first word what this machine can do. It is for one pack, device and way to compute; nothing
+    has to be deleted when they change.
+
+    Example:
+
+        edgetts warmup --pack my.pack --compute fast
+    """
+    way = compute_name(compute)
+
+    from edgetts.pack.locate import locate_pack
+
+    known = environment(context)
+    located = locate_pack(pack or known.pack, known.home)
+
+    from edgetts.api import TTS
+    from edgetts.bench.warm import warm
+    from edgetts.runtime.kernels import AUTO
+
+    with Progress() as progress:
+        started = time.perf_counter()
+        progress("opening the pack", 0.0)
+        tts = TTS.load(
+            located.path,
+            device=device or known.device or "auto",
+            home=known.home,
+            kernel=known.kernel or AUTO,
+            compute=way,
+        )
+        if all_files:
+            for i, name in enumerate(tts.pack.manifest.files):
+                progress(f"checking {name}", 0.3 * i / len(tts.pack.manifest.files))
+                tts.pack.file(name)
+        progress("loading", 0.3)
+        engine = tts.engine
+        load_s = time.perf_counter() - started
+        progress("running every stage", 0.6)
+        warmup_s = warm(engine, tts.frontend().segments(_TEXT, _MAX_TOKENS).segments[0].ids)
+    if as_json:
+        print_json(
+            {
+                "pack": located.path.absolute(),
+                "device": str(tts.device),
+                "compute": way,
+                "dtypes": {n: str(done.dtype).removeprefix("torch.") for n, done in tts.pipeline.prepared.items()},
+                "load_s": load_s,
+                "warmup_s": warmup_s,
+            }
+        )
+    else:
+        print(f"{located.path.name} is ready: loaded in {load_s:.1f} s, ran every stage in {warmup_s:.1f} s.")

@@ -1,0 +1,55 @@
+"""The two conditioners of the GPT: who speaks, and with which emotion.
+
+In: semantic features of a recording, 50 a second, normalised by the model's statistics. Out: the latents
+that open the GPT's input, and one emotion vector that is added to each of them. It does not know how two
+emotions are mixed, nor the GPT itself. Enrolment only.
+
+Each is a conformer followed by a perceiver resampler; the emotion one ends in a single vector and two
+linears.
+
+Source: Zhou et al., "IndexTTS2" (2025), section 3; parameter names as upstream.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from edgetts.models.conformer import EXPECTED_EXTRAS as CONFORMER_EXTRAS
+from edgetts.models.conformer import ConformerEncoder, subsampled_mask
+from edgetts.models.perceiver import PerceiverResampler
+from edgetts.pack.config import ConditioningConfig
+
+EXPECTED_EXTRAS = tuple(
+    f"{encoder}.{name}"
+    for encoder in ("conditioning_encoder", "emo_conditioning_encoder")
+    for name in CONFORMER_EXTRAS
+)
+
+
+class Conditioning(nn.Module):
+    def __init__(self, config: ConditioningConfig) -> None:
+        super().__init__()
+        self.conditioning_encoder = ConformerEncoder(config.speaker_conformer)
+        self.perceiver_encoder = PerceiverResampler(config.speaker_perceiver)
+        self.emo_conditioning_encoder = ConformerEncoder(config.emotion_conformer)
+        self.emo_perceiver_encoder = PerceiverResampler(config.emotion_perceiver)
+        self.emovec_layer = nn.Linear(config.emotion_perceiver.dim, config.model_dim)
+        self.emo_layer = nn.Linear(config.model_dim, config.model_dim)
+
+    def speaker_latents(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The voice of a recording, without its emotion.
+
+        features: (B, T, C) normalised semantic features, at least 3 frames.
+        mask: (B, T), non-zero where a frame is real, from the start; None when all are.
+        Returns (B, n_latents, model_dim).
+        """
+        encoded = self.conditioning_encoder(features, mask)  # (B, T', C)
+        latents: Tensor = self.perceiver_encoder(encoded, None if mask is None else subsampled_mask(mask))
+        return latents
+
+    def emotion_vector(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The emotion of a recording: features (B, T, C), mask as above -> (B, model_dim)."""
+        encoded = self.emo_conditioning_encoder(features, mask)  # (B, T', C)
+        pooled = self.emo_perceiver_encoder(encoded, None if mask is None else subsampled_mask(mask))
+        vector: Tensor = self.emo_layer(self.emovec_layer(pooled[:, 0]))
+        return vector

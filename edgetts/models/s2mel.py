@@ -1,0 +1,56 @@
+"""S2Mel: all that lies between codes and mel, as one component of a pack.
+
+Holds the projection of the GPT's latents into the semantic space, the length regulator and the DiT, under
+upstream's names. The caller adds the projected latents to the codebook's embedding of the codes, regulates
+the sum, and solves the flow with the estimator; this module only keeps the networks together.
+
+Source: upstream `indextts/s2mel/modules/commons.py`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from edgetts.models import dit, length_regulator
+from edgetts.models.dit import DiT
+from edgetts.models.length_regulator import LengthRegulator
+from edgetts.pack.config import S2MelConfig
+
+# Tensors of the published checkpoint that these networks do not have (fnmatch patterns).
+EXPECTED_EXTRAS: tuple[str, ...] = (
+    *(f"cfm.estimator.{pattern}" for pattern in dit.EXPECTED_EXTRAS),
+    *(f"length_regulator.{pattern}" for pattern in length_regulator.EXPECTED_EXTRAS),
+)
+
+
+class FlowMatching(nn.Module):
+    """The DiT under the name `estimator`."""
+
+    def __init__(self, estimator: DiT) -> None:
+        super().__init__()
+        self.estimator = estimator
+
+
+class S2Mel(nn.Module):
+    """`cfm.estimator`, `length_regulator` and `gpt_layer`."""
+
+    def __init__(self, config: S2MelConfig) -> None:
+        super().__init__()
+        self.cfm = FlowMatching(DiT(config.dit))
+        self.length_regulator = LengthRegulator(config.length_regulator)
+        # No activation between them: one matrix of low rank, which is cheaper as its factors.
+        self.gpt_layer = nn.Sequential(
+            *(nn.Linear(width, next_width) for width, next_width in pairwise(config.latent_projection_dims))
+        )
+
+    @property
+    def estimator(self) -> DiT:
+        """The DiT."""
+        return self.cfm.estimator
+
+    def project_latents(self, latents: Tensor) -> Tensor:
+        """Latents of the GPT (B, T, C) -> their part of the semantic features (B, T, C_semantic)."""
+        features: Tensor = self.gpt_layer(latents)
+        return features

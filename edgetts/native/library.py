@@ -1,0 +1,143 @@
+"""The compiled kernels as Python functions: finds the library, declares its C interface, checks arguments.
+
+In: contiguous CPU tensors. Out: new tensors. It does not know when a kernel pays, nor what to do without
+one: `find_library()` says None where nothing was compiled, and the caller has a plain form.
+
+The C side is in `src/`; ctypes releases Python's lock during a call, and the library has its own threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import shutil
+from collections.abc import Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgetts.errors import UsageError
+
+LIBRARY_FILE = Path(__file__).parent / "_kernels.so"
+INTERFACE = 3  # must be what edgetts_interface() says
+
+
+class Isa(IntEnum):
+    """Instruction sets that kernels are compiled for, worst first (src/variants.h)."""
+
+    PORTABLE = 0
+    NEON_DOT = 1
+    AVX2 = 2
+    AVX_VNNI = 3
+    AVX512 = 4
+    AVX512_VNNI = 5
+
+
+_POINTER, _SIZE, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "edgetts_interface": (_INT, []),
+    "edgetts_isas": (_INT, []),
+    "edgetts_snake_forward": (None, [_POINTER] * 5 + [_SIZE] * 3 + [_INT] * 3),
+    "edgetts_snake_backward": (None, [_POINTER] * 8 + [_SIZE] * 3 + [_INT] * 2),
+    "edgetts_packed_bytes": (_SIZE, [_SIZE] * 3 + [_INT]),
+    "edgetts_pack_int4": (None, [_POINTER] * 4 + [_SIZE] * 3 + [_INT]),
+    "edgetts_pack_int8": (None, [_POINTER] * 3 + [_SIZE] * 2 + [_INT]),
+    "edgetts_linear": (None, [_POINTER] * 4 + [_SIZE] * 4 + [_INT] * 5),
+    "edgetts_gpt_step": (None, [_POINTER, _INT, _POINTER, _INT] + [_POINTER] * 3 + [_INT] * 4),
+    "edgetts_unpack": (None, [_POINTER] * 2 + [_SIZE] * 3 + [_INT] + [_SIZE] * 2 + [_INT]),
+}
+
+
+class Library:
+    """The loaded library. Every function takes `isa`, at most which instruction set to use, for tests."""
+
+    def __init__(self, handle: ctypes.CDLL) -> None:
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(handle, name)
+            function.restype, function.argtypes = result, arguments
+        self.c = handle
+        bits = int(handle.edgetts_isas())
+        self.isas = tuple(isa for isa in Isa if bits >> isa & 1)
+        """What this machine can run, worst first."""
+
+    def snake_forward(
+        self, x: Tensor, alpha: Tensor, gain: Tensor, taps: Tensor, n_threads: int, isa: Isa | None = None
+    ) -> Tensor:
+        """Anti-aliased SnakeBeta of x (B, C, T), float32 or bfloat16; alpha, gain (C,), taps (12,) float32."""
+        check("x", x, (torch.float32, torch.bfloat16))
+        for name, parameter in (("alpha", alpha), ("gain", gain), ("taps", taps)):
+            check(name, parameter, (torch.float32,))
+        batch, channels, length = x.shape
+        y = torch.empty_like(x)
+        self.c.edgetts_snake_forward(
+            *addresses(x, y, alpha, gain, taps),
+            *(batch * channels, channels, length, x.dtype == torch.bfloat16, int(self.usable(isa)), n_threads),
+        )
+        return y
+
+    def snake_backward(
+        self,
+        x: Tensor,
+        grad: Tensor,
+        alpha: Tensor,
+        gain: Tensor,
+        taps: Tensor,
+        n_threads: int,
+        isa: Isa | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of snake_forward: of x (B, C, T), of alpha (C,) and of gain (C,), all float32."""
+        for name, tensor in (("x", x), ("grad", grad), ("alpha", alpha), ("gain", gain), ("taps", taps)):
+            check(name, tensor, (torch.float32,))
+        batch, channels, length = x.shape
+        grad_x = torch.empty_like(x)
+        grad_alpha, grad_gain = x.new_empty(batch, channels), x.new_empty(batch, channels)
+        self.c.edgetts_snake_backward(
+            *addresses(x, grad, alpha, gain, taps, grad_x, grad_alpha, grad_gain),
+            *(batch * channels, channels, length, int(self.usable(isa)), n_threads),
+        )
+        return grad_x, grad_alpha.sum(0), grad_gain.sum(0)
+
+    def usable(self, isa: Isa | None) -> Isa:
+        """The best instruction set up to `isa` that this machine has; the best of all for None."""
+        return max(have for have in self.isas if isa is None or have <= isa)
+
+
+def check(name: str, tensor: Tensor, dtypes: Sequence[torch.dtype]) -> None:
+    """The kernels read memory as it lies: refuse what does not lie as they expect."""
+    if tensor.device.type != "cpu" or tensor.dtype not in dtypes or not tensor.is_contiguous():
+        allowed = " or ".join(str(dtype) for dtype in dtypes)
+        raise UsageError(
+            f"The compiled kernels take {name} as contiguous {allowed} on the CPU, not {tensor.dtype} on "
+            f"{tensor.device} with strides {tensor.stride()}; convert it first, or use the plain form."
+        )
+
+
+def addresses(*tensors: Tensor) -> list[int]:
+    """Where the numbers of `tensors` lie; the caller keeps the tensors alive."""
+    """Where the numbers of `tensors` lie; the caller keeps the tensors alive."""
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+@functools.lru_cache(maxsize=1)
+def find_library() -> Library | None:
+    """The compiled kernels, or None where the installation could not compile them."""
+    if not LIBRARY_FILE.exists():
+        return None
+    handle = ctypes.CDLL(str(LIBRARY_FILE))
+    found = int(handle.edgetts_interface())
+    if found != INTERFACE:
+        raise UsageError(
+            f"The compiled kernels in {LIBRARY_FILE} have interface {found}, this edgetts needs {INTERFACE}; "
+            "install it again with `pip install --force-reinstall --no-deps .`."
+        )
+    return Library(handle)
+
+
+def why_missing() -> str:
+    """One sentence for `edgetts info`, when `find_library()` is None."""
+    compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+    remedy = "install edgetts again" if compiler else "install a C++ compiler (g++), then edgetts again"
+    return f"The compiled CPU kernels were not built; for more speed {remedy}."

@@ -1,0 +1,116 @@
+// One step of a GPT-2 stack for a few rows, one position each, over a cache of keys and values: what decoding does.
+//
+// The linear layers are those of linear.cpp. All the rest of a step is small, and would cost as much again as
+// the weights' way from memory if every operation were called from Python.
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "linear.h"
+#include "pool.h"
+#include "variants.h"
+
+namespace {
+
+const float EPSILON = 1e-5f;  // of layer norms
+
+// The members are part of the C interface (library.py).
+struct Norm {
+    const float *weight, *bias;  // (C)
+};
+
+struct Layer {
+    Norm before_attention, before_mlp;
+    edgetts::Linear qkv, attention_out, mlp_in, mlp_out;
+};
+
+struct Shape {
+    int64_t rows, heads, head_dim, length;  // `length` positions lie in the cache; the new one goes behind them
+    int64_t layer_step, value_step, row_step, head_step;  // of the cache, in numbers; positions are head_dim apart
+};
+
+}  // namespace
+
+#if EDGETTS_X86
+#define VARIANT_NAMESPACE avx512
+VARIANT_BEGIN(FEATURES_AVX512)
+#include "gpt_body.inc"
+VARIANT_END
+#undef VARIANT_NAMESPACE
+#define VARIANT_NAMESPACE avx2
+VARIANT_BEGIN(FEATURES_AVX2)
+#include "gpt_body.inc"
+VARIANT_END
+#undef VARIANT_NAMESPACE
+#endif
+#define VARIANT_NAMESPACE portable
+#include "gpt_body.inc"
+#undef VARIANT_NAMESPACE
+
+namespace {
+
+struct Kernels {
+    void (*normalise)(const float* x, const Norm& norm, int64_t channels, float* y);
+    void (*attend)(const float* qkv, float* cache, const Shape& shape, int64_t item, float* scores, float* out);
+    void (*attend_half)(const float* qkv, uint16_t* cache, const Shape& shape, int64_t item, float* scores, float* out);
+};
+
+#define KERNELS_OF(set) {set::normalise, set::attend<float>, set::attend<uint16_t>}
+
+Kernels kernels_for(int isa) {
+    isa = edgetts_usable_isa(isa);
+#if EDGETTS_X86
+    if (isa >= ISA_AVX512) return KERNELS_OF(avx512);
+    if (isa >= ISA_AVX2) return KERNELS_OF(avx2);
+#endif
+    return KERNELS_OF(portable);
+}
+
+}  // namespace
+
+// layers: n_layers of them; norms: n_norms that follow the last one; x: (rows, C) float32, embeddings in, the
+// result out; cache: float32 or, when `half`, bfloat16, with room for the new position.
+EDGETTS_API void edgetts_gpt_step(const Layer* layers, int n_layers, const Norm* norms, int n_norms, float* x,
+                                  void* cache, const Shape* shape, int half, int planes, int isa, int n_threads) {
+    static thread_local edgetts::Scratch scratch;
+    static thread_local std::vector<float> memory;
+    const Kernels kernels = kernels_for(isa);
+    const int64_t rows = shape->rows, channels = shape->heads * shape->head_dim, scores = shape->length + 1;
+    const int64_t hidden = n_layers > 0 ? layers[0].mlp_in.n : 0, n_items = rows * shape->heads;
+    const size_t needed = static_cast<size_t>(rows * (5 * channels + hidden) + n_items * scores);
+    if (memory.size() < needed) memory.resize(needed + needed / 2);  // positions come one by one
+    float* normed = memory.data();            // (rows, C)
+    float* qkv = normed + rows * channels;    // (rows, 3 C)
+    float* mixed = qkv + 3 * rows * channels; // (rows, C)
+    float* wide = mixed + rows * channels;    // (rows, hidden)
+    float* weights = wide + rows * hidden;    // (rows H, length + 1)
+    using edgetts::Epilogue;
+    const auto multiply = [&](const edgetts::Linear& layer, const float* from, float* to, Epilogue epilogue) {
+        edgetts::run(layer, from, to, rows, epilogue, planes, false, isa, n_threads, scratch);
+    };
+    const auto normalise = [&](const Norm& norm, float* to) {
+        for (int64_t row = 0; row < rows; ++row)
+            kernels.normalise(x + row * channels, norm, channels, to + row * channels);
+    };
+    for (int i = 0; i < n_layers; ++i) {
+        const Layer& layer = layers[i];
+        normalise(layer.before_attention, normed);
+        multiply(layer.qkv, normed, qkv, Epilogue::STORE);
+        for_each(n_threads, n_items, [&](int64_t item) {
+            float* own = weights + item * scores;
+            const int64_t at = i * shape->layer_step;
+            if (half)
+                kernels.attend_half(qkv, static_cast<uint16_t*>(cache) + at, *shape, item, own, mixed);
+            else
+                kernels.attend(qkv, static_cast<float*>(cache) + at, *shape, item, own, mixed);
+        });
+        multiply(layer.attention_out, mixed, x, Epilogue::ADD);
+        normalise(layer.before_mlp, normed);
+        multiply(layer.mlp_in, normed, wide, Epilogue::GELU);
+        multiply(layer.mlp_out, wide, x, Epilogue::ADD);
+    }
+    for (int i = 0; i < n_norms; ++i) {
+        normalise(norms[i], normed);
+        std::memcpy(x, normed, static_cast<size_t>(rows * channels) * sizeof *x);
+    }
+}

@@ -1,0 +1,31 @@
+// Linear layers with packed int4 or int8 weights, as other kernels use them. The layout is described in linear.cpp.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace edgetts {
+
+// What is done to the products before they are stored.
+enum class Epilogue { STORE, ADD, GELU };
+
+// A packed weight: n outputs, k inputs. For int8, `group` is that of the activations. The members are part of
+// the C interface (LinearLayer in library.py).
+struct Linear {
+    const uint8_t* packed;
+    const float* bias;  // (n) or null
+    int64_t n, k, group, bits;
+};
+
+// Memory that one calling thread keeps: it grows to the largest layer, then nothing is allocated.
+struct Scratch {
+    std::vector<float> floats;
+    std::vector<int8_t> codes;
+};
+
+// y (m, n) from x (m, k), float32; `half`: y is bfloat16. ADD: y += result. `planes` of the activations as in
+// edgetts_linear.
+void run(const Linear& layer, const float* x, void* y, int64_t m, Epilogue epilogue, int planes, bool half, int isa,
+         int n_threads, Scratch& scratch);
+
+}  // namespace edgetts

@@ -1,0 +1,103 @@
+// SnakeBeta between 2x up- and downsampling, forward and backward, in one pass over the signal.
+//
+// The plain form writes and reads the doubled signal several times; here a block of it lives in the first
+// level cache. Rows (B C) are independent and are what the threads share.
+#include <cstring>
+
+#include "pool.h"
+#include "variants.h"
+
+namespace {
+
+const int TAPS = 12;
+const int PHASE_TAPS = 6;   // of one polyphase half
+const int REACH = 3;        // samples that one resampling needs on either side
+const int BLOCK = 1024;     // outputs at a time: four buffers of floats fill 16 KB
+const float PI_HIGH = 3.140625f;  // pi in three parts: products with small integers are exact
+const float PI_MIDDLE = 9.67502593994140625e-4f;
+const float PI_LOW = 1.509957990978376432e-7f;
+const float INVERSE_PI = 0.318309886183790672f;
+const float ROUND = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to an integer
+const float HALF_PI = 1.5707964f;
+
+// Taps of both resampling steps, by phase; each starts at its own offset from the sample it belongs to.
+struct Filters {
+    float up_even[PHASE_TAPS];    // offsets -3 .. 2
+    float up_odd[PHASE_TAPS];     // offsets -2 .. 3
+    float down_even[PHASE_TAPS];  // offsets -2 .. 3
+    float down_odd[PHASE_TAPS];   // offsets -3 .. 2
+
+    explicit Filters(const float* taps) {
+        for (int i = 0; i < PHASE_TAPS; ++i) {
+            up_even[i] = 2 * taps[TAPS - 1 - 2 * i];
+            up_odd[i] = 2 * taps[TAPS - 2 - 2 * i];
+            down_even[i] = taps[2 * i + 1];
+            down_odd[i] = taps[2 * i];
+        }
+    }
+};
+
+inline int64_t clamp(int64_t i, int64_t low, int64_t high) { return i < low ? low : i > high ? high : i; }
+
+}  // namespace
+
+#if EDGETTS_X86
+#define VARIANT_NAMESPACE avx512
+VARIANT_BEGIN(FEATURES_AVX512)
+#include "snake_body.inc"
+VARIANT_END
+#undef VARIANT_NAMESPACE
+#define VARIANT_NAMESPACE avx2
+VARIANT_BEGIN(FEATURES_AVX2)
+#include "snake_body.inc"
+VARIANT_END
+#undef VARIANT_NAMESPACE
+#endif
+#define VARIANT_NAMESPACE portable
+#include "snake_body.inc"
+#undef VARIANT_NAMESPACE
+
+// x, y: (rows, length) contiguous, float32, or bfloat16 when `half`; alpha, gain: (channels) float32, where
+// row r belongs to channel r % channels; taps: the 12 taps of the low-pass. y may not overlap x.
+EDGETTS_API void edgetts_snake_forward(const void* x, void* y, const float* alpha, const float* gain,
+                                       const float* taps, int64_t rows, int64_t channels, int64_t length,
+                                       int half, int isa, int n_threads) {
+    const Filters filters(taps);
+    isa = edgetts_usable_isa(isa);
+    for_each(n_threads, rows, [&](int64_t row) {
+        const float a = alpha[row % channels], g = gain[row % channels];
+        const int64_t at = row * length;
+#define FORWARD(set)                                                                                      \
+    (half ? set::forward(static_cast<const uint16_t*>(x) + at, static_cast<uint16_t*>(y) + at, length, a, \
+                         g, filters)                                                                      \
+          : set::forward(static_cast<const float*>(x) + at, static_cast<float*>(y) + at, length, a, g, filters))
+#if EDGETTS_X86
+        if (isa >= ISA_AVX512) return FORWARD(avx512);
+        if (isa >= ISA_AVX2) return FORWARD(avx2);
+#endif
+        FORWARD(portable);
+#undef FORWARD
+    });
+}
+
+// As forward, float32 only. grad_y, grad_x: (rows, length); grad_alpha, grad_gain: (rows), to be summed
+// over the batch by the caller.
+EDGETTS_API void edgetts_snake_backward(const float* x, const float* grad_y, const float* alpha,
+                                        const float* gain, const float* taps, float* grad_x,
+                                        float* grad_alpha, float* grad_gain, int64_t rows, int64_t channels,
+                                        int64_t length, int isa, int n_threads) {
+    const Filters filters(taps);
+    isa = edgetts_usable_isa(isa);
+    for_each(n_threads, rows, [&](int64_t row) {
+        const float a = alpha[row % channels], g = gain[row % channels];
+        const int64_t at = row * length;
+#define BACKWARD(set) \
+    set::backward(x + at, grad_y + at, grad_x + at, grad_alpha + row, grad_gain + row, length, a, g, filters)
+#if EDGETTS_X86
+        if (isa >= ISA_AVX512) return BACKWARD(avx512);
+        if (isa >= ISA_AVX2) return BACKWARD(avx2);
+#endif
+        BACKWARD(portable);
+#undef BACKWARD
+    });
+}

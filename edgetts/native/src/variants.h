@@ -1,0 +1,57 @@
+// How one source becomes code for several instruction sets, in one binary that works everywhere.
+//
+// A file X.cpp includes X_body.inc once per instruction set, each time between VARIANT_BEGIN and VARIANT_END;
+// the body has a namespace of its own. Its loops are plain, for the compiler to vectorise with the set at
+// hand, or use intrinsics. Headers must be included before, never inside: what they define would be compiled
+// for the wrong machine.
+#pragma once
+
+#include <cstdint>
+
+#define EDGETTS_API extern "C" __attribute__((visibility("default")))
+
+// Instruction sets, worst first; the numbers are part of the C interface.
+enum Isa : int { ISA_PORTABLE, ISA_NEON_DOT, ISA_AVX2, ISA_AVX_VNNI, ISA_AVX512, ISA_AVX512_VNNI, N_ISAS };
+
+#if defined(__x86_64__)
+#define EDGETTS_X86 1
+#else
+#define EDGETTS_X86 0
+#endif
+
+// Compilers that know the 256-bit dot product of processors without AVX-512.
+#if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
+#define EDGETTS_HAS_AVX_VNNI EDGETTS_X86
+#else
+#define EDGETTS_HAS_AVX_VNNI 0
+#endif
+
+#define EDGETTS_PRAGMA(text) _Pragma(#text)
+
+#if defined(__clang__)
+#define VARIANT_BEGIN(features) \
+    EDGETTS_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define VARIANT_END EDGETTS_PRAGMA(clang attribute pop)
+#else
+#define VARIANT_BEGIN(features) EDGETTS_PRAGMA(GCC push_options) EDGETTS_PRAGMA(GCC target(features))
+#define VARIANT_END EDGETTS_PRAGMA(GCC pop_options)
+#endif
+
+// Every processor with AVX2 converts float16, too.
+#define FEATURES_AVX2 "avx2,fma,f16c"
+#define FEATURES_AVX_VNNI FEATURES_AVX2 ",avxvnni"
+#if defined(__clang__)
+#define EDGETTS_WIDE ""
+#else
+#define EDGETTS_WIDE ",prefer-vector-width=512"  // without it GCC keeps to 256-bit vectors
+#endif
+#define FEATURES_AVX512 FEATURES_AVX2 ",avx512f,avx512bw,avx512vl,avx512dq" EDGETTS_WIDE
+#define FEATURES_AVX512_VNNI FEATURES_AVX2 ",avx512f,avx512bw,avx512vl,avx512dq,avx512vnni" EDGETTS_WIDE
+#if defined(__clang__)
+#define FEATURES_NEON_DOT "dotprod"
+#else
+#define FEATURES_NEON_DOT "arch=armv8.2-a+dotprod"
+#endif
+
+// The best set this machine has among those up to `limit`.
+int edgetts_usable_isa(int limit);

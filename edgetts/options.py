@@ -1,0 +1,127 @@
+"""The knobs of one synthesis call, checked when they are made.
+
+Defaults are upstream's numbers (IndexTTS-2, `infer_v2.py`). The ranges of the decoding and flow settings are
+those of `runtime.settings`, whose classes are built here. No torch is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from edgetts.errors import UsageError
+from edgetts.runtime.settings import DecodeSettings, FlowSettings, Solver
+
+MAX_SEED = 2**63 - 1
+MAX_RETRIES = 5
+MIN_PROMPT_S = 0.5  # less tells little about a voice
+MAX_PROMPT_S = 15.0  # recordings are cut there
+# Named sets of options, from upstream's numbers to little work. Only `best` has a measured quality: what the others
+# cost is to be measured with trained weights, and their numbers may change then.
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "best": {"n_beams": 3, "n_steps": 25, "solver": "euler", "cfg_rate": 0.7},
+        "balanced": {"n_beams": 1, "n_steps": 14, "solver": "ab2", "cfg_rate": 0.7, "prompt_s": 6.0},
+        "fast": {"n_beams": 1, "n_steps": 8, "solver": "ab2", "cfg_rate": 0.7, "cfg_until": 0.5, "prompt_s": 3.0},
+    }
+)
+_SEGMENT_TOKENS = (20, 600)  # fewer cuts words apart; more than the model has positions for
+
+
+@dataclass(frozen=True)
+class SynthesisOptions:
+    """Per-call settings. Raises UsageError, naming the value and the range, for one that is not allowed."""
+
+    # Codes: sampling and beam search of the GPT.
+    do_sample: bool = True  # False: greedy, or deterministic beams
+    temperature: float = 0.8
+    top_k: int = 30  # 0: off
+    top_p: float = 0.8
+    repetition_penalty: float = 10.0
+    length_penalty: float = 0.0  # only with beams
+    n_beams: int = 3
+    max_codes: int = 1500  # per segment; at most what the model has positions for
+    # Mel: flow matching.
+    n_steps: int = 25
+    solver: Solver = "euler"
+    cfg_rate: float = 0.7  # 0: one branch, twice as fast
+    cfg_until: float = 1.0  # flow time up to which there is guidance; less is faster
+    sway: float = 0.0  # how the steps are spread: 0 evenly, below 0 shorter ones first
+    first_steps: int | None = None  # of a stream's part that is waited for in silence; None: n_steps
+    prompt_s: float | None = None  # seconds of the voice's recording that the mel goes on from; None: all
+    # Text.
+    max_segment_tokens: int = 120  # 20 to 600
+    # Reproducibility: None draws a fresh seed, which the result reports.
+    seed: int | None = None
+    # Guards against the model's own failures.
+    guards: bool = True  # cap codes by text length, notice silence runs and repeat loops
+    retries: int = 1  # 0 to 5: further tries with another seed when a guard fires
+
+    def __post_init__(self) -> None:
+        self.decode_settings(self.max_codes)
+        self.flow_settings()
+        self.first_flow_settings()
+        if self.prompt_s is not None and not MIN_PROMPT_S <= self.prompt_s <= MAX_PROMPT_S:
+            raise UsageError(f"prompt_s is {self.prompt_s!r}; allowed is {MIN_PROMPT_S:g} to {MAX_PROMPT_S:g} s.")
+        _check("max_segment_tokens", self.max_segment_tokens, int, *_SEGMENT_TOKENS)
+        _check("retries", self.retries, int, 0, MAX_RETRIES)
+        _check("guards", self.guards, bool, False, True)
+        if self.seed is not None:
+            _check("seed", self.seed, int, 0, MAX_SEED)
+
+    def decode_settings(self, max_codes: int) -> DecodeSettings:
+        """How to generate at most `max_codes` codes."""
+        return DecodeSettings(
+            do_sample=self.do_sample,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            repetition_penalty=self.repetition_penalty,
+            length_penalty=self.length_penalty,
+            n_beams=self.n_beams,
+            max_codes=max_codes,
+        )
+
+    def flow_settings(self) -> FlowSettings:
+        """How to solve the flow."""
+        return FlowSettings(
+            n_steps=self.n_steps,
+            solver=self.solver,
+            cfg_rate=self.cfg_rate,
+            cfg_until=self.cfg_until,
+            sway=self.sway,
+        )
+
+    def first_flow_settings(self) -> FlowSettings:
+        """How to solve the flow of a part that is waited for."""
+        n_steps = self.n_steps if self.first_steps is None else self.first_steps
+        return dataclasses.replace(self.flow_settings(), n_steps=n_steps)
+
+    @classmethod
+    def of(cls, pack_defaults: Mapping[str, Any], given: Mapping[str, Any]) -> SynthesisOptions:
+        """Upstream's defaults, under the pack's, under what the caller gave. Unknown names raise UsageError."""
+        known = [f.name for f in dataclasses.fields(cls)]
+        for name in (*pack_defaults, *given):
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
+                raise UsageError(f"Unknown synthesis option {name!r}: {hint}")
+        return cls(**{**pack_defaults, **given})
+
+
+def preset_options(name: str | None) -> dict[str, Any]:
+    """The options of a preset (None: none), to be put under what the caller gave. Raises UsageError."""
+    if name is None:
+        return {}
+    if name not in PRESETS:
+        raise UsageError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+    return dict(PRESETS[name])
+
+
+def _check(name: str, value: Any, kind: type[int], least: int, most: int) -> None:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or not least <= value <= most:
+        raise UsageError(f"{name} is {value!r}; allowed is {least} to {most}.")

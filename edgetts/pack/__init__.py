@@ -1,0 +1,1 @@
+"""The published layers: configuration, manifest and strict loading of a model pack."""

@@ -1,0 +1,41 @@
+"""Networks built without memory and without initial values, to be filled from a file.
+
+In: whatever makes the network. Out: the network on the meta device. Initial values are not drawn: torch
+would do that for meta tensors by loading its compiler, which takes seconds at every start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def blank(factory: Callable[[], ModuleT]) -> ModuleT:
+    """The network that `factory` makes, on the meta device: names, shapes and structure only."""
+    with torch.device("meta"), _WithoutInitialValues():
+        return factory()
+
+
+class _WithoutInitialValues(TorchFunctionMode):
+    """Leaves meta tensors as they are where a network would draw initial values for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        named = {f for name, f in vars(nn.init).items() if name.endswith("_") and not name.startswith("_")}
+        self._skipped = {*named, Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in self._skipped:
+            target = args[0] if args else kwargs.get("tensor")
+            if isinstance(target, Tensor) and target.is_meta:
+                return target
+        return func(*args, **kwargs)

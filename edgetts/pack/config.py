@@ -1,0 +1,280 @@
+"""Dimensions of the networks, as frozen dataclasses without defaults, and how to read them strictly.
+
+In: the `model` table of a pack's manifest (plain JSON). Out: `ModelConfig`. Unknown and missing keys
+and values of the wrong type are all reported in one `PackError`. Nothing here knows where the numbers
+came from; `quant` writes them from upstream's `config.yaml`, the training recipe from its own choice.
+
+One field per fact: whatever follows from another field is a property.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from edgetts.errors import PackError
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """The mel spectrogram that S2Mel makes and the vocoder reads."""
+
+    sample_rate: int  # Hz, of the speech that comes out
+    n_fft: int  # samples, FFT and window
+    hop_length: int  # samples per mel frame
+    n_mels: int
+    fmin: float  # Hz
+    fmax: float | None  # Hz; None: half the sample rate
+
+    @property
+    def frame_rate(self) -> float:
+        """Mel frames per second."""
+        return self.sample_rate / self.hop_length
+
+
+@dataclass(frozen=True)
+class SemanticEncoderConfig:
+    """w2v-BERT 2.0 up to the layer whose output is used (17 of 24 as published)."""
+
+    feature_dim: int  # stacked filter-bank input, 2 frames x 80 bands
+    hidden_size: int
+    n_layers: int  # layers that are run and stored
+    n_heads: int
+    intermediate_size: int
+    left_max_positions: int  # relative positions are clipped to [-left, right]
+    right_max_positions: int
+    conv_kernel_size: int
+    layer_norm_eps: float
+
+
+@dataclass(frozen=True)
+class SemanticCodecConfig:
+    """RepCodec: ConvNeXt encoder and one factorised codebook over semantic features."""
+
+    hidden_size: int  # of the semantic features
+    codebook_size: int
+    codebook_dim: int
+    vocos_dim: int
+    vocos_intermediate_dim: int
+    vocos_n_layers: int
+
+
+@dataclass(frozen=True)
+class SpeakerEncoderConfig:
+    """CAM++: a small 2-D front end and a densely connected TDNN with context-aware masking."""
+
+    n_mels: int
+    embedding_size: int  # length of the style vector
+    front_channels: int
+    init_channels: int
+    growth_rate: int
+    bottleneck_factor: int
+    block_layers: tuple[int, ...]
+    block_kernel_sizes: tuple[int, ...]
+    block_dilations: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ConformerConfig:
+    """Conformer encoder with 2x convolutional subsampling, over semantic features."""
+
+    input_size: int
+    output_size: int
+    linear_units: int
+    n_heads: int
+    n_blocks: int
+    conv_kernel_size: int
+
+
+@dataclass(frozen=True)
+class PerceiverConfig:
+    """Perceiver resampler: a few learned latents that attend to the conformer's output."""
+
+    dim: int
+    dim_context: int
+    n_latents: int
+    depth: int
+    n_heads: int
+    head_dim: int
+    ff_mult: int
+
+
+@dataclass(frozen=True)
+class ConditioningConfig:
+    """The two conditioners of the GPT, used at enrolment only: who speaks, and with which emotion."""
+
+    speaker_conformer: ConformerConfig
+    speaker_perceiver: PerceiverConfig
+    emotion_conformer: ConformerConfig
+    emotion_perceiver: PerceiverConfig
+    model_dim: int  # of the GPT, where both arrive
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The text-to-codes transformer (GPT-2 blocks, learned positions for text and codes)."""
+
+    model_dim: int
+    n_layers: int
+    n_heads: int
+    n_text_tokens: int  # rows of the text embedding
+    n_mel_codes: int  # rows of the code embedding, start and stop included
+    n_text_positions: int
+    n_mel_positions: int
+    start_text_token: int
+    stop_text_token: int
+    start_mel_token: int
+    stop_mel_token: int
+    n_conditioning_latents: int
+
+    @property
+    def head_dim(self) -> int:
+        return self.model_dim // self.n_heads
+
+
+@dataclass(frozen=True)
+class LengthRegulatorConfig:
+    in_channels: int  # of the semantic features
+    channels: int
+    out_channels: int
+    n_convs: int
+
+
+@dataclass(frozen=True)
+class WaveNetConfig:
+    hidden_dim: int
+    n_layers: int
+    kernel_size: int
+    dilation_rate: int
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """The flow-matching estimator: a diffusion transformer with U-ViT skips and a WaveNet head."""
+
+    n_mels: int
+    hidden_dim: int
+    n_heads: int
+    depth: int
+    ffn_dim: int
+    content_dim: int  # of the condition from the length regulator
+    style_dim: int
+    time_frequency_dim: int  # sinusoids of the time embedding
+    wavenet: WaveNetConfig
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_dim // self.n_heads
+
+
+@dataclass(frozen=True)
+class S2MelConfig:
+    length_regulator: LengthRegulatorConfig
+    dit: DiTConfig
+    latent_projection_dims: tuple[int, ...]  # of `gpt_layer`: GPT width, hidden widths, semantic width
+    mel_frames_per_code: float  # target length is int(codes * this)
+
+
+@dataclass(frozen=True)
+class VocoderConfig:
+    """BigVGAN v2 with anti-aliased SnakeBeta activations."""
+
+    n_mels: int
+    upsample_rates: tuple[int, ...]
+    upsample_kernel_sizes: tuple[int, ...]
+    upsample_initial_channel: int
+    resblock_kernel_sizes: tuple[int, ...]
+    resblock_dilation_sizes: tuple[tuple[int, ...], ...]
+    snake_logscale: bool
+
+
+@dataclass(frozen=True)
+class EmotionConfig:
+    """Rows of the emotion matrix, grouped by emotion in the order of `edgetts.emotion.EMOTIONS`."""
+
+    group_sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Every dimension of one model. `code_rate` is codes per second of speech."""
+
+    code_rate: float
+    silence_code: int | None  # the code that fills silence, if the model has one: guards count its runs
+    audio: AudioConfig
+    semantic_encoder: SemanticEncoderConfig
+    semantic_codec: SemanticCodecConfig
+    speaker_encoder: SpeakerEncoderConfig
+    conditioning: ConditioningConfig
+    gpt: GPTConfig
+    s2mel: S2MelConfig
+    vocoder: VocoderConfig
+    emotion: EmotionConfig
+
+
+ConfigT = TypeVar("ConfigT")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain JSON values of a config dataclass; tuples become lists."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, (tuple, list)):
+            return [plain(v) for v in value]
+        return value
+
+    result: dict[str, Any] = plain(config)
+    return result
+
+
+def from_dict(cls: type[ConfigT], values: Any, *, what: str) -> ConfigT:
+    """Build the dataclass `cls` from plain JSON values, strictly.
+
+    `what` names the source in the error. Raises PackError listing every unknown key, missing key and
+    value of the wrong type at once.
+    """
+    problems: list[str] = []
+    result = _build(cls, values, "", problems)
+    if problems:
+        raise PackError(f"{what} is not usable: " + "; ".join(problems) + ".")
+    return typing.cast(ConfigT, result)
+
+
+def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
+    here = path or "the table"
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, dict):
+            problems.append(f"{here} must be a table, not {_shown(value)}")
+            return None
+        hints = typing.get_type_hints(kind)
+        prefix = f"{path}." if path else ""
+        problems += [f"unknown key {prefix}{k}" for k in sorted(map(str, value)) if k not in hints]
+        problems += [f"missing key {prefix}{k}" for k in hints if k not in value]
+        fields = {k: _build(h, value[k], prefix + k, problems) for k, h in hints.items() if k in value}
+        return None if problems else kind(**fields)
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        if not isinstance(value, list) or not value:
+            problems.append(f"{here} must be a list with at least one entry, not {_shown(value)}")
+            return None
+        return tuple(_build(args[0], v, f"{path}[{i}]", problems) for i, v in enumerate(value))
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _build(next(a for a in args if a is not type(None)), value, path, problems)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        problems.append(f"{here} must be {kind.__name__}, not {_shown(value)}")
+        return None
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

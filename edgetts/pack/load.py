@@ -1,0 +1,274 @@
+"""Opening a model pack and loading networks from it.
+
+In: a pack folder. Out: a `Pack`: its dimensions, its tokeniser, and networks filled from memory-mapped
+files. A tensor that is stored in the dtype it is used in, on the CPU, is the mapped file itself: no second
+copy exists. Every way a pack can be broken ends in a `PackError` with a sentence of its own. This file
+knows no network: whoever asks brings the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import platformdirs
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from edgetts.errors import PackError
+from edgetts.pack.blank import blank
+from edgetts.pack.config import ModelConfig
+from edgetts.pack.manifest import (
+    COMPONENTS,
+    FORMAT,
+    GLOSSARY_FILE,
+    TOKENIZER_FILE,
+    ComponentEntry,
+    Manifest,
+    SchemeGroup,
+    read_manifest,
+)
+from edgetts.pack.schemes import SCHEMES, Quantised, layout_problem
+from edgetts.pack.verify import Verifier, check_size
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+# Gets the blank network and its quantised tensors; puts layers that compute with those in its place, and says
+# which tensors it took (`edgetts.runtime.linear`).
+Replace = Callable[[nn.Module, Mapping[str, Quantised]], Collection[str]]
+
+_STORED_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+}
+_APPLICATION = "edgetts"
+
+
+def open_pack(path: str | Path, *, verify: bool = False, cache_dir: Path | None = None) -> Pack:
+    """Open the pack folder at `path`.
+
+    The manifest is checked and every file must be there with its size; the content of a file is checked
+    when it is first used (`verify=True`: of all files, now). `cache_dir` keeps what was checked (default:
+    the user's cache folder). Raises PackError.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    for name, entry in manifest.files.items():
+        check_size(folder / name, entry)
+    if cache_dir is None:
+        cache_dir = Path(platformdirs.user_cache_dir(_APPLICATION))
+    pack = Pack(folder, manifest, Verifier(cache_dir))
+    if verify:
+        pack.verify()
+    return pack
+
+
+class Pack:
+    """An open pack. Holds no tensors: each `state_dict` or `module` maps its file anew."""
+
+    def __init__(self, path: Path, manifest: Manifest, verifier: Verifier) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._verifier = verifier
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.manifest.model
+
+    @property
+    def tokenizer_path(self) -> Path:
+        return self.file(TOKENIZER_FILE)
+
+    @property
+    def glossary_path(self) -> Path | None:
+        """The glossary that came with the checkpoint, if one did."""
+        return self.file(GLOSSARY_FILE) if GLOSSARY_FILE in self.manifest.files else None
+
+    def file(self, name: str) -> Path:
+        """Path of a file of the pack, its content checked. Raises PackError when it is not in the pack."""
+        if name not in self.manifest.files:
+            raise PackError(f"The pack {self.path} holds no file {name!r}.")
+        path = self.path / name
+        self._verifier.check(path, self.manifest.files[name])
+        return path
+
+    def verify(self, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Read every file and compare its sha256. `progress` gets file name, bytes done, bytes in all."""
+        done = 0
+        for name, entry in self.manifest.files.items():
+            if progress is not None:
+                progress(name, done, self.manifest.total_bytes)
+            self._verifier.check(self.path / name, entry, force=True)
+            done += entry.bytes
+        if progress is not None:
+            progress("", done, self.manifest.total_bytes)
+
+    def shapes(self, component: str) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of a component, as its network sees them."""
+        with _ComponentFile(self, component) as file:
+            return {name: file.shape(name) for name in file.names}
+
+    def stored(self, component: str) -> dict[str, Tensor | Quantised]:
+        """Every tensor of a component as it is stored, mapped: nothing is read yet, decoded or copied."""
+        with _ComponentFile(self, component) as file:
+            return {
+                name: file.quantised(name, "cpu") if name in file.schemes else file.tensor(name, "cpu", None)
+                for name in file.names
+            }
+
+    def state_dict(
+        self,
+        component: str,
+        device: torch.device | str = "cpu",
+        prefix: str = "",
+        dtype: torch.dtype | None = torch.float32,
+    ) -> dict[str, Tensor]:
+        """Tensors of a component whose names begin with `prefix`, which is taken off.
+
+        dtype: of floating-point tensors (None: as stored; quantised ones become float32). Integers stay.
+        """
+        with _ComponentFile(self, component) as file:
+            names = [name for name in file.names if name.startswith(prefix)]
+            if not names:
+                raise PackError(f"Component {component} of {self.path} has no tensors under {prefix!r}.")
+            return {name[len(prefix) :]: file.tensor(name, device, dtype) for name in names}
+
+    def module(
+        self,
+        component: str,
+        factory: Callable[[], ModuleT],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        prefix: str = "",
+        replace: Replace | None = None,
+    ) -> ModuleT:
+        """The network that `factory` makes, filled with the component's tensors: eval mode, no gradients.
+
+        The network is built without memory and takes the loaded tensors as its own. Missing, unexpected
+        and misshapen tensors are all listed in one PackError. `replace` may take quantised tensors over as they
+        are stored; those that it leaves are decoded.
+        """
+        module = blank(factory)
+        expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+        with _ComponentFile(self, component) as file:
+            stored = {name[len(prefix) :]: file.shape(name) for name in file.names if name.startswith(prefix)}
+            problems = compare_shapes(expected, stored)
+            if problems:
+                raise PackError(
+                    f"{file.path} does not fit the dimensions in the manifest: {'; '.join(problems)}; "
+                    "convert the pack again."
+                )
+            taken: Collection[str] = ()
+            if replace is not None:
+                quantised = [name for name in expected if prefix + name in file.schemes]
+                parts = {name: file.quantised(prefix + name, device) for name in quantised}
+                taken = frozenset(replace(module, parts))
+            tensors = {name: file.tensor(prefix + name, device, dtype) for name in expected if name not in taken}
+        module.load_state_dict(tensors, strict=True, assign=True)
+        everything = (*module.named_parameters(), *module.named_buffers())
+        unfilled = ", ".join(name for name, value in everything if value.is_meta)
+        if unfilled:  # a buffer outside the state dict: a mistake in the network, not in the pack
+            raise RuntimeError(f"{type(module).__name__} has tensors that no pack can fill: {unfilled}")
+        return module.eval().requires_grad_(False)
+
+
+def compare_shapes(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> list[str]:
+    """Every missing, unexpected and misshapen tensor, one phrase each."""
+    problems = [f"missing tensor {name}" for name in expected if name not in found]
+    problems += [f"unexpected tensor {name}" for name in found if name not in expected]
+    problems += [
+        f"tensor {name} has shape {list(found[name])} instead of {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    return problems
+
+
+class _ComponentFile:
+    """One component's file, mapped, seen as the tensors that networks want instead of stored parts."""
+
+    def __init__(self, pack: Pack, component: str) -> None:
+        if component not in COMPONENTS:
+            raise PackError(f"A pack has no component {component!r}; there are {', '.join(COMPONENTS)}.")
+        entry: ComponentEntry = pack.manifest.components[component]
+        self.path = pack.file(entry.file)
+        try:
+            opened: Any = safe_open(str(self.path), framework="pt", device="cpu")
+        except (SafetensorError, OSError) as error:
+            what = f"{self.path} is not a sound tensor file ({error})"
+            raise PackError(f"{what}; convert the pack again.") from error
+        self._file: Any = opened
+        if (self._file.metadata() or {}).get("format") != FORMAT:
+            raise PackError(f"{self.path} is a tensor file of another program; convert the pack again.")
+        self.schemes = entry.scheme_of()
+        self._stored = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118
+        self.names = self._logical_names()
+
+    def __enter__(self) -> _ComponentFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Tensors handed out keep the mapping alive on their own.
+        self._stored.clear()
+        del self._file
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        if name in self.schemes:
+            return SCHEMES[self.schemes[name].scheme].shape(tuple(self._stored[f"{name}.codes"].get_shape()))
+        return tuple(self._stored[name].get_shape())
+
+    def quantised(self, name: str, device: torch.device | str) -> Quantised:
+        """The parts of a tensor that is not stored plainly."""
+        group = self.schemes[name]
+        parts = {part: self._file.get_tensor(f"{name}.{part}").to(device) for part in SCHEMES[group.scheme].parts}
+        return Quantised(group.scheme, group.group_size, self.shape(name), parts)
+
+    def tensor(self, name: str, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:
+        if name in self.schemes:
+            return self.quantised(name, device).decode(dtype or torch.float32)
+        tensor: Tensor = self._file.get_tensor(name)
+        if dtype is not None and tensor.is_floating_point():
+            # The cast comes after the move: less to carry over when the file is narrower.
+            return tensor.to(device).to(dtype)
+        return tensor.to(device)
+
+    def _logical_names(self) -> list[str]:
+        problems: list[str] = []
+        parts: set[str] = set()
+        for name, group in self.schemes.items():
+            found = len(problems)
+            for part, dtype in SCHEMES[group.scheme].parts.items():
+                stored = f"{name}.{part}"
+                parts.add(stored)
+                if stored not in self._stored:
+                    problems.append(f"missing tensor {stored}")
+                elif _STORED_DTYPES.get(self._stored[stored].get_dtype()) != dtype:
+                    problems.append(f"tensor {stored} is not {dtype}")
+            if len(problems) == found:
+                problems += self._misfits(name, group)
+        for name, stored_slice in self._stored.items():
+            if stored_slice.get_dtype() not in _STORED_DTYPES:
+                problems.append(f"tensor {name} has the unknown number format {stored_slice.get_dtype()}")
+        if problems:
+            listed = "; ".join(problems)
+            raise PackError(f"{self.path} does not fit its manifest: {listed}; convert the pack again.")
+        return [name for name in self._stored if name not in parts] + list(self.schemes)
+
+    def _misfits(self, name: str, group: SchemeGroup) -> list[str]:
+        """What does not fit together among the parts of a quantised tensor."""
+        shape = self.shape(name)
+        problem = layout_problem(group.scheme, group.group_size, shape)
+        if problem is not None:
+            return [f"tensor {name} {problem}"]
+        return [
+            f"tensor {name}.{part} has shape {list(found)} instead of {list(wanted)}"
+            for part, wanted in SCHEMES[group.scheme].layout(shape, group.group_size).items()
+            if (found := tuple(self._stored[f"{name}.{part}"].get_shape())) != wanted
+        ]

@@ -1,0 +1,95 @@
+"""Where things are kept on this machine, and which pack is meant when none is named.
+
+In: what the caller gave (a path, a pack's name, or nothing) and optionally a home folder. Out: paths. Reads
+no environment: the command line does, once, and passes what it found. Opens no pack.
+
+Under the home folder (or, without one, platformdirs' data and cache folders): `packs/`, `voices/`,
+`cache/`. The pack used by default is `packs/default`, then the one that comes with the package.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from edgetts.errors import PackError
+
+APP_NAME = "edgetts"
+DEFAULT_PACK = "default"
+MANIFEST = "manifest.json"
+BUILTIN_NOTICE = (
+    "This is the small built-in demonstration model; for IndexTTS-2 itself, fetch its published checkpoint once "
+    "with `edgetts download CHECKPOINT_DIR`, then `edgetts convert CHECKPOINT_DIR PACK_DIR`."
+)
+
+
+@dataclass(frozen=True)
+class LocatedPack:
+    """A pack folder that is there (its contents are checked when it is opened)."""
+
+    path: Path
+    is_builtin: bool
+
+    @property
+    def notice(self) -> str | None:
+        """What to tell the user about the choice, once."""
+        return BUILTIN_NOTICE if self.is_builtin else None
+
+
+def data_folder(home: Path | None = None) -> Path:
+    """What must not be lost: packs and named voices."""
+    return home if home is not None else platformdirs.user_data_path(APP_NAME, appauthor=False)
+
+
+def cache_folder(home: Path | None = None) -> Path:
+    """What can be made again: voices of recordings, by content."""
+    return home / "cache" if home is not None else platformdirs.user_cache_path(APP_NAME, appauthor=False)
+
+
+def packs_folder(home: Path | None = None) -> Path:
+    """Where packs called by name live, one folder each."""
+    return data_folder(home) / "packs"
+
+
+def builtin_pack() -> Path:
+    """Where the demonstration pack lies in the installed package (it may be absent)."""
+    return Path(__file__).resolve().parents[1] / "builtin" / "tiny"
+
+
+def locate_pack(given: str | os.PathLike[str] | None = None, home: Path | None = None) -> LocatedPack:
+    """The pack meant by `given`: a folder, the name of a folder in `packs/`, or None for the default.
+
+    Raises PackError when there is none.
+    """
+    if given is not None:
+        return _named(os.fspath(given), packs_folder(home))
+    default = packs_folder(home) / DEFAULT_PACK
+    if default.exists():
+        return LocatedPack(default, is_builtin=False)
+    builtin = builtin_pack()
+    if (builtin / MANIFEST).is_file():
+        return LocatedPack(builtin, is_builtin=True)
+    raise PackError(
+        "There is no model pack on this machine yet: make one with "
+        f"`edgetts download CHECKPOINT_DIR`, then `edgetts convert CHECKPOINT_DIR {default}`, or name one with --pack."
+    )
+
+
+def _named(given: str, packs: Path) -> LocatedPack:
+    try:
+        path = Path(given).expanduser()
+        if given and path.exists():
+            return LocatedPack(path, is_builtin=path.resolve() == builtin_pack())
+        is_name = bool(given) and Path(given).name == given and given not in (os.curdir, os.pardir)
+        if is_name and (packs / given).exists():
+            return LocatedPack(packs / given, is_builtin=False)
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, no such user in ~user
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PackError(f"No pack can be at {given[:80]!r} ({reason}); give a folder with --pack.") from None
+    raise PackError(
+        f"There is no model pack at {given if given else repr(given)}; give a folder that `edgetts convert` wrote, "
+        f"or the name of one in {packs}."
+    )

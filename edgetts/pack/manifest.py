@@ -1,0 +1,351 @@
+"""The manifest of a model pack: what is in the folder, how it is stored, and which model it is.
+
+In: the bytes of `manifest.json`. Out: a `Manifest`, or one `PackError` that says what is wrong. Strict:
+unknown and missing keys, values of the wrong type and impossible sizes are all listed at once. Nothing
+here opens a tensor file or knows a network; importing it imports no torch.
+
+Format (version 1), one JSON table:
+  format, format_version   what this is: "edgetts-pack", 1
+  family                   the model family; stage order and networks follow from it
+  name, description, created_by, recipe, licence   for people
+  encoder_id               which encoders made a voice that fits this pack
+  model                    every dimension (`edgetts.pack.config.ModelConfig`)
+  text                     options of the text front end, a flat table
+  defaults                 synthesis options that suit this model better than upstream's, a flat table
+  components               per component: file, dtype, and the tensors not stored plainly, by scheme
+  files                    per file: bytes and sha256
+  quality                  what was measured when the pack was made, or null
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from edgetts.errors import PackError
+from edgetts.pack.config import ModelConfig, from_dict, to_dict
+
+FORMAT = "edgetts-pack"
+FORMAT_VERSION = 1
+FAMILY = "indextts-2"
+OTHER_FAMILIES = {"indextts-2.5": "IndexTTS-2.5", "indextts-1.5": "IndexTTS-1.5", "indextts-1": "IndexTTS 1"}
+
+MANIFEST_FILE = "manifest.json"
+TOKENIZER_FILE = "tokenizer.json"
+GLOSSARY_FILE = "glossary.yaml"
+
+ENROL_COMPONENTS = (
+    "semantic_encoder",
+    "semantic_statistics",
+    "codec_encoder",
+    "quantizer",
+    "speaker_encoder",
+    "conditioning",
+)
+RUN_COMPONENTS = ("quantizer", "emotion", "gpt", "s2mel", "vocoder")
+COMPONENTS = tuple(dict.fromkeys(ENROL_COMPONENTS + RUN_COMPONENTS))
+
+DTYPES = ("float32", "float16", "bfloat16")
+SCHEMES = ("int8_channel", "int4_group", "nf4_group")  # besides plain storage; see `edgetts.pack.schemes`
+
+# Bounds that no real pack reaches: a hostile or damaged manifest must not make the reader hang.
+MAX_MANIFEST_BYTES = 8 << 20
+MAX_DIMENSION = 1 << 24
+MAX_REPEATS = 1024  # layers, blocks, or entries of a list of dimensions
+_REPEAT_KEYS = ("n_layers", "n_blocks", "n_convs", "depth", "vocos_n_layers")
+
+_FILE_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,99}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAKE_AGAIN = "make the pack again with `edgetts convert CHECKPOINT PACK`"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SchemeGroup:
+    """Tensors of one component that are stored with one scheme."""
+
+    scheme: str  # one of SCHEMES
+    group_size: int | None  # values that share a scale along the input; None: the whole row
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ComponentEntry:
+    file: str
+    dtype: str  # of the large plain tensors; small ones may be wider
+    schemes: tuple[SchemeGroup, ...]
+
+    def scheme_of(self) -> dict[str, SchemeGroup]:
+        """Scheme by tensor name, for the tensors that are not stored plainly."""
+        return {name: group for group in self.schemes for name in group.tensors}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest that was found sound. See the module docstring for the fields."""
+
+    family: str
+    name: str
+    description: str
+    created_by: str
+    recipe: str
+    licence: str
+    encoder_id: str
+    model: ModelConfig
+    text: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    components: Mapping[str, ComponentEntry]
+    files: Mapping[str, FileEntry]
+    quality: Mapping[str, Any] | None = field(default=None)
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(entry.bytes for entry in self.files.values())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `folder/manifest.json`. Raises PackError, with a sentence of its own for each kind of trouble."""
+    if not folder.exists():
+        raise PackError(
+            f"There is no model pack at {folder}: check the path, or make a pack with "
+            "`edgetts convert CHECKPOINT PACK`."
+        )
+    if not folder.is_dir():
+        raise PackError(f"{folder} is a file; a model pack is a folder that holds {MANIFEST_FILE}: give that.")
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        if (folder / "config.yaml").is_file():
+            raise PackError(
+                f"{folder} is a published checkpoint, not a model pack: convert it with "
+                f"`edgetts convert {folder} PACK`."
+            )
+        raise PackError(f"{folder} is not a model pack: it holds no {MANIFEST_FILE}; {_MAKE_AGAIN}.")
+    size = path.stat().st_size
+    if size > MAX_MANIFEST_BYTES:
+        raise PackError(
+            f"{path} is {size} bytes long, and a manifest has at most {MAX_MANIFEST_BYTES}: "
+            f"it is not the manifest of a model pack; {_MAKE_AGAIN}."
+        )
+    return parse_manifest(path.read_bytes(), str(path))
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """Parse and check a manifest; `where` names it in errors. Raises PackError and nothing else."""
+    table = _json_table(data, where)
+    if table.get("format") != FORMAT:
+        raise PackError(
+            f"{where} does not belong to a model pack of this program: its format is "
+            f"{_shown(table.get('format'))}, not {FORMAT!r}; {_MAKE_AGAIN}."
+        )
+    version = table.get("format_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise PackError(f"{where} has format_version {_shown(version)}, which is no version; {_MAKE_AGAIN}.")
+    if version > FORMAT_VERSION:
+        raise PackError(
+            f"{where} was written by a newer edgetts: its format is {_shown(version)} and this program reads "
+            f"up to {FORMAT_VERSION}; upgrade edgetts with `pip install --upgrade edgetts`."
+        )
+    family = table.get("family")
+    if family != FAMILY:
+        known = OTHER_FAMILIES.get(family) if isinstance(family, str) else None
+        if known:
+            raise PackError(f"{where} describes {known}, which this version cannot run; it runs {FAMILY}.")
+        raise PackError(f"{where} describes a model of unknown family {_shown(family)}; it must be {FAMILY}.")
+    return _Reader(where).manifest(table)
+
+
+def manifest_json(manifest: Manifest) -> str:
+    """The text of `manifest.json`; `parse_manifest` reads it back to an equal manifest."""
+    table = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "family": manifest.family,
+        "name": manifest.name,
+        "description": manifest.description,
+        "created_by": manifest.created_by,
+        "recipe": manifest.recipe,
+        "licence": manifest.licence,
+        "encoder_id": manifest.encoder_id,
+        "model": to_dict(manifest.model),
+        "text": dict(manifest.text),
+        "defaults": dict(manifest.defaults),
+        "components": {name: to_dict(entry) for name, entry in manifest.components.items()},
+        "files": {name: to_dict(entry) for name, entry in manifest.files.items()},
+        "quality": None if manifest.quality is None else dict(manifest.quality),
+    }
+    return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+class _Reader:
+    """Collects every problem of one manifest before it complains."""
+
+    _TEXTS = ("name", "description", "created_by", "recipe", "licence")
+    _TABLES = ("model", "text", "defaults", "components", "files")
+    _KEYS = ("format", "format_version", "family", *_TEXTS, "encoder_id", *_TABLES, "quality")
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.problems: list[str] = []
+
+    def manifest(self, table: dict[str, Any]) -> Manifest:
+        self._keys(table, self._KEYS, "")
+        texts = {key: self._text(table.get(key, ""), key) for key in self._TEXTS}
+        encoder_id = self._text(table.get("encoder_id", ""), "encoder_id")
+        if not _SHA256.fullmatch(encoder_id):
+            self.problems.append(f"encoder_id must be 64 hexadecimal digits, not {_shown(encoder_id)}")
+        text = self._table(table.get("text"), "text")
+        defaults = self._table(table.get("defaults"), "defaults")
+        quality = None if table.get("quality") is None else self._table(table["quality"], "quality")
+        files = {
+            self._file_name(name, "files"): self._file(entry, f"files.{name}")
+            for name, entry in self._table(table.get("files"), "files").items()
+        }
+        components = {
+            name: self._component(entry, f"components.{name}")
+            for name, entry in self._table(table.get("components"), "components").items()
+        }
+        self._keys(components, COMPONENTS, "components.")
+        for name in (*(c.file for c in components.values()), TOKENIZER_FILE):
+            if name not in files:
+                self.problems.append(f"file {_shown(name)} is used but not listed in files")
+        model_table = self._table(table.get("model"), "model")
+        self._bounds(model_table, "model")
+        if self.problems:
+            raise PackError(f"{self.where} is not usable: " + "; ".join(self.problems) + f"; {_MAKE_AGAIN}.")
+        model = from_dict(ModelConfig, model_table, what=f"The model table of {self.where}")
+        return Manifest(
+            family=FAMILY,
+            **texts,
+            encoder_id=encoder_id,
+            model=model,
+            text=text,
+            defaults=defaults,
+            components=components,
+            files=files,
+            quality=quality,
+        )
+
+    def _component(self, value: Any, path: str) -> ComponentEntry:
+        table = self._table(value, path)
+        self._keys(table, ("file", "dtype", "schemes"), f"{path}.")
+        file = self._file_name(table.get("file"), f"{path}.file")
+        dtype = table.get("dtype")
+        if dtype not in DTYPES:
+            self.problems.append(f"{path}.dtype must be one of {', '.join(DTYPES)}, not {_shown(dtype)}")
+        groups = table.get("schemes")
+        if not isinstance(groups, list):
+            self.problems.append(f"{path}.schemes must be a list, not {_shown(groups)}")
+            groups = []
+        schemes = tuple(self._scheme(group, f"{path}.schemes[{i}]") for i, group in enumerate(groups))
+        names = [name for group in schemes for name in group.tensors]
+        if len(set(names)) != len(names):
+            self.problems.append(f"{path}.schemes lists a tensor twice")
+        return ComponentEntry(file, str(dtype), schemes)
+
+    def _scheme(self, value: Any, path: str) -> SchemeGroup:
+        table = self._table(value, path)
+        self._keys(table, ("scheme", "group_size", "tensors"), f"{path}.")
+        scheme, group_size, tensors = (table.get(k) for k in ("scheme", "group_size", "tensors"))
+        if scheme not in SCHEMES:
+            self.problems.append(f"{path}.scheme {_shown(scheme)} is unknown; known are {', '.join(SCHEMES)}")
+        if group_size is not None and not (_is_int(group_size) and 0 < group_size <= MAX_DIMENSION):
+            self.problems.append(f"{path}.group_size must be null or positive, not {_shown(group_size)}")
+        if not isinstance(tensors, list) or not all(isinstance(name, str) for name in tensors):
+            self.problems.append(f"{path}.tensors must be a list of tensor names, not {_shown(tensors)}")
+            tensors = []
+        return SchemeGroup(str(scheme), group_size, tuple(tensors))
+
+    def _file(self, value: Any, path: str) -> FileEntry:
+        table = self._table(value, path)
+        self._keys(table, ("bytes", "sha256"), f"{path}.")
+        size, digest = table.get("bytes"), table.get("sha256")
+        if not _is_int(size) or size < 0:
+            self.problems.append(f"{path}.bytes must be a size, not {_shown(size)}")
+        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            self.problems.append(f"{path}.sha256 must be 64 hexadecimal digits, not {_shown(digest)}")
+        return FileEntry(size if _is_int(size) else 0, str(digest))
+
+    def _file_name(self, value: Any, path: str) -> str:
+        if not isinstance(value, str) or not _FILE_NAME.fullmatch(value):
+            self.problems.append(f"{path} names {_shown(value)}, not a plain file name inside the pack")
+        return str(value)
+
+    def _text(self, value: Any, path: str) -> str:
+        if not isinstance(value, str):
+            self.problems.append(f"{path} must be text, not {_shown(value)}")
+        return str(value)
+
+    def _table(self, value: Any, path: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            self.problems.append(f"{path} must be a table, not {_shown(value)}")
+            return {}
+        return value
+
+    def _keys(self, table: Mapping[str, Any], allowed: tuple[str, ...], prefix: str) -> None:
+        self.problems += [f"unknown key {_shown(prefix + key)}" for key in table if key not in allowed]
+        self.problems += [f"missing key {prefix}{key}" for key in allowed if key not in table]
+
+    def _bounds(self, value: Any, path: str) -> None:
+        """Sizes that would keep a reader busy for ever are refused before a network is built from them."""
+        if isinstance(value, dict):
+            for key, item in value.items():
+                self._bounds(item, f"{path}.{key}")
+                if key in _REPEAT_KEYS and _is_int(item) and item > MAX_REPEATS:
+                    self.problems.append(f"{path}.{key} is {item}, more than {MAX_REPEATS}")
+        elif isinstance(value, list):
+            if len(value) > MAX_REPEATS:
+                self.problems.append(f"{path} has {len(value)} entries, more than {MAX_REPEATS}")
+            for i, item in enumerate(value[:MAX_REPEATS]):
+                self._bounds(item, f"{path}[{i}]")
+                if path.endswith("block_layers") and _is_int(item) and item > MAX_REPEATS:
+                    self.problems.append(f"{path}[{i}] is {item}, more than {MAX_REPEATS}")
+        elif _is_int(value) and not 0 <= value <= MAX_DIMENSION:
+            self.problems.append(f"{path} is {_shown(value)}, allowed is from 0 to {MAX_DIMENSION}")
+
+
+def _json_table(data: bytes, where: str) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            raise ValueError("a key is given twice")
+        return table
+
+    def finite(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError(f"{text[:20]} is not a finite number")
+        return number
+
+    try:
+        table = json.loads(
+            data.decode("utf-8"), object_pairs_hook=unique, parse_float=finite, parse_constant=finite
+        )
+    except RecursionError as error:
+        raise PackError(f"{where} is nested too deeply to be a manifest; {_MAKE_AGAIN}.") from error
+    except ValueError as error:  # bad UTF-8, bad JSON, a number Python refuses
+        reason = _shown(str(error))
+        raise PackError(f"{where} is damaged: it is not valid JSON ({reason}); {_MAKE_AGAIN}.") from error
+    if not isinstance(table, dict):
+        raise PackError(f"{where} is damaged: it holds {_shown(table)}, not a JSON table; {_MAKE_AGAIN}.")
+    return table
+
+
+def _is_int(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    if _is_int(value) and value.bit_length() > 64:
+        return "a huge integer"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

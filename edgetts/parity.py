@@ -1,0 +1,321 @@
+"""Parity: feed the golden inputs of every stage through a pack and compare what comes out.
+
+In: an open pack and a folder of golden `.safetensors` (one per stage) and `text.json`, computed by the
+upstream implementation. Out: one `Row` per tensor with the largest error in units of the golden's
+standard deviation. Every stage gets golden inputs, so that an error shows where it is made.
+The sources of the numbers and what each tensor means: the README beside the goldens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from edgetts import enrol
+from edgetts.audio import features
+from edgetts.emotion import matrix_rows, merge_vectors, mix_weights
+from edgetts.errors import UsageError
+from edgetts.models.bigvgan import BigVGAN
+from edgetts.models.campplus import SpeakerEncoder
+from edgetts.models.conditioning import Conditioning
+from edgetts.models.gpt import GPT
+from edgetts.models.repcodec import Quantizer, SemanticCodecEncoder
+from edgetts.models.s2mel import S2Mel
+from edgetts.models.w2v_bert import SemanticEncoder
+from edgetts.pack.config import from_dict
+from edgetts.runtime.acoustic import prepare_s2mel, prepare_vocoder
+from edgetts.runtime.decode import generate_codes
+from edgetts.runtime.device import fast_dtype
+from edgetts.runtime.flow import solve_flow
+from edgetts.runtime.latents import LatentPass
+from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, DecodeSettings, FlowSettings, check_compute
+from edgetts.text.config import TextConfig
+from edgetts.text.segment import split_segments
+from edgetts.text.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from edgetts.pack.load import Pack
+
+# Largest error allowed, in standard deviations of the golden tensor, by the pack's number type. The goldens
+# are fp32. A half-precision pack is judged as a whole, with errors that its rounding alone explains.
+# bfloat16 has an eighth of float16's digits, and is computed with only where that is asked for (`compute`).
+TOLERANCES = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
+_MERGE_ALPHA = 0.6  # of the golden's merged emotion vector
+_SEGMENT_LENGTHS = (120, 30)
+
+Golden = dict[str, torch.Tensor]
+Pair = tuple[str, torch.Tensor, torch.Tensor]  # name, ours, golden
+
+
+@dataclass(frozen=True)
+class Row:
+    """One compared tensor. `error` is in standard deviations; for codes and texts the number that differ."""
+
+    stage: str
+    tensor: str
+    error: float
+    tolerance: float
+    detail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= self.tolerance  # False for NaN too
+
+
+@torch.inference_mode()
+def validate(
+    pack: Pack,
+    golden_dir: str | Path,
+    component: str | None = None,
+    *,
+    device: torch.device | None = None,
+    tolerance: float | None = None,
+    compute: Compute = DEFAULT_COMPUTE,
+    progress: Callable[[str, float], None] | None = None,
+) -> list[Row]:
+    """Compare every golden tensor of the folder, or those of the stage `component`.
+
+    tolerance: in standard deviations; None takes TOLERANCES for the pack's number type, or for the coarser one
+    that a stage is computed in. Codes must be equal. compute: how mel and waveform are made.
+    Raises UsageError for a folder without goldens and for an unknown stage or way to compute.
+    """
+    check_compute(compute)
+    folder = Path(golden_dir)
+    if component is not None and component not in STAGES:
+        raise UsageError(f"Unknown component {component!r}: known are {', '.join(STAGES)}.")
+    present = [s for s in STAGES if _golden_path(folder, s).is_file() and component in (None, s)]
+    if not present:
+        wanted = ", ".join(_golden_path(folder, s).name for s in STAGES if component in (None, s))
+        raise UsageError(f"{folder} holds none of the golden files {wanted}: give the folder that does.")
+    stored = TOLERANCES[_widest_rounding(pack)]
+    on = device or _CPU
+    rows: list[Row] = []
+    for i, stage in enumerate(present):
+        if progress is not None:
+            progress(stage, i / len(present))
+        if stage == "text":
+            rows += _text_rows(pack, json.loads(_golden_path(folder, stage).read_text(encoding="utf-8")))
+            continue
+        golden = _read(folder, stage)
+        limit = tolerance
+        if limit is None:
+            is_fast = compute == "fast" and stage in _ACOUSTIC
+            limit = max(stored, TOLERANCES[str(fast_dtype(on)).removeprefix("torch.")]) if is_fast else stored
+        how: dict[str, Any] = {"compute": compute} if stage in _ACOUSTIC else {}
+        rows += [_compare(stage, *pair, limit) for pair in STAGES[stage](pack, golden, folder, on, **how)]
+    return rows
+
+
+_CPU = torch.device("cpu")
+
+
+def _widest_rounding(pack: Pack) -> str:
+    """The narrowest number type that any component of the pack is stored in."""
+    stored = {component.dtype for component in pack.manifest.components.values()}
+    return "float16" if "float16" in stored else "float32"
+
+
+def _golden_path(folder: Path, stage: str) -> Path:
+    return folder / ("text.json" if stage == "text" else f"{stage}.safetensors")
+
+
+def _read(folder: Path, stage: str) -> Golden:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = _golden_path(folder, stage)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"Cannot read the golden file {path}: {error}.") from error
+
+
+def _compare(stage: str, name: str, ours: torch.Tensor, golden: torch.Tensor, limit: float) -> Row:
+    ours = ours.detach().cpu()
+    if ours.shape != golden.shape:
+        return Row(stage, name, float("inf"), limit, f"shape {tuple(ours.shape)}, golden {tuple(golden.shape)}")
+    if not golden.is_floating_point():
+        return Row(stage, name, float((ours != golden).sum()), 0.0, f"{golden.numel()} values, must be equal")
+    error = (ours.double() - golden.double()).abs().max() / golden.double().std()
+    return Row(stage, name, float(error), limit, f"shape {tuple(golden.shape)}")
+
+
+# --- one function per golden file ------------------------------------------------------------------
+
+
+def _frontend(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
+    fbank = features.kaldi_fbank(g["audio_16k"][0])
+    yield "kaldi_fbank_mean_normalised", fbank - fbank.mean(0, keepdim=True), g["kaldi_fbank_mean_normalised"]
+    yield "mel_22k", enrol.mel_spectrogram(pack, g["audio_22k"][0]), g["mel_22k"]
+    for prefix, audio in (("", "audio_16k"), ("emo_", "emo_audio_16k")):
+        inputs, mask = features.semantic_features(g[audio][0])
+        yield f"{prefix}w2v_features", inputs, g[f"{prefix}w2v_features"]
+        yield f"{prefix}w2v_attention_mask", mask.to(torch.int32), g[f"{prefix}w2v_attention_mask"]
+
+
+def _semantic_encoder(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
+    frontend = _read(folder, "frontend")
+    encoder = pack.module("semantic_encoder", lambda: SemanticEncoder(pack.config.semantic_encoder), device)
+    stats = pack.state_dict("semantic_statistics", device)
+    for prefix, normalised in (("", "spk_cond_emb"), ("emo_", "emo_cond_emb")):
+        mask = frontend[f"{prefix}w2v_attention_mask"].to(device)
+        hidden = encoder(frontend[f"{prefix}w2v_features"].to(device), mask)
+        yield f"{prefix}hidden_17", hidden, g[f"{prefix}hidden_17"]
+        if normalised in g:
+            yield normalised, (hidden - stats["mean"]) / stats["std"], g[normalised]
+
+
+def _semantic_codec(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
+    encoder = pack.module("codec_encoder", lambda: SemanticCodecEncoder(pack.config.semantic_codec), device)
+    quantizer = pack.module("quantizer", lambda: Quantizer(pack.config.semantic_codec), device)
+    codes = quantizer.encode(encoder(g["features"].to(device)))
+    yield "codes", codes, g["codes"]
+    yield "quantized", quantizer.lookup(codes), g["quantized"]
+    yield "vq2emb", quantizer.lookup(g["vq2emb_codes"][:, 0].to(device)), g["vq2emb"]
+
+
+def _speaker_encoder(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
+    encoder = pack.module("speaker_encoder", lambda: SpeakerEncoder(pack.config.speaker_encoder), device)
+    yield "style", encoder(g["fbank"].unsqueeze(0).to(device)), g["style"]
+
+
+def _gpt_conditioning(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
+    conditioning = pack.module("conditioning", lambda: Conditioning(pack.config.conditioning), device)
+    speaker, emotion = g["spk_cond_emb"].to(device), g["emo_cond_emb"].to(device)
+    yield "conditioning_latents", conditioning.speaker_latents(speaker), g["conditioning_latents"]
+    base, other = conditioning.emotion_vector(speaker), conditioning.emotion_vector(emotion)
+    yield "emovec_speaker", base, g["emovec_speaker"]
+    yield "emovec_emotion", other, g["emovec_emotion"]
+    merged = merge_vectors(base, other, _MERGE_ALPHA)
+    yield "emovec_merged_alpha_0_6", merged, g["emovec_merged_alpha_0_6"]
+    style = _read(folder, "speaker_encoder")["style"].to(device)
+    matrices = pack.state_dict("emotion", device)
+    indices, rows = matrix_rows(
+        style, matrices["speaker_matrix"], matrices["emotion_matrix"], pack.config.emotion.group_sizes
+    )
+    weights = tuple(g["emotion_weights"].tolist())
+    yield "emotion_indices", indices.to(torch.int32), g["emotion_indices"]
+    yield "emotion_matrix_vec", mix_weights(torch.zeros_like(rows[:1]), rows, weights), g["emotion_matrix_vec"]
+    if "emovec_from_weights" in g:  # absent where the matrix is wider than the GPT
+        yield "emovec_from_weights", mix_weights(merged, rows, weights), g["emovec_from_weights"]
+
+
+def _gpt(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
+    gpt = pack.module("gpt", lambda: GPT(pack.config.gpt), device)
+    about = json.loads((folder / "gpt.json").read_text(encoding="utf-8"))["decode"]
+    latents, vector = g["conditioning_latents"].to(device), g["emovec"].to(device)
+    text_ids = g["text_ids"].to(device).long()
+    greedy = g["greedy_codes"].to(device).long()
+    n_steps = g["first_logits"].shape[1]
+    yield "first_logits", _first_logits(gpt, latents, vector, text_ids, greedy[:, : n_steps - 1]), g["first_logits"]
+    for n_beams, name in ((1, "greedy_codes"), (3, "beam3_codes")):
+        settings = DecodeSettings(
+            do_sample=about["do_sample"],
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            repetition_penalty=about["repetition_penalty"],
+            length_penalty=about["length_penalty"],
+            n_beams=n_beams,
+            max_codes=about["max_generate_length"],
+        )
+        result = generate_codes(gpt, latents, vector, text_ids, settings, torch.Generator(device=device))
+        yield name, torch.tensor([result.codes], dtype=torch.int32), g[name]
+    yield "latents", LatentPass(gpt, latents, vector, text_ids).append(greedy[0].tolist()), g["latents"]
+
+
+def _first_logits(
+    gpt: GPT, latents: torch.Tensor, vector: torch.Tensor, text_ids: torch.Tensor, codes: torch.Tensor
+) -> torch.Tensor:
+    """Raw logits (1, T + 1, V) of the cached decoding of codes (1, T): positions 0, 2, 3, 4, ..."""
+    start = torch.full_like(codes[:, :1], gpt.config.start_mel_token)
+    fed = torch.cat([start, codes], dim=1)
+    positions = torch.arange(fed.shape[1], device=fed.device)
+    positions[1:] += 1
+    embeddings = torch.cat([gpt.prefix(latents, vector, text_ids), gpt.mel_embed(fed, positions)], dim=1)
+    return gpt.logits(gpt(embeddings)[:, -fed.shape[1] :])
+
+
+def _s2mel(
+    pack: Pack, g: Golden, folder: Path, device: torch.device, compute: Compute = DEFAULT_COMPUTE
+) -> Iterator[Pair]:
+    s2mel = pack.module("s2mel", lambda: S2Mel(pack.config.s2mel), device)
+    prepare_s2mel(s2mel, compute, device)
+    quantizer = pack.module("quantizer", lambda: Quantizer(pack.config.semantic_codec), device)
+    on = {name: value.to(device) for name, value in g.items()}
+    projected = s2mel.project_latents(on["latents"])
+    yield "gpt_layer_out", projected, g["gpt_layer_out"]
+    yield "s_infer", quantizer.lookup(on["codes"].long()) + projected, g["s_infer"]
+    for source, target in (("s_ref", "prompt_condition"), ("s_infer", "target_condition")):
+        yield target, s2mel.length_regulator(on[source], g[target].shape[1]), g[target]
+
+    condition = torch.cat([on["prompt_condition"], on["target_condition"]], dim=1)
+    n_prompt = g["ref_mel"].shape[-1]
+    prompt = torch.nn.functional.pad(on["ref_mel"], (0, condition.shape[1] - n_prompt))
+
+    def branches(value: torch.Tensor) -> torch.Tensor:  # with and without condition
+        return torch.cat([value, torch.zeros_like(value)])
+
+    estimated = s2mel.cfm.estimator(
+        on["noise"].repeat(2, 1, 1),
+        branches(prompt),
+        on["estimator_t"].expand(2),
+        branches(on["style"]),
+        branches(condition),
+    )
+    yield "estimator_out", estimated, g["estimator_out"]
+    settings = FlowSettings(n_steps=int(g["steps"]), solver="euler", cfg_rate=float(g["cfg_rate"]))
+    mel = solve_flow(s2mel.cfm.estimator, on["noise"], on["ref_mel"], condition, on["style"], settings)
+    yield "mel", mel[:, :, n_prompt:], g["mel"]
+
+
+def _vocoder(
+    pack: Pack, g: Golden, folder: Path, device: torch.device, compute: Compute = DEFAULT_COMPUTE
+) -> Iterator[Pair]:
+    vocoder = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder), device)
+    prepare_vocoder(vocoder, compute, device)
+    yield "audio", vocoder(g["mel"].to(device)).unsqueeze(1), g["audio"]
+
+
+def _text_rows(pack: Pack, texts: list[dict[str, Any]]) -> list[Row]:
+    """Tokens, ids and segments of the golden's normalised texts: the number of texts that differ."""
+    config = from_dict(TextConfig, dict(pack.manifest.text), what=f"The text table of {pack.path}")
+    tokenizer = TextTokenizer(pack.tokenizer_path, config)
+    wrong: dict[str, list[int]] = {"tokens": [], "ids": [], **{f"segments_{n}": [] for n in _SEGMENT_LENGTHS}}
+    for i, text in enumerate(texts):
+        tokens = tokenizer.tokenize(text["normalized"])
+        ours: dict[str, Any] = {"tokens": tokens, "ids": tokenizer.ids(tokens)}
+        ours |= {f"segments_{n}": split_segments(tokens, n) for n in _SEGMENT_LENGTHS}
+        for name in wrong:
+            if ours[name] != text[name]:
+                wrong[name].append(i)
+    return [
+        Row("text", name, float(len(which)), 0.0, f"{len(texts)} texts" + (f", differs in {which}" if which else ""))
+        for name, which in wrong.items()
+    ]
+
+
+Stage = Callable[..., Iterator[Pair]]  # (pack, golden, folder, device), the acoustic ones with compute
+_ACOUSTIC = ("s2mel", "vocoder")
+
+
+def _no_tensors(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
+    yield from ()
+
+
+STAGES: dict[str, Stage] = {
+    "text": _no_tensors,  # compared by _text_rows: text.json holds no tensors
+    "frontend": _frontend,
+    "semantic_encoder": _semantic_encoder,
+    "semantic_codec": _semantic_codec,
+    "speaker_encoder": _speaker_encoder,
+    "gpt_conditioning": _gpt_conditioning,
+    "gpt": _gpt,
+    "s2mel": _s2mel,
+    "vocoder": _vocoder,
+}

@@ -1,0 +1,311 @@
+"""The run phase: token ids and a voice in, codes, latents, mel and waveform out. Stage order, once.
+
+Holds GPT, S2Mel, vocoder, codebook and emotion matrices, and no encoder. Each stage is a method, so that
+streaming can call them chunk by chunk; `speak` is all of them over one segment. Knows nothing about
+text, files, schedules or playback.
+
+Shapes: B is 1; T codes (50 Hz), F mel frames, C channels, M mel bands, S samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from edgetts.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
+from edgetts.errors import Cancelled, GenerationError, VoiceError
+from edgetts.models.bigvgan import BigVGAN, reach
+from edgetts.models.gpt import GPT
+from edgetts.models.repcodec import Quantizer
+from edgetts.models.s2mel import S2Mel
+from edgetts.options import SynthesisOptions
+from edgetts.runtime.acoustic import prepare_s2mel, prepare_vocoder
+from edgetts.runtime.decode import generate_codes, max_codes_limit
+from edgetts.runtime.flow import solve_flow
+from edgetts.runtime.guards import CodeGuard, Finding, cap_codes, find_problem
+from edgetts.runtime.kernels import AUTO, KernelChoice
+from edgetts.runtime.latents import LatentPass
+from edgetts.runtime.linear import replacer
+from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, FlowSettings, check_compute
+from edgetts.voice import Voice
+
+if TYPE_CHECKING:
+    from edgetts.pack.load import Pack
+
+ShouldStop = Callable[[], bool]
+
+# The vocoder computes this many frames at once (3 s): bounds its memory, and how long it cannot be stopped.
+VOCODER_WINDOW = 256
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A voice on the device, with its emotion applied: what one synthesis call needs of it."""
+
+    conditioning_latents: torch.Tensor  # (1, N, C)
+    emotion_vector: torch.Tensor  # (1, C)
+    style: torch.Tensor  # (1, D)
+    reference_mel: torch.Tensor  # (1, M, F)
+    prompt_condition: torch.Tensor  # (1, F, C)
+
+    def with_prompt(self, n_frames: int) -> Speaker:
+        """This speaker with the last `n_frames` of the prompt only, or with all of it where it is shorter.
+
+        The DiT computes the prompt anew at each step, so it costs what as much speech costs.
+        """
+        return replace(
+            self,
+            reference_mel=self.reference_mel[:, :, -n_frames:],
+            prompt_condition=self.prompt_condition[:, -n_frames:],
+        )
+
+
+@dataclass(frozen=True)
+class SpokenSegment:
+    """One segment of speech and how it came about."""
+
+    waveform: torch.Tensor  # (S,) float32 in [-1, 1], on the CPU
+    codes: tuple[int, ...]
+    seed: int  # of the attempt that was kept
+    attempts: int
+    notices: tuple[str, ...]  # guards that fired, caps that were reached
+
+
+class Pipeline:
+    """The run-phase networks of one pack on one device."""
+
+    def __init__(
+        self, pack: Pack, device: torch.device, *, kernel: str = AUTO, compute: Compute = DEFAULT_COMPUTE
+    ) -> None:
+        """kernel: what multiplies by the GPT's quantised weights, one of `runtime.kernels` or chosen by trying them.
+
+        compute: how mel and waveform are made, `runtime.acoustic`. Raises UsageError for an unknown name.
+        """
+        check_compute(compute)
+        config = pack.config
+        self.compute = compute
+        self.pack = pack
+        self.config = config
+        self.device = device
+        self.gpt = pack.module(
+            "gpt", lambda: GPT(config.gpt), device, replace=replacer(KernelChoice(device, kernel))
+        )
+        self.s2mel = pack.module("s2mel", lambda: S2Mel(config.s2mel), device)
+        self.quantizer = pack.module("quantizer", lambda: Quantizer(config.semantic_codec), device)
+        self.vocoder = pack.module("vocoder", lambda: BigVGAN(config.vocoder), device)
+        self.emotion_matrices = pack.state_dict("emotion", device)
+        self.prepared = {
+            "s2mel": prepare_s2mel(self.s2mel, compute, device),
+            "vocoder": prepare_vocoder(self.vocoder, compute, device),
+        }
+
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """What is resident, by component name."""
+        return {"gpt": self.gpt, "s2mel": self.s2mel, "quantizer": self.quantizer, "vocoder": self.vocoder}
+
+    # --- voice -------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def speaker(self, voice: Voice, emotion: Emotion | None = None, emotion_voice: Voice | None = None) -> Speaker:
+        """Move a voice to the device and apply an emotion.
+
+        emotion_voice: what enrolment made of the emotion's recording, where the emotion is a recording.
+        Raises VoiceError when other encoders made a voice.
+        """
+        for each in filter(None, (voice, emotion_voice)):
+            each.check(self.pack.manifest.encoder_id)
+        if int(voice.reference_codes.max()) >= self.config.semantic_codec.codebook_size:
+            raise VoiceError(f"Voice {voice.name or '(unnamed)'} has codes outside the codebook of this pack.")
+        style = voice.style.to(self.device)
+        vector = voice.emotion_vector.to(self.device)
+        if emotion is not None and emotion.recording is not None:
+            if emotion_voice is None:
+                raise ValueError("an emotion from a recording needs what enrolment made of the recording")
+            target = emotion_voice.emotion_vector.to(self.device)
+            vector = merge_vectors(voice.emotion_base.to(self.device), target, emotion.alpha)
+        elif emotion is not None:
+            matrices = self.emotion_matrices
+            if matrices["emotion_matrix"].shape[1] != vector.shape[1]:
+                raise VoiceError(
+                    f"The emotion matrix of this pack is {matrices['emotion_matrix'].shape[1]} wide and its GPT "
+                    f"{vector.shape[1]}, so emotion weights cannot be used: give a recording with --emotion-voice."
+                )
+            _, rows = matrix_rows(
+                style, matrices["speaker_matrix"], matrices["emotion_matrix"], self.config.emotion.group_sizes
+            )
+            vector = mix_weights(vector, rows, emotion.effective_weights())
+        reference_mel = voice.reference_mel.to(self.device)
+        quantized = self.quantizer.lookup(voice.reference_codes.to(self.device))  # (1, T, C)
+        return Speaker(
+            conditioning_latents=voice.conditioning_latents.to(self.device),
+            emotion_vector=vector,
+            style=style,
+            reference_mel=reference_mel,
+            prompt_condition=self.s2mel.length_regulator(quantized, reference_mel.shape[-1]),
+        )
+
+    # --- stages ------------------------------------------------------------------------------------
+
+    def codes(
+        self,
+        speaker: Speaker,
+        ids: torch.Tensor,
+        options: SynthesisOptions,
+        seed: int,
+        should_stop: ShouldStop | None = None,
+        heard: Callable[[int], None] | None = None,
+    ) -> tuple[list[int], str | None]:
+        """Codes of one attempt and what is wrong with them, if a guard finds something.
+
+        What a guard objects to is cut off, so that the attempt is usable when none is better. `heard` is
+        told each code as it is made; with several beams it need not be part of the result.
+        """
+        rate, silence_code = self.config.code_rate, self.config.silence_code
+        limit = min(options.max_codes, max_codes_limit(self.config.gpt))
+        cap = cap_codes(ids.shape[1], rate, limit) if options.guards else limit
+        guard = CodeGuard(rate, silence_code) if options.guards and options.n_beams == 1 else None
+        findings: list[Finding] = []
+
+        def on_code(code: int) -> None:
+            if heard is not None:
+                heard(code)
+            finding = guard.add(code) if guard is not None else None
+            if finding is not None:
+                findings.append(finding)
+
+        result = generate_codes(
+            self.gpt,
+            speaker.conditioning_latents,
+            speaker.emotion_vector,
+            ids,
+            options.decode_settings(cap),
+            torch.Generator().manual_seed(seed),
+            should_stop=lambda: bool(findings) or (should_stop is not None and should_stop()),
+            on_code=on_code,
+        )
+        if result.cancelled and not findings:
+            raise Cancelled("The speech was cancelled.")
+        codes = result.codes
+        if options.guards and options.n_beams > 1:  # a beam search knows its codes only at the end
+            found = find_problem(codes, rate, silence_code)
+            findings += [found] if found is not None else []
+        if findings:
+            finding = findings[0]
+            return codes[: max(1, finding.start + finding.period)], f"{finding}, cut off"
+        if options.guards and not codes:
+            return codes, "nothing was said"
+        if options.guards and not result.stopped:
+            return codes, f"no end after {len(codes) / rate:.1f} s, cut off"
+        return codes, None
+
+    def latents(self, speaker: Speaker, text_ids: torch.Tensor, codes: Sequence[int]) -> torch.Tensor:
+        """GPT latents (1, T, C) of codes, from the second causal pass."""
+        latent_pass = LatentPass(self.gpt, speaker.conditioning_latents, speaker.emotion_vector, text_ids)
+        return latent_pass.append(codes)
+
+    def semantic(self, codes: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """S2Mel's input (1, T, C): codebook embedding of codes (1, T) plus projected latents (1, T, C)."""
+        return self.quantizer.lookup(codes) + self.s2mel.project_latents(latents)
+
+    def n_frames(self, n_codes: int) -> int:
+        """Mel frames of so many codes from the beginning of a segment on."""
+        return int(n_codes * self.config.s2mel.mel_frames_per_code)
+
+    def condition(self, semantic: torch.Tensor) -> torch.Tensor:
+        """The DiT's condition (1, F, C) of the new speech, from S2Mel's input (1, T, C)."""
+        condition: torch.Tensor = self.s2mel.length_regulator(semantic, self.n_frames(semantic.shape[1]))
+        return condition
+
+    def noise(self, n_frames: int, generator: torch.Generator) -> torch.Tensor:
+        """What the flow of so many new frames starts from, (1, M, F).
+
+        Drawn frame after frame, so that a segment made in parts starts from the same noise, and on the CPU,
+        so that a seed means the same on every device.
+        """
+        drawn = torch.randn((n_frames, self.config.audio.n_mels), generator=generator)
+        return drawn.T.unsqueeze(0).to(self.device)
+
+    def mel(
+        self,
+        speaker: Speaker,
+        condition: torch.Tensor,
+        noise: torch.Tensor,
+        settings: FlowSettings,
+        should_stop: ShouldStop | None = None,
+        context: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Mel (1, M, F) of the new speech only, from noise (1, M, F).
+
+        context: mel (1, M, K) that directly precedes it and is kept, an addition to the prompt. condition
+        (1, K + F, C) is of both.
+        """
+        known = speaker.reference_mel if context is None else torch.cat([speaker.reference_mel, context], dim=-1)
+        n_known = known.shape[-1]
+        mel = solve_flow(
+            self.s2mel.cfm.estimator,
+            torch.nn.functional.pad(noise, (n_known, 0)),  # the solver looks at none where mel is known
+            known,
+            torch.cat([speaker.prompt_condition, condition], dim=1),
+            speaker.style,
+            settings,
+            should_stop=should_stop,
+        )
+        return mel[:, :, n_known:]
+
+    def waveform(
+        self, mel: torch.Tensor, start: int = 0, should_stop: ShouldStop | None = None
+    ) -> torch.Tensor:
+        """Waveform (S,) float32 on the CPU of mel (1, M, F) from frame `start` on.
+
+        Computed window by window, each with all the frames around it that its samples depend on: the
+        windows cannot be heard. Raises Cancelled between two of them when `should_stop` says so.
+        """
+        n_frames, hop = mel.shape[-1], self.config.audio.hop_length
+        around = reach(self.config.vocoder)
+        parts = []
+        for first in range(start, n_frames, VOCODER_WINDOW):
+            if should_stop is not None and should_stop():
+                raise Cancelled("The speech was cancelled.")
+            last = min(first + VOCODER_WINDOW, n_frames)
+            left = max(0, first - around)
+            samples = self.vocoder(mel[:, :, left : last + around])[0]
+            parts.append(samples[(first - left) * hop : (last - left) * hop].float().cpu())
+        return torch.cat(parts) if parts else torch.zeros(0)
+
+    # --- all of it ---------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def speak(
+        self,
+        speaker: Speaker,
+        text_ids: Sequence[int],
+        options: SynthesisOptions,
+        seed: int,
+        should_stop: ShouldStop | None = None,
+    ) -> SpokenSegment:
+        """One segment, from token ids to waveform, with a retry under another seed when a guard fires."""
+        ids = torch.tensor([list(text_ids)], device=self.device)
+        notices: list[str] = []
+        for attempt in range(options.retries + 1 if options.guards else 1):
+            attempt_seed = derive_seed(seed, attempt)
+            codes, problem = self.codes(speaker, ids, options, attempt_seed, should_stop)
+            if problem is None:
+                break
+            notices.append(problem)
+        if not codes:
+            raise GenerationError("The model ended before it said anything: try another seed with --seed.")
+        latents = self.latents(speaker, ids, codes)
+        condition = self.condition(self.semantic(torch.tensor([codes], device=self.device), latents))
+        noise = self.noise(condition.shape[1], torch.Generator().manual_seed(attempt_seed))
+        mel = self.mel(speaker, condition, noise, options.flow_settings(), should_stop)
+        waveform = self.waveform(mel, should_stop=should_stop)
+        return SpokenSegment(waveform, tuple(codes), attempt_seed, attempt + 1, tuple(notices))
+
+
+def derive_seed(seed: int, *path: int) -> int:
+    """A seed of its own for a part (segment, attempt) of a call, the same on every machine."""
+    return int(np.random.SeedSequence(seed, spawn_key=path).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,267 @@
+"""The decode loop: text and voice in, codes out, one network step per code over a static cache.
+
+In: the GPT, what enrolment kept of the voice, text ids, `DecodeSettings`, a `torch.Generator`. Out: codes
+without the stop code. One beam is a stream (`CodeStream`); `generate_codes` collects it, or searches with
+several beams. It knows nothing of latents, audio or time; what to do about a bad result is the caller's.
+
+Positions: the start code has position 0, the k-th code k + 1, so 1 is never used. Upstream decodes so.
+
+Source: upstream `inference_speech` in indextts/gpt/model_v2.py over Hugging Face `generate`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgetts.errors import GenerationError, UsageError
+from edgetts.models.gpt import GPT, KVCache
+from edgetts.pack.config import GPTConfig
+from edgetts.runtime.beam import BeamSearch, Candidate
+from edgetts.runtime.fused_step import fused_step
+from edgetts.runtime.sampling import draw, penalise, start_seen, warp
+from edgetts.runtime.settings import DecodeSettings
+
+_N_BRACKETS = 2  # start and stop around the text
+_N_EXTRA_CODES = 3  # start in front of the codes, and the two stops upstream's latent pass puts behind
+
+
+@dataclass(frozen=True)
+class DecodeResult:
+    """Codes without the stop code, and why there are no more of them."""
+
+    codes: list[int]
+    stopped: bool  # the model ended by itself; False: it was cut at `max_codes`, or cancelled
+    cancelled: bool  # `should_stop` said so
+
+
+def max_codes_limit(config: GPTConfig) -> int:
+    """The most codes that the model has positions for."""
+    return config.n_mel_positions - _N_EXTRA_CODES
+
+
+def build_prefix(gpt: GPT, conditioning_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor) -> Tensor:
+    """What stands in front of the codes, checked: embeddings (1, 34 + T + 2, C).
+
+    conditioning_latents (1, 32, C), emotion_vector (1, C), text_ids (1, T) int64; ids equal to the start
+    or stop token are left out, as upstream does. Raises UsageError for ids that are no text tokens or for
+    more of them than the model has positions for.
+    """
+    config = gpt.config
+    weight = gpt.speed_emb.weight
+    if text_ids.dim() != 2 or text_ids.shape[0] != 1:
+        raise UsageError(f"text_ids has shape {tuple(text_ids.shape)}; one row (1, T) is needed.")
+    ids = text_ids[0]
+    brackets = torch.tensor([config.start_text_token, config.stop_text_token], device=ids.device)
+    ids = ids[~torch.isin(ids, brackets)]
+    room = config.n_text_positions - _N_BRACKETS
+    if ids.numel() > room:
+        raise UsageError(f"The segment has {ids.numel()} text tokens; the model reads at most {room} at once.")
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < config.n_text_tokens:
+        raise UsageError(
+            f"Text ids run from {int(ids.min())} to {int(ids.max())}; "
+            f"this model knows 0 to {config.n_text_tokens - 1}. Was the text tokenised for another pack?"
+        )
+    return gpt.prefix(
+        conditioning_latents.to(weight.device, weight.dtype),
+        emotion_vector.to(weight.device, weight.dtype),
+        ids.unsqueeze(0).to(weight.device, torch.int64),
+    )
+
+
+class _Decoder:
+    """The network side of decoding: prefix once, then one step per code for all rows."""
+
+    def __init__(self, gpt: GPT, prefix: Tensor, n_rows: int, max_codes: int) -> None:
+        limit = max_codes_limit(gpt.config)
+        if max_codes > limit:
+            raise UsageError(f"max_codes is {max_codes}; this model has positions for 1 to {limit}.")
+        self._gpt = gpt
+        self._forward = fused_step(gpt) or gpt  # the same numbers to rounding, where the kernels are compiled
+        self._prefix = prefix
+        self._n_prefix = prefix.shape[1] + 1  # and the start code
+        # The last code is never fed: room for the others and the start.
+        self._cache = KVCache.allocate(
+            gpt.config, self._n_prefix + max_codes, batch=n_rows, device=prefix.device, dtype=prefix.dtype
+        )
+        self._positions = torch.arange(gpt.config.n_mel_positions, device=prefix.device)
+
+    def start(self) -> Tensor:
+        """Logits (rows, K) fp32 of the first code, the same for each row."""
+        start = torch.full((1, 1), self._gpt.config.start_mel_token, device=self._prefix.device)
+        embedded = torch.cat([self._prefix, self._gpt.mel_embed(start, self._positions[:1])], dim=1)
+        hidden = self._gpt(embedded, self._cache.rows(1))  # (1, P, C)
+        self._cache.share_first_row(self._n_prefix)
+        return self._logits(hidden).expand(self._cache.batch, -1)
+
+    def step(self, codes: list[int]) -> Tensor:
+        """Feed one code per row; logits (rows, K) fp32 of the next."""
+        position = self._cache.length - self._n_prefix + 2  # position 1 is skipped
+        fed = torch.tensor(codes, device=self._prefix.device).unsqueeze(1)  # (rows, 1)
+        embedded = self._gpt.mel_embed(fed, self._positions[position : position + 1])
+        return self._logits(self._forward(embedded, self._cache))
+
+    def reorder(self, parents: list[int], n_shared_codes: int) -> None:
+        """Row b continues row `parents[b]`, which has the first `n_shared_codes` codes in common with it."""
+        if parents != list(range(len(parents))):
+            order = torch.tensor(parents, device=self._prefix.device)
+            self._cache.reorder(order, self._n_prefix + n_shared_codes)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        logits = self._gpt.logits(hidden[:, -1:])[:, 0].float()  # (rows, K)
+        if not math.isfinite(float(logits.max())):
+            raise GenerationError(
+                f"The GPT computed non-finite scores after {self._cache.length - self._n_prefix} codes; "
+                "its weights or number format do not suit this machine. Try a pack with fp32 weights."
+            )
+        return logits
+
+
+class CodeStream:
+    """Codes one by one, with one beam: an iterator that computes a code when asked for it.
+
+    Arguments as of `generate_codes`; `settings.n_beams` must be 1. `should_stop` is asked before each code.
+    After the last code, `stopped` and `cancelled` say why it was the last.
+    """
+
+    def __init__(
+        self,
+        gpt: GPT,
+        conditioning_latents: Tensor,
+        emotion_vector: Tensor,
+        text_ids: Tensor,
+        settings: DecodeSettings,
+        generator: torch.Generator | None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        if settings.n_beams != 1:
+            raise UsageError(f"n_beams is {settings.n_beams}; codes can be streamed with 1 beam only.")
+        self._generator = _sampling_generator(settings, generator)
+        self._settings = settings
+        self._should_stop = should_stop
+        self._stop_code = gpt.config.stop_mel_token
+        self.codes: list[int] = []
+        self.stopped = False
+        self.cancelled = False
+        with torch.inference_mode():
+            prefix = build_prefix(gpt, conditioning_latents, emotion_vector, text_ids)
+            self._decoder = _Decoder(gpt, prefix, 1, settings.max_codes)
+            self._seen = start_seen(gpt.config, 1, prefix.device)
+
+    def __iter__(self) -> CodeStream:
+        return self
+
+    @torch.inference_mode()
+    def __next__(self) -> int:
+        if self.stopped or self.cancelled or len(self.codes) == self._settings.max_codes:
+            raise StopIteration
+        if self._should_stop is not None and self._should_stop():
+            self.cancelled = True
+            raise StopIteration
+        logits = self._decoder.step(self.codes[-1:]) if self.codes else self._decoder.start()  # (1, K)
+        scores = penalise(logits, self._seen, self._settings.repetition_penalty)
+        if self._generator is not None:
+            code = int(draw(warp(scores, self._settings), 1, self._generator))
+        else:
+            code = int(scores.argmax())
+        if code == self._stop_code:
+            self.stopped = True
+            raise StopIteration
+        self._seen[0, code] = True
+        self.codes.append(code)
+        return code
+
+
+def generate_codes(
+    gpt: GPT,
+    conditioning_latents: Tensor,
+    emotion_vector: Tensor,
+    text_ids: Tensor,
+    settings: DecodeSettings,
+    generator: torch.Generator | None,
+    should_stop: Callable[[], bool] | None = None,
+    on_code: Callable[[int], None] | None = None,
+) -> DecodeResult:
+    """Codes for one text, at most `settings.max_codes`.
+
+    conditioning_latents (1, 32, C), emotion_vector (1, C), text_ids (1, T) int64. `generator` is needed
+    for sampling only. `should_stop` is asked before each code and ends the loop when it says True.
+    `on_code` hears each new code; with several beams it hears, at each step, the newest code of the beam
+    that leads, which is progress but need not be part of the result. The same seed and settings give the
+    same codes. Raises UsageError for what the model cannot take, GenerationError when numbers overflow.
+    """
+    arguments = (gpt, conditioning_latents, emotion_vector, text_ids, settings, generator, should_stop)
+    if settings.n_beams > 1:
+        return _search(*arguments, on_code)
+    stream = CodeStream(*arguments)
+    for code in stream:
+        if on_code is not None:
+            on_code(code)
+    return DecodeResult(stream.codes, stream.stopped, stream.cancelled)
+
+
+@torch.inference_mode()
+def _search(
+    gpt: GPT,
+    conditioning_latents: Tensor,
+    emotion_vector: Tensor,
+    text_ids: Tensor,
+    settings: DecodeSettings,
+    generator: torch.Generator | None,
+    should_stop: Callable[[], bool] | None,
+    on_code: Callable[[int], None] | None,
+) -> DecodeResult:
+    """Beam search: log-softmax, penalty, filters, then the beam's score is added and candidates are taken."""
+    generator = _sampling_generator(settings, generator)
+    prefix = build_prefix(gpt, conditioning_latents, emotion_vector, text_ids)
+    decoder = _Decoder(gpt, prefix, settings.n_beams, settings.max_codes)
+    seen = start_seen(gpt.config, settings.n_beams, prefix.device)
+    search = BeamSearch(settings.n_beams, settings.length_penalty, gpt.config.stop_mel_token)
+    rows = torch.arange(settings.n_beams, device=prefix.device)
+    added: list[Candidate] = []
+    while not search.done and search.n_codes < settings.max_codes:
+        if should_stop is not None and should_stop():
+            return DecodeResult(search.leader(), stopped=False, cancelled=True)
+        logits = decoder.step([c.code for c in added]) if added else decoder.start()  # (beams, K)
+        scores = penalise(logits.log_softmax(dim=-1), seen, settings.repetition_penalty)
+        if generator is not None:
+            scores = warp(scores, settings)
+        scores = scores + torch.tensor(search.scores, device=scores.device).unsqueeze(1)
+        added = search.step(_candidates(scores, search.n_candidates, generator))
+        parents = [c.beam for c in added]
+        decoder.reorder(parents, search.n_shared_codes)
+        seen = seen[parents]
+        seen[rows, [c.code for c in added]] = True
+        if on_code is not None:
+            on_code(search.leader_code())
+    best = search.best()
+    return DecodeResult(best.codes, best.stopped, cancelled=False)
+
+
+def _candidates(scores: Tensor, n: int, generator: torch.Generator | None) -> list[Candidate]:
+    """The `n` best, or `n` drawn, of all beams' codes, best first. scores (beams, K)."""
+    flat = scores.view(1, -1)  # (1, beams * K)
+    if generator is None:
+        values, indices = flat.topk(n, dim=-1)
+    else:
+        indices = draw(flat, n, generator)
+        values, order = flat.gather(-1, indices).sort(dim=-1, descending=True)
+        indices = indices.gather(-1, order)
+    n_codes = scores.shape[1]
+    return [
+        Candidate(value, index % n_codes, index // n_codes)
+        for value, index in zip(values[0].tolist(), indices[0].tolist(), strict=True)
+    ]
+
+
+def _sampling_generator(settings: DecodeSettings, generator: torch.Generator | None) -> torch.Generator | None:
+    """The generator if there is to be sampling, None if the choice is greedy."""
+    if not settings.do_sample:
+        return None
+    if generator is None:
+        raise UsageError("do_sample is True and no generator was given; pass a seeded torch.Generator.")
+    return generator

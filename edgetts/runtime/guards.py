@@ -1,0 +1,176 @@
+"""Watching for the model's own failures: endless speech, long silence, going round in circles.
+
+In: codes, one by one or all at once, and how many of them make a second. Out: a finding or None. It
+knows nothing of networks and decides nothing: what to do about a finding is the caller's.
+
+Source: what users of IndexTTS-2 report (runs of the silence code, repeats, an 8-token text that runs to
+the cap of 1500 codes), and upstream's `remove_long_silence` in indextts/infer_v2.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from edgetts.errors import UsageError
+
+UPSTREAM_SILENCE_CODES = 30  # more silence codes than this in all, and upstream shortens every run ...
+UPSTREAM_SILENCE_KEPT = 10  # ... to this many
+
+_FEWEST_REPEATS = 2  # once is no repetition
+
+
+@dataclass(frozen=True)
+class GuardSettings:
+    """When speech counts as failed. Times are in seconds of speech. Raises UsageError if not above 0.
+
+    A text token is a word piece, a letter or a Chinese character: 0.15 to 0.4 s of speech in most texts.
+    The cap allows a slow speaker twice that, and some time that no text accounts for.
+    """
+
+    base_s: float = 2.0  # allowed to any text
+    per_token_s: float = 0.6  # and for each of its tokens
+    max_silence_s: float = 2.0  # pauses of speakers stay well below
+    max_period_s: float = 3.0  # the longest phrase whose repetition is looked for
+    min_loop_s: float = 1.5  # repetition shorter than this is a held sound or a laugh
+    min_repeats: int = 3  # of the same codes in a row
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"Guard setting {field.name} is {value}; it must be above 0.")
+        if self.min_repeats < _FEWEST_REPEATS or not isinstance(self.min_repeats, int):
+            raise UsageError(
+                f"Guard setting min_repeats is {self.min_repeats}; it must be a whole number from {_FEWEST_REPEATS}."
+            )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong with codes [start, start + n_codes). `str` makes a clause of it, for a notice."""
+
+    kind: Literal["silence", "loop"]
+    start: int
+    n_codes: int
+    period: int  # codes of the repeated phrase; 1 for silence
+    code_rate: float  # codes per second
+
+    def __str__(self) -> str:
+        at, length = self.start / self.code_rate, self.n_codes / self.code_rate
+        if self.kind == "silence":
+            return f"{length:.1f} s of silence from {at:.1f} s on"
+        return f"the same {self.period / self.code_rate:.2f} s over and over from {at:.1f} s on"
+
+
+def cap_codes(n_text_tokens: int, code_rate: float, max_codes: int, settings: GuardSettings | None = None) -> int:
+    """The most codes that a text of this many tokens can need, `max_codes` at most and 1 at least.
+
+    code_rate is in codes per second.
+    """
+    settings = settings or GuardSettings()
+    seconds = settings.base_s + settings.per_token_s * n_text_tokens
+    return max(1, min(max_codes, math.ceil(seconds * code_rate)))
+
+
+class CodeGuard:
+    """Told each code as it is made; says what is wrong as soon as something is.
+
+    code_rate in codes per second; silence_code None if the model has none (then runs of any one code
+    count as a loop of period 1).
+    """
+
+    def __init__(self, code_rate: float, silence_code: int | None, settings: GuardSettings | None = None) -> None:
+        settings = settings or GuardSettings()
+        self._rate = code_rate
+        self._silence_code = silence_code
+        self._max_silence = _n_codes(settings.max_silence_s, code_rate)
+        self._min_loop = _n_codes(settings.min_loop_s, code_rate)
+        self._min_repeats = settings.min_repeats
+        self._codes: list[int] = []
+        self._silence = 0
+        # _matches[p]: for how many codes in a row each equals the code p before it; p = 0 is not used.
+        self._matches = [0] * (_n_codes(settings.max_period_s, code_rate) + 1)
+
+    def add(self, code: int) -> Finding | None:
+        """The first thing wrong with the codes so far, their end included, or None."""
+        self._codes.append(code)
+        n = len(self._codes)
+        self._silence = self._silence + 1 if code == self._silence_code else 0
+        if self._silence >= self._max_silence:
+            return Finding("silence", n - self._silence, self._silence, 1, self._rate)
+        for period in range(1, min(len(self._matches), n)):
+            if self._codes[-1 - period] != code:
+                self._matches[period] = 0
+                continue
+            self._matches[period] += 1
+            looped = self._matches[period] + period
+            if looped >= max(self._min_repeats * period, self._min_loop) and not self._is_silent(period):
+                return Finding("loop", n - looped, looped, period, self._rate)
+        return None
+
+    def _is_silent(self, period: int) -> bool:
+        """Silence repeats itself too; how long it may is not a question for the loops."""
+        return all(code == self._silence_code for code in self._codes[-period:])
+
+
+def find_silence_run(
+    codes: Sequence[int], silence_code: int, code_rate: float, settings: GuardSettings | None = None
+) -> Finding | None:
+    """The first run of silence that is too long, in full length."""
+    longest_allowed = _n_codes((settings or GuardSettings()).max_silence_s, code_rate)
+    run = 0
+    for i, code in enumerate([*codes, None]):
+        if code == silence_code:
+            run += 1
+            continue
+        if run >= longest_allowed:
+            return Finding("silence", i - run, run, 1, code_rate)
+        run = 0
+    return None
+
+
+def find_repeat_loop(
+    codes: Sequence[int],
+    code_rate: float,
+    silence_code: int | None = None,
+    settings: GuardSettings | None = None,
+) -> Finding | None:
+    """The first stretch that repeats itself too often, as far as it had gone when it became too long."""
+    guard = CodeGuard(code_rate, silence_code, settings)
+    return next((f for f in map(guard.add, codes) if f is not None and f.kind == "loop"), None)
+
+
+def find_problem(
+    codes: Sequence[int],
+    code_rate: float,
+    silence_code: int | None = None,
+    settings: GuardSettings | None = None,
+) -> Finding | None:
+    """What `CodeGuard` says first over all codes; for codes of a beam search, which only then are known."""
+    guard = CodeGuard(code_rate, silence_code, settings)
+    return next((f for f in map(guard.add, codes) if f is not None), None)
+
+
+def shrink_silence(
+    codes: Sequence[int],
+    silence_code: int,
+    max_in_all: int = UPSTREAM_SILENCE_CODES,
+    kept: int = UPSTREAM_SILENCE_KEPT,
+) -> list[int]:
+    """Upstream's remedy: with more than `max_in_all` silence codes, cut every run of them to `kept`."""
+    if sum(code == silence_code for code in codes) <= max_in_all:
+        return list(codes)
+    result: list[int] = []
+    run = 0
+    for code in codes:
+        run = run + 1 if code == silence_code else 0
+        if run <= kept:
+            result.append(code)
+    return result
+
+
+def _n_codes(seconds: float, code_rate: float) -> int:
+    return max(1, math.ceil(seconds * code_rate))

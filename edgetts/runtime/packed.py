@@ -1,0 +1,74 @@
+"""Convolutions on the CPU with weights in the layout of the library that multiplies (oneDNN).
+
+In: an `nn.Conv1d` of any type. Out: a layer of the same numbers. PyTorch's own layer lays the weights out
+anew at every call, which costs a quarter of the time where signals are short. The operators are PyTorch's
+for its own compiler and may be missing in some version: `can_pack` runs one on a small weight and compares.
+
+It does not know which network it is in. Shapes: B batch, C channels, T time, K kernel.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_PROBE_CHANNELS, _PROBE_LENGTH, _PROBE_KERNEL = 32, 40, 3
+_PROBE_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}  # of the largest value
+_TYPICAL_LENGTH = 1024  # the layout depends on it; any length works with any layout
+
+
+class PackedConv1d(nn.Module):
+    """`nn.Conv1d` with zero padding, stride 1, one group; contiguous (B, C, T) in and out."""
+
+    def __init__(self, plain: nn.Conv1d) -> None:
+        super().__init__()
+        if plain.stride != (1,) or plain.groups != 1 or plain.padding_mode != "zeros":
+            raise ValueError(f"{plain} is not a plain convolution")
+        assert isinstance(plain.padding, tuple)
+        weight = plain.weight.detach().unsqueeze(2)  # (C_out, C_in, 1, K): the library has layouts for images
+        self._geometry = ([0, plain.padding[0]], [1, 1], [1, plain.dilation[0]], 1)
+        self._weight: Tensor = _operators()._reorder_convolution_weight(
+            weight.to(memory_format=torch.channels_last),
+            *self._geometry,
+            [1, weight.shape[1], 1, _TYPICAL_LENGTH],
+        )
+        self._bias = None if plain.bias is None else plain.bias.detach().contiguous()  # it is read as it lies
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C', T')."""
+        image = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        return self.on_image(image).squeeze(2).contiguous()
+
+    def on_image(self, x: Tensor) -> Tensor:
+        """(B, C, 1, T) in channels-last memory, that is (B, T, C) -> (B, C', 1, T'), likewise."""
+        y: Tensor = _operators()._convolution_pointwise(x, self._weight, self._bias, *self._geometry, "none", [], "")
+        return y
+
+
+def _operators() -> Any:
+    return torch.ops.mkldnn
+
+
+@functools.lru_cache(maxsize=8)
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this PyTorch has the operators for weights of `dtype`, and they compute what is expected."""
+    if dtype not in _PROBE_TOLERANCE:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        plain = nn.Conv1d(_PROBE_CHANNELS, _PROBE_CHANNELS, _PROBE_KERNEL, padding=1, device="cpu")
+        weight = torch.randn(plain.weight.shape, generator=generator)
+        plain.weight, plain.bias = nn.Parameter(weight.to(dtype)), nn.Parameter(weight[:, 0, 0].to(dtype))
+        x = torch.randn(1, _PROBE_CHANNELS, _PROBE_LENGTH, generator=generator).to(dtype)
+        expected = F.conv1d(x.float(), plain.weight.float(), plain.bias.float(), padding=1)
+        try:
+            found = PackedConv1d(plain)(x).float()
+        # No such operator, another signature, refused: the plain convolution serves, and `prepared` says so.
+        except (RuntimeError, AttributeError, TypeError):
+            return False
+    error = (found - expected).abs().max() / expected.abs().max()
+    return found.shape == expected.shape and bool(error <= _PROBE_TOLERANCE[dtype])

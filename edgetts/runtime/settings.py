@@ -1,0 +1,163 @@
+"""How to decode and how to solve the flow: settings with their ranges. No torch here, so that the command
+line can check them before anything slow is loaded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any, Literal, get_args
+
+from edgetts.errors import UsageError
+
+MAX_BEAMS = 16
+MAX_TEMPERATURE = 10.0
+MAX_REPETITION_PENALTY = 100.0
+MAX_LENGTH_PENALTY = 10.0
+
+Compute = Literal["reference", "exact", "fast"]
+"""How to compute: plain PyTorch in fp32; fp32 with faster kernels of the same numbers; half precision."""
+DEFAULT_COMPUTE: Compute = "exact"
+
+Solver = Literal["euler", "heun", "midpoint", "ab2"]
+ESTIMATES_PER_STEP: dict[str, int] = {"euler": 1, "heun": 2, "midpoint": 2, "ab2": 1}
+MAX_STEPS = 1000
+MAX_CFG_RATE = 10.0
+MIN_SWAY = -1.0
+MAX_SWAY = 2 / (math.pi - 2)  # beyond it the grid would turn back
+
+
+def check_compute(name: str) -> None:
+    """Raises UsageError for a name that is not one of `Compute`."""
+    if name not in get_args(Compute):
+        raise UsageError(f"There is no way to compute called {name!r}; choose one of {', '.join(get_args(Compute))}.")
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How codes are generated. The defaults are upstream's. Raises UsageError for a value out of range.
+
+    do_sample: draw from the distribution; False takes the most likely code (temperature, top_k and top_p
+      then have no effect).
+    temperature: above 0 up to 10; below 1 is more certain.
+    top_k: codes kept, 0 keeps all.
+    top_p: above 0 up to 1; the smallest set of codes with this probability is kept, 1 keeps all.
+    repetition_penalty: above 0 up to 100; 1 is none.
+    length_penalty: -10 to 10, exponent of the length that a beam's score is divided by; one beam ignores it.
+    n_beams: 1 to 16.
+    max_codes: at least 1; the model's positions set the upper bound (`max_codes_limit`).
+    """
+
+    do_sample: bool = True
+    temperature: float = 0.8
+    top_k: int = 30
+    top_p: float = 0.8
+    repetition_penalty: float = 10.0
+    length_penalty: float = 0.0
+    n_beams: int = 3
+    max_codes: int = 1500
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_type(field.name, getattr(self, field.name))
+        _check(0 < self.temperature <= MAX_TEMPERATURE, "temperature", self.temperature, "above 0 up to 10")
+        _check(self.top_k >= 0, "top_k", self.top_k, "0 (keep all) or more")
+        _check(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 up to 1")
+        penalty = self.repetition_penalty
+        _check(0 < penalty <= MAX_REPETITION_PENALTY, "repetition_penalty", penalty, "above 0 up to 100")
+        _check(
+            -MAX_LENGTH_PENALTY <= self.length_penalty <= MAX_LENGTH_PENALTY,
+            "length_penalty",
+            self.length_penalty,
+            "-10 to 10",
+        )
+        _check(1 <= self.n_beams <= MAX_BEAMS, "n_beams", self.n_beams, f"1 to {MAX_BEAMS}")
+        _check(self.max_codes >= 1, "max_codes", self.max_codes, "1 or more")
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """How to solve. Raises UsageError for a value out of range.
+
+    n_steps: 1 to MAX_STEPS, on a grid over flow time 0..1.
+    solver: euler: one estimate a step, first order. heun, midpoint: two, second order. ab2: one, second
+      order, by what the step before found (Adams and Bashforth; also the second-order multistep solvers of
+      diffusion models, where the flow is straight).
+    cfg_rate: r in (1 + r) * conditional - r * null, 0 to MAX_CFG_RATE; 0: no null branch.
+    cfg_until: flow time from 0 to 1 up to which there is guidance; after it the null branch is not computed.
+    sway: bends the grid, MIN_SWAY to MAX_SWAY; 0: uniform, below: small steps first, above: small steps last.
+
+    Source of `sway`: Chen et al. 2024, "F5-TTS" (sway sampling); of `cfg_until`: Kynkäänniemi et al. 2024,
+    "Applying guidance in a limited interval".
+    """
+
+    n_steps: int
+    solver: Solver
+    cfg_rate: float
+    cfg_until: float = 1.0
+    sway: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.n_steps, bool) or not isinstance(self.n_steps, int):
+            raise UsageError(f"The number of flow steps must be a whole number, not {self.n_steps!r}.")
+        if not 1 <= self.n_steps <= MAX_STEPS:
+            raise UsageError(f"{self.n_steps} flow steps are not possible; choose 1 to {MAX_STEPS}.")
+        if self.solver not in get_args(Solver):
+            allowed = ", ".join(get_args(Solver))
+            raise UsageError(f"There is no flow solver {self.solver!r}; choose one of {allowed}.")
+        if not (math.isfinite(self.cfg_rate) and 0.0 <= self.cfg_rate <= MAX_CFG_RATE):
+            raise UsageError(
+                f"A guidance rate of {self.cfg_rate} is not possible; choose 0 (none) to {MAX_CFG_RATE:g}."
+            )
+        _check(0.0 <= self.cfg_until <= 1.0, "cfg_until", self.cfg_until, "0 to 1")
+        _check(MIN_SWAY <= self.sway <= MAX_SWAY, "sway", self.sway, f"{MIN_SWAY:g} to {MAX_SWAY:.2f}")
+
+    @property
+    def n_estimates(self) -> int:
+        """Calls of the estimator in one solution."""
+        return self.n_steps * ESTIMATES_PER_STEP[self.solver]
+
+    @property
+    def n_guided(self) -> int:
+        """Those of them that compute both branches."""
+        return sum(self.is_guided(t) for t in self.times())
+
+    @property
+    def rows_per_estimate(self) -> float:
+        """Rows of a batch that an estimate computes, on average: 2 with guidance, 1 without."""
+        return 1 + self.n_guided / self.n_estimates
+
+    def is_guided(self, t: float) -> bool:
+        """Whether there is guidance at flow time `t`."""
+        return self.cfg_rate > 0.0 and t < self.cfg_until
+
+    def grid(self) -> list[float]:
+        """Flow times of the steps: n_steps + 1 of them, rising from 0 to 1."""
+        uniform = [i / self.n_steps for i in range(self.n_steps + 1)]
+        if self.sway == 0.0:
+            return uniform
+        bent = [u + self.sway * (math.cos(math.pi / 2 * u) - 1 + u) for u in uniform]
+        return [0.0, *bent[1:-1], 1.0]
+
+    def times(self) -> list[float]:
+        """Flow times of all estimates, in the order in which they are made."""
+        found: list[float] = []
+        for t, t_next in pairwise(self.grid()):
+            second = {"heun": t_next, "midpoint": (t + t_next) / 2}.get(self.solver)
+            found += [t] if second is None else [t, second]
+        return found
+
+
+_KINDS: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (float, int)}
+
+
+def _check_type(name: str, value: Any) -> None:
+    kind = DecodeSettings.__annotations__[name]
+    if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "bool"):
+        raise UsageError(f"{name} is {value!r}; it must be of type {kind}.")
+
+
+def _check(fine: bool, name: str, value: float, allowed: str) -> None:
+    if not fine:  # a NaN fails every comparison and lands here too
+        raise UsageError(f"{name} is {value}; allowed is {allowed}.")

@@ -1,0 +1,1 @@
+"""Text segments become chunks of sound on time: the only place that knows schedules."""

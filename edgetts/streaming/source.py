@@ -1,0 +1,123 @@
+"""Where the lines of a stream come from: a whole text, or one that arrives while it is spoken.
+
+In: a text's plan, or pieces of text and something that plans them. Out: lines, in order. All clauses that
+are complete when the next codes can be made are planned together: what is late anyway gets longer, better
+segments, what is awaited is spoken at once. Knows no networks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from edgetts.errors import Cancelled, UsageError
+from edgetts.streaming.clauses import ClauseSplitter
+from edgetts.streaming.feed import Board, Line
+from edgetts.text.frontend import TextPlan
+
+Planner = Callable[[str], TextPlan]
+
+MAX_PLANNED_CHARS = 2000  # at once: planning takes time too, and the rest is planned while these are spoken
+
+
+def plan_lines(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: float = 0.0) -> Iterator[Line]:
+    """Lines of a plan whose text begins at `offset`; `pause_s` of silence comes before it."""
+    pause_s = max(pause_s, plan.pause_before_s)
+    for segment in plan.segments:
+        yield Line(
+            text=segment.text,
+            ids=segment.ids,
+            start=offset + segment.start,
+            end=offset + segment.end,
+            pause_before_s=pause_s,
+            ready_at=ready_at,
+        )
+        pause_s = segment.pause_after_s
+
+
+class TextFeed:
+    """Text bit by bit: `push`, then `finish` or `fail`, from any thread; iterating, elsewhere, gives lines."""
+
+    def __init__(self, board: Board, planner: Planner, *, markup: bool, notices: list[str]) -> None:
+        self._board = board
+        self._planner = planner
+        self._splitter = ClauseSplitter(markup=markup)
+        self._notices = notices  # what plans have to say is added here
+        self._clauses: list[tuple[str, float]] = []  # and when each was complete
+        self._is_finished = False
+
+    def push(self, piece: str) -> None:
+        """More text. Raises Cancelled when nobody listens any more."""
+        if not isinstance(piece, str):
+            raise UsageError(f"The pieces of a text must be strings; one of them is a {type(piece).__name__}.")
+        self._add(self._splitter.push(piece), is_last=False)
+
+    def finish(self) -> None:
+        """That was all."""
+        self._add(self._splitter.flush(), is_last=True)
+
+    def fail(self, error: BaseException) -> None:
+        """The text broke off: what was made of it is given out, then the error."""
+        self._board.fail(error)
+
+    def _add(self, clauses: list[str], *, is_last: bool) -> None:
+        now = time.perf_counter()
+        with self._board.changed:
+            if self._board.is_cancelled:
+                raise Cancelled("The speech was cancelled.")
+            self._clauses += [(clause, now) for clause in clauses]
+            self._is_finished = is_last
+            self._board.changed.notify_all()
+
+    def __iter__(self) -> Iterator[Line]:
+        offset, pause_s, has_spoken = 0, 0.0, False
+        while True:
+            with self._board.changed:
+                self._board.is_waiting_for_text = not (self._clauses or self._is_finished)
+                self._board.wait_until(lambda: bool(self._clauses) or self._is_finished)
+                self._board.is_waiting_for_text = False
+                clauses = self._take()
+                is_last = self._is_finished and not self._clauses
+            text = "".join(clause for clause, _ in clauses)
+            if text.strip():
+                plan = self._planner(text)
+                self._notices += [notice for notice in plan.notices if notice not in self._notices]
+                lines = list(plan_lines(plan, clauses[0][1], offset, pause_s))
+                if lines:
+                    has_spoken, end = True, plan.segments[-1]
+                    pause_s = end.pause_after_s or end.natural_pause_s  # spent if something follows
+                yield from lines
+            offset += len(text)
+            if is_last:
+                break
+        if not has_spoken:
+            raise UsageError("There is nothing to speak in the text: " + (" ".join(self._notices) or "it is empty."))
+
+
+    def _take(self) -> list[tuple[str, float]]:
+        """The clauses to plan next, at least one if there is any."""
+        n_chars, n = 0, 0
+        while n < len(self._clauses) and (n == 0 or n_chars + len(self._clauses[n][0]) <= MAX_PLANNED_CHARS):
+            n_chars += len(self._clauses[n][0])
+            n += 1
+        taken, self._clauses = self._clauses[:n], self._clauses[n:]
+        return taken
+
+
+def pump(pieces: Iterable[str], feed: TextFeed) -> threading.Thread:
+    """Read `pieces` into `feed` in a thread of its own, which ends with them or, after a cancel, at the next."""
+
+    def read() -> None:
+        try:
+            for piece in pieces:
+                feed.push(piece)
+            feed.finish()
+        except Cancelled:
+            pass  # nobody listens any more
+        except Exception as error:  # of whoever makes the text: the consumer raises it
+            feed.fail(error)
+
+    thread = threading.Thread(target=read, name="edgetts-text", daemon=True)
+    thread.start()
+    return thread

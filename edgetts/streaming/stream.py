@@ -1,0 +1,299 @@
+"""A stream as its user sees it: an iterator of audio chunks that can be closed at any time.
+
+In: a session's board. Out: `AudioChunk`s, in a `for` loop or an `async for` loop. Errors of the threads at
+work are raised here. Leaving the loop, closing the stream or dropping it ends the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import weakref
+from collections.abc import AsyncIterable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edgetts.audio.encode import to_pcm16
+from edgetts.errors import Cancelled, UsageError
+from edgetts.streaming.feed import Board, Samples, Sound, Spoken
+from edgetts.streaming.session import Session
+from edgetts.streaming.source import TextFeed
+
+SampleType: TypeAlias = Literal["float32", "int16"]
+SAMPLE_TYPES: tuple[SampleType, ...] = ("float32", "int16")
+
+
+@dataclass(frozen=True)
+class AudioChunk:
+    """A piece of speech. Chunks follow each other without a gap: joined, they are the whole audio."""
+
+    samples: npt.NDArray[np.float32] | npt.NDArray[np.int16]  # (S,) mono; in [-1, 1] if float32
+    sample_rate: int  # Hz
+    offset: int  # samples of the stream before this chunk
+    text: str  # of the segment that it belongs to, as it is spoken
+    start: int  # where that segment begins in the text that was given (characters)
+    end: int  # and where it ends
+    segment: int  # which one it is, from 0
+    ends_segment: bool
+    awaits_text: bool  # all text so far is spoken and more may come: what follows may take a while
+    last: bool  # of the stream; this one may have no samples
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.sample_rate
+
+
+class _Reader:
+    """Turns sounds into chunks; shared by both kinds of stream."""
+
+    def __init__(self, board: Board, sample_rate: int, dtype: SampleType) -> None:
+        if dtype not in SAMPLE_TYPES:
+            raise UsageError(f"Samples of type {dtype!r} are not possible; choose {' or '.join(SAMPLE_TYPES)}.")
+        self.board = board
+        self._sample_rate = sample_rate
+        self._dtype = dtype
+        self._offset = 0
+        self.is_over = False
+
+    def take(self, *, wait: bool) -> AudioChunk | None:
+        """The next chunk; None at the end, or when there is none yet and `wait` is False.
+
+        Raises what went wrong, after the chunks that were made before it did.
+        """
+        board = self.board
+        with board.changed:
+            # The last sound stays until it is known to be the last, which is at once: only a text that is
+            # still arriving could go on, and is not waited for.
+            while not self._is_decided():
+                if not wait:
+                    return None
+                board.changed.wait()
+            if self.is_over:
+                return None
+            if board.sounds:
+                sound = board.sounds.pop(0)
+                board.changed.notify_all()
+                self.is_over = board.is_complete and not board.sounds
+                return self._chunk(sound, board)
+            self.is_over = True
+            if board.error is not None:
+                raise board.error
+            if board.is_complete:
+                return self._chunk(Sound(np.zeros(0, np.float32), len(board.spoken) - 1, True), board)
+            return None  # closed
+
+    def _is_decided(self) -> bool:
+        board = self.board
+        if self.is_over or board.is_complete or board.is_cancelled:
+            return True
+        # The end of the text so far: `complete` follows in a moment, or more text will.
+        is_end = len(board.sounds) == 1 and board.sounds[0].ends_line
+        may_be_last = is_end and board.has_all_lines and board.sounds[0].line == len(board.spoken) - 1
+        return bool(board.sounds) and not may_be_last
+
+    def _chunk(self, sound: Sound, board: Board) -> AudioChunk:
+        line = board.spoken[sound.line].line
+        offset, self._offset = self._offset, self._offset + len(sound.samples)
+        is_newest = sound.ends_line and sound.line == len(board.spoken) - 1
+        return AudioChunk(
+            samples=sound.samples if self._dtype == "float32" else _to_int16(sound.samples),
+            sample_rate=self._sample_rate,
+            offset=offset,
+            text=line.text,
+            start=line.start,
+            end=line.end,
+            segment=sound.line,
+            ends_segment=sound.ends_line,
+            awaits_text=is_newest and board.is_waiting_for_text and not self.is_over,
+            last=self.is_over,
+        )
+
+
+class SpeechStream:
+    """Iterate over it for `AudioChunk`s; close it, or leave a `with` block, to stop at once.
+
+    start: makes the session that works for a board. started_at: by `time.perf_counter`. seed: what repeats this
+    stream, given the same chunk sizes.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Board], Session],
+        sample_rate: int,
+        seed: int,
+        notices: list[str],
+        dtype: SampleType = "float32",
+        on_sound: Callable[[], None] | None = None,
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.seed = seed
+        self.started_at = time.perf_counter()
+        self._notices = notices  # those about the text may grow while it arrives
+        self._reader = _Reader(Board(on_sound), sample_rate, dtype)
+        session = start(self._reader.board)
+        self._session = session
+        # The threads know the session, not this object: when it is dropped, they end.
+        self._finalizer = weakref.finalize(self, session.close)
+
+    @property
+    def prebuffer_s(self) -> float:
+        """Seconds of sound that a player should have before it starts, so that it need not stop again."""
+        return self._session.prebuffer_s
+
+    @property
+    def compute_seconds(self) -> float:
+        """From the start to the last sound, or until now while there is more to come."""
+        return (self._reader.board.completed_at or time.perf_counter()) - self.started_at
+
+    @property
+    def spoken(self) -> tuple[Spoken, ...]:
+        """What was spoken so far, segment by segment; complete after the last chunk."""
+        board = self._reader.board
+        with board.changed:
+            return tuple(board.spoken)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Sentences for the user so far: what is not spoken as written, what guards objected to."""
+        of_segments = [f"Segment {i + 1}: {notice}" for i, s in enumerate(self.spoken) for notice in s.notices]
+        return (*self._notices, *self._session.notices, *of_segments)
+
+    def __iter__(self) -> SpeechStream:
+        return self
+
+    def __next__(self) -> AudioChunk:
+        chunk = self._next(wait=True)
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def take_ready(self) -> AudioChunk | None:
+        """The next chunk if there is one already, without waiting; `is_over` says whether more can come."""
+        return self._next(wait=False)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last chunk was taken, or the stream closed."""
+        return self._reader.is_over or not self._finalizer.alive
+
+    def _next(self, *, wait: bool) -> AudioChunk | None:
+        try:
+            chunk = self._reader.take(wait=wait)
+        except BaseException:  # also Ctrl-C: nothing must go on behind the back of whoever handles it
+            self.close()
+            raise
+        if self._reader.is_over:
+            self.close()
+        return chunk
+
+    def close(self) -> None:
+        """Stop within one step of the work and free what it held. Closing twice is fine."""
+        self._reader.is_over = True
+        self._finalizer()
+
+    def __enter__(self) -> SpeechStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncSpeechStream:
+    """The same for `async for`, never blocking the event loop.
+
+    start: makes the stream, given what to call when there is sound, and what feeds it if text still arrives;
+    it is called in a thread when the first chunk is asked for. text: pieces that arrive asynchronously.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Callable[[], None]], tuple[SpeechStream, TextFeed | None]],
+        text: AsyncIterable[str] | None = None,
+    ) -> None:
+        self._start = start
+        self._text = text
+        self._stream: SpeechStream | None = None
+        self._ready = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    @property
+    def stream(self) -> SpeechStream:
+        """Seed, notices and what was spoken; there after the first chunk was asked for."""
+        if self._stream is None:
+            raise UsageError("The stream has not started: ask it for a chunk first.")
+        return self._stream
+
+    def __aiter__(self) -> AsyncSpeechStream:
+        return self
+
+    async def __anext__(self) -> AudioChunk:
+        if self._stream is None and not self._is_closed:
+            await self._open()
+        stream = self._stream
+        while stream is not None and not stream.is_over:
+            self._ready.clear()
+            chunk = stream.take_ready()
+            if chunk is not None:
+                return chunk
+            if not stream.is_over:
+                await self._ready.wait()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Stop, as `SpeechStream.close`."""
+        self._is_closed = True
+        if self._pump is not None:
+            self._pump.cancel()
+        if self._stream is not None:
+            await asyncio.to_thread(self._stream.close)
+
+    async def __aenter__(self) -> AsyncSpeechStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _open(self) -> None:
+        loop, ready = asyncio.get_running_loop(), self._ready
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits
+                loop.call_soon_threadsafe(ready.set)
+
+        self._stream, feed = await asyncio.to_thread(self._start, tell)
+        if self._text is not None and feed is not None:
+            pump = loop.create_task(_pump_async(self._text, feed))
+            self._pump = pump
+            # A task that waits for text that never comes ends with the stream it feeds.
+            weakref.finalize(self._stream, _cancel_task, loop, pump)
+
+
+async def _pump_async(pieces: AsyncIterable[str], feed: TextFeed) -> None:
+    try:
+        async for piece in pieces:
+            feed.push(piece)
+        feed.finish()
+    except Cancelled:
+        pass  # nobody listens any more
+    except Exception as error:  # of whoever makes the text: the consumer raises it
+        feed.fail(error)
+
+
+def _cancel_task(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop was closed, and its tasks with it
+        loop.call_soon_threadsafe(task.cancel)
+
+
+def _to_int16(samples: Samples) -> npt.NDArray[np.int16]:
+    pcm: npt.NDArray[np.int16] = np.frombuffer(to_pcm16(samples), "<i2").astype(np.int16)
+    return pcm

@@ -1,0 +1,33 @@
+"""How one model wants its text, as a frozen dataclass; a pack's manifest carries it under `text`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgetts.errors import UsageError
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+CASES = ("upper", "lower", "keep")
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """What the tokenizer was trained on. IndexTTS-2: `(("zh", "en"), "upper", True)`.
+
+    Raises `UsageError` for a language or case that does not exist.
+    """
+
+    languages: tuple[str, ...]  # spoken by the model, of LANGUAGES; the first one reads text without letters
+    case: str  # one of CASES: letters are changed to it before tokenising
+    split_cjk: bool  # set Chinese, Japanese and Korean characters apart, so that each is a word
+
+    def __post_init__(self) -> None:
+        unknown = [language for language in self.languages if language not in LANGUAGES]
+        if unknown or not self.languages:
+            raise UsageError(
+                f"The text languages {list(self.languages)} are not usable; choose from {', '.join(LANGUAGES)}."
+            )
+        if self.case not in CASES:
+            raise UsageError(f"The letter case {self.case!r} is unknown; choose from {', '.join(CASES)}.")

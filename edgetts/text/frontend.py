@@ -1,0 +1,155 @@
+"""The text front end: what a user typed becomes a plan of segments, each ready for the GPT.
+
+In: any string. Out: a `TextPlan`: segments with ids, the pause after each, the part of the original
+that each speaks, what the model cannot speak, and notices. The only file that knows the order of
+markup, normaliser, tokenizer and segmenter. Does not know voices, sound or time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from edgetts.text import segment as segmenter
+from edgetts.text.config import Language
+from edgetts.text.glossary import Glossary
+from edgetts.text.markup import MAX_PAUSE_S, Pause, split_pauses
+from edgetts.text.normalize import TextNormalizer
+from edgetts.text.tokenizer import TextTokenizer
+from edgetts.text.traced import TracedText
+
+# Seconds of silence that a reader leaves at a mark, where a segment happens to end with it.
+_MARK_PAUSES_S = {".": 0.35, "!": 0.35, "?": 0.35, "...": 0.45, ",": 0.15}
+_QUOTE = "'"
+_WORD_START = "▁"
+_MAX_SHOWN_CHARS = 60
+_MAX_NOTICES = 10
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of text that the model speaks in one go."""
+
+    text: str  # as it is spoken, after normalisation
+    tokens: tuple[str, ...]
+    ids: tuple[int, ...]
+    pause_after_s: float  # silence that follows; natural at punctuation, 0 after the last segment
+    start: int  # offset in the user's text of the first character that this segment speaks
+    end: int  # offset after the last one; the next segment's start, unless markup lies between
+
+    @property
+    def natural_pause_s(self) -> float:
+        """Seconds of silence that its last mark asks for, if something follows."""
+        return _pause_s(self.tokens)
+
+
+@dataclass(frozen=True)
+class TextPlan:
+    """A whole text, ready to be spoken."""
+
+    segments: tuple[Segment, ...]  # none if there is nothing to speak
+    pause_before_s: float  # from a pause tag before the first word, else 0
+    unspeakable: tuple[str, ...]  # distinct characters of the text that the model does not know
+    notices: tuple[str, ...]  # sentences for the user: what is not spoken as it was written
+
+
+class TextFrontend:
+    """The front end for one pack and one glossary. Safe to keep; loads its number rules when needed."""
+
+    def __init__(
+        self,
+        tokenizer: TextTokenizer,
+        glossary: Glossary | None = None,
+        normalizer: TextNormalizer | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.normalizer = normalizer or TextNormalizer(tokenizer.config, glossary)
+
+    def segments(
+        self,
+        text: str,
+        max_tokens: int = segmenter.DEFAULT_MAX_TOKENS,
+        *,
+        quick_tokens: int = 0,
+        markup: bool = False,
+        language: Language | None = None,
+    ) -> TextPlan:
+        """The plan for `text`.
+
+        `max_tokens` bounds a segment, `quick_tokens` keeps the beginning in short ones (see
+        `segment.split_segments`). With `markup`, pause tags become pauses and other tags raise
+        `UsageError`; without, everything is text and no text raises. `language` None: found from the text.
+        """
+        parts = split_pauses(text) if markup else [TracedText.of(text)]
+        whole = "".join(part.text for part in parts if isinstance(part, TracedText))
+        language = language or self.normalizer.language_of(whole)
+        segments: list[Segment] = []
+        unspeakable: dict[str, None] = {}
+        notices: list[str] = []
+        before_s = 0.0  # explicit silence before the first segment
+        pause_s = 0.0  # explicit silence since the last segment
+        for part in parts:
+            if isinstance(part, Pause):
+                pause_s = min(MAX_PAUSE_S, pause_s + part.seconds)
+                continue
+            normalized = self.normalizer.rewrite(part, language)
+            notices += normalized.notices
+            spoken = self.tokenizer.spell_known(normalized.text)
+            unspeakable |= dict.fromkeys(self.tokenizer.unknown_characters(spoken.text))
+            new = self._split(part, spoken, max_tokens, 0 if segments else quick_tokens, notices)
+            if not new:
+                continue
+            if segments:
+                segments[-1] = replace(segments[-1], pause_after_s=pause_s)
+            else:
+                before_s = pause_s
+            segments += new
+            pause_s = 0.0
+        if segments:
+            segments[-1] = replace(segments[-1], pause_after_s=pause_s)
+        if unspeakable:
+            notices.insert(0, f"The model cannot speak {_shown(' '.join(unspeakable))}.")
+        return TextPlan(tuple(segments), before_s, tuple(unspeakable), _first(notices))
+
+    def _split(
+        self, original: TracedText, spoken: TracedText, max_tokens: int, quick_tokens: int, notices: list[str]
+    ) -> list[Segment]:
+        """The segments of one stretch of text, with natural pauses; adds what is left out to `notices`."""
+        tokenized = self.tokenizer.encode(spoken.text)
+        indices = segmenter.segment_indices(tokenized.tokens, max_tokens, quick_tokens)
+        # Offsets in the spoken text, then in the original, at which segments begin, and where the last ends.
+        cuts = [0, *(tokenized.starts[segment[0]] for segment in indices[1:]), len(spoken)]
+        edges = [spoken.origins[cut] for cut in cuts[1:-1]]
+        edges = [*original.origins[:1], *edges, *(origin + 1 for origin in original.origins[-1:])]
+        segments = []
+        for number, places in enumerate(indices):
+            tokens = tuple(tokenized.tokens[place] for place in places)
+            ids = tuple(tokenized.ids[place] for place in places)
+            text = spoken.text[cuts[number] : cuts[number + 1]].strip()
+            if not any(self._sounds(*token) for token in zip(tokens, ids, strict=True)):
+                notices.append(f"Left out {_shown(text)}: there is nothing in it that the model can speak.")
+                continue
+            segments.append(Segment(text, tokens, ids, _pause_s(tokens), edges[number], edges[number + 1]))
+        return segments
+
+    def _sounds(self, token: str, token_id: int) -> bool:
+        return token_id != self.tokenizer.unknown_id and any(char.isalnum() for char in token)
+
+
+def _pause_s(tokens: tuple[str, ...]) -> float:
+    """The natural pause after a segment: that of its last mark, seen through a closing quotation mark."""
+    for token in reversed(tokens):
+        mark = token.removeprefix(_WORD_START)
+        if mark != _QUOTE:
+            return _MARK_PAUSES_S.get(mark, 0.0)
+    return 0.0
+
+
+def _first(notices: list[str]) -> tuple[str, ...]:
+    """The first few notices, each once, and how many more there are."""
+    distinct = list(dict.fromkeys(notices))
+    more = len(distinct) - _MAX_NOTICES
+    return (*distinct[:_MAX_NOTICES], f"And {more} more like these.") if more > 0 else tuple(distinct)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _MAX_SHOWN_CHARS else text[:_MAX_SHOWN_CHARS] + "…")

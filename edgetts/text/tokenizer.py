@@ -1,0 +1,177 @@
+"""Text to be spoken becomes ids, by the pack's `tokenizer.json`.
+
+In: normalised text. Out: tokens, ids, and where in the text each token begins. The file may hold any
+model of Hugging Face `tokenizers`; what differs between packs (letter case, CJK characters apart) is
+in `TextConfig`. Does not know segments. Source: facts of upstream's `indextts/utils/front.py` and
+`common.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from edgetts.errors import PackError
+from edgetts.text.config import TextConfig
+from edgetts.text.traced import TracedText
+
+MAX_FILE_BYTES = 64 * 2**20
+
+# Hangul Jamo; CJK radicals to Yi; Phags-pa to Hangul; compatibility ideographs and forms; half-width
+# forms; supplementary ideographs. The ranges of NLTK's CJK tokenisation, which upstream uses.
+_CJK = re.compile(
+    "[\u1100-\u11ff\u2e80-\ua4cf\ua840-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff65-\uffdc\U00020000-\U0002ffff]"
+)
+_SPACE = re.compile(r"\s+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_NEVER_A_PIECE = "\ufffe"  # a non-character
+_UNKNOWN_PIECES = ("<unk>", "[UNK]")
+
+# Letters that do not decompose into a base letter and a mark.
+_PLAIN_LETTERS = {
+    "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "þ": "th", "ı": "i",
+    "Æ": "AE", "Œ": "OE", "Ø": "O", "Đ": "D", "Ð": "D", "Ł": "L", "Þ": "TH", "ẞ": "SS",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TokenizedText:
+    """Tokens of one text; the three tuples are equally long."""
+
+    tokens: tuple[str, ...]  # pieces; for what no piece covers, the characters themselves
+    ids: tuple[int, ...]
+    starts: tuple[int, ...]  # offset in the text at which the token begins, non-decreasing
+
+
+class TextTokenizer:
+    """The tokenizer of one pack. Safe to share between threads."""
+
+    def __init__(self, path: Path | str, config: TextConfig) -> None:
+        """Reads a `tokenizer.json`. Raises `PackError` if it is missing, too large or damaged."""
+        path = Path(path)
+        advice = "convert the checkpoint again, or fetch the pack again"
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise PackError(f"The tokenizer {path} cannot be read ({error.strerror}): {advice}.") from error
+        if size > MAX_FILE_BYTES:
+            raise PackError(f"The tokenizer {path} has {size} bytes; at most {MAX_FILE_BYTES} are allowed: {advice}.")
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        # `tokenizers` raises plain Exception for most damage; for some its Rust code panics, and the
+        # exception that makes of it can be neither imported nor caught as an Exception.
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise PackError(f"The tokenizer {path} is damaged ({reason}): {advice}.") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.config = config
+        self.unknown_id = _unknown_id(self._tokenizer)
+        self._known: dict[str, bool] = {}
+        try:
+            self._tokenizer.encode(_NEVER_A_PIECE)
+        except Exception as error:
+            raise PackError(f"The tokenizer {path} has no piece for unknown characters: {advice}.") from error
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of ids, added tokens included."""
+        return self._tokenizer.get_vocab_size()
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of normalised `text`."""
+        return list(self.encode(text).tokens)
+
+    def ids(self, tokens: list[str]) -> list[int]:
+        """One id per token; a token that is no piece gets the id of the unknown one.
+
+        Raises `PackError` if the tokenizer has no unknown piece to give.
+        """
+        ids = []
+        for token in tokens:
+            token_id = self._tokenizer.token_to_id(token)
+            if token_id is None:
+                token_id = self.unknown_id
+            if token_id is None:
+                raise PackError(f"The pack's tokenizer has no id for {token!r}, nor one for unknown pieces.")
+            ids.append(token_id)
+        return ids
+
+    def encode(self, text: str) -> TokenizedText:
+        """Tokens, ids and offsets of normalised `text`. Never raises, whatever the text."""
+        prepared = self._prepare(text)
+        encoding = self._tokenizer.encode(prepared.text, add_special_tokens=False)
+        starts: list[int] = []
+        latest = 0
+        for start, _ in encoding.offsets:
+            # A token that begins a word covers the space before it too; the space belongs to what precedes.
+            while prepared.text[start : start + 1] == " ":
+                start += 1
+            if start < len(prepared):
+                latest = max(latest, prepared.origins[start])
+            starts.append(latest)
+        return TokenizedText(tuple(encoding.tokens), tuple(encoding.ids), tuple(starts))
+
+    def unknown_characters(self, text: str) -> list[str]:
+        """The distinct characters of `text` that the model cannot speak, in order of appearance.
+
+        What the tokenizer drops (control and invisible characters) is silent, not unspeakable.
+        """
+        tokenized = self.encode(text)
+        edges = (*tokenized.starts, len(text))
+        unknown: dict[str, None] = {}
+        for token_id, (start, stop) in zip(tokenized.ids, itertools.pairwise(edges), strict=True):
+            if token_id == self.unknown_id:
+                unknown |= dict.fromkeys(char for char in text[start:stop] if not self._knows(char))
+        return list(unknown)
+
+    def _knows(self, char: str) -> bool:
+        """Whether there is a piece for `char` on its own."""
+        if char not in self._known:
+            self._known[char] = self.unknown_id not in self.encode(char).ids
+        return self._known[char]
+
+    def spell_known(self, text: TracedText) -> TracedText:
+        """`text` with unknown letters written with known ones where that is possible: é as e, ß as ss."""
+        table: dict[int, str] = {}
+        for char in self.unknown_characters(text.text):
+            plain = _PLAIN_LETTERS.get(char, _without_marks(char))
+            if plain != char and plain and all(self._knows(c) for c in plain):
+                table[ord(char)] = plain
+        return text.translate(table) if table else text
+
+    def _prepare(self, text: str) -> TracedText:
+        """CJK characters apart, letters in the model's case, single spaces, none at the ends."""
+        traced = TracedText.of(text)
+        traced = traced.substitute(_SURROGATE, lambda _: "\N{REPLACEMENT CHARACTER}")
+        if self.config.split_cjk:
+            traced = traced.substitute(_CJK, lambda m: f" {m.group()} ")
+        traced = traced.substitute(_SPACE, lambda _: " ")
+        stripped = traced.text.strip()
+        start = traced.text.index(stripped) if stripped else 0
+        traced = traced.slice(start, start + len(stripped))
+        return traced.translate(self._case_table(traced.text))
+
+    def _case_table(self, text: str) -> dict[int, str]:
+        if self.config.case == "keep":
+            return {}
+        change = str.upper if self.config.case == "upper" else str.lower
+        return {ord(char): change(char) for char in set(text)}
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int | None:
+    found = (tokenizer.token_to_id(piece) for piece in _UNKNOWN_PIECES)
+    return next((token_id for token_id in found if token_id is not None), None)
+
+
+def _without_marks(char: str) -> str:
+    """`char` decomposed and without its combining marks."""
+    parts = unicodedata.normalize("NFKD", char)
+    return "".join(part for part in parts if not unicodedata.combining(part))

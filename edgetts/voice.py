@@ -1,0 +1,175 @@
+"""A voice: what enrolment keeps of a recording, as one small `.safetensors` file.
+
+The encoders that make it are needed once; afterwards a few hundred KB say all there is to say. The
+reference codes stand for the prompt condition: the run phase looks them up in the codebook that it
+holds anyway, which gives the numbers of the quantised features in 1/1000 of the space.
+
+Shapes: `B` is 1 throughout, `C` the GPT's width, `T` codes at 50 Hz, `M` mel bands, `F` mel frames.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetts.errors import VoiceError
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT_VERSION = 1
+_MAX_FILE_BYTES = 64 * 2**20
+_MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrolment uses
+_METADATA_KEY = "edgetts_voice"
+# Name, number of dimensions, integer?
+_TENSORS = (
+    ("conditioning_latents", 3, False),
+    ("emotion_vector", 2, False),
+    ("emotion_base", 2, False),
+    ("style", 2, False),
+    ("reference_codes", 2, True),
+    ("reference_mel", 3, False),
+)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """An enrolled voice.
+
+    conditioning_latents (1, N, C): who speaks, for the GPT.
+    emotion_vector (1, C): the recording's own emotion.
+    emotion_base (1, C): the same from the speaker path; the starting point when another emotion is mixed in.
+    style (1, D): speaker embedding for S2Mel.
+    reference_codes (1, T): semantic codes of the recording, int64.
+    reference_mel (1, M, F): its log-mel spectrogram, the prompt of S2Mel.
+    encoder_id: identifies the encoders that made it; a pack with others refuses the voice.
+    seconds: how much of the recording was used.
+    name, notices: for people.
+    """
+
+    conditioning_latents: torch.Tensor
+    emotion_vector: torch.Tensor
+    emotion_base: torch.Tensor
+    style: torch.Tensor
+    reference_codes: torch.Tensor
+    reference_mel: torch.Tensor
+    encoder_id: str
+    seconds: float
+    name: str = ""
+    notices: tuple[str, ...] = field(default=())
+
+    def save(self, path: str | Path) -> Path:
+        """Write the voice file; it appears whole or not at all."""
+        from safetensors.torch import save
+
+        target = Path(path)
+        tensors = {name: getattr(self, name).detach().cpu().contiguous() for name, _, _ in _TENSORS}
+        about = {
+            "format_version": FORMAT_VERSION,
+            "encoder_id": self.encoder_id,
+            "seconds": self.seconds,
+            "name": self.name,
+            "notices": list(self.notices),
+        }
+        data = save(tensors, metadata={_METADATA_KEY: json.dumps(about, ensure_ascii=False)})
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        except OSError as error:
+            raise VoiceError(f"Cannot write the voice file {target}: {error.strerror or error}.") from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(target)
+        except OSError as error:
+            Path(temporary).unlink(missing_ok=True)
+            raise VoiceError(f"Cannot write the voice file {target}: {error.strerror or error}.") from error
+        return target
+
+    @classmethod
+    def load(cls, path: str | Path) -> Voice:
+        """Read a voice file. Raises VoiceError, naming the file, for anything that is not one."""
+        import torch
+        from safetensors import SafetensorError, safe_open
+
+        source = Path(path)
+        try:
+            size = source.stat().st_size
+        except OSError as error:
+            raise VoiceError(f"Cannot read the voice file {source}: {error.strerror or error}.") from error
+        if not source.is_file() or size > _MAX_FILE_BYTES:
+            raise VoiceError(
+                f"{source} is not a voice file: it must be a file of at most {_MAX_FILE_BYTES // 2**20} MB. "
+                "Make one with `edgetts voices add NAME RECORDING`."
+            )
+        try:
+            with safe_open(source, framework="pt") as file:
+                about = _read_about((file.metadata() or {}).get(_METADATA_KEY), source)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        except (SafetensorError, OSError) as error:
+            raise VoiceError(
+                f"{source} is damaged or not a voice file ({error}). "
+                "Make it again with `edgetts voices add NAME RECORDING`."
+            ) from error
+        problems = [f"{name} is missing" for name, _, _ in _TENSORS if name not in tensors]
+        problems += [f"{name} is unknown" for name in tensors if name not in {n for n, _, _ in _TENSORS}]
+        for name, dimensions, whole in _TENSORS:
+            value = tensors.get(name)
+            if value is None:
+                continue
+            if value.ndim != dimensions or value.shape[0] != 1 or 0 in value.shape or max(value.shape) > _MAX_FRAMES:
+                problems.append(f"{name} has shape {tuple(value.shape)}")
+            elif value.is_floating_point() == whole or (not whole and not bool(torch.isfinite(value).all())):
+                problems.append(f"{name} holds unusable values")
+            elif whole and int(value.min()) < 0:
+                problems.append(f"{name} holds negative codes")
+        if problems:
+            raise VoiceError(f"{source} is not a usable voice file: {'; '.join(sorted(problems))}.")
+        return cls(**tensors, **about)
+
+    def check(self, encoder_id: str) -> None:
+        """Raise VoiceError unless the encoders named by `encoder_id` made this voice."""
+        if self.encoder_id != encoder_id:
+            raise VoiceError(
+                f"Voice {self.name or '(unnamed)'} was made with other encoders ({self.encoder_id[:12]}) than those "
+                f"of this pack ({encoder_id[:12]}): enrol the recording again with `edgetts voices add NAME RECORDING`."
+            )
+
+
+def _read_about(text: str | None, source: Path) -> dict[str, Any]:
+    """The fields beside the tensors, checked one by one."""
+    if text is None:
+        raise VoiceError(
+            f"{source} is a safetensors file but not a voice: make one with `edgetts voices add NAME RECORDING`."
+        )
+    try:
+        about = json.loads(text)
+    except ValueError as error:
+        raise VoiceError(f"{source} is damaged: its description is not JSON ({error}).") from error
+    version = about.get("format_version") if isinstance(about, dict) else None
+    if not isinstance(version, int):
+        raise VoiceError(f"{source} is damaged: its description has no format version.")
+    if version > FORMAT_VERSION:
+        raise VoiceError(
+            f"{source} has voice format {version}; this version reads up to {FORMAT_VERSION}: "
+            "upgrade with `pip install -U edgetts`."
+        )
+    encoder_id, seconds, name = about.get("encoder_id"), about.get("seconds"), about.get("name")
+    notices = about.get("notices")
+    if (
+        not isinstance(encoder_id, str)
+        or not isinstance(name, str)
+        or not isinstance(seconds, (int, float))
+        or not math.isfinite(seconds)
+        or not isinstance(notices, list)
+        or not all(isinstance(n, str) for n in notices)
+    ):
+        raise VoiceError(f"{source} is damaged: its description has missing or wrong fields.")
+    return {"encoder_id": encoder_id, "seconds": float(seconds), "name": name, "notices": tuple(notices)}

@@ -1,0 +1,1 @@
+"""The offline pass: published checkpoints become model packs."""

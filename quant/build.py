@@ -1,0 +1,170 @@
+"""From tensors, wherever they come from, to a pack in its place: what converting and quantising share.
+
+In: a `Source` (tensors by component, values unread, and what a pack says about itself) and a `Storage` per
+component. Out: a pack folder, written component after component, one tensor in memory at a time, resumed where
+an interrupted run left off. Knows no file format but the pack's, and no recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgetts.errors import PackError
+from edgetts.pack.config import ModelConfig, to_dict
+from edgetts.pack.manifest import COMPONENTS, SchemeGroup
+from quant.lazy import LazyTensor
+from quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
+from quant.tensor_file import TensorFilePlan
+from quant.writer import PackWriter
+
+# Progress: what is being done, bytes done, bytes in all.
+Progress = Callable[[str, int, int], None]
+Tensors = dict[str, LazyTensor]
+# Measures a complete pack that is not in its place yet, and may add files to it; gives the quality table.
+Measure = Callable[[PackWriter], Mapping[str, Any]]
+
+# Small, and rounding them would change which codes a recording becomes or how an emotion is picked.
+ALWAYS_FP32 = ("semantic_statistics", "quantizer", "emotion")
+
+_FORMAT_OF_FINGERPRINTS = 2  # raise when a change of this code changes what is written
+
+
+@dataclass
+class Source:
+    """Everything that a pack is made from.
+
+    `components` are emptied as they are written, so that mapped files are let go. `schemes`: tensors that are
+    quantised already. `identity`: plain values that change when the tensors do. `add_files` adds tokeniser,
+    glossary and ready voices. `encoder_id`: None where the tensors are the originals it is computed from.
+    """
+
+    config: ModelConfig
+    name: str
+    licence: str
+    text: Mapping[str, Any]
+    components: dict[str, Tensors]
+    identity: Mapping[str, Any]
+    add_files: Callable[[PackWriter], None]
+    description: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    encoder_id: str | None = None
+    schemes: Mapping[str, Mapping[str, SchemeGroup]] = field(default_factory=dict)
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How one component is stored: `dtype` of its plain tensors, and the rules that quantise others."""
+
+    dtype: str
+    rules: tuple[SchemeRule, ...] = ()
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was written. `reused`: components taken over from an interrupted run."""
+
+    path: Path
+    n_bytes: int  # of tensors
+    seconds: float
+    reused: tuple[str, ...]
+
+
+def plan_bytes(source: Source, storage: Mapping[str, Storage]) -> dict[str, int]:
+    """Bytes that the tensors of each component will take up. Raises PackError for what cannot be stored so."""
+    _refuse_requantising(source, storage)
+    return {
+        c: TensorFilePlan(c, source.components[c], storage[c].dtype, storage[c].rules).n_bytes for c in COMPONENTS
+    }
+
+
+def build_pack(
+    source: Source,
+    target: Path,
+    storage: Mapping[str, Storage],
+    *,
+    recipe: str,
+    force: bool = False,
+    progress: Progress | None = None,
+    encoders: Mapping[str, Encode] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    measure: Measure | None = None,
+) -> Built:
+    """Write a pack. encoders: how components quantise that do it by more than rounding.
+
+    settings: plain values that decide what the encoders make. defaults: synthesis options, over the source's.
+    Raises PackError, UsageError, CheckpointError.
+    """
+    started = time.monotonic()
+    total = sum(plan_bytes(source, storage).values())
+    done = 0
+    writer = PackWriter(
+        target,
+        source.config,
+        name=source.name,
+        recipe=recipe,
+        licence=source.licence,
+        description=source.description,
+        text=source.text,
+        defaults={**source.defaults, **(defaults or {})},
+        encoder_id=source.encoder_id,
+        force=force,
+    )
+    with writer:
+        for component in COMPONENTS:
+            report = None
+            if progress is not None:
+                progress(component, done, total)
+
+                def report(n_bytes: int, component: str = component) -> None:
+                    nonlocal done
+                    done += n_bytes
+                    progress(component, done, total)
+
+            writer.add_component(
+                component,
+                source.components.pop(component),
+                dtype=storage[component].dtype,
+                rules=storage[component].rules,
+                fingerprint=_fingerprint(source, storage[component], settings),
+                progress=report,
+                encode=(encoders or {}).get(component, round_to_nearest),
+            )
+        source.add_files(writer)
+        writer.finish(None if measure is None else lambda _folder: measure(writer))
+    return Built(target, total, time.monotonic() - started, tuple(writer.reused))
+
+
+def _fingerprint(source: Source, storage: Storage, settings: Mapping[str, Any] | None) -> str:
+    """Changes with anything that changes what is written: used to take over an interrupted run's files."""
+    table = {
+        "version": _FORMAT_OF_FINGERPRINTS,
+        "source": dict(source.identity),
+        "config": to_dict(source.config),
+        "storage": to_dict(storage),
+        "settings": dict(settings or {}),
+    }
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_requantising(source: Source, storage: Mapping[str, Storage]) -> None:
+    """A tensor that was quantised once may be decoded or stored the same way, not quantised in another way."""
+    for component, schemes in source.schemes.items():
+        for name, group in schemes.items():
+            tensor = source.components[component][name]
+            rule = next((r for r in storage[component].rules if r.applies(name, tensor.shape, tensor.dtype)), None)
+            if rule is None or rule.scheme == PLAIN:
+                continue
+            if (rule.scheme, rule.group_size) != (group.scheme, group.group_size):
+                raise PackError(
+                    f"{name} of {component} is stored as {group.scheme} already, and quantising it again as "
+                    f"{rule.scheme} would add one error to the other: start from the checkpoint, or from a pack made "
+                    "with `edgetts convert`."
+                )

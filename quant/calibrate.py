@@ -1,0 +1,153 @@
+"""What the GPT says when it speaks: the sequences that calibration and measuring run on.
+
+In: an open pack in float32, texts and a voice. Out: `Sample`s, the text ids and the codes that the pack's own GPT
+answered with, and the embeddings that decoding fed. Everything goes through the front end, the enrolment and the
+decode loop that synthesis uses, with fixed seeds: the same pack and texts give the same samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from edgetts.audio import io
+from edgetts.enrol import ENCODER_RATE, enrol
+from edgetts.errors import UsageError
+from edgetts.models.gpt import GPT
+from edgetts.options import SynthesisOptions
+from edgetts.pack.config import from_dict
+from edgetts.pack.load import Pack, open_pack
+from edgetts.pack.locate import builtin_pack
+from edgetts.pipeline import Pipeline, Speaker, derive_seed
+from edgetts.runtime.decode import generate_codes, max_codes_limit
+from edgetts.text.config import TextConfig
+from edgetts.text.frontend import TextFrontend
+from edgetts.text.tokenizer import TextTokenizer
+from edgetts.voice import Voice
+from quant import texts
+from quant.build import Progress
+
+CPU = torch.device("cpu")
+MAX_REFERENCE_SECONDS = 15.0
+_VOICES = "voices/"
+_VOICE_SUFFIX = ".safetensors"
+_VOICE_SEED = 7  # of our own recording
+_HELD_OUT_EVERY = 5  # of the user's texts, one in so many is measured on and not calibrated with
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What is said and by whom. None: our own texts, and the pack's first ready voice or our own recording."""
+
+    texts: tuple[str, ...] | None = None
+    voice: Path | None = None  # a recording, or a voice file of the pack
+
+    def identity(self) -> str:
+        """Changes with what is said or by whom."""
+        about = repr((self.texts, None if self.voice is None else io.hash_file(self.voice), texts.CALIBRATION))
+        return hashlib.sha256(about.encode()).hexdigest()
+
+    def calibration(self, languages: tuple[str, ...], n: int) -> tuple[str, ...]:
+        """The texts to calibrate on: with texts of the user's, every one but those held out."""
+        if self.texts is None:
+            return texts.choose(texts.CALIBRATION, languages, n)
+        return tuple(t for i, t in enumerate(self.texts) if i % _HELD_OUT_EVERY)[:n] or self.texts[:n]
+
+    def held_out(self, languages: tuple[str, ...], n: int) -> tuple[str, ...]:
+        """The texts to measure on."""
+        if self.texts is None:
+            return texts.choose(texts.HELD_OUT, languages, n)
+        return self.texts[::_HELD_OUT_EVERY][:n]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One text, and the codes that the GPT answered with."""
+
+    text_ids: Tensor  # (1, T) int64
+    codes: tuple[int, ...]
+
+
+def text_config(pack: Pack) -> TextConfig:
+    return from_dict(TextConfig, dict(pack.manifest.text), what=f"The text table of {pack.path}")
+
+
+def find_voice(pack: Pack, recording: Path | None) -> Voice:
+    """The voice to speak with. Raises UsageError when there is none."""
+    if recording is not None and recording.suffix == _VOICE_SUFFIX:
+        voice = Voice.load(recording)
+        voice.check(pack.manifest.encoder_id)
+        return voice
+    if recording is not None:
+        heard = io.read_audio(recording, pack.config.audio.sample_rate, MAX_REFERENCE_SECONDS).samples
+        heard_16k = io.read_audio(recording, ENCODER_RATE, MAX_REFERENCE_SECONDS).samples
+        return enrol(pack, torch.from_numpy(heard), torch.from_numpy(heard_16k), device=CPU)
+    ready = sorted(name for name in pack.manifest.files if name.startswith(_VOICES))
+    if ready:
+        return Voice.load(pack.file(ready[0]))
+    waveform, rate = _own_recording()
+    heard, heard_16k = (io.resample(waveform, rate, to) for to in (pack.config.audio.sample_rate, ENCODER_RATE))
+    return enrol(pack, torch.from_numpy(heard), torch.from_numpy(heard_16k), device=CPU)
+
+
+def make_samples(
+    pipeline: Pipeline,
+    speaker: Speaker,
+    spoken: tuple[str, ...],
+    *,
+    max_codes: int,
+    seed: int,
+    progress: Progress | None = None,
+    what: str = "texts",
+) -> list[Sample]:
+    """Let the pipeline's GPT answer each text, sampling as synthesis does, with one beam."""
+    frontend = TextFrontend(TextTokenizer(pipeline.pack.tokenizer_path, text_config(pipeline.pack)))
+    options = SynthesisOptions.of(pipeline.pack.manifest.defaults, {"n_beams": 1, "do_sample": True})
+    limit = min(max_codes, max_codes_limit(pipeline.config.gpt))
+    samples: list[Sample] = []
+    for i, text in enumerate(spoken):
+        if progress is not None:
+            progress(what, i, len(spoken))
+        for j, segment in enumerate(frontend.segments(text, options.max_segment_tokens).segments):
+            ids = torch.tensor([list(segment.ids)])
+            generator = torch.Generator().manual_seed(derive_seed(seed, i, j))
+            result = generate_codes(
+                pipeline.gpt,
+                speaker.conditioning_latents,
+                speaker.emotion_vector,
+                ids,
+                options.decode_settings(limit),
+                generator,
+            )
+            if result.codes:
+                samples.append(Sample(ids, tuple(result.codes)))
+    if not samples:
+        raise UsageError("The model says nothing to the texts of the calibration: give others with --texts FILE.")
+    return samples
+
+
+def decoding_embeddings(gpt: GPT, speaker: Speaker, sample: Sample) -> Tensor:
+    """What cached decoding feeds for a sample, in one piece: (1, 34 + T + 2 + N + 1, C), positions 0, 2, 3, ..."""
+    fed = torch.tensor([[gpt.config.start_mel_token, *sample.codes]])
+    positions = torch.arange(fed.shape[1])
+    positions[1:] += 1
+    prefix = gpt.prefix(speaker.conditioning_latents, speaker.emotion_vector, sample.text_ids)
+    return torch.cat([prefix, gpt.mel_embed(fed, positions[: fed.shape[1]])], dim=1)
+
+
+def _own_recording() -> tuple[io.Samples, int]:
+    """A sentence that the built-in pack speaks with its first voice, and its sample rate."""
+    if not builtin_pack().is_dir():
+        raise UsageError("This installation has no recording to calibrate with: give one with --voice RECORDING.")
+    pack = open_pack(builtin_pack())
+    pipeline = Pipeline(pack, CPU)
+    frontend = TextFrontend(TextTokenizer(pack.tokenizer_path, text_config(pack)))
+    options = SynthesisOptions.of(pack.manifest.defaults, {})
+    speaker = pipeline.speaker(find_voice(pack, None))
+    plan = frontend.segments(texts.VOICE, options.max_segment_tokens)
+    parts = [pipeline.speak(speaker, segment.ids, options, _VOICE_SEED).waveform for segment in plan.segments]
+    return torch.cat(parts).numpy(), pack.config.audio.sample_rate

@@ -1,0 +1,212 @@
+"""From a published IndexTTS-2 checkpoint to a model pack.
+
+In: the folder that upstream's downloader fills, with the auxiliary models. Out: a pack folder. First every
+file is found and every tensor's name and shape is compared with the networks, all components together, so
+that one message lists everything wrong; then `build` writes component after component. Knows where tensors go;
+how they change is in `folding`, how they are stored in `tensor_file`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgetts.errors import CheckpointError, UsageError
+from edgetts.pack.config import ModelConfig, to_dict
+from edgetts.pack.manifest import COMPONENTS, GLOSSARY_FILE, TOKENIZER_FILE
+from edgetts.text.config import TextConfig
+from quant import checkpoint
+from quant.build import ALWAYS_FP32, Progress, Source, Storage, Tensors, build_pack
+from quant.components import NETWORKS, component_problems, network_shapes
+from quant.folding import fold_weight_norm, is_transposed, transpose_conv1d
+from quant.lazy import LazyTensor
+from quant.tokenizer_convert import convert_tokenizer
+from quant.upstream_config import model_config, read_upstream_config
+from quant.writer import PackWriter, check_target
+
+DTYPES = {"fp32": "float32", "fp16": "float16"}
+
+LICENCE = (
+    "Made from the published IndexTTS-2 checkpoint and the auxiliary models it uses. Converted weights are "
+    "derivatives: they stay under the licences of the originals (for IndexTTS-2 the bilibili model use licence) "
+    "and must not be passed on except as those allow."
+)
+# Options of the text front end that go with the published tokeniser.
+TEXT_CONFIG = TextConfig(languages=("zh", "en"), case="upper", split_cjk=True)
+
+_W2V_BERT_LAYER = re.compile(r"encoder\.layers\.(\d+)\..*")
+_WRAPPERS = {"gpt": ("model",), "s2mel": ("net",), "bigvgan": ("generator",), "campplus": ()}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was done. `left_out`: tensors of the checkpoint that speech does not need, by source."""
+
+    path: Path
+    n_bytes: int
+    seconds: float
+    reused: tuple[str, ...]  # components taken over from an interrupted run
+    left_out: Mapping[str, tuple[str, ...]] = field(repr=False)
+
+
+def convert(
+    checkpoint_dir: str | Path,
+    pack_dir: str | Path,
+    dtype: str = "fp32",
+    *,
+    force: bool = False,
+    hub_caches: Sequence[Path] = (),
+    name: str = "IndexTTS-2",
+    progress: Progress | None = None,
+) -> Conversion:
+    """Convert a checkpoint. dtype: "fp32" or "fp16" (matrices in half precision, vectors stay float32).
+
+    force: replace a pack that is at `pack_dir`. hub_caches: Hugging Face cache folders to look for the
+    auxiliary models in, after the checkpoint's own. Raises CheckpointError for anything wrong with the
+    checkpoint, UsageError for a target in the way, PackError when writing fails.
+    """
+    if dtype not in DTYPES:
+        raise UsageError(f"--dtype {dtype} is unknown: give one of {', '.join(DTYPES)}.")
+    target = Path(pack_dir).absolute()
+    check_target(target, force=force)
+    source = open_checkpoint(checkpoint_dir, hub_caches, name=name)
+    stored = {c: Storage(DTYPES[dtype] if c not in ALWAYS_FP32 else "float32") for c in COMPONENTS}
+    built = build_pack(source, target, stored, recipe=f"reference-{dtype}", force=force, progress=progress)
+    return Conversion(target, built.n_bytes, built.seconds, built.reused, source.left_out)
+
+
+def open_checkpoint(checkpoint_dir: str | Path, hub_caches: Sequence[Path] = (), *, name: str = "IndexTTS-2") -> Source:
+    """A published checkpoint, every file found and every tensor's name and shape checked, values unread.
+
+    hub_caches: as of `convert`. Raises CheckpointError.
+    """
+    folder = checkpoint.checkpoint_folder(Path(checkpoint_dir))
+    upstream = read_upstream_config(folder / checkpoint.CONFIG_FILE)
+    files = checkpoint.locate_files(folder, upstream.files, hub_caches)
+    config = model_config(upstream, files["w2vbert_config"], files["bigvgan_config"])
+    components, left_out = _assign(_open_sources(files), config)
+
+    def add_files(writer: PackWriter) -> None:
+        _add_tokenizer(writer, files["tokenizer"], config)
+        if (folder / checkpoint.GLOSSARY_FILE).is_file():
+            writer.add_file(GLOSSARY_FILE, folder / checkpoint.GLOSSARY_FILE)
+
+    return Source(
+        config=config,
+        name=name,
+        licence=LICENCE,
+        text=to_dict(TEXT_CONFIG),
+        components=components,
+        identity={"files": file_identities(files)},
+        add_files=add_files,
+        left_out=left_out,
+    )
+
+
+def file_identities(files: Mapping[str, Path]) -> dict[str, list[Any]]:
+    """Plain values that change when a file is another one, or was written to."""
+    stats = {key: path.resolve().stat() for key, path in files.items()}
+    return {k: [str(files[k].resolve()), s.st_size, s.st_mtime_ns, s.st_ino] for k, s in stats.items()}
+
+
+def _open_sources(files: Mapping[str, Path]) -> dict[str, Tensors]:
+    """Tensors of every published file as our networks name and shape them, values unread."""
+    sources = {key: checkpoint.open_pickled(files[key], unwrap) for key, unwrap in _WRAPPERS.items()}
+    sources["w2vbert"] = checkpoint.open_safetensors(files["w2vbert"])
+    sources["codec"] = checkpoint.open_safetensors(files["codec"])
+    sources = {key: fold_weight_norm(tensors) for key, tensors in sources.items()}
+    sources["gpt"] = transpose_conv1d(sources["gpt"])
+    matrices: Tensors = {}
+    for key in ("speaker_matrix", "emotion_matrix"):
+        matrices[key] = _single(checkpoint.open_pickled(files[key]), files[key])
+    sources["matrices"] = matrices
+    sources["statistics"] = _statistics(checkpoint.open_pickled(files["statistics"]))
+    return sources
+
+
+def _assign(
+    sources: Mapping[str, Tensors], config: ModelConfig
+) -> tuple[dict[str, Tensors], dict[str, tuple[str, ...]]]:
+    """Tensors of each component, and those left out. Raises CheckpointError listing all that is wrong."""
+    problems: list[str] = []
+    components: dict[str, Tensors] = {}
+    left_out: dict[str, tuple[str, ...]] = {}
+    for source in dict.fromkeys(network.source for network in NETWORKS.values()):
+        tensors = sources[source]
+        wanted: dict[str, dict[str, tuple[int, ...]]] = {
+            name: network_shapes(name, config) for name, network in NETWORKS.items() if network.source == source
+        }
+        for name, shapes in wanted.items():
+            components[name] = {key: _scalar(tensors[key], shapes[key]) for key in shapes if key in tensors}
+            problems += [f"{source}: missing {key}" for key in shapes if key not in tensors]
+            problems += [
+                f"{source}: {key} has shape {_published(key, tensor.shape)} instead of {_published(key, shapes[key])}"
+                for key, tensor in components[name].items()
+                if tensor.shape != shapes[key]
+            ]
+        others = [key for key in tensors if not any(key in shapes for shapes in wanted.values())]
+        extras = tuple(extra for name in wanted for extra in NETWORKS[name].extras)
+        unused = {key for key in others if _is_unused(key, extras, config)}
+        problems += [f"{source}: unexpected {key}" for key in others if key not in unused]
+        left_out[source] = tuple(sorted(unused))
+    for name, source in (("semantic_statistics", "statistics"), ("emotion", "matrices")):
+        components[name] = dict(sources[source])
+        found = {key: tensor.shape for key, tensor in components[name].items()}
+        problems += [f"{name}: {problem}" for problem in component_problems(name, found, config)]
+    if problems:
+        raise CheckpointError(
+            f"The tensors of this checkpoint are not those of IndexTTS-2 ({len(problems)} differences): "
+            f"{'; '.join(problems)}. Download it again, or see whether its files belong together."
+        )
+    return components, left_out
+
+
+def _scalar(tensor: LazyTensor, shape: tuple[int, ...]) -> LazyTensor:
+    """A counter that an old writer stored as a list of one is a scalar, as torch itself takes it."""
+    if shape or tensor.shape != (1,):
+        return tensor
+    return LazyTensor((), tensor.dtype, lambda: tensor.load().reshape(()))
+
+
+def _is_unused(name: str, extras: Sequence[str], config: ModelConfig) -> bool:
+    layer = _W2V_BERT_LAYER.fullmatch(name)
+    if layer is not None and int(layer[1]) >= config.semantic_encoder.n_layers:
+        return True  # layers above the one whose output is used
+    return any(fnmatchcase(name, extra) for extra in extras)
+
+
+def _published(name: str, shape: tuple[int, ...]) -> list[int]:
+    """The shape as the published file has it, so that a message can be compared with the file."""
+    return list(shape[::-1] if is_transposed(name) else shape)
+
+
+def _single(tensors: Tensors, path: Path) -> LazyTensor:
+    if list(tensors) != [""]:
+        raise CheckpointError(f"{path} should hold one matrix, but holds {', '.join(tensors)}: download it again.")
+    return tensors[""]
+
+
+def _statistics(tensors: Tensors) -> Tensors:
+    """Mean and standard deviation of the semantic features; the published file has the variance."""
+    renamed = dict(tensors)
+    variance = renamed.pop("var", None)
+    if variance is not None:
+        renamed["std"] = LazyTensor(variance.shape, torch.float32, lambda: variance.load().to(torch.float32).sqrt())
+    return renamed
+
+
+def _add_tokenizer(writer: PackWriter, model_path: Path, config: ModelConfig) -> None:
+    path = writer.folder / TOKENIZER_FILE
+    size = convert_tokenizer(model_path, path)
+    if size > config.gpt.n_text_tokens:
+        raise CheckpointError(
+            f"{model_path} has {size} pieces, but the GPT knows {config.gpt.n_text_tokens}: the files do not belong "
+            "together; download the checkpoint again."
+        )
+    writer.add_file(TOKENIZER_FILE, path.read_bytes())

@@ -1,0 +1,327 @@
+"""Fetching the published IndexTTS-2 checkpoint and the models that it needs.
+
+In: a folder, and a hub address. Out: the folder in the layout that upstream's downloader makes and
+`quant.checkpoint` reads, with only the files that conversion needs, and the licences that come with them.
+First a `Plan` (what is there, what is missing, does it fit), so that a person can be asked; then the fetching.
+A file appears under its name only whole and with the published checksum. An interrupted run is taken up where
+it stopped; `edgetts-download.json` in the folder keeps what was agreed to and what was already checked.
+
+Source: upstream indextts/utils/model_download.py (which repositories, where their files lie).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgetts.errors import CheckpointError, DownloadError, UsageError
+from edgetts.pack.manifest import MANIFEST_FILE
+from quant.checkpoint import AUXILIARY_FILES, CACHE_FOLDER, CONFIG_FILE, GLOSSARY_FILE, locate_files
+from quant.hub import DEFAULT_REVISION, Hub, HubFile, Repository
+from quant.part_file import PartFile, has_checksum, part_path
+from quant.upstream_config import read_upstream_config
+
+REPOSITORY = "IndexTeam/IndexTTS-2"
+# As the published config.yaml names them; compared with it as soon as that is here.
+OWN_FILES = (CONFIG_FILE, "bpe.model", "gpt.pth", "s2mel.pth", "wav2vec2bert_stats.pt", "feat1.pt", "feat2.pt")
+RECORD_FILE = "edgetts-download.json"
+RECORD_FORMAT = 1
+PARTS_FOLDER = ".edgetts-download"
+SPARE_BYTES = 64 << 20  # left free on the disk
+OWN_LICENCE = "bilibili Model Use License Agreement"
+_LICENCE_FILE = re.compile(r"(LICEN[SC]E|NOTICE|DISCLAIMER)[A-Za-z0-9._-]*", re.IGNORECASE)
+_GIB = 1 << 30
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, and how many bytes of how many are done."""
+
+
+@dataclass(frozen=True)
+class WantedFile:
+    """A file and where it goes. target: path inside the folder."""
+
+    repository: Repository
+    file: HubFile
+    target: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.file.path} of {self.repository.name}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to do. missing: files to fetch, in order; fetch_bytes: what of them is not here yet."""
+
+    folder: Path
+    hub: Hub = field(repr=False)
+    repositories: tuple[Repository, ...]
+    files: tuple[WantedFile, ...]
+    missing: tuple[WantedFile, ...]
+    fetch_bytes: int
+    agreed: bool  # the licences were agreed to for this folder before
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(wanted.file.size for wanted in self.files)
+
+    @property
+    def licences(self) -> dict[str, str]:
+        """Licence by repository, as declared by each."""
+        return _licences(self.repositories)
+
+
+@dataclass(frozen=True)
+class Download:
+    """What was done."""
+
+    folder: Path
+    n_bytes: int  # of all files
+    fetched: tuple[str, ...]  # targets that were not there before
+    commits: Mapping[str, str]
+
+
+def plan_download(
+    folder: str | Path,
+    *,
+    endpoint: str | None = None,
+    revision: str = DEFAULT_REVISION,
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> Plan:
+    """Ask the hub what there is, and look at what the folder holds; writes nothing there but checks.
+
+    endpoint: address of a mirror. revision: branch, tag or commit of IndexTeam/IndexTTS-2; the other models are
+    taken as they are now. replace: files that differ from the published ones will be fetched again. Raises
+    UsageError for a folder or an address that cannot be used, DownloadError for everything else.
+    """
+    target = Path(folder).absolute()
+    _check_folder(target)
+    hub = Hub(endpoint)
+    own = hub.repository(REPOSITORY, revision)
+    names = dict.fromkeys(auxiliary.repo for auxiliary in AUXILIARY_FILES.values())
+    repositories = {REPOSITORY: own, **{name: hub.repository(name) for name in names}}
+    files = _wanted(target, hub, repositories)
+    record = _read_record(target)
+    missing = _missing(target, files, record, replace, progress)
+    parts = target / PARTS_FOLDER
+    here = sum(min(_size(part_path(parts, w.file.checksum)), w.file.size) for w in missing)
+    fetch_bytes = sum(wanted.file.size for wanted in missing) - here
+    _check_space(target, fetch_bytes)
+    agreed = record.get("licences") == _licences(repositories.values())
+    return Plan(target, hub, tuple(repositories.values()), files, missing, fetch_bytes, agreed)
+
+
+def download(plan: Plan, *, progress: Progress | None = None) -> Download:
+    """Fetch what a plan lacks; the caller has asked whether the licences are agreed to.
+
+    Raises DownloadError, and CheckpointError when the files are not those of a checkpoint that can be converted.
+    """
+    parts = plan.folder / PARTS_FOLDER
+    done = plan.total_bytes - sum(wanted.file.size for wanted in plan.missing)
+    record = _read_record(plan.folder)
+    entries: dict[str, Any] = dict(record.get("files", {}))
+    commits = {repository.name: repository.commit for repository in plan.repositories}
+
+    def save() -> None:
+        _write_record(
+            plan.folder, {"format": RECORD_FORMAT, "licences": plan.licences, "commits": commits, "files": entries}
+        )
+
+    with _writing(plan.folder):
+        parts.mkdir(parents=True, exist_ok=True)
+        with _only_one(parts):
+            for wanted in plan.files:
+                if wanted not in plan.missing:
+                    entries[wanted.target] = _entry(plan.folder / wanted.target, wanted.file)
+            save()
+            for wanted in plan.missing:
+                _fetch(plan, wanted, parts, done, progress)
+                done += wanted.file.size
+                entries[wanted.target] = _entry(plan.folder / wanted.target, wanted.file)
+                save()
+                if wanted.target == CONFIG_FILE:
+                    _check_config(plan)
+            _check_config(plan)
+            shutil.rmtree(parts)
+    return Download(plan.folder, plan.total_bytes, tuple(w.target for w in plan.missing), commits)
+
+
+def _fetch(plan: Plan, wanted: WantedFile, parts: Path, done: int, progress: Progress | None) -> None:
+    here = 0
+
+    def on_bytes(count: int) -> None:
+        nonlocal here
+        here += count
+        if progress is not None:
+            progress(wanted.name, done + here, plan.total_bytes)
+
+    with PartFile(parts, wanted.file.size, wanted.file.checksum, on_bytes) as part:
+        plan.hub.fetch(wanted.repository, wanted.file, part)
+        if not part.finish(plan.folder / wanted.target):
+            raise DownloadError(
+                f"What arrived as {wanted.name} is not what was published (its checksum is not "
+                f"{wanted.file.checksum}), and was thrown away: run the same command again, or try without the "
+                f"mirror {plan.hub.endpoint}."
+            )
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: give a folder to download to.")
+    if (folder / MANIFEST_FILE).is_file():
+        raise UsageError(f"{folder} is a model pack already: give another folder to download to.")
+
+
+def _wanted(folder: Path, hub: Hub, repositories: Mapping[str, Repository]) -> tuple[WantedFile, ...]:
+    """All files to have, the one that decides about the others first. Raises DownloadError for those not published."""
+    own = repositories[REPOSITORY]
+    targets = [(own, name, name) for name in OWN_FILES]
+    if GLOSSARY_FILE in own.files:
+        targets.append((own, GLOSSARY_FILE, GLOSSARY_FILE))
+    for auxiliary in AUXILIARY_FILES.values():
+        places = [f"{CACHE_FOLDER}/{flat}" for flat in auxiliary.flat]
+        place = next((place for place in places if (folder / place).is_file()), places[0])
+        targets.append((repositories[auxiliary.repo], auxiliary.inside, place))
+    lacking = [f"{path} ({repository.name})" for repository, path, _ in targets if path not in repository.files]
+    if lacking:
+        raise DownloadError(
+            f"{hub.endpoint} has no file, or no checksum of it, for {len(lacking)} that are needed: "
+            f"{'; '.join(lacking)} (revision {own.revision}); try another --revision or --mirror."
+        )
+    for repository in repositories.values():
+        subfolder = "" if repository is own else f"{CACHE_FOLDER}/licences/{repository.name.replace('/', '--')}/"
+        licences = sorted(path for path in repository.files if _LICENCE_FILE.fullmatch(path))
+        targets += [(repository, path, subfolder + path) for path in licences]
+    return tuple(WantedFile(repository, repository.files[path], target) for repository, path, target in targets)
+
+
+def _missing(
+    folder: Path, files: tuple[WantedFile, ...], record: Mapping[str, Any], replace: bool, progress: Progress | None
+) -> tuple[WantedFile, ...]:
+    """Files that are not here as published. Raises UsageError for others in their place that we did not fetch."""
+    entries = record.get("files", {})
+    missing, strange = [], []
+    doubtful = [w for w in files if (folder / w.target).exists() and not _is_known(folder, w, entries)]
+    total, done = sum(_size(folder / wanted.target) for wanted in doubtful), 0
+
+    def on_bytes(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress("checking what is there", done, total)
+
+    for wanted in files:
+        path = folder / wanted.target
+        if wanted not in doubtful:
+            if not path.exists():
+                missing.append(wanted)
+        elif _size(path) != wanted.file.size or not has_checksum(path, wanted.file.checksum, on_bytes):
+            missing.append(wanted)
+            if not _is_ours(path, entries.get(wanted.target)):
+                strange.append(wanted.target)
+    if strange and not replace:
+        raise UsageError(
+            f"{folder} holds {len(strange)} file(s) that are not the published ones: {', '.join(strange)}; give "
+            "another folder, or replace them with --force."
+        )
+    return tuple(missing)
+
+
+def _is_known(folder: Path, wanted: WantedFile, entries: Mapping[str, Any]) -> bool:
+    """Whether the file is the one wanted by what the record says of it, and was not written to since."""
+    ours = _is_ours(folder / wanted.target, entries.get(wanted.target))
+    return ours and entries[wanted.target]["checksum"] == str(wanted.file.checksum)
+
+
+def _is_ours(path: Path, entry: Any) -> bool:
+    if not isinstance(entry, dict) or not path.is_file():
+        return False
+    stat = path.stat()
+    return entry.get("size") == stat.st_size and entry.get("mtime_ns") == stat.st_mtime_ns and "checksum" in entry
+
+
+def _entry(path: Path, file: HubFile) -> dict[str, Any]:
+    stat = path.stat()
+    return {"checksum": str(file.checksum), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _check_space(folder: Path, fetch_bytes: int) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
+    needed = fetch_bytes + SPARE_BYTES
+    if fetch_bytes and free < needed:
+        raise DownloadError(
+            f"{needed / _GIB:.2f} GiB are needed in {folder}, but the disk has {free / _GIB:.2f} GiB free: make room, "
+            "or give a folder on another disk."
+        )
+
+
+def _check_config(plan: Plan) -> None:
+    """The version can be converted, and the plan holds what it names. Raises CheckpointError."""
+    upstream = read_upstream_config(plan.folder / CONFIG_FILE)
+    others = sorted(set(upstream.files.values()) - set(OWN_FILES))
+    if others:
+        revision = plan.repositories[0].revision
+        raise CheckpointError(
+            f"{CONFIG_FILE} of {REPOSITORY} at revision {revision} names {', '.join(others)}, which is not of the "
+            "IndexTTS-2 that can be converted: leave --revision out."
+        )
+    if all((plan.folder / wanted.target).is_file() for wanted in plan.files):
+        locate_files(plan.folder, upstream.files)
+
+
+def _licences(repositories: Any) -> dict[str, str]:
+    declared = {repository.name: repository.licence or "not declared" for repository in repositories}
+    return {**declared, REPOSITORY: OWN_LICENCE}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """The record, or nothing: one that cannot be read costs a check and a question, no more."""
+    try:
+        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    right = isinstance(record, dict) and record.get("format") == RECORD_FORMAT and isinstance(record.get("files"), dict)
+    return record if right else {}
+
+
+def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    new = folder / (RECORD_FILE + ".new")
+    new.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    new.replace(folder / RECORD_FILE)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DownloadError(f"{folder} cannot be written to ({reason}): give another folder.") from error
+
+
+@contextlib.contextmanager
+def _only_one(parts: Path) -> Iterator[None]:
+    """Keeps two runs out of one folder. Raises DownloadError."""
+    handle = os.open(parts, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DownloadError(f"Another download into {parts.parent} is running: wait until it has ended.") from None
+        yield
+    finally:
+        os.close(handle)

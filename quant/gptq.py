@@ -1,0 +1,166 @@
+"""GPTQ: int4 codes that make up for each other's errors, layer by layer of the GPT.
+
+In: an open pack in float32, the GPT's rules, samples of what the GPT says. Out: the int4 parts of every linear layer
+whose rule asks for it. Blocks are done in order; the next block sees what the quantised ones before it make of the
+samples. One block's second moments are in memory at a time.
+
+Codes are chosen input by input: the error of one is spread over the inputs not yet done, so that the layer's output
+on the samples changes least. With `activation_order` the inputs that matter most go first, when there are most others
+left to make up for them. Groups keep their place and their grid, found beforehand as `quant.hqq` does with the inputs
+weighted by how large they are, so that what is stored looks as if it were rounded.
+
+Source: Frantar et al. 2023, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers"
+(arXiv 2210.17323): the order of work, the Cholesky form, blocks of inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from edgetts.errors import PackError, UsageError
+from edgetts.models.gpt import GPT
+from edgetts.pack.load import Pack
+from edgetts.pack.schemes import INT4_LEVELS, Quantised, int4_zero_points
+from edgetts.pipeline import Pipeline
+from quant import hqq
+from quant.build import Progress
+from quant.calibrate import CPU, Speech, decoding_embeddings, find_voice, make_samples, text_config
+from quant.recipe import CalibrationSettings
+from quant.schemes import Encode, Parts, SchemeRule, int4_parts
+
+_BLOCKS = "gpt.h."
+_INPUTS_AT_ONCE = 128
+_DAMPING_GROWTH = 10.0
+_DAMPING_TRIES = 4
+
+
+@torch.inference_mode()
+def quantise_gpt(
+    pack: Pack,
+    rules: Sequence[SchemeRule],
+    settings: CalibrationSettings,
+    speech: Speech,
+    otherwise: Encode,
+    progress: Progress | None = None,
+) -> dict[str, Parts]:
+    """Parts by tensor name. otherwise: how linears of a block are quantised whose rule names another method.
+
+    Raises UsageError for a rule that asks for GPTQ outside the blocks.
+    """
+    samples, gpt = _speak(pack, settings, speech, progress)
+    linears = {f"{name}.weight": m for name, m in gpt.named_modules() if isinstance(m, nn.Linear)}
+    chosen: dict[str, SchemeRule] = {}
+    for name, tensor in gpt.state_dict().items():
+        rule = next((r for r in rules if r.applies(name, tuple(tensor.shape), tensor.dtype)), None)
+        if rule is None:
+            continue
+        if rule.method == "gptq" and not (name in linears and name.startswith(_BLOCKS)):
+            raise UsageError(f"{name} cannot be quantised with gptq, which is for the linear layers of the blocks.")
+        chosen[name] = rule
+    result: dict[str, Parts] = {}
+    for i, block in enumerate(gpt.gpt.h):
+        if progress is not None:
+            progress("calibrating", i, len(gpt.gpt.h))
+        names = {n: m for n, m in linears.items() if n.startswith(f"{_BLOCKS}{i}.") and n in chosen}
+        calibrated = {n: m for n, m in names.items() if chosen[n].method == "gptq"}
+        moments = _second_moments(block, calibrated, samples)
+        for name, layer in names.items():
+            rule, weight = chosen[name], layer.weight.to(torch.float32)
+            if name in calibrated:
+                group_size = rule.group_size or weight.shape[1]
+                parts = quantise(weight, moments.pop(name), group_size, settings.damping, settings.activation_order)
+                result[name] = parts
+            elif rule.scheme != "plain":
+                parts = otherwise(name, weight, rule)
+            else:
+                continue
+            stored = Quantised(rule.scheme, rule.group_size, tuple(weight.shape), parts)
+            layer.weight = nn.Parameter(stored.decode(), requires_grad=False)
+        samples = [block(sample, None, None, i) for sample in samples]
+        gpt.gpt.h[i] = nn.Identity()  # its float32 weights are not needed any more
+    return result
+
+
+def quantise(weight: Tensor, moments: Tensor, group_size: int, damping: float, activation_order: bool) -> Parts:
+    """The int4 parts of weight (O, I), given the second moments (I, I) of its inputs."""
+    weight, n_inputs = weight.clone(), weight.shape[1]
+    diagonal = moments.diagonal()
+    dead = diagonal == 0  # inputs that were always zero say nothing about their weights: plain rounding
+    moments[dead, dead] = 1
+    scales, zeros = hqq.weighted_grid(weight, diagonal, group_size)
+    zeros = hqq.better_zeros(weight, scales, zeros)
+    order = diagonal.argsort(descending=True, stable=True) if activation_order else torch.arange(n_inputs)
+    weight = weight[:, order]
+    spread = _inverse_factor(moments[order][:, order], damping)
+    steps = scales.to(torch.float32)
+    steps = torch.where(steps > 0, steps, torch.ones_like(steps))
+    zero_points = int4_zero_points(zeros)
+    codes = torch.empty(weight.shape, dtype=torch.uint8)
+    groups = (order // group_size).tolist()
+    for start in range(0, n_inputs, _INPUTS_AT_ONCE):
+        end = min(start + _INPUTS_AT_ONCE, n_inputs)
+        errors = torch.empty(len(weight), end - start)
+        for i in range(start, end):
+            step, zero = steps[:, groups[i]], zero_points[:, groups[i]]
+            value = weight[:, i]
+            code = (value / step + zero).round_().clamp_(0, INT4_LEVELS - 1)
+            codes[:, i] = code.to(torch.uint8)
+            error = (value - (code - zero) * step) / spread[i, i]
+            weight[:, i + 1 : end] -= error.unsqueeze(1) * spread[i, i + 1 : end]
+            errors[:, i - start] = error
+        weight[:, end:] -= errors @ spread[start:end, end:]
+    return int4_parts(codes[:, order.argsort()], scales, zeros)
+
+
+def _inverse_factor(moments: Tensor, damping: float) -> Tensor:
+    """The upper Cholesky factor of the inverse of damped second moments (I, I)."""
+    mean = moments.diagonal().mean()
+    for i in range(_DAMPING_TRIES):
+        damped = moments + torch.eye(len(moments)) * (mean * damping * _DAMPING_GROWTH**i)
+        lower, failed = torch.linalg.cholesky_ex(damped)
+        if not failed:
+            upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+        if not failed and bool(torch.isfinite(upper).all()):
+            factor: Tensor = upper
+            return factor
+    raise PackError("The activations of the GPT are not finite on the calibration texts: the checkpoint is damaged.")
+
+
+def _second_moments(block: nn.Module, layers: Mapping[str, nn.Module], samples: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Mean of x x^T over all positions that each layer sees, (I, I)."""
+    moments: dict[str, Tensor] = {}
+    n_positions = sum(sample.shape[1] for sample in samples)
+
+    def listen(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hear(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            x = inputs[0].reshape(-1, inputs[0].shape[-1]).to(torch.float32)
+            if name not in moments:
+                moments[name] = torch.zeros(x.shape[1], x.shape[1])
+            moments[name].addmm_(x.t(), x, alpha=1 / n_positions)
+
+        return hear
+
+    handles = [layer.register_forward_pre_hook(listen(name)) for name, layer in layers.items()]
+    try:
+        for sample in samples:
+            block(sample, None, None, 0)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return moments
+
+
+def _speak(
+    pack: Pack, settings: CalibrationSettings, speech: Speech, progress: Progress | None
+) -> tuple[list[Tensor], GPT]:
+    """What the first block sees of each sample (1, T, C), and the GPT with weights of its own."""
+    pipeline = Pipeline(pack, CPU)
+    speaker = pipeline.speaker(find_voice(pack, speech.voice))
+    spoken = speech.calibration(text_config(pack).languages, settings.n_texts)
+    samples = make_samples(
+        pipeline, speaker, spoken, max_codes=settings.max_codes, seed=settings.seed, progress=progress, what="listening"
+    )
+    return [decoding_embeddings(pipeline.gpt, speaker, sample) for sample in samples], pipeline.gpt

@@ -1,0 +1,128 @@
+"""A file while it is being fetched: its bytes so far, counted and hashed as they come.
+
+In: chunks from `hub`, in order. Out: a file under its own name, once its checksum is the published one. What
+an interrupted run has written is taken up by the next; the name of a part is its checksum, so that a part
+never continues another file. Knows no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgetts.errors import DownloadError
+
+PART_SUFFIX = ".part"
+_BLOCK = 1 << 20  # bytes read at once when hashing
+_DIGESTS = {"sha256": re.compile("[0-9a-f]{64}"), "git-sha1": re.compile("[0-9a-f]{40}")}
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What a file's content must hash to. algorithm: "sha256", or "git-sha1" (small files, kept in git itself)."""
+
+    algorithm: str
+    digest: str
+
+    def __post_init__(self) -> None:
+        pattern = _DIGESTS.get(self.algorithm)
+        if pattern is None or not pattern.fullmatch(self.digest):
+            raise ValueError(f"{self.digest!r} is not a {self.algorithm} digest")
+
+    def hasher(self, size: int) -> Any:
+        """A hashlib object for content of `size` bytes."""
+        if self.algorithm == "sha256":
+            return hashlib.sha256()
+        return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)  # git hashes a header before the content
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.digest}"
+
+
+def has_checksum(path: Path, checksum: Checksum, on_bytes: Callable[[int], None]) -> bool:
+    """Whether the file's content is the one wanted. on_bytes: told the number of bytes of each block read."""
+    hasher = checksum.hasher(path.stat().st_size)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            hasher.update(block)
+            on_bytes(len(block))
+    return bool(hasher.hexdigest() == checksum.digest)
+
+
+class PartFile:
+    """A file open for appending; a context manager. size, wanted_size: bytes so far, and of the whole file.
+
+    on_bytes: told each number of bytes that was added, those of an earlier run first; negative when they are
+    thrown away. Raises DownloadError when the disk takes no more.
+    """
+
+    def __init__(self, folder: Path, size: int, checksum: Checksum, on_bytes: Callable[[int], None]) -> None:
+        self.path = part_path(folder, checksum)
+        self.wanted_size = size
+        self.size = 0
+        self._checksum = checksum
+        self._on_bytes = on_bytes
+        self._hasher = checksum.hasher(size)
+        self._file = self.path.open("a+b")
+
+    def __enter__(self) -> PartFile:
+        try:
+            self._take_up()
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _take_up(self) -> None:
+        if os.fstat(self._file.fileno()).st_size > self.wanted_size:
+            self._file.truncate(0)
+        self._file.seek(0)
+        while block := self._file.read(_BLOCK):
+            self._count(block)
+
+    def _count(self, data: bytes) -> None:
+        self._hasher.update(data)
+        self.size += len(data)
+        self._on_bytes(len(data))
+
+    def restart(self) -> None:
+        """Throw away all bytes."""
+        self._file.truncate(0)
+        self._on_bytes(-self.size)
+        self.size = 0
+        self._hasher = self._checksum.hasher(self.wanted_size)
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+            self._file.flush()  # what is counted is on the way to the disk, whatever happens to this process
+        except OSError as error:
+            raise DownloadError(
+                f"{self.path.parent} cannot be written to ({(error.strerror or str(error)).lower()}): make room and "
+                "run the same command again, it goes on where it stopped."
+            ) from error
+        self._count(data)
+
+    def finish(self, target: Path) -> bool:
+        """Give the file its name, if its checksum is right; remove it otherwise. Says which."""
+        if self.size != self.wanted_size or self._hasher.hexdigest() != self._checksum.digest:
+            self._file.close()
+            self.path.unlink()
+            return False
+        os.fsync(self._file.fileno())
+        self._file.close()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.path.replace(target)
+        return True
+
+
+def part_path(folder: Path, checksum: Checksum) -> Path:
+    return folder / (checksum.digest + PART_SUFFIX)

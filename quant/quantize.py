@@ -1,0 +1,159 @@
+"""The quantisation pass: a checkpoint or a pack becomes a pack that fits a machine, with its quality measured.
+
+In: where the weights are, and a recipe. Out: a pack folder, whole or not at all. Reading, strictness, progress,
+resuming and the order of work are those of `convert`; what is quantised how is the recipe's, and what the result
+is worth is `report`'s. A checkpoint that must be run first, to calibrate or to compare, is converted to a
+reference pack beside the target, which is removed at the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from edgetts.errors import PackError
+from edgetts.pack.load import Pack, open_pack
+from edgetts.pack.manifest import COMPONENTS, MANIFEST_FILE
+from quant import calibrate, gptq, hqq, report
+from quant.build import Progress, Source, Storage, build_pack
+from quant.convert import open_checkpoint
+from quant.machine import this_machine
+from quant.recipe import AUTO, Recipe, check_fits, choose_recipe, describe, load_recipe
+from quant.schemes import Encode, Parts, SchemeRule, round_to_nearest
+from quant.source import open_pack_source
+from quant.writer import PackWriter, check_target
+
+GPT = "gpt"
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """What was done. `reason`: why this recipe, where it was chosen here."""
+
+    path: Path
+    recipe: str
+    reason: str
+    n_bytes: int
+    seconds: float
+    reused: tuple[str, ...]  # components taken over from an interrupted run
+    quality: Mapping[str, Any] | None
+
+
+def quantize(
+    source_path: str | Path,
+    pack_dir: str | Path,
+    recipe: str = AUTO,
+    *,
+    force: bool = False,
+    measure: bool = True,
+    texts: Sequence[str] | None = None,
+    voice: str | Path | None = None,
+    hub_caches: Sequence[Path] = (),
+    progress: Progress | None = None,
+) -> Quantisation:
+    """Make a pack after a recipe: the name of one that comes along, a TOML file, or "auto" for this machine.
+
+    measure: compare the result with its source and write the report. texts, voice: what to calibrate with and
+    measure on instead of our own texts and the pack's first ready voice or our own recording. hub_caches: as of
+    `convert`. Raises UsageError, CheckpointError, PackError.
+    """
+    reason = ""
+    if recipe == AUTO:
+        recipe, reason = choose_recipe(this_machine())
+    plan = load_recipe(recipe)
+    target = Path(pack_dir).absolute()
+    check_target(target, force=force)
+    path = Path(source_path)
+    reference: Path | None = None
+    if (path / MANIFEST_FILE).is_file():
+        source = open_pack_source(path)
+    else:
+        source = open_checkpoint(path, hub_caches)
+        check_fits(plan, source)  # before hours of work
+        if measure or plan.needs_calibration:
+            path = reference = _reference_pack(source, target, progress)
+            source = dataclasses.replace(open_pack_source(path), description=source.description)
+    sizes = check_fits(plan, source)
+    original = open_pack(path) if measure or plan.needs_calibration else None
+    said = calibrate.Speech(tuple(texts) if texts is not None else None, None if voice is None else Path(voice))
+
+    encoders: dict[str, Encode] = dict.fromkeys(COMPONENTS, encode)
+    if plan.needs_calibration and original is not None:
+        encoders[GPT] = _Calibrated(plan, original, said, source, progress)
+    made: dict[str, Any] = {}
+
+    def judge(writer: PackWriter) -> Mapping[str, Any]:
+        assert original is not None
+        made.update(report.measure(writer, original, plan, sizes, said, progress))
+        return made
+
+    built = build_pack(
+        source,
+        target,
+        plan.storage,
+        recipe=plan.name,
+        force=force,
+        progress=progress,
+        encoders=encoders,
+        settings={"calibration": describe(plan)["calibration"], "speech": said.identity()},
+        defaults=plan.defaults,
+        measure=judge if measure else None,
+    )
+    if reference is not None:
+        shutil.rmtree(reference)
+    return Quantisation(target, plan.name, reason, built.n_bytes, built.seconds, built.reused, made or None)
+
+
+def encode(name: str, weight: Tensor, rule: SchemeRule) -> Parts:
+    """The parts of a tensor by a method that needs no data."""
+    return hqq.encode(name, weight, rule) if rule.method == "hqq" else round_to_nearest(name, weight, rule)
+
+
+class _Calibrated:
+    """Encodes the GPT. Calibration runs when the first tensor that needs it is written, all layers at once: a
+    component taken over from an interrupted run costs nothing."""
+
+    def __init__(
+        self, plan: Recipe, pack: Pack, said: calibrate.Speech, source: Source, progress: Progress | None
+    ) -> None:
+        self._plan = plan
+        self._pack = pack
+        self._said = said
+        self._source = source
+        self._progress = progress
+        self._parts: dict[str, Parts] | None = None
+
+    def __call__(self, name: str, weight: Tensor, rule: SchemeRule) -> Parts:
+        if rule.method != "gptq":
+            return encode(name, weight, rule)
+        if self._parts is None:
+            assert self._plan.calibration is not None
+            self._parts = gptq.quantise_gpt(
+                self._pack, self._plan.storage[GPT].rules, self._plan.calibration, self._said, encode, self._progress
+            )
+        return self._parts.pop(name)
+
+
+def _reference_pack(source: Source, target: Path, progress: Progress | None) -> Path:
+    """The checkpoint as an fp32 pack beside the target, made now or left by an interrupted run."""
+    folder = target.parent / f".{target.name}.reference"
+    digest = hashlib.sha256(json.dumps(source.identity, sort_keys=True, default=str).encode()).hexdigest()
+    marked = f"Intermediate of quantising, from {digest}"
+    if folder.is_dir():
+        try:
+            if open_pack(folder).manifest.description == marked:
+                return folder
+        except PackError:  # another version's, or damaged: it is made again
+            pass
+        shutil.rmtree(folder)
+    source = dataclasses.replace(source, description=marked)
+    stored = {component: Storage("float32") for component in COMPONENTS}
+    return build_pack(source, folder, stored, recipe="reference-fp32", progress=progress).path

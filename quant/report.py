@@ -1,0 +1,129 @@
+"""What a quantised pack is worth, measured against the pack it was made from.
+
+In: both packs, and texts that calibration did not see. Out: a table for the manifest's `quality`, and the same as one
+HTML page in the pack (`report_page`). Three questions: how far is each tensor (signal to quantisation noise), how far
+is the GPT (divergence of its predictions, codes the original itself chose), and how far is the sound (mel and
+spectrum with the original's codes and the same noise, so that nothing but the weights differs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgetts.enrol import mel_spectrogram
+from edgetts.models.gpt import GPT
+from edgetts.options import SynthesisOptions
+from edgetts.pack.load import Pack, open_pack
+from edgetts.pack.manifest import COMPONENTS, RUN_COMPONENTS
+from edgetts.pipeline import Pipeline, Speaker
+from edgetts.runtime.linear import kernels_used
+from quant.build import Progress
+from quant.calibrate import CPU, Sample, Speech, decoding_embeddings, find_voice, make_samples, text_config
+from quant.recipe import Recipe
+from quant.report_page import page
+from quant.source import REPORT_FILE
+from quant.writer import PackWriter
+
+N_TEXTS = 6
+MAX_CODES = 120  # per text: 2.4 s of published speech
+N_SPOKEN = 2  # samples that are made sound of
+_SEED = 11
+_MB = 1_000_000
+_DIGITS = 5
+
+
+@torch.inference_mode()
+def measure(
+    writer: PackWriter,
+    original: Pack,
+    recipe: Recipe,
+    sizes: Mapping[str, int],
+    speech: Speech,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The quality table of the pack in `writer`, which is complete but not in its place; adds the page to it."""
+    made = open_pack(writer.folder)
+    pipeline = Pipeline(original, CPU)
+    speaker = pipeline.speaker(find_voice(original, speech.voice))
+    spoken = speech.held_out(text_config(original).languages, N_TEXTS)
+    samples = make_samples(
+        pipeline, speaker, spoken, max_codes=MAX_CODES, seed=_SEED, progress=progress, what="measuring"
+    )
+    options = SynthesisOptions.of(made.manifest.defaults, {"seed": _SEED})
+    expected = [code_scores(pipeline.gpt, speaker, sample) for sample in samples]
+    sounds = [_sound(pipeline, speaker, sample, options) for sample in samples[:N_SPOKEN]]
+    del pipeline  # the two are never in memory together
+    if progress is not None:
+        progress("comparing", 0, 1)
+    other = Pipeline(made, CPU)
+    found = [code_scores(other.gpt, speaker, sample) for sample in samples]
+    made_sounds = [_sound(other, speaker, sample, options) for sample in samples[:N_SPOKEN]]
+    quality: dict[str, Any] = {
+        "compared_with": original.manifest.recipe,
+        "sizes": {c: {"before": original_bytes(original, c), "after": sizes[c]} for c in COMPONENTS},
+        "run_mb": round(sum(sizes[c] for c in RUN_COMPONENTS) / _MB, 2),
+        "pack_mb": round(sum(sizes.values()) / _MB, 2),
+        "snr_db": {c: {n: round(v, 2) for n, v in of.items()} for c, of in writer.snr.items()},
+        "kernels": kernels_used(other.gpt),
+        "gpt": compare_scores(expected, found),
+        "sound": compare_sounds(sounds, made_sounds),
+    }
+    writer.add_file(REPORT_FILE, page(made.manifest.name, recipe.name, recipe.description, quality).encode())
+    return quality
+
+
+def original_bytes(pack: Pack, component: str) -> int:
+    """Bytes of a component in float32."""
+    n_values = sum(torch.Size(shape).numel() for shape in pack.shapes(component).values())
+    return n_values * torch.float32.itemsize
+
+
+def code_scores(gpt: GPT, speaker: Speaker, sample: Sample) -> Tensor:
+    """Log-probabilities (N + 1, K) of each code of a sample, given those before it, and of what follows."""
+    hidden = gpt(decoding_embeddings(gpt, speaker, sample))
+    logits = gpt.logits(hidden[:, -(len(sample.codes) + 1) :])[0]
+    return logits.float().log_softmax(-1)
+
+
+def compare_scores(expected: Sequence[Tensor], found: Sequence[Tensor]) -> dict[str, Any]:
+    """Divergence of predictions, in nats, and how often the most likely code is the same."""
+    divergences = torch.cat([(e.exp() * (e - f)).sum(-1) for e, f in zip(expected, found, strict=True)])
+    agree = torch.cat([(e.argmax(-1) == f.argmax(-1)).float() for e, f in zip(expected, found, strict=True)])
+    return {
+        "kl_mean": _rounded(divergences.mean()),
+        "kl_median": _rounded(divergences.median()),
+        "kl_p99": _rounded(divergences.quantile(0.99)),
+        "top1": _rounded(agree.mean()),
+        "n_codes": len(agree),
+    }
+
+
+def compare_sounds(expected: Sequence[tuple[Tensor, Tensor]], found: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    """Mean distances over samples of (S2Mel's log-mel (1, M, F), log-mel of the waveform (1, M, F))."""
+    made = torch.stack([(e[0] - f[0]).abs().mean() for e, f in zip(expected, found, strict=True)])
+    heard = torch.stack([(e[1] - f[1]).abs().mean() for e, f in zip(expected, found, strict=True)])
+    magnitude = torch.stack(
+        [(e[1].exp() - f[1].exp()).norm() / e[1].exp().norm() for e, f in zip(expected, found, strict=True)]
+    )
+    return {
+        "mel_distance": _rounded(made.mean()),  # natural logarithm of magnitude
+        "waveform_mel_distance": _rounded(heard.mean()),
+        "spectral_convergence": _rounded(magnitude.mean()),  # 0: equal, 1: as far as silence
+        "n_samples": len(expected),
+    }
+
+
+def _sound(pipeline: Pipeline, speaker: Speaker, sample: Sample, options: SynthesisOptions) -> tuple[Tensor, Tensor]:
+    latents = pipeline.latents(speaker, sample.text_ids, sample.codes)
+    condition = pipeline.condition(pipeline.semantic(torch.tensor([sample.codes]), latents))
+    noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(_SEED))
+    mel = pipeline.mel(speaker, condition, noise, options.flow_settings())
+    return mel, mel_spectrogram(pipeline.pack, pipeline.waveform(mel))
+
+
+def _rounded(value: Tensor) -> float:
+    return float(f"{float(value):.{_DIGITS}g}")

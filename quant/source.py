@@ -1,0 +1,55 @@
+"""A model pack as the source of another pack.
+
+In: the folder of a pack, unquantised or quantised in part. Out: a `Source` whose tensors are read from the mapped
+files when they are written. What is not a component (tokeniser, glossary, ready voices, notes) is taken along.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from edgetts.pack.load import Pack, open_pack
+from edgetts.pack.manifest import COMPONENTS
+from edgetts.pack.schemes import Quantised
+from quant.build import Source
+from quant.lazy import LazyTensor
+from quant.writer import PackWriter
+
+REPORT_FILE = "report.html"  # about the pack it lies in, and so not taken along
+
+
+def open_pack_source(folder: Path) -> Source:
+    """Everything in a pack. Raises PackError."""
+    pack = open_pack(folder)
+    manifest = pack.manifest
+    of_components = {entry.file for entry in manifest.components.values()}
+    others = [name for name in manifest.files if name not in (*of_components, REPORT_FILE)]
+
+    def add_files(writer: PackWriter) -> None:
+        for name in others:
+            writer.add_file(name, pack.file(name))
+
+    return Source(
+        config=manifest.model,
+        name=manifest.name,
+        licence=manifest.licence,
+        text=manifest.text,
+        components={component: _lazy(pack, component) for component in COMPONENTS},
+        identity={"sha256": {name: entry.sha256 for name, entry in manifest.files.items()}},
+        add_files=add_files,
+        description=manifest.description,
+        defaults=manifest.defaults,
+        encoder_id=manifest.encoder_id,
+        schemes={c: entry.scheme_of() for c, entry in manifest.components.items() if entry.schemes},
+    )
+
+
+def _lazy(pack: Pack, component: str) -> dict[str, LazyTensor]:
+    return {
+        name: LazyTensor(tensor.shape, torch.float32, tensor.decode)
+        if isinstance(tensor, Quantised)
+        else LazyTensor.of(tensor)
+        for name, tensor in pack.stored(component).items()
+    }

@@ -1,0 +1,89 @@
+"""A nested configuration table, read so that nothing in it goes unnoticed.
+
+In: plain values as YAML and JSON give them. Out: typed values by dotted key, and phrases for everything
+wrong, collected so that one message can list them all. Knows no key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgetts.errors import CheckpointError
+
+
+class Table:
+    """A nested table by dotted key, that remembers what was read and what was wrong with it."""
+
+    def __init__(self, values: dict[str, Any], where: str) -> None:
+        self.where = where
+        self.values: dict[str, Any] = {}
+        self.used: set[str] = set()
+        self.problems: list[str] = []
+        self._flatten(values, "")
+
+    def integer(self, key: str) -> int:
+        value = self._get(key, (int,), "an integer")
+        return int(value) if value is not None else 0
+
+    def number(self, key: str) -> float:
+        value = self._get(key, (int, float), "a number")
+        return float(value) if value is not None else 0.0
+
+    def boolean(self, key: str) -> bool:
+        return bool(self._get(key, (bool,), "true or false"))
+
+    def text(self, key: str) -> str:
+        return str(self._get(key, (str,), "text") or "")
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        value = self._get(key, (list,), "a list of integers") or []
+        if not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
+            self.problems.append(f"{self.where}: {key} must be a list of integers")
+            return ()
+        return tuple(value)
+
+    def nested_integers(self, key: str) -> tuple[tuple[int, ...], ...]:
+        value = self._get(key, (list,), "a list of lists") or []
+        if not all(isinstance(v, list) and all(isinstance(n, int) for n in v) for v in value):
+            self.problems.append(f"{self.where}: {key} must be a list of lists of integers")
+            return ()
+        return tuple(tuple(v) for v in value)
+
+    def fixed(self, key: str, allowed: Any) -> None:
+        """The key, where present, must have this value: it stands for something that is not implemented."""
+        self.used.add(key)
+        value = self.values.get(key, allowed)
+        if value != allowed or isinstance(value, bool) != isinstance(allowed, bool):
+            self.problems.append(f"{self.where}: {key} is {value!r}, only {allowed!r} is implemented")
+
+    def no_effect(self, keys: tuple[str, ...]) -> None:
+        self.used.update(keys)
+
+    def unknown_keys(self) -> None:
+        self.problems += [f"{self.where}: unknown key {key}" for key in self.values if key not in self.used]
+
+    def raise_problems(self) -> None:
+        if self.problems:
+            raise CheckpointError(f"A checkpoint is not complete: {'; '.join(self.problems)}; download it again.")
+
+    def _get(self, key: str, kinds: tuple[type, ...], what: str) -> Any:
+        self.used.add(key)
+        if key not in self.values:
+            self._problem(f"{self.where}: missing key {key}")
+            return None
+        value = self.values[key]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            self._problem(f"{self.where}: {key} must be {what}, not {value!r}")
+            return None
+        return value
+
+    def _problem(self, text: str) -> None:
+        if text not in self.problems:  # some keys are read twice
+            self.problems.append(text)
+
+    def _flatten(self, value: Any, prefix: str) -> None:
+        if isinstance(value, dict) and (value or not prefix):
+            for key, item in value.items():
+                self._flatten(item, f"{prefix}.{key}" if prefix else str(key))
+        else:
+            self.values[prefix] = value

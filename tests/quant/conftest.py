@@ -1,0 +1,16 @@
+"""What the tests of quantising share: a voice that the mini pack can speak with, since it cannot enrol."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from voices import golden_voice
+
+
+@pytest.fixture(scope="session")
+def mini_voice(mini_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    voice = golden_voice(mini_pack)
+    voice = dataclasses.replace(voice, emotion_base=voice.emotion_base.clone())
+    return voice.save(tmp_path_factory.mktemp("voices") / "golden.safetensors")

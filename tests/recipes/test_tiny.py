@@ -1,0 +1,155 @@
+"""The tiny pack's recipe: its parts, and all of it on synthetic buzzes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recipes.tiny import dims, prepare, synthetic
+from recipes.tiny.common import Run, adamw, average_into
+from recipes.tiny.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
+from recipes.tiny.text import ALPHABET, N_TOKENS, SPACE, frontend, save_tokenizer, text_ids
+from recipes.tiny.train_codec import spoken_share
+from recipes.tiny.train_semantic_encoder import edit_distance
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = synthetic.make(tmp_path_factory.mktemp("buzzes"), n=6)
+    return prepare.prepare(prepare.read_metadata(folder), folder / "cache", workers=1)
+
+
+def test_cached_arrays_have_the_rates_of_the_model(corpus: Corpus) -> None:
+    for i in range(len(corpus)):
+        seconds = corpus.length("wav", i) / dims.SAMPLE_RATE
+        assert corpus.get("sem", i).shape[1] == dims.SEMANTIC_ENCODER.feature_dim
+        assert abs(corpus.length("sem", i) - dims.CODE_RATE * seconds) <= 2
+        assert abs(corpus.length("mel", i) - dims.AUDIO.frame_rate * seconds) <= 2
+        assert corpus.get("mel", i).shape[1] == dims.N_MELS
+
+
+def test_a_corpus_gives_back_what_was_put(corpus: Corpus) -> None:
+    arrays = [np.full(i + 1, i, np.int16) for i in range(len(corpus))]
+    corpus.put("test", arrays)
+    again = Corpus(corpus.folder)
+    assert all(torch.equal(again.get("test", i), torch.from_numpy(a)) for i, a in enumerate(arrays))
+
+
+def test_resampling_changes_pitch_and_length(corpus: Corpus) -> None:
+    item = dict(corpus.items[0])
+    item["factor"] = 1.15
+    longer = prepare.analyse(item)[3]
+    assert len(longer) == pytest.approx(1.15 * corpus.length("wav", 0), rel=0.01)
+
+
+def test_batches_use_everything_within_the_budget() -> None:
+    lengths = list(np.random.default_rng(0).integers(50, 300, 100))
+    loader = batches(lengths, 1000, np.random.default_rng(1))
+    seen: set[int] = set()
+    while len(seen) < len(lengths):
+        batch = next(loader)
+        assert max(lengths[i] for i in batch) * len(batch) <= 1000
+        seen.update(batch)
+
+
+def test_padding_and_mask_agree() -> None:
+    padded, lengths = pad([torch.ones(3, 2), torch.ones(5, 2)])
+    assert padded.shape == (2, 5, 2)
+    assert torch.equal(padded[..., 0].bool(), mask_of(lengths))
+
+
+def test_one_recording_in_forty_is_held_out() -> None:
+    assert sum(is_held_out(i) for i in range(400)) == 10
+
+
+def test_phones_lose_stress_and_marks() -> None:
+    assert phone_letters("wˈɜːld, ɪz.") == ["w", "ɜ", "l", "d", "ɪ", "z"]
+
+
+def test_edit_distance() -> None:
+    assert edit_distance([1, 2, 3], [1, 3]) == 1
+    assert edit_distance([], [1, 2]) == 2
+    assert edit_distance([1, 2], [2, 1]) == 2
+
+
+def test_spoken_share_rises_from_spike_to_spike() -> None:
+    share = spoken_share(np.array([0, 3, 3, 0, 0, 5, 0, 0]))
+    assert (np.diff(share) >= 0).all()
+    assert share[1] == pytest.approx(0.25)
+    assert share[5] == pytest.approx(0.75)
+
+
+def test_the_runtime_reads_the_tokenizer_letter_by_letter(tmp_path: Path) -> None:
+    save_tokenizer(tmp_path / "tokenizer.json")
+    front = frontend(tmp_path / "tokenizer.json")
+    ids = text_ids(front, "A cat, a dog?")
+    letters = SPACE + ALPHABET
+    assert "".join(letters[i - 3] for i in ids) == "▁A▁CAT,▁A▁DOG?"
+    assert max(ids) < N_TOKENS
+    assert not {0, 1, 2} & set(ids)
+
+
+def test_no_evaluation_sentence_has_letters_the_model_lacks(tmp_path: Path) -> None:
+    save_tokenizer(tmp_path / "tokenizer.json")
+    front = frontend(tmp_path / "tokenizer.json")
+    sentences = (Path(dims.__file__).with_name("sentences.txt")).read_text().splitlines()
+    assert len(set(sentences)) >= 60
+    for sentence in sentences:
+        assert 4 <= len(sentence.split()) <= 15
+        assert 2 not in text_ids(front, sentence)
+
+
+def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    def make() -> tuple[torch.nn.Linear, Run]:
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(2, 2)
+        return layer, Run(tmp_path, "stage", 1.0, {"layer": layer}, {"adamw": adamw([layer], 1e-2)})
+
+    layer, run = make()
+    for step in run:
+        layer.weight.data += 1.0
+        if step == 2:
+            break
+    run.spent_s = 30.0
+    run.save()
+    other, again = make()
+    assert torch.equal(other.weight, layer.weight)
+    assert (again.step, again.spent_s) == (run.step, 30.0)
+    assert again.progress == 0.5
+
+
+def test_learning_rate_falls_with_the_time_spent(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(2, 2)
+    run = Run(tmp_path, "stage", 1.0, {"layer": layer}, {"adamw": adamw([layer], 1e-2)}, warmup_steps=1)
+    rates = []
+    for spent in (0.0, 30.0, 60.0):
+        run.spent_s = spent
+        run._set_learning_rates()
+        rates.append(run.optimisers["adamw"].param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(1e-2)
+    assert rates[0] > rates[1] > rates[2] > 0
+
+
+def test_averaging_moves_towards_the_source() -> None:
+    a, b = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
+    a.weight.data.fill_(0.0)
+    b.weight.data.fill_(1.0)
+    average_into(a, b, 0.75)
+    assert a.weight.item() == pytest.approx(0.25)
+
+
+@pytest.mark.slow
+def test_the_whole_recipe_makes_a_pack_that_speaks(tmp_path: Path) -> None:
+    """On buzzes and in seconds: the pack is whole and runs; nobody would understand it."""
+    from edgetts import TTS
+    from recipes.tiny.__main__ import run
+
+    buzzes = synthetic.make(tmp_path / "buzzes", n=48)
+    pack = run(tmp_path / "work", buzzes, minutes=0.5, workers=1, compiled=False)
+    tts = TTS.load(pack, device="cpu")
+    assert tts.ready_voices()
+    audio = tts.say("A bad dog.", seed=0, max_codes=50, guards=False)
+    assert np.isfinite(audio.samples).all()

@@ -1,0 +1,141 @@
+"""The faster forms of DiT and vocoder against the plain ones, with tolerances by number type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from paths import GOLDEN
+from s2mel_config import tiny_dit_config
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from edgetts.models.bigvgan import BigVGAN
+from edgetts.models.dit import DiT
+from edgetts.models.s2mel import S2Mel
+from edgetts.native.library import find_library
+from edgetts.pack.load import open_pack
+from edgetts.runtime import acoustic
+from edgetts.runtime.device import fast_dtype
+from edgetts.runtime.fast_dit import FastDiT
+from edgetts.runtime.flow import solve_flow
+from edgetts.runtime.packed import PackedConv1d, can_pack
+from edgetts.runtime.settings import Compute, FlowSettings
+
+CPU = torch.device("cpu")
+# Of the largest difference, in standard deviations of the exact result.
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
+HAS_BF16 = fast_dtype(CPU) == torch.bfloat16
+
+
+def difference(found: Tensor, exact: Tensor) -> float:
+    assert found.shape == exact.shape and found.dtype == torch.float32
+    return float((found - exact).abs().max() / exact.std())
+
+
+def shaken() -> DiT:
+    """A tiny DiT whose zero-initialised parameters are not zero, so that every input matters."""
+    network = DiT(tiny_dit_config())
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
+    return network.eval().requires_grad_(False)
+
+
+def dit_inputs(rows: int, length: int) -> dict[str, Tensor]:
+    config, generator = tiny_dit_config(), torch.Generator().manual_seed(rows)
+    return {
+        "x": torch.randn(rows, config.n_mels, length, generator=generator),
+        "prompt": torch.randn(rows, config.n_mels, length, generator=generator),
+        "t": torch.rand(rows, generator=generator),
+        "style": torch.randn(rows, config.style_dim, generator=generator),
+        "condition": torch.randn(rows, length, config.content_dim, generator=generator),
+    }
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_the_fast_dit_is_the_dit(rows: int) -> None:
+    plain, given = shaken(), dit_inputs(rows, 21)
+    with torch.inference_mode():
+        exact = plain(**given)
+        assert difference(FastDiT(plain, torch.float32, CPU)(**given), exact) < TOLERANCES[torch.float32]
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="this processor does not multiply in bfloat16")
+def test_the_fast_dit_in_bfloat16_by_head() -> None:
+    plain, given = shaken(), dit_inputs(2, 40)
+    with torch.inference_mode():
+        exact = plain(**given)
+        fast = FastDiT(plain, torch.bfloat16, CPU)
+        assert difference(fast(**given), exact) < 2 * TOLERANCES[torch.bfloat16]  # of a network with wild weights
+
+
+def test_a_solution_with_the_fast_dit() -> None:
+    """Prepared times, shared state and rows without guidance give what the plain estimator gives."""
+    plain = shaken()
+    given = dit_inputs(1, 21)
+    ref_mel = given["prompt"][:, :, :8]
+    settings = FlowSettings(4, "midpoint", 0.7, cfg_until=0.6, sway=-0.5)
+    rest = (given["x"], ref_mel, given["condition"], given["style"], settings)
+    with torch.inference_mode():
+        exact = solve_flow(plain, *rest)
+        found = solve_flow(FastDiT(plain, torch.float32, CPU), *rest)
+    assert difference(found[..., 8:], exact[..., 8:]) < TOLERANCES[torch.float32]
+
+
+@pytest.mark.parametrize("compute", ["exact", "fast"])
+def test_s2mel_of_a_pack(mini_pack: Path, compute: Compute) -> None:
+    pack = open_pack(mini_pack)
+    golden = load_file(GOLDEN / "s2mel.safetensors")
+    condition = torch.cat([golden["prompt_condition"], golden["target_condition"]], dim=1)
+    settings = FlowSettings(int(golden["steps"]), "euler", float(golden["cfg_rate"]))
+    s2mel = pack.module("s2mel", lambda: S2Mel(pack.config.s2mel))
+    done = acoustic.prepare_s2mel(s2mel, compute, CPU)
+    assert isinstance(s2mel.get_submodule("cfm.estimator"), FastDiT) == (compute == "fast")
+    with torch.inference_mode():
+        mel = solve_flow(
+            s2mel.cfm.estimator, golden["noise"], golden["ref_mel"], condition, golden["style"], settings
+        )
+    assert difference(mel[..., golden["ref_mel"].shape[-1] :], golden["mel"]) < TOLERANCES[done.dtype]
+
+
+@pytest.mark.parametrize("compute", ["reference", "exact", "fast"])
+def test_vocoder_of_a_pack(mini_pack: Path, compute: Compute) -> None:
+    pack = open_pack(mini_pack)
+    golden = load_file(GOLDEN / "vocoder.safetensors")
+    vocoder = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder))
+    n_activations = sum(type(m).__name__ == "AntiAliasedSnake" for m in vocoder.modules())
+    done = acoustic.prepare_vocoder(vocoder, compute, CPU)
+    fuses = compute != "reference" and find_library() is not None
+    assert done.fused_activations == (n_activations if fuses else 0)
+    assert done.dtype == (fast_dtype(CPU) if compute == "fast" else torch.float32)
+    with torch.inference_mode():
+        waveform = vocoder(golden["mel"])
+    assert difference(waveform.unsqueeze(1), golden["audio"]) < TOLERANCES[done.dtype]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("kernel", "dilation", "bias"), [(1, 1, True), (3, 5, False), (11, 3, True)])
+def test_packed_convolutions(dtype: torch.dtype, kernel: int, dilation: int, bias: bool) -> None:
+    if not can_pack(dtype):
+        pytest.skip(f"this PyTorch does not pack {dtype} weights on this processor")
+    torch.manual_seed(0)
+    padding = kernel // 2 * dilation
+    plain = nn.Conv1d(24, 40, kernel, dilation=dilation, padding=padding, bias=bias).to(dtype).requires_grad_(False)
+    x = torch.randn(2, 24, 77).to(dtype)
+    with torch.inference_mode():
+        found = PackedConv1d(plain)(x)
+        assert found.dtype == dtype and found.is_contiguous()
+        assert difference(found.float(), plain(x).float()) < TOLERANCES[dtype] / 4
+
+
+def test_unusual_convolutions_are_not_packed() -> None:
+    with pytest.raises(ValueError, match="stride"):
+        PackedConv1d(nn.Conv1d(4, 4, 3, stride=2))
+    assert not can_pack(torch.float64)
+
+
+def test_whether_numbers_stay_is_said() -> None:
+    assert [acoustic.is_same_numbers(c) for c in ("reference", "exact", "fast")] == [True, True, False]

@@ -1,0 +1,283 @@
+"""Streams on the mini pack: the offline sound, order, retries, cancelling, errors, several at once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from voices import golden_voice
+
+from edgetts.api import TTS, AudioChunk, SpeechStream
+from edgetts.errors import GenerationError, UsageError
+from edgetts.models.gpt import KVCache
+from edgetts.options import SynthesisOptions
+from edgetts.pipeline import Pipeline, derive_seed
+from edgetts.runtime.device import choose_device
+from edgetts.streaming.segment import SegmentRenderer
+from edgetts.streaming.session import Session
+from edgetts.voice import Voice
+from edgetts.voices_store import VoiceStore
+
+QUICK = {"n_beams": 1, "n_steps": 2, "max_codes": 45, "guards": False, "seed": 3}
+TEXT = "One two three. Four five six!"
+
+
+@pytest.fixture(scope="module")
+def tts(mini_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> TTS:
+    from edgetts.pack.load import open_pack
+
+    return TTS(open_pack(mini_pack), choose_device("cpu"), VoiceStore.default(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="module")
+def voice(mini_pack: Path) -> Voice:
+    return golden_voice(mini_pack)
+
+
+def joined(chunks: list[AudioChunk]) -> np.ndarray:
+    offset = 0
+    for chunk in chunks:
+        assert chunk.offset == offset
+        offset += len(chunk.samples)
+    assert [c.last for c in chunks] == [False] * (len(chunks) - 1) + [True]
+    return np.concatenate([c.samples for c in chunks])
+
+
+def own_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("edgetts-")]
+
+
+def wait_for_no_threads(seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while own_threads() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not own_threads()
+
+
+def test_one_part_is_the_pipeline_bit_by_bit(tts: TTS, voice: Voice) -> None:
+    options = SynthesisOptions(**{**QUICK, "seed": None})
+    segments = tts.frontend().segments(TEXT, 20).segments
+    spoken = [
+        tts.pipeline.speak(tts.pipeline.speaker(voice), s.ids, options, derive_seed(3, i))
+        for i, s in enumerate(segments)
+    ]
+    expected = np.concatenate(
+        [part for s, w in zip(segments, spoken, strict=True)
+         for part in (w.waveform.numpy(), np.zeros(round(s.pause_after_s * tts.sample_rate), np.float32))]
+    )
+    said = tts.say(TEXT, voice, max_segment_tokens=20, **QUICK)
+    assert len(segments) > 1
+    assert np.array_equal(said.samples, expected)
+    streamed = joined(list(tts.stream(TEXT, voice, max_segment_tokens=20, chunks=(1000,), **QUICK)))
+    assert np.array_equal(streamed, expected)
+    assert [s.codes for s in said.segments] == [s.codes for s in spoken]
+
+
+def test_many_parts_have_the_offline_length_and_codes_and_nearly_its_sound(tts: TTS, voice: Voice) -> None:
+    said = tts.say(TEXT, voice, **QUICK)
+    stream = tts.stream(TEXT, voice, chunks=(18, 12), **QUICK)
+    chunks = list(stream)
+    samples = joined(chunks)
+    assert len(chunks) > len(said.segments) + 1
+    assert samples.shape == said.samples.shape
+    assert [tuple(s.codes) for s in stream.spoken] == [s.codes for s in said.segments]
+    assert {c.text for c in chunks} == {s.text for s in said.segments}
+    assert not np.array_equal(samples, said.samples)
+
+
+def test_sound_comes_before_the_segment_is_finished(tts: TTS, voice: Voice) -> None:
+    with tts.stream(TEXT, voice, chunks=(20,), **QUICK) as stream:
+        first = next(stream)
+        assert len(first.samples) and not first.ends_segment and not first.last
+    assert not own_threads()
+
+
+def test_int16_is_the_same_sound(tts: TTS, voice: Voice) -> None:
+    floats = joined(list(tts.stream("One.", voice, chunks=(30,), **QUICK)))
+    ints = joined(list(tts.stream("One.", voice, chunks=(30,), dtype="int16", **QUICK)))
+    assert ints.dtype == np.int16
+    assert np.abs(ints / 32767 - floats).max() < 1 / 32000
+    with pytest.raises(UsageError, match="int16"):
+        tts.stream("One.", voice, dtype="int8")  # type: ignore[arg-type]
+
+
+def test_a_guard_retries_unheard_sound_and_cuts_heard_sound(tts: TTS, voice: Voice) -> None:
+    # Random weights never end by themselves, so the cap by text length is reached in every attempt.
+    options = {**QUICK, "guards": True, "retries": 1, "max_codes": 60}
+    unheard = tts.stream("One.", voice, chunks=(1000,), **options)
+    list(unheard)
+    assert unheard.spoken[0].attempts == 2 and len(unheard.spoken[0].notices) == 2
+    heard = tts.stream("One.", voice, chunks=(20,), **options)
+    samples = joined(list(heard))
+    assert len(samples)
+    assert heard.spoken[0].attempts == 1 and len(heard.spoken[0].notices) == 1
+    assert "Segment 1: no end after" in heard.notices[-1]
+
+
+def test_leaving_the_loop_ends_everything(tts: TTS, voice: Voice) -> None:
+    for _ in tts.stream(TEXT, voice, chunks=(20,), **QUICK):
+        break
+    deadline = time.monotonic() + 5
+    while own_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not own_threads()
+
+
+def test_a_hundred_cancels_at_any_time_leave_nothing(tts: TTS, voice: Voice) -> None:
+    random = np.random.default_rng(0)
+    list(tts.stream("One.", voice, **QUICK))
+    files = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+    for _ in range(100):
+        stream = tts.stream(TEXT, voice, chunks=(20,), **QUICK)
+        time.sleep(float(random.uniform(0, 0.03)))
+        stream.close()
+        assert list(stream) == []
+    del stream
+    assert not own_threads()
+    gc.collect()
+    left = [type(o) for o in gc.get_objects() if type(o) in (Session, SegmentRenderer, KVCache)]
+    assert not left
+    if sys.platform == "linux":
+        assert len(list(Path("/proc/self/fd").iterdir())) == files
+
+
+def test_a_closed_stream_stops_a_waiting_consumer(tts: TTS, voice: Voice) -> None:
+    def never() -> Iterator[str]:
+        yield "One two "
+        threading.Event().wait(0.2)
+        yield "three"
+
+    stream = tts.stream(never(), voice, **QUICK)
+    threading.Timer(0.05, stream.close).start()
+    assert list(stream) == []
+    # The thread that reads the text cannot be woken from the caller's own iterator: it ends with the next text.
+    wait_for_no_threads()
+
+
+def test_errors_surface_in_the_consumer(tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Pipeline, *_: object, **__: object) -> torch.Tensor:
+        raise GenerationError("The vocoder broke.")
+
+    monkeypatch.setattr(Pipeline, "waveform", broken)
+    stream = tts.stream(TEXT, voice, **QUICK)
+    with pytest.raises(GenerationError, match="vocoder broke"):
+        list(stream)
+    wait_for_no_threads()
+    assert list(stream) == []
+
+
+def test_errors_of_the_text_surface_after_what_was_made(tts: TTS, voice: Voice) -> None:
+    def text() -> Iterator[str]:
+        yield "One two three. "
+        yield "Four"
+        while not heard:
+            time.sleep(0.01)
+        raise RuntimeError("the model went away")
+
+    heard: list[AudioChunk] = []
+    with pytest.raises(RuntimeError, match="went away"):
+        for chunk in tts.stream(text(), voice, chunks=(20,), **QUICK):
+            heard.append(chunk)
+    assert heard and heard[0].text.startswith("One")
+
+
+def test_nothing_to_speak(tts: TTS, voice: Voice) -> None:
+    with pytest.raises(UsageError, match="nothing to speak"):
+        tts.stream("", voice)
+    with pytest.raises(UsageError, match="nothing to speak"):
+        list(tts.stream(iter([" ", "\n"]), voice, **QUICK))
+
+
+def test_pieces_of_text_are_spoken_once_in_order(tts: TTS, voice: Voice) -> None:
+    pieces = ["One", " two", " three.", " Fo", "ur five", " six! Sev", "en"]
+    whole = "".join(pieces)
+    stream = tts.stream(iter(pieces), voice, **QUICK)
+    chunks = list(stream)
+    joined(chunks)
+    spans = sorted({(c.start, c.end) for c in chunks})
+    assert spans[0][0] == 0 and spans[-1][1] == len(whole)
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(spans))
+    words = " ".join(s.line.text for s in stream.spoken).replace(".", "").replace("!", "").split()
+    assert words == ["One", "two", "three", "Four", "five", "six", "Seven"]
+
+
+def test_a_clause_is_spoken_while_the_next_is_awaited(tts: TTS, voice: Voice) -> None:
+    said = threading.Event()
+
+    def text() -> Iterator[str]:
+        yield "One two three. "
+        yield "Four "
+        assert said.wait(20)  # only given out when the first clause has been heard
+        yield "five."
+
+    chunks = []
+    for chunk in tts.stream(text(), voice, **QUICK):
+        chunks.append(chunk)
+        if chunk.ends_segment:
+            said.set()
+    assert joined(chunks).size
+    first_end = next(c for c in chunks if c.ends_segment)
+    assert first_end.awaits_text
+    pause = next(c for c in chunks if c.segment == 1)
+    assert not pause.samples.any() and pause.seconds > 0.1  # the natural pause comes with what follows it
+
+
+def test_streams_advance_side_by_side(tts: TTS, voice: Voice) -> None:
+    alone = [joined(list(tts.stream(TEXT, voice, chunks=(20,), **{**QUICK, "seed": seed}))) for seed in (1, 2, 3)]
+    order: list[int] = []
+
+    def consume(index: int, stream: SpeechStream) -> None:
+        chunks = []
+        for chunk in stream:
+            order.append(index)
+            chunks.append(chunk)
+        results[index] = joined(chunks)
+
+    results: dict[int, np.ndarray] = {}
+    streams = [tts.stream(TEXT, voice, chunks=(20,), **{**QUICK, "seed": seed}) for seed in (1, 2, 3)]
+    threads = [threading.Thread(target=consume, args=item) for item in enumerate(streams)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert all(np.array_equal(results[i], alone[i]) for i in range(3))
+    assert set(order[: len(order) // 2]) == {0, 1, 2}, order
+
+
+def test_async_twin(tts: TTS, voice: Voice) -> None:
+    async def pieces() -> AsyncIterator[str]:
+        for piece in ("One two ", "three. ", "Four."):
+            await asyncio.sleep(0.01)
+            yield piece
+
+    async def main() -> None:
+        async with tts.astream(TEXT, voice, chunks=(20,), **QUICK) as stream:
+            assert np.array_equal(joined([c async for c in stream]), expected)
+        assert len(joined([c async for c in tts.astream(pieces(), voice, **QUICK)]))
+        stream = tts.astream(TEXT, voice, chunks=(20,), **QUICK)
+        await stream.__anext__()
+        await stream.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await stream.__anext__()
+
+    expected = joined(list(tts.stream(TEXT, voice, chunks=(20,), **QUICK)))
+    asyncio.run(main())
+    assert not own_threads()
+
+
+def test_speeds_are_kept(tts: TTS, voice: Voice) -> None:
+    list(tts.stream(TEXT, voice, chunks=(20,), **QUICK))
+    files = list((tts.store.cache_dir.parent / "speeds").glob("*.json"))
+    assert len(files) == 1
+    stream = tts.stream(TEXT, voice, **QUICK)
+    assert 0 < stream.prebuffer_s < 30
+    stream.close()

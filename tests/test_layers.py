@@ -1,0 +1,141 @@
+"""The layers of the project hold: who may import whom, and what must start without torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Lowest first. Names of one layer may not import each other; inside a folder everything may.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("errors",),
+    ("text", "audio"),
+    ("pack",),
+    ("models",),
+    ("native",),  # compiled kernels, which only the runtime names
+    ("runtime",),
+    ("emotion", "options"),  # facts about one call: upstream's rules and the ranges of knobs
+    ("voice",),
+    ("pipeline", "enrol"),
+    ("streaming",),
+    ("parity", "voices_store"),  # what the public face is made of
+    ("api",),
+    ("bench",),  # measures the public face and what is below
+    ("cli", "daemon"),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+# The pipeline and what it stands on, to calibrate and measure by speaking.
+QUANT_MAY_IMPORT = {"errors", "text", "audio", "pack", "models", "runtime", "options", "voice", "pipeline", "enrol", "version"}
+VERBS_THAT_USE_QUANT = {"edgetts/cli/convert.py", "edgetts/cli/download.py", "edgetts/cli/quantize.py"}
+
+
+def sources(package: str) -> list[Path]:
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found
+    return found
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """(absolute module or module.name, whether it stands at the top of the file) of every import at run time."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        node
+        for test in ast.walk(tree)
+        if isinstance(test, ast.If) and "TYPE_CHECKING" in ast.unparse(test.test)
+        for statement in test.body
+        for node in ast.walk(statement)
+    }
+    inner = {
+        node
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for node in ast.walk(function)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node not in inner) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found += [(f"{node.module}.{alias.name}", node not in inner) for alias in node.names]
+    return found
+
+
+def layer_of(module: str) -> str:
+    """The part of edgetts that a module belongs to; "version" for the names of the package itself."""
+    parts = module.split(".")
+    return "version" if len(parts) == 1 or parts[1] == "__version__" else parts[1]
+
+
+@pytest.mark.parametrize("path", sources("edgetts"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_each_layer_imports_only_those_below(path: Path) -> None:
+    relative = path.relative_to(ROOT / "edgetts")
+    here = relative.parts[0].removesuffix(".py")
+    if here in ("__init__", "__main__"):
+        return
+    assert here in RANK, f"{relative} belongs to no layer: add it to LAYERS"
+    for module, _ in imports(path):
+        if module.split(".")[0] != "edgetts":
+            continue
+        there = layer_of(module)
+        if there in (here, "version"):
+            continue
+        assert RANK[there] < RANK[here], f"{relative} imports {module}, which is not below it"
+
+
+@pytest.mark.parametrize("path", sources("edgetts"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_quant_is_used_by_its_verbs_only_and_late(path: Path) -> None:
+    relative = path.relative_to(ROOT).as_posix()
+    for module, at_top in imports(path):
+        if module.split(".")[0] == "quant":
+            assert relative in VERBS_THAT_USE_QUANT, f"{relative} imports {module}"
+            assert not at_top, f"{relative} imports {module} before it is needed"
+
+
+@pytest.mark.parametrize("path", sources("quant"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_quant_imports_only_what_it_may(path: Path) -> None:
+    allowed = QUANT_MAY_IMPORT | ({"cli"} if path.name == "__main__.py" else set())
+    for module, _ in imports(path):
+        if module.split(".")[0] == "edgetts":
+            assert layer_of(module) in allowed, f"{path.name} imports {module}"
+
+
+def test_pickles_are_opened_in_one_place_only() -> None:
+    places = [
+        str(path.relative_to(ROOT))
+        for package in ("edgetts", "quant")
+        for path in sources(package)
+        if "torch.load(" in path.read_text(encoding="utf-8")
+    ]
+    assert places == ["quant/checkpoint.py"]
+    assert "import pickle" not in "".join(p.read_text(encoding="utf-8") for p in sources("edgetts"))
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after running `code`."""
+    script = f"import sys\n{code}\nprint('modules:', *sorted({{name.split('.')[0] for name in sys.modules}}))"
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import edgetts",
+        "import edgetts.pack.manifest, edgetts.pack.config",
+        "sys.argv = ['edgetts', '--help']\nfrom edgetts.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code",
+    ],
+    ids=["import edgetts", "read a manifest", "edgetts --help"],
+)
+def test_starts_without_torch(code: str) -> None:
+    heavy = {"torch", "transformers", "soundfile", "soxr", "wetext", "quant"}
+    assert not heavy & loaded_by(code)

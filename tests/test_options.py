@@ -1,0 +1,74 @@
+"""Synthesis options: typed, ranged, and layered over the pack's defaults."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgetts.errors import UsageError
+from edgetts.options import PRESETS, SynthesisOptions, preset_options
+
+_WORDS = {"n_steps": "flow steps", "first_steps": "flow steps", "solver": "flow solver", "cfg_rate": "guidance rate"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", 0.0),
+        ("temperature", float("nan")),
+        ("top_k", -1),
+        ("top_p", 1.5),
+        ("repetition_penalty", 0.0),
+        ("length_penalty", 11.0),
+        ("n_beams", 0),
+        ("n_beams", 17),
+        ("max_codes", 0),
+        ("n_steps", 0),
+        ("solver", "rk45"),
+        ("cfg_rate", -0.1),
+        ("max_segment_tokens", 5),
+        ("seed", -1),
+        ("retries", 9),
+        ("top_k", 3.5),
+        ("do_sample", 1),
+        ("n_beams", True),
+        ("first_steps", 0),
+        ("prompt_s", 0.1),
+        ("cfg_until", 1.2),
+        ("sway", -2.0),
+        ("prompt_s", float("nan")),
+    ],
+)
+def test_refuses_with_name_and_value(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=_WORDS.get(name, name)) as caught:
+        SynthesisOptions(**{name: value})  # type: ignore[arg-type]
+    assert str(value) in str(caught.value)
+
+
+def test_a_whole_number_is_a_float() -> None:
+    assert SynthesisOptions(temperature=1).decode_settings(10).temperature == 1
+
+
+def test_the_caller_wins_over_the_pack_and_the_pack_over_upstream() -> None:
+    options = SynthesisOptions.of({"n_steps": 10, "n_beams": 1}, {"n_steps": 4})
+    assert (options.n_steps, options.n_beams, options.top_k) == (4, 1, 30)
+
+
+def test_unknown_name_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(UsageError, match="did you mean temperature"):
+        SynthesisOptions.of({}, {"temperatur": 1.0})
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_options_and_the_caller_wins(name: str) -> None:
+    options = SynthesisOptions.of({}, {**preset_options(name), "n_steps": 3})
+    assert options.n_steps == 3 and options.solver == PRESETS[name]["solver"]
+    assert options.first_flow_settings() == options.flow_settings()
+
+
+def test_the_best_preset_is_what_nothing_gives_and_the_others_do_less() -> None:
+    assert SynthesisOptions.of({}, preset_options("best")) == SynthesisOptions.of({}, preset_options(None))
+    settings = [SynthesisOptions.of({}, preset_options(name)).flow_settings() for name in PRESETS]
+    work = [each.n_estimates * each.rows_per_estimate for each in settings]
+    assert work == sorted(work, reverse=True)
+    with pytest.raises(UsageError, match="'slow'; choose one of best, balanced, fast"):
+        preset_options("slow")

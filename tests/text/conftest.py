@@ -1,0 +1,50 @@
+"""Fixtures of the text tests: the goldens, a small tokenizer, and the published one where it is at hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from paths import GOLDEN, SHARED
+from small_tokenizer import CONFIG, small_tokenizer
+
+from edgetts.text.frontend import TextFrontend
+from edgetts.text.normalize import TextNormalizer
+from edgetts.text.tokenizer import TextTokenizer
+from quant.tokenizer_convert import convert_tokenizer
+
+
+@pytest.fixture(scope="session")
+def golden_texts() -> list[dict[str, Any]]:
+    """40 texts with what upstream made of them."""
+    cases: list[dict[str, Any]] = json.loads((GOLDEN / "text.json").read_text(encoding="utf-8"))
+    assert len(cases) == 40
+    return cases
+
+
+@pytest.fixture(scope="session")
+def normalizer() -> TextNormalizer:
+    """For Chinese and English, without a glossary."""
+    return TextNormalizer(CONFIG)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
+    """A few dozen pieces."""
+    return small_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="session")
+def frontend(tokenizer: TextTokenizer, normalizer: TextNormalizer) -> TextFrontend:
+    return TextFrontend(tokenizer, normalizer=normalizer)
+
+
+@pytest.fixture(scope="session")
+def published_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
+    """Converted from the published model, which may not be copied into the project."""
+    if SHARED is None:
+        pytest.skip("needs the published text model in ../shared")
+    target = tmp_path_factory.mktemp("published") / "tokenizer.json"
+    convert_tokenizer(SHARED / "reference/real/bpe.model", target)
+    return TextTokenizer(target, CONFIG)

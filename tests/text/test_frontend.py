@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from small_tokenizer import CONFIG
+
+from edgetts.errors import UsageError
+from edgetts.text.frontend import TextFrontend, TextPlan
+from edgetts.text.glossary import Glossary
+from edgetts.text.normalize import TextNormalizer
+from edgetts.text.rules import NumberRules
+from edgetts.text.tokenizer import TextTokenizer
+
+
+def shown(text: str, plan: TextPlan) -> list[str]:
+    return [text[segment.start : segment.end] for segment in plan.segments]
+
+
+def test_a_segment_has_all_that_is_needed(frontend: TextFrontend) -> None:
+    (segment,) = frontend.segments("Hello, world 2").segments
+    assert segment.text == "Hello, world two"
+    assert segment.tokens == ("▁HELLO", ",", "▁WORLD", "▁TWO")
+    assert segment.ids == tuple(frontend.tokenizer.ids(list(segment.tokens)))
+    assert (segment.pause_after_s, segment.start, segment.end) == (0.0, 0, 14)
+
+
+def test_segments_show_the_part_of_the_original_they_speak(frontend: TextFrontend) -> None:
+    text = "Hello hello hello, 1 world. Two hello world 2! The end."
+    plan = frontend.segments(text, 6)
+    assert shown(text, plan)[0] == "Hello hello hello, "
+    assert "".join(shown(text, plan)) == text
+
+
+def test_natural_pauses_follow_the_marks_except_after_the_last(frontend: TextFrontend) -> None:
+    def pauses(text: str) -> list[float]:
+        return [segment.pause_after_s for segment in frontend.segments(text, 6).segments]
+
+    comma, last = pauses("hello world the, hello world the.")
+    stop, _ = pauses("hello world the. hello world the.")
+    quoted, _ = pauses("hello world the.' hello world the.")
+    nothing, _ = pauses("hello world the hello world the hello world")
+    assert nothing == 0 < comma < stop == quoted
+    assert last == 0
+
+
+def test_pause_tags_replace_natural_pauses(frontend: TextFrontend) -> None:
+    text = '[pause:0.5]Hello.[pause:1.5][pause:1]world <break time="0ms"/>. the [pause:2]'
+    plan = frontend.segments(text, markup=True)
+    assert plan.pause_before_s == 0.5
+    assert [segment.text for segment in plan.segments] == ["Hello.", "world", ". the"]
+    assert [segment.pause_after_s for segment in plan.segments] == [2.5, 0.0, 2.0]
+    assert shown(text, plan) == ["Hello.", "world ", ". the "]
+
+
+def test_pauses_without_text_between_them_are_bounded_together(frontend: TextFrontend) -> None:
+    plan = frontend.segments("Hello" + "[pause:9]" * 5 + "world", markup=True)
+    assert plan.segments[0].pause_after_s == 10.0
+
+
+def test_tags_are_refused_with_markup_and_text_without(frontend: TextFrontend) -> None:
+    with pytest.raises(UsageError, match="not supported"):
+        frontend.segments("<speak>hello</speak>", markup=True)
+    assert frontend.segments("<speak>hello</speak>").segments
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\n", "?", "...", "😀", "😀 ?!", "\x00", "привет"])
+def test_nothing_to_speak_gives_no_segments(frontend: TextFrontend, text: str) -> None:
+    plan = frontend.segments(text)
+    assert plan.segments == ()
+    assert bool(plan.notices) == bool(text.strip())
+
+
+def test_unspeakable_characters_are_named(frontend: TextFrontend) -> None:
+    plan = frontend.segments("Hello 😀 café world, привет")
+    assert plan.unspeakable == ("😀", "п", "р", "и", "в", "е", "т")
+    assert "😀" in plan.notices[0]
+
+
+def test_notices_are_few_and_each_once(tokenizer: TextTokenizer) -> None:
+    def rule(text: str) -> str:
+        raise RuntimeError(text)
+
+    frontend = TextFrontend(tokenizer, normalizer=TextNormalizer(CONFIG, rules=NumberRules(lambda _: rule)))
+    notices = frontend.segments("hello " + " ".join(f"#{i}" for i in range(50)) + " #1" * 50).notices
+    assert len(notices) == 11
+    assert "cannot speak" in notices[0] and notices[-1].startswith("And 4")
+
+
+def test_language_can_be_said(frontend: TextFrontend) -> None:
+    assert frontend.segments("2").segments[0].text == "二"
+    assert frontend.segments("2", language="en").segments[0].text == "two"
+
+
+def test_language_is_that_of_the_whole_text(frontend: TextFrontend) -> None:
+    assert frontend.segments("hello 2[pause:1]你好", markup=True).segments[0].text == "hello 二"
+
+
+def test_glossary(tokenizer: TextTokenizer) -> None:
+    frontend = TextFrontend(tokenizer, Glossary.from_dict({"W": "world"}))
+    assert frontend.segments("hello W").segments[0].text == "hello world"
+
+
+def test_a_limit_out_of_range_is_refused(frontend: TextFrontend) -> None:
+    with pytest.raises(UsageError):
+        frontend.segments("hello", 0)
+
+
+def check(text: str, plan: TextPlan, max_tokens: int) -> None:
+    """What holds for every text: spans in order, bounded segments, every known letter spoken."""
+    position = 0
+    for segment in plan.segments:
+        assert position <= segment.start <= segment.end <= len(text)
+        position = segment.end
+        assert 0 < len(segment.ids) == len(segment.tokens) <= max_tokens + 1
+        assert segment.pause_after_s >= 0
+    spoken = "".join("".join(segment.tokens) for segment in plan.segments).upper()
+    letters = {c.upper() for c in text if c.isascii() and c.isalpha()}
+    # Units and abbreviations are read as other words ("5 km"), Latin letters without digits never.
+    if not any(c.isdigit() for c in text) and text.isascii():
+        assert letters <= set(spoken) | set("QXZ"), (letters, spoken)
+
+
+WILD = st.text(alphabet=st.characters(), max_size=60)  # surrogates and control characters included
+WORDS = (
+    "hello World 5 3.14 $12.50 -5 +20 #1 [5] 24/7 1990s 你好 第5章 2025年9月8日 ni3 A4 GPT-5-nano 约瑟夫·高登 "
+    "it's No. Dr. <H> <b> 😀 é ß \ue041 \ud800 \\ \" “ ” … — – - ' , . ! ? ; : @ % & 1e-3 foo@bar.com "
+    "https://a.b/c?d=1 135-4567-8900 10km/h ٣ Ⅷ ½ ² 日本 カ 한국 привет \u0301 \u200d \u0000"
+)
+WRITTEN = st.builds(
+    lambda words, gap: gap.join(words),
+    st.lists(st.sampled_from(WORDS.split(" ")), max_size=15),
+    st.sampled_from(["", " ", "  ", "\n"]),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(WILD | WRITTEN, st.integers(1, 40))
+@example("+5", 120)
+@example("a b\n \n5", 120)
+@example("٣ 5", 120)
+def test_any_text_gives_a_plan(frontend: TextFrontend, text: str, max_tokens: int) -> None:
+    check(text, frontend.segments(text, max_tokens), max_tokens)
+
+
+@pytest.mark.parametrize("unit", ["a", "中", "\n", "😀", "\u0301", "你·", '"\\', "<", "'", "The quick fox. "])
+def test_100_000_characters_take_seconds(frontend: TextFrontend, unit: str) -> None:
+    plan, seconds = timed(frontend, (unit * 100_000)[:100_000])
+    assert seconds < 10
+    check((unit * 100_000)[:100_000], plan, 120)
+
+
+@pytest.mark.parametrize("unit", ["1", "a-", "[pause:", " #1", "第5章", "x+5é"])
+def test_what_the_rules_must_read_takes_time_in_proportion(frontend: TextFrontend, unit: str) -> None:
+    """About 0.1 ms a character; a hundred times more would show here."""
+    _, seconds = timed(frontend, (unit * 3_000)[:3_000])
+    assert seconds < 6
+
+
+def timed(frontend: TextFrontend, text: str) -> tuple[TextPlan, float]:
+    started = time.process_time()
+    plan = frontend.segments(text)
+    return plan, time.process_time() - started
