@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from recipes.tiny import (
+    align,
     export,
     prepare,
     synthetic,
@@ -59,18 +60,18 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
     other = cached(corpus, work / "cache" / "resampled", True, workers)
     both = [base, other]
     train_semantic_encoder.train(work, both, budget["semantic_encoder"])
+    add_text(work, both)
+    align.add_alignment(work, both)
     if not (work / "hearing" / "last.pt").exists():
         train_codec.add_features(work, [base])
         train_codec.train(work, [base], budget["codec"])
     train_hearing.train(work, both, budget["hearing"])
     if not (work / "features_done").exists():  # those of the codec stage are of an older encoder
         for corpus_ in both:
-            for kind in ("feat", "align"):
-                (corpus_.folder / f"{kind}.npy").unlink(missing_ok=True)
+            (corpus_.folder / "feat.npy").unlink(missing_ok=True)
         both = [Corpus(c.folder) for c in both]
         train_codec.add_features(work, both)
         train_codec.add_codes(work, both)
-        add_text(work, both)
         (work / "features_done").touch()
     train_speaker_encoder.train(work, both, budget["speaker_encoder"])
     if not all(c.has("style") for c in both):

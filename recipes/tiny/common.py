@@ -1,7 +1,8 @@
 """What every training stage shares: a wall-clock budget, checkpoints, logs, curves and a progress bar.
 
 In: a work folder, modules and their optimisers. Out: `WORK/STAGE/last.pt` (everything needed to go on),
-`log.jsonl` and `curves.png`. It does not know what is trained.
+`log.jsonl` and `curves.png`. It does not know what is trained. A new run takes weights from `WORK/STAGE/start.pt`
+where `recipes.tiny.start` has put them there.
 
 A stage has a budget in minutes, not in steps: the learning rate falls along a cosine of the time spent, so
 that a run is finished when its time is over, whatever the machine. Time spent is kept in the checkpoint;
@@ -10,6 +11,7 @@ a run that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
@@ -60,6 +63,7 @@ class Run:
 
     def _resume(self) -> None:
         if not self.checkpoint.exists():
+            self._start()
             return
         state = torch.load(self.checkpoint, weights_only=True)
         for name, module in self.modules.items():
@@ -67,6 +71,16 @@ class Run:
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
         self.step, self.spent_s = state["step"], state["spent_s"]
+
+    def _start(self) -> None:
+        """Begin from the weights of an earlier model; what it lacks begins anew."""
+        start = self.folder / "start.pt"
+        if not start.exists():
+            return
+        found = torch.load(start, weights_only=True)
+        for name, module in self.modules.items():
+            if name in found:
+                module.load_state_dict(found[name])
 
     def save(self) -> None:
         """Write the checkpoint; the old one stays until the new one is whole."""
@@ -172,6 +186,31 @@ def draw_curves(log: Path, picture: Path, title: str) -> None:
     figure.tight_layout()
     figure.savefig(picture, dpi=80)
     plt.close(figure)
+
+
+def plain_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
+) -> Tensor:
+    """Attention (B, H, T, D) as two products in bfloat16. With a gradient, for some hundred frames on a CPU, that
+    takes 0.6 of the time of the fused kernel. attn_mask: bool, true where it may look."""
+    query, key, value = (x.bfloat16() for x in (query, key, value))
+    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if attn_mask is not None:
+        scores = scores.masked_fill(~attn_mask, -torch.inf)
+    return scores.softmax(-1) @ value
+
+
+@contextlib.contextmanager
+def fast_attention() -> Iterator[None]:
+    """The networks with `plain_attention`, inside the block."""
+    before = F.scaled_dot_product_attention
+    F.scaled_dot_product_attention = plain_attention  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = before  # type: ignore[assignment]
 
 
 def adamw(

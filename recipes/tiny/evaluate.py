@@ -18,9 +18,10 @@ import re
 import tempfile
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+import soundfile as sf
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -28,7 +29,8 @@ from rich.table import Table
 from scipy.fft import dct
 
 from edgetts import TTS
-from edgetts.audio.io import read_audio
+from edgetts.audio.io import read_audio, resample
+from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute
 from recipes.tiny import dims
 from recipes.tiny.train_vocoder import mel_of
 
@@ -75,6 +77,11 @@ class Ear:
 
         embedding: np.ndarray = self.encoder.embed_utterance(preprocess_wav(samples, source_sr=rate))
         return embedding
+
+
+def recordings_in(folder: Path) -> dict[str, Path]:
+    """Recordings of voices by the name of their files."""
+    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in (".flac", ".wav", ".ogg", ".mp3")}
 
 
 def words(text: str) -> str:
@@ -170,7 +177,8 @@ def against_teacher(
     said, teachers, packs, distances, ratios = [], [], [], [], []
     for k, (name, voice, _, _, _, text) in enumerate(rows[:n]):
         path = teacher / "wav" / f"{name}.ogg"
-        own = read_audio(path, tts.sample_rate, 15.0).samples
+        recorded, rate = sf.read(path, dtype="float32")
+        own = resample(recorded, rate, tts.sample_rate)
         speaker = voice if voice in tts.ready_voices() else path
         made = tts.say(text, speaker, seed=k, **options)
         said.append(words(text))
@@ -224,15 +232,15 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None, help="only so many sentences")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="synthesis option")
+    parser.add_argument("--compute", choices=get_args(Compute), default=DEFAULT_COMPUTE)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     options = {k: json.loads(v) for k, _, v in (o.partition("=") for o in args.option)}
     sentences = args.sentences.read_text().splitlines()[: args.limit]
-    voices = {p.stem: p for p in sorted(args.voices.iterdir()) if p.suffix in (".flac", ".wav", ".ogg", ".mp3")}
     with tempfile.TemporaryDirectory() as home:
-        tts = TTS.load(args.pack, device="cpu", home=Path(home) if args.pack else None)
-        result = evaluate(tts, sentences, voices, args.teacher, options)
+        tts = TTS.load(args.pack, device="cpu", compute=args.compute, home=Path(home) if args.pack else None)
+        result = evaluate(tts, sentences, recordings_in(args.voices), args.teacher, options)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
     show(result, Console())

@@ -22,13 +22,15 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from edgetts import TTS
+from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute
 from edgetts.voice import Voice
 from recipes.tiny import seams
+from recipes.tiny.evaluate import recordings_in
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 PAUSES_S = (0.0, 0.0, 0.01, 0.03, 0.12)  # between the tokens of a language model
@@ -181,18 +183,19 @@ def main() -> None:
     parser.add_argument("what", choices=("quality", "first-sound", "timeline", "feed"))
     parser.add_argument("--pack", default=None)
     parser.add_argument("--voice", default=None, help="default: all ready voices, or the first")
-    parser.add_argument("--voices", type=Path, default=None, help="folder of NAME.wav to enrol, compare to")
+    parser.add_argument("--voices", type=Path, default=None, help="folder of recordings, to enrol and compare to")
     parser.add_argument("--limit", type=int, default=60)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=500)
     parser.add_argument("--chunks", type=lambda s: tuple(map(int, s.split(","))), default=(30, 45, 70))
     parser.add_argument("--option", dest="options", type=_option, action="append", default=[])
+    parser.add_argument("--compute", choices=get_args(Compute), default=DEFAULT_COMPUTE)
     parser.add_argument("--picture", type=Path, default=Path("timeline.png"))
     parser.add_argument("--json", type=Path, default=None)
     arguments = parser.parse_args()
     arguments.options = dict(arguments.options)
-    tts = TTS.load(arguments.pack)
-    recordings = {p.stem: p for p in sorted(arguments.voices.glob("*.wav"))} if arguments.voices else {}
+    tts = TTS.load(arguments.pack, device="cpu", compute=arguments.compute)
+    recordings = recordings_in(arguments.voices) if arguments.voices else {}
     voices: dict[str, Voice | str] = {n: tts.enrol(p, name=n) for n, p in recordings.items()}
     voices = voices or {n: n for n in tts.ready_voices()}
     one = tts.voice(arguments.voice or next(iter(voices.values())))

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile as sf
 import soxr
 import torch
 from rich.progress import track
 
 from edgetts.audio import features
-from edgetts.audio.io import read_audio
+from edgetts.audio.io import resample
 from recipes.tiny import dims
 from recipes.tiny.data import Corpus
 
@@ -44,7 +45,9 @@ def read_metadata(folder: Path) -> list[Item]:
 def analyse(item: Item, *, speech: bool = True) -> list[np.ndarray]:
     """`sem`, `fbank` and, where speech is made from it, `mel` and `wav` of one recording."""
     torch.set_num_threads(1)
-    samples = read_audio(Path(item["path"]), dims.SAMPLE_RATE, LONGEST_S).samples
+    # Not `read_audio`: it refuses a recording under a second, which clones no voice well but trains well.
+    samples, rate = sf.read(item["path"], dtype="float32")
+    samples = resample(samples, rate, dims.SAMPLE_RATE)[: int(LONGEST_S * dims.SAMPLE_RATE)]
     if item["factor"] != 1.0:
         samples = soxr.resample(samples, dims.SAMPLE_RATE, dims.SAMPLE_RATE * item["factor"]).astype(np.float32)
     heard = torch.from_numpy(soxr.resample(samples, dims.SAMPLE_RATE, ENCODER_RATE).astype(np.float32))

@@ -22,7 +22,8 @@ from recipes.tiny.data import Corpus
 SPACE = "▁"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ',.?!-"
 SPECIAL = ("<s>", "</s>", "<unk>")
-N_TOKENS = len(SPECIAL) + 1 + len(ALPHABET)
+TOKENS = (*SPECIAL, SPACE, *ALPHABET)
+N_TOKENS = len(TOKENS)
 LETTER_SCORE = -3.0
 
 TEXT_CONFIG = TextConfig(("en",), "upper", split_cjk=False)
@@ -34,7 +35,7 @@ def save_tokenizer(path: Path) -> None:
     from tokenizers.decoders import Metaspace as MetaspaceDecoder
     from tokenizers.models import Unigram
 
-    vocabulary = [(piece, 0.0) for piece in SPECIAL] + [(p, LETTER_SCORE) for p in SPACE + ALPHABET]
+    vocabulary = [(piece, 0.0) for piece in SPECIAL] + [(p, LETTER_SCORE) for p in TOKENS[len(SPECIAL) :]]
     tokenizer = Tokenizer(Unigram(vocabulary, unk_id=2, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")
     tokenizer.decoder = MetaspaceDecoder(replacement=SPACE, prepend_scheme="always")

@@ -2,7 +2,7 @@
 
 In: corpora with `sem` features and a trained semantic encoder. Out: `WORK/codec/last.pt` (encoder, quantiser,
 decoder), `WORK/stats.pt` (mean and deviation of the features), and in each corpus two more kinds of array:
-`feat` (T50, C) normalised features, `align` (T50,) how far the sentence is spoken, and `codes` (T50,).
+`feat` (T50, C) normalised features, and `codes` (T50,).
 
 Features are rebuilt from codes, and the recogniser on top of the semantic encoder must still hear the same
 phones in what was rebuilt: what the words need is kept, what only the square error wants may go. Evaluates
@@ -56,51 +56,36 @@ def load_hearing(work: Path) -> tuple[SemanticEncoder, Recogniser, dict[str, int
     return encoder, recogniser, {p: i + 1 for i, p in enumerate(phones)}
 
 
-def spoken_share(phones: np.ndarray) -> np.ndarray:
-    """How much of the sentence is spoken at each frame, 0 to 1, from the greedy phones (T,) (0: none)."""
-    before = np.concatenate([[0], phones[:-1]])
-    spikes = np.flatnonzero((phones > 0) & (phones != before))
-    if not len(spikes):
-        return np.linspace(0, 1, len(phones), dtype=np.float32)
-    at = np.concatenate([[-1], spikes, [len(phones)]])
-    share = np.concatenate([[0], (np.arange(len(spikes)) + 0.5) / len(spikes), [1]])
-    return np.interp(np.arange(len(phones)), at, share).astype(np.float32)
-
-
 @torch.no_grad()
-def hear(encoder: SemanticEncoder, recogniser: Recogniser, corpus: Corpus) -> tuple[list[Tensor], list[np.ndarray]]:
-    """Hidden states (T50, C) and `spoken_share` (T50,) of every recording, batched by length."""
+def hear(encoder: SemanticEncoder, corpus: Corpus) -> list[Tensor]:
+    """Hidden states (T50, C) of every recording, batched by length."""
     order = sorted(range(len(corpus)), key=lambda i: corpus.length("sem", i))
     hidden_states: list[Tensor] = [torch.empty(0)] * len(corpus)
-    shares: list[np.ndarray] = [np.empty(0)] * len(corpus)
     for start in range(0, len(order), 16):
         part = order[start : start + 16]
         x, lengths = pad([corpus.get("sem", i) for i in part])
         with torch.autocast("cpu", torch.bfloat16):
             hidden = encoder(x, mask_of(lengths))
-            phones = recogniser(hidden, mask_of(lengths)).argmax(-1)
-        for i, row, heard, n in zip(part, hidden, phones, lengths.tolist(), strict=True):
+        for i, row, n in zip(part, hidden, lengths.tolist(), strict=True):
             hidden_states[i] = row[:n].float()
-            shares[i] = spoken_share(heard[:n].numpy())
-    return hidden_states, shares
+    return hidden_states
 
 
 def add_features(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Kinds `feat` and `align` for every corpus that lacks them; the statistics come from the first corpus."""
+    """Kind `feat` for every corpus that lacks it; the statistics come from the first corpus."""
     stats_path = work / "stats.pt"
     if stats_path.exists() and all(c.has("feat") for c in corpora):
         return
-    encoder, recogniser, _ = load_hearing(work)
+    encoder, _, _ = load_hearing(work)
     for corpus in corpora:
         if corpus.has("feat"):
             continue
-        hidden, shares = hear(encoder, recogniser, corpus)
+        hidden = hear(encoder, corpus)
         if not stats_path.exists():
             everything = torch.cat(hidden)
             torch.save({"mean": everything.mean(0), "std": everything.std(0)}, stats_path)
         stats = torch.load(stats_path, weights_only=True)
         corpus.put("feat", [((h - stats["mean"]) / stats["std"]).half().numpy() for h in hidden])
-        corpus.put("align", shares)
 
 
 def add_codes(work: Path, corpora: Sequence[Corpus]) -> None:

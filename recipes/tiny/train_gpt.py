@@ -9,8 +9,8 @@ conditioning, and running averages of both, which are what the pack gets).
   `edgetts/models/gpt.py`), so both are trained, in turn.
 - Some input codes are replaced by random ones: the next code must come from the text, not only from the
   codes before.
-- One head in two of the layers is shown where the speech is in the text, from the phones that the
-  recogniser hears (`align`); with a few hours of speech a transformer is slow to find that out alone.
+- One head in each of four layers is shown where the speech is in the text (`recipes.tiny.align`); with a few hours
+  of speech a transformer is slow to find that out alone.
 
 Evaluates itself by cross-entropy and accuracy on held-out recordings.
 """
@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from edgetts.models.conditioning import Conditioning
 from edgetts.models.gpt import GPT
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, average_into
+from recipes.tiny.common import Run, adamw, average_into, fast_attention
 from recipes.tiny.data import Corpus, batches, mask_of, pad
 from recipes.tiny.text import N_TOKENS, add_text
 
@@ -46,7 +46,7 @@ OWN_EMOTION_SHARE = 0.25  # of batches whose emotion is heard in the sentence it
 RANDOM_CODE_SHARE = 0.08
 GUIDED = ((1, 0), (2, 0), (3, 0), (4, 0))  # (layer, head) that are shown the alignment
 GUIDE_WEIGHT = (1.0, 0.05)  # at the start and at the end
-GUIDE_WIDTH = 1.5  # text tokens
+GUIDE_WIDTH = 1.0  # text tokens
 AVERAGE_DECAY = 0.998
 EVALUATE_EVERY = 300
 
@@ -311,7 +311,8 @@ def main() -> None:
     weights = args.weight or [1] * len(args.corpus)
     corpora = [Corpus(c) for c in args.corpus]
     add_text(args.work, corpora)
-    train(args.work, corpora, weights, args.minutes, args.most_codes)
+    with fast_attention():
+        train(args.work, corpora, weights, args.minutes, args.most_codes)
 
 
 if __name__ == "__main__":

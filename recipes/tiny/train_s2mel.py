@@ -32,7 +32,7 @@ from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import SemanticCodec
 from edgetts.models.s2mel import S2Mel
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, average_into
+from recipes.tiny.common import Run, adamw, average_into, fast_attention
 from recipes.tiny.data import Corpus, pad
 from recipes.tiny.text import N_TOKENS
 from recipes.tiny.train_codec import load_codec
@@ -279,7 +279,8 @@ def main() -> None:
     if not all(c.has("style") for c in corpora):
         add_styles(args.work, corpora)
     stage = "s2mel_latents" if args.latents else "s2mel"
-    train(args.work, corpora, args.minutes, latents=args.latents, stage=stage)
+    with fast_attention():
+        train(args.work, corpora, args.minutes, latents=args.latents, stage=stage)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.tiny import dims, prepare, synthetic
+from recipes.tiny import align, dims, prepare, synthetic
 from recipes.tiny.common import Run, adamw, average_into
 from recipes.tiny.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
 from recipes.tiny.text import ALPHABET, N_TOKENS, SPACE, frontend, save_tokenizer, text_ids
-from recipes.tiny.train_codec import spoken_share
 from recipes.tiny.train_semantic_encoder import edit_distance
 
 
@@ -75,11 +74,29 @@ def test_edit_distance() -> None:
     assert edit_distance([1, 2], [2, 1]) == 2
 
 
-def test_spoken_share_rises_from_spike_to_spike() -> None:
-    share = spoken_share(np.array([0, 3, 3, 0, 0, 5, 0, 0]))
-    assert (np.diff(share) >= 0).all()
-    assert share[1] == pytest.approx(0.25)
-    assert share[5] == pytest.approx(0.75)
+def test_alignment_finds_the_phones_in_order() -> None:
+    log_probs = np.log([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1], [0.1, 0.8, 0.1], [0.9, 0.05, 0.05], [0.1, 0.1, 0.8]])
+    path = align.viterbi(log_probs, np.array([1, 2]))
+    assert path.tolist() == [-1, 0, 0, -1, 1]
+    index, count = align.spread(path, np.zeros(5, bool))
+    assert index.tolist() == [0, 0, 0, 1, 1]
+    assert (np.diff(count) > 0).all() and count[0] > 0 and count[-1] < 2
+    with_pause, _ = align.spread(path, np.array([True, False, False, True, False]))
+    assert with_pause.tolist() == [-1, 0, 0, -1, 1]
+
+
+def test_alignment_keeps_two_equal_phones_apart() -> None:
+    log_probs = np.log([[0.1, 0.9], [0.4, 0.6], [0.1, 0.9]])
+    assert align.viterbi(log_probs, np.array([1, 1])).tolist() == [0, -1, 1]
+    assert align.viterbi(log_probs, np.array([1, 1, 1, 1])).tolist() == [-1, -1, -1]
+
+
+def test_words_are_matched_to_letters() -> None:
+    tokens = list("▁IN▁THE▁WORLD.")
+    phones, position = align.anchors(tokens, "ɪnðə wˈɜːld.")
+    assert phones.tolist() == [0, 4, 8]
+    assert position.tolist() == [0, 7, 14]
+    assert align.anchors([], "a")[1].tolist() == [0, 0]
 
 
 def test_the_runtime_reads_the_tokenizer_letter_by_letter(tmp_path: Path) -> None:
