@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from edgetts.errors import CheckpointError
+from quant import mapped
 from quant.lazy import LazyTensor
 
 CONFIG_FILE = "config.yaml"
@@ -147,8 +148,8 @@ def load_pickled(path: Path) -> Any:
     """What `torch.save` wrote, mapped where the format allows. Raises CheckpointError."""
     try:
         with path.open("rb") as file:
-            mapped = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            can_map = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=can_map)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} cannot be read: it is damaged or holds more than tensors, and such a file is never run; "
@@ -161,7 +162,7 @@ def load_pickled(path: Path) -> Any:
 
 def _flatten(value: Any, prefix: str, tensors: dict[str, LazyTensor], strange: list[str]) -> None:
     if isinstance(value, torch.Tensor):
-        tensors[prefix] = LazyTensor.of(value.detach())
+        tensors[prefix] = LazyTensor.of_file(value.detach())
     elif isinstance(value, dict):
         for key, item in value.items():
             # Checkpoints of distributed training carry one "module." more.
@@ -176,7 +177,12 @@ def _lazy_slice(file: Any, name: str) -> LazyTensor:
     dtype = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}.get(
         view.get_dtype(), torch.int64
     )
-    return LazyTensor(tuple(view.get_shape()), dtype, lambda: file.get_tensor(name))
+    return LazyTensor(
+        tuple(view.get_shape()),
+        dtype,
+        lambda: file.get_tensor(name),
+        lambda: mapped.give_back(file.get_tensor(name)),  # the mapping, again: nothing is read
+    )
 
 
 def _find(auxiliary: AuxiliaryFile, roots: Sequence[Path]) -> Path | None:

@@ -171,7 +171,7 @@ def _scalar(tensor: LazyTensor, shape: tuple[int, ...]) -> LazyTensor:
     """A counter that an old writer stored as a list of one is a scalar, as torch itself takes it."""
     if shape or tensor.shape != (1,):
         return tensor
-    return LazyTensor((), tensor.dtype, lambda: tensor.load().reshape(()))
+    return LazyTensor.made_from(tensor, shape=(), dtype=tensor.dtype, by=lambda value: value.reshape(()))
 
 
 def _is_unused(name: str, extras: Sequence[str], config: ModelConfig) -> bool:
@@ -197,7 +197,9 @@ def _statistics(tensors: Tensors) -> Tensors:
     renamed = dict(tensors)
     variance = renamed.pop("var", None)
     if variance is not None:
-        renamed["std"] = LazyTensor(variance.shape, torch.float32, lambda: variance.load().to(torch.float32).sqrt())
+        renamed["std"] = LazyTensor.made_from(
+            variance, shape=variance.shape, dtype=torch.float32, by=lambda value: value.to(torch.float32).sqrt()
+        )
     return renamed
 
 

@@ -31,7 +31,9 @@ def transpose_conv1d(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]
     """GPT-2 matrices as `[out, in]`; everything else as it is."""
 
     def transposed(tensor: LazyTensor) -> LazyTensor:
-        return LazyTensor(tensor.shape[::-1], tensor.dtype, lambda: tensor.load().t().contiguous())
+        return LazyTensor.made_from(
+            tensor, shape=tensor.shape[::-1], dtype=tensor.dtype, by=lambda value: value.t().contiguous()
+        )
 
     return {
         name: transposed(tensor) if is_transposed(name) and len(tensor.shape) == 2 else tensor
@@ -64,7 +66,7 @@ def folded_weight(gain: Tensor, direction: Tensor) -> Tensor:
 
 
 def _fold(gain: LazyTensor, direction: LazyTensor) -> LazyTensor:
-    return LazyTensor(direction.shape, torch.float32, lambda: folded_weight(gain.load(), direction.load()))
+    return LazyTensor.made_from(gain, direction, shape=direction.shape, dtype=torch.float32, by=folded_weight)
 
 
 def _has_direction(name: str, gain: LazyTensor, tensors: Mapping[str, LazyTensor]) -> bool:

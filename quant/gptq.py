@@ -28,6 +28,7 @@ from edgetts.pipeline import Pipeline
 from quant import hqq
 from quant.build import Progress
 from quant.calibrate import CPU, Speech, decoding_embeddings, find_voice, make_samples, text_config
+from quant.mapped import give_back
 from quant.recipe import CalibrationSettings
 from quant.schemes import Encode, Parts, SchemeRule, int4_parts
 
@@ -67,6 +68,7 @@ def quantise_gpt(
         names = {n: m for n, m in linears.items() if n.startswith(f"{_BLOCKS}{i}.") and n in chosen}
         calibrated = {n: m for n, m in names.items() if chosen[n].method == "gptq"}
         moments = _second_moments(block, calibrated, samples)
+        originals = tuple(block.parameters())
         for name, layer in names.items():
             rule, weight = chosen[name], layer.weight.to(torch.float32)
             if name in calibrated:
@@ -81,6 +83,7 @@ def quantise_gpt(
             layer.weight = nn.Parameter(stored.decode(), requires_grad=False)
         samples = [block(sample, None, None, i) for sample in samples]
         gpt.gpt.h[i] = nn.Identity()  # its float32 weights are not needed any more
+        give_back(*originals)
     return result
 
 

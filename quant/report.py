@@ -23,6 +23,7 @@ from edgetts.pipeline import Pipeline, Speaker
 from edgetts.runtime.linear import kernels_used
 from quant.build import Progress
 from quant.calibrate import CPU, Sample, Speech, decoding_embeddings, find_voice, make_samples, text_config
+from quant.mapped import give_back
 from quant.recipe import Recipe
 from quant.report_page import page
 from quant.source import REPORT_FILE
@@ -55,13 +56,13 @@ def measure(
     )
     options = SynthesisOptions.of(made.manifest.defaults, {"seed": _SEED})
     expected = [code_scores(pipeline.gpt, speaker, sample) for sample in samples]
-    sounds = [_sound(pipeline, speaker, sample, options) for sample in samples[:N_SPOKEN]]
+    sounds = _sounds(pipeline, speaker, samples[:N_SPOKEN], options)
     del pipeline  # the two are never in memory together
     if progress is not None:
         progress("comparing", 0, 1)
     other = Pipeline(made, CPU)
     found = [code_scores(other.gpt, speaker, sample) for sample in samples]
-    made_sounds = [_sound(other, speaker, sample, options) for sample in samples[:N_SPOKEN]]
+    made_sounds = _sounds(other, speaker, samples[:N_SPOKEN], options)
     quality: dict[str, Any] = {
         "compared_with": original.manifest.recipe,
         "sizes": {c: {"before": original_bytes(original, c), "after": sizes[c]} for c in COMPONENTS},
@@ -117,12 +118,22 @@ def compare_sounds(expected: Sequence[tuple[Tensor, Tensor]], found: Sequence[tu
     }
 
 
-def _sound(pipeline: Pipeline, speaker: Speaker, sample: Sample, options: SynthesisOptions) -> tuple[Tensor, Tensor]:
-    latents = pipeline.latents(speaker, sample.text_ids, sample.codes)
-    condition = pipeline.condition(pipeline.semantic(torch.tensor([sample.codes]), latents))
-    noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(_SEED))
-    mel = pipeline.mel(speaker, condition, noise, options.flow_settings())
-    return mel, mel_spectrogram(pipeline.pack, pipeline.waveform(mel))
+def _sounds(
+    pipeline: Pipeline, speaker: Speaker, samples: Sequence[Sample], options: SynthesisOptions
+) -> list[tuple[Tensor, Tensor]]:
+    """(S2Mel's log-mel (1, M, F), log-mel of the waveform (1, M, F)) of each sample's own codes, with the same noise.
+
+    Stage after stage, so that one network's weights are in memory at a time.
+    """
+    latents = [pipeline.latents(speaker, sample.text_ids, sample.codes) for sample in samples]
+    give_back(*pipeline.gpt.parameters())
+    mels = []
+    for sample, of_sample in zip(samples, latents, strict=True):
+        condition = pipeline.condition(pipeline.semantic(torch.tensor([sample.codes]), of_sample))
+        noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(_SEED))
+        mels.append(pipeline.mel(speaker, condition, noise, options.flow_settings()))
+    give_back(*pipeline.s2mel.parameters())
+    return [(mel, mel_spectrogram(pipeline.pack, pipeline.waveform(mel))) for mel in mels]
 
 
 def _rounded(value: Tensor) -> float:

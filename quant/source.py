@@ -15,6 +15,7 @@ from edgetts.pack.manifest import COMPONENTS
 from edgetts.pack.schemes import Quantised
 from quant.build import Source
 from quant.lazy import LazyTensor
+from quant.mapped import give_back
 from quant.writer import PackWriter
 
 REPORT_FILE = "report.html"  # about the pack it lies in, and so not taken along
@@ -48,8 +49,10 @@ def open_pack_source(folder: Path) -> Source:
 
 def _lazy(pack: Pack, component: str) -> dict[str, LazyTensor]:
     return {
-        name: LazyTensor(tensor.shape, torch.float32, tensor.decode)
-        if isinstance(tensor, Quantised)
-        else LazyTensor.of(tensor)
+        name: _decoded(tensor) if isinstance(tensor, Quantised) else LazyTensor.of_file(tensor)
         for name, tensor in pack.stored(component).items()
     }
+
+
+def _decoded(tensor: Quantised) -> LazyTensor:
+    return LazyTensor(tensor.shape, torch.float32, tensor.decode, lambda: give_back(*tensor.parts.values()))

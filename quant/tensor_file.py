@@ -154,6 +154,7 @@ class TensorFilePlan:
                 data = _bytes(stored)
                 total.update(data)
                 file.write(data)
+                self.tensors[part.tensor].give_back()
                 if progress is not None:
                     progress(part.n_bytes)
             file.flush()

@@ -1,0 +1,47 @@
+"""Giving back the memory of tensors that are read from mapped files.
+
+In: tensors, wherever they lie. Out: nothing; of those that lie in a mapped file, the pages that this process has
+looked at stop being its memory. A later look brings them back, as a rule from the system's file cache, so nothing is
+lost but time. Without this, a process that reads a checkpoint of many GB ends up with all of it.
+
+Linux only; elsewhere nothing happens, and the system takes such pages back when it needs them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+from pathlib import Path
+
+from torch import Tensor
+
+_ON_LINUX = sys.platform.startswith("linux")
+_MAPS = Path("/proc/self/maps")
+
+
+def give_back(*tensors: Tensor) -> None:
+    """Drop the pages of those tensors that lie in mapped files. What was written into them would be lost."""
+    extents = [(s.data_ptr(), s.data_ptr() + s.nbytes()) for s in (t.untyped_storage() for t in tensors if t.is_cpu)]
+    extents = [extent for extent in extents if extent[0] < extent[1]] if _ON_LINUX else []
+    if not extents:
+        return
+    files = _mapped_files()
+    for start, end in extents:
+        # Pages of ordinary memory would become zeros, so a look at what is mapped decides, not who made the tensor.
+        if not any(low <= start and end <= high for low, high in files):
+            continue
+        start -= start % mmap.PAGESIZE
+        # Advice: where the system does not take it, the pages stay, and that is all.
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+
+
+def _mapped_files() -> list[tuple[int, int]]:
+    """First address and end of everything in this process that is a mapped file."""
+    found = []
+    for line in _MAPS.read_text(errors="replace").splitlines():
+        addresses, _, _, _, inode, *_ = line.split(maxsplit=5)
+        low, _, high = addresses.partition("-")
+        if inode != "0":
+            found.append((int(low, 16), int(high, 16)))
+    return found
