@@ -16,8 +16,9 @@ import typer
 from typer.core import TyperGroup
 
 from edgetts import __version__
-from edgetts.cli import bench, convert, download, info, quantize, say, validate, voices, warmup
+from edgetts.cli import bench, convert, download, info, quantize, validate, voices, warmup
 from edgetts.cli.common import EXIT_INTERRUPTED, EXIT_TERMINATED, Environment, print_error
+from edgetts.cli.say import verb as say
 from edgetts.errors import EdgeTTSError
 
 # Typer carries its own copy of click since 0.2x and imports the real one before: take the class from there.

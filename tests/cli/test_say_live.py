@@ -12,7 +12,7 @@ import soundfile
 from command import Edgetts
 
 from edgetts.audio.playback.simulated import SimulatedClock, SimulatedSink
-from edgetts.cli import say as verb
+from edgetts.cli.say import live
 
 QUICK = ("--greedy", "--beams", 1, "--max-codes", 40, "--steps", 1, "--retries", 0, "--seed", 7, "--no-guards")
 
@@ -22,14 +22,14 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """What a simulated device played, block by block."""
     blocks: list[np.ndarray] = []
     clock = SimulatedClock()
-    monkeypatch.setattr(verb, "_sink", lambda device: SimulatedSink(clock, lambda block: blocks.append(block.copy())))
+    monkeypatch.setattr(
+        live, "open_sink", lambda device: SimulatedSink(clock, lambda block: blocks.append(block.copy()))
+    )
     return blocks
 
 
 @pytest.fixture
-def say(
-    edgetts: Edgetts, mini_pack: Path, voice_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., object]:
+def say(edgetts: Edgetts, mini_pack: Path, voice_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     monkeypatch.setenv("EDGETTS_PACK", str(mini_pack))
     monkeypatch.setenv("EDGETTS_VOICE", str(voice_file))
     options = [o for o in QUICK if o != "--retries" and o != 0]  # --retries contradicts --no-guards
@@ -96,9 +96,7 @@ def test_bad_bytes_in_a_pipe(say: Edgetts, heard: list[np.ndarray]) -> None:
     assert "not UTF-8 (byte 0xe9" in result.stderr
 
 
-def test_without_a_device_there_is_a_sentence_and_no_work(
-    say: Edgetts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_device_there_is_a_sentence_and_no_work(say: Edgetts, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgetts.audio.playback import portaudio
     from edgetts.errors import AudioError
 

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgetts.cli.common import one_line
+from edgetts.cli.say.output import Output
 from edgetts.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from edgetts.api import AudioChunk, SpeechStream
+    from edgetts.api import Audio, AudioChunk, SpeechStream
     from edgetts.audio.playback.sink import Sink
 
 READ_BYTES = 1 << 16
@@ -61,6 +62,37 @@ def _read_some() -> bytes:
         return bytes(sys.stdin.buffer.read(READ_BYTES))
     # Not through Python's buffer: a thread that waits in it cannot be left behind when the program ends.
     return os.read(descriptor, READ_BYTES)
+
+
+def open_sink(device: str | None) -> Sink:
+    """The speakers: the device whose name holds `device`, or the system's default."""
+    from edgetts.audio.playback.portaudio import PortAudioSink
+
+    return PortAudioSink(device)
+
+
+def print_devices() -> None:
+    """The devices that can play, one a line."""
+    from edgetts.audio.playback.devices import list_devices
+
+    for device in list_devices():
+        default = "  (default)" if device.is_default else ""
+        print(f"{device.name}  [{device.host_api}, {device.channels} ch, {device.default_rate} Hz]{default}")
+
+
+def speak(stream: SpeechStream, sink: Sink | None, output: Output, *, quiet: bool) -> Audio:
+    """Give a stream out to its end, then what it made as a whole. Raises what stream, device and pipe raise."""
+    from edgetts.api import Audio
+    from edgetts.audio.encode import wav_header
+
+    pipe: BinaryIO | None = None
+    header = b""
+    if output.to_stdout and output.format is not None:
+        pipe = sys.stdout.buffer
+        header = b"" if output.format.name == "pcm" else wav_header(stream.sample_rate, None)
+    with stream, StatusLine(enabled=not quiet) as status:
+        parts = give_out(stream, sink, pipe, header, status)
+        return Audio.of(stream, parts)
 
 
 class StatusLine:

@@ -1,0 +1,115 @@
+"""Where speech goes: to the speakers, a file, standard output, with or without subtitles.
+
+In: what the command line said. Out: an `Output`, checked as far as it can be before there is any speech, or
+UsageError. It writes nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgetts.cli.common import STDIO
+from edgetts.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgetts.audio.encode import Format
+
+WHOLE = "whole"
+WHOLE_SEGMENT = 1_000_000  # codes: more than any model makes of one
+
+
+@dataclass(frozen=True)
+class Output:
+    """All that `edgetts say` does with the speech."""
+
+    target: str | None  # a file, STDIO, or None: nowhere
+    format: Format | None  # of what is written
+    is_played: bool
+    device: str | None  # that it is played on; None: the system's default
+    is_raw: bool
+    chunks: tuple[int, ...] | None  # codes of the parts of live speech; None: by what was measured
+    srt: Path | None
+    vtt: Path | None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether speech leaves while it is made. What a program reads as it comes needs no container."""
+        return self.is_played or (self.to_stdout and self.format is not None and self.format.container is None)
+
+    @property
+    def to_stdout(self) -> bool:
+        return self.target == STDIO
+
+
+def check_output(
+    output: str | None,
+    format: str | None,
+    *,
+    raw: bool,
+    play: bool,
+    device: str | None,
+    chunks: str | None,
+    first_steps: int | None,
+    srt: Path | None,
+    vtt: Path | None,
+    as_json: bool,
+) -> Output:
+    """Raises UsageError for what contradicts itself, and for places that cannot be written to."""
+    from edgetts.audio.encode import check_target
+
+    if raw and output is None:
+        output = STDIO
+    target = _target(output, format, raw=raw, as_json=as_json)
+    is_played = play or target is None
+    if device is not None and not is_played:
+        raise UsageError("--output-device has no effect with -o alone: add --play, or drop one of them.")
+    written = _format(output, format, raw=raw) if target is not None else None
+    chosen = Output(target, written, is_played, device, raw, _chunk_sizes(chunks), srt, vtt)
+    if not chosen.is_live and (chunks is not None or first_steps is not None):
+        raise UsageError("--chunks and --first-steps have no effect with -o FILE alone: add --play, or drop them.")
+    for path in filter(None, (srt, vtt)):
+        check_target(path)
+    return chosen
+
+
+def _target(output: str | None, format: str | None, *, raw: bool, as_json: bool) -> str | None:
+    from edgetts.audio.encode import check_target
+
+    if raw and format not in (None, "pcm"):
+        raise UsageError(f"--raw and --format {format} contradict each other: drop one of them.")
+    if output is None:
+        if format is not None:
+            raise UsageError(f"--format {format} needs somewhere to write to: give -o FILE or -o -.")
+        return None
+    _format(output, format, raw=raw)
+    if output != STDIO:
+        check_target(output)
+        return output
+    if as_json:
+        raise UsageError("--json and -o - both want standard output: write the speech to a file with -o FILE.")
+    if sys.stdout is None or sys.stdout.isatty():
+        raise UsageError("Standard output is a terminal or closed: redirect it, or give -o FILE.")
+    return output
+
+
+def _format(output: str | None, format: str | None, *, raw: bool) -> Format:
+    from edgetts.audio.encode import choose_format
+
+    return choose_format(None if output == STDIO else output, "pcm" if raw else format)
+
+
+def _chunk_sizes(chunks: str | None) -> tuple[int, ...] | None:
+    if chunks is None:
+        return None
+    if chunks == WHOLE:
+        return (WHOLE_SEGMENT,)
+    try:
+        sizes = tuple(int(size) for size in chunks.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise UsageError(f"--chunks is {chunks!r}; give numbers of codes (50 a second) such as 30,60,120, or whole.")
+    return sizes

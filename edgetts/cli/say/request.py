@@ -1,0 +1,83 @@
+"""What is said, and how: the arguments of `edgetts say` in the types of the API, or one sentence about what is wrong.
+
+In: what the command line said. Out: text, emotion, options. Raises UsageError. Nothing slow is loaded here, so that
+misuse is told at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from edgetts.cli.common import STDIO, read_text_file
+from edgetts.cli.say.live import read_stdin
+from edgetts.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgetts.emotion import Emotion
+
+_NEEDS_SAMPLING = ("temperature", "top_k", "top_p")
+
+
+def synthesis_options(
+    parameters: Mapping[str, Any], preset: str | None, *, greedy: bool, no_guards: bool
+) -> dict[str, Any]:
+    """The options that were given, over those of the preset; what was not given is the pack's to say.
+
+    parameters: of the verb; those that are named like a field of `SynthesisOptions` set it.
+    """
+    from edgetts.options import SynthesisOptions, preset_options
+
+    named = [field.name for field in dataclasses.fields(SynthesisOptions)]
+    given = {name: parameters[name] for name in named if parameters.get(name) is not None}
+    if greedy:
+        for option in filter(given.__contains__, _NEEDS_SAMPLING):
+            name = "--" + option.replace("_", "-")
+            raise UsageError(f"{name} has no effect with --greedy, which does not sample: drop one of them.")
+        given["do_sample"] = False
+    if no_guards:
+        if "retries" in given:
+            raise UsageError("--retries has no effect with --no-guards: drop one of them.")
+        given["guards"] = False
+    chosen = {**preset_options(preset), **given}
+    SynthesisOptions.of({}, chosen)
+    return chosen
+
+
+def emotion(weights: str | None, voice: str | None, alpha: float | None, cap: bool) -> Emotion | None:
+    """The emotion that was asked for, if one was."""
+    from edgetts.emotion import Emotion, parse_weights
+
+    if weights is None and voice is None:
+        if alpha is not None or cap:
+            flag = "--emotion-alpha" if alpha is not None else "--emotion-cap"
+            raise UsageError(f"{flag} needs an emotion: give --emotion happy=0.4 or --emotion-voice RECORDING.")
+        return None
+    if weights is not None and voice is not None:
+        raise UsageError("--emotion and --emotion-voice cannot be combined: give one of them.")
+    return Emotion(
+        weights=parse_weights(weights) if weights is not None else {},
+        recording=voice,
+        alpha=1.0 if alpha is None else alpha,
+        cap=cap,
+    )
+
+
+def words(text: str | None, file: str | None, *, is_live: bool) -> str | Iterator[str]:
+    """The text; of standard input, where speech is live, the pieces as they arrive."""
+    if text is not None and file is not None:
+        raise UsageError("Give the text or -f FILE, not both.")
+    if text is None and file is None:
+        raise UsageError('Give the text to speak, such as "Hello.", or - to read standard input, or -f FILE.')
+    if file is not None:
+        return read_text_file(file)
+    if text == STDIO:
+        return read_stdin() if is_live else read_text_file(STDIO)
+    assert text is not None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # The shell passed bytes that are no UTF-8; Python hides them in lone surrogates.
+        raise UsageError("The text holds bytes that are not UTF-8: set the terminal to UTF-8.") from None
+    return text

@@ -1,0 +1,162 @@
+"""`edgetts say`: text in, speech out, to the speakers, a file or standard output.
+
+Played or piped speech leaves while it is made; a file alone is made in one go, which is what a seed repeats on any
+machine. Everything that can be wrong with the arguments is found before anything slow is loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edgetts.cli.common import (
+    ComputeOption,
+    DeviceOption,
+    JsonOption,
+    PackOption,
+    Progress,
+    QuietOption,
+    compute_name,
+    environment,
+    print_json,
+    print_notice,
+)
+from edgetts.cli.say import finish, live, options, request
+from edgetts.cli.say.output import check_output
+
+if TYPE_CHECKING:
+    from edgetts.api import Audio
+
+
+def say(
+    context: typer.Context,
+    text: options.TextArgument = None,
+    file: options.FileOption = None,
+    markup: options.MarkupFlag = False,
+    glossary: options.GlossaryOption = None,
+    max_segment_tokens: options.MaxSegmentTokensOption = None,
+    voice: options.VoiceOption = None,
+    emotion: options.EmotionOption = None,
+    emotion_voice: options.EmotionVoiceOption = None,
+    emotion_alpha: options.EmotionAlphaOption = None,
+    emotion_cap: options.EmotionCapFlag = False,
+    output: options.OutputOption = None,
+    format: options.FormatOption = None,
+    raw: options.RawFlag = False,
+    srt: options.SrtOption = None,
+    vtt: options.VttOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    play: options.PlayFlag = False,
+    output_device: options.OutputDeviceOption = None,
+    list_devices: options.ListDevicesFlag = False,
+    chunks: options.ChunksOption = None,
+    first_steps: options.FirstStepsOption = None,
+    pack: PackOption = None,
+    device: DeviceOption = None,
+    compute: ComputeOption = None,
+    seed: options.SeedOption = None,
+    temperature: options.TemperatureOption = None,
+    top_k: options.TopKOption = None,
+    top_p: options.TopPOption = None,
+    repetition_penalty: options.RepetitionPenaltyOption = None,
+    length_penalty: options.LengthPenaltyOption = None,
+    n_beams: options.BeamsOption = None,
+    max_codes: options.MaxCodesOption = None,
+    greedy: options.GreedyFlag = False,
+    n_steps: options.StepsOption = None,
+    prompt_s: options.PromptSecondsOption = None,
+    solver: options.SolverOption = None,
+    cfg_rate: options.CfgRateOption = None,
+    cfg_until: options.CfgUntilOption = None,
+    sway: options.SwayOption = None,
+    preset: options.PresetOption = None,
+    no_guards: options.NoGuardsFlag = False,
+    retries: options.RetriesOption = None,
+) -> None:
+    """Speak a text.
+
+    Examples:
+
+        edgetts say "Good morning." --voice me.wav
+
+        edgetts say "Good morning." --voice me.wav -o morning.wav
+
+        some-language-model | edgetts say - -v me
+
+        edgetts say "How could you?" -v me -e angry=0.6,sad=0.2 -o angry.mp3
+
+        cat story.txt | edgetts say - -v me -o story.flac --seed 1
+
+        edgetts say "Hello" -v me --raw | aplay -f S16_LE -r 22050
+    """
+    if list_devices:
+        live.print_devices()
+        return
+    knobs = request.synthesis_options(context.params, preset, greedy=greedy, no_guards=no_guards)
+    way = compute_name(compute)
+    chosen_emotion = request.emotion(emotion, emotion_voice, emotion_alpha, emotion_cap)
+    out = check_output(
+        *(output, format),
+        raw=raw,
+        play=play,
+        device=output_device,
+        chunks=chunks,
+        first_steps=first_steps,
+        srt=srt,
+        vtt=vtt,
+        as_json=as_json,
+    )
+    words = request.words(text, file, is_live=out.is_live)
+
+    from edgetts.pack.locate import locate_pack
+    from edgetts.text.glossary import Glossary
+    from edgetts.voices_store import SUFFIX, looks_like_path
+
+    known = environment(context)
+    located = locate_pack(pack or known.pack, known.home)
+    notices = [located.notice] if located.notice else []
+    terms = Glossary.load(glossary) if glossary is not None else None
+    call: dict[str, Any] = {"emotion": chosen_emotion, "glossary": terms, "markup": markup, **knobs}
+
+    from edgetts.api import TTS
+
+    with contextlib.ExitStack() as stack:
+        sink = None
+        with Progress(enabled=not quiet) as progress:
+            progress("opening the pack", 0.0)
+            tts = TTS.load(
+                located.path,
+                device=device or known.device or "auto",
+                home=known.home,
+                kernel=known.kernel or "auto",
+                compute=way,
+            )
+            if out.is_played:
+                sink = stack.enter_context(live.open_sink(out.device))
+                sink.open(tts.sample_rate)  # before anything slow: a missing device is said at once
+            reference = voice or known.voice
+            speaker = tts.voice(reference, progress=progress)
+            if reference is not None and looks_like_path(reference) and not reference.endswith(SUFFIX):
+                notices += speaker.notices  # of a recording; a stored voice told them when it was made
+            audio: Audio
+            if out.is_live:
+                stream = tts.stream(words, speaker, progress=progress, chunks=out.chunks, **call)
+            else:
+                assert isinstance(words, str)
+                audio = tts.say(words, speaker, progress=progress, **call)
+        if out.is_raw:
+            finish.say_rate(tts.sample_rate)
+        if out.is_live:
+            audio = live.speak(stream, sink, out, quiet=quiet or as_json)
+        stats = sink.stats if sink is not None else None
+    notices += [n for n in audio.notices if n not in notices]
+    if not (quiet or as_json):
+        for notice in notices:
+            print_notice(notice)
+    finish.write_speech(audio, out)
+    finish.write_subtitles(audio, out)
+    if as_json:
+        print_json(finish.report(audio, out, stats, notices))
