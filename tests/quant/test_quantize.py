@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from quant import calibrate, report
 from quant.quantize import quantize
 
 CPU = torch.device("cpu")
+MAX_SECONDS = 300  # for what takes two
 # Small in everything, and with each scheme, method and number format somewhere.
 RECIPE = """
 format = 1
@@ -189,42 +192,62 @@ def test_misuse(mini_pack: Path, recipes: Path, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kills processes as Linux does")
 def test_killed_at_any_moment(mini_pack: Path, mini_voice: Path, recipes: Path, tmp_path: Path) -> None:
-    """There is never a folder that loads but is wrong, and the next run completes."""
+    """There is never a folder that loads but is wrong, and the next run completes.
+
+    Five moments are shares of the work, at which the run waits for its end: those are met on any machine. Five are
+    shares of the time that a whole run took, which lie anywhere, also in the middle of a file or after the end.
+    """
     target, recipe = tmp_path / "k.pack", str(recipes / "small.toml")
 
-    def start(to: Path) -> int:
+    heard, said = os.pipe()
+
+    def start(to: Path, wait_at: float = 2.0) -> int:
+        def wait(_what: str, done: int, total: int) -> None:
+            if done >= wait_at * total:
+                os.write(said, b".")
+                signal.pause()
+
         child = os.fork()
         if child == 0:
             code = 1
             try:
-                quantize(mini_pack, to, recipe, voice=mini_voice)
+                quantize(mini_pack, to, recipe, voice=mini_voice, progress=wait)
                 code = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         return child
 
-    def wait(child: int) -> int:
+    def end_of(child: int) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     started = time.monotonic()
-    assert wait(start(tmp_path / "clean.pack")) == 0
+    assert end_of(start(tmp_path / "clean.pack")) == 0
     seconds = time.monotonic() - started
     clean = open_pack(tmp_path / "clean.pack", verify=True).manifest
     moments = random.Random(0)
-    n_killed = 0
     for turn in range(10):
-        child = start(target)
-        time.sleep(moments.uniform(0, seconds))
-        os.kill(child, signal.SIGKILL)
-        n_killed += wait(child) == -signal.SIGKILL
-        if target.exists():  # done before it was killed: then it must be right
+        share = moments.uniform(0.01, 0.99)
+        if turn % 2:
+            child = start(target)
+            time.sleep(share * seconds)
+            os.kill(child, signal.SIGKILL)
+            assert end_of(child) in (0, -signal.SIGKILL)  # done before it was killed, perhaps
+        else:
+            child = start(target, wait_at=share)
+            assert select.select([heard], [], [], MAX_SECONDS)[0], "the moment never came"
+            os.read(heard, 1)
+            os.kill(child, signal.SIGKILL)
+            assert end_of(child) == -signal.SIGKILL and not target.exists()
+        if target.exists():  # then it must be right
             assert same(open_pack(target, verify=True).manifest, clean)
             target.rename(tmp_path / f"done{turn}.pack")
-    assert n_killed > 0
-    if not target.exists():
-        assert wait(start(target)) == 0
+    assert end_of(start(target)) == 0
     assert same(open_pack(target, verify=True).manifest, clean)
     assert not list(tmp_path.glob(".*"))
+    os.close(heard)
+    os.close(said)
 
 
 def same(one: Any, other: Any) -> bool:
