@@ -18,13 +18,14 @@ from torch import Tensor
 
 _ON_LINUX = sys.platform.startswith("linux")
 _MAPS = Path("/proc/self/maps")
+_WORTH_BYTES = 64 << 10  # smaller tensors are thousands of biases and norms, a few MB in all
 
 
 def give_back(*tensors: Tensor) -> None:
     """Drop the pages of those tensors that lie in mapped files. What was written into them would be lost."""
     extents = [(s.data_ptr(), s.data_ptr() + s.nbytes()) for s in (t.untyped_storage() for t in tensors if t.is_cpu)]
-    extents = [extent for extent in extents if extent[0] < extent[1]] if _ON_LINUX else []
-    if not extents:
+    extents = [(start, end) for start, end in extents if end - start >= _WORTH_BYTES]
+    if not extents or not _ON_LINUX:
         return
     files = _mapped_files()
     for start, end in extents:
