@@ -162,7 +162,7 @@ class Pipeline:
         """Codes of one attempt and what is wrong with them, if a guard finds something.
 
         What a guard objects to is cut off, so that the attempt is usable when none is better. `heard` is
-        told each code as it is made; with several beams it need not be part of the result.
+        told each code as soon as it is certain.
         """
         rate, silence_code = self.config.code_rate, self.config.silence_code
         limit = min(options.max_codes, max_codes_limit(self.config.gpt))

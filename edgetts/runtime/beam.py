@@ -35,13 +35,34 @@ class _Link:
 
     code: int
     before: _Link | None
+    n_codes: int = 0  # up to this one
 
-    def codes(self) -> list[int]:
+    def add(self, code: int) -> _Link:
+        return _Link(code, self, self.n_codes + 1)
+
+    def codes(self, start: int = 0) -> list[int]:
+        """From the code number `start` on."""
         result, link = [], self
-        while link.before is not None:
+        while link.before is not None and link.n_codes > start:
             result.append(link.code)
             link = link.before
         return result[::-1]
+
+    def first(self, n_codes: int) -> _Link:
+        """The link that ends the leading `n_codes` of them."""
+        link = self
+        while link.before is not None and link.n_codes > n_codes:
+            link = link.before
+        return link
+
+
+@dataclass(frozen=True, eq=False)
+class _Finished:
+    """A sequence that competes for the end."""
+
+    score: float  # over length ** length_penalty
+    end: _Link
+    stopped: bool
 
 
 class BeamSearch:
@@ -54,13 +75,14 @@ class BeamSearch:
         self.scores = [0.0] + [DEAD_BEAM_SCORE] * (n_beams - 1)
         self.n_codes = 0
         self.done = False
-        self._finished: list[Hypothesis] = []
+        self._finished: list[_Finished] = []
         root = _Link(stop_code, None)
         self._beams = [root] * n_beams
         self._common = [[0] * n_beams for _ in range(n_beams)]  # leading codes that two beams share
         self.n_shared_codes = 0
         """Leading codes in which, at the latest step, every beam agreed with the one it was replaced by:
         what a cache need not copy."""
+        self._n_settled = 0
 
     @property
     def n_candidates(self) -> int:
@@ -87,7 +109,7 @@ class BeamSearch:
         self._common = [
             [self._common[a.beam][b.beam] if a.beam != b.beam else self.n_codes for b in chosen] for a in chosen
         ]
-        self._beams = [_Link(c.code, self._beams[c.beam]) for c in chosen]
+        self._beams = [self._beams[c.beam].add(c.code) for c in chosen]
         self.scores = [c.score for c in chosen]
         self.n_codes = length
         if len(self._finished) == self.n_beams:
@@ -99,9 +121,18 @@ class BeamSearch:
         """Codes of the open beam with the best score so far."""
         return self._leader().codes()
 
-    def leader_code(self) -> int:
-        """The newest of them; call after the first step."""
-        return self._leader().code
+    def newly_settled(self) -> list[int]:
+        """Codes that are part of the result whatever follows, without those that earlier calls gave: all open
+        beams and all finished sequences share them."""
+        ends = [*self._beams, *(f.end for f in self._finished)]
+        n_codes = min(e.n_codes for e in ends)
+        shared = {e.first(n_codes) for e in ends}
+        while len(shared) > 1:
+            n_codes -= 1
+            shared = {e.first(n_codes) for e in shared}
+        settled = shared.pop().codes(self._n_settled)
+        self._n_settled += len(settled)
+        return settled
 
     def best(self) -> Hypothesis:
         """The winner. Open beams compete too, unless the search ended because they could not win."""
@@ -110,7 +141,8 @@ class BeamSearch:
             for beam, score in zip(self._beams, self.scores, strict=True):
                 self._compete(finished, beam, score, self.n_codes, stopped=False)
         # Of equals the one found last wins, as upstream's stable sort has it.
-        return max(reversed(finished), key=lambda h: h.score)
+        winner = max(reversed(finished), key=lambda h: h.score)
+        return Hypothesis(winner.score, winner.end.codes(), winner.stopped)
 
     def _leader(self) -> _Link:
         return self._beams[max(range(self.n_beams), key=lambda b: self.scores[b])]
@@ -118,10 +150,10 @@ class BeamSearch:
     def _normalised(self, score: float, length: int) -> float:
         return float(score / length**self.length_penalty)
 
-    def _compete(self, finished: list[Hypothesis], beam: _Link, score: float, length: int, *, stopped: bool) -> None:
+    def _compete(self, finished: list[_Finished], beam: _Link, score: float, length: int, *, stopped: bool) -> None:
         """Add a sequence to `finished` if it is among the `n_beams` best there."""
         score = self._normalised(score, length)
         if len(finished) < self.n_beams or score > min(h.score for h in finished):
-            finished.append(Hypothesis(score, beam.codes(), stopped))
+            finished.append(_Finished(score, beam, stopped))
             if len(finished) > self.n_beams:
                 finished.remove(min(finished, key=lambda h: h.score))

@@ -190,9 +190,9 @@ def generate_codes(
 
     conditioning_latents (1, 32, C), emotion_vector (1, C), text_ids (1, T) int64. `generator` is needed
     for sampling only. `should_stop` is asked before each code and ends the loop when it says True.
-    `on_code` hears each new code; with several beams it hears, at each step, the newest code of the beam
-    that leads, which is progress but need not be part of the result. The same seed and settings give the
-    same codes. Raises UsageError for what the model cannot take, GenerationError when numbers overflow.
+    `on_code` hears each code of the result, in order, as soon as it is certain: with several beams that is
+    when all of them agree on it. The same seed and settings give the same codes. Raises UsageError for what
+    the model cannot take, GenerationError when numbers overflow.
     """
     arguments = (gpt, conditioning_latents, emotion_vector, text_ids, settings, generator, should_stop)
     if settings.n_beams > 1:
@@ -223,6 +223,7 @@ def _search(
     search = BeamSearch(settings.n_beams, settings.length_penalty, gpt.config.stop_mel_token)
     rows = torch.arange(settings.n_beams, device=prefix.device)
     added: list[Candidate] = []
+    n_told = 0
     while not search.done and search.n_codes < settings.max_codes:
         if should_stop is not None and should_stop():
             return DecodeResult(search.leader(), stopped=False, cancelled=True)
@@ -237,9 +238,17 @@ def _search(
         seen = seen[parents]
         seen[rows, [c.code for c in added]] = True
         if on_code is not None:
-            on_code(search.leader_code())
+            n_told += _tell(search.newly_settled(), on_code)
     best = search.best()
+    if on_code is not None:
+        _tell(best.codes[n_told:], on_code)
     return DecodeResult(best.codes, best.stopped, cancelled=False)
+
+
+def _tell(codes: list[int], on_code: Callable[[int], None]) -> int:
+    for code in codes:
+        on_code(code)
+    return len(codes)
 
 
 def _candidates(scores: Tensor, n: int, generator: torch.Generator | None) -> list[Candidate]:

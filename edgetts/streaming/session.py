@@ -197,8 +197,6 @@ class Session:
             def heard(code: int) -> None:
                 nonlocal n_heard
                 n_heard += 1
-                if self._options.n_beams > 1:  # which of them are the result is known at the end only
-                    return
                 if n_heard == 1:
                     watch.lap()  # the prefix is not a code
                 elif n_heard % CODES_PER_MEASUREMENT == 1:
@@ -214,8 +212,6 @@ class Session:
             codes, problem = self._engine.pipeline.codes(
                 self._speaker, ids, self._options, spoken.seed, should_stop, heard
             )
-            if self._options.n_beams > 1:
-                speeds.add("codes", n_heard, watch.lap())
         return codes, problem
 
     # --- sound -------------------------------------------------------------------------------------

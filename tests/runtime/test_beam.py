@@ -63,6 +63,7 @@ def reference(scores: Scores, n_beams: int, penalty: float, max_codes: int) -> t
 def run(scores: Scores, n_beams: int, penalty: float, max_codes: int) -> tuple[list[int], bool]:
     search = BeamSearch(n_beams, penalty, STOP)
     histories: list[tuple[int, ...]] = [()] * n_beams
+    settled: list[int] = []
     while not search.done and search.n_codes < max_codes:
         options = [
             Candidate(total + s, code, beam)
@@ -78,9 +79,11 @@ def run(scores: Scores, n_beams: int, penalty: float, max_codes: int) -> tuple[l
         histories = [(*histories[c.beam], c.code) for c in added]
         best = max(range(n_beams), key=lambda b: added[b].score)
         assert search.leader() == list(histories[best])
-        assert search.leader_code() == histories[best][-1]
+        settled += search.newly_settled()
+        assert all(list(h[: len(settled)]) == settled for h in histories)
     winner = search.best()
     assert search.best() == winner  # looking does not change it
+    assert winner.codes[: len(settled)] == settled
     return winner.codes, winner.stopped
 
 
@@ -138,3 +141,17 @@ def test_length_penalty_prefers_longer(penalty: float, winner: list[int]) -> Non
     search.step([Candidate(-1.0, STOP, 0), Candidate(-1.1, 0, 0), Candidate(-5.0, 1, 0), Candidate(-9.0, 2, 0)])
     search.step([Candidate(-1.2, 0, 0), Candidate(-6.0, 1, 1), Candidate(-7.0, 2, 0), Candidate(-9.0, 3, 0)])
     assert search.best().codes == winner
+
+
+def test_codes_are_settled_when_all_beams_agree() -> None:
+    search = BeamSearch(2, 0.0, STOP)
+    search.step([Candidate(-1.0, 1, 0), Candidate(-2.0, 2, 0), Candidate(-9.0, 1, 1), Candidate(-9.0, 2, 1)])
+    assert search.newly_settled() == []
+    search.step([Candidate(-1.5, 1, 0), Candidate(-1.6, 2, 0), Candidate(-9.0, 1, 1), Candidate(-9.0, 2, 1)])
+    assert search.newly_settled() == [1]
+    assert search.newly_settled() == []
+    # A finished sequence may still win: what comes after it is not certain.
+    search.step([Candidate(-1.7, STOP, 0), Candidate(-1.8, 1, 1), Candidate(-1.9, 2, 1), Candidate(-9.0, 2, 0)])
+    assert search.newly_settled() == []
+    search.step([Candidate(-2.0, 2, 0), Candidate(-2.1, 1, 0), Candidate(-9.0, 1, 1), Candidate(-9.0, 2, 1)])
+    assert search.newly_settled() == []

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,9 +83,13 @@ def test_one_part_is_the_pipeline_bit_by_bit(tts: TTS, voice: Voice) -> None:
     assert [s.codes for s in said.segments] == [s.codes for s in spoken]
 
 
-def test_many_parts_have_the_offline_length_and_codes_and_nearly_its_sound(tts: TTS, voice: Voice) -> None:
-    said = tts.say(TEXT, voice, **QUICK)
-    stream = tts.stream(TEXT, voice, chunks=(18, 12), **QUICK)
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_many_parts_have_the_offline_length_and_codes_and_nearly_its_sound(
+    tts: TTS, voice: Voice, n_beams: int
+) -> None:
+    options: dict[str, Any] = {**QUICK, "n_beams": n_beams}
+    said = tts.say(TEXT, voice, **options)
+    stream = tts.stream(TEXT, voice, chunks=(18, 12), **options)
     chunks = list(stream)
     samples = joined(chunks)
     assert len(chunks) > len(said.segments) + 1
