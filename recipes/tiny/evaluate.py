@@ -84,6 +84,11 @@ def recordings_in(folder: Path) -> dict[str, Path]:
     return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in (".flac", ".wav", ".ogg", ".mp3")}
 
 
+def options_of(given: list[str]) -> dict[str, Any]:
+    """`NAME=VALUE`, the value as JSON."""
+    return {k: json.loads(v) for k, _, v in (o.partition("=") for o in given)}
+
+
 def words(text: str) -> str:
     plain = re.sub(r"[^a-z' ]", " ", text.lower().replace("’", "'").replace("-", " "))
     return " ".join(_SPELLED.get(w, w) for w in plain.split())
@@ -236,7 +241,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    options = {k: json.loads(v) for k, _, v in (o.partition("=") for o in args.option)}
+    options = options_of(args.option)
     sentences = args.sentences.read_text().splitlines()[: args.limit]
     with tempfile.TemporaryDirectory() as home:
         tts = TTS.load(args.pack, device="cpu", compute=args.compute, home=Path(home) if args.pack else None)

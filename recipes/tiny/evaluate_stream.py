@@ -30,7 +30,7 @@ from edgetts import TTS
 from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute
 from edgetts.voice import Voice
 from recipes.tiny import seams
-from recipes.tiny.evaluate import recordings_in
+from recipes.tiny.evaluate import options_of, recordings_in
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 PAUSES_S = (0.0, 0.0, 0.01, 0.03, 0.12)  # between the tokens of a language model
@@ -173,11 +173,6 @@ def feed(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str, Any]:
     }
 
 
-def _option(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    return name, json.loads(value)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("quality", "first-sound", "timeline", "feed"))
@@ -188,12 +183,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=500)
     parser.add_argument("--chunks", type=lambda s: tuple(map(int, s.split(","))), default=(30, 45, 70))
-    parser.add_argument("--option", dest="options", type=_option, action="append", default=[])
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="synthesis option")
     parser.add_argument("--compute", choices=get_args(Compute), default=DEFAULT_COMPUTE)
     parser.add_argument("--picture", type=Path, default=Path("timeline.png"))
     parser.add_argument("--json", type=Path, default=None)
     arguments = parser.parse_args()
-    arguments.options = dict(arguments.options)
+    arguments.options = options_of(arguments.option)
     tts = TTS.load(arguments.pack, device="cpu", compute=arguments.compute)
     recordings = recordings_in(arguments.voices) if arguments.voices else {}
     voices: dict[str, Voice | str] = {n: tts.enrol(p, name=n) for n, p in recordings.items()}

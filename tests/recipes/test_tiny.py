@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.tiny import align, dims, prepare, synthetic
+from recipes.tiny import align, dims, prepare, stress, synthetic
 from recipes.tiny.common import Run, adamw, average_into
 from recipes.tiny.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
 from recipes.tiny.text import ALPHABET, N_TOKENS, SPACE, frontend, save_tokenizer, text_ids
@@ -170,3 +170,22 @@ def test_the_whole_recipe_makes_a_pack_that_speaks(tmp_path: Path) -> None:
     assert tts.ready_voices()
     audio = tts.say("A bad dog.", seed=0, max_codes=50, guards=False)
     assert np.isfinite(audio.samples).all()
+
+
+def test_pieces_are_of_1_to_25_words_and_the_same_each_time() -> None:
+    made = stress.pieces(["The cat sat on the mat.", "A dog, a bone and a long way home again."] * 4, 60)
+    counts = [len(p.split()) for p in made]
+    assert 1 <= min(counts) < 5 and 20 < max(counts) <= 25
+    assert all(p[0].isupper() and p.endswith(".") for p in made)
+    assert made == stress.pieces(["The cat sat on the mat.", "A dog, a bone and a long way home again."] * 4, 60)
+
+
+def test_the_pace_of_the_teacher_is_that_of_its_recordings(tmp_path: Path) -> None:
+    rows = []
+    for text in ("A cat.", "The dog ran home.", "Nobody knows the way to the old house."):
+        letters, words, _ = stress.size(text)
+        for speed in (1.0, 2.0):
+            seconds = (0.05 * letters + 0.1 * words + 0.2) / speed
+            rows.append(f"x\tv\t{speed}\t{seconds}\tp\t{text}")
+    (tmp_path / "metadata.tsv").write_text("\n".join(rows))
+    assert stress.pace(tmp_path) == pytest.approx([0.05, 0.1, 0.2])
