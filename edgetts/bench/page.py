@@ -51,6 +51,8 @@ def render(report: Report) -> str:
     ]
     if report.first_audio_ms is not None:
         facts.append((_time(report.first_audio_ms / 1e3), "until the first sound"))
+    if report.startup is not None:
+        facts.append((_time(report.startup.first_sound_s), "from the start of the program to the first sound"))
     if report.peak_cuda_mb is not None:
         facts.append((f"{report.peak_cuda_mb:.0f} MB", "peak GPU memory"))
     facts += [(f"{each.speedups['whole']:.2f}×", f"as fast as {each.name}") for each in report.comparisons]

@@ -2,7 +2,8 @@
 
 In: candidates that ran, the work of a call, the machine's rates. Out: `Report`. The keys of `Report.to_json`
 that stay: `stages.<name>.{median_s, floor_s, floor_ratio}`, `rtf`, `first_audio_ms`, `peak_rss_mb`,
-`peak_cuda_mb`, `machine`, `compare.<name>.speedup`. It measures nothing and draws nothing.
+`peak_cuda_mb`, `machine`, `compare.<name>.speedup`, `import_s`, `start_to_sound_s`. It measures nothing and draws
+nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from edgetts.bench.startup import Startup
 
 _QUARTILES = 4
 
@@ -89,6 +92,7 @@ class Report:
     warmup_s: float
     peak_rss_mb: float
     peak_cuda_mb: float | None
+    startup: Startup | None  # of fresh processes, where that was measured
 
     @property
     def rtf(self) -> float:
@@ -107,6 +111,8 @@ class Report:
             "first_audio_ms": self.first_audio_ms,
             "load_s": self.load_s,
             "warmup_s": self.warmup_s,
+            "import_s": None if self.startup is None else self.startup.import_s,
+            "start_to_sound_s": None if self.startup is None else self.startup.first_sound_s,
             "peak_rss_mb": self.peak_rss_mb,
             "peak_cuda_mb": self.peak_cuda_mb,
             "compare": {each.name: each.to_json() for each in self.comparisons},

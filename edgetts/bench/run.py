@@ -29,6 +29,7 @@ from edgetts.bench.machine import (
 )
 from edgetts.bench.report import Report, StageReport, compare
 from edgetts.bench.stages import STAGES, Call, Candidate, noise_voice, run_in_turn
+from edgetts.bench.startup import Startup, measure_startup
 from edgetts.bench.work import Sizes, enrol_work, stage_works, whole_floor_s
 from edgetts.errors import UsageError
 from edgetts.options import SynthesisOptions
@@ -61,6 +62,7 @@ class Plan:
     compare: tuple[str, ...] = ()  # other packs, or REFERENCE: the same weights in plain fp32
     enrols: bool = True
     streams: bool = True
+    starts: bool = True  # fresh processes, too
     options: SynthesisOptions = field(default_factory=lambda: SynthesisOptions(n_beams=1, seed=0))
 
     def __post_init__(self) -> None:
@@ -84,6 +86,7 @@ def measure(
     progress: Progress = lambda what, share: None,
 ) -> Report:
     """Measure a pack. Raises EdgeTTSError for packs that cannot be opened and texts that say nothing."""
+    startup: Startup | None = None
     with TemporaryDirectory() as folder:
         tts = TTS(pack, device, VoiceStore.default(Path(folder)), kernel=kernel, compute=compute)
         segments = tts.frontend().segments(plan.text, plan.options.max_segment_tokens).segments
@@ -125,7 +128,15 @@ def measure(
         if plan.enrols:
             progress("enrolling", 0.8)
             seconds["enrol"] = tuple(_enrol_s(pack, plan.prompt_s, device) for _ in range(plan.repeats))
-        progress("counting", 0.9)
+        if plan.starts:
+            progress("starting afresh", 0.9)
+            startup = measure_startup(
+                *(pack.path, _own_voice(tts, call.voice), plan.text, Path(folder)),
+                device=str(device),
+                compute=compute,
+                kernel=kernel,
+            )
+        progress("counting", 0.95)
         rates = rates.better(measure_rates(device))
     pipeline = main.pipeline
     n_prefix = pack.config.gpt.n_conditioning_latents + _SPEED_POSITIONS + len(call.text_ids) + _TEXT_POSITIONS
@@ -169,6 +180,7 @@ def measure(
         warmup_s=warmup_s,
         peak_rss_mb=memory[0],
         peak_cuda_mb=memory[1],
+        startup=startup,
     )
 
 
@@ -179,6 +191,11 @@ def warm_up(pipeline: Pipeline, call: Call) -> float:
     short = Call(call.voice, call.text_ids, min(_WARMUP_CODES, call.n_codes), options)
     run_in_turn([Candidate("warm-up", pipeline)], short)
     return time.perf_counter() - started
+
+
+def _own_voice(tts: TTS, other: Voice) -> Voice:
+    """The voice that the pack came with, or `other`: what is said in noise may end before it began."""
+    return tts.voice() if tts.ready_voices() else other
 
 
 def _ordered(seconds: dict[str, tuple[float, ...]]) -> Sequence[str]:

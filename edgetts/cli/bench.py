@@ -44,6 +44,9 @@ def bench(
     ] = None,
     enrol: Annotated[bool, typer.Option("--enrol/--no-enrol", help="Measure learning a voice, too.")] = True,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Measure the first sound, too.")] = True,
+    start: Annotated[
+        bool, typer.Option("--start/--no-start", help="Measure the start of a fresh process, too.")
+    ] = True,
     steps: Annotated[int | None, typer.Option("--steps", help="Flow steps. [25]", rich_help_panel=SOUND)] = None,
     solver: Annotated[
         str | None, typer.Option("--solver", help="euler, ab2, heun or midpoint. [euler]", rich_help_panel=SOUND)
@@ -112,6 +115,7 @@ def bench(
         compare=tuple(compare or ()),
         enrols=enrol,
         streams=stream,
+        starts=start,
         options=options,
     )
     where = choose_device(device or known.device or "auto")
@@ -158,6 +162,12 @@ def _print(report: Report) -> None:
     print(f"\nRTF {report.rtf:.3g} for {report.audio_s:.1f} s of speech{first}")
     start = f"loaded in {report.load_s:.2f} s, warm after {report.warmup_s:.2f} s"
     print(f"peak memory {report.peak_rss_mb:.0f} MB{gpu}; {start}")
+    if report.startup is not None:
+        fresh = report.startup
+        print(
+            f"a fresh process imports edgetts in {fresh.import_s:.3f} s, and its first sound of {report.pack} "
+            f"leaves {fresh.first_sound_s:.2f} s after its start"
+        )
     print(
         f"machine: {report.machine['bandwidth_gb_s']:.1f} GB/s, {report.machine['matrix_tflops']:.3g} TFLOP/s, "
         f"{report.machine['threads']} threads, {report.machine['device']}"

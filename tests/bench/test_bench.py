@@ -97,7 +97,7 @@ def test_candidates_run_stage_by_stage_with_the_same_codes(mini_pack: Path) -> N
 
 @pytest.fixture(scope="module")
 def report(mini_pack: Path) -> Report:
-    plan = Plan(0.4, 0.5, 2, text="abc", compare=("reference",), enrols=False, options=QUICK)
+    plan = Plan(0.4, 0.5, 2, text="abc", compare=("reference",), enrols=False, starts=False, options=QUICK)
     return measure(open_pack(mini_pack), plan, device=CPU, compute="fast")
 
 
@@ -110,6 +110,7 @@ def test_the_keys_that_scripts_rely_on(report: Report) -> None:
     assert found["first_audio_ms"] > 0 and found["peak_rss_mb"] > 0 and found["peak_cuda_mb"] is None
     assert found["machine"]["bandwidth_gb_s"] > 0 and found["compare"]["reference"]["speedup"] > 0
     assert found["stages"]["whole"]["runs"] == 3  # once alone, then in turn
+    assert found["import_s"] is None and found["start_to_sound_s"] is None
 
 
 class Page(HTMLParser):

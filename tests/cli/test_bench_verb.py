@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 from command import Edgetts
 
-QUICK = ("--no-enrol", "--no-stream", "--seconds", 0.3, "--prompt-seconds", 0.5, "--steps", 1, "--repeats", 1)
+QUICK = (
+    "--no-enrol",
+    "--no-stream",
+    "--no-start",
+    "--seconds",
+    0.3,
+    "--prompt-seconds",
+    0.5,
+    "--steps",
+    1,
+    "--repeats",
+    1,
+)
 
 
 def test_reports_and_writes_a_page(edgetts: Edgetts, mini_pack: Path, tmp_path: Path) -> None:
