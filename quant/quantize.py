@@ -58,16 +58,16 @@ def quantize(
     voice: str | Path | None = None,
     hub_caches: Sequence[Path] = (),
     progress: Progress | None = None,
+    judge: report.Judge | None = None,
 ) -> Quantisation:
     """Make a pack after a recipe: the name of one that comes along, a TOML file, or "auto" for this machine.
 
     measure: compare the result with its source and write the report. texts, voice: what to calibrate with and
     measure on instead of our own texts and the pack's first ready voice or our own recording. hub_caches: as of
-    `convert`. Raises UsageError, CheckpointError, PackError.
+    `convert`. judge: listens to the finished pack, for figures that the report holds too. Raises UsageError,
+    CheckpointError, PackError.
     """
-    reason = ""
-    if recipe == AUTO:
-        recipe, reason = choose_recipe(this_machine())
+    recipe, reason = resolve_recipe(recipe)
     plan = load_recipe(recipe)
     target = Path(pack_dir).absolute()
     check_target(target, force=force)
@@ -90,9 +90,9 @@ def quantize(
         encoders[GPT] = _Calibrated(plan, original, said, source, progress)
     made: dict[str, Any] = {}
 
-    def judge(writer: PackWriter) -> Mapping[str, Any]:
+    def compare(writer: PackWriter) -> Mapping[str, Any]:
         assert original is not None
-        made.update(report.measure(writer, original, plan, sizes, said, progress))
+        made.update(report.measure(writer, original, plan, sizes, said, progress, judge))
         return made
 
     built = build_pack(
@@ -105,11 +105,16 @@ def quantize(
         encoders=encoders,
         settings={"calibration": describe(plan)["calibration"], "speech": said.identity()},
         defaults=plan.defaults,
-        measure=judge if measure else None,
+        measure=compare if measure else None,
     )
     if reference is not None:
         shutil.rmtree(reference)
     return Quantisation(target, plan.name, reason, built.n_bytes, built.seconds, built.reused, made or None)
+
+
+def resolve_recipe(recipe: str) -> tuple[str, str]:
+    """The recipe that is meant, and why it where it was left to be chosen ("auto"), as the end of a sentence."""
+    return choose_recipe(this_machine()) if recipe == AUTO else (recipe, "")
 
 
 def encode(name: str, weight: Tensor, rule: SchemeRule) -> Parts:

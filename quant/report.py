@@ -8,7 +8,8 @@ spectrum with the original's codes and the same noise, so that nothing but the w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +33,9 @@ from quant.writer import PackWriter
 N_TEXTS = 6
 MAX_CODES = 120  # per text: 2.4 s of published speech
 N_SPOKEN = 2  # samples that are made sound of
+# Further figures of a pack, by name, from those who listen to it (word error rate, similarity to the voice).
+Judge = Callable[[Path], Mapping[str, float]]
+
 _SEED = 11
 _MB = 1_000_000
 _DIGITS = 5
@@ -45,6 +49,7 @@ def measure(
     sizes: Mapping[str, int],
     speech: Speech,
     progress: Progress | None = None,
+    judge: Judge | None = None,
 ) -> dict[str, Any]:
     """The quality table of the pack in `writer`, which is complete but not in its place; adds the page to it."""
     made = open_pack(writer.folder)
@@ -73,6 +78,9 @@ def measure(
         "gpt": compare_scores(expected, found),
         "sound": compare_sounds(sounds, made_sounds),
     }
+    del other
+    if judge is not None:
+        quality["judged"] = dict(judge(writer.folder))
     writer.add_file(REPORT_FILE, page(made.manifest.name, recipe.name, recipe.description, quality).encode())
     return quality
 

@@ -5,19 +5,25 @@ In: the quality table of `report.measure`. Out: the text of the page. Knows noth
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
 _MB = 1_000_000
-_WIDTH, _ROW, _LABEL, _VALUE = 760, 20, 170, 90  # pixels
-_PLOT_HEIGHT, _MARGIN = 260, 40
+_WIDTH, _ROW, _LABEL, _VALUE = 760, 20, 150, 150  # pixels; of a label and of a value beside a bar
+_PLOT_HEIGHT, _LEFT, _RIGHT, _BELOW = 220, 56, 16, 24
+_LEGEND_COLUMNS = 3
 _COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2")
+_REST, _REST_COLOUR = "others", "#999"
+_STEPS = (1, 2, 5, 10, 20, 50)  # dB between two lines
+_MAX_LINES = 6
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse}td,th{padding:.15rem .8rem .15rem 0;text-align:left}"
-    "td.n{text-align:right;font-variant-numeric:tabular-nums}svg{max-width:100%}text{font:12px system-ui,sans-serif}"
+    "td.n{text-align:right;font-variant-numeric:tabular-nums}svg{max-width:100%;height:auto}"
+    "text{font:12px system-ui,sans-serif;fill:#222}line{stroke:#8884}summary{cursor:pointer}"
     "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}text{fill:#ddd}}"
 )
 _LAYER = re.compile(r"(?:^|\.)(\d+)\.")
@@ -25,8 +31,26 @@ _LAYER = re.compile(r"(?:^|\.)(\d+)\.")
 
 def page(name: str, recipe: str, description: str, quality: Mapping[str, Any]) -> str:
     """The whole page."""
+    rows = "".join(f"<tr><td>{escape(k)}</td><td class=n>{escape(v)}</td></tr>" for k, v in _facts(quality))
+    snr = "".join(
+        f"<h3>{escape(component)}</h3>{_dots(tensors)}{_list(tensors)}"
+        for component, tensors in quality["snr_db"].items()
+    )
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(name)}, {escape(recipe)}</title>"
+        "<meta name=viewport content='width=device-width'>"
+        f"<style>{_STYLE}</style><h1>{escape(name)} as {escape(recipe)}</h1><p>{escape(description)}.</p>"
+        f"<p>Compared with {escape(str(quality['compared_with']))}, on texts that calibration did not see; the sound "
+        f"with the same codes and the same noise.</p><table>{rows}</table>"
+        f"<h2>Size of each component</h2><p>Of what it is in fp32.</p>{_bars(quality['sizes'])}"
+        "<h2>Signal to quantisation noise</h2><p>One dot per tensor, by layer; higher is closer to the original.</p>"
+        f"{snr or '<p>Nothing is quantised.</p>'}</html>\n"
+    )
+
+
+def _facts(quality: Mapping[str, Any]) -> list[tuple[str, str]]:
     gpt, sound = quality["gpt"], quality["sound"]
-    facts = (
+    facts = [
         ("in memory while speaking", f"{quality['run_mb']:.1f} MB"),
         ("whole pack", f"{quality['pack_mb']:.1f} MB"),
         ("same most likely code", f"{100 * gpt['top1']:.1f} % of {gpt['n_codes']} codes"),
@@ -35,20 +59,9 @@ def page(name: str, recipe: str, description: str, quality: Mapping[str, Any]) -
         ("log-mel distance", f"{sound['mel_distance']:.3g}"),
         ("log-mel distance of the waveform", f"{sound['waveform_mel_distance']:.3g}"),
         ("spectral convergence", f"{sound['spectral_convergence']:.3g}"),
-    )
-    rows = "".join(f"<tr><td>{escape(k)}</td><td class=n>{escape(v)}</td></tr>" for k, v in facts)
-    snr = "".join(
-        f"<h3>{escape(component)}</h3>{_dots(tensors)}" for component, tensors in quality["snr_db"].items()
-    )
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(name)}, {escape(recipe)}</title>"
-        f"<style>{_STYLE}</style><h1>{escape(name)} as {escape(recipe)}</h1><p>{escape(description)}.</p>"
-        f"<p>Compared with {escape(str(quality['compared_with']))}, on texts that calibration did not see; the sound "
-        f"with the same codes and the same noise.</p><table>{rows}</table>"
-        f"<h2>Size of each component</h2>{_bars(quality['sizes'])}"
-        "<h2>Signal to quantisation noise</h2><p>One dot per tensor, by layer; higher is closer to the original.</p>"
-        f"{snr or '<p>Nothing is quantised.</p>'}</html>\n"
-    )
+    ]
+    judged = quality.get("judged", {})
+    return facts + [(what.replace("_", " "), f"{value:.3g}") for what, value in judged.items()]
 
 
 def _bars(sizes: Mapping[str, Mapping[str, int]]) -> str:
@@ -63,48 +76,71 @@ def _bars(sizes: Mapping[str, Mapping[str, int]]) -> str:
         rows.append(
             f'<text x="0" y="{y + 14}">{escape(name)}</text>'
             f'{bar} width="{before:.1f}" opacity=".25"/>{bar} width="{after:.1f}"/>'
-            f'<text x="{_LABEL + before + 6:.1f}" y="{y + 14}">{label}</text>'
+            f'<text x="{_LABEL + max(before, after) + 6:.1f}" y="{y + 14}">{label}</text>'
         )
     return _svg(len(sizes) * _ROW, rows)
 
 
 def _dots(tensors: Mapping[str, float]) -> str:
     """Decibels over layers, a colour for each kind of tensor."""
+    kinds = _by_kind(tensors)
+    top = _ROW * math.ceil(len(kinds) / _LEGEND_COLUMNS) + _ROW // 2
+    last = max(layer for dots in kinds.values() for layer, _, _ in dots)
+    lines = _lines(min(tensors.values()), max(tensors.values()))
+    bottom = top + _PLOT_HEIGHT
+
+    def across(layer: int) -> float:
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (layer / last if last else 0.5)
+
+    def down(decibels: float) -> float:
+        return bottom - _PLOT_HEIGHT * (decibels - lines[0]) / (lines[-1] - lines[0])
+
+    marks = [
+        f'<line x1="{_LEFT - 8}" x2="{_WIDTH}" y1="{down(line):.1f}" y2="{down(line):.1f}"/>'
+        f'<text x="{_LEFT - 12}" y="{down(line) + 4:.1f}" text-anchor="end">{line} dB</text>'
+        for line in lines
+    ]
+    ends = {0: "start", last: "end"} if last else {}
+    marks += [
+        f'<text x="{across(layer):.1f}" y="{bottom + 18}" text-anchor="{anchor}">layer {layer}</text>'
+        for layer, anchor in ends.items()
+    ]
+    for i, (kind, dots) in enumerate(kinds.items()):
+        colour = _REST_COLOUR if kind == _REST else _COLOURS[i]
+        x, y = (i % _LEGEND_COLUMNS) * (_WIDTH / _LEGEND_COLUMNS), _ROW * (i // _LEGEND_COLUMNS)
+        marks.append(f'<circle cx="{x + 5:.1f}" cy="{y + 10}" r="4" fill="{colour}"/>')
+        marks.append(f'<text x="{x + 14:.1f}" y="{y + 14}">{escape(kind)}</text>')
+        for layer, decibels, name in dots:
+            title = f"<title>{escape(name)}: {decibels:.1f} dB</title>"
+            marks.append(
+                f'<circle cx="{across(layer):.1f}" cy="{down(decibels):.1f}" r="4" fill="{colour}">{title}</circle>'
+            )
+    return _svg(bottom + _BELOW, marks)
+
+
+def _by_kind(tensors: Mapping[str, float]) -> dict[str, list[tuple[int, float, str]]]:
+    """(layer, decibels, name) by what the tensors are called in their layer; the rarest kinds together."""
     kinds: dict[str, list[tuple[int, float, str]]] = {}
     for name, decibels in tensors.items():
         layer = _LAYER.search(name)
-        kind = _LAYER.sub(".", name[layer.end() :] if layer else name)
+        kind = _LAYER.sub(".", name[layer.end() :] if layer else name).removesuffix(".weight")
         kinds.setdefault(kind, []).append((int(layer[1]) if layer else 0, decibels, name))
-    shown = dict(sorted(kinds.items(), key=lambda item: -len(item[1]))[: len(_COLOURS)])
-    rest = [dot for kind, dots in kinds.items() if kind not in shown for dot in dots]
-    low, high = min(tensors.values()), max(tensors.values())
-    last = max((layer for dots in kinds.values() for layer, _, _ in dots), default=0)
-    room_x, room_y = _WIDTH - 2 * _MARGIN, _PLOT_HEIGHT - 2 * _MARGIN
+    ordered = sorted(kinds.items(), key=lambda item: -len(item[1]))
+    shown = dict(ordered[: len(_COLOURS)])
+    rest = [dot for _, dots in ordered[len(_COLOURS) :] for dot in dots]
+    return {**shown, _REST: rest} if rest else shown
 
-    def place(layer: int, decibels: float) -> tuple[float, float]:
-        x = _MARGIN + room_x * (layer / last if last else 0.5)
-        return x, _PLOT_HEIGHT - _MARGIN - room_y * ((decibels - low) / (high - low) if high > low else 0.5)
 
-    def dots_of(dots: Iterable[tuple[int, float, str]], colour: str) -> list[str]:
-        marks = []
-        for layer, decibels, name in dots:
-            x, y = place(layer, decibels)
-            title = f"<title>{escape(name)}: {decibels:.1f} dB</title>"
-            marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}">{title}</circle>')
-        return marks
+def _lines(low: float, high: float) -> list[int]:
+    """Round decibels from below the lowest to above the highest, at least two."""
+    step = next((s for s in _STEPS if (high - low) / s <= _MAX_LINES - 2), _STEPS[-1])
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [step * i for i in range(first, max(last, first + 1) + 1)]
 
-    marks = [
-        f'<text x="0" y="{_MARGIN + 4}">{high:.0f} dB</text>',
-        f'<text x="0" y="{_PLOT_HEIGHT - _MARGIN + 4}">{low:.0f} dB</text>',
-        f'<text x="{_WIDTH - _MARGIN}" y="{_PLOT_HEIGHT - 8}">layer {last}</text>',
-        *dots_of(rest, "#999"),
-    ]
-    for i, (kind, dots) in enumerate(shown.items()):
-        marks += dots_of(dots, _COLOURS[i])
-        x = _MARGIN + i * (room_x / len(_COLOURS))
-        marks.append(f'<circle cx="{x:.1f}" cy="10" r="4" fill="{_COLOURS[i]}"/>')
-        marks.append(f'<text x="{x + 7:.1f}" y="14">{escape(kind.removesuffix(".weight"))}</text>')
-    return _svg(_PLOT_HEIGHT, marks)
+
+def _list(tensors: Mapping[str, float]) -> str:
+    rows = "".join(f"<tr><td>{escape(n)}</td><td class=n>{v:.1f} dB</td></tr>" for n, v in tensors.items())
+    return f"<details><summary>{len(tensors)} tensors</summary><table>{rows}</table></details>"
 
 
 def _svg(height: int, marks: Iterable[str]) -> str:

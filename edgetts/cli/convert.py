@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edgetts.cli.common import JsonOption, Progress, QuietOption, environment, print_json
+from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json
+from edgetts.cli.making import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
 from edgetts.errors import UsageError
 
 DTYPES = ("fp32", "fp16")
@@ -18,19 +19,10 @@ def convert(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT_DIR", help="Folder of the published checkpoint, as downloaded.")
     ],
-    pack: Annotated[str, typer.Argument(metavar="PACK_DIR", help="Folder to make.")],
+    pack: PackFolderArgument,
     dtype: Annotated[str, typer.Option("--dtype", metavar="fp32|fp16", help="Number type of the weights.")] = "fp32",
-    force: Annotated[bool, typer.Option("--force", help="Replace a pack that is there.")] = False,
-    hub_cache: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--hub-cache",
-            metavar="DIR",
-            help="Hugging Face cache to look for the auxiliary models in, after the checkpoint's own folder; "
-            "may be repeated. Default: $HF_HUB_CACHE, or where Hugging Face keeps it.",
-            show_default=False,
-        ),
-    ] = None,
+    force: ForceOption = False,
+    hub_cache: HubCacheOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -46,15 +38,14 @@ def convert(
         raise UsageError(f"--dtype is {dtype!r}; allowed are {' and '.join(DTYPES)}.")
     from quant.convert import convert as make_pack
 
-    caches = hub_cache if hub_cache else [environment(context).hub_cache]
     with Progress(enabled=not quiet) as progress:
         made = make_pack(
             Path(checkpoint),
             Path(pack),
             dtype=dtype,
             force=force,
-            hub_caches=[folder for folder in caches if folder.is_dir()],
-            progress=lambda what, done, total: progress(what, done / max(total, 1)),
+            hub_caches=hub_caches(context, hub_cache),
+            progress=shares(progress),
         )
     if as_json:
         print_json(
@@ -68,4 +59,4 @@ def convert(
             }
         )
     elif not quiet:
-        print(f"{pack}: {made.n_bytes / 2**20:.0f} MiB in {made.seconds:.0f} s, ready for `edgetts say --pack {pack}`.")
+        print_ready(pack, made.n_bytes, made.seconds)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import statistics
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +19,8 @@ from edgetts.errors import PackError
 
 _LENGTH_BYTES = 8  # of a safetensors header, little-endian, before the JSON
 _MAX_HEADER_BYTES = 100 << 20  # as the format's own reader allows
+_REPORT_FILE = "report.html"  # that quantising leaves in a pack
+_LAYER = re.compile(r"(?:^|\.)(\d+)\.")  # of a tensor, by its name
 
 
 def info(
@@ -89,25 +94,25 @@ def _print(about: dict[str, Any]) -> None:
     print(f"{'size':<12}{_mib(about['bytes'])}")
     model = about["model"]
     print(f"{'speech':<12}{model['audio']['sample_rate']} Hz, {model['code_rate']:g} codes a second")
+    before = {n: s["before"] for n, s in ((about["quality"] or {}).get("sizes") or {}).items()}
     for phase, meaning in (("enrol", "loaded to learn a voice, then freed"), ("run", "resident while speaking")):
         chosen = {n: c for n, c in about["components"].items() if phase in c["phase"]}
         total = sum(c["bytes"] for c in chosen.values())
         print(f"\n{phase}: {_mib(total)}, {meaning}")
         for name, c in chosen.items():
             kind = ", ".join([c["dtype"], *c["schemes"]])
-            print(f"  {name:<20}{c['parameters'] / 1e6:>9.2f} M  {_mib(c['bytes']):>10}  {kind}")
-
-
+            was = f" (fp32: {_mib(before[name])})" if name in before else ""
+            print(f"  {name:<20}{c['parameters'] / 1e6:>9.2f} M  {_mib(c['bytes']):>10}  {kind}{was}")
     if about["defaults"]:
         print("\ndefaults: " + ", ".join(f"{name} {value}" for name, value in about["defaults"].items()))
-    _print_quality(about["quality"])
+    _print_quality(about["quality"], about["path"])
     for trial in about.get("kernels", ()):
         verdict = trial["problem"] or f"error {trial['error']:.1e}, {trial['microseconds']:.0f} us"
         mark = "*" if trial["chosen"] else " "
         print(f"{mark} {trial['weights']:<24}{trial['kernel']:<14}{verdict}")
 
 
-def _print_quality(quality: Any) -> None:
+def _print_quality(quality: Any, path: Path) -> None:
     """The figures of `quant.report`, where a pack has them; whatever else was measured as it is."""
     if not quality:
         return
@@ -122,6 +127,25 @@ def _print_quality(quality: Any) -> None:
         f"  log-mel distance {sound['mel_distance']:.3g}, of the waveform {sound['waveform_mel_distance']:.3g}, "
         f"spectral convergence {sound['spectral_convergence']:.3g}"
     )
+    judged = quality.get("judged") or {}
+    if judged:
+        print("  " + ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in judged.items()))
+    for component, tensors in (quality.get("snr_db") or {}).items():
+        print(f"  {component}, signal to quantisation noise: {_noise(tensors)}")
+    print(f"  each tensor's, with plots: {path / _REPORT_FILE}")
+
+
+def _noise(tensors: Mapping[str, float]) -> str:
+    """Lowest and median over tensors, and the mean of each layer where there are some."""
+    worst = min(tensors, key=lambda name: tensors[name])
+    text = f"median {statistics.median(tensors.values()):.1f} dB, lowest {tensors[worst]:.1f} ({worst})"
+    layers: dict[int, list[float]] = {}
+    for name, decibels in tensors.items():
+        if found := _LAYER.search(name):
+            layers.setdefault(int(found[1]), []).append(decibels)
+    if len(layers) > 1:
+        text += "; by layer " + " ".join(f"{statistics.mean(layers[layer]):.0f}" for layer in sorted(layers))
+    return text
 
 
 def _kernels(path: Path, device: str, wanted: str) -> list[dict[str, Any]]:

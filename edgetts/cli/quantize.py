@@ -10,15 +10,8 @@ from typing import Annotated
 
 import typer
 
-from edgetts.cli.common import (
-    JsonOption,
-    Progress,
-    QuietOption,
-    environment,
-    print_json,
-    print_notice,
-    read_text_file,
-)
+from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_notice, read_text_file
+from edgetts.cli.making import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
 
 
 def quantize(
@@ -26,14 +19,14 @@ def quantize(
     source: Annotated[
         str, typer.Argument(metavar="CHECKPOINT_OR_PACK", help="Folder of the published checkpoint, or of a pack.")
     ],
-    pack: Annotated[str, typer.Argument(metavar="PACK_DIR", help="Folder to make.")],
+    pack: PackFolderArgument,
     recipe: Annotated[
         str,
         typer.Option(
             "--recipe", "-r", metavar="NAME|FILE", help="Name of a recipe, a TOML file, or auto for this machine."
         ),
     ] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace a pack that is there.")] = False,
+    force: ForceOption = False,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Compare the result with its source: takes minutes.")
     ] = True,
@@ -45,16 +38,7 @@ def quantize(
         Path | None,
         typer.Option("--voice", metavar="RECORDING", help="Recording or voice file to calibrate and measure with."),
     ] = None,
-    hub_cache: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--hub-cache",
-            metavar="DIR",
-            help="Hugging Face cache to look for the auxiliary models in; may be repeated. "
-            "Default: $HF_HUB_CACHE, or where Hugging Face keeps it.",
-            show_default=False,
-        ),
-    ] = None,
+    hub_cache: HubCacheOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -68,8 +52,11 @@ def quantize(
     """
     lines = None if texts is None else [line.strip() for line in read_text_file(texts).splitlines() if line.strip()]
     from quant.quantize import quantize as make_pack
+    from quant.quantize import resolve_recipe
 
-    caches = hub_cache if hub_cache else [environment(context).hub_cache]
+    recipe, reason = resolve_recipe(recipe)
+    if reason and not quiet:
+        print_notice(f"Recipe {recipe}: {reason}.")
     with Progress(enabled=not quiet) as progress:
         made = make_pack(
             Path(source),
@@ -79,30 +66,26 @@ def quantize(
             measure=report,
             texts=lines,
             voice=voice,
-            hub_caches=[folder for folder in caches if folder.is_dir()],
-            progress=lambda what, done, total: progress(what, done / max(total, 1)),
+            hub_caches=hub_caches(context, hub_cache),
+            progress=shares(progress),
         )
     if as_json:
         print_json(
             {
                 "pack": made.path,
                 "recipe": made.recipe,
-                "reason": made.reason,
+                "reason": reason,
                 "bytes": made.n_bytes,
                 "seconds": round(made.seconds, 3),
                 "reused": made.reused,
                 "quality": made.quality,
             }
         )
-        return
-    if quiet:
-        return
-    if made.reason:
-        print_notice(f"Recipe {made.recipe}: {made.reason}.")
-    print(f"{pack}: {made.n_bytes / 2**20:.0f} MiB in {made.seconds:.0f} s, ready for `edgetts say --pack {pack}`.")
-    if made.quality is not None:
-        gpt = made.quality["gpt"]
-        print(
-            f"The GPT's most likely code is the original's in {100 * gpt['top1']:.1f} % of cases (divergence "
-            f"{gpt['kl_mean']:.3g} nats); all figures and plots are in {Path(pack) / 'report.html'}."
-        )
+    elif not quiet:
+        print_ready(pack, made.n_bytes, made.seconds)
+        if made.quality is not None:
+            gpt = made.quality["gpt"]
+            print(
+                f"The GPT's most likely code is the original's in {100 * gpt['top1']:.1f} % of cases (divergence "
+                f"{gpt['kl_mean']:.3g} nats); all figures and plots are in {Path(pack) / 'report.html'}."
+            )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
+import re
 from pathlib import Path
 
 import pytest
 from command import Edgetts
 
+from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import read_manifest
 from quant import report
+from quant.machine import Machine
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "cpu-arm64.toml"  # needs no calibration
 
@@ -27,6 +32,10 @@ def test_quantize_and_info(
     assert read_manifest(target).recipe == "cpu-arm64"
     shown = edgetts("info", target, "--kernels")
     assert "int4_group" in shown.stdout and "n_steps 8" in shown.stdout and "divergence" in shown.stdout
+    assert f"fp32: {4 * 2**-20 * _n_values(mini_pack, 'gpt'):.1f} MiB" in shown.stdout
+    (noise,) = re.findall(r"^  gpt, signal to .*$", shown.stdout, re.MULTILINE)
+    assert re.search(r"median \d\d\.\d dB, lowest \d\d\.\d \(gpt\.h\.\d\..*\.weight\); by layer( \d\d)+$", noise)
+    assert f"with plots: {target / 'report.html'}" in shown.stdout and (target / "report.html").is_file()
     lines = [line for line in shown.stdout.splitlines() if line.startswith("* int4_group/32")]
     assert len(lines) == 2 and "error" in lines[0]  # of 128 and of 512 inputs
     rows = json.loads(edgetts("info", target, "--kernels", "--json").stdout)["kernels"]
@@ -34,6 +43,31 @@ def test_quantize_and_info(
     monkeypatch.setenv("EDGETTS_KERNEL", "dequantise")
     forced = json.loads(edgetts("info", target, "--kernels", "--json").stdout)["kernels"]
     assert {row["kernel"] for row in forced if row["chosen"]} == {"dequantise"}
+
+
+def _n_values(pack: Path, component: str) -> int:
+    return sum(math.prod(shape) for shape in open_pack(pack).shapes(component).values())
+
+
+def test_the_recipe_that_is_chosen_is_said_before_the_work(
+    edgetts: Edgetts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quant.quantize.this_machine", lambda: Machine(is_arm=True))
+    result = edgetts("quantize", tmp_path / "none", tmp_path / "x.pack")
+    note, error = result.stderr.splitlines()
+    assert note == "note: Recipe cpu-arm64: there is no CUDA device and the processor is an ARM."
+    assert result.exit_code == 2 and "does not exist" in error
+    assert "Recipe" not in edgetts("quantize", tmp_path / "none", tmp_path / "x.pack", "--quiet").stderr
+
+
+def test_what_judges_found_is_shown(
+    edgetts: Edgetts, mini_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = {"gpt": {"top1": 1.0, "n_codes": 9, "kl_mean": 0.0}, "sound": {}, "judged": {"word_error_rate": 0.25}}
+    figures["sound"] = {"mel_distance": 0.0, "waveform_mel_distance": 0.0, "spectral_convergence": 0.0}
+    manifest = dataclasses.replace(read_manifest(mini_pack), quality=figures)
+    monkeypatch.setattr("edgetts.pack.manifest.read_manifest", lambda _: manifest)
+    assert "  word error rate 0.25\n" in edgetts("info", mini_pack).stdout
 
 
 def test_json_and_misuse(edgetts: Edgetts, mini_pack: Path, tmp_path: Path) -> None:

@@ -90,7 +90,11 @@ def small(mini_pack: Path, mini_voice: Path, recipes: Path, tmp_path_factory: py
         for name, value in (("N_TEXTS", 1), ("N_SPOKEN", 1), ("MAX_CODES", 6)):
             patch.setattr(report, name, value)
         target = tmp_path_factory.mktemp("packs") / "small.pack"
-        made = quantize(mini_pack, target, str(recipes / "small.toml"), voice=mini_voice)
+
+        def judge(folder: Path) -> dict[str, float]:
+            return {"parts_of_a_voice": len(Pipeline(open_pack(folder), CPU).modules())}
+
+        made = quantize(mini_pack, target, str(recipes / "small.toml"), voice=mini_voice, judge=judge)
     assert made.path == target and made.recipe == "small" and made.reason == "" and made.quality is not None
     assert not [p for p in target.parent.iterdir() if p != target]
     return target
@@ -141,7 +145,9 @@ def test_the_report(small: Path) -> None:
     assert len(quality["snr_db"]["gpt"]) == 4 * manifest.model.gpt.n_layers + 1
     snr = quality["snr_db"]["gpt"]
     assert snr["gpt.h.0.attn.c_attn.weight"] > 38 > snr["gpt.h.2.attn.c_attn.weight"] > 15
+    assert quality["judged"] == {"parts_of_a_voice": 4}
     page = (small / "report.html").read_text()
+    assert "<td>parts of a voice</td><td class=n>4</td>" in page
     assert page.startswith("<!doctype html>") and page.count("<circle") > 4 * manifest.model.gpt.n_layers
     assert "small" in page and "http" not in page.replace("http://www.w3.org", "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -10,9 +11,10 @@ import torch
 from quant.report import compare_scores, compare_sounds
 from quant.report_page import page
 
+PIXELS_OF_A_LETTER, PIXELS_OF_A_LINE = 6.5, 12
 QUALITY = {
     "compared_with": "reference-fp32",
-    "sizes": {"gpt": {"before": 4_000_000, "after": 700_000}, "emotion": {"before": 0, "after": 0}},
+    "sizes": {"gpt": {"before": 2_031_623_456, "after": 290_700_000}, "emotion": {"before": 0, "after": 0}},
     "run_mb": 0.7,
     "pack_mb": 0.7,
     "snr_db": {"gpt": {f"gpt.h.{i}.mlp.c_fc.weight": 20.0 + i for i in range(3)} | {"mel_head.weight": 44.0}},
@@ -46,6 +48,39 @@ def test_the_page_is_whole_and_alone() -> None:
     pictures = [part.split("</svg>")[0] + "</svg>" for part in text.split("<svg")[1:]]
     assert len(pictures) == 2  # sizes and one component
     for picture in pictures:
-        ElementTree.fromstring("<svg" + picture)
+        check_picture(ElementTree.fromstring("<svg" + picture))
     assert "mlp.c_fc: " not in text and "gpt.h.2.mlp.c_fc.weight: 22.0 dB" in text
+    assert "<td>mel_head.weight</td><td class=n>44.0 dB" in text and "word error rate" not in text
     assert "Nothing is quantised" in page("m", "r", "d", {**QUALITY, "snr_db": {}})
+    judged = page("m", "r", "d", {**QUALITY, "judged": {"word_error_rate": 0.125}})
+    assert "<td>word error rate</td><td class=n>0.125</td>" in judged
+
+
+@pytest.mark.parametrize("tensors", [{"a.weight": 30.0}, {f"h.{i}.k{i % 9}": 200.0 - i for i in range(30)}])
+def test_a_plot_of_one_tensor_or_of_many_kinds(tensors: dict[str, float]) -> None:
+    text = page("m", "r", "d", {**QUALITY, "snr_db": {"gpt": tensors}})
+    picture = "<svg" + text.split("<svg")[2].split("</svg>")[0] + "</svg>"
+    check_picture(ElementTree.fromstring(picture))
+    legend = ["a"] if len(tensors) == 1 else ["k0", "k1", "k2", "k3", "k4", "k5", "others"]
+    assert [w for w in re.findall(r">([^<>]+)</text>", picture) if not re.search(r"dB|layer", w)] == legend
+    assert picture.count("<title>") == len(tensors)
+
+
+def check_picture(picture: ElementTree.Element) -> None:
+    """Everything lies inside, and no two words lie on each other."""
+    _, _, width, height = map(float, picture.attrib["viewBox"].split())
+    words = []
+    for mark in picture:
+        at = {k: float(v) for k, v in mark.attrib.items() if k in ("x", "y", "cx", "cy", "x1", "x2", "y1", "y2", "width")}
+        x = at.get("x", at.get("cx", at.get("x2", 0.0)))
+        y = at.get("y", at.get("cy", at.get("y2", 0.0)))
+        assert 0 <= x <= width and 0 <= y <= height and x + at.get("width", 0) <= width
+        if mark.tag == "text":
+            long = PIXELS_OF_A_LETTER * len(mark.text or "")
+            start = x - {"start": 0.0, "end": long}[mark.attrib.get("text-anchor", "start")]
+            assert start >= 0 and start + long <= width, mark.text
+            words.append((start, start + long, y, mark.text))
+    for i, (start, end, y, text) in enumerate(words):
+        for other_start, other_end, other_y, other in words[:i]:
+            apart = abs(y - other_y) >= PIXELS_OF_A_LINE or end <= other_start or other_end <= start
+            assert apart, (text, other)
