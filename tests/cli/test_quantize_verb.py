@@ -56,7 +56,7 @@ def test_the_recipe_that_is_chosen_is_said_before_the_work(
     result = edgetts("quantize", tmp_path / "none", tmp_path / "x.pack")
     note, error = result.stderr.splitlines()
     assert note == "note: Recipe cpu-arm64: there is no CUDA device and the processor is an ARM."
-    assert result.exit_code == 2 and "does not exist" in error
+    assert result.exit_code == 1 and "does not exist" in error
     assert "Recipe" not in edgetts("quantize", tmp_path / "none", tmp_path / "x.pack", "--quiet").stderr
 
 
