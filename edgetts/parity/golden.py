@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +27,14 @@ from edgetts.models.repcodec import Quantizer, SemanticCodecEncoder
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.w2v_bert import SemanticEncoder
 from edgetts.pack.config import from_dict
+from edgetts.parity.row import TOLERANCES, Row, compare
 from edgetts.runtime.acoustic import prepare_s2mel, prepare_vocoder
 from edgetts.runtime.decode import generate_codes
 from edgetts.runtime.device import fast_dtype
 from edgetts.runtime.flow import solve_flow
+from edgetts.runtime.kernels import AUTO, DECODED, KernelChoice
 from edgetts.runtime.latents import LatentPass
+from edgetts.runtime.linear import replacer
 from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, DecodeSettings, FlowSettings, check_compute
 from edgetts.text.config import TextConfig
 from edgetts.text.segment import split_segments
@@ -41,30 +43,11 @@ from edgetts.text.tokenizer import TextTokenizer
 if TYPE_CHECKING:
     from edgetts.pack.load import Pack
 
-# Largest error allowed, in standard deviations of the golden tensor, by the pack's number type. The goldens
-# are fp32. A half-precision pack is judged as a whole, with errors that its rounding alone explains.
-# bfloat16 has an eighth of float16's digits, and is computed with only where that is asked for (`compute`).
-TOLERANCES = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
 _MERGE_ALPHA = 0.6  # of the golden's merged emotion vector
 _SEGMENT_LENGTHS = (120, 30)
 
 Golden = dict[str, torch.Tensor]
 Pair = tuple[str, torch.Tensor, torch.Tensor]  # name, ours, golden
-
-
-@dataclass(frozen=True)
-class Row:
-    """One compared tensor. `error` is in standard deviations; for codes and texts the number that differ."""
-
-    stage: str
-    tensor: str
-    error: float
-    tolerance: float
-    detail: str = ""
-
-    @property
-    def passed(self) -> bool:
-        return self.error <= self.tolerance  # False for NaN too
 
 
 @torch.inference_mode()
@@ -76,12 +59,14 @@ def validate(
     device: torch.device | None = None,
     tolerance: float | None = None,
     compute: Compute = DEFAULT_COMPUTE,
+    kernel: str = AUTO,
     progress: Callable[[str, float], None] | None = None,
 ) -> list[Row]:
     """Compare every golden tensor of the folder, or those of the stage `component`.
 
     tolerance: in standard deviations; None takes TOLERANCES for the pack's number type, or for the coarser one
-    that a stage is computed in. Codes must be equal. compute: how mel and waveform are made.
+    that a stage is computed in. Codes must be equal. compute: how mel and waveform are made. kernel: what multiplies
+    by quantised weights of the GPT; none in the way `reference`, which decodes them.
     Raises UsageError for a folder without goldens and for an unknown stage or way to compute.
     """
     check_compute(compute)
@@ -107,7 +92,9 @@ def validate(
             is_fast = compute == "fast" and stage in _ACOUSTIC
             limit = max(stored, TOLERANCES[str(fast_dtype(on)).removeprefix("torch.")]) if is_fast else stored
         how: dict[str, Any] = {"compute": compute} if stage in _ACOUSTIC else {}
-        rows += [_compare(stage, *pair, limit) for pair in STAGES[stage](pack, golden, folder, on, **how)]
+        if stage == "gpt":
+            how = {"kernel": DECODED if compute == "reference" else kernel}
+        rows += [compare(stage, *pair, limit) for pair in STAGES[stage](pack, golden, folder, on, **how)]
     return rows
 
 
@@ -133,16 +120,6 @@ def _read(folder: Path, stage: str) -> Golden:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise UsageError(f"Cannot read the golden file {path}: {error}.") from error
-
-
-def _compare(stage: str, name: str, ours: torch.Tensor, golden: torch.Tensor, limit: float) -> Row:
-    ours = ours.detach().cpu()
-    if ours.shape != golden.shape:
-        return Row(stage, name, float("inf"), limit, f"shape {tuple(ours.shape)}, golden {tuple(golden.shape)}")
-    if not golden.is_floating_point():
-        return Row(stage, name, float((ours != golden).sum()), 0.0, f"{golden.numel()} values, must be equal")
-    error = (ours.double() - golden.double()).abs().max() / golden.double().std()
-    return Row(stage, name, float(error), limit, f"shape {tuple(golden.shape)}")
 
 
 # --- one function per golden file ------------------------------------------------------------------
@@ -205,8 +182,9 @@ def _gpt_conditioning(pack: Pack, g: Golden, folder: Path, device: torch.device)
         yield "emovec_from_weights", mix_weights(merged, rows, weights), g["emovec_from_weights"]
 
 
-def _gpt(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
-    gpt = pack.module("gpt", lambda: GPT(pack.config.gpt), device)
+def _gpt(pack: Pack, g: Golden, folder: Path, device: torch.device, kernel: str) -> Iterator[Pair]:
+    replace = replacer(KernelChoice(device, kernel))
+    gpt = pack.module("gpt", lambda: GPT(pack.config.gpt), device, replace=replace)
     about = json.loads((folder / "gpt.json").read_text(encoding="utf-8"))["decode"]
     latents, vector = g["conditioning_latents"].to(device), g["emovec"].to(device)
     text_ids = g["text_ids"].to(device).long()

@@ -1,0 +1,179 @@
+"""The fast paths of this machine against the plain one: same weights, same inputs, fp32 without compiled kernels.
+
+In: an open pack. Out: rows with the largest error in standard deviations of what the plain networks compute, and the
+tolerance of the number type that the fast one computes in. Needs no goldens, so it works for any pack, quantised or
+not: what quantisation costs is not looked at here, as both sides have the weights that it left.
+
+Inputs are noise in the right shapes. The GPT is fed the same codes on both sides, through the step that decodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from edgetts.errors import UsageError
+from edgetts.models.bigvgan import BigVGAN
+from edgetts.models.gpt import GPT, KVCache
+from edgetts.models.s2mel import S2Mel
+from edgetts.parity.row import TOLERANCES, Row, compare
+from edgetts.runtime.acoustic import Prepared, prepare_s2mel, prepare_vocoder
+from edgetts.runtime.decode import build_prefix, generate_codes
+from edgetts.runtime.flow import solve_flow
+from edgetts.runtime.fused_step import fused_step
+from edgetts.runtime.kernels import AUTO, DECODED, KernelChoice
+from edgetts.runtime.latents import LatentPass
+from edgetts.runtime.linear import kernels_used, replacer
+from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, DecodeSettings, FlowSettings, check_compute
+
+if TYPE_CHECKING:
+    from edgetts.pack.load import Pack
+
+N_CODES = 200
+"""Steps of decoding that are compared."""
+# What a kernel rounds activations or products to, by its name; weights are the same on both sides.
+_ROUNDINGS = {
+    "native": "int16",
+    "native-int8": "int8",
+    "aten": "bfloat16",
+    "tinygemm": "bfloat16",
+    "bitsandbytes": "float16",
+}
+_N_TEXT_TOKENS = 24
+_PROMPT_FRAMES, _FRAMES = 40, 70
+_FLOW = FlowSettings(n_steps=4, solver="euler", cfg_rate=0.7)
+_LOG_SILENCE = -5.0  # about the mean of log-mels
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What is compared, and how."""
+
+    pack: Pack
+    device: torch.device
+    compute: Compute
+    kernel: str
+    generator: torch.Generator
+
+    def noise(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator).to(self.device)
+
+
+@torch.inference_mode()
+def compare_paths(
+    pack: Pack,
+    component: str | None = None,
+    *,
+    device: torch.device,
+    compute: Compute = DEFAULT_COMPUTE,
+    kernel: str = AUTO,
+    progress: Callable[[str, float], None] | None = None,
+) -> list[Row]:
+    """Compare the networks as `Pipeline` with these arguments runs them, or the one called `component`.
+
+    Raises UsageError for a component that has one path only, for an unknown kernel or way to compute.
+    """
+    check_compute(compute)
+    if component is not None and component not in PATHS:
+        raise UsageError(
+            f"{component!r} has one way to be computed only, or is unknown; without goldens the fast paths of "
+            f"{', '.join(PATHS)} are compared. Give --golden DIR for the others."
+        )
+    case = _Case(pack, device, compute, kernel, torch.Generator().manual_seed(0))
+    wanted = [name for name in PATHS if component in (None, name)]
+    rows: list[Row] = []
+    for i, name in enumerate(wanted):
+        if progress is not None:
+            progress(name, i / len(wanted))
+        rows += PATHS[name](case)
+    return rows
+
+
+def _gpt(case: _Case) -> Iterator[Row]:
+    config = case.pack.config.gpt
+
+    def load(kernel: str) -> GPT:
+        replace = replacer(KernelChoice(case.device, kernel))
+        return case.pack.module("gpt", lambda: GPT(config), case.device, replace=replace)
+
+    voice = case.noise(1, config.n_conditioning_latents, config.model_dim), case.noise(1, config.model_dim)
+    first = max(config.start_text_token, config.stop_text_token) + 1
+    ids = torch.arange(first, config.n_text_tokens)[:_N_TEXT_TOKENS].unsqueeze(0).to(case.device)
+    plain = load(DECODED)
+    greedy = DecodeSettings(do_sample=False, n_beams=1, repetition_penalty=1.0, max_codes=N_CODES)
+    made = generate_codes(plain, *voice, ids, greedy, None).codes or [0]
+    codes = [made[i % len(made)] for i in range(N_CODES)]  # noise may stop early
+    expected, latents = _logits(plain, voice, ids, codes), LatentPass(plain, *voice, ids).append(codes)
+    del plain
+    fast = load(DECODED if case.compute == "reference" else case.kernel)
+    kernels = kernels_used(fast)
+    rounding = max((_ROUNDINGS.get(name, "float32") for name in kernels), key=TOLERANCES.__getitem__, default="float32")
+    limit = TOLERANCES[rounding]
+    way = ", ".join(f"{n} by {name}" for name, n in sorted(kernels.items())) or "plain linear layers"
+    way += f", {rounding}" + ("" if fused_step(fast) is None else ", fused step")
+    found = _logits(fast, voice, ids, codes)
+    yield _about(compare("gpt", "logits", found, expected.cpu(), limit), way)
+    yield _choices(found, expected, limit)
+    yield _about(compare("gpt", "latents", LatentPass(fast, *voice, ids).append(codes), latents.cpu(), limit), way)
+
+
+def _logits(gpt: GPT, voice: tuple[Tensor, Tensor], ids: Tensor, codes: list[int]) -> Tensor:
+    """Logits (1, n + 1, K) of each next code, with `codes` fed one by one as decoding feeds them."""
+    step = fused_step(gpt) or gpt
+    prefix = build_prefix(gpt, *voice, ids)
+    capacity = prefix.shape[1] + 1 + len(codes)
+    cache = KVCache.allocate(gpt.config, capacity, device=prefix.device, dtype=prefix.dtype)
+    fed = torch.tensor([[gpt.config.start_mel_token, *codes]], device=prefix.device)
+    positions = torch.arange(fed.shape[1], device=prefix.device)
+    positions[1:] += 1  # decoding skips position 1
+    embedded = gpt.mel_embed(fed, positions)  # (1, n + 1, C)
+    made = [gpt.logits(gpt(torch.cat([prefix, embedded[:, :1]], dim=1), cache)[:, -1:])]
+    made += [gpt.logits(step(embedded[:, i : i + 1], cache)) for i in range(1, fed.shape[1])]
+    return torch.cat(made, dim=1).float()
+
+
+def _choices(found: Tensor, expected: Tensor, limit: float) -> Row:
+    """Greedy choices that differ although the reference prefers its own by more than rounding explains."""
+    ours, theirs = found.argmax(-1, keepdim=True), expected.argmax(-1, keepdim=True)
+    margin = (expected.gather(-1, theirs) - expected.gather(-1, ours)) / expected.std()
+    n_other = int((ours != theirs).sum())
+    detail = f"{ours.numel()} choices, {n_other} differ where two codes are equally good"
+    return Row("gpt", "greedy_codes", float((margin > 2 * limit).sum()), 0.0, detail)
+
+
+def _s2mel(case: _Case) -> Iterator[Row]:
+    config = case.pack.config.s2mel
+    plain, fast = (case.pack.module("s2mel", lambda: S2Mel(config), case.device) for _ in range(2))
+    prepared = prepare_s2mel(fast, case.compute, case.device)
+    dit = config.dit
+    length = _PROMPT_FRAMES + _FRAMES
+    noise, prompt = case.noise(1, dit.n_mels, length), case.noise(1, dit.n_mels, _PROMPT_FRAMES) + _LOG_SILENCE
+    condition, style = case.noise(1, length, dit.content_dim), case.noise(1, dit.style_dim)
+    for name, settings in (("one_step", FlowSettings(n_steps=1, solver="euler", cfg_rate=0.7)), ("mel", _FLOW)):
+        mels = [solve_flow(net.cfm.estimator, noise, prompt, condition, style, settings) for net in (fast, plain)]
+        ours, theirs = (mel[:, :, _PROMPT_FRAMES:] for mel in mels)
+        yield _compare_prepared("s2mel", name, ours, theirs, prepared)
+
+
+def _vocoder(case: _Case) -> Iterator[Row]:
+    config = case.pack.config.vocoder
+    plain, fast = (case.pack.module("vocoder", lambda: BigVGAN(config), case.device) for _ in range(2))
+    prepared = prepare_vocoder(fast, case.compute, case.device)
+    mel = case.noise(1, config.n_mels, _FRAMES) + _LOG_SILENCE
+    yield _compare_prepared("vocoder", "audio", fast(mel), plain(mel), prepared)
+
+
+def _compare_prepared(stage: str, name: str, ours: Tensor, theirs: Tensor, prepared: Prepared) -> Row:
+    dtype = str(prepared.dtype).removeprefix("torch.")
+    return _about(compare(stage, name, ours, theirs.cpu(), TOLERANCES[dtype]), f"computed in {dtype}")
+
+
+def _about(row: Row, way: str) -> Row:
+    return Row(row.stage, row.tensor, row.error, row.tolerance, f"{row.detail}, {way}")
+
+
+PATHS: dict[str, Callable[[_Case], Iterator[Row]]] = {"gpt": _gpt, "s2mel": _s2mel, "vocoder": _vocoder}
