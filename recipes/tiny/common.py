@@ -66,10 +66,10 @@ class Run:
             self._start()
             return
         state = torch.load(self.checkpoint, weights_only=True)
-        for name, module in self.modules.items():
-            module.load_state_dict(state["modules"][name])
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
+        for kind, parts in (("modules", self.modules), ("optimisers", self.optimisers)):
+            for name, part in parts.items():
+                if name in state[kind]:  # what a stage got since then begins anew
+                    part.load_state_dict(state[kind][name])
         self.step, self.spent_s = state["step"], state["spent_s"]
 
     def _start(self) -> None:
@@ -153,6 +153,16 @@ class Run:
     def draw(self) -> None:
         """Curves of every logged figure, as WORK/STAGE/curves.png."""
         draw_curves(self.folder / "log.jsonl", self.folder / "curves.png", self.stage)
+
+
+def stage_weights(work: Path, stage: str) -> dict[str, dict[str, Tensor]]:
+    """State of every module of a stage: as trained, else what it would start from."""
+    trained = work / stage / "last.pt"
+    if trained.exists():
+        modules: dict[str, dict[str, Tensor]] = torch.load(trained, weights_only=True)["modules"]
+        return modules
+    weights: dict[str, dict[str, Tensor]] = torch.load(work / stage / "start.pt", weights_only=True)
+    return weights
 
 
 def draw_curves(log: Path, picture: Path, title: str) -> None:

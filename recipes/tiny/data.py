@@ -94,6 +94,11 @@ def mask_of(lengths: Tensor, longest: int | None = None) -> Tensor:
     return torch.arange(longest or int(lengths.max()))[None] < lengths[:, None]
 
 
+def n_phones(folder: Path) -> int:
+    """Values that the kind `phone` takes, silence (0) included. `folder`: WORK, after the semantic encoder."""
+    return len((folder / "phones.txt").read_text()) + 1
+
+
 def phone_letters(phones: str) -> list[str]:
     """IPA without stress, length and punctuation, one symbol a letter."""
     return [p for p in phones if p not in STRESS_AND_MARKS]

@@ -26,9 +26,10 @@ from edgetts.models.conditioning import Conditioning
 from quant.schemes import SchemeRule
 from quant.writer import PackWriter
 from recipes.tiny import dims
+from recipes.tiny.common import stage_weights
 from recipes.tiny.data import Corpus, phone_letters
 from recipes.tiny.text import N_TOKENS, TEXT_CONFIG, save_tokenizer
-from recipes.tiny.train_codec import hearing_checkpoint, load_codec
+from recipes.tiny.train_codec import hearing_weights, load_codec
 from recipes.tiny.train_s2mel import load_speaker_encoder
 
 EMOTION_VOICES = ("af_heart", "bf_emma", "af_kore", "am_michael", "bm_george", "am_eric")
@@ -112,15 +113,10 @@ def emotion_matrices(corpus: Corpus, conditioning: Conditioning, style_of: Any) 
 
 def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], int]:
     """Tensors of every component, and the code that fills silence."""
-
-    def load(stage: str) -> dict[str, Any]:
-        modules: dict[str, Any] = torch.load(work / stage / "last.pt", weights_only=True)["modules"]
-        return modules
-
     codec = load_codec(work).state_dict()
-    gpt = load("gpt")
+    gpt = stage_weights(work, "gpt")
     final = "s2mel_latents" if (work / "s2mel_latents" / "last.pt").exists() else "s2mel"
-    s2mel = dict(load(final)["average"])
+    s2mel = stage_weights(work, final)["average"]
     config = dims.model_config(N_TOKENS, None, (1,) * len(DIRECTIONS))
     conditioning = Conditioning(config.conditioning)
     conditioning.load_state_dict(gpt["average_conditioning"])
@@ -134,9 +130,7 @@ def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], i
 
     stats = torch.load(work / "stats.pt", weights_only=True)
     tensors = {
-        "semantic_encoder": torch.load(hearing_checkpoint(work, "semantic_encoder"), weights_only=True)["modules"][
-            "encoder"
-        ],
+        "semantic_encoder": hearing_weights(work, "semantic_encoder")["encoder"],
         "semantic_statistics": {"mean": stats["mean"], "std": stats["std"]},
         "codec_encoder": {k: v for k, v in codec.items() if k.startswith("encoder.")},
         "quantizer": {k: v for k, v in codec.items() if k.startswith("quantizer.")},
@@ -145,7 +139,7 @@ def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], i
         "emotion": emotion_matrices(corpus, conditioning, style_of),
         "gpt": gpt["average_gpt"],
         "s2mel": s2mel,
-        "vocoder": load("vocoder")["average"],
+        "vocoder": stage_weights(work, "vocoder")["average"],
     }
     return tensors, silence_code(corpus)
 

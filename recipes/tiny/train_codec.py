@@ -24,7 +24,7 @@ from edgetts.models import w2v_bert
 from edgetts.models.repcodec import SemanticCodec, SemanticCodecDecoder
 from edgetts.models.w2v_bert import SemanticEncoder
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw
+from recipes.tiny.common import Run, adamw, stage_weights
 from recipes.tiny.data import Corpus, batches, mask_of, pad, phone_letters
 from recipes.tiny.train_semantic_encoder import Recogniser, ctc, error_rate, fast_attention
 
@@ -37,17 +37,16 @@ RESTART_UNTIL = 0.7  # of the budget
 EVALUATE_EVERY = 250
 
 
-def hearing_checkpoint(work: Path, stage: str) -> Path:
+def hearing_weights(work: Path, stage: str) -> dict[str, dict[str, Tensor]]:
     """Of the joint stage where it was run, else of the stage itself."""
-    joint = work / "hearing" / "last.pt"
-    return joint if joint.exists() else work / stage / "last.pt"
+    return stage_weights(work, "hearing" if (work / "hearing" / "last.pt").exists() else stage)
 
 
 def load_hearing(work: Path) -> tuple[SemanticEncoder, Recogniser, dict[str, int]]:
     """The trained semantic encoder and recogniser, frozen, and the numbers of the phones."""
     w2v_bert.SelfAttention.forward = fast_attention  # type: ignore[method-assign]
     phones = (work / "phones.txt").read_text()
-    state = torch.load(hearing_checkpoint(work, "semantic_encoder"), weights_only=True)["modules"]
+    state = hearing_weights(work, "semantic_encoder")
     encoder, recogniser = SemanticEncoder(dims.SEMANTIC_ENCODER), Recogniser(len(phones))
     encoder.load_state_dict(state["encoder"])
     recogniser.load_state_dict(state["recogniser"])
@@ -100,7 +99,7 @@ def add_codes(work: Path, corpora: Sequence[Corpus]) -> None:
 
 def load_codec(work: Path) -> SemanticCodec:
     codec = SemanticCodec(dims.SEMANTIC_CODEC)
-    codec.load_state_dict(torch.load(hearing_checkpoint(work, "codec"), weights_only=True)["modules"]["codec"])
+    codec.load_state_dict(hearing_weights(work, "codec")["codec"])
     return codec.eval().requires_grad_(False)
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from edgetts.models.repcodec import SemanticCodec, SemanticCodecDecoder
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw
+from recipes.tiny.common import Run, adamw, stage_weights
 from recipes.tiny.data import Corpus, batches, mask_of, pad, phone_letters
 from recipes.tiny.train_codec import load_hearing
 from recipes.tiny.train_semantic_encoder import ctc, error_rate, mask_features
@@ -43,13 +43,10 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
     generator = np.random.default_rng()
     encoder, recogniser, number = load_hearing(work)
     codec, decoder = SemanticCodec(dims.SEMANTIC_CODEC), SemanticCodecDecoder(dims.SEMANTIC_CODEC)
-    trained = work / "codec" / "last.pt"
-    if trained.exists():
-        state = torch.load(trained, weights_only=True)["modules"]
-        codec.load_state_dict(state["codec"])
+    state = stage_weights(work, "codec")
+    codec.load_state_dict(state["codec"])
+    if "decoder" in state:  # a pack carries none
         decoder.load_state_dict(state["decoder"])
-    else:
-        codec.load_state_dict(torch.load(work / "codec" / "start.pt", weights_only=True)["codec"])
     teller = nn.Linear(dims.SEMANTIC, len(number) + 1)  # the phone of a frame, from its features
     stats = torch.load(work / "stats.pt", weights_only=True)
     for module in (encoder, recogniser):

@@ -7,7 +7,8 @@ Each item is a recording to make, and part of another recording of the same voic
 use. Without latents the condition is the codebook's embedding of the codes alone and `gpt_layer` gives zero;
 the second run, with latents, starts from there. Items of a batch are cut to one length, because the length
 regulator's norm must not see padding. A tenth of the items lose prompt, style and condition, which is the null
-branch of the guidance.
+branch of the guidance. The condition must also tell the phone of each frame, to a linear layer: what is in the
+latents about the words is found sooner.
 
 Evaluates itself by the flow-matching error on held-out recordings at fixed times.
 """
@@ -32,8 +33,8 @@ from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import SemanticCodec
 from edgetts.models.s2mel import S2Mel
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, average_into, fast_attention
-from recipes.tiny.data import Corpus, pad
+from recipes.tiny.common import Run, adamw, average_into, fast_attention, stage_weights
+from recipes.tiny.data import Corpus, n_phones, pad
 from recipes.tiny.text import N_TOKENS
 from recipes.tiny.train_codec import load_codec
 from recipes.tiny.train_gpt import Batch as GPTBatch
@@ -44,6 +45,7 @@ PROMPT_FRAMES = (50, 140)
 LONG_PROMPT_FRAMES = (400, 900)  # now and then, because users give long recordings
 LONG_PROMPT_SHARE = 0.05
 DROPPED_SHARE = 0.1
+PHONE_WEIGHT = 0.3
 PEAK_LR_MATRICES = 1.5e-3  # Muon
 PEAK_LR_OTHERS = 1e-3
 LATENTS_LR_SCALE = 0.8
@@ -55,7 +57,7 @@ EVALUATE_EVERY = 300
 
 def load_speaker_encoder(work: Path) -> SpeakerEncoder:
     encoder = SpeakerEncoder(dims.SPEAKER_ENCODER)
-    encoder.load_state_dict(torch.load(work / "speaker_encoder" / "last.pt", weights_only=True)["modules"]["encoder"])
+    encoder.load_state_dict(stage_weights(work, "speaker_encoder")["encoder"])
     return encoder.eval().requires_grad_(False)
 
 
@@ -78,6 +80,7 @@ class Batch:
     prompt: Tensor  # (B, M, Tp)
     prompt_semantic: Tensor  # (B, m, C)
     style: Tensor  # (B, 192)
+    phones: Tensor  # (B, Tt) spoken in each frame to make
 
 
 class Latents:
@@ -110,7 +113,8 @@ class Latents:
         codes, code_lengths = pad([c.get("codes", i).long() for c, i in chosen])
         features = pad([c.get("feat", r)[:REFERENCE_CODES] for (c, _), r in zip(chosen, references, strict=True)])
         rows = torch.arange(len(chosen))
-        batch = GPTBatch(text, text_lengths, codes, code_lengths, codes.float(), *features, *features, rows, rows)
+        nothing = codes.float(), codes  # alignment and phones matter to training only
+        batch = GPTBatch(text, text_lengths, codes, code_lengths, *nothing, *features, *features, rows, rows)
         embeddings, where = sequence(self.gpt, self.conditioning, batch, codes, False)
         with torch.autocast("cpu", torch.bfloat16):
             hidden = self.gpt(embeddings).float()
@@ -155,7 +159,8 @@ class Pairs:
         m_prompt = int(n_prompt / dims.FRAMES_PER_CODE)
         references = [self._reference(corpus, i, generator) for corpus, i in chosen]
         hidden = None if latents is None else latents.of(chosen, references)
-        mels, semantics, prompts, prompt_semantics, styles = [], [], [], [], []
+        mels, semantics, prompts, prompt_semantics, styles, phones = [], [], [], [], [], []
+        code_of = (torch.arange(n_target) / dims.FRAMES_PER_CODE).long().clamp_max(n_codes - 1)
         for row, (corpus, i) in enumerate(chosen):
             reference = references[row]
             codes = corpus.get("codes", i).long()
@@ -171,7 +176,8 @@ class Pairs:
             prompts.append(prompt)
             prompt_semantics.append(self.codec.lookup(prompt_codes[None])[0])
             styles.append(corpus.get("style", reference)[0])
-        stacked = [torch.stack(x) for x in (mels, semantics, prompts, prompt_semantics, styles)]
+            phones.append(corpus.get("phone", i).long()[cut : cut + n_codes][code_of])
+        stacked = [torch.stack(x) for x in (mels, semantics, prompts, prompt_semantics, styles, phones)]
         return Batch(*stacked)
 
     def _prompt(
@@ -188,8 +194,11 @@ class Pairs:
         return mel[frame : frame + n_frames].T, codes[cut : cut + n_codes]
 
 
-def flow_loss(model: S2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Tensor) -> Tensor:
-    """Mean absolute and square error of the velocity over the target."""
+def flow_loss(
+    model: S2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Tensor, teller: nn.Module
+) -> tuple[Tensor, Tensor]:
+    """Mean absolute and square error of the velocity over the target; cross-entropy of the phones, which a linear
+    layer must tell from the condition."""
     n_prompt, n_target = batch.prompt.shape[-1], batch.mel.shape[-1]
     with torch.autocast("cpu", torch.bfloat16):
         condition = torch.cat(
@@ -205,7 +214,8 @@ def flow_loss(model: S2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Ten
         prompt = F.pad(batch.prompt, (0, n_target)) * keep
         velocity = model.estimator(x, prompt, t, batch.style * keep[:, 0], condition * keep)
     error = velocity.float()[..., n_prompt:] - (batch.mel - noise)
-    return error.square().mean() * 0.5 + error.abs().mean()
+    phones = F.cross_entropy(teller(condition[:, n_prompt:]).flatten(0, 1), batch.phones.flatten())
+    return error.square().mean() * 0.5 + error.abs().mean(), phones
 
 
 def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: bool, stage: str) -> None:
@@ -217,9 +227,9 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: boo
     nn.init.zeros_(model.gpt_layer[-1].weight)  # type: ignore[arg-type]
     nn.init.zeros_(model.gpt_layer[-1].bias)  # type: ignore[arg-type]
     if latents:
-        state = torch.load(work / "s2mel" / "last.pt", weights_only=True)["modules"]
-        model.load_state_dict(state["average"])
+        model.load_state_dict(stage_weights(work, "s2mel")["average"])
     average = copy.deepcopy(model)
+    teller = nn.Linear(config.s2mel.dit.content_dim, n_phones(work))
     speaker = Latents(work) if latents else None
     matrices = [p for p in model.estimator.transformer.layers.parameters() if p.ndim == 2]
     known = {id(p) for p in matrices}
@@ -229,22 +239,23 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: boo
         "muon": torch.optim.Muon(
             matrices, lr=scale * PEAK_LR_MATRICES, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
         ),
-        "adamw": adamw([rest], scale * PEAK_LR_OTHERS, betas=(0.9, 0.95)),
+        "adamw": adamw([rest, teller], scale * PEAK_LR_OTHERS, betas=(0.9, 0.95)),
     }
-    run = Run(work, stage, minutes, {"s2mel": model, "average": average}, optimisers)
+    run = Run(work, stage, minutes, {"s2mel": model, "average": average, "teller": teller}, optimisers)
     pairs, held = Pairs(corpora, codec, False), Pairs(corpora[:1], codec, True)
 
     def evaluate() -> dict[str, float]:
         same = np.random.default_rng(0)
         fixed = torch.Generator().manual_seed(0)
-        total = 0.0
+        total = np.zeros(2)
         for k in range(8):
             with torch.no_grad():
                 batch = held.batch(same, average, speaker)
                 t = torch.full((len(batch.mel),), (k + 0.5) / 8)
                 noise = torch.randn(batch.mel.shape, generator=fixed)
-                total += float(flow_loss(average, batch, t, noise, torch.zeros(len(t), dtype=torch.bool)))
-        return {"flow": total / 8}
+                losses = flow_loss(average, batch, t, noise, torch.zeros(len(t), dtype=torch.bool), teller)
+                total += [float(loss) for loss in losses]
+        return {"flow": total[0] / 8, "tells": total[1] / 8}
 
     for step in run:
         if speaker is not None and step % REFRESH_EVERY == 0:
@@ -252,7 +263,8 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: boo
         batch = pairs.batch(generator, model, speaker)
         t = torch.rand(len(batch.mel))
         dropped = torch.rand(len(t)) < DROPPED_SHARE
-        loss = flow_loss(model, batch, t, torch.randn(batch.mel.shape), dropped)
+        flow, tells = flow_loss(model, batch, t, torch.randn(batch.mel.shape), dropped, teller)
+        loss = flow + PHONE_WEIGHT * tells
         for optimiser in optimisers.values():
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -260,7 +272,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: boo
         for optimiser in optimisers.values():
             optimiser.step()
         average_into(average, model, min(AVERAGE_DECAY, (step + 1) / (step + 20)))
-        run.log(flow=loss.detach(), gradient=norm)
+        run.log(flow=flow.detach(), tells=tells.detach(), gradient=norm)
         if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
             run.write_log({"eval": {k: round(v, 4) for k, v in evaluate().items()}})
     run.write_log({"eval": {k: round(v, 4) for k, v in evaluate().items()}})
