@@ -11,9 +11,12 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from quant.tensor_file import MAX_SNR
+
 _MB = 1_000_000
 _WIDTH, _ROW, _LABEL, _VALUE = 760, 20, 150, 150  # pixels; of a label and of a value beside a bar
-_PLOT_HEIGHT, _LEFT, _RIGHT, _BELOW = 220, 56, 16, 24
+_PLOT_HEIGHT, _LEFT, _BELOW, _LAYER_LABEL, _DOT = 220, 56, 24, 22, 3.5
+_NO_LAYER = -1
 _LEGEND_COLUMNS = 3
 _COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2")
 _REST, _REST_COLOUR = "others", "#999"
@@ -43,7 +46,8 @@ def page(name: str, recipe: str, description: str, quality: Mapping[str, Any]) -
         f"<p>Compared with {escape(str(quality['compared_with']))}, on texts that calibration did not see; the sound "
         f"with the same codes and the same noise.</p><table>{rows}</table>"
         f"<h2>Size of each component</h2><p>Of what it is in fp32.</p>{_bars(quality['sizes'])}"
-        "<h2>Signal to quantisation noise</h2><p>One dot per tensor, by layer; higher is closer to the original.</p>"
+        "<h2>Signal to quantisation noise</h2><p>One dot per tensor, by layer (– for those "
+        "outside the layers); higher is closer to the original.</p>"
         f"{snr or '<p>Nothing is quantised.</p>'}</html>\n"
     )
 
@@ -82,15 +86,21 @@ def _bars(sizes: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def _dots(tensors: Mapping[str, float]) -> str:
-    """Decibels over layers, a colour for each kind of tensor."""
-    kinds = _by_kind(tensors)
+    """Decibels over layers, a colour for each kind of tensor, kinds side by side."""
+    changed = {name: decibels for name, decibels in tensors.items() if decibels < MAX_SNR}
+    same = f"<p>{len(tensors) - len(changed)} tensors are as they were.</p>" if len(changed) < len(tensors) else ""
+    if not changed:
+        return same
+    kinds = _by_kind(changed)
     top = _ROW * math.ceil(len(kinds) / _LEGEND_COLUMNS) + _ROW // 2
-    last = max(layer for dots in kinds.values() for layer, _, _ in dots)
-    lines = _lines(min(tensors.values()), max(tensors.values()))
     bottom = top + _PLOT_HEIGHT
+    layers = sorted({layer for dots in kinds.values() for layer, _, _ in dots})
+    width = (_WIDTH - _LEFT) / len(layers)
+    every = math.ceil(_LAYER_LABEL / width)  # so that the numbers of layers stay apart
+    lines = _lines(min(changed.values()), max(changed.values()))
 
-    def across(layer: int) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (layer / last if last else 0.5)
+    def across(layer: int, share: float) -> float:
+        return _LEFT + width * (layers.index(layer) + share)
 
     def down(decibels: float) -> float:
         return bottom - _PLOT_HEIGHT * (decibels - lines[0]) / (lines[-1] - lines[0])
@@ -100,22 +110,21 @@ def _dots(tensors: Mapping[str, float]) -> str:
         f'<text x="{_LEFT - 12}" y="{down(line) + 4:.1f}" text-anchor="end">{line} dB</text>'
         for line in lines
     ]
-    ends = {0: "start", last: "end"} if last else {}
     marks += [
-        f'<text x="{across(layer):.1f}" y="{bottom + 18}" text-anchor="{anchor}">layer {layer}</text>'
-        for layer, anchor in ends.items()
+        f'<text x="{across(layer, 0.5):.1f}" y="{bottom + 18}" text-anchor="middle">'
+        f"{'–' if layer == _NO_LAYER else layer}</text>"
+        for layer in layers[::every]
     ]
     for i, (kind, dots) in enumerate(kinds.items()):
-        colour = _REST_COLOUR if kind == _REST else _COLOURS[i]
+        colour = (*_COLOURS, _REST_COLOUR)[i]
         x, y = (i % _LEGEND_COLUMNS) * (_WIDTH / _LEGEND_COLUMNS), _ROW * (i // _LEGEND_COLUMNS)
-        marks.append(f'<circle cx="{x + 5:.1f}" cy="{y + 10}" r="4" fill="{colour}"/>')
+        marks.append(f'<circle cx="{x + 5:.1f}" cy="{y + 10}" r="{_DOT}" fill="{colour}"/>')
         marks.append(f'<text x="{x + 14:.1f}" y="{y + 14}">{escape(kind)}</text>')
         for layer, decibels, name in dots:
+            at = f'cx="{across(layer, (i + 1) / (len(kinds) + 1)):.1f}" cy="{down(decibels):.1f}"'
             title = f"<title>{escape(name)}: {decibels:.1f} dB</title>"
-            marks.append(
-                f'<circle cx="{across(layer):.1f}" cy="{down(decibels):.1f}" r="4" fill="{colour}">{title}</circle>'
-            )
-    return _svg(bottom + _BELOW, marks)
+            marks.append(f'<circle {at} r="{_DOT}" fill="{colour}">{title}</circle>')
+    return same + _svg(bottom + _BELOW, marks)
 
 
 def _by_kind(tensors: Mapping[str, float]) -> dict[str, list[tuple[int, float, str]]]:
@@ -124,11 +133,13 @@ def _by_kind(tensors: Mapping[str, float]) -> dict[str, list[tuple[int, float, s
     for name, decibels in tensors.items():
         layer = _LAYER.search(name)
         kind = _LAYER.sub(".", name[layer.end() :] if layer else name).removesuffix(".weight")
-        kinds.setdefault(kind, []).append((int(layer[1]) if layer else 0, decibels, name))
+        kinds.setdefault(kind, []).append((int(layer[1]) if layer else _NO_LAYER, decibels, name))
     ordered = sorted(kinds.items(), key=lambda item: -len(item[1]))
     shown = dict(ordered[: len(_COLOURS)])
-    rest = [dot for _, dots in ordered[len(_COLOURS) :] for dot in dots]
-    return {**shown, _REST: rest} if rest else shown
+    rest = ordered[len(_COLOURS) :]
+    if len(rest) > 1:
+        rest = [(_REST, [dot for _, dots in rest for dot in dots])]
+    return {**shown, **dict(rest)}
 
 
 def _lines(low: float, high: float) -> list[int]:

@@ -30,8 +30,8 @@ from quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
+MAX_SNR = 200.0  # dB, of tensors that quantising does not change
 _CHUNK_VALUES = 1 << 22  # worked on at once
-_MAX_SNR = 200.0  # dB, of tensors that quantising does not change
 _ALIGNMENT = 64  # bytes: a cache line, and what vector kernels like
 _FORMAT_NAMES = {
     torch.float32: "F32",
@@ -226,8 +226,8 @@ def _signal_to_noise(value: Tensor, stored: Quantised) -> float:
         signal += float(rows.square().sum())
         noise += float((rows - decoded).square().sum())
     if signal == 0 or noise == 0:
-        return _MAX_SNR
-    return min(_MAX_SNR, 10 * math.log10(signal / noise))
+        return MAX_SNR
+    return min(MAX_SNR, 10 * math.log10(signal / noise))
 
 
 def _is_finite(value: Tensor) -> bool:

@@ -19,6 +19,8 @@ from edgetts.errors import PackError
 
 _LENGTH_BYTES = 8  # of a safetensors header, little-endian, before the JSON
 _MAX_HEADER_BYTES = 100 << 20  # as the format's own reader allows
+_CODES_IN_A_BYTE = {"int8_channel": 1, "int4_group": 2, "nf4_group": 2}
+_UNCHANGED = 200.0  # dB, what is written for tensors that quantising did not change
 _REPORT_FILE = "report.html"  # that quantising leaves in a pack
 _LAYER = re.compile(r"(?:^|\.)(\d+)\.")  # of a tensor, by its name
 
@@ -53,7 +55,7 @@ def info(
     components = {}
     for name, entry in manifest.components.items():
         phases = [p for p, names in (("enrol", ENROL_COMPONENTS), ("run", RUN_COMPONENTS)) if name in names]
-        n_tensors, n_values = _count(located.path / entry.file)
+        n_tensors, n_values = _count(located.path / entry.file, {n: g.scheme for n, g in entry.scheme_of().items()})
         components[name] = {
             "phase": phases,
             "dtype": entry.dtype,
@@ -138,6 +140,8 @@ def _print_quality(quality: Any, path: Path) -> None:
 def _noise(tensors: Mapping[str, float]) -> str:
     """Lowest and median over tensors, and the mean of each layer where there are some."""
     worst = min(tensors, key=lambda name: tensors[name])
+    if tensors[worst] >= _UNCHANGED:
+        return "unchanged"
     text = f"median {statistics.median(tensors.values()):.1f} dB, lowest {tensors[worst]:.1f} ({worst})"
     layers: dict[int, list[float]] = {}
     for name, decibels in tensors.items():
@@ -184,16 +188,19 @@ def _mib(n_bytes: int) -> str:
     return f"{n_bytes / 2**20:.1f} MiB"
 
 
-def _count(path: Path) -> tuple[int, int]:
-    """Tensors and values in a safetensors file, from its header."""
+def _count(path: Path, schemes: Mapping[str, str]) -> tuple[int, int]:
+    """Tensors and values in a safetensors file, from its header: those that its parts stand for, by `schemes`."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(_LENGTH_BYTES))
             if length > _MAX_HEADER_BYTES:
                 raise ValueError("its header is too long")
             header = json.loads(file.read(length))
-        tensors = [v for k, v in header.items() if k != "__metadata__"]
-        return len(tensors), sum(math.prod(t["shape"]) for t in tensors)
+        n_values = {name: math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        parts = {name for name in n_values if name.rpartition(".")[0] in schemes}
+        codes = [_CODES_IN_A_BYTE[scheme] * n_values[f"{name}.codes"] for name, scheme in schemes.items()]
+        n_plain = sum(n_values[name] for name in n_values.keys() - parts)
+        return len(n_values) - len(parts) + len(schemes), n_plain + sum(codes)
     except FileNotFoundError:
         raise PackError(f"The pack is incomplete: {os.fspath(path)} is missing; copy or convert it again.") from None
     except (OSError, ValueError, struct.error, AttributeError, KeyError, TypeError, RecursionError) as error:

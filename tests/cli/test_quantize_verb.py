@@ -38,7 +38,10 @@ def test_quantize_and_info(
     assert f"with plots: {target / 'report.html'}" in shown.stdout and (target / "report.html").is_file()
     lines = [line for line in shown.stdout.splitlines() if line.startswith("* int4_group/32")]
     assert len(lines) == 2 and "error" in lines[0]  # of 128 and of 512 inputs
-    rows = json.loads(edgetts("info", target, "--kernels", "--json").stdout)["kernels"]
+    about = json.loads(edgetts("info", target, "--kernels", "--json").stdout)
+    assert about["components"]["gpt"]["parameters"] == _n_values(mini_pack, "gpt")
+    assert about["components"]["gpt"]["tensors"] == len(open_pack(mini_pack).shapes("gpt"))
+    rows = about["kernels"]
     assert {row["kernel"] for row in rows} >= {"native", "aten", "dequantise"}
     monkeypatch.setenv("EDGETTS_KERNEL", "dequantise")
     forced = json.loads(edgetts("info", target, "--kernels", "--json").stdout)["kernels"]

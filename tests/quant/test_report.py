@@ -10,6 +10,7 @@ import torch
 
 from quant.report import compare_scores, compare_sounds
 from quant.report_page import page
+from quant.tensor_file import MAX_SNR
 
 PIXELS_OF_A_LETTER, PIXELS_OF_A_LINE = 6.5, 12
 QUALITY = {
@@ -56,14 +57,20 @@ def test_the_page_is_whole_and_alone() -> None:
     assert "<td>word error rate</td><td class=n>0.125</td>" in judged
 
 
-@pytest.mark.parametrize("tensors", [{"a.weight": 30.0}, {f"h.{i}.k{i % 9}": 200.0 - i for i in range(30)}])
+@pytest.mark.parametrize("tensors", [{"a.weight": 30.0}, {f"h.{i}.k{i % 9}": 199.0 - i for i in range(60)}])
 def test_a_plot_of_one_tensor_or_of_many_kinds(tensors: dict[str, float]) -> None:
     text = page("m", "r", "d", {**QUALITY, "snr_db": {"gpt": tensors}})
     picture = "<svg" + text.split("<svg")[2].split("</svg>")[0] + "</svg>"
     check_picture(ElementTree.fromstring(picture))
     legend = ["a"] if len(tensors) == 1 else ["k0", "k1", "k2", "k3", "k4", "k5", "others"]
-    assert [w for w in re.findall(r">([^<>]+)</text>", picture) if not re.search(r"dB|layer", w)] == legend
+    assert [w for w in re.findall(r">([^<>]+)</text>", picture) if not re.search(r" dB|^\d+$|^–$", w)] == legend
     assert picture.count("<title>") == len(tensors)
+
+
+def test_what_did_not_change_does_not_flatten_the_plot() -> None:
+    text = page("m", "r", "d", {**QUALITY, "snr_db": {"gpt": {"h.0.a": 20.0, "h.1.a": 21.0, "b": MAX_SNR}}})
+    assert "<p>1 tensors are as they were.</p>" in text and text.count("<title>") == 1 + 2 and "200 dB" not in text
+    assert page("m", "r", "d", {**QUALITY, "snr_db": {"gpt": {"b": MAX_SNR}}}).count("<svg") == 1
 
 
 def check_picture(picture: ElementTree.Element) -> None:
@@ -77,7 +84,7 @@ def check_picture(picture: ElementTree.Element) -> None:
         assert 0 <= x <= width and 0 <= y <= height and x + at.get("width", 0) <= width
         if mark.tag == "text":
             long = PIXELS_OF_A_LETTER * len(mark.text or "")
-            start = x - {"start": 0.0, "end": long}[mark.attrib.get("text-anchor", "start")]
+            start = x - {"start": 0.0, "middle": long / 2, "end": long}[mark.attrib.get("text-anchor", "start")]
             assert start >= 0 and start + long <= width, mark.text
             words.append((start, start + long, y, mark.text))
     for i, (start, end, y, text) in enumerate(words):
