@@ -4,9 +4,10 @@ In: the vocoder and S2Mel as their own files build them, loaded. Out: the same o
 Three ways to compute, chosen by name (`settings.Compute`):
 
 - `reference`: the networks as they are, plain PyTorch in fp32.
-- `exact`: fp32; layers are replaced by forms that differ in the order of sums only (`is_same_numbers`).
-- `fast`: half precision where the machine has it (`device.fast_dtype`), fp32 at both ends: the state of the
-  flow and the samples. The DiT becomes a `FastDiT`.
+- `exact`: fp32; layers are replaced by forms that differ in the order of sums only (`is_same_numbers`). The DiT
+  becomes a `FastDiT`.
+- `fast`: that in half precision where the machine has it (`device.fast_dtype`), fp32 at both ends: the state of
+  the flow and the samples.
 
 The networks do not know about it. What a machine lacks is left plain: `Prepared` says what was done.
 """
@@ -108,9 +109,9 @@ def prepare_vocoder(vocoder: BigVGAN, compute: Compute, device: torch.device) ->
 
 def prepare_s2mel(s2mel: S2Mel, compute: Compute, device: torch.device) -> Prepared:
     """Replace the DiT of a loaded S2Mel in place; its inputs and outputs stay fp32."""
-    if compute != "fast":
+    if compute == "reference":
         return Prepared(torch.float32)
-    dtype = fast_dtype(device)
+    dtype = fast_dtype(device) if compute == "fast" else torch.float32
     estimator = FastDiT(s2mel.cfm.estimator, dtype, device)
     s2mel.set_submodule("cfm.estimator", estimator)
     return Prepared(dtype, packed_convolutions=estimator.n_packed)

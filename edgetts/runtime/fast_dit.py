@@ -9,6 +9,9 @@ Rotary pairs are laid out as two halves by permuting rows of the weight, which a
 CPU, attention goes head by head, whose scores stay in the cache: PyTorch's own form is up to four times
 slower in bfloat16. No masks: one stream, no padding.
 
+The velocity is wanted behind the prompt only: from the last layer's queries on, frames before it are left out but
+for the few that the convolutions of the head reach back to.
+
 It does not know solvers. Inputs and the velocity are fp32. Shapes: B, T, C, M as in the DiT, R rows (B, or
 2 B with guidance), H heads, D head dim.
 """
@@ -67,11 +70,13 @@ class FastDiT(nn.Module):
         self._out: _Linear = (plain.conv2.weight.detach().squeeze(-1).to(dtype), _cast(plain.conv2.bias, dtype))
         self._rope_dim = plain.rope_dim
 
-    def prepare(self, prompt: Tensor, style: Tensor, condition: Tensor, times: Sequence[float]) -> Velocity:
+    def prepare(
+        self, prompt: Tensor, style: Tensor, condition: Tensor, times: Sequence[float], start: int = 0
+    ) -> Velocity:
         """The velocity as a function of the state and of the place in `times` alone.
 
         prompt (R, M, T), style (R, C_style), condition (R, T, C_content) as for the DiT. The velocity may then
-        be asked for the first rows alone; a state of fewer rows is repeated.
+        be asked for the first rows alone; a state of fewer rows is repeated. Before frame `start` it is zero.
         """
         on = prompt.device
         conditions = self.time(torch.tensor(list(times), dtype=torch.float32, device=on))
@@ -84,7 +89,7 @@ class FastDiT(nn.Module):
                 conditions.wavenet[index : index + 1],
                 conditions.final[index : index + 1],
             )
-            return self._estimate(x, static[:n_rows], at_time, rope)
+            return self._estimate(x, static[:n_rows], at_time, rope, start)
 
         return velocity
 
@@ -106,8 +111,11 @@ class FastDiT(nn.Module):
         cos, sin = rope_table(length, self._rope_dim, device).to(self.dtype).unbind(-1)
         return cos.unsqueeze(1).contiguous(), sin.unsqueeze(1).contiguous()
 
-    def _estimate(self, x: Tensor, static: Tensor, times: TimeConditions, rope: tuple[Tensor, Tensor]) -> Tensor:
+    def _estimate(
+        self, x: Tensor, static: Tensor, times: TimeConditions, rope: tuple[Tensor, Tensor], start: int = 0
+    ) -> Tensor:
         n_rows = static.shape[0]
+        begin = max(0, start - self._wavenet.reach)  # what lies before it changes nothing from `start` on
         seen = F.linear(x.transpose(1, 2).to(self.dtype), self._of_x)  # (B, T, 2 C)
         if seen.shape[0] != n_rows:
             seen = seen.repeat(n_rows // seen.shape[0], 1, 1)
@@ -117,16 +125,17 @@ class FastDiT(nn.Module):
         skips: list[Tensor] = []
         for i, block in enumerate(self._blocks):
             skip = skips.pop() if block.receives_skip else None
-            hidden = block(hidden, conditions[2 * i], conditions[2 * i + 1], rope, skip)
+            is_last = i == len(self._blocks) - 1
+            hidden = block(hidden, conditions[2 * i], conditions[2 * i + 1], rope, skip, begin if is_last else 0)
             if i < self._n_emitting:
                 skips.append(hidden)
         hidden = _norm(hidden, conditions[-1])
-        hidden = F.linear(hidden, self._hidden_skip, self._skip_bias) + x_skip
+        hidden = F.linear(hidden, self._hidden_skip, self._skip_bias) + x_skip[:, begin:]
         y = self._wavenet(F.linear(hidden, *self._conv1), times.wavenet) + F.linear(hidden, *self._residual)
         shift, scale = times.final.chunk(2, dim=-1)
         y = torch.addcmul(shift, F.layer_norm(y, y.shape[-1:], eps=FINAL_NORM_EPS), 1 + scale)
-        y = F.linear(F.linear(y, *self._final), *self._out)  # (R, T, M)
-        return y.transpose(1, 2).float()
+        y = F.linear(F.linear(y[:, start - begin :], *self._final), *self._out)  # (R, T - start, M)
+        return F.pad(y.transpose(1, 2).float(), (start, 0))
 
 
 class _TimeNetworks(nn.Module):
@@ -178,8 +187,15 @@ class _Block:
         self.skip = None if skip is None else _linear(skip, dtype)
 
     def __call__(
-        self, x: Tensor, first: Tensor, second: Tensor, rope: tuple[Tensor, Tensor], skip: Tensor | None
+        self,
+        x: Tensor,
+        first: Tensor,
+        second: Tensor,
+        rope: tuple[Tensor, Tensor],
+        skip: Tensor | None,
+        begin: int = 0,
     ) -> Tensor:
+        """(R, T, C) -> (R, T - begin, C): what all frames make of those from `begin` on."""
         if self.skip is not None:
             assert skip is not None
             x = F.linear(torch.cat([x, skip], dim=-1), *self.skip)
@@ -188,7 +204,7 @@ class _Block:
         n_heads = qkv.shape[2] // 3
         qk, v = torch.split(qkv, [2 * n_heads, n_heads], dim=2)
         q, k = _rotate(qk, *rope).chunk(2, dim=2)
-        x = x + F.linear(self.attend(q, k, v).flatten(2), self.out)
+        x = x[:, begin:] + F.linear(self.attend(q[:, begin:], k, v).flatten(2), self.out)
         gate, value = F.linear(_norm(x, second), self.up).chunk(2, dim=-1)
         return x + F.linear(F.silu(gate).mul_(value), self.down)
 
@@ -216,6 +232,8 @@ class _FastWaveNet:
             assert isinstance(given.padding, tuple)
             self.paddings.append(given.padding[0])
         self.n_packed = len(self.convolutions) if packs else 0
+        self.reach = sum(self.paddings)
+        """Frames on either side that a frame depends on."""
         self.outputs: list[_Linear] = []
         for layer in plain.res_skip_layers:
             assert isinstance(layer, ReflectConv1d)

@@ -32,11 +32,12 @@ class Preparable(Protocol):
     """An estimator that computes ahead what stays the same during a solution."""
 
     def prepare(
-        self, prompt: Tensor, style: Tensor, condition: Tensor, times: Sequence[float]
+        self, prompt: Tensor, style: Tensor, condition: Tensor, times: Sequence[float], start: int = 0
     ) -> Callable[[Tensor, int, int], Tensor]:
         """As a function of `(x (B,M,T) fp32, index of the time, rows R) -> velocity (R,M,T) fp32`.
 
         The rows are the first R of what is given here; R is B, or 2 B for guidance, where both halves see x.
+        Nobody looks at the velocity of frames before `start`.
         """
         ...
 
@@ -121,7 +122,9 @@ def _guided(
     style = style.to(dtype)
     if any(guided):  # rows: conditional branch, then null branch
         prompt, style, condition = (torch.cat([y, torch.zeros_like(y)]) for y in (prompt, style, condition))
-    prepared = estimator.prepare(prompt, style, condition, times) if isinstance(estimator, Preparable) else None
+    prepared = None
+    if isinstance(estimator, Preparable):
+        prepared = estimator.prepare(prompt, style, condition, times, start=ref_mel.shape[-1])
 
     def branches(x: Tensor, index: int) -> Tensor:
         n_rows = 2 * batch if guided[index] else batch

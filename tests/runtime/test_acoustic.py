@@ -85,7 +85,22 @@ def test_a_solution_with_the_fast_dit() -> None:
     assert difference(found[..., 8:], exact[..., 8:]) < TOLERANCES[torch.float32]
 
 
-@pytest.mark.parametrize("compute", ["exact", "fast"])
+@pytest.mark.parametrize("n_prompt", [1, 4, 13, 35])
+def test_frames_of_the_prompt_are_left_out_without_a_trace(n_prompt: int) -> None:
+    """However the convolutions reach back into it, and where they reach beyond its start."""
+    plain, given = shaken(), dit_inputs(1, 40)
+    fast = FastDiT(plain, torch.float32, CPU)
+    assert 1 < fast._wavenet.reach < 13
+    both = {name: torch.cat([given[name], torch.zeros_like(given[name])]) for name in ("prompt", "style", "condition")}
+    with torch.inference_mode():
+        whole, part = (fast.prepare(**both, times=[0.3, 0.7], start=start) for start in (0, n_prompt))
+        for index, n_rows in ((0, 2), (1, 1)):
+            expected, found = whole(given["x"], index, n_rows), part(given["x"], index, n_rows)
+            assert not found[..., :n_prompt].any()
+            assert difference(found[..., n_prompt:], expected[..., n_prompt:]) < 1e-5
+
+
+@pytest.mark.parametrize("compute", ["reference", "exact", "fast"])
 def test_s2mel_of_a_pack(mini_pack: Path, compute: Compute) -> None:
     pack = open_pack(mini_pack)
     golden = load_file(GOLDEN / "s2mel.safetensors")
@@ -93,11 +108,9 @@ def test_s2mel_of_a_pack(mini_pack: Path, compute: Compute) -> None:
     settings = FlowSettings(int(golden["steps"]), "euler", float(golden["cfg_rate"]))
     s2mel = pack.module("s2mel", lambda: S2Mel(pack.config.s2mel))
     done = acoustic.prepare_s2mel(s2mel, compute, CPU)
-    assert isinstance(s2mel.get_submodule("cfm.estimator"), FastDiT) == (compute == "fast")
+    assert isinstance(s2mel.get_submodule("cfm.estimator"), FastDiT) == (compute != "reference")
     with torch.inference_mode():
-        mel = solve_flow(
-            s2mel.cfm.estimator, golden["noise"], golden["ref_mel"], condition, golden["style"], settings
-        )
+        mel = solve_flow(s2mel.cfm.estimator, golden["noise"], golden["ref_mel"], condition, golden["style"], settings)
     assert difference(mel[..., golden["ref_mel"].shape[-1] :], golden["mel"]) < TOLERANCES[done.dtype]
 
 

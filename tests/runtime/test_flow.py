@@ -110,8 +110,9 @@ def test_an_estimator_may_prepare() -> None:
 
     class Prepared:
         def prepare(
-            self, prompt: Tensor, style: Tensor, condition: Tensor, times: Sequence[float]
+            self, prompt: Tensor, style: Tensor, condition: Tensor, times: Sequence[float], start: int = 0
         ) -> Callable[[Tensor, int, int], Tensor]:
+            assert start == ref_mel.shape[-1]
             assert len(prompt) == len(style) == len(condition) == 2 and condition[0].any() and not condition[1].any()
 
             def velocity(x: Tensor, index: int, n_rows: int) -> Tensor:
