@@ -22,7 +22,7 @@ from torch import Tensor
 from edgetts.errors import UsageError
 
 LIBRARY_FILE = Path(__file__).parent / "_kernels.so"
-INTERFACE = 3  # must be what edgetts_interface() says
+INTERFACE = 4  # must be what edgetts_interface() says
 
 
 class Isa(IntEnum):
@@ -36,7 +36,7 @@ class Isa(IntEnum):
     AVX512_VNNI = 5
 
 
-_POINTER, _SIZE, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+_POINTER, _SIZE, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgetts_interface": (_INT, []),
     "edgetts_isas": (_INT, []),
@@ -47,6 +47,10 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgetts_pack_int8": (None, [_POINTER] * 3 + [_SIZE] * 2 + [_INT]),
     "edgetts_linear": (None, [_POINTER] * 4 + [_SIZE] * 4 + [_INT] * 5),
     "edgetts_gpt_step": (None, [_POINTER, _INT, _POINTER, _INT] + [_POINTER] * 3 + [_INT] * 4),
+    "edgetts_norm_frames": (None, [_POINTER] * 3 + [_SIZE] * 3 + [_FLOAT] + [_INT] * 3),
+    "edgetts_rotate_frames": (None, [_POINTER] * 4 + [_SIZE] * 5 + [_INT] * 3),
+    "edgetts_swiglu_frames": (None, [_POINTER] * 2 + [_SIZE] * 2 + [_INT] * 3),
+    "edgetts_gate_frames": (None, [_POINTER] * 3 + [_SIZE] * 4 + [_INT] * 3),
     "edgetts_unpack": (None, [_POINTER] * 2 + [_SIZE] * 3 + [_INT] + [_SIZE] * 2 + [_INT]),
 }
 
@@ -116,7 +120,6 @@ def check(name: str, tensor: Tensor, dtypes: Sequence[torch.dtype]) -> None:
 
 
 def addresses(*tensors: Tensor) -> list[int]:
-    """Where the numbers of `tensors` lie; the caller keeps the tensors alive."""
     """Where the numbers of `tensors` lie; the caller keeps the tensors alive."""
     return [tensor.data_ptr() for tensor in tensors]
 

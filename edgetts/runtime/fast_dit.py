@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgetts.models import dit
-from edgetts.models.dit import FINAL_NORM_EPS, RMS_EPS, DiT, TimeConditions, rope_table
+from edgetts.models.dit import FINAL_NORM_EPS, DiT, TimeConditions, rope_table
 from edgetts.models.wavenet import ReflectConv1d, WaveNet
+from edgetts.runtime.frame_ops import FrameOps, Rope, frame_ops
 from edgetts.runtime.packed import PackedConv1d, can_pack
 
 Velocity = Callable[[Tensor, int, int], Tensor]
@@ -60,10 +61,11 @@ class FastDiT(nn.Module):
         self._hidden_skip = hidden_skip.contiguous()
         self._skip_bias = _bias(plain.skip_linear, dtype)
         attend = _attend_by_head if device.type == "cpu" and dtype == torch.bfloat16 else _attend_at_once
-        self._blocks = [_Block(layer, plain.rope_dim, dtype, attend) for layer in _layers(plain)]
+        self._ops = frame_ops(device, dtype)
+        self._blocks = [_Block(layer, plain.rope_dim, dtype, attend, self._ops) for layer in _layers(plain)]
         self._n_emitting = plain.transformer.n_emitting
         self._conv1 = _linear(plain.conv1, dtype)
-        self._wavenet = _FastWaveNet(plain.wavenet, dtype, device)
+        self._wavenet = _FastWaveNet(plain.wavenet, dtype, device, self._ops)
         self.n_packed = self._wavenet.n_packed
         self._residual = _linear(plain.res_projection, dtype)
         self._final = _linear(plain.final_layer.linear, dtype)
@@ -106,14 +108,10 @@ class FastDiT(nn.Module):
         static += F.linear(style, self._of_style).unsqueeze(1)
         return static
 
-    def _rope(self, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Cosines and sines (T, 1, D / 2)."""
-        cos, sin = rope_table(length, self._rope_dim, device).to(self.dtype).unbind(-1)
-        return cos.unsqueeze(1).contiguous(), sin.unsqueeze(1).contiguous()
+    def _rope(self, length: int, device: torch.device) -> Rope:
+        return self._ops.rope(rope_table(length, self._rope_dim, device))
 
-    def _estimate(
-        self, x: Tensor, static: Tensor, times: TimeConditions, rope: tuple[Tensor, Tensor], start: int = 0
-    ) -> Tensor:
+    def _estimate(self, x: Tensor, static: Tensor, times: TimeConditions, rope: Rope, start: int = 0) -> Tensor:
         n_rows = static.shape[0]
         begin = max(0, start - self._wavenet.reach)  # what lies before it changes nothing from `start` on
         seen = F.linear(x.transpose(1, 2).to(self.dtype), self._of_x)  # (B, T, 2 C)
@@ -129,7 +127,7 @@ class FastDiT(nn.Module):
             hidden = block(hidden, conditions[2 * i], conditions[2 * i + 1], rope, skip, begin if is_last else 0)
             if i < self._n_emitting:
                 skips.append(hidden)
-        hidden = _norm(hidden, conditions[-1])
+        hidden = self._ops.norm(hidden, conditions[-1])
         hidden = F.linear(hidden, self._hidden_skip, self._skip_bias) + x_skip[:, begin:]
         y = self._wavenet(F.linear(hidden, *self._conv1), times.wavenet) + F.linear(hidden, *self._residual)
         shift, scale = times.final.chunk(2, dim=-1)
@@ -174,8 +172,9 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # q, k scaled, v: (R, T, H,
 class _Block:
     """One transformer layer."""
 
-    def __init__(self, plain: dit.Block, head_dim: int, dtype: torch.dtype, attend: Attend) -> None:
+    def __init__(self, plain: dit.Block, head_dim: int, dtype: torch.dtype, attend: Attend, ops: FrameOps) -> None:
         self.attend = attend
+        self.ops = ops
         self.head_dim = head_dim
         self.qkv = _halved_pairs(_weight(plain.attention.wqkv, dtype), head_dim)
         self.out = _weight(plain.attention.wo, dtype)
@@ -191,7 +190,7 @@ class _Block:
         x: Tensor,
         first: Tensor,
         second: Tensor,
-        rope: tuple[Tensor, Tensor],
+        rope: Rope,
         skip: Tensor | None,
         begin: int = 0,
     ) -> Tensor:
@@ -200,19 +199,19 @@ class _Block:
             assert skip is not None
             x = F.linear(torch.cat([x, skip], dim=-1), *self.skip)
         rows, time, _ = x.shape
-        qkv = F.linear(_norm(x, first), self.qkv).view(rows, time, -1, self.head_dim)
-        n_heads = qkv.shape[2] // 3
-        qk, v = torch.split(qkv, [2 * n_heads, n_heads], dim=2)
-        q, k = _rotate(qk, *rope).chunk(2, dim=2)
+        qkv = F.linear(self.ops.norm(x, first), self.qkv).view(rows, time, -1, self.head_dim)
+        n_rotated = 2 * qkv.shape[2] // 3
+        q, k = self.ops.rotate(qkv, n_rotated, rope).chunk(2, dim=2)
+        v = qkv[:, :, n_rotated:]
         x = x[:, begin:] + F.linear(self.attend(q[:, begin:], k, v).flatten(2), self.out)
-        gate, value = F.linear(_norm(x, second), self.up).chunk(2, dim=-1)
-        return x + F.linear(F.silu(gate).mul_(value), self.down)
+        return x + F.linear(self.ops.swiglu(F.linear(self.ops.norm(x, second), self.up)), self.down)
 
 
 class _FastWaveNet:
     """The WaveNet head in (R, T, C)."""
 
-    def __init__(self, plain: WaveNet, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, plain: WaveNet, dtype: torch.dtype, device: torch.device, ops: FrameOps) -> None:
+        self.ops = ops
         self.channels = plain.channels
         self.convolutions: list[PackedConv1d | nn.Conv1d] = []
         self.paddings: list[int] = []
@@ -246,8 +245,7 @@ class _FastWaveNet:
         for convolution, padding, output, bias in zip(
             self.convolutions, self.paddings, self.outputs, biases, strict=True
         ):
-            filtered, gate = (_convolve(convolution, _reflect(x, padding)) + bias).chunk(2, dim=-1)
-            y = F.linear(torch.tanh(filtered).mul_(torch.sigmoid(gate)), *output)
+            y = F.linear(self.ops.gate(_convolve(convolution, _reflect(x, padding)), bias), *output)
             if y.shape[-1] == 2 * self.channels:
                 residual, y = y.chunk(2, dim=-1)
                 x = x + residual
@@ -272,11 +270,6 @@ def _reflect(x: Tensor, padding: int) -> Tensor:
     return torch.cat([x[:, 1 : padding + 1].flip(1), x, x[:, -padding - 1 : -1].flip(1)], dim=1)
 
 
-def _norm(x: Tensor, gain_and_bias: Tensor) -> Tensor:
-    gain, bias = gain_and_bias.chunk(2, dim=-1)
-    return torch.addcmul(bias, F.rms_norm(x, x.shape[-1:], eps=RMS_EPS), gain)
-
-
 def _halved_pairs(weight: Tensor, head_dim: int) -> Tensor:
     """Rows (3 H D, C) of queries and keys with the first of all rotary pairs before the second of all.
 
@@ -285,18 +278,6 @@ def _halved_pairs(weight: Tensor, head_dim: int) -> Tensor:
     dim = weight.shape[0] // 3
     qk = weight[: 2 * dim].view(-1, head_dim // 2, 2, weight.shape[1])
     return torch.cat([qk.transpose(1, 2).reshape(2 * dim, -1), weight[2 * dim :]])
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """(R, T, N, D), pairs as halves -> the same, contiguous."""
-    first, second = x.chunk(2, dim=-1)
-    y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    y_first, y_second = y.chunk(2, dim=-1)
-    torch.mul(first, cos, out=y_first)
-    y_first.addcmul_(second, sin, value=-1)
-    torch.mul(second, cos, out=y_second)
-    y_second.addcmul_(first, sin)
-    return y
 
 
 def _attend_at_once(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
