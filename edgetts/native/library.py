@@ -22,7 +22,7 @@ from torch import Tensor
 from edgetts.errors import UsageError
 
 LIBRARY_FILE = Path(__file__).parent / "_kernels.so"
-INTERFACE = 4  # must be what edgetts_interface() says
+INTERFACE = 5  # must be what edgetts_interface() says
 
 
 class Isa(IntEnum):
@@ -51,6 +51,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgetts_rotate_frames": (None, [_POINTER] * 4 + [_SIZE] * 5 + [_INT] * 3),
     "edgetts_swiglu_frames": (None, [_POINTER] * 2 + [_SIZE] * 2 + [_INT] * 3),
     "edgetts_gate_frames": (None, [_POINTER] * 3 + [_SIZE] * 4 + [_INT] * 3),
+    "edgetts_attends": (_INT, [_SIZE]),
+    "edgetts_attend": (None, [_POINTER] * 5 + [_INT]),
     "edgetts_unpack": (None, [_POINTER] * 2 + [_SIZE] * 3 + [_INT] + [_SIZE] * 2 + [_INT]),
 }
 

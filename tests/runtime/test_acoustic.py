@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from edgetts.models.bigvgan import BigVGAN
 from edgetts.models.dit import DiT
 from edgetts.models.s2mel import S2Mel
+from edgetts.native.attention import can_attend
 from edgetts.native.library import find_library
 from edgetts.pack.load import open_pack
-from edgetts.runtime import acoustic
+from edgetts.runtime import acoustic, fast_dit
 from edgetts.runtime.device import fast_dtype
 from edgetts.runtime.fast_dit import FastDiT
 from edgetts.runtime.flow import solve_flow
@@ -70,6 +71,21 @@ def test_the_fast_dit_in_bfloat16_by_head() -> None:
         exact = plain(**given)
         fast = FastDiT(plain, torch.bfloat16, CPU)
         assert difference(fast(**given), exact) < 2 * TOLERANCES[torch.bfloat16]  # of a network with wild weights
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="this processor does not multiply in bfloat16")
+@pytest.mark.parametrize("has_tiles", [True, False])
+def test_ways_to_attend(has_tiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_tiles)
+    attend = fast_dit._attention(CPU, torch.bfloat16, 48)
+    library = find_library()
+    is_compiled = library is not None and can_attend(library, 48) and not has_tiles
+    assert (attend is not fast_dit._attend_by_head) == is_compiled
+    assert fast_dit._attention(CPU, torch.float32, 48) is fast_dit._attend_at_once
+    assert fast_dit._attention(CPU, torch.bfloat16, 40) is fast_dit._attend_by_head
+    q, k, v = torch.randn(3, 2, 30, 4, 48).bfloat16()
+    exact = fast_dit._attend_at_once(q.float(), k.float(), v.float())
+    assert difference(attend(q[:, 9:], k, v).float(), exact[:, 9:]) < TOLERANCES[torch.bfloat16]
 
 
 def test_a_solution_with_the_fast_dit() -> None:
