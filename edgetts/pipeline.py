@@ -83,7 +83,8 @@ class Pipeline:
     ) -> None:
         """kernel: what multiplies by the GPT's quantised weights, one of `runtime.kernels` or chosen by trying them.
 
-        compute: how mel and waveform are made, `runtime.acoustic`. Raises UsageError for an unknown name.
+        compute: how mel and waveform are made, `runtime.acoustic`, and which of the kernels may be chosen.
+        Raises UsageError for an unknown name.
         """
         check_compute(compute)
         config = pack.config
@@ -92,7 +93,7 @@ class Pipeline:
         self.config = config
         self.device = device
         self.gpt = pack.module(
-            "gpt", lambda: GPT(config.gpt), device, replace=replacer(KernelChoice(device, kernel))
+            "gpt", lambda: GPT(config.gpt), device, replace=replacer(KernelChoice(device, kernel, compute))
         )
         self.s2mel = pack.module("s2mel", lambda: S2Mel(config.s2mel), device)
         self.quantizer = pack.module("quantizer", lambda: Quantizer(config.semantic_codec), device)
@@ -256,9 +257,7 @@ class Pipeline:
         )
         return mel[:, :, n_known:]
 
-    def waveform(
-        self, mel: torch.Tensor, start: int = 0, should_stop: ShouldStop | None = None
-    ) -> torch.Tensor:
+    def waveform(self, mel: torch.Tensor, start: int = 0, should_stop: ShouldStop | None = None) -> torch.Tensor:
         """Waveform (S,) float32 on the CPU of mel (1, M, F) from frame `start` on.
 
         Computed window by window, each with all the frames around it that its samples depend on: the

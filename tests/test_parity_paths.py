@@ -47,6 +47,12 @@ def test_codes_pass_by_kernel(tiny: Pack, kernel: str, rounding: str) -> None:
 
 
 @compiled
+def test_fast_codes_have_the_tolerance_of_8_bits(tiny: Pack) -> None:
+    rows = compare_paths(tiny, "gpt", device=CPU, compute="fast")
+    assert all(r.passed for r in rows) and rows[0].tolerance == TOLERANCES["int8"]
+
+
+@compiled
 def test_a_wrong_step_fails(tiny: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
     step = GPTStack.step
     monkeypatch.setattr(GPTStack, "step", lambda self, *given, **how: step(self, *given, **how).flip(-1))

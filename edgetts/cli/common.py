@@ -89,7 +89,8 @@ ComputeOption = Annotated[
     typer.Option(
         "--compute",
         metavar="HOW",
-        help="How mel and waveform are computed. exact: fp32. fast: half precision where the machine has it. "
+        help="How to compute. exact: fp32. fast: mel and waveform in half precision where the machine has it, "
+        "activations of the GPT in 8 bits beside quantised weights. "
         "reference: plain fp32 without compiled kernels. [exact]",
         rich_help_panel="Model",
         show_default=False,

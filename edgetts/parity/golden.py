@@ -93,7 +93,7 @@ def validate(
             limit = max(stored, TOLERANCES[str(fast_dtype(on)).removeprefix("torch.")]) if is_fast else stored
         how: dict[str, Any] = {"compute": compute} if stage in _ACOUSTIC else {}
         if stage == "gpt":
-            how = {"kernel": DECODED if compute == "reference" else kernel}
+            how = {"kernel": DECODED if compute == "reference" else kernel, "compute": compute}
         rows += [compare(stage, *pair, limit) for pair in STAGES[stage](pack, golden, folder, on, **how)]
     return rows
 
@@ -182,8 +182,8 @@ def _gpt_conditioning(pack: Pack, g: Golden, folder: Path, device: torch.device)
         yield "emovec_from_weights", mix_weights(merged, rows, weights), g["emovec_from_weights"]
 
 
-def _gpt(pack: Pack, g: Golden, folder: Path, device: torch.device, kernel: str) -> Iterator[Pair]:
-    replace = replacer(KernelChoice(device, kernel))
+def _gpt(pack: Pack, g: Golden, folder: Path, device: torch.device, kernel: str, compute: Compute) -> Iterator[Pair]:
+    replace = replacer(KernelChoice(device, kernel, compute))
     gpt = pack.module("gpt", lambda: GPT(pack.config.gpt), device, replace=replace)
     about = json.loads((folder / "gpt.json").read_text(encoding="utf-8"))["decode"]
     latents, vector = g["conditioning_latents"].to(device), g["emovec"].to(device)

@@ -97,7 +97,7 @@ def _gpt(case: _Case) -> Iterator[Row]:
     config = case.pack.config.gpt
 
     def load(kernel: str) -> GPT:
-        replace = replacer(KernelChoice(case.device, kernel))
+        replace = replacer(KernelChoice(case.device, kernel, case.compute))
         return case.pack.module("gpt", lambda: GPT(config), case.device, replace=replace)
 
     voice = case.noise(1, config.n_conditioning_latents, config.model_dim), case.noise(1, config.model_dim)

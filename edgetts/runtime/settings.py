@@ -17,7 +17,8 @@ MAX_REPETITION_PENALTY = 100.0
 MAX_LENGTH_PENALTY = 10.0
 
 Compute = Literal["reference", "exact", "fast"]
-"""How to compute: plain PyTorch in fp32; fp32 with faster kernels of the same numbers; half precision."""
+"""How to compute: plain PyTorch in fp32; fp32 with faster kernels of the same numbers; half precision, and 8 bits for
+what the GPT multiplies by quantised weights."""
 DEFAULT_COMPUTE: Compute = "exact"
 
 Solver = Literal["euler", "heun", "midpoint", "ab2"]

@@ -2,24 +2,28 @@
 
 Where the arithmetic is exact up to rounding, the codes are those of the dequantised network. That is the case for
 the compiled kernels as they are chosen by themselves, whose activations have 15 bits (`native`), in the fused
-decoding step and out of it. Where activations have 8 bits (`native-int8`) or products are made in bfloat16 (`aten`),
+decoding step and out of it: `--compute exact`. Where activations have 8 bits (`native-int8`: `--compute fast`) or products are made in bfloat16 (`aten`),
 codes may differ where two are about as likely: they are compared step by step, with the codes of the reference fed.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from typing import get_args
 
 import pytest
 import torch
-from tiny_gpt import Prompt, prompts, tiny_gpt
+from tiny_gpt import CPU, Prompt, prompts, tiny_gpt
 
 from edgetts.models.gpt import GPT, KVCache
 from edgetts.native.library import Isa, Library, find_library
+from edgetts.pack.load import open_pack
+from edgetts.pack.locate import builtin_pack
+from edgetts.pack.schemes import Quantised
 from edgetts.runtime.decode import build_prefix, generate_codes
 from edgetts.runtime.fused_step import fused_step
-from edgetts.runtime.kernels import DECODED
-from edgetts.runtime.settings import DecodeSettings
+from edgetts.runtime.kernels import DECODED, KernelChoice
+from edgetts.runtime.settings import Compute, DecodeSettings
 
 GREEDY = DecodeSettings(do_sample=False, n_beams=1, repetition_penalty=1.0, max_codes=400)
 BEAMS = DecodeSettings(do_sample=False, n_beams=3, repetition_penalty=1.0, length_penalty=1.0, max_codes=60)
@@ -126,3 +130,12 @@ def test_rounded_activations_choose_nearly_the_same(scheme: str, group: int | No
     print(f"\n{kernel} {scheme}: top-1 {same / n:.4f}, KL {divergence / n:.2e} nats a code, {n} codes", end="")
     assert n >= AT_LEAST
     assert same / n >= 0.97 and 0 <= divergence / n <= 1e-2
+
+
+@compiled
+def test_activations_are_rounded_where_that_was_asked_for() -> None:
+    """By the way to compute, or by name; a name is obeyed in every way."""
+    weight = next(q for q in open_pack(builtin_pack()).stored("gpt").values() if isinstance(q, Quantised))
+    chosen = {c: KernelChoice(CPU, compute=c)(weight).name for c in get_args(Compute)}
+    assert chosen == {"reference": "native", "exact": "native", "fast": "native-int8"}
+    assert KernelChoice(CPU, "native", "fast")(weight).name == "native"
