@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from gpt_weights import GPT_MATRICES, ROWS, quantised
 from torch import nn
 
 from edgetts.errors import UsageError
@@ -17,17 +18,10 @@ from edgetts.pack.manifest import COMPONENTS, TOKENIZER_FILE
 from edgetts.pack.schemes import SCHEMES, Quantised
 from edgetts.runtime.kernels import AUTO, DECODED, KERNELS, Kernel, KernelChoice, relative_error, try_kernel
 from edgetts.runtime.linear import QuantisedLinear, kernels_used, replace_layers, replacer
-from quant.schemes import SchemeRule, round_to_nearest
+from quant.schemes import SchemeRule
 from quant.writer import PackWriter
 
 CPU = torch.device("cpu")
-GPT_MATRICES = {"c_attn": (3840, 1280), "attn.c_proj": (1280, 1280), "c_fc": (5120, 1280), "mlp.c_proj": (1280, 5120)}
-ROWS = (1, 2, 7, 64, 300)
-
-
-def quantised(scheme: str, group: int | None, shape: tuple[int, int], seed: int = 0) -> Quantised:
-    weight = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 0.02
-    return Quantised(scheme, group, shape, round_to_nearest("w", weight, SchemeRule("*", scheme, group)))
 
 
 def group_of(scheme: str) -> int | None:
@@ -42,7 +36,7 @@ def cpu_kernels() -> list[Kernel]:
 @pytest.mark.parametrize("name", GPT_MATRICES)
 def test_kernels_at_the_shapes_of_the_gpt(kernel: Kernel, name: str) -> None:
     n_outputs, n_inputs = GPT_MATRICES[name]
-    # Outputs are independent of each other: a part of them takes a part of the time.
+    # Outputs are independent of each other: a part of them takes a part of the time (all: test_kernels_whole.py).
     weight = quantised(kernel.scheme, group_of(kernel.scheme), (n_outputs // 20, n_inputs))
     problem = try_kernel(kernel, weight, CPU).problem
     if problem:
