@@ -123,15 +123,18 @@ def test_other_encoders_and_codes_out_of_range_are_refused(pipeline: Pipeline, m
 def test_no_encoder_parameter_is_resident(pipeline: Pipeline) -> None:
     """The networks that speak hold the run components' parameters, byte for byte, and nothing else."""
     pack = pipeline.pack
+    plain = Pipeline(pack, pipeline.device, compute="reference")
     resident = sum(
-        p.numel() * p.element_size() for m in pipeline.modules().values() for p in (*m.parameters(), *m.buffers())
+        p.numel() * p.element_size() for m in plain.modules().values() for p in (*m.parameters(), *m.buffers())
     )
     run = set(RUN_COMPONENTS) - {"emotion"}
     assert resident == sum(4 * torch.Size(s).numel() for c in run for s in pack.shapes(c).values())
     encoders = set(ENROL_COMPONENTS) - set(RUN_COMPONENTS)
-    names = {type(m).__name__ for module in pipeline.modules().values() for m in module.modules()}
     assert encoders == {"semantic_encoder", "semantic_statistics", "codec_encoder", "speaker_encoder", "conditioning"}
-    assert not names & {"SemanticEncoder", "SemanticCodecEncoder", "SpeakerEncoder", "Conditioning"}
+    for each in (plain, pipeline):
+        names = {type(m).__name__ for module in each.modules().values() for m in module.modules()}
+        assert not names & {"SemanticEncoder", "SemanticCodecEncoder", "SpeakerEncoder", "Conditioning"}
+    assert "FastDiT" in names and "DiT" not in names  # what the fast form took its weights from is gone
 
 
 def test_seeds_of_parts_differ() -> None:
