@@ -93,14 +93,14 @@ def build_pack(
     force: bool = False,
     progress: Progress | None = None,
     encoders: Mapping[str, Encode] | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Any] | None = None,
     measure: Measure | None = None,
 ) -> Built:
     """Write a pack. encoders: how components quantise that do it by more than rounding.
 
-    settings: plain values that decide what the encoders make. defaults: synthesis options, over the source's.
-    Raises PackError, UsageError, CheckpointError.
+    settings: plain values that decide what the encoder of a component makes. defaults: synthesis options, over
+    the source's. Raises PackError, UsageError, CheckpointError.
     """
     started = time.monotonic()
     total = sum(plan_bytes(source, storage).values())
@@ -133,7 +133,7 @@ def build_pack(
                 source.components.pop(component),
                 dtype=storage[component].dtype,
                 rules=storage[component].rules,
-                fingerprint=_fingerprint(source, storage[component], settings),
+                fingerprint=_fingerprint(source, storage[component], (settings or {}).get(component)),
                 progress=report,
                 encode=(encoders or {}).get(component, round_to_nearest),
             )

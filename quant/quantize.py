@@ -103,7 +103,9 @@ def quantize(
         force=force,
         progress=progress,
         encoders=encoders,
-        settings={"calibration": describe(plan)["calibration"], "speech": said.identity()},
+        settings={GPT: {"calibration": describe(plan)["calibration"], "speech": said.identity()}}
+        if plan.needs_calibration
+        else None,
         defaults=plan.defaults,
         measure=compare if measure else None,
     )

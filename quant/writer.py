@@ -89,6 +89,7 @@ class PackWriter:
         self._written: dict[str, WrittenComponent] = {}
         self._entries: dict[str, ComponentEntry] = {}
         self._files: dict[str, FileEntry] = {}
+        self._is_complete = False  # all but its quality
         self.reused: list[str] = []  # components taken over from an interrupted run
         check_target(self.target, force=force)
         self.target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,10 +102,11 @@ class PackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Removes what was written when the tensors were at fault; keeps it when the run was interrupted."""
+        """Removes what was written when the tensors were at fault; keeps it for the next run when this one was
+        interrupted, or when measuring failed."""
         if self._lock is None:
             return
-        if kind is None or issubclass(kind, EdgeTTSError):
+        if kind is None or (issubclass(kind, EdgeTTSError) and not self._is_complete):
             shutil.rmtree(self.folder, ignore_errors=True)
         self._unlock()
 
@@ -176,6 +178,7 @@ class PackWriter:
             raise PackError(f"The pack {self.target} is not complete: {', '.join(missing)} were not added.")
         if callable(quality):
             self._write_manifest(None)
+            self._is_complete = True
             quality = quality(self.folder)
         self._write_manifest(quality)
         self._remove_leftovers()

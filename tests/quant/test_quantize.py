@@ -196,6 +196,21 @@ def test_misuse(mini_pack: Path, recipes: Path, tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == []
 
 
+def test_measuring_that_fails_costs_no_quantisation(
+    mini_pack: Path, mini_voice: Path, recipes: Path, tmp_path: Path
+) -> None:
+    target, recipe = tmp_path / "m.pack", str(recipes / "plain.toml")
+
+    def refuse(_folder: Path) -> dict[str, float]:
+        raise UsageError("The judge does not listen.")
+
+    with pytest.raises(UsageError, match="does not listen"):
+        quantize(mini_pack, target, recipe, voice=mini_voice, judge=refuse)
+    assert not target.exists()
+    assert quantize(mini_pack, target, recipe, measure=False).reused == tuple(COMPONENTS)
+    assert open_pack(target, verify=True).manifest.quality is None and not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kills processes as Linux does")
 def test_killed_at_any_moment(mini_pack: Path, mini_voice: Path, recipes: Path, tmp_path: Path) -> None:
     """There is never a folder that loads but is wrong, and the next run completes.
