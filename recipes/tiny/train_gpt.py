@@ -12,6 +12,8 @@ conditioning, and running averages of both, which are what the pack gets).
 - One head in each of four layers is shown where the speech is in the text (`recipes.tiny.align`); with a few hours
   of speech a transformer is slow to find that out alone.
 
+- Half the sentences are put together from two of the same voice, cut between words (`spliced`): a few thousand
+  sentences are soon known by heart.
 - What predicts a code must also tell its phone, to a linear layer: how letters sound is learned sooner, and the
   latents, which are the same numbers, tell S2Mel.
 
@@ -38,7 +40,7 @@ from edgetts.models.gpt import GPT
 from recipes.tiny import dims
 from recipes.tiny.common import Run, adamw, average_into, fast_attention
 from recipes.tiny.data import Corpus, batches, mask_of, n_phones, pad
-from recipes.tiny.text import N_TOKENS, add_text
+from recipes.tiny.text import N_TOKENS, SPACE, TOKENS, add_text
 
 TOKENS_PER_BATCH = 3500
 PEAK_LR_MATRICES = 2e-3  # Muon, with update sizes as AdamW's
@@ -50,6 +52,9 @@ RANDOM_CODE_SHARE = 0.08
 GUIDED = ((1, 0), (2, 0), (3, 0), (4, 0))  # (layer, head) that are shown the alignment
 GUIDE_WEIGHT = (1.0, 0.05)  # at the start and at the end
 PHONE_WEIGHT = 0.5
+SPLICED_SHARE = 0.5  # of sentences that are put together from two
+FEWEST_CODES = 20
+SPACE_TOKEN = TOKENS.index(SPACE)
 GUIDE_WIDTH = 1.0  # text tokens
 AVERAGE_DECAY = 0.998
 EVALUATE_EVERY = 300
@@ -71,6 +76,52 @@ class Batch:
     emotion_of: Tensor  # (B,)
 
 
+@dataclass
+class Row:
+    """One sentence, or one that was put together."""
+
+    ids: Tensor  # (Tt,) with start and stop
+    codes: Tensor  # (Tc,)
+    align: Tensor  # (Tc,)
+    phones: Tensor  # (Tc,)
+
+    def words(self) -> tuple[Tensor, Tensor]:
+        """Where words begin: among the tokens (start and stop not counted), and among the codes."""
+        tokens = self.ids[1:-1]
+        starts = (tokens == SPACE_TOKEN).nonzero()[:, 0]
+        return starts, torch.searchsorted(self.position(), starts.float())
+
+    def position(self) -> Tensor:
+        """(Tc,) the token that is spoken, rising."""
+        return self.align * (len(self.ids) - 2) + 0.5
+
+
+def spliced(row: Row, other: Row, longest: int, generator: np.random.Generator) -> Row:
+    """The first words of one sentence and the last of another, at most `longest` codes; the first as it is when nothing
+    fits. The codes of the words are those that were spoken, so there is more to learn than whole sentences by heart."""
+    starts, frames = row.words()
+    if not len(starts):
+        return row
+    head = int(generator.integers(len(starts)))
+    n_tokens, n_codes = int(starts[head]), int(frames[head])
+    other_starts, other_frames = other.words()
+    fit = (n_codes + len(other.codes) - other_frames <= longest).nonzero()[:, 0]
+    if not len(fit):
+        return row
+    tail = int(fit[generator.integers(len(fit))])
+    first, at = int(other_starts[tail]), int(other_frames[tail])
+    tokens = torch.cat([row.ids[1 : 1 + n_tokens], other.ids[1 + first : -1]])
+    position = torch.cat([row.position()[:n_codes], other.position()[at:] - first + n_tokens])
+    if len(position) < FEWEST_CODES:
+        return row
+    return Row(
+        torch.cat([row.ids[:1], tokens, row.ids[-1:]]),
+        torch.cat([row.codes[:n_codes], other.codes[at:]]),
+        ((position - 0.5) / len(tokens)).clamp(0, 1),
+        torch.cat([row.phones[:n_codes], other.phones[at:]]),
+    )
+
+
 class Sentences:
     """Sentences with codes, and other recordings of the same voice for each."""
 
@@ -89,7 +140,25 @@ class Sentences:
                 if 0 < len(ids) <= dims.MAX_TEXT and corpus.length("codes", i) <= most_codes:
                     self.entries.append((corpus, i))
                     self.ids[corpus.folder, i] = torch.tensor([0, *ids, 1])
+        self.splices = not held_out
         self.lengths = [len(self.ids[c.folder, i]) + c.length("codes", i) + dims.N_LATENTS + 3 for c, i in self.entries]
+
+    def row(self, corpus: Corpus, i: int) -> Row:
+        ids = self.ids.get((corpus.folder, i))
+        if ids is None:  # too long to be an entry
+            ids = torch.tensor([0, *corpus.get("text", i).tolist(), 1])
+        return Row(ids, corpus.get("codes", i).long(), corpus.get("align", i), corpus.get("phone", i).long())
+
+    def _rows(self, chosen: Sequence[tuple[Corpus, int]], generator: np.random.Generator) -> list[Row]:
+        rows = []
+        for corpus, i in chosen:
+            row = self.row(corpus, i)
+            if self.splices and generator.random() < SPLICED_SHARE:
+                others = self.by_voice[corpus.folder, corpus.items[i]["voice"]]
+                other = self.row(corpus, others[generator.integers(len(others))])
+                row = spliced(row, other, len(row.codes), generator)
+            rows.append(row)
+        return rows
 
     def batch(self, positions: Sequence[int], generator: np.random.Generator) -> Batch:
         chosen = [self.entries[k] for k in positions]
@@ -113,10 +182,11 @@ class Sentences:
             reference_of.append(numbers[voice])
         emotions = [_crop(c.get("feat", i), n_reference, generator) for c, i in chosen] if own else references
         emotion_of = torch.arange(len(chosen)) if own else torch.tensor(reference_of)
-        text, text_lengths = pad([self.ids[c.folder, i] for c, i in chosen])
-        codes, code_lengths = pad([c.get("codes", i).long() for c, i in chosen])
-        align, _ = pad([c.get("align", i) for c, i in chosen])
-        phones, _ = pad([c.get("phone", i).long() for c, i in chosen])
+        rows = self._rows(chosen, generator)
+        text, text_lengths = pad([row.ids for row in rows])
+        codes, code_lengths = pad([row.codes for row in rows])
+        align, _ = pad([row.align for row in rows])
+        phones, _ = pad([row.phones for row in rows])
         return Batch(
             text,
             text_lengths,

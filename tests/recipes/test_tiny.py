@@ -11,7 +11,8 @@ import torch
 from recipes.tiny import align, dims, prepare, stress, synthetic
 from recipes.tiny.common import Run, adamw, average_into
 from recipes.tiny.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
-from recipes.tiny.text import ALPHABET, N_TOKENS, SPACE, frontend, save_tokenizer, text_ids
+from recipes.tiny.text import ALPHABET, N_TOKENS, SPACE, TOKENS, frontend, save_tokenizer, text_ids
+from recipes.tiny.train_gpt import Row, spliced
 from recipes.tiny.train_semantic_encoder import edit_distance
 
 
@@ -189,3 +190,29 @@ def test_the_pace_of_the_teacher_is_that_of_its_recordings(tmp_path: Path) -> No
             rows.append(f"x\tv\t{speed}\t{seconds}\tp\t{text}")
     (tmp_path / "metadata.tsv").write_text("\n".join(rows))
     assert stress.pace(tmp_path) == pytest.approx([0.05, 0.1, 0.2])
+
+
+def spoken_row(text: str, first_code: int) -> Row:
+    """Ten codes a letter, numbered, with the number of the letter as their phone."""
+    tokens = [TOKENS.index(t) for t in text]
+    n = 10 * len(tokens)
+    letters = torch.arange(n) // 10
+    align = ((torch.arange(n) + 0.5) / 10 - 0.5).clamp_min(0) / len(tokens)
+    return Row(torch.tensor([0, *tokens, 1]), first_code + torch.arange(n), align, letters)
+
+
+def test_a_spliced_sentence_has_the_codes_of_its_words() -> None:
+    one, other = spoken_row("▁AB▁CD▁E", 0), spoken_row("▁XY▁Z", 1000)
+    seen = set()
+    for seed in range(60):
+        row = spliced(one, other, 80, np.random.default_rng(seed))
+        text = "".join(TOKENS[t] for t in row.ids[1:-1])
+        seen.add(text)
+        assert row.ids[0] == 0 and row.ids[-1] == 1
+        assert len(row.codes) == len(row.align) == len(row.phones) <= 80
+        spoken = (row.position() - 0.5).round().long().clamp_max(len(text) - 1)
+        for code, phone, letter in zip(row.codes.tolist(), row.phones.tolist(), spoken.tolist(), strict=True):
+            source = "▁AB▁CD▁E" if code < 1000 else "▁XY▁Z"
+            assert abs(code % 1000 // 10 - phone) == 0
+            assert source[phone] in text[max(0, letter - 1) : letter + 2]
+    assert {"▁XY▁Z", "▁AB▁XY▁Z", "▁AB▁Z"} <= seen
