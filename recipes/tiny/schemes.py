@@ -1,7 +1,8 @@
 """Every scheme and method on the tiny model: sizes, divergence, sound, and with judges words and voice.
 
-In: the tiny pack in float32 (`export --dtype float32`). Out: a table in Markdown, and all figures as JSON. Only the
-GPT's linears differ from row to row; int4 and NF4 keep embeddings and head in int8, as the recipes do.
+In: the tiny pack in float32 (`edgetts quantize edgetts/builtin/tiny PACK --recipe reference-fp32 --no-report`). Out:
+a table in Markdown, and all figures as JSON. Only the GPT's linears differ from row to row; int4 and NF4 keep
+embeddings and head in int8, as the recipes do.
 
     python -m recipes.tiny.schemes --pack PACK --work DIR [--voices DIR] [--limit 40] [--only NAME ...]
 """
@@ -92,19 +93,18 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     print("| GPT | size | KL | top-1 | log-mel | WER | similarity |\n|---|---|---|---|---|---|---|")
-    if args.voices is not None and not args.only:
-        judge = judged(args.pack, args.voices, args.limit)
-        print(f"| fp32 | | 0 | 100 % | 0 | {100 * judge['word_error_rate']:.1f} % | {judge['similarity']:.3f} |")
+    judge = None if args.voices is None else lambda pack: judged(pack, args.voices, args.limit)
+    if judge is not None and not args.only:
+        plain = judge(args.pack)
+        print(f"| fp32 | | 0 | 100 % | 0 | {100 * plain['word_error_rate']:.1f} % | {plain['similarity']:.3f} |")
     for name, gpt in schemes().items():
         if args.only and name not in args.only:
             continue
         plan, target = args.work / f"{name}.toml", args.work / f"{name}.pack"
         plan.write_text(recipe(name, gpt))
-        made = quantize(args.pack, target, str(plan), force=True)
+        made = quantize(args.pack, target, str(plan), force=True, judge=judge)
         assert made.quality is not None
         figures = dict(made.quality)
-        if args.voices is not None:
-            figures["judged"] = judged(target, args.voices, args.limit)
         (args.work / f"{name}.json").write_text(json.dumps(figures, indent=1))
         print(row(name, figures), flush=True)
 

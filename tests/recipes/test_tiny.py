@@ -159,7 +159,6 @@ def test_averaging_moves_towards_the_source() -> None:
     assert a.weight.item() == pytest.approx(0.25)
 
 
-@pytest.mark.slow
 def test_the_whole_recipe_makes_a_pack_that_speaks(tmp_path: Path) -> None:
     """On buzzes and in seconds: the pack is whole and runs; nobody would understand it."""
     from edgetts import TTS
