@@ -29,13 +29,14 @@ from edgetts.audio import encode, io
 from edgetts.emotion import Emotion
 from edgetts.enrol import Progress
 from edgetts.errors import UsageError
+from edgetts.memory import Budget, give_back, parse_size
 from edgetts.options import SynthesisOptions
 from edgetts.pack.config import from_dict
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
 from edgetts.pipeline import Pipeline, Speaker
-from edgetts.runtime.device import choose_device
-from edgetts.runtime.kernels import AUTO
+from edgetts.runtime.device import choose_device, fast_dtype
+from edgetts.runtime.kernels import AUTO, DECODED
 from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, check_compute
 from edgetts.streaming.feed import Board, Line
 from edgetts.streaming.schedule import Fixed, Schedule, Whole
@@ -50,6 +51,10 @@ from edgetts.voice import Voice
 from edgetts.voices_store import SUFFIX, VoiceStore, looks_like_path
 
 MAX_REFERENCE_SECONDS = 15.0  # upstream uses no more of a recording
+_ENROLLED = (
+    "Learning this voice took memory that the budget does not count; from now on it is remembered, and "
+    "`edgetts voices` can make a voice file of it elsewhere."
+)
 
 __all__ = [
     "TTS",
@@ -150,9 +155,11 @@ class TTS:
         *,
         kernel: str = AUTO,
         compute: Compute = DEFAULT_COMPUTE,
+        memory_budget: int | None = None,
     ) -> None:
         check_compute(compute)
         self.pack = pack
+        self.budget = None if memory_budget is None else _budget(memory_budget, pack, device, compute, kernel)
         self.compute = compute
         self.device = device
         self.kernel = kernel
@@ -171,6 +178,7 @@ class TTS:
         home: Path | None = None,
         kernel: str = AUTO,
         compute: Compute = DEFAULT_COMPUTE,
+        memory_budget: str | int | None = None,
     ) -> TTS:
         """Open a pack folder (None: the user's default pack, else the built-in one).
 
@@ -178,11 +186,15 @@ class TTS:
         kernel: what multiplies by quantised weights, a name that `edgetts info --kernels` shows, or auto.
         compute: how mel and waveform are made: exact in fp32, fast in half precision where the machine has it,
         reference in fp32 without compiled kernels.
+        memory_budget: bytes, or a size such as "1500M" or "2G", that this process shall stay within while it speaks,
+        one call at a time (`edgetts.memory` says what counts). Calls get shorter segments, then a shorter prompt,
+        where that is needed, and say so in a notice; UsageError where even that is too much. On the CPU.
         Raises PackError, UsageError.
         """
         located = locate_pack(pack, home)
+        n_bytes = parse_size(memory_budget) if isinstance(memory_budget, str) else memory_budget
         opened, store = open_pack(located.path), VoiceStore.default(home)
-        return cls(opened, choose_device(device), store, kernel=kernel, compute=compute)
+        return cls(opened, choose_device(device), store, kernel=kernel, compute=compute, memory_budget=n_bytes)
 
     @property
     def sample_rate(self) -> int:
@@ -203,6 +215,8 @@ class TTS:
         with self._loading:
             if self._engine is None:
                 pipeline = Pipeline(self.pack, self.device, kernel=self.kernel, compute=self.compute)
+                if self.budget is not None:
+                    give_back()
                 self._engine = Engine.open(pipeline, self.store.cache_dir.parent, f"{self.kernel} {self.compute}")
             return self._engine
 
@@ -264,7 +278,11 @@ class TTS:
             return known
         voice = self.enrol(path, progress=progress)
         problem = self.store.remember(content_hash, voice)
-        return voice if problem is None else replace(voice, notices=(*voice.notices, problem))
+        notices = [] if problem is None else [problem]
+        if self.budget is not None:
+            give_back()
+            notices.append(_ENROLLED)
+        return replace(voice, notices=(*voice.notices, *notices)) if notices else voice
 
     def ready_voices(self) -> dict[str, Path]:
         """Voices that came with the pack, by name."""
@@ -372,15 +390,18 @@ class TTS:
         options = SynthesisOptions.of(self.pack.manifest.defaults, call.options)
         frontend = self.frontend(call.glossary)
         is_offline = isinstance(call.schedule, Whole)
+        notices: list[str] = []
+        if self.budget is not None:
+            voice = self.voice(call.voice, progress=call.progress)
+            call = replace(call, voice=voice)
+            options, notice = self.budget.fit(options, voice.reference_mel.shape[-1], in_parts=not is_offline)
+            notices += [notice] if notice is not None else []
         # A beam search gives its codes at the end of a segment: then the first ones have to be short.
         quick_tokens = options.max_segment_tokens if options.n_beams > 1 and not is_offline else 0
 
         def plan(piece: str, quick_tokens: int = 0) -> TextPlan:
-            return frontend.segments(
-                piece, options.max_segment_tokens, quick_tokens=quick_tokens, markup=call.markup
-            )
+            return frontend.segments(piece, options.max_segment_tokens, quick_tokens=quick_tokens, markup=call.markup)
 
-        notices: list[str] = []
         whole: TextPlan | None = None
         if isinstance(text, str):
             whole = plan(text, quick_tokens)
@@ -411,15 +432,23 @@ class TTS:
         if feed is not None and text is not None:
             pump(text, feed)
         return stream, feed
-    def _speaker(
-        self, voice: str | Path | Voice | None, emotion: Emotion | None, progress: Progress | None
-    ) -> Speaker:
+
+    def _speaker(self, voice: str | Path | Voice | None, emotion: Emotion | None, progress: Progress | None) -> Speaker:
         """Enrolment first, then the resident networks: the two are never in memory together at start-up."""
         chosen = self.voice(voice, progress=progress)
         emotion_voice = None
         if emotion is not None and emotion.recording is not None:
             emotion_voice = self.voice(emotion.recording, progress=progress)
         return self.pipeline.speaker(chosen, emotion, emotion_voice)
+
+
+def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, kernel: str) -> Budget:
+    """What calls have to stay within. Raises UsageError when they cannot."""
+    if device.type != "cpu":
+        raise UsageError(f"A memory budget can be kept on the CPU only, not on {device}: leave one of both out.")
+    if isinstance(n_bytes, bool) or not isinstance(n_bytes, int) or n_bytes <= 0:
+        raise UsageError(f"The memory budget is {n_bytes!r}; it must be a number of bytes above 0, or such as '2G'.")
+    return Budget.of(n_bytes, pack, compute, half_bytes=fast_dtype(device).itemsize, decodes=kernel == DECODED)
 
 
 def _no_progress(_what: str, _share: float) -> None:

@@ -29,7 +29,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "fast": {"n_beams": 1, "n_steps": 8, "solver": "ab2", "cfg_rate": 0.7, "cfg_until": 0.5, "prompt_s": 3.0},
     }
 )
-_SEGMENT_TOKENS = (20, 600)  # fewer cuts words apart; more than the model has positions for
+MIN_SEGMENT_TOKENS, MAX_SEGMENT_TOKENS = 20, 600  # fewer cuts words apart; more than the model has positions for
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class SynthesisOptions:
         self.first_flow_settings()
         if self.prompt_s is not None and not MIN_PROMPT_S <= self.prompt_s <= MAX_PROMPT_S:
             raise UsageError(f"prompt_s is {self.prompt_s!r}; allowed is {MIN_PROMPT_S:g} to {MAX_PROMPT_S:g} s.")
-        _check("max_segment_tokens", self.max_segment_tokens, int, *_SEGMENT_TOKENS)
+        _check("max_segment_tokens", self.max_segment_tokens, int, MIN_SEGMENT_TOKENS, MAX_SEGMENT_TOKENS)
         _check("retries", self.retries, int, 0, MAX_RETRIES)
         _check("guards", self.guards, bool, False, True)
         if self.seed is not None:

@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emotion", "options"),  # facts about one call: upstream's rules and the ranges of knobs
     ("voice",),
     ("pipeline", "enrol"),
+    ("memory",),
     ("streaming",),
     ("parity", "voices_store"),  # what the public face is made of
     ("api",),

@@ -32,6 +32,7 @@ from edgetts.bench.stages import STAGES, Call, Candidate, noise_voice, run_in_tu
 from edgetts.bench.startup import Startup, measure_startup
 from edgetts.bench.work import Sizes, enrol_work, stage_works, whole_floor_s
 from edgetts.errors import UsageError
+from edgetts.memory import Budget, Size, shown
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
@@ -81,17 +82,26 @@ def measure(
     *,
     device: torch.device,
     compute: Compute,
+    memory_budget: int | None = None,
     kernel: str = AUTO,
     home: Path | None = None,
     progress: Progress = lambda what, share: None,
 ) -> Report:
-    """Measure a pack. Raises EdgeTTSError for packs that cannot be opened and texts that say nothing."""
+    """Measure a pack. Raises EdgeTTSError for packs that cannot be opened and texts that say nothing.
+
+    memory_budget: bytes that the run phase of this pack has to fit into. A measurement is not made smaller for it:
+    UsageError where it does not fit.
+    """
     startup: Startup | None = None
     with TemporaryDirectory() as folder:
-        tts = TTS(pack, device, VoiceStore.default(Path(folder)), kernel=kernel, compute=compute)
+        tts = TTS(
+            pack, device, VoiceStore.default(Path(folder)), kernel=kernel, compute=compute, memory_budget=memory_budget
+        )
         segments = tts.frontend().segments(plan.text, plan.options.max_segment_tokens).segments
         if not segments:
             raise UsageError("There is nothing to speak in the text to measure with: give another with --text.")
+        if tts.budget is not None:
+            _check_budget(tts.budget, plan, len(segments[0].ids))
         others = [_other(name, pack, device, compute, home) for name in plan.compare]
         progress("looking at the machine", 0.0)
         rates = measure_rates(device)
@@ -182,6 +192,25 @@ def measure(
         peak_cuda_mb=memory[1],
         startup=startup,
     )
+
+
+def _check_budget(budget: Budget, plan: Plan, n_tokens: int) -> None:
+    """Raise UsageError when what is measured does not fit."""
+    audio = budget.config.audio
+    size = Size(
+        n_tokens=n_tokens,
+        n_codes=round(plan.seconds * budget.config.code_rate),
+        n_beams=1,
+        prompt_frames=round(plan.prompt_s * audio.frame_rate),
+        n_rows=2 if plan.options.flow_settings().is_guided(0.0) else 1,
+        in_parts=plan.streams,
+    )
+    needed = budget.estimate_size(size).peak
+    if needed > budget.n_bytes:
+        raise UsageError(
+            f"Measuring {plan.seconds:g} s of speech needs {shown(needed)} of memory, and the budget is "
+            f"{shown(budget.n_bytes)}: measure less with --seconds and --prompt-seconds, or allow more."
+        )
 
 
 def warm_up(pipeline: Pipeline, call: Call) -> float:

@@ -12,10 +12,12 @@ from edgetts.cli.common import (
     ComputeOption,
     DeviceOption,
     JsonOption,
+    MemoryBudgetOption,
     PackOption,
     Progress,
     compute_name,
     environment,
+    memory_bytes,
     print_json,
 )
 from edgetts.errors import UsageError
@@ -65,6 +67,7 @@ def bench(
     pack: PackOption = None,
     device: DeviceOption = None,
     compute: ComputeOption = None,
+    memory_budget: MemoryBudgetOption = None,
     as_json: JsonOption = False,
     page: Annotated[
         Path | None,
@@ -83,6 +86,7 @@ def bench(
     from edgetts.options import SynthesisOptions, preset_options
 
     way = compute_name(compute)
+    budget = memory_bytes(memory_budget)
     given = {"n_steps": steps, "solver": solver, "cfg_rate": cfg_rate, "cfg_until": cfg_until}
     chosen = {**preset_options(preset), **{name: value for name, value in given.items() if value is not None}}
     prompt_s = min(prompt_seconds, chosen.pop("prompt_s", prompt_seconds))
@@ -125,6 +129,7 @@ def bench(
             *(opened, plan),
             device=where,
             compute=way,
+            memory_budget=budget,
             kernel=known.kernel or AUTO,
             home=known.home,
             progress=progress,

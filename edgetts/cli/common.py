@@ -96,6 +96,17 @@ ComputeOption = Annotated[
         show_default=False,
     ),
 ]
+MemoryBudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-budget",
+        metavar="SIZE",
+        help="Stay within so much memory, such as 1500M or 2G, or refuse: what can be bounded is, and is told. "
+        "On the CPU; learning a voice is not counted.",
+        rich_help_panel="Model",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output")
 ]
@@ -113,6 +124,13 @@ def compute_name(given: str | None) -> Compute:
     check_compute(name)
     chosen: Compute = name
     return chosen
+
+
+def memory_bytes(given: str | None) -> int | None:
+    """What --memory-budget says, in bytes. Raises UsageError."""
+    from edgetts.memory import parse_size
+
+    return None if given is None else parse_size(given)
 
 
 def one_line(message: str) -> str:

@@ -21,6 +21,7 @@ from recipes.tiny import (
     export,
     prepare,
     synthetic,
+    tell,
     train_codec,
     train_gpt,
     train_hearing,
@@ -71,7 +72,8 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
             (corpus_.folder / "feat.npy").unlink(missing_ok=True)
         both = [Corpus(c.folder) for c in both]
         train_codec.add_features(work, both)
-        train_codec.add_codes(work, both)
+        tell.align_again(work, both)
+        tell.add_codes(work, both, renew=True)
         (work / "features_done").touch()
     train_speaker_encoder.train(work, both, budget["speaker_encoder"])
     if not all(c.has("style") for c in both):

@@ -86,9 +86,19 @@ def spread(path: Array, quiet: Array) -> tuple[Array, Array]:
     index = np.full(n_frames, -1)
     for k in range(n):
         index[start[k] : end[k]] = k
-    times = np.stack([start, end], 1).ravel()
+    return index, phone_times(index)
+
+
+def phone_times(index: Array) -> Array:
+    """How many phones are spoken (T,) float, of the phone under every frame, all of which appear (-1: silence)."""
+    n_frames, n = len(index), int(index.max()) + 1
+    if n == 0:
+        return np.linspace(0, 1, n_frames)
+    first = np.array([np.flatnonzero(index == k)[0] for k in range(n)])
+    last = np.array([np.flatnonzero(index == k)[-1] for k in range(n)]) + 1
+    times = np.stack([first, last], 1).ravel()
     counts = np.stack([np.arange(n), np.arange(1, n + 1)], 1).ravel()
-    return index, np.interp(np.arange(n_frames) + 0.5, times, counts)
+    return np.interp(np.arange(n_frames) + 0.5, times, counts)
 
 
 def word_spans(tokens: Sequence[str]) -> list[tuple[int, int, int]]:

@@ -4,7 +4,7 @@ In: a folder made by `prepare` (one `.npy` per kind of array, all recordings end
 Out: `Corpus`, and batches of indices of about equal length. Nothing here knows what is trained.
 
 Kinds: `sem` (T50, 160) features of the semantic encoder; `fbank` (T100, 80) Kaldi filter bank; `mel`
-(T86, 80) log-mel; `wav` (S,) int16 at 22 050 Hz; later also `codes` (T50,) int16.
+(T86, 80) log-mel; `wav` (S,) int16 at 22 050 Hz; and what later stages add.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Stage `codec`: semantic features to one code per frame, and the codes of every recording.
+"""Stage `codec`: semantic features to one code per frame.
 
 In: corpora with `sem` features and a trained semantic encoder. Out: `WORK/codec/last.pt` (encoder, quantiser,
-decoder), `WORK/stats.pt` (mean and deviation of the features), and in each corpus two more kinds of array:
-`feat` (T50, C) normalised features, and `codes` (T50,).
+decoder), `WORK/stats.pt` (mean and deviation of the features), and in each corpus the kind `feat` (T50, C),
+normalised features.
 
 Features are rebuilt from codes, and the recogniser on top of the semantic encoder must still hear the same
 phones in what was rebuilt: what the words need is kept, what only the square error wants may go. Evaluates
@@ -85,16 +85,6 @@ def add_features(work: Path, corpora: Sequence[Corpus]) -> None:
             torch.save({"mean": everything.mean(0), "std": everything.std(0)}, stats_path)
         stats = torch.load(stats_path, weights_only=True)
         corpus.put("feat", [((h - stats["mean"]) / stats["std"]).half().numpy() for h in hidden])
-
-
-def add_codes(work: Path, corpora: Sequence[Corpus]) -> None:
-    codec = load_codec(work)
-    for corpus in corpora:
-        codes: list[np.ndarray] = []
-        for i in range(len(corpus)):
-            with torch.no_grad():
-                codes.append(codec.quantize(corpus.get("feat", i)[None])[0][0].to(torch.int16).numpy())
-        corpus.put("codes", codes)
 
 
 def load_codec(work: Path) -> SemanticCodec:
@@ -181,14 +171,13 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, action="append", required=True)
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only-codes", action="store_true", help="no training: features and codes of the corpora")
+    parser.add_argument("--only-features", action="store_true", help="no training: features of the corpora")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     corpora = [Corpus(c) for c in args.corpus]
     add_features(args.work, corpora)
-    if not args.only_codes:
+    if not args.only_features:
         train(args.work, corpora, args.minutes)
-    add_codes(args.work, corpora)
 
 
 if __name__ == "__main__":

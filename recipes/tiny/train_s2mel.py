@@ -1,13 +1,13 @@
 """Stage `s2mel`: codes to mel, by flow matching.
 
-In: corpora with `codes`, `mel`, `fbank`, a trained codec and speaker encoder; with `--latents` also a trained GPT.
-Out: `WORK/s2mel/last.pt` (S2Mel and its running average).
+In: corpora with `codes`, `heard`, `mel`, `fbank`, a trained codec and speaker encoder; with `--latents` also a
+trained GPT. Out: `WORK/s2mel/last.pt` (S2Mel and its running average).
 
-Each item is a recording to make, and part of another recording of the same voice as prompt and style, as in
-use. Without latents the condition is the codebook's embedding of the codes alone and `gpt_layer` gives zero;
-the second run, with latents, starts from there. Items of a batch are cut to one length, because the length
-regulator's norm must not see padding. A tenth of the items lose prompt, style and condition, which is the null
-branch of the guidance. The condition must also tell the phone of each frame, to a linear layer: what is in the
+Each item is a recording to make, and part of another recording of the same voice as prompt and style, as in use, with
+the codes that are heard in it. Without latents the condition is the codebook's embedding of the codes alone and
+`gpt_layer` gives zero; the second run, with latents, starts from there. Items of a batch are cut to one length, because
+the length regulator's norm must not see padding. A tenth of the items lose prompt, style and condition, which is the
+null branch of the guidance. The condition must also tell the phone of each frame, to a linear layer: what is in the
 latents about the words is found sooner.
 
 Evaluates itself by the flow-matching error on held-out recordings at fixed times.
@@ -184,7 +184,7 @@ class Pairs:
         self, corpus: Corpus, i: int, n_frames: int, n_codes: int, generator: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
         """mel (M, n_frames) and codes (n_codes,) of a recording, repeated when it is too short."""
-        mel, codes = corpus.get("mel", i), corpus.get("codes", i).long()
+        mel, codes = corpus.get("mel", i), corpus.get("heard", i).long()
         if len(mel) < n_frames + 2 or len(codes) < n_codes + 2:
             times = max(-(-(n_frames + 2) // len(mel)), -(-(n_codes + 2) // len(codes)))
             mel, codes = mel.repeat(times, 1), codes.repeat(times)

@@ -49,6 +49,14 @@ def test_misuse(edgetts: Edgetts, mini_pack: Path, arguments: tuple[object, ...]
     assert word in result.stderr and len(result.stderr.splitlines()) == 1
 
 
+def test_what_does_not_fit_the_memory_budget_is_not_measured(edgetts: Edgetts, mini_pack: Path) -> None:
+    arguments = ("bench", "--pack", mini_pack, "--device", "cpu", "--text", "abc", *QUICK)
+    result = edgetts(*arguments, "--memory-budget", "1M")
+    assert result.exit_code == 2 and "the budget is 1M" in result.stderr and len(result.stderr.splitlines()) == 1
+    result = edgetts(*arguments, "--memory-budget", "64G")
+    assert result.exit_code == 0, result.stderr
+
+
 def test_warmup_leaves_speeds_behind(edgetts: Edgetts, mini_pack: Path, home: Path) -> None:
     result = edgetts("warmup", "--pack", mini_pack, "--all-files", "--json")
     assert result.exit_code == 0, result.stderr

@@ -46,6 +46,8 @@ def assert_refused(result: object, words: str, code: int = 2) -> None:
         (["say", "hi", "-o", "a.wav", "--solver", "rk4"], "solver"),
         (["say", "hi", "-o", "a.wav", "--greedy", "--top-k", "3"], "--top-k has no effect"),
         (["say", "hi", "-o", "a.wav", "--no-guards", "--retries", "3"], "--retries has no effect"),
+        (["say", "hi", "-o", "a.wav", "--memory-budget", "2"], "'2' is no size of memory"),
+        (["bench", "--memory-budget", "lots"], "'lots' is no size of memory"),
         (["say", "hi", "-o", "a.wav", "-e", "joy=1"], "Unknown emotion 'joy'"),
         (["say", "hi", "-o", "a.wav", "-e", "happy"], "name=weight"),
         (["say", "hi", "-o", "a.wav", "-e", "happy=9"], "happy=9"),
@@ -56,7 +58,6 @@ def assert_refused(result: object, words: str, code: int = 2) -> None:
         (["voices", "add", "x"], "FILE"),
         (["voices", "add", "x", "-"], "not from standard input"),
         (["convert", "a", "b", "--dtype", "int3"], "fp32 and fp16"),
-        (["validate", "pack"], "--golden"),
     ],
 )
 def test_misuse(

@@ -53,6 +53,15 @@ def test_json_and_file(say: Edgetts, tmp_path: Path) -> None:
     assert names(tmp_path) == {"out.wav", "mini.safetensors"}
 
 
+def test_a_memory_budget_is_kept_or_refused(say: Edgetts, tmp_path: Path) -> None:
+    out = tmp_path / "out.wav"
+    result = say("Hello world.", "-o", out, "--device", "cpu", "--memory-budget", "1M")
+    assert result.exit_code == 2 and not out.exists() and "`edgetts quantize`" in result.stderr
+    result = say("Hello world.", "-o", out, "--device", "cpu", "--memory-budget", "64G", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert out.exists() and not any("memory" in notice for notice in json.loads(result.stdout)["notices"])
+
+
 def test_same_seed_same_bytes_by_every_way(say: Edgetts, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("Hello world.")

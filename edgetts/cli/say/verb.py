@@ -15,11 +15,13 @@ from edgetts.cli.common import (
     ComputeOption,
     DeviceOption,
     JsonOption,
+    MemoryBudgetOption,
     PackOption,
     Progress,
     QuietOption,
     compute_name,
     environment,
+    memory_bytes,
     print_json,
     print_notice,
 )
@@ -57,6 +59,7 @@ def say(
     pack: PackOption = None,
     device: DeviceOption = None,
     compute: ComputeOption = None,
+    memory_budget: MemoryBudgetOption = None,
     seed: options.SeedOption = None,
     temperature: options.TemperatureOption = None,
     top_k: options.TopKOption = None,
@@ -97,6 +100,7 @@ def say(
         return
     knobs = request.synthesis_options(context.params, preset, greedy=greedy, no_guards=no_guards)
     way = compute_name(compute)
+    budget = memory_bytes(memory_budget)
     chosen_emotion = request.emotion(emotion, emotion_voice, emotion_alpha, emotion_cap)
     out = check_output(
         *(output, format),
@@ -133,6 +137,7 @@ def say(
                 home=known.home,
                 kernel=known.kernel or "auto",
                 compute=way,
+                memory_budget=budget,
             )
             if out.is_played:
                 sink = stack.enter_context(live.open_sink(out.device))

@@ -1,0 +1,309 @@
+"""How much memory speaking will take, known before anything is loaded, and what makes it fit a budget.
+
+In: shapes and schemes of a pack's tensors, its dimensions, the options of a call. Out: bytes by stage, and options
+that fit or one sentence why none do. No tensors are made here and no torch is needed to import it.
+
+Counted is what a process has to itself and must keep: what it holds when the pack is opened, the weights in the form
+that computes (those it reads from the mapped file, too), caches, activations, and what threads and libraries keep.
+Not counted: pages of files that the system takes back when it wants them (program code, weights already converted),
+the finished sound (5 MB a minute, twice that while it is put together), and learning a voice from a recording.
+One call at a time is counted, on the CPU.
+
+Bounds, by the shapes that the networks have at their widest; the factors are tensors alive at once in their code:
+
+    loading   every network in fp32 (the GPT as it computes), the DiT's other form beside it, the largest tensor thrice
+    decode    keys and values of all layers, all beams, prefix and codes; the codes' again when beams are reordered
+    latents   keys and values for one row (again while a stream outgrows them), activations of all positions at once
+    flow      per frame of prompt and speech, and per branch of guidance: the input, the skips, the widest layer
+    vocoder   the widest stage over one window with what it reaches to
+
+Codes of the next segment are made while the sound of this one is: the peak is the weights, decoding and the largest of
+the other three, which all have the latents' cache beside them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import math
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgetts.errors import UsageError
+from edgetts.options import MAX_PROMPT_S, MIN_PROMPT_S, MIN_SEGMENT_TOKENS, SynthesisOptions
+from edgetts.pack.config import GPTConfig, ModelConfig
+from edgetts.runtime.guards import cap_codes
+from edgetts.runtime.settings import Compute
+
+if TYPE_CHECKING:
+    from edgetts.pack.load import Pack
+
+MIB = 1 << 20
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG])(?:i?B)?", re.IGNORECASE)
+_FLOAT32 = 4
+
+# Measured, x86-64 Linux, torch 2.13: what Python, torch and this package hold before a network is loaded, where the
+# system does not tell; and what threads, kernels made at run time and small things add to a short call.
+_ASSUMED_START = 160 * MIB
+_OVERHEAD = 128 * MIB
+_SLACK = 1.25  # of activations: an allocator keeps gaps
+_PACKING = 1.1  # of quantised weights in the layout of a kernel: scales are wider, rows are rounded up
+
+_GPT_FLOATS = 32  # per channel and position: residual, norms, queries to values, four-fold inside, its GELU
+_BLOCK_FLOATS = 16  # of the DiT, per channel: queries to values, rotated, attention, skips joined, and results
+_FFN_FLOATS = 4  # per channel inside: both halves, one activated, their product
+_WAVENET_FLOATS = 16  # per channel: both gates, the convolution's two layouts, residual, skips
+# Of the widest stage's size, in fp32; measured 14, 16 and 22 with the built-in pack, in this order: the library that
+# multiplies pads channels in half precision.
+_VOCODER_TENSORS = {"exact": 14, "reference": 16, "fast": 24}
+_N_PREFIX_EXTRAS = 6  # two speeds, start and stop of the text, start of the codes, a quotation mark
+_SQUARE_BYTES = 2 * 2  # scores of attention and what the softmax makes of them in bf16, one head at a time
+_PROMPT_STEP_S = 0.5
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Bytes of all run-phase networks: while they are loaded at most, and from then on."""
+
+    loading: float
+    resident: float
+
+
+@dataclass(frozen=True)
+class Size:
+    """The largest that a call may come to."""
+
+    n_tokens: int  # of text in one segment
+    n_codes: int  # of one segment
+    n_beams: int
+    prompt_frames: int
+    n_rows: int  # 2 with guidance
+    in_parts: bool  # a stream, whose segments may be made in parts
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes by stage; `peak` is what they come to together."""
+
+    start: float  # what the process held before
+    loading: float
+    weights: float
+    decode: float
+    latents: float
+    flow: float
+    vocoder: float
+
+    @property
+    def peak(self) -> float:
+        """The most at any time."""
+        speaking = self.weights + self.decode + max(self.latents, self.flow, self.vocoder)
+        return self.start + _OVERHEAD + max(self.loading, speaking)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 1500M or 2G (K, M, G: powers of 1024). Raises UsageError."""
+    found = _SIZE.fullmatch(text.strip())
+    n_bytes = round(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    if n_bytes <= 0:
+        raise UsageError(f"{text!r} is no size of memory: give a number with M or G, such as 1500M or 2G.")
+    return n_bytes
+
+
+def shown(n_bytes: float) -> str:
+    """A size as `parse_size` reads it, in whole M, rounded up."""
+    return f"{math.ceil(n_bytes / MIB)}M"
+
+
+def held_now() -> float:
+    """Bytes that this process has to itself now; an assumption where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return _ASSUMED_START
+    kilobytes = [float(line.split()[1]) for line in lines if line.startswith("RssAnon:")]
+    return kilobytes[0] * 1024 if kilobytes else _ASSUMED_START
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library is one that keeps it (glibc).
+
+    Loading frees a second form of many weights: without this about half as much as they take would stay.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)
+
+
+def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> Weights:
+    """Weights of the run phase on the CPU.
+
+    half_bytes: of a number in the way to compute `fast`, 2 or 4. decodes: whether the GPT's weights become fp32,
+    too. Reads the headers of the files, whose content is checked as when they are loaded. Raises PackError.
+    """
+    from edgetts.pack.schemes import stored_bytes
+
+    gpt = 0.0
+    schemes = pack.manifest.components["gpt"].scheme_of()
+    largest = 0
+    for name, shape in pack.shapes("gpt").items():
+        group = schemes.get(name)
+        is_table = "emb" in name and group is not None and group.scheme != "int8_channel"  # decoded by the loader
+        if group is None or decodes or is_table:
+            gpt += _FLOAT32 * math.prod(shape)
+        else:
+            gpt += _PACKING * stored_bytes(group.scheme, group.group_size, shape)
+    plain: dict[str, int] = {}
+    for component in ("s2mel", "vocoder", "quantizer", "emotion"):
+        for name, shape in pack.shapes(component).items():
+            kind = "dit" if name.startswith("cfm.estimator.") else component
+            plain[kind] = plain.get(kind, 0) + math.prod(shape)
+            largest = max(largest, math.prod(shape))
+    width = half_bytes if compute == "fast" else _FLOAT32
+    copies = 0.0 if compute == "reference" else width * plain["dit"]
+    everything = gpt + _FLOAT32 * sum(plain.values())
+    saved = (_FLOAT32 - width) * (plain["dit"] + plain["vocoder"])
+    return Weights(everything + copies + 3 * _FLOAT32 * largest, everything - saved)
+
+
+def estimate(config: ModelConfig, weights: Weights, size: Size, compute: Compute, *, start: float) -> Estimate:
+    """Bytes by stage of a call of this size. start: what the process held before loading."""
+    from edgetts.models.bigvgan import reach
+
+    gpt, dit = config.gpt, config.s2mel.dit
+    n_prefix = gpt.n_conditioning_latents + size.n_tokens + _N_PREFIX_EXTRAS
+    n_positions = n_prefix + size.n_codes
+    row = _cache_row(gpt)
+    decode: float = size.n_beams * row * (n_positions + (size.n_codes if size.n_beams > 1 else 0))
+    decode += _SLACK * _FLOAT32 * _GPT_FLOATS * gpt.model_dim * n_prefix
+    cache = row * (n_prefix + size.n_codes * (2 if size.in_parts else 1))
+    latents = cache + _SLACK * _FLOAT32 * _GPT_FLOATS * gpt.model_dim * n_positions
+    if size.in_parts:  # what may see what, as numbers
+        latents += _SLACK * _FLOAT32 * size.n_codes * n_positions
+
+    length = size.prompt_frames + math.ceil(size.n_codes * config.s2mel.mel_frames_per_code)
+    inputs = 4 * (dit.n_mels + dit.content_dim)  # and their zeros for the null branch, joined and before
+    hidden = (dit.depth // 2 + 4) * dit.hidden_dim
+    widest = max(_BLOCK_FLOATS * dit.hidden_dim + _FFN_FLOATS * dit.ffn_dim, _WAVENET_FLOATS * dit.wavenet.hidden_dim)
+    flow = _SLACK * _FLOAT32 * size.n_rows * length * (inputs + hidden + widest)
+    if compute == "fast":
+        flow += _SLACK * _SQUARE_BYTES * length * length
+
+    n_frames = _window_frames() + 2 * reach(config.vocoder)
+    vocoder = _SLACK * _FLOAT32 * _VOCODER_TENSORS[compute] * n_frames * _widest_stage(config)
+    return Estimate(start, weights.loading, weights.resident, decode, latents, cache + flow, cache + vocoder)
+
+
+def _cache_row(config: GPTConfig) -> int:
+    """Bytes of keys and values of one position of one beam, in fp32."""
+    return 2 * config.n_layers * config.model_dim * _FLOAT32
+
+
+def _window_frames() -> int:
+    from edgetts.pipeline import VOCODER_WINDOW
+
+    return VOCODER_WINDOW
+
+
+def _widest_stage(config: ModelConfig) -> int:
+    """Numbers that one mel frame is in the widest stage of the vocoder."""
+    channels, samples, widest = config.vocoder.upsample_initial_channel, 1, 0
+    for rate in config.vocoder.upsample_rates:
+        channels, samples = channels // 2, samples * rate
+        widest = max(widest, channels * samples)
+    return widest
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A bound on memory, for one pack, way to compute and process."""
+
+    n_bytes: int
+    config: ModelConfig
+    weights: Weights
+    compute: Compute
+    start: float
+
+    @classmethod
+    def of(cls, n_bytes: int, pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> Budget:
+        """For a process that holds what this one does now.
+
+        Raises UsageError when not even a second of speech fits, naming what the shortest usual segment needs.
+        """
+        weights = weigh(pack, compute, half_bytes=half_bytes, decodes=decodes)
+        budget = cls(n_bytes, pack.config, weights, compute, held_now())
+        given = {"n_beams": 1, "max_segment_tokens": MIN_SEGMENT_TOKENS, "guards": True}
+        usual = SynthesisOptions.of(pack.manifest.defaults, given)
+        least = dataclasses.replace(usual, max_codes=min(usual.max_codes, math.ceil(pack.config.code_rate)))
+        frames = budget._frames(MIN_PROMPT_S)
+        if budget.estimate(least, frames, in_parts=False).peak > n_bytes:
+            raise budget._refusal(budget.estimate(usual, frames, in_parts=False).peak, 1)
+        return budget
+
+    def estimate(self, options: SynthesisOptions, prompt_frames: int, *, in_parts: bool) -> Estimate:
+        """Of a call with these options and a voice of so many frames."""
+        from edgetts.runtime.decode import max_codes_limit
+
+        n_tokens = options.max_segment_tokens
+        n_codes = min(options.max_codes, max_codes_limit(self.config.gpt))
+        if options.guards:
+            n_codes = cap_codes(n_tokens + 1, self.config.code_rate, n_codes)
+        if options.prompt_s is not None:
+            prompt_frames = min(prompt_frames, self._frames(options.prompt_s))
+        n_rows = 2 if options.flow_settings().is_guided(0.0) else 1
+        size = Size(n_tokens, n_codes, options.n_beams, prompt_frames, n_rows, in_parts)
+        return self.estimate_size(size)
+
+    def estimate_size(self, size: Size) -> Estimate:
+        """Of a call of this size."""
+        return estimate(self.config, self.weights, size, self.compute, start=self.start)
+
+    def fit(
+        self, options: SynthesisOptions, prompt_frames: int, *, in_parts: bool
+    ) -> tuple[SynthesisOptions, str | None]:
+        """The options, with shorter segments and then a shorter prompt where needed; a notice where they differ.
+
+        Raises UsageError when the least of both is still too much.
+        """
+        tried = options
+        for tried in self._smaller(options, prompt_frames):
+            if self.estimate(tried, prompt_frames, in_parts=in_parts).peak <= self.n_bytes:
+                return tried, self._notice(options, tried)
+        raise self._refusal(self.estimate(tried, prompt_frames, in_parts=in_parts).peak, options.n_beams)
+
+    def _refusal(self, needed: float, n_beams: int) -> UsageError:
+        fewer = ", take fewer beams" if n_beams > 1 else ""
+        return UsageError(
+            f"Speaking with this pack needs at least {shown(needed)} of memory, and the budget is "
+            f"{shown(self.n_bytes)}: allow more{fewer}, or make a smaller pack with `edgetts quantize`."
+        )
+
+    def _smaller(self, options: SynthesisOptions, prompt_frames: int) -> Iterable[SynthesisOptions]:
+        """The options as they are, then with ever shorter segments, then with ever less of the prompt."""
+        yield options
+        tried = options
+        for n_tokens in range(options.max_segment_tokens, MIN_SEGMENT_TOKENS - 1, -1):
+            most = cap_codes(n_tokens + 1, self.config.code_rate, options.max_codes)
+            tried = dataclasses.replace(options, max_segment_tokens=n_tokens, max_codes=most)
+            yield tried
+        whole_s = prompt_frames / self.config.audio.frame_rate
+        prompt_s = min(whole_s, MAX_PROMPT_S if options.prompt_s is None else options.prompt_s)
+        for i in range(math.ceil(prompt_s / _PROMPT_STEP_S) - 1, 0, -1):
+            yield dataclasses.replace(tried, prompt_s=max(MIN_PROMPT_S, i * _PROMPT_STEP_S))
+
+    def _notice(self, asked: SynthesisOptions, found: SynthesisOptions) -> str | None:
+        changes = []
+        if found.max_segment_tokens != asked.max_segment_tokens:
+            changes.append(f"segments have at most {found.max_segment_tokens} tokens, not {asked.max_segment_tokens}")
+        if found.max_codes != asked.max_codes and not asked.guards:  # with guards the text bounds them anyway
+            changes.append(f"a segment has at most {found.max_codes} codes, not {asked.max_codes}")
+        if found.prompt_s != asked.prompt_s:
+            changes.append(f"the sound goes on from {found.prompt_s:g} s of the voice")
+        return f"To stay within {shown(self.n_bytes)} of memory, {', '.join(changes)}." if changes else None
+
+    def _frames(self, seconds: float) -> int:
+        return round(seconds * self.config.audio.frame_rate)

@@ -1,0 +1,167 @@
+"""The memory budget: sizes, what is reduced and told, what is refused, and the estimate beside a process's peak."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+import edgetts
+from edgetts.api import TTS
+from edgetts.errors import UsageError
+from edgetts.memory import MIB, Budget, Size, estimate, held_now, parse_size, shown, weigh
+from edgetts.options import SynthesisOptions
+from edgetts.pack.load import open_pack
+
+TINY = Path(edgetts.__file__).parent / "builtin" / "tiny"
+FRAMES = 400
+TEXT = (
+    "the morning was cold and the river ran fast under the old stone bridge while two men walked along the bank and "
+    "talked about the long winter that had come before it"
+)
+OPTIONS = {"seed": 1, "n_beams": 3, "n_steps": 1, "guards": False, "max_codes": 300, "prompt_s": None}
+# Growth of what a fresh process has to itself, at its peak, over what it had after `import torch`, in MiB.
+MEASURE = """
+import json, sys, threading, time
+import torch
+from edgetts.memory import MIB, held_now
+start, peak, done = held_now(), 0.0, False
+from edgetts.api import TTS
+def watch():
+    global peak
+    while not done:
+        peak = max(peak, held_now())
+        time.sleep(0.002)
+threading.Thread(target=watch, daemon=True).start()
+pack, compute, text, budget, options = json.loads(sys.argv[1])
+tts = TTS.load(pack, compute=compute, memory_budget=budget)
+audio = tts.say(text, **options)
+done = True
+n_codes = max(len(segment.codes) for segment in audio.segments)
+print(json.dumps({"start": start, "peak": peak, "n_codes": n_codes, "notices": audio.notices}))
+"""
+
+
+@lru_cache(maxsize=8)
+def measured(compute: str, budget: int, max_segment_tokens: int = 200) -> dict[str, float]:
+    options = {**OPTIONS, "max_segment_tokens": max_segment_tokens}
+    arguments = json.dumps([str(TINY), compute, TEXT, budget, options])
+    done = subprocess.run([sys.executable, "-c", MEASURE, arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [("1500M", 1500 << 20), ("2G", 2 << 30), ("1.5g", 3 << 29), ("700 MiB", 700 << 20), ("9K", 9216)],
+)
+def test_sizes(text: str, n_bytes: int) -> None:
+    assert parse_size(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["", "1500", "-2G", "0M", "2T", "nan G", "1e3M", "G"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UsageError, match="such as 1500M or 2G"):
+        parse_size(text)
+
+
+def budget(n_bytes: float, start: float = 0.0) -> Budget:
+    pack = open_pack(TINY)
+    return Budget(int(n_bytes), pack.config, weigh(pack, "exact", half_bytes=2, decodes=False), "exact", start)
+
+
+def test_nothing_changes_where_there_is_enough() -> None:
+    options = SynthesisOptions()
+    assert budget(1 << 40).fit(options, FRAMES, in_parts=False) == (options, None)
+
+
+def test_segments_before_the_prompt() -> None:
+    unbounded, options = budget(1 << 40), SynthesisOptions(max_segment_tokens=25)
+    asked = unbounded.estimate(options, FRAMES, in_parts=False).peak
+    shorter, notice = budget(asked - 1).fit(options, FRAMES, in_parts=False)
+    # 800 codes are the most that this model has positions for: 24 tokens may take as many.
+    assert shorter.max_segment_tokens < 25 and shorter.prompt_s is None
+    assert notice is not None and f"at most {shorter.max_segment_tokens} tokens, not 25" in notice
+    shortest = unbounded.estimate(SynthesisOptions(max_segment_tokens=20), FRAMES, in_parts=False).peak
+    both, notice = budget(shortest - 1).fit(options, FRAMES, in_parts=False)
+    assert both.max_segment_tokens == 20 and both.prompt_s == 4.5  # of 4.6 s
+    assert notice is not None and "4.5 s of the voice" in notice and "at most 20 tokens" in notice
+    assert budget(shortest - 1).estimate(both, FRAMES, in_parts=False).peak < shortest
+
+
+def test_fewer_codes_without_guards_are_told() -> None:
+    options = SynthesisOptions(max_segment_tokens=20, guards=False)
+    asked = budget(1 << 40).estimate(options, FRAMES, in_parts=False).peak
+    found, notice = budget(asked - 1).fit(options, FRAMES, in_parts=False)
+    assert notice is not None and f"at most {found.max_codes} codes, not 1500" in notice
+
+
+def test_every_size_counts() -> None:
+    bound, usual = budget(1 << 40), Size(50, 700, 1, FRAMES, 1, False)
+    least = bound.estimate_size(usual).peak
+    for larger in (
+        Size(90, 700, 1, FRAMES, 1, False),
+        Size(50, 790, 1, FRAMES, 1, False),
+        Size(50, 700, 2, FRAMES, 1, False),
+        Size(50, 700, 1, FRAMES + 200, 1, False),
+        Size(50, 700, 1, FRAMES, 2, False),
+    ):
+        assert bound.estimate_size(larger).peak > least
+    assert bound.estimate_size(Size(50, 700, 1, FRAMES, 1, True)).latents > bound.estimate_size(usual).latents
+
+
+def test_too_little_is_refused_with_what_is_needed() -> None:
+    options = SynthesisOptions()
+    with pytest.raises(UsageError, match=r"needs at least \d+M .* the budget is 50M: .*beams.*`edgetts quantize`"):
+        budget(50 * MIB).fit(options, FRAMES, in_parts=False)
+    with pytest.raises(UsageError, match="needs at least") as refused:
+        TTS.load(TINY, device="cpu", memory_budget="50M")
+    needed = parse_size(str(refused.value).split("at least ")[1].split()[0])
+    assert TTS.load(TINY, device="cpu", memory_budget=needed + 50 * MIB).budget is not None
+
+
+@pytest.mark.parametrize("given", [0, -5, True, 1.5])
+def test_a_budget_that_is_no_number_of_bytes(given: int) -> None:
+    with pytest.raises(UsageError, match="number of bytes above 0"):
+        TTS.load(TINY, device="cpu", memory_budget=given)
+
+
+def test_what_a_process_holds() -> None:
+    before = held_now()
+    block = bytearray(b"x") * (32 * MIB)
+    if sys.platform.startswith("linux"):
+        assert held_now() - before > 31 * MIB
+    assert len(block) == 32 * MIB and shown(len(block)) == "32M" and shown(len(block) + 1) == "33M"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux what a process holds")
+@pytest.mark.parametrize("compute", ["exact", "fast", "reference"])
+def test_the_estimate_is_above_the_peak_and_not_far(compute: str) -> None:
+    found = measured(compute, 1 << 40)  # more than enough: what is freed is given back, nothing is reduced
+    pack = open_pack(TINY)
+    weights = weigh(pack, compute, half_bytes=2, decodes=False)  # type: ignore[arg-type]
+    size = Size(len(TEXT), int(found["n_codes"]), 3, FRAMES, 2, False)
+    expected = estimate(pack.config, weights, size, compute, start=0.0).peak  # type: ignore[arg-type]
+    grown = found["peak"] - found["start"]
+    print(
+        f"{compute}: estimated {expected / MIB:.0f} MiB, measured {grown / MIB:.0f} MiB, ratio {expected / grown:.2f}"
+    )
+    assert grown <= expected <= 2.5 * grown
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux what a process holds")
+def test_a_budget_is_kept() -> None:
+    without = measured("exact", 1 << 40)
+    bound = budget(0, start=without["start"] + 16 * MIB)  # what is imported beside torch
+    least = bound.estimate(SynthesisOptions.of({}, {**OPTIONS, "max_segment_tokens": 20}), FRAMES, in_parts=False).peak
+    within = measured("exact", int(least))
+    assert within["peak"] < least
+    assert within["n_codes"] < without["n_codes"]
+    assert any("To stay within" in notice for notice in within["notices"])  # type: ignore[attr-defined]
