@@ -9,8 +9,9 @@ learned to tell the phone of each frame: searched again with that, phones begin 
 
 A small codec hears the wrong phone in every sixth frame. It need not guess: what is spoken is known. Each code belongs
 to the phone it was given to most often, and a frame takes the nearest code of its own phone, so that codes still say
-how a phone sounds and no longer say another one. What the text asks for and what S2Mel has to make are then the same
-words. Recordings at run time have the codes that are heard, so prompts in training have those, too.
+how a phone sounds and no longer say another one; while one phone lasts they seldom change. What the text asks for and
+what S2Mel has to make are then the same words. Recordings at run time have the codes that are heard, so prompts in
+training have those, too.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from recipes.tiny.train_codec import load_codec
 
 SAME_CODES = {"ᵻ": "ɪ", "ʔ": "t"}  # too rare for codes of their own
 FEWEST_CODES = 4  # of a phone
+SWITCH_COST = 0.2  # of a change of code, in likeness: a phone keeps its code unless it clearly changes
+NEVER = -1e6
 RARE = 1e-4  # share of frames under which a code counts as unused
 
 Array = np.ndarray[Any, Any]
@@ -76,19 +79,18 @@ def frames(codec: SemanticCodec, corpus: Corpus, i: int) -> Tensor:
     return F.normalize(projected[0], dim=-1)
 
 
-def used_for(codec: SemanticCodec, corpora: Sequence[Corpus], same: Array) -> Array:
+def used_for(codec: SemanticCodec, corpus: Corpus, same: Array) -> Array:
     """(K, P) how often each code stands for each phone."""
     book = codec.quantizer.only
     counts = np.zeros((book.codebook.num_embeddings, len(same)))
     rows = F.normalize(book.codebook.weight, dim=-1)
-    for corpus in corpora:
-        for i in corpus.training():
-            codes = (frames(codec, corpus, i) @ rows.T).argmax(-1).numpy()
-            np.add.at(counts, (codes, same[corpus.get("phone", i).numpy()]), 1)
+    for i in corpus.training():
+        codes = (frames(codec, corpus, i) @ rows.T).argmax(-1).numpy()
+        np.add.at(counts, (codes, same[corpus.get("phone", i).numpy()]), 1)
     return counts
 
 
-def renew_rare_codes(codec: SemanticCodec, corpora: Sequence[Corpus], counts: Array, same: Array) -> int:
+def renew_rare_codes(codec: SemanticCodec, corpus: Corpus, counts: Array, same: Array) -> int:
     """Rows of codes that are hardly used become frames of phones that have few codes for what they are; how many."""
     generator = np.random.default_rng(0)
     owner = counts.argmax(1)
@@ -104,7 +106,7 @@ def renew_rare_codes(codec: SemanticCodec, corpora: Sequence[Corpus], counts: Ar
         if need[phone] <= 0:
             break
         if phone not in wrong:
-            wrong[phone] = _frames_of(codec, corpora, phone, same, generator)
+            wrong[phone] = _frames_of(codec, corpus, phone, same, generator)
         if not wrong[phone]:
             per_phone[phone] = 0
             continue
@@ -114,18 +116,50 @@ def renew_rare_codes(codec: SemanticCodec, corpora: Sequence[Corpus], counts: Ar
 
 
 def _frames_of(
-    codec: SemanticCodec, corpora: Sequence[Corpus], phone: int, same: Array, generator: np.random.Generator
+    codec: SemanticCodec, corpus: Corpus, phone: int, same: Array, generator: np.random.Generator
 ) -> list[Tensor]:
     """Some frames (D,) in which a phone is spoken."""
     size = codec.quantizer.only.codebook.weight.norm(dim=-1).mean()
     found: list[Tensor] = []
-    for corpus in corpora:
-        for i in generator.permutation(corpus.training())[:400]:
-            at = np.flatnonzero(same[corpus.get("phone", int(i)).numpy()] == phone)
-            if len(at):
-                found.append(size * frames(codec, corpus, int(i))[int(generator.choice(at))])
+    for i in generator.permutation(corpus.training())[:1200]:
+        at = np.flatnonzero(same[corpus.get("phone", int(i)).numpy()] == phone)
+        if len(at):
+            found.append(size * frames(codec, corpus, int(i))[int(generator.choice(at))])
     order = generator.permutation(len(found))
     return [found[k] for k in order[:16]]
+
+
+def steady(likeness: Array) -> Array:
+    """(T,) codes with the highest likeness (T, K) in sum, less `SWITCH_COST` for each change."""
+    score = likeness[0]
+    came = np.zeros(likeness.shape, np.int64)
+    stay = np.arange(likeness.shape[1])
+    for t in range(1, len(likeness)):
+        best = int(score.argmax())
+        moves = score[best] - SWITCH_COST > score
+        came[t] = np.where(moves, best, stay)
+        score = likeness[t] + np.where(moves, score[best] - SWITCH_COST, score)
+    path = np.empty(len(likeness), np.int64)
+    path[-1] = score.argmax()
+    for t in range(len(likeness) - 1, 0, -1):
+        path[t - 1] = came[t, path[t]]
+    return path
+
+
+def _owners(work: Path, codec: SemanticCodec, corpus: Corpus, same: Array, *, renew: bool) -> Tensor:
+    """(K,) the phone that each code belongs to; -1: to none."""
+    counts = used_for(codec, corpus, same)
+    if renew:
+        print(renew_rare_codes(codec, corpus, counts, same), "codes renewed")
+        counts = used_for(codec, corpus, same)
+        checkpoint = work / "hearing" / "last.pt"
+        state = torch.load(checkpoint, weights_only=True)
+        state["modules"]["codec"] = codec.state_dict()
+        new = checkpoint.with_suffix(".new")
+        torch.save(state, new)
+        new.replace(checkpoint)
+    print(f"{100 * counts.max(1).sum() / counts.sum():.1f} % of the frames had a code of their phone")
+    return torch.from_numpy(np.where(counts.sum(1) > 0, counts.argmax(1), -1))
 
 
 @torch.no_grad()
@@ -136,21 +170,11 @@ def add_codes(work: Path, corpora: Sequence[Corpus], *, renew: bool) -> None:
     for rare, common in SAME_CODES.items():
         if rare in number and common in number:
             same[number[rare]] = number[common]
-    counts = used_for(codec, corpora[:1], same)
-    if renew:
-        print(renew_rare_codes(codec, corpora[:1], counts, same), "codes renewed")
-        counts = used_for(codec, corpora[:1], same)
-        checkpoint = work / "hearing" / "last.pt"
-        state = torch.load(checkpoint, weights_only=True)
-        state["modules"]["codec"] = codec.state_dict()
-        new = checkpoint.with_suffix(".new")
-        torch.save(state, new)
-        new.replace(checkpoint)
-    owner = torch.from_numpy(np.where(counts.sum(1) > 0, counts.argmax(1), -1))
-    (work / "tell").mkdir(exist_ok=True)
-    torch.save({"owner": owner}, work / "tell" / "owner.pt")
-    share = counts.max(1).sum() / counts.sum()
-    print(f"{100 * share:.1f} % of the frames had a code of their phone")
+    owners = work / "tell" / "owner.pt"
+    if renew or not owners.exists():
+        owners.parent.mkdir(exist_ok=True)
+        torch.save({"owner": _owners(work, codec, corpora[0], same, renew=renew)}, owners)
+    owner = torch.load(owners, weights_only=True)["owner"]
     rows = F.normalize(codec.quantizer.only.codebook.weight, dim=-1)
     has_codes = torch.zeros(len(same), dtype=torch.bool)
     has_codes[owner[owner >= 0]] = True
@@ -161,7 +185,7 @@ def add_codes(work: Path, corpora: Sequence[Corpus], *, renew: bool) -> None:
             phone = torch.from_numpy(same[corpus.get("phone", i).numpy()])
             foreign = (owner[None] != phone[:, None]) & has_codes[phone][:, None]
             heard.append(likeness.argmax(-1).to(torch.int16).numpy())
-            codes.append(likeness.masked_fill(foreign, -2.0).argmax(-1).to(torch.int16).numpy())
+            codes.append(steady(likeness.masked_fill(foreign, NEVER).numpy()).astype(np.int16))
         corpus.put("heard", heard)
         corpus.put("codes", codes)
 
@@ -171,12 +195,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, action="append", required=True)
     parser.add_argument("--keep-codebook", action="store_true", help="other networks have already learned it")
+    parser.add_argument("--keep-alignment", action="store_true", help="it has been searched again before")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     corpora = [Corpus(c) for c in args.corpus]
     add_text(args.work, corpora)
-    align_again(args.work, corpora)
+    if not args.keep_alignment:
+        align_again(args.work, corpora)
     add_codes(args.work, corpora, renew=not args.keep_codebook)
 
 
