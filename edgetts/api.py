@@ -267,7 +267,7 @@ class TTS:
             ready = self.ready_voices()
             if not self.store.has(text) and text in ready:
                 return Voice.load(ready[text])
-            return self.store.load(text)
+            return self.store.load(text, others=ready)
         path = Path(reference).expanduser()
         if path.suffix == SUFFIX:
             return Voice.load(path)

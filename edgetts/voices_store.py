@@ -15,6 +15,7 @@ import os
 import re
 import time
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,9 +84,9 @@ class VoiceStore:
         """Whether there is a voice of this name. Raises UsageError for a name that is not allowed."""
         return self.path(name).is_file()
 
-    def load(self, name: str) -> Voice:
-        """The voice called `name`. Raises VoiceError when there is none, naming what there is."""
-        return Voice.load(self.existing(name))
+    def load(self, name: str, others: Iterable[str] = ()) -> Voice:
+        """The voice called `name`. Raises VoiceError when there is none, naming what there is, and `others`."""
+        return Voice.load(self.existing(name, others))
 
     def check_new(self, name: str, *, replace: bool = False) -> None:
         """Raise UsageError unless a voice can be added under `name`: before time is spent on enrolment."""
@@ -107,12 +108,12 @@ class VoiceStore:
         except OSError as error:
             raise VoiceError(f"Cannot remove the voice {name!r} ({path}): {_reason(error)}.") from error
 
-    def existing(self, name: str) -> Path:
-        """Where the voice called `name` is. Raises VoiceError when there is none, naming what there is."""
+    def existing(self, name: str, others: Iterable[str] = ()) -> Path:
+        """Where the voice called `name` is. Raises VoiceError when there is none, naming what there is, and `others`."""
         path = self.path(name)
         if path.is_file():
             return path
-        names = self.names()
+        names = sorted({*self.names(), *others})
         close = difflib.get_close_matches(name, names, n=1)
         if close:
             hint = f"did you mean {close[0]!r}?"

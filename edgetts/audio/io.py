@@ -226,7 +226,7 @@ def _check_sound(samples: Samples, rate: int, name: str, *, is_part: bool) -> No
 
 def _truncated(name: str, seconds: float | None = None) -> str:
     found = "" if seconds is None else f" after {seconds:.1f} s"
-    return f"{name} is truncated: it ends{found} before its own header says; copy or export it again."
+    return f"{name} is truncated: it ends{found}, sooner than its own header says; copy or export it again."
 
 
 def _hash(file: BinaryIO) -> str:

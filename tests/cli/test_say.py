@@ -208,3 +208,10 @@ def test_info_of_a_torn_pack(edgetts: Edgetts, mini_pack: Path, tmp_path: Path) 
     assert result.exit_code == 1
     assert "gpt.safetensors" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_unknown_voice_is_told_those_of_the_pack(edgetts: Edgetts, tmp_path: Path) -> None:
+    result = edgetts("say", "Hi.", "--voice", "nobody", "-o", tmp_path / "a.wav", "--device", "cpu")
+    assert result.exit_code == 1 and "af_heart" in result.stderr and "none yet" not in result.stderr
+    result = edgetts("say", "Hi.", "--voice", "af_hart", "-o", tmp_path / "a.wav", "--device", "cpu")
+    assert "did you mean 'af_heart'?" in result.stderr
