@@ -109,7 +109,7 @@ class VoiceStore:
             raise VoiceError(f"Cannot remove the voice {name!r} ({path}): {_reason(error)}.") from error
 
     def existing(self, name: str, others: Iterable[str] = ()) -> Path:
-        """Where the voice called `name` is. Raises VoiceError when there is none, naming what there is, and `others`."""
+        """Path of the voice `name`. Raises VoiceError when there is none; it names what there is, and `others`."""
         path = self.path(name)
         if path.is_file():
             return path
