@@ -102,7 +102,8 @@ def mask_features(x: Tensor, generator: np.random.Generator) -> Tensor:
     return x
 
 
-def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
+def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, keep_encoder: bool = False) -> None:
+    """keep_encoder: only the recogniser is trained, on the encoder that the stage starts from."""
     w2v_bert.SelfAttention.forward = fast_attention  # type: ignore[method-assign]
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
@@ -116,6 +117,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
         return torch.tensor([number[p] for p in letters if p in number])
 
     encoder, recogniser = SemanticEncoder(dims.SEMANTIC_ENCODER), Recogniser(len(phones))
+    encoder.requires_grad_(not keep_encoder)
     optimiser = adamw([encoder, recogniser], PEAK_LR)
     run = Run(
         work,
@@ -143,9 +145,10 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
             with torch.no_grad():
                 e, t = error_rate(forward(x, lengths), lengths, [target(corpora[0], i) for i in part])
             edits, total = edits + e, total + t
-        encoder.train(), recogniser.train()
+        encoder.train(not keep_encoder), recogniser.train()
         return edits / total
 
+    encoder.train(not keep_encoder)
     for step in run:
         chosen = [entries[k] for k in next(loader)]
         x, lengths = pad([mask_features(c.get("sem", i), generator) for c, i in chosen])
@@ -166,9 +169,10 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, action="append", required=True)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--keep-encoder", action="store_true", help="train the recogniser alone, for `align`")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    train(args.work, [Corpus(c) for c in args.corpus], args.minutes)
+    train(args.work, [Corpus(c) for c in args.corpus], args.minutes, keep_encoder=args.keep_encoder)
 
 
 if __name__ == "__main__":
