@@ -31,9 +31,9 @@ from edgetts.enrol import Progress
 from edgetts.errors import UsageError
 from edgetts.memory import Budget, give_back, parse_size
 from edgetts.options import SynthesisOptions
-from edgetts.pack.config import from_dict
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
+from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.runtime.device import choose_device, fast_dtype
 from edgetts.runtime.kernels import AUTO, DECODED
@@ -43,7 +43,6 @@ from edgetts.streaming.schedule import Fixed, Schedule, Whole
 from edgetts.streaming.session import Engine, Session
 from edgetts.streaming.source import TextFeed, plan_lines, pump
 from edgetts.streaming.stream import AsyncSpeechStream, AudioChunk, SampleType, SpeechStream
-from edgetts.text.config import TextConfig
 from edgetts.text.frontend import TextFrontend, TextPlan
 from edgetts.text.glossary import Glossary
 from edgetts.text.tokenizer import TextTokenizer
@@ -223,8 +222,7 @@ class TTS:
     def frontend(self, glossary: Glossary | None = None) -> TextFrontend:
         """Text to token ids as this pack wants it, with `glossary` or else the one that came with the pack."""
         if self._tokenizer is None:
-            config = from_dict(TextConfig, dict(self.pack.manifest.text), what=f"The text table of {self.pack.path}")
-            self._tokenizer = TextTokenizer(self.pack.tokenizer_path, config)
+            self._tokenizer = tokenizer_of(self.pack)
             path = self.pack.glossary_path
             own = Glossary.load(path) if path is not None else None
             self._frontend = TextFrontend(self._tokenizer, own)

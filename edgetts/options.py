@@ -51,6 +51,7 @@ class SynthesisOptions:
     cfg_rate: float = 0.7  # 0: one branch, twice as fast
     cfg_until: float = 1.0  # flow time up to which there is guidance; less is faster
     sway: float = 0.0  # how the steps are spread: 0 evenly, below 0 shorter ones first
+    noise_scale: float = 1.0  # of the flow's first noise; below 1 plainer speech, clearer from a small model
     first_steps: int | None = None  # of a stream's part that is waited for in silence; None: n_steps
     prompt_s: float | None = None  # seconds of the voice's recording that the mel goes on from; None: all
     # Text.
@@ -94,6 +95,7 @@ class SynthesisOptions:
             cfg_rate=self.cfg_rate,
             cfg_until=self.cfg_until,
             sway=self.sway,
+            noise_scale=self.noise_scale,
         )
 
     def first_flow_settings(self) -> FlowSettings:

@@ -19,14 +19,12 @@ from edgetts.enrol import ENCODER_RATE, enrol
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
-from edgetts.pack.config import from_dict
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
+from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
 from edgetts.runtime.decode import generate_codes, max_codes_limit
-from edgetts.text.config import TextConfig
 from edgetts.text.frontend import TextFrontend
-from edgetts.text.tokenizer import TextTokenizer
 from edgetts.voice import Voice
 from quant import texts
 from quant.build import Progress
@@ -72,10 +70,6 @@ class Sample:
     codes: tuple[int, ...]
 
 
-def text_config(pack: Pack) -> TextConfig:
-    return from_dict(TextConfig, dict(pack.manifest.text), what=f"The text table of {pack.path}")
-
-
 def find_voice(pack: Pack, recording: Path | None) -> Voice:
     """The voice to speak with. Raises UsageError when there is none."""
     if recording is not None and recording.suffix == _VOICE_SUFFIX:
@@ -105,7 +99,7 @@ def make_samples(
     what: str = "texts",
 ) -> list[Sample]:
     """Let the pipeline's GPT answer each text, sampling as synthesis does, with one beam."""
-    frontend = TextFrontend(TextTokenizer(pipeline.pack.tokenizer_path, text_config(pipeline.pack)))
+    frontend = TextFrontend(tokenizer_of(pipeline.pack))
     options = SynthesisOptions.of(pipeline.pack.manifest.defaults, {"n_beams": 1, "do_sample": True})
     limit = min(max_codes, max_codes_limit(pipeline.config.gpt))
     samples: list[Sample] = []
@@ -145,7 +139,7 @@ def _own_recording() -> tuple[io.Samples, int]:
         raise UsageError("This installation has no recording to calibrate with: give one with --voice RECORDING.")
     pack = open_pack(builtin_pack())
     pipeline = Pipeline(pack, CPU)
-    frontend = TextFrontend(TextTokenizer(pack.tokenizer_path, text_config(pack)))
+    frontend = TextFrontend(tokenizer_of(pack))
     options = SynthesisOptions.of(pack.manifest.defaults, {})
     speaker = pipeline.speaker(find_voice(pack, None))
     plan = frontend.segments(texts.VOICE, options.max_segment_tokens)

@@ -24,10 +24,11 @@ from edgetts.errors import PackError, UsageError
 from edgetts.models.gpt import GPT
 from edgetts.pack.load import Pack
 from edgetts.pack.schemes import INT4_LEVELS, Quantised, int4_zero_points
+from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
 from quant import hqq
 from quant.build import Progress
-from quant.calibrate import CPU, Speech, decoding_embeddings, find_voice, make_samples, text_config
+from quant.calibrate import CPU, Speech, decoding_embeddings, find_voice, make_samples
 from quant.mapped import give_back
 from quant.recipe import CalibrationSettings
 from quant.schemes import Encode, Parts, SchemeRule, int4_parts
@@ -162,7 +163,7 @@ def _speak(
     """What the first block sees of each sample (1, T, C), and the GPT with weights of its own."""
     pipeline = Pipeline(pack, CPU)
     speaker = pipeline.speaker(find_voice(pack, speech.voice))
-    spoken = speech.calibration(text_config(pack).languages, settings.n_texts)
+    spoken = speech.calibration(text_config_of(pack).languages, settings.n_texts)
     samples = make_samples(
         pipeline, speaker, spoken, max_codes=settings.max_codes, seed=settings.seed, progress=progress, what="listening"
     )

@@ -20,10 +20,11 @@ from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS, RUN_COMPONENTS
+from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.runtime.linear import kernels_used
 from quant.build import Progress
-from quant.calibrate import CPU, Sample, Speech, decoding_embeddings, find_voice, make_samples, text_config
+from quant.calibrate import CPU, Sample, Speech, decoding_embeddings, find_voice, make_samples
 from quant.mapped import give_back
 from quant.recipe import Recipe
 from quant.report_page import page
@@ -55,7 +56,7 @@ def measure(
     made = open_pack(writer.folder)
     pipeline = Pipeline(original, CPU)
     speaker = pipeline.speaker(find_voice(original, speech.voice))
-    spoken = speech.held_out(text_config(original).languages, N_TEXTS)
+    spoken = speech.held_out(text_config_of(original).languages, N_TEXTS)
     samples = make_samples(
         pipeline, speaker, spoken, max_codes=MAX_CODES, seed=_SEED, progress=progress, what="measuring"
     )

@@ -35,6 +35,8 @@ _WORDS = {"n_steps": "flow steps", "first_steps": "flow steps", "solver": "flow 
         ("prompt_s", 0.1),
         ("cfg_until", 1.2),
         ("sway", -2.0),
+        ("noise_scale", -0.1),
+        ("noise_scale", 2.5),
         ("prompt_s", float("nan")),
     ],
 )

@@ -175,6 +175,7 @@ def measure(
             "cfg_rate": flow.cfg_rate,
             "cfg_until": flow.cfg_until,
             "sway": flow.sway,
+            "noise_scale": flow.noise_scale,
             "dtypes": {n: str(done.dtype).removeprefix("torch.") for n, done in pipeline.prepared.items()},
         },
         machine={

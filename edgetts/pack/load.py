@@ -24,6 +24,7 @@ from edgetts.pack.manifest import (
     COMPONENTS,
     FORMAT,
     GLOSSARY_FILE,
+    LEXICON_FILE,
     TOKENIZER_FILE,
     ComponentEntry,
     Manifest,
@@ -90,6 +91,11 @@ class Pack:
     def glossary_path(self) -> Path | None:
         """The glossary that came with the checkpoint, if one did."""
         return self.file(GLOSSARY_FILE) if GLOSSARY_FILE in self.manifest.files else None
+
+    @property
+    def lexicon_path(self) -> Path | None:
+        """How words are pronounced, where the model reads phones."""
+        return self.file(LEXICON_FILE) if LEXICON_FILE in self.manifest.files else None
 
     def file(self, name: str) -> Path:
         """Path of a file of the pack, its content checked. Raises PackError when it is not in the pack."""

@@ -38,6 +38,7 @@ OTHER_FAMILIES = {"indextts-2.5": "IndexTTS-2.5", "indextts-1.5": "IndexTTS-1.5"
 MANIFEST_FILE = "manifest.json"
 TOKENIZER_FILE = "tokenizer.json"
 GLOSSARY_FILE = "glossary.yaml"
+LEXICON_FILE = "lexicon.txt"
 
 ENROL_COMPONENTS = (
     "semantic_encoder",

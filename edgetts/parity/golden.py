@@ -26,7 +26,7 @@ from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import Quantizer, SemanticCodecEncoder
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.w2v_bert import SemanticEncoder
-from edgetts.pack.config import from_dict
+from edgetts.pack.text import tokenizer_of
 from edgetts.parity.row import TOLERANCES, Row, compare
 from edgetts.runtime.acoustic import prepare_s2mel, prepare_vocoder
 from edgetts.runtime.decode import generate_codes
@@ -36,9 +36,7 @@ from edgetts.runtime.kernels import AUTO, DECODED, KernelChoice
 from edgetts.runtime.latents import LatentPass
 from edgetts.runtime.linear import replacer
 from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, DecodeSettings, FlowSettings, check_compute
-from edgetts.text.config import TextConfig
 from edgetts.text.segment import split_segments
-from edgetts.text.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from edgetts.pack.load import Pack
@@ -262,8 +260,7 @@ def _vocoder(
 
 def _text_rows(pack: Pack, texts: list[dict[str, Any]]) -> list[Row]:
     """Tokens, ids and segments of the golden's normalised texts: the number of texts that differ."""
-    config = from_dict(TextConfig, dict(pack.manifest.text), what=f"The text table of {pack.path}")
-    tokenizer = TextTokenizer(pack.tokenizer_path, config)
+    tokenizer = tokenizer_of(pack)
     wrong: dict[str, list[int]] = {"tokens": [], "ids": [], **{f"segments_{n}": [] for n in _SEGMENT_LENGTHS}}
     for i, text in enumerate(texts):
         tokens = tokenizer.tokenize(text["normalized"])

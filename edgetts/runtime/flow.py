@@ -77,7 +77,7 @@ def solve_flow(
         v[..., :prompt_length] = 0.0  # keeps the prompt region of the state at zero
         return v
 
-    x = noise.clone()
+    x = noise * settings.noise_scale
     x[..., :prompt_length] = 0.0
     return _integrate(velocity, x, settings)
 

@@ -25,6 +25,7 @@ Solver = Literal["euler", "heun", "midpoint", "ab2"]
 ESTIMATES_PER_STEP: dict[str, int] = {"euler": 1, "heun": 2, "midpoint": 2, "ab2": 1}
 MAX_STEPS = 1000
 MAX_CFG_RATE = 10.0
+MAX_NOISE_SCALE = 2.0
 MIN_SWAY = -1.0
 MAX_SWAY = 2 / (math.pi - 2)  # beyond it the grid would turn back
 
@@ -88,6 +89,8 @@ class FlowSettings:
     cfg_rate: r in (1 + r) * conditional - r * null, 0 to MAX_CFG_RATE; 0: no null branch.
     cfg_until: flow time from 0 to 1 up to which there is guidance; after it the null branch is not computed.
     sway: bends the grid, MIN_SWAY to MAX_SWAY; 0: uniform, below: small steps first, above: small steps last.
+    noise_scale: of the noise that the flow starts from, 0 to MAX_NOISE_SCALE; 1 is what the network was trained on,
+      below it speech is plainer and less lively (upstream's `temperature` of the flow).
 
     Source of `sway`: Chen et al. 2024, "F5-TTS" (sway sampling); of `cfg_until`: Kynkäänniemi et al. 2024,
     "Applying guidance in a limited interval".
@@ -98,6 +101,7 @@ class FlowSettings:
     cfg_rate: float
     cfg_until: float = 1.0
     sway: float = 0.0
+    noise_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.n_steps, bool) or not isinstance(self.n_steps, int):
@@ -113,6 +117,7 @@ class FlowSettings:
             )
         _check(0.0 <= self.cfg_until <= 1.0, "cfg_until", self.cfg_until, "0 to 1")
         _check(MIN_SWAY <= self.sway <= MAX_SWAY, "sway", self.sway, f"{MIN_SWAY:g} to {MAX_SWAY:.2f}")
+        _check(0.0 <= self.noise_scale <= MAX_NOISE_SCALE, "noise_scale", self.noise_scale, f"0 to {MAX_NOISE_SCALE:g}")
 
     @property
     def n_estimates(self) -> int:

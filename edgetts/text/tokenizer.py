@@ -2,8 +2,8 @@
 
 In: normalised text. Out: tokens, ids, and where in the text each token begins. The file may hold any
 model of Hugging Face `tokenizers`; what differs between packs (letter case, CJK characters apart) is
-in `TextConfig`. Does not know segments. Source: facts of upstream's `indextts/utils/front.py` and
-`common.py`.
+in `TextConfig`, and a pack whose model reads phones brings a `Lexicon`. Does not know segments. Source:
+facts of upstream's `indextts/utils/front.py` and `common.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from edgetts.errors import PackError
 from edgetts.text.config import TextConfig
+from edgetts.text.lexicon import Lexicon
 from edgetts.text.traced import TracedText
 
 MAX_FILE_BYTES = 64 * 2**20
@@ -51,7 +52,7 @@ class TokenizedText:
 class TextTokenizer:
     """The tokenizer of one pack. Safe to share between threads."""
 
-    def __init__(self, path: Path | str, config: TextConfig) -> None:
+    def __init__(self, path: Path | str, config: TextConfig, lexicon: Lexicon | None = None) -> None:
         """Reads a `tokenizer.json`. Raises `PackError` if it is missing, too large or damaged."""
         path = Path(path)
         advice = "convert the checkpoint again, or fetch the pack again"
@@ -73,6 +74,7 @@ class TextTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.config = config
+        self.lexicon = lexicon
         self.unknown_id = _unknown_id(self._tokenizer)
         self._known: dict[str, bool] = {}
         try:
@@ -148,7 +150,7 @@ class TextTokenizer:
         return text.translate(table) if table else text
 
     def _prepare(self, text: str) -> TracedText:
-        """CJK characters apart, letters in the model's case, single spaces, none at the ends."""
+        """CJK characters apart, letters in the model's case or phones, single spaces, none at the ends."""
         traced = TracedText.of(text)
         traced = traced.substitute(_SURROGATE, lambda _: "\N{REPLACEMENT CHARACTER}")
         if self.config.split_cjk:
@@ -157,7 +159,8 @@ class TextTokenizer:
         stripped = traced.text.strip()
         start = traced.text.index(stripped) if stripped else 0
         traced = traced.slice(start, start + len(stripped))
-        return traced.translate(self._case_table(traced.text))
+        traced = traced.translate(self._case_table(traced.text))
+        return traced if self.lexicon is None else self.lexicon.pronounce(traced)
 
     def _case_table(self, text: str) -> dict[int, str]:
         if self.config.case == "keep":

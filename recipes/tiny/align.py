@@ -2,9 +2,9 @@
 
 In: corpora with `sem`, `mel`, phones and `text`, and a trained semantic encoder with its recogniser. Out, in each
 corpus: `phone` (T50,) int16, the phone under every frame (0: silence), and `align` (T50,) float32, how much of the
-text's tokens is spoken, 0 to 1. Phones are known, so only their times are searched (Viterbi over the CTC path); the
-blanks between two phones are shared between them, unless they are quiet. Words are matched to letters in order,
-because phones per letter differ much from word to word.
+text's tokens is spoken, 0 to 1 (`align1` ... for the readings `text1` ...). Phones are known, so only their times are
+searched (Viterbi over the CTC path); the blanks between two phones are shared between them, unless they are quiet.
+Words are matched in order, because a word may be spoken in more or fewer phones than it is written with.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from torch import nn
 
 from recipes.tiny import dims
 from recipes.tiny.data import Corpus, mask_of, pad, phone_letters
-from recipes.tiny.text import SPACE, TOKENS, add_text
+from recipes.tiny.text import N_SPELLED, SPACE, TOKENS, add_text, reading_of
 from recipes.tiny.train_codec import load_hearing
 
 NEVER = -1e30
 BATCH = 16
 QUIET = 0.25  # of the way from a recording's quiet to its loud frames
-PHONES_PER_LETTER = 0.82  # in English
 MERGES = ((1, 1), (2, 1), (3, 1), (1, 2), (1, 3), (2, 2))  # words of text, words of phones
 MERGE_COST = 1.0
 
@@ -102,11 +101,11 @@ def phone_times(index: Array) -> Array:
 
 
 def word_spans(tokens: Sequence[str]) -> list[tuple[int, int, int]]:
-    """First token, end and number of letters of each word."""
+    """First token, end and number of phones or letters of each word."""
     starts = [i for i, t in enumerate(tokens) if t.startswith(SPACE)]
     spans = []
     for a, b in pairwise([*starts, len(tokens)]):
-        n_letters = sum(c.isalpha() for t in tokens[a:b] for c in t)
+        n_letters = sum(c.isalpha() for t in tokens[a:b] for c in phone_letters(t))
         if n_letters:
             spans.append((a, b, n_letters))
     return spans
@@ -128,7 +127,7 @@ def anchors(tokens: Sequence[str], phones: str) -> tuple[Array, Array]:
             for a, b in MERGES:
                 if i < a or j < b or not np.isfinite(best[i - a, j - b]):
                     continue
-                wanted = PHONES_PER_LETTER * (letters[i] - letters[i - a])
+                wanted = letters[i] - letters[i - a]
                 cost = (spoken[j] - spoken[j - b] - wanted) ** 2 / (wanted + 1) + MERGE_COST * (a + b - 2)
                 if best[i - a, j - b] + cost < best[i, j]:
                     best[i, j], came[i, j] = best[i - a, j - b] + cost, (a, b)
@@ -144,6 +143,22 @@ def anchors(tokens: Sequence[str], phones: str) -> tuple[Array, Array]:
     return at, position
 
 
+def positions(corpus: Corpus, i: int, counts: Array, number: dict[str, int]) -> list[Array]:
+    """`align` for each reading of a recording's text; counts: (T,) phones that are spoken."""
+    phones = "".join(p for p in corpus.items[i]["phones"] if p == " " or p in number)
+    shares = []
+    for reading in range(1 + N_SPELLED):
+        tokens = [TOKENS[t] for t in corpus.get(reading_of("text", reading), i).tolist()]
+        at, position = anchors(tokens, phones)
+        shares.append(((np.interp(counts, at, position) - 0.5).clip(0) / max(1, len(tokens))).astype(np.float32))
+    return shares
+
+
+def put_positions(corpus: Corpus, shares: Sequence[list[Array]]) -> None:
+    for reading, arrays in enumerate(zip(*shares, strict=True)):
+        corpus.put(reading_of("align", reading), arrays)
+
+
 def add_alignment(work: Path, corpora: Sequence[Corpus]) -> None:
     """Kinds `phone` and `align` for every corpus that lacks them."""
     missing = [c for c in corpora if not c.has("align")]
@@ -157,7 +172,7 @@ def add_alignment(work: Path, corpora: Sequence[Corpus]) -> None:
 def _align(encoder: nn.Module, recogniser: nn.Module, number: dict[str, int], corpus: Corpus) -> None:
     order = sorted(range(len(corpus)), key=lambda i: corpus.length("sem", i))
     phones: list[Array] = [np.empty(0)] * len(corpus)
-    shares: list[Array] = [np.empty(0)] * len(corpus)
+    shares: list[list[Array]] = [[]] * len(corpus)
     for first in track(range(0, len(order), BATCH), description="alignment", transient=True):
         part = order[first : first + BATCH]
         x, lengths = pad([corpus.get("sem", i) for i in part])
@@ -169,11 +184,9 @@ def _align(encoder: nn.Module, recogniser: nn.Module, number: dict[str, int], co
             targets = np.array([number[p] for p in known], np.int64)
             index, count = spread(viterbi(row[:n], targets), quiet_frames(corpus, i, n))
             phones[i] = np.where(index >= 0, targets[index], 0).astype(np.int16)
-            tokens = [TOKENS[t] for t in corpus.get("text", i).tolist()]
-            at, position = anchors(tokens, "".join(p for p in item["phones"] if p == " " or p in number))
-            shares[i] = ((np.interp(count, at, position) - 0.5).clip(0) / max(1, len(tokens))).astype(np.float32)
+            shares[i] = positions(corpus, i, count, number)
     corpus.put("phone", phones)
-    corpus.put("align", shares)
+    put_positions(corpus, shares)
 
 
 def quiet_frames(corpus: Corpus, i: int, n: int) -> Array:

@@ -19,11 +19,12 @@ from edgetts.enrol import mel_spectrogram
 from edgetts.models.bigvgan import BigVGAN
 from edgetts.models.s2mel import S2Mel
 from edgetts.pack.load import open_pack
+from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
 from edgetts.runtime.flow import solve_flow
 from edgetts.runtime.settings import FlowSettings
 from quant import texts
-from quant.calibrate import CPU, find_voice, make_samples, text_config
+from quant.calibrate import CPU, find_voice, make_samples
 
 _SEED = 5
 _MAX_CODES = 150
@@ -36,7 +37,7 @@ def compare(pack_path: Path, voice: Path | None, n_steps: int) -> None:
     pack = open_pack(pack_path)
     pipeline = Pipeline(pack, CPU)
     speaker = pipeline.speaker(find_voice(pack, voice))
-    spoken = texts.choose(texts.HELD_OUT, text_config(pack).languages, _N_TEXTS)
+    spoken = texts.choose(texts.HELD_OUT, text_config_of(pack).languages, _N_TEXTS)
     samples = make_samples(pipeline, speaker, spoken, max_codes=_MAX_CODES, seed=_SEED)
     settings = FlowSettings(n_steps=n_steps, solver="euler", cfg_rate=0.7)
     prompt = speaker.reference_mel.shape[-1]

@@ -29,16 +29,17 @@ from torch import Tensor, nn
 
 from edgetts.models.repcodec import SemanticCodec
 from recipes.tiny import dims
-from recipes.tiny.align import anchors, phone_times, viterbi
+from recipes.tiny.align import phone_times, positions, put_positions, viterbi
 from recipes.tiny.common import stage_weights
 from recipes.tiny.data import Corpus, n_phones, phone_letters
-from recipes.tiny.text import TOKENS, add_text
+from recipes.tiny.text import add_text
 from recipes.tiny.train_codec import load_codec
 
 SAME_CODES = {"ᵻ": "ɪ", "ʔ": "t"}  # too rare for codes of their own
 FEWEST_CODES = 4  # of a phone
 SWITCH_COST = 0.2  # of a change of code, in likeness: a phone keeps its code unless it clearly changes
 NEVER = -1e6
+TELLER_LR, TELLER_EPOCHS, TELLER_BATCH = 3e-3, 4, 8
 RARE = 1e-4  # share of frames under which a code counts as unused
 
 Array = np.ndarray[Any, Any]
@@ -48,16 +49,34 @@ def numbers(work: Path) -> dict[str, int]:
     return {p: i + 1 for i, p in enumerate((work / "phones.txt").read_text())}
 
 
-def load_teller(work: Path) -> nn.Linear:
+def load_teller(work: Path, corpus: Corpus) -> nn.Linear:
+    """The stage's own, or one trained here on the first alignment, for encoders that are taken from a pack."""
     teller = nn.Linear(dims.SEMANTIC, n_phones(work))
-    teller.load_state_dict(stage_weights(work, "hearing")["teller"])
+    if (work / "hearing" / "last.pt").exists():
+        teller.load_state_dict(stage_weights(work, "hearing")["teller"])
+    else:
+        _teach(teller, corpus)
     return teller.requires_grad_(False)
+
+
+def _teach(teller: nn.Linear, corpus: Corpus) -> None:
+    generator = np.random.default_rng(0)
+    optimiser = torch.optim.AdamW(teller.parameters(), lr=TELLER_LR)
+    recordings = corpus.training()
+    with torch.enable_grad():
+        for _ in range(TELLER_EPOCHS):
+            for part in np.array_split(generator.permutation(recordings), max(1, len(recordings) // TELLER_BATCH)):
+                features = torch.cat([corpus.get("feat", int(i)) for i in part])
+                phones = torch.cat([corpus.get("phone", int(i)).long() for i in part])
+                optimiser.zero_grad()
+                F.cross_entropy(teller(features), phones).backward()
+                optimiser.step()
 
 
 @torch.no_grad()
 def align_again(work: Path, corpora: Sequence[Corpus]) -> None:
     """Kinds `phone` and `align`, from what each frame tells."""
-    teller, number = load_teller(work), numbers(work)
+    teller, number = load_teller(work, corpora[0]), numbers(work)
     for corpus in corpora:
         phones, shares = [], []
         for i in track(range(len(corpus)), description="alignment", transient=True):
@@ -65,12 +84,9 @@ def align_again(work: Path, corpora: Sequence[Corpus]) -> None:
             targets = np.array([number[p] for p in phone_letters(item["phones"]) if p in number], np.int64)
             path = viterbi(teller(corpus.get("feat", i)).log_softmax(-1).numpy(), targets)
             phones.append(np.where(path >= 0, targets[path.clip(min=0)] if len(targets) else 0, 0).astype(np.int16))
-            tokens = [TOKENS[t] for t in corpus.get("text", i).tolist()]
-            at, position = anchors(tokens, "".join(p for p in item["phones"] if p == " " or p in number))
-            spoken = phone_times(path)
-            shares.append(((np.interp(spoken, at, position) - 0.5).clip(0) / max(1, len(tokens))).astype(np.float32))
+            shares.append(positions(corpus, i, phone_times(path), number))
         corpus.put("phone", phones)
-        corpus.put("align", shares)
+        put_positions(corpus, shares)
 
 
 def frames(codec: SemanticCodec, corpus: Corpus, i: int) -> Tensor:

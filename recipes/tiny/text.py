@@ -1,8 +1,9 @@
-"""The pack's small tokenizer: one token a letter, in the form that the runtime reads.
+"""The pack's small tokenizer: one token a phone, in the form that the runtime reads.
 
-In: nothing but the alphabet below. Out: `tokenizer.json` (HF `tokenizers`, unigram, pieces of one letter, a
-meta symbol for the space), and the ids of texts as the runtime's front end makes them. Letters rather than
-word pieces, because with a few thousand sentences every word piece would be rare.
+In: nothing but the alphabet below. Out: `tokenizer.json` (HF `tokenizers`, unigram, pieces of one character, a
+meta symbol for the space), and the ids of texts as the runtime's front end makes them. Phones rather than letters or
+word pieces: a few thousand sentences teach how phones sound, but not how English is spelled. Words that the lexicon
+lacks are read by their letters, so some words keep theirs in training (`text1`, `text2`, ...).
 
 Ids 0 and 1 are reserved for the start and the end of a text, 2 for what is not known.
 """
@@ -14,18 +15,23 @@ from pathlib import Path
 
 import numpy as np
 
+from edgetts.pack.manifest import LEXICON_FILE, TOKENIZER_FILE
 from edgetts.text.config import TextConfig
 from edgetts.text.frontend import TextFrontend
+from edgetts.text.lexicon import Lexicon
 from edgetts.text.tokenizer import TextTokenizer
 from recipes.tiny.data import Corpus
+from recipes.tiny.lexicon import PHONES, STRESS, save_lexicon
 
 SPACE = "▁"
-ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ',.?!-"
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ',.?!-" + STRESS + PHONES
 SPECIAL = ("<s>", "</s>", "<unk>")
 TOKENS = (*SPECIAL, SPACE, *ALPHABET)
 N_TOKENS = len(TOKENS)
 LETTER_SCORE = -3.0
 
+N_SPELLED = 2  # more readings of each text, in which some words are spelled
+SPELLED_SHARE = 0.12  # of their words
 TEXT_CONFIG = TextConfig(("en",), "upper", split_cjk=False)
 MAX_SEGMENT_TOKENS = 240
 
@@ -42,9 +48,28 @@ def save_tokenizer(path: Path) -> None:
     tokenizer.save(str(path))
 
 
-def frontend(tokenizer: Path) -> TextFrontend:
+class Forgetful(Lexicon):
+    """Does not know some of the words, by chance."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        super().__init__(path)
+        self.generator = np.random.default_rng(seed)
+
+    def phones(self, word: str) -> str | None:
+        return None if self.generator.random() < SPELLED_SHARE else super().phones(word)
+
+
+def frontend(work: Path, lexicon: Lexicon | None = None) -> TextFrontend:
     """The runtime's own text front end, so that training sees the text as speaking will."""
-    return TextFrontend(TextTokenizer(tokenizer, TEXT_CONFIG), None)
+    lexicon = lexicon or Lexicon(work / LEXICON_FILE)
+    return TextFrontend(TextTokenizer(work / TOKENIZER_FILE, TEXT_CONFIG, lexicon), None)
+
+
+def save_text_tables(work: Path) -> None:
+    """What the front end reads, where it is not there yet."""
+    save_tokenizer(work / TOKENIZER_FILE)
+    if not (work / LEXICON_FILE).exists():
+        save_lexicon(work / LEXICON_FILE)
 
 
 def text_ids(front: TextFrontend, text: str) -> list[int]:
@@ -53,9 +78,16 @@ def text_ids(front: TextFrontend, text: str) -> list[int]:
 
 
 def add_text(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Kind `text` (Tt,): token ids of every recording's text."""
-    save_tokenizer(work / "tokenizer.json")
-    front = frontend(work / "tokenizer.json")
+    """Kind `text` (Tt,): token ids of every recording's text; `text1` ...: the same with some words spelled."""
+    save_text_tables(work)
     for corpus in corpora:
-        if not corpus.has("text"):
-            corpus.put("text", [np.array(text_ids(front, it["text"]), np.int16) for it in corpus.items])
+        for reading in range(1 + N_SPELLED):
+            if not corpus.has(reading_of("text", reading)):
+                front = frontend(work, Forgetful(work / LEXICON_FILE, reading) if reading else None)
+                ids = [np.array(text_ids(front, it["text"]), np.int16) for it in corpus.items]
+                corpus.put(reading_of("text", reading), ids)
+
+
+def reading_of(kind: str, reading: int) -> str:
+    """Name of the array `kind` for one of the readings of a text; 0 is the usual one."""
+    return f"{kind}{reading}" if reading else kind

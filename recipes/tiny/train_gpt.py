@@ -40,7 +40,7 @@ from edgetts.models.gpt import GPT
 from recipes.tiny import dims
 from recipes.tiny.common import Run, adamw, average_into, fast_attention
 from recipes.tiny.data import Corpus, batches, mask_of, n_phones, pad
-from recipes.tiny.text import N_TOKENS, SPACE, TOKENS, add_text
+from recipes.tiny.text import N_SPELLED, N_TOKENS, SPACE, TOKENS, add_text, reading_of
 
 TOKENS_PER_BATCH = 3500
 PEAK_LR_MATRICES = 2e-3  # Muon, with update sizes as AdamW's
@@ -52,6 +52,7 @@ RANDOM_CODE_SHARE = 0.08
 GUIDED = ((1, 0), (2, 0), (3, 0), (4, 0))  # (layer, head) that are shown the alignment
 GUIDE_WEIGHT = (1.0, 0.05)  # at the start and at the end
 PHONE_WEIGHT = 0.5
+SPELLED_READING_SHARE = 0.3  # of sentences
 SPLICED_SHARE = 0.5  # of sentences that are put together from two
 FEWEST_CODES = 20
 SPACE_TOKEN = TOKENS.index(SPACE)
@@ -130,32 +131,36 @@ class Sentences:
     ) -> None:
         self.entries: list[tuple[Corpus, int]] = []
         self.by_voice: dict[tuple[Path, str], list[int]] = defaultdict(list)
-        self.ids: dict[tuple[Path, int], Tensor] = {}
         for corpus, weight in zip(corpora, weights, strict=True):
             for i in corpus.training():
                 self.by_voice[corpus.folder, corpus.items[i]["voice"]].append(i)
             chosen = corpus.held_out() if held_out else corpus.training() * weight
             for i in chosen:
-                ids = corpus.get("text", i).tolist()
-                if 0 < len(ids) <= dims.MAX_TEXT and corpus.length("codes", i) <= most_codes:
+                if 0 < corpus.length("text", i) <= dims.MAX_TEXT and corpus.length("codes", i) <= most_codes:
                     self.entries.append((corpus, i))
-                    self.ids[corpus.folder, i] = torch.tensor([0, *ids, 1])
-        self.splices = not held_out
-        self.lengths = [len(self.ids[c.folder, i]) + c.length("codes", i) + dims.N_LATENTS + 3 for c, i in self.entries]
+        self.varied = not held_out
+        self.lengths = [c.length("text", i) + c.length("codes", i) + dims.N_LATENTS + 5 for c, i in self.entries]
 
-    def row(self, corpus: Corpus, i: int) -> Row:
-        ids = self.ids.get((corpus.folder, i))
-        if ids is None:  # too long to be an entry
-            ids = torch.tensor([0, *corpus.get("text", i).tolist(), 1])
-        return Row(ids, corpus.get("codes", i).long(), corpus.get("align", i), corpus.get("phone", i).long())
+    def row(self, corpus: Corpus, i: int, reading: int = 0) -> Row:
+        ids = torch.tensor([0, *corpus.get(reading_of("text", reading), i).tolist(), 1])
+        align = corpus.get(reading_of("align", reading), i)
+        return Row(ids, corpus.get("codes", i).long(), align, corpus.get("phone", i).long())
+
+    def _varied_row(self, corpus: Corpus, i: int, generator: np.random.Generator) -> Row:
+        """As a rule in the usual reading."""
+        spelled = generator.random() < SPELLED_READING_SHARE
+        return self.row(corpus, i, int(generator.integers(1, 1 + N_SPELLED)) if spelled else 0)
 
     def _rows(self, chosen: Sequence[tuple[Corpus, int]], generator: np.random.Generator) -> list[Row]:
         rows = []
         for corpus, i in chosen:
-            row = self.row(corpus, i)
-            if self.splices and generator.random() < SPLICED_SHARE:
+            if not self.varied:
+                rows.append(self.row(corpus, i))
+                continue
+            row = self._varied_row(corpus, i, generator)
+            if generator.random() < SPLICED_SHARE:
                 others = self.by_voice[corpus.folder, corpus.items[i]["voice"]]
-                other = self.row(corpus, others[generator.integers(len(others))])
+                other = self._varied_row(corpus, int(others[generator.integers(len(others))]), generator)
                 row = spliced(row, other, len(row.codes), generator)
             rows.append(row)
         return rows

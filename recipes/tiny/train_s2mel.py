@@ -3,12 +3,14 @@
 In: corpora with `codes`, `heard`, `mel`, `fbank`, a trained codec and speaker encoder; with `--latents` also a
 trained GPT. Out: `WORK/s2mel/last.pt` (S2Mel and its running average).
 
-Each item is a recording to make, and part of another recording of the same voice as prompt and style, as in use, with
-the codes that are heard in it. Without latents the condition is the codebook's embedding of the codes alone and
-`gpt_layer` gives zero; the second run, with latents, starts from there. Items of a batch are cut to one length, because
-the length regulator's norm must not see padding. A tenth of the items lose prompt, style and condition, which is the
-null branch of the guidance. The condition must also tell the phone of each frame, to a linear layer: what is in the
-latents about the words is found sooner.
+Each item is an excerpt of a recording, and part of another recording of the same voice as prompt and style, as in use,
+with the codes that are heard in it. Without latents the condition is the codebook's embedding of the codes alone and
+`gpt_layer` gives zero; the second run, with latents, starts from there. Items of a batch have one length, because the
+length regulator's norm must not see padding. A tenth of the items lose prompt, style and condition, which is the null
+branch of the guidance. From the condition a linear layer must also tell the phone of each frame, and with the style
+another one the mel itself (the prior loss of Popov et al. 2021, "Grad-TTS"): what is said is found sooner.
+
+What the codes mean is learned near flow time 0, where nothing of the mel is seen yet; half of the items are there.
 
 Evaluates itself by the flow-matching error on held-out recordings at fixed times.
 """
@@ -40,12 +42,15 @@ from recipes.tiny.train_codec import load_codec
 from recipes.tiny.train_gpt import Batch as GPTBatch
 from recipes.tiny.train_gpt import sequence
 
-FRAMES_PER_BATCH = 2600  # mel frames, prompt and target
-PROMPT_FRAMES = (50, 140)
-LONG_PROMPT_FRAMES = (400, 900)  # now and then, because users give long recordings
-LONG_PROMPT_SHARE = 0.05
+# (prompt, target) mel frames and items of a batch, and how often it is drawn. Long prompts now and then, because users
+# give long recordings, and a stream's prompt is what it has said before.
+SHAPES = ((48, 176, 14), (96, 256, 9), (24, 480, 6), (320, 96, 8))
+SHAPE_SHARES = (0.5, 0.3, 0.12, 0.08)
+EARLY_SHARE = 0.5  # of items whose flow time is below EARLY_UNTIL
+EARLY_UNTIL = 0.2
 DROPPED_SHARE = 0.1
-PHONE_WEIGHT = 0.3
+PHONE_WEIGHT = 0.15
+PRIOR_WEIGHT = 0.5
 PEAK_LR_MATRICES = 1.5e-3  # Muon
 PEAK_LR_OTHERS = 1e-3
 LATENTS_LR_SCALE = 0.8
@@ -129,6 +134,7 @@ class Pairs:
         self.codec = codec
         self.entries = [(c, i) for c in corpora for i in (c.held_out() if held_out else c.training())]
         self.entries.sort(key=lambda e: e[0].length("mel", e[1]))
+        self.lengths = np.array([c.length("mel", i) for c, i in self.entries])
         self.by_voice: dict[tuple[Path, str, bool], list[int]] = defaultdict(list)
         for corpus in corpora:
             for i in corpus.training():
@@ -148,37 +154,43 @@ class Pairs:
         return min(usable, key=lambda k: abs(float(corpus.items[k].get("factor", 1.0)) - factor))
 
     def batch(self, generator: np.random.Generator, model: S2Mel, latents: Latents | None) -> Batch:
-        long = generator.random() < LONG_PROMPT_SHARE
-        n_prompt = int(generator.integers(*(LONG_PROMPT_FRAMES if long else PROMPT_FRAMES)))
-        centre = int(generator.integers(len(self.entries)))
-        size = max(2, FRAMES_PER_BATCH // (self.entries[centre][0].length("mel", self.entries[centre][1]) + n_prompt))
-        first = max(0, min(centre - size // 2, len(self.entries) - size))
-        chosen = self.entries[first : first + size]
-        n_codes = min(c.length("codes", i) for c, i in chosen)
-        n_target = min(int(n_codes * dims.FRAMES_PER_CODE), *(c.length("mel", i) for c, i in chosen))
-        m_prompt = int(n_prompt / dims.FRAMES_PER_CODE)
+        n_prompt, n_target, size = SHAPES[generator.choice(len(SHAPES), p=SHAPE_SHARES)]
+        m_prompt, n_codes = int(n_prompt / dims.FRAMES_PER_CODE), int(n_target / dims.FRAMES_PER_CODE) + 1
+        chosen = self._chosen(n_target + 2, size, latents is not None, generator)
         references = [self._reference(corpus, i, generator) for corpus, i in chosen]
         hidden = None if latents is None else latents.of(chosen, references)
         mels, semantics, prompts, prompt_semantics, styles, phones = [], [], [], [], [], []
-        code_of = (torch.arange(n_target) / dims.FRAMES_PER_CODE).long().clamp_max(n_codes - 1)
+        code_of = (torch.arange(n_target) / dims.FRAMES_PER_CODE).long()
         for row, (corpus, i) in enumerate(chosen):
             reference = references[row]
             codes = corpus.get("codes", i).long()
-            cut = int(generator.integers(0, len(codes) - n_codes + 1))
-            frame = round(cut * dims.FRAMES_PER_CODE)
-            frame = max(0, min(frame, corpus.length("mel", i) - n_target))
-            semantic = self.codec.lookup(codes[None, cut : cut + n_codes])[0]
+            cut = int(generator.integers(0, max(1, len(codes) - n_codes + 1)))
+            frame = min(round(cut * dims.FRAMES_PER_CODE), corpus.length("mel", i) - n_target)
+            semantic = self.codec.lookup(_part(codes, cut, n_codes)[None])[0]
             if hidden is not None:
-                semantic = semantic + model.project_latents(hidden[row][cut : cut + n_codes])
+                semantic = semantic + model.project_latents(_part(hidden[row], cut, n_codes))
             mels.append(corpus.get("mel", i)[frame : frame + n_target].T)
             semantics.append(semantic)
             prompt, prompt_codes = self._prompt(corpus, reference, n_prompt, m_prompt, generator)
             prompts.append(prompt)
             prompt_semantics.append(self.codec.lookup(prompt_codes[None])[0])
             styles.append(corpus.get("style", reference)[0])
-            phones.append(corpus.get("phone", i).long()[cut : cut + n_codes][code_of])
+            phones.append(_part(corpus.get("phone", i).long(), cut, n_codes)[code_of])
         stacked = [torch.stack(x) for x in (mels, semantics, prompts, prompt_semantics, styles, phones)]
         return Batch(*stacked)
+
+    def _chosen(
+        self, n_frames: int, size: int, alike: bool, generator: np.random.Generator
+    ) -> list[tuple[Corpus, int]]:
+        """Recordings of at least n_frames, or else the longest. alike: of about one length, which saves padding."""
+        lengths = self.lengths
+        first = min(int(np.searchsorted(lengths, n_frames)), len(lengths) - 1)
+        if alike:
+            start = int(generator.integers(first, max(first, len(lengths) - size) + 1))
+            picked = np.minimum(np.arange(start, start + size), len(lengths) - 1)
+        else:
+            picked = generator.integers(first, len(lengths), size)
+        return [self.entries[k] for k in picked]
 
     def _prompt(
         self, corpus: Corpus, i: int, n_frames: int, n_codes: int, generator: np.random.Generator
@@ -194,11 +206,37 @@ class Pairs:
         return mel[frame : frame + n_frames].T, codes[cut : cut + n_codes]
 
 
+def _part(x: Tensor, start: int, length: int) -> Tensor:
+    """`length` rows from `start`; the last one again where there are fewer."""
+    return x[torch.arange(start, start + length).clamp_max(len(x) - 1)]
+
+
+def flow_times(n: int) -> Tensor:
+    """(n,) half of them near 0."""
+    return torch.rand(n) * torch.where(torch.rand(n) < EARLY_SHARE, EARLY_UNTIL, 1.0)
+
+
+class Aims(nn.Module):
+    """What the condition must tell beside the flow, to linear layers that are not kept."""
+
+    def __init__(self, content_dim: int, phones: int, mean_mel: Tensor) -> None:
+        super().__init__()
+        self.phone = nn.Linear(content_dim, phones)
+        self.mel = nn.Linear(content_dim + dims.STYLE, dims.N_MELS)
+        self.mel.bias.data.copy_(mean_mel)
+
+    def forward(self, condition: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """condition (B, T, C) -> cross-entropy of the phones, mean absolute error of the mel."""
+        styles = batch.style[:, None].expand(-1, condition.shape[1], -1)
+        prior = self.mel(torch.cat([condition, styles], -1)).transpose(1, 2)
+        phones = F.cross_entropy(self.phone(condition).flatten(0, 1), batch.phones.flatten())
+        return phones, F.l1_loss(prior, batch.mel)
+
+
 def flow_loss(
-    model: S2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Tensor, teller: nn.Module
-) -> tuple[Tensor, Tensor]:
-    """Mean absolute and square error of the velocity over the target; cross-entropy of the phones, which a linear
-    layer must tell from the condition."""
+    model: S2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Tensor, aims: Aims
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean absolute and square error of the velocity over the target; then what `aims` gives."""
     n_prompt, n_target = batch.prompt.shape[-1], batch.mel.shape[-1]
     with torch.autocast("cpu", torch.bfloat16):
         condition = torch.cat(
@@ -214,8 +252,7 @@ def flow_loss(
         prompt = F.pad(batch.prompt, (0, n_target)) * keep
         velocity = model.estimator(x, prompt, t, batch.style * keep[:, 0], condition * keep)
     error = velocity.float()[..., n_prompt:] - (batch.mel - noise)
-    phones = F.cross_entropy(teller(condition[:, n_prompt:]).flatten(0, 1), batch.phones.flatten())
-    return error.square().mean() * 0.5 + error.abs().mean(), phones
+    return error.square().mean() * 0.5 + error.abs().mean(), *aims(condition[:, n_prompt:], batch)
 
 
 def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: bool, stage: str) -> None:
@@ -229,7 +266,8 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: boo
     if latents:
         model.load_state_dict(stage_weights(work, "s2mel")["average"])
     average = copy.deepcopy(model)
-    teller = nn.Linear(config.s2mel.dit.content_dim, n_phones(work))
+    mean_mel = torch.cat([corpora[0].get("mel", i) for i in corpora[0].training()[:100]]).mean(0)
+    aims = Aims(config.s2mel.dit.content_dim, n_phones(work), mean_mel)
     speaker = Latents(work) if latents else None
     matrices = [p for p in model.estimator.transformer.layers.parameters() if p.ndim == 2]
     known = {id(p) for p in matrices}
@@ -239,32 +277,32 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: boo
         "muon": torch.optim.Muon(
             matrices, lr=scale * PEAK_LR_MATRICES, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
         ),
-        "adamw": adamw([rest, teller], scale * PEAK_LR_OTHERS, betas=(0.9, 0.95)),
+        "adamw": adamw([rest, aims], scale * PEAK_LR_OTHERS, betas=(0.9, 0.95)),
     }
-    run = Run(work, stage, minutes, {"s2mel": model, "average": average, "teller": teller}, optimisers)
+    run = Run(work, stage, minutes, {"s2mel": model, "average": average, "aims": aims}, optimisers)
     pairs, held = Pairs(corpora, codec, False), Pairs(corpora[:1], codec, True)
 
     def evaluate() -> dict[str, float]:
         same = np.random.default_rng(0)
         fixed = torch.Generator().manual_seed(0)
-        total = np.zeros(2)
+        total = np.zeros(3)
         for k in range(8):
             with torch.no_grad():
                 batch = held.batch(same, average, speaker)
                 t = torch.full((len(batch.mel),), (k + 0.5) / 8)
                 noise = torch.randn(batch.mel.shape, generator=fixed)
-                losses = flow_loss(average, batch, t, noise, torch.zeros(len(t), dtype=torch.bool), teller)
+                losses = flow_loss(average, batch, t, noise, torch.zeros(len(t), dtype=torch.bool), aims)
                 total += [float(loss) for loss in losses]
-        return {"flow": total[0] / 8, "tells": total[1] / 8}
+        return {"flow": total[0] / 8, "tells": total[1] / 8, "prior": total[2] / 8}
 
     for step in run:
         if speaker is not None and step % REFRESH_EVERY == 0:
             speaker.refresh()
         batch = pairs.batch(generator, model, speaker)
-        t = torch.rand(len(batch.mel))
+        t = flow_times(len(batch.mel))
         dropped = torch.rand(len(t)) < DROPPED_SHARE
-        flow, tells = flow_loss(model, batch, t, torch.randn(batch.mel.shape), dropped, teller)
-        loss = flow + PHONE_WEIGHT * tells
+        flow, tells, prior = flow_loss(model, batch, t, torch.randn(batch.mel.shape), dropped, aims)
+        loss = flow + PHONE_WEIGHT * tells + PRIOR_WEIGHT * prior
         for optimiser in optimisers.values():
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -272,7 +310,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: boo
         for optimiser in optimisers.values():
             optimiser.step()
         average_into(average, model, min(AVERAGE_DECAY, (step + 1) / (step + 20)))
-        run.log(flow=flow.detach(), tells=tells.detach(), gradient=norm)
+        run.log(flow=flow.detach(), tells=tells.detach(), prior=prior.detach(), gradient=norm)
         if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
             run.write_log({"eval": {k: round(v, 4) for k, v in evaluate().items()}})
     run.write_log({"eval": {k: round(v, 4) for k, v in evaluate().items()}})

@@ -37,6 +37,15 @@ def growth(x: Tensor, prompt: Tensor, t: Tensor, style: Tensor, condition: Tenso
     return x
 
 
+def test_the_noise_is_scaled_and_not_touched() -> None:
+    noise, ref_mel, condition, style = flow_inputs()
+    before = noise.clone()
+    whole = solve_flow(growth, noise, ref_mel, condition, style, FlowSettings(3, "euler", 0.0))
+    half = solve_flow(growth, noise, ref_mel, condition, style, FlowSettings(3, "euler", 0.0, noise_scale=0.5))
+    assert torch.equal(noise, before)
+    torch.testing.assert_close(half, whole / 2)
+
+
 def test_euler_matches_upstream() -> None:
     with torch.device("meta"):
         module = S2Mel(s2mel_config(DATA / "config/mini/config.yaml"))
@@ -220,7 +229,7 @@ def test_bad_settings_are_refused(n_steps: int, solver: Solver, cfg_rate: float,
         FlowSettings(n_steps, solver, cfg_rate)
 
 
-@pytest.mark.parametrize("given", [{"cfg_until": -0.1}, {"cfg_until": 1.5}, {"sway": -1.1}, {"sway": math.nan}])
+@pytest.mark.parametrize("given", [{"cfg_until": -0.1}, {"cfg_until": 1.5}, {"sway": -1.1}, {"sway": math.nan}, {"noise_scale": 3.0}])
 def test_bad_extras_are_refused(given: dict[str, Any]) -> None:
     ((name, value),) = given.items()
     with pytest.raises(UsageError, match=f"{name} is {value}"):

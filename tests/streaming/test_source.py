@@ -11,13 +11,11 @@ from pathlib import Path
 import pytest
 
 from edgetts.errors import Cancelled, UsageError
-from edgetts.pack.config import from_dict
 from edgetts.pack.load import open_pack
+from edgetts.pack.text import tokenizer_of
 from edgetts.streaming.feed import Board, Line
 from edgetts.streaming.source import TextFeed, plan_lines, pump
-from edgetts.text.config import TextConfig
 from edgetts.text.frontend import TextFrontend
-from edgetts.text.tokenizer import TextTokenizer
 
 SENTENCES = (
     "Well, here is what happened: the kettle boiled, nobody was there!",
@@ -29,9 +27,7 @@ SENTENCES = (
 
 @pytest.fixture(scope="module")
 def frontend(mini_pack: Path) -> TextFrontend:
-    pack = open_pack(mini_pack)
-    config = from_dict(TextConfig, dict(pack.manifest.text), what="the text table")
-    return TextFrontend(TextTokenizer(pack.tokenizer_path, config))
+    return TextFrontend(tokenizer_of(open_pack(mini_pack)))
 
 
 def feed(board: Board, frontend: TextFrontend, notices: list[str], *, markup: bool = False) -> TextFeed:

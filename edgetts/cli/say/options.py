@@ -177,6 +177,10 @@ SwayOption = Annotated[
     float | None,
     _option("--sway", panel=MEL, help="-1 to 1.75: below 0 shorter steps first, above 0 last. [0: even]"),
 ]
+NoiseScaleOption = Annotated[
+    float | None,
+    _option("--noise-scale", panel=MEL, help="Of the noise that mel is made from, 0 to 2; less is plainer. [1]"),
+]
 PresetOption = Annotated[
     str | None,
     _option("--preset", panel=MEL, help="best (upstream's numbers), balanced or fast; other options win. [none]"),

@@ -75,6 +75,7 @@ def say(
     cfg_rate: options.CfgRateOption = None,
     cfg_until: options.CfgUntilOption = None,
     sway: options.SwayOption = None,
+    noise_scale: options.NoiseScaleOption = None,
     preset: options.PresetOption = None,
     no_guards: options.NoGuardsFlag = False,
     retries: options.RetriesOption = None,

@@ -1,0 +1,23 @@
+"""The text tables of a pack: its tokenizer, with the lexicon and in the case that its model was trained on.
+
+In: an open pack. Out: the `TextTokenizer` that every part of the runtime and of the offline pass reads text with.
+"""
+
+from __future__ import annotations
+
+from edgetts.pack.config import from_dict
+from edgetts.pack.load import Pack
+from edgetts.text.config import TextConfig
+from edgetts.text.lexicon import Lexicon
+from edgetts.text.tokenizer import TextTokenizer
+
+
+def text_config_of(pack: Pack) -> TextConfig:
+    """The manifest's text table. Raises PackError for one that is not usable."""
+    return from_dict(TextConfig, dict(pack.manifest.text), what=f"The text table of {pack.path}")
+
+
+def tokenizer_of(pack: Pack) -> TextTokenizer:
+    """Raises PackError for a table or file that is not usable."""
+    path = pack.lexicon_path
+    return TextTokenizer(pack.tokenizer_path, text_config_of(pack), Lexicon(path) if path is not None else None)

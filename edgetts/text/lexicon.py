@@ -1,0 +1,75 @@
+"""A pronunciation lexicon: words become phones that a pack's model was trained to read.
+
+In: a pack's `lexicon.txt`, one `WORD<tab>PHONES` a line, sorted by the word's bytes, words in the letter case of the
+pack. Out: text in which each word of the lexicon is written as its phones; other words keep their letters. A small
+model needs it: how a language is spelled takes more speech to learn than how it sounds. Packs without the file, such
+as those of IndexTTS-2, read letters. Knows no language.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from pathlib import Path
+
+from edgetts.errors import PackError
+from edgetts.text.traced import TracedText
+
+MAX_FILE_BYTES = 64 * 2**20
+MAX_WORD_LETTERS = 64  # a longer one is in no lexicon
+
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
+_APOSTROPHE = "'"
+
+
+class Lexicon:
+    """Looks words up in the mapped file: nothing is read before it is asked for. Safe to share between threads."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Raises `PackError` if the file is missing, empty or too large."""
+        path = Path(path)
+        advice = "fetch the pack again"
+        try:
+            size = path.stat().st_size
+            if not 0 < size <= MAX_FILE_BYTES:
+                raise PackError(f"The lexicon {path} has {size} bytes; 1 to {MAX_FILE_BYTES} are allowed: {advice}.")
+            with path.open("rb") as file:
+                self._lines = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise PackError(f"The lexicon {path} cannot be read ({error.strerror}): {advice}.") from error
+        self.path = path
+
+    def phones(self, word: str) -> str | None:
+        """How `word` is spoken, or None: it is not in the lexicon. Raises `PackError` for a damaged line."""
+        if len(word) > MAX_WORD_LETTERS:
+            return None
+        wanted = word.encode("utf-8", "surrogatepass")
+        low, high = 0, len(self._lines)  # both are starts of lines, or the end
+        while low < high:
+            start = self._lines.rfind(b"\n", low, (low + high) // 2) + 1 or low
+            end = self._lines.find(b"\n", start)
+            end = len(self._lines) if end < 0 else end
+            found, tab, phones = self._lines[start:end].partition(b"\t")
+            if found == wanted and tab:
+                try:
+                    return phones.decode()
+                except UnicodeDecodeError as error:
+                    raise PackError(f"The lexicon {self.path} is damaged at {word!r}: fetch the pack again.") from error
+            if found < wanted:
+                low = end + 1
+            else:
+                high = start
+        return None
+
+    def pronounce(self, text: TracedText) -> TracedText:
+        """`text` with phones for the words that are known. What follows an apostrophe is looked up by itself where the
+        whole word is not there: JOHN'S as JOHN and 'S."""
+        return text.substitute(_WORD, lambda match: self._spoken(match.group()))
+
+    def _spoken(self, word: str) -> str:
+        whole = self.phones(word)
+        if whole is not None or _APOSTROPHE not in word:
+            return word if whole is None else whole
+        stem, _, ending = word.rpartition(_APOSTROPHE)
+        suffix = self.phones(_APOSTROPHE + ending)
+        return word if suffix is None else self._spoken(stem) + suffix
