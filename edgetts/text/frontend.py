@@ -115,7 +115,9 @@ class TextFrontend:
     ) -> list[Segment]:
         """The segments of one stretch of text, with natural pauses; adds what is left out to `notices`."""
         tokenized = self.tokenizer.encode(spoken.text)
-        indices = segmenter.segment_indices(tokenized.tokens, max_tokens, quick_tokens)
+        indices = segmenter.segment_indices(
+            *(tokenized.tokens, max_tokens, quick_tokens), whole_words=self.tokenizer.lexicon is not None
+        )
         # Offsets in the spoken text, then in the original, at which segments begin, and where the last ends.
         cuts = [0, *(tokenized.starts[segment[0]] for segment in indices[1:]), len(spoken)]
         edges = [spoken.origins[cut] for cut in cuts[1:-1]]

@@ -3,7 +3,8 @@
 In: tokens. Out: runs of them, of at most `max_tokens`. Does not know ids, languages or sound. Source:
 facts of `split_segments` in upstream's `indextts/utils/front.py`, kept to the token (its segments are
 what the model was tuned with), including that a quotation mark after the end of a sentence is spoken
-on both sides of the cut, which makes a segment one token longer at most.
+on both sides of the cut, which makes a segment one token longer at most. Upstream cuts by length wherever
+the limit falls; where tokens are single sounds that would cut a word, so there cuts are made between words.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ DEFAULT_MAX_TOKENS = 120
 _SENTENCE_MARKS = frozenset({".", "!", "?", "▁.", "▁?", "▁..."})
 _CLAUSE_MARKS = frozenset({",", "▁,"})
 _HYPHEN = "-"
+_WORD_START = "▁"
 _QUOTES = frozenset({"'", "▁'"})
 _MIN_SENTENCE_TOKENS = 3  # a shorter one is joined to what follows: "I." of "I. E."
 
@@ -31,22 +33,31 @@ def split_segments(tokens: Sequence[str], max_tokens: int, quick_tokens: int = 0
     return [[tokens[i] for i in segment] for segment in segment_indices(tokens, max_tokens, quick_tokens)]
 
 
-def segment_indices(tokens: Sequence[str], max_tokens: int, quick_tokens: int = 0) -> list[list[int]]:
-    """As `split_segments`, giving the tokens' places instead of the tokens."""
+def segment_indices(
+    tokens: Sequence[str], max_tokens: int, quick_tokens: int = 0, *, whole_words: bool = False
+) -> list[list[int]]:
+    """As `split_segments`, giving the tokens' places instead of the tokens.
+
+    whole_words: where the limit falls into a word, cut before it (unless the word alone is over the limit).
+    """
     if max_tokens < 1:
         raise UsageError(f"A segment of {max_tokens} tokens is not possible; the limit must be 1 or more.")
     if quick_tokens < 0:
         raise UsageError(f"quick_tokens is {quick_tokens}; it must be 0 or more.")
-    return _merge(_clauses(tokens, max_tokens), max_tokens, quick_tokens)
+    return _merge(_clauses(tokens, max_tokens, whole_words), max_tokens, quick_tokens)
 
 
-def _clauses(tokens: Sequence[str], max_tokens: int) -> list[list[int]]:
+def _clauses(tokens: Sequence[str], max_tokens: int, whole_words: bool) -> list[list[int]]:
     """Cuts at every sentence mark, comma and hyphen, and where the limit is reached."""
     clauses: list[list[int]] = []
     current: list[int] = []
     for index, token in enumerate(tokens):
         current.append(index)
         ends_clause = token in _CLAUSE_MARKS or token == _HYPHEN
+        if whole_words and len(current) > max_tokens:
+            cut = _last_word(tokens, current) or max_tokens
+            clauses.append(current[:cut])
+            current = current[cut:]
         if len(current) > max_tokens:
             clauses += [current[:max_tokens], current[max_tokens:]]
         elif ends_clause:
@@ -59,6 +70,12 @@ def _clauses(tokens: Sequence[str], max_tokens: int) -> list[list[int]]:
             continue
         current = []
     return [*clauses, current] if current else clauses
+
+
+def _last_word(tokens: Sequence[str], places: Sequence[int]) -> int:
+    """Where the last word among the places begins; 0 if that is at the start of all."""
+    starts = (k for k in range(len(places) - 1, 0, -1) if tokens[places[k]].startswith(_WORD_START))
+    return next(starts, 0)
 
 
 def _merge(clauses: list[list[int]], max_tokens: int, quick_tokens: int) -> list[list[int]]:

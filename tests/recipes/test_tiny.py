@@ -11,7 +11,8 @@ import torch
 from recipes.tiny import align, dims, prepare, stress, synthetic
 from recipes.tiny.common import Run, adamw, average_into
 from recipes.tiny.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
-from recipes.tiny.text import ALPHABET, N_TOKENS, SPACE, TOKENS, frontend, save_tokenizer, text_ids
+from recipes.tiny.lexicon import ipa
+from recipes.tiny.text import ALPHABET, N_TOKENS, SPACE, TOKENS, Forgetful, frontend, save_text_tables, text_ids
 from recipes.tiny.train_gpt import Row, spliced
 from recipes.tiny.train_semantic_encoder import edit_distance
 
@@ -92,27 +93,47 @@ def test_alignment_keeps_two_equal_phones_apart() -> None:
     assert align.viterbi(log_probs, np.array([1, 1, 1, 1])).tolist() == [-1, -1, -1]
 
 
-def test_words_are_matched_to_letters() -> None:
-    tokens = list("▁IN▁THE▁WORLD.")
+def test_words_are_matched_to_tokens() -> None:
+    tokens = list("▁ɪn▁ðə▁wɜɹld.")
     phones, position = align.anchors(tokens, "ɪnðə wˈɜːld.")
     assert phones.tolist() == [0, 4, 8]
-    assert position.tolist() == [0, 7, 14]
+    assert position.tolist() == [0, 6, 13]
     assert align.anchors([], "a")[1].tolist() == [0, 0]
 
 
-def test_the_runtime_reads_the_tokenizer_letter_by_letter(tmp_path: Path) -> None:
-    save_tokenizer(tmp_path / "tokenizer.json")
-    front = frontend(tmp_path / "tokenizer.json")
-    ids = text_ids(front, "A cat, a dog?")
-    letters = SPACE + ALPHABET
-    assert "".join(letters[i - 3] for i in ids) == "▁A▁CAT,▁A▁DOG?"
+@pytest.fixture(scope="module")
+def text_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("text")
+    save_text_tables(folder)
+    return folder
+
+
+def spelled(ids: list[int]) -> str:
+    return "".join((SPACE + ALPHABET)[i - 3] for i in ids)
+
+
+def test_the_runtime_reads_words_phone_by_phone_and_unknown_ones_by_letters(text_tables: Path) -> None:
+    ids = text_ids(frontend(text_tables), "A teacher, a zyxqua?")
+    assert spelled(ids) == "▁ə▁tˈitʃɚ,▁ə▁ZYXQUA?"
     assert max(ids) < N_TOKENS
     assert not {0, 1, 2} & set(ids)
 
 
-def test_no_evaluation_sentence_has_letters_the_model_lacks(tmp_path: Path) -> None:
-    save_tokenizer(tmp_path / "tokenizer.json")
-    front = frontend(tmp_path / "tokenizer.json")
+def test_some_words_keep_their_letters_in_training(text_tables: Path) -> None:
+    text = " ".join(["cat"] * 300)
+    words = spelled(text_ids(frontend(text_tables, Forgetful(text_tables / "lexicon.txt", 1)), text)).split(SPACE)[1:]
+    assert set(words) == {"kæt", "CAT"}
+    assert 0.04 < words.count("CAT") / len(words) < 0.25
+
+
+def test_the_lexicon_writes_stress_where_it_matters() -> None:
+    assert ipa(["T", "IY1", "CH", "ER0"]) == "tˈitʃɚ"
+    assert ipa(["K", "AE1", "T"]) == "kæt"
+    assert ipa(["AH0", "B", "AW1", "T"]) == "əbˈaʊt"
+
+
+def test_no_evaluation_sentence_has_letters_the_model_lacks(text_tables: Path) -> None:
+    front = frontend(text_tables)
     sentences = (Path(dims.__file__).with_name("sentences.txt")).read_text().splitlines()
     assert len(set(sentences)) >= 60
     for sentence in sentences:

@@ -63,3 +63,13 @@ def test_nothing_is_lost_or_too_long(tokens: list[str], max_tokens: int, quick_t
     repeated = [place for place in set(order) if order.count(place) > 1]
     assert all(tokens[place] in ("'", "▁'") for place in repeated)
     assert all(0 < len(segment) <= max_tokens + 1 for segment in segments)
+
+
+def test_no_word_is_cut_where_tokens_are_sounds() -> None:
+    sounds = list("▁kæt" * 6)
+    cut = ["".join(sounds[i] for i in s) for s in segment_indices(sounds, 10, whole_words=True)]
+    assert cut == ["▁kæt▁kæt"] * 3
+    assert [len(s) for s in segment_indices(sounds, 10)] == [10, 1, 10, 3]
+    long = list("▁abcdefghijkl▁kæt.")
+    assert ["".join(long[i] for i in s) for s in segment_indices(long, 8, whole_words=True)] == ["▁abcdefg", "hijkl", "▁kæt."]
+    assert sum(len(s) for s in segment_indices(long, 3, whole_words=True)) == len(long)
