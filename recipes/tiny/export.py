@@ -31,7 +31,7 @@ from recipes.tiny.common import stage_weights
 from recipes.tiny.data import Corpus, phone_letters
 from recipes.tiny.text import N_TOKENS, TEXT_CONFIG, save_text_tables
 from recipes.tiny.train_codec import hearing_weights, load_codec
-from recipes.tiny.train_s2mel import load_speaker_encoder
+from recipes.tiny.train_s2mel import NOISE_SCALE, load_speaker_encoder
 
 EMOTION_VOICES = ("af_heart", "bf_emma", "af_kore", "am_michael", "bm_george", "am_eric")
 READY_VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george")
@@ -70,6 +70,7 @@ DEFAULTS: dict[str, Any] = {
     "cfg_until": 0.5,
     "prompt_s": 3.0,
     "first_steps": 5,
+    "noise_scale": NOISE_SCALE,
 }
 LOWEST_PITCH, HIGHEST_PITCH = 70, 400  # Hz
 

