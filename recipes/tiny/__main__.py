@@ -80,7 +80,9 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
         train_s2mel.add_styles(work, both)
     train_gpt.train(work, both[:1], [1], budget["gpt"])
     train_s2mel.train(work, both, budget["s2mel"], latents=False, stage="s2mel")
-    train_s2mel.train(work, both[:1], budget["s2mel_latents"], latents=True, stage="s2mel_latents")
+    if not (work / "s2mel_latents" / "last.pt").exists():
+        train_s2mel.add_latents(work, both)
+    train_s2mel.train(work, both, budget["s2mel_latents"], latents=True, stage="s2mel_latents")
     train_vocoder.train(work, both, budget["vocoder"], compiled=compiled, adversarial_from=0.6)
     names = {it["voice"]: Path(it["path"]) for it in reversed(base.items)}
     ready = {v: names[v] for v in export.READY_VOICES if v in names} or dict(sorted(names.items())[:2])

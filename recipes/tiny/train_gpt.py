@@ -12,8 +12,8 @@ conditioning, and running averages of both, which are what the pack gets).
 - One head in each of four layers is shown where the speech is in the text (`recipes.tiny.align`); with a few hours
   of speech a transformer is slow to find that out alone.
 
-- Half the sentences are put together from two of the same voice, cut between words (`spliced`): a few thousand
-  sentences are soon known by heart.
+- Most sentences are put together from pieces of several of the same voice, cut between words (`spliced`): a few
+  thousand sentences are soon known by heart, and what is known by heart is not read: words are left out.
 - What predicts a code must also tell its phone, to a linear layer: how letters sound is learned sooner, and the
   latents, which are the same numbers, tell S2Mel.
 
@@ -48,12 +48,14 @@ PEAK_LR_OTHERS = 1.5e-3
 INIT_STD = 0.02
 REFERENCE_FRAMES = (80, 200)  # of the recording that conditions
 OWN_EMOTION_SHARE = 0.25  # of batches whose emotion is heard in the sentence itself
-RANDOM_CODE_SHARE = 0.08
+RANDOM_CODE_SHARE = 0.12
 GUIDED = ((1, 0), (2, 0), (3, 0), (4, 0))  # (layer, head) that are shown the alignment
 GUIDE_WEIGHT = (1.0, 0.05)  # at the start and at the end
 PHONE_WEIGHT = 0.5
 SPELLED_READING_SHARE = 0.3  # of sentences
-SPLICED_SHARE = 0.5  # of sentences that are put together from two
+SPLICED_SHARE = 0.6  # of sentences that are put together from pieces of several
+MOST_PIECES = 6
+MOST_WORDS = 5  # of a piece that is not the last
 FEWEST_CODES = 20
 SPACE_TOKEN = TOKENS.index(SPACE)
 GUIDE_WIDTH = 1.0  # text tokens
@@ -97,30 +99,45 @@ class Row:
         return self.align * (len(self.ids) - 2) + 0.5
 
 
-def spliced(row: Row, other: Row, longest: int, generator: np.random.Generator) -> Row:
-    """The first words of one sentence and the last of another, at most `longest` codes; the first as it is when nothing
-    fits. The codes of the words are those that were spoken, so there is more to learn than whole sentences by heart."""
+def spliced(rows: Sequence[Row], longest: int, generator: np.random.Generator) -> Row:
+    """The first words of the first sentence, some of each of the others and the last of the last, at most `longest`
+    codes; the first sentence as it is when nothing fits. The codes of the words are those that were spoken, so there
+    is more to learn than whole sentences by heart, and no words to guess from those before."""
+    tokens, positions, codes, phones = [], [], [], []
+    n_tokens = n_codes = 0
+    tail = _piece(rows[-1], generator, first=False, last=True)
+    for k, row in enumerate(rows):
+        is_last = k == len(rows) - 1
+        piece = tail if is_last else _piece(row, generator, first=k == 0, last=False)
+        if piece is None or (not is_last and n_codes + len(piece.codes) + len(tail.codes if tail else ()) > longest):
+            continue
+        tokens.append(piece.ids)
+        positions.append(piece.align + n_tokens)
+        codes.append(piece.codes)
+        phones.append(piece.phones)
+        n_tokens, n_codes = n_tokens + len(piece.ids), n_codes + len(piece.codes)
+    if not FEWEST_CODES <= n_codes <= longest:
+        return rows[0]
+    ids = torch.cat([rows[0].ids[:1], *tokens, rows[0].ids[-1:]])
+    share = ((torch.cat(positions) - 0.5) / n_tokens).clamp(0, 1)
+    return Row(ids, torch.cat(codes), share, torch.cat(phones))
+
+
+def _piece(row: Row, generator: np.random.Generator, *, first: bool, last: bool) -> Row | None:
+    """Some words of a sentence: from its start with `first`, to its end with `last`. Without start and stop tokens, and
+    `align` counts tokens from the piece's first."""
     starts, frames = row.words()
-    if not len(starts):
-        return row
-    head = int(generator.integers(len(starts)))
-    n_tokens, n_codes = int(starts[head]), int(frames[head])
-    other_starts, other_frames = other.words()
-    fit = (n_codes + len(other.codes) - other_frames <= longest).nonzero()[:, 0]
-    if not len(fit):
-        return row
-    tail = int(fit[generator.integers(len(fit))])
-    first, at = int(other_starts[tail]), int(other_frames[tail])
-    tokens = torch.cat([row.ids[1 : 1 + n_tokens], other.ids[1 + first : -1]])
-    position = torch.cat([row.position()[:n_codes], other.position()[at:] - first + n_tokens])
-    if len(position) < FEWEST_CODES:
-        return row
-    return Row(
-        torch.cat([row.ids[:1], tokens, row.ids[-1:]]),
-        torch.cat([row.codes[:n_codes], other.codes[at:]]),
-        ((position - 0.5) / len(tokens)).clamp(0, 1),
-        torch.cat([row.phones[:n_codes], other.phones[at:]]),
-    )
+    n = len(starts)
+    if n == 0:
+        return None
+    a = 0 if first else int(generator.integers(n))
+    b = n if last else int(generator.integers(a + 1, min(n, a + MOST_WORDS) + 1))
+    bounds = [*starts.tolist(), len(row.ids) - 2], [*frames.tolist(), len(row.codes)]
+    (t0, t1), (c0, c1) = ((bound[a], bound[b]) for bound in bounds)
+    if first:
+        t0 = c0 = 0
+    position = row.position()[c0:c1] - t0
+    return Row(row.ids[1 + t0 : 1 + t1], row.codes[c0:c1], position, row.phones[c0:c1])
 
 
 class Sentences:
@@ -160,8 +177,9 @@ class Sentences:
             row = self._varied_row(corpus, i, generator)
             if generator.random() < SPLICED_SHARE:
                 others = self.by_voice[corpus.folder, corpus.items[i]["voice"]]
-                other = self._varied_row(corpus, int(others[generator.integers(len(others))]), generator)
-                row = spliced(row, other, len(row.codes), generator)
+                drawn = generator.choice(others, int(generator.integers(1, MOST_PIECES)))
+                rest = [self._varied_row(corpus, int(k), generator) for k in drawn]
+                row = spliced([row, *rest], len(row.codes), generator)
             rows.append(row)
         return rows
 

@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rich.progress import track
 from torch import Tensor, nn
 
 from edgetts.models.campplus import SpeakerEncoder
@@ -48,7 +49,7 @@ from recipes.tiny.train_gpt import sequence
 # give long recordings, and a stream's prompt is what it has said before.
 SHAPES = ((48, 176, 14), (96, 256, 9), (24, 480, 6), (320, 96, 8))
 SHAPE_SHARES = (0.5, 0.3, 0.12, 0.08)
-NOISE_SCALE = 0.5
+NOISE_SCALE = 0.3
 EARLY_SHARE = 0.5  # of items whose flow time is below EARLY_UNTIL
 EARLY_UNTIL = 0.2
 DROPPED_SHARE = 0.1
@@ -58,7 +59,7 @@ PEAK_LR_MATRICES = 8e-4  # Muon
 PEAK_LR_OTHERS = 6e-4
 LATENTS_LR_SCALE = 0.8
 REFERENCE_CODES = 200  # heard by the GPT's conditioners
-REFRESH_EVERY = 100
+LATENTS_BATCH = 16
 AVERAGE_DECAY = 0.998
 EVALUATE_EVERY = 300
 
@@ -91,43 +92,45 @@ class Batch:
     phones: Tensor  # (B, Tt) spoken in each frame to make
 
 
-class Latents:
-    """The GPT and its conditioners as they are on disk, read again when another stage trains them on."""
+@torch.no_grad()
+def add_latents(work: Path, corpora: Sequence[Corpus]) -> None:
+    """Kind `latent` (T50, C) fp16: the GPT's latents of every recording's codes, the voice heard in another one."""
+    state = stage_weights(work, "gpt")
+    config = dims.model_config(N_TOKENS, None, (1,) * 8)
+    gpt, conditioning = GPT(config.gpt).eval(), Conditioning(config.conditioning).eval()
+    gpt.load_state_dict(state["average_gpt"])
+    conditioning.load_state_dict(state["average_conditioning"])
+    generator = np.random.default_rng(0)
+    for corpus in {c.folder: c for c in corpora}.values():  # one that counts twice is given twice
+        order = sorted(range(len(corpus)), key=lambda i: corpus.length("codes", i))
+        by_voice: dict[str, list[int]] = defaultdict(list)
+        for i in corpus.training():
+            by_voice[corpus.items[i]["voice"]].append(i)
+        found = [np.empty(0)] * len(corpus)
+        for first in track(range(0, len(order), LATENTS_BATCH), description="latents", transient=True):
+            part = order[first : first + LATENTS_BATCH]
+            references = [int(generator.choice(by_voice[corpus.items[i]["voice"]])) for i in part]
+            for i, hidden in zip(part, _latents(gpt, conditioning, corpus, part, references), strict=True):
+                found[i] = hidden.half().numpy()
+        corpus.put("latent", found)
 
-    def __init__(self, work: Path) -> None:
-        self.path = work / "gpt" / "last.pt"
-        config = dims.model_config(N_TOKENS, None, (1,) * 8)
-        self.gpt, self.conditioning = GPT(config.gpt), Conditioning(config.conditioning)
-        self.read_at = 0.0
-        self.refresh()
 
-    def refresh(self) -> None:
-        written = self.path.stat().st_mtime
-        if written == self.read_at:
-            return
-        state = torch.load(self.path, weights_only=True)["modules"]
-        self.gpt.load_state_dict(state["average_gpt"])
-        self.conditioning.load_state_dict(state["average_conditioning"])
-        for module in (self.gpt, self.conditioning):
-            module.eval().requires_grad_(False)
-        self.read_at = written
-
-    @torch.no_grad()
-    def of(self, chosen: Sequence[tuple[Corpus, int]], references: Sequence[int]) -> list[Tensor]:
-        """GPT latents (T, C) of recordings' codes, each voice taken from another recording."""
-        text, text_lengths = pad(
-            [torch.cat([torch.tensor([0]), c.get("text", i).long(), torch.tensor([1])]) for c, i in chosen]
-        )
-        codes, code_lengths = pad([c.get("codes", i).long() for c, i in chosen])
-        features = pad([c.get("feat", r)[:REFERENCE_CODES] for (c, _), r in zip(chosen, references, strict=True)])
-        rows = torch.arange(len(chosen))
-        nothing = codes.float(), codes  # alignment and phones matter to training only
-        batch = GPTBatch(text, text_lengths, codes, code_lengths, *nothing, *features, *features, rows, rows)
-        embeddings, where = sequence(self.gpt, self.conditioning, batch, codes, False)
-        with torch.autocast("cpu", torch.bfloat16):
-            hidden = self.gpt(embeddings).float()
-        hidden = hidden.gather(1, where[..., None].expand(-1, -1, hidden.shape[-1]))
-        return [h[: int(n)] for h, n in zip(hidden, code_lengths, strict=True)]
+def _latents(
+    gpt: GPT, conditioning: Conditioning, corpus: Corpus, chosen: Sequence[int], references: Sequence[int]
+) -> list[Tensor]:
+    """(T, C) for each; the latent of a code is what predicts it."""
+    ends = torch.tensor([0]), torch.tensor([1])
+    text, text_lengths = pad([torch.cat([ends[0], corpus.get("text", i).long(), ends[1]]) for i in chosen])
+    codes, code_lengths = pad([corpus.get("codes", i).long() for i in chosen])
+    features = pad([corpus.get("feat", r)[:REFERENCE_CODES] for r in references])
+    rows = torch.arange(len(chosen))
+    nothing = codes.float(), codes  # alignment and phones matter to training only
+    batch = GPTBatch(text, text_lengths, codes, code_lengths, *nothing, *features, *features, rows, rows)
+    embeddings, where = sequence(gpt, conditioning, batch, codes, False)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = gpt(embeddings).float()
+    hidden = hidden.gather(1, where[..., None].expand(-1, -1, hidden.shape[-1]))
+    return [h[: int(n)] for h, n in zip(hidden, code_lengths, strict=True)]
 
 
 class Pairs:
@@ -156,22 +159,20 @@ class Pairs:
         usable = [k for k in drawn if k != i] or drawn
         return min(usable, key=lambda k: abs(float(corpus.items[k].get("factor", 1.0)) - factor))
 
-    def batch(self, generator: np.random.Generator, model: S2Mel, latents: Latents | None) -> Batch:
+    def batch(self, generator: np.random.Generator, model: S2Mel, latents: bool) -> Batch:
         n_prompt, n_target, size = SHAPES[generator.choice(len(SHAPES), p=SHAPE_SHARES)]
         m_prompt, n_codes = int(n_prompt / dims.FRAMES_PER_CODE), int(n_target / dims.FRAMES_PER_CODE) + 1
-        chosen = self._chosen(n_target + 2, size, latents is not None, generator)
-        references = [self._reference(corpus, i, generator) for corpus, i in chosen]
-        hidden = None if latents is None else latents.of(chosen, references)
+        chosen = self._chosen(n_target + 2, size, generator)
         mels, semantics, prompts, prompt_semantics, styles, phones = [], [], [], [], [], []
         code_of = (torch.arange(n_target) / dims.FRAMES_PER_CODE).long()
-        for row, (corpus, i) in enumerate(chosen):
-            reference = references[row]
+        for corpus, i in chosen:
+            reference = self._reference(corpus, i, generator)
             codes = corpus.get("codes", i).long()
             cut = int(generator.integers(0, max(1, len(codes) - n_codes + 1)))
             frame = min(round(cut * dims.FRAMES_PER_CODE), corpus.length("mel", i) - n_target)
             semantic = self.codec.lookup(_part(codes, cut, n_codes)[None])[0]
-            if hidden is not None:
-                semantic = semantic + model.project_latents(_part(hidden[row], cut, n_codes))
+            if latents:
+                semantic = semantic + model.project_latents(_part(corpus.get("latent", i), cut, n_codes))
             mels.append(corpus.get("mel", i)[frame : frame + n_target].T)
             semantics.append(semantic)
             prompt, prompt_codes = self._prompt(corpus, reference, n_prompt, m_prompt, generator)
@@ -182,18 +183,10 @@ class Pairs:
         stacked = [torch.stack(x) for x in (mels, semantics, prompts, prompt_semantics, styles, phones)]
         return Batch(*stacked)
 
-    def _chosen(
-        self, n_frames: int, size: int, alike: bool, generator: np.random.Generator
-    ) -> list[tuple[Corpus, int]]:
-        """Recordings of at least n_frames, or else the longest. alike: of about one length, which saves padding."""
-        lengths = self.lengths
-        first = min(int(np.searchsorted(lengths, n_frames)), len(lengths) - 1)
-        if alike:
-            start = int(generator.integers(first, max(first, len(lengths) - size) + 1))
-            picked = np.minimum(np.arange(start, start + size), len(lengths) - 1)
-        else:
-            picked = generator.integers(first, len(lengths), size)
-        return [self.entries[k] for k in picked]
+    def _chosen(self, n_frames: int, size: int, generator: np.random.Generator) -> list[tuple[Corpus, int]]:
+        """Recordings of at least n_frames, or else the longest."""
+        first = min(int(np.searchsorted(self.lengths, n_frames)), len(self.lengths) - 1)
+        return [self.entries[k] for k in generator.integers(first, len(self.lengths), size)]
 
     def _prompt(
         self, corpus: Corpus, i: int, n_frames: int, n_codes: int, generator: np.random.Generator
@@ -264,14 +257,13 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: boo
     config = dims.model_config(N_TOKENS, None, (1,) * 8)
     codec = load_codec(work)
     model = S2Mel(config.s2mel)
-    nn.init.zeros_(model.gpt_layer[-1].weight)  # type: ignore[arg-type]
-    nn.init.zeros_(model.gpt_layer[-1].bias)  # type: ignore[arg-type]
     if latents:
         model.load_state_dict(stage_weights(work, "s2mel")["average"])
+    nn.init.zeros_(model.gpt_layer[-1].weight)  # type: ignore[arg-type]
+    nn.init.zeros_(model.gpt_layer[-1].bias)  # type: ignore[arg-type]
     average = copy.deepcopy(model)
     mean_mel = torch.cat([corpora[0].get("mel", i) for i in corpora[0].training()[:100]]).mean(0)
     aims = Aims(config.s2mel.dit.content_dim, n_phones(work), mean_mel)
-    speaker = Latents(work) if latents else None
     matrices = [p for p in model.estimator.transformer.layers.parameters() if p.ndim == 2]
     known = {id(p) for p in matrices}
     rest = nn.ParameterList([p for p in model.parameters() if id(p) not in known])
@@ -291,7 +283,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: boo
         total = np.zeros(3)
         for k in range(8):
             with torch.no_grad():
-                batch = held.batch(same, average, speaker)
+                batch = held.batch(same, average, latents)
                 t = torch.full((len(batch.mel),), (k + 0.5) / 8)
                 noise = NOISE_SCALE * torch.randn(batch.mel.shape, generator=fixed)
                 losses = flow_loss(average, batch, t, noise, torch.zeros(len(t), dtype=torch.bool), aims)
@@ -299,9 +291,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: boo
         return {"flow": total[0] / 8, "tells": total[1] / 8, "prior": total[2] / 8}
 
     for step in run:
-        if speaker is not None and step % REFRESH_EVERY == 0:
-            speaker.refresh()
-        batch = pairs.batch(generator, model, speaker)
+        batch = pairs.batch(generator, model, latents)
         t = flow_times(len(batch.mel))
         dropped = torch.rand(len(t)) < DROPPED_SHARE
         noise = NOISE_SCALE * torch.randn(batch.mel.shape)
@@ -333,6 +323,8 @@ def main() -> None:
     if not all(c.has("style") for c in corpora):
         add_styles(args.work, corpora)
     stage = "s2mel_latents" if args.latents else "s2mel"
+    if args.latents and not (args.work / stage / "last.pt").exists():
+        add_latents(args.work, corpora)
     with fast_attention():
         train(args.work, corpora, args.minutes, latents=args.latents, stage=stage)
 
