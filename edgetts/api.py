@@ -33,6 +33,7 @@ from edgetts.memory import Budget, give_back, parse_size
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
+from edgetts.pack.manifest import READY_VOICES
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.runtime.device import choose_device, fast_dtype
@@ -284,9 +285,8 @@ class TTS:
 
     def ready_voices(self) -> dict[str, Path]:
         """Voices that came with the pack, by name."""
-        prefix = "voices/"
-        names = sorted(n for n in self.pack.manifest.files if n.startswith(prefix) and n.endswith(SUFFIX))
-        return {n[len(prefix) : -len(SUFFIX)]: self.pack.file(n) for n in names}
+        names = sorted(n for n in self.pack.manifest.files if n.startswith(READY_VOICES) and n.endswith(SUFFIX))
+        return {n[len(READY_VOICES) : -len(SUFFIX)]: self.pack.file(n) for n in names}
 
     def _default_voice(self) -> Voice:
         ready = self.ready_voices()

@@ -21,6 +21,7 @@ from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
+from edgetts.pack.manifest import READY_VOICES
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
 from edgetts.runtime.decode import generate_codes, max_codes_limit
@@ -31,7 +32,6 @@ from quant.build import Progress
 
 CPU = torch.device("cpu")
 MAX_REFERENCE_SECONDS = 15.0
-_VOICES = "voices/"
 _VOICE_SUFFIX = ".safetensors"
 _VOICE_SEED = 7  # of our own recording
 _HELD_OUT_EVERY = 5  # of the user's texts, one in so many is measured on and not calibrated with
@@ -80,7 +80,7 @@ def find_voice(pack: Pack, recording: Path | None) -> Voice:
         heard = io.read_audio(recording, pack.config.audio.sample_rate, MAX_REFERENCE_SECONDS).samples
         heard_16k = io.read_audio(recording, ENCODER_RATE, MAX_REFERENCE_SECONDS).samples
         return enrol(pack, torch.from_numpy(heard), torch.from_numpy(heard_16k), device=CPU)
-    ready = sorted(name for name in pack.manifest.files if name.startswith(_VOICES))
+    ready = sorted(name for name in pack.manifest.files if name.startswith(READY_VOICES))
     if ready:
         return Voice.load(pack.file(ready[0]))
     waveform, rate = _own_recording()

@@ -28,7 +28,7 @@ from edgetts.bench.machine import (
     reset_peak_memory,
 )
 from edgetts.bench.report import Report, StageReport, compare
-from edgetts.bench.stages import STAGES, Call, Candidate, noise_voice, run_in_turn
+from edgetts.bench.stages import STAGES, Call, Candidate, run_in_turn, voice_of_length
 from edgetts.bench.startup import Startup, measure_startup
 from edgetts.bench.work import Sizes, enrol_work, stage_works, whole_floor_s
 from edgetts.errors import UsageError
@@ -111,7 +111,7 @@ def measure(
         main = Candidate("measured", tts.pipeline)
         load_s = time.perf_counter() - started
         call = Call(
-            noise_voice(pack, plan.prompt_s),
+            voice_of_length(pack, plan.prompt_s),
             tuple(segments[0].ids),
             max(2, round(plan.seconds * pack.config.code_rate)),
             plan.options,

@@ -26,6 +26,7 @@ from edgetts.errors import GenerationError
 from edgetts.models.gpt import KVCache
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack
+from edgetts.pack.manifest import READY_VOICES
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.runtime.decode import CodeStream, build_prefix
 from edgetts.runtime.settings import FlowSettings
@@ -34,6 +35,7 @@ from edgetts.voice import Voice
 STAGES = ("prefill", "decode_per_code", "latent", "dit_step", "s2mel", "vocoder", "whole")
 """In the order in which they run; `dit_step` is a part of `s2mel`, `whole` what a call takes."""
 _LOG_SILENCE = -5.0  # about the mean of log-mels
+_DECODE_TRIES = 8  # seeds, when a model ends before it says anything
 _N_STEPS_ALONE = 2  # a step is measured as a half of two, as its preparation is shared by all
 Result = TypeVar("Result")
 
@@ -69,8 +71,9 @@ class Candidate:
         return result
 
 
-def noise_voice(pack: Pack, prompt_s: float) -> Voice:
-    """A voice of so many seconds that fits a pack, made of noise."""
+def voice_of_length(pack: Pack, prompt_s: float) -> Voice:
+    """A voice of so many seconds that fits a pack. Its recording is noise; who speaks is the pack's first ready voice,
+    where there is one, so that a trained GPT does not end at once."""
     config, generator = pack.config, torch.Generator().manual_seed(0)
     n_codes = max(1, round(prompt_s * config.code_rate))
     n_frames = max(1, round(prompt_s * config.audio.frame_rate))
@@ -79,7 +82,7 @@ def noise_voice(pack: Pack, prompt_s: float) -> Voice:
         return torch.randn(shape, generator=generator)
 
     dim = config.gpt.model_dim
-    return Voice(
+    noise = Voice(
         conditioning_latents=normal(1, config.gpt.n_conditioning_latents, dim),
         emotion_vector=normal(1, dim),
         emotion_base=normal(1, dim),
@@ -90,6 +93,12 @@ def noise_voice(pack: Pack, prompt_s: float) -> Voice:
         seconds=prompt_s,
         name="noise",
     )
+    ready = sorted(name for name in pack.manifest.files if name.startswith(READY_VOICES))
+    if not ready:
+        return noise
+    speaker = Voice.load(pack.file(ready[0]))
+    heard = ("conditioning_latents", "emotion_vector", "emotion_base", "style")
+    return dataclasses.replace(noise, **{name: getattr(speaker, name) for name in heard})
 
 
 @torch.inference_mode()
@@ -134,28 +143,37 @@ def _prefill(each: Candidate, speaker: Speaker, ids: Tensor) -> None:
 
 def _decode(each: Candidate, speaker: Speaker, ids: Tensor, call: Call) -> list[int]:
     """Codes one after the other as a call makes them; the time of each but the first, which has the prefill."""
-    device = each.pipeline.device
+    for attempt in range(_DECODE_TRIES):
+        codes, steps = _decode_once(each, speaker, ids, call, call.seed + attempt)
+        if steps:
+            break
+    else:
+        raise GenerationError("The model ended at once: give another text with --text.")
+    each.seconds["decode_per_code"] += steps
+    each.seconds["decode"].append(sum(steps) * (call.n_codes - 1) / len(steps))
+    # What is said may end early: fill up, times depend on lengths alone.
+    return [codes[i % len(codes)] for i in range(call.n_codes)]
+
+
+def _decode_once(
+    each: Candidate, speaker: Speaker, ids: Tensor, call: Call, seed: int
+) -> tuple[list[int], list[float]]:
+    """Codes, and the seconds that each but the first took."""
     stream = CodeStream(
         each.pipeline.gpt,
         speaker.conditioning_latents,
         speaker.emotion_vector,
         ids,
         dataclasses.replace(call.options.decode_settings(call.n_codes), n_beams=1),
-        torch.Generator().manual_seed(call.seed),
+        torch.Generator().manual_seed(seed),
     )
     codes: list[int] = []
     times: list[float] = []
     for code in stream:
-        synchronize(device)
+        synchronize(each.pipeline.device)
         codes.append(code)
         times.append(time.perf_counter())
-    steps = [after - before for before, after in pairwise(times)]
-    if not steps:
-        raise GenerationError("The model ended at once: give another text with --text.")
-    each.seconds["decode_per_code"] += steps
-    each.seconds["decode"].append(sum(steps) * (call.n_codes - 1) / len(steps))
-    # What a voice of noise says may end early: fill up, times depend on lengths alone.
-    return [codes[i % len(codes)] for i in range(call.n_codes)]
+    return codes, [after - before for before, after in pairwise(times)]
 
 
 def _mel(

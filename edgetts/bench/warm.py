@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgetts.bench.stages import Call, Candidate, noise_voice, run_in_turn
+from edgetts.bench.stages import Call, Candidate, run_in_turn, voice_of_length
 from edgetts.options import SynthesisOptions
 from edgetts.streaming.session import Engine
 
@@ -24,7 +24,7 @@ def warm(engine: Engine, text_ids: Sequence[int]) -> float:
     pipeline = engine.pipeline
     options = SynthesisOptions(n_beams=1, n_steps=_STEPS, seed=0, guards=False)
     settings = options.flow_settings()
-    voice = noise_voice(pipeline.pack, PROMPT_S)
+    voice = voice_of_length(pipeline.pack, PROMPT_S)
     total = 0.0
     # The first one compiles and allocates, and is not counted.
     for seconds, counts in ((LENGTHS_S[0], False), *((length, True) for length in LENGTHS_S)):

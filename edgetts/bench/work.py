@@ -24,7 +24,7 @@ from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import SemanticCodecEncoder
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.w2v_bert import SemanticEncoder
-from edgetts.pack.blank import blank
+from edgetts.pack.blank import ModuleT, blank
 from edgetts.pack.load import Pack
 from edgetts.pack.manifest import ENROL_COMPONENTS
 from edgetts.pack.schemes import Quantised
@@ -68,9 +68,9 @@ def stage_works(pack: Pack, sizes: Sizes) -> dict[str, Work]:
     """Work of every stage of the run phase, by the names of the report."""
     config = pack.config
     gpt, s2mel, vocoder = (
-        blank(lambda: GPT(config.gpt)),
-        blank(lambda: S2Mel(config.s2mel)),
-        blank(lambda: BigVGAN(config.vocoder)),
+        _counted(lambda: GPT(config.gpt)),
+        _counted(lambda: S2Mel(config.s2mel)),
+        _counted(lambda: BigVGAN(config.vocoder)),
     )
     dim, length = config.gpt.model_dim, sizes.n_prompt + sizes.n_frames
     dit = config.s2mel.dit
@@ -120,10 +120,10 @@ def enrol_work(pack: Pack, prompt_s: float) -> Work:
     config = pack.config
     n_codes, n_filter_frames = round(prompt_s * config.code_rate), round(prompt_s * FBANK_RATE)
     encoder, codec, speaker, conditioning = (
-        blank(lambda: SemanticEncoder(config.semantic_encoder)),
-        blank(lambda: SemanticCodecEncoder(config.semantic_codec)),
-        blank(lambda: SpeakerEncoder(config.speaker_encoder)),
-        blank(lambda: Conditioning(config.conditioning)),
+        _counted(lambda: SemanticEncoder(config.semantic_encoder)),
+        _counted(lambda: SemanticCodecEncoder(config.semantic_codec)),
+        _counted(lambda: SpeakerEncoder(config.speaker_encoder)),
+        _counted(lambda: Conditioning(config.conditioning)),
     )
     features = _meta(1, n_codes, config.semantic_codec.hidden_size)
     flops = 2 * _flops(lambda: encoder(_meta(1, n_codes, config.semantic_encoder.feature_dim), None))
@@ -138,6 +138,11 @@ def whole_floor_s(works: dict[str, Work], n_codes: int, rates: Rates) -> float:
     """Floor of the whole call: its stages come one after the other, each bound by what binds it."""
     once = sum(works[name].floor_s(rates) for name in ("prefill", "latent", "s2mel", "vocoder"))
     return once + (n_codes - 1) * works["decode_per_code"].floor_s(rates)
+
+
+def _counted(factory: Callable[[], ModuleT]) -> ModuleT:
+    """A network without weights, as it is when it speaks: in training, norms refuse a batch of one."""
+    return blank(factory).eval().requires_grad_(False)
 
 
 def _flops(run: Callable[[], Any]) -> float:

@@ -39,6 +39,7 @@ MANIFEST_FILE = "manifest.json"
 TOKENIZER_FILE = "tokenizer.json"
 GLOSSARY_FILE = "glossary.yaml"
 LEXICON_FILE = "lexicon.txt"
+READY_VOICES = "voices/"  # names of files that are voices made with the pack begin so
 
 ENROL_COMPONENTS = (
     "semantic_encoder",

@@ -13,7 +13,7 @@ from edgetts.bench.machine import Rates, describe_machine, measure_rates, peak_r
 from edgetts.bench.page import render
 from edgetts.bench.report import Report, StageReport, compare
 from edgetts.bench.run import Plan, measure
-from edgetts.bench.stages import STAGES, Call, Candidate, noise_voice, run_in_turn
+from edgetts.bench.stages import STAGES, Call, Candidate, run_in_turn, voice_of_length
 from edgetts.bench.work import Sizes, Work, stage_works, whole_floor_s
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT
@@ -86,7 +86,7 @@ def test_candidates_run_stage_by_stage_with_the_same_codes(mini_pack: Path) -> N
             return super().time(stage, work)
 
     candidates = [Watched("a", Pipeline(pack, CPU)), Watched("b", Pipeline(pack, CPU, compute="reference"))]
-    call = Call(noise_voice(pack, 0.5), (20, 30, 25), 12, QUICK)
+    call = Call(voice_of_length(pack, 0.5), (20, 30, 25), 12, QUICK)
     run_in_turn(candidates, call)
     assert order == [(s, n) for s in ("prefill", "latent", "dit_step", "s2mel", "vocoder") for n in "ab"]
     for each in candidates:

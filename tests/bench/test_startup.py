@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgetts.bench import startup
-from edgetts.bench.stages import noise_voice
+from edgetts.bench.stages import voice_of_length
 from edgetts.errors import GenerationError
 from edgetts.pack.load import open_pack
 
@@ -32,7 +32,7 @@ def test_a_failure_is_told() -> None:
 
 @pytest.mark.slow
 def test_import_and_first_sound(mini_pack: Path, tmp_path: Path) -> None:
-    voice = noise_voice(open_pack(mini_pack), 0.5)
+    voice = voice_of_length(open_pack(mini_pack), 0.5)
     found = startup.measure_startup(
         *(mini_pack, voice, "Hello there.", tmp_path), device="cpu", compute="exact", kernel="auto"
     )
