@@ -161,6 +161,7 @@ class Pairs:
 
     def batch(self, generator: np.random.Generator, model: S2Mel, latents: bool) -> Batch:
         n_prompt, n_target, size = SHAPES[generator.choice(len(SHAPES), p=SHAPE_SHARES)]
+        n_target = min(n_target, int(self.lengths[-1]) - 2)
         m_prompt, n_codes = int(n_prompt / dims.FRAMES_PER_CODE), int(n_target / dims.FRAMES_PER_CODE) + 1
         chosen = self._chosen(n_target + 2, size, generator)
         mels, semantics, prompts, prompt_semantics, styles, phones = [], [], [], [], [], []
@@ -184,8 +185,8 @@ class Pairs:
         return Batch(*stacked)
 
     def _chosen(self, n_frames: int, size: int, generator: np.random.Generator) -> list[tuple[Corpus, int]]:
-        """Recordings of at least n_frames, or else the longest."""
-        first = min(int(np.searchsorted(self.lengths, n_frames)), len(self.lengths) - 1)
+        """Recordings of at least n_frames, which the longest one has."""
+        first = int(np.searchsorted(self.lengths, n_frames))
         return [self.entries[k] for k in generator.integers(first, len(self.lengths), size)]
 
     def _prompt(
