@@ -59,7 +59,7 @@ def stress(tts: TTS, texts: Sequence[str], teacher: Path | None, options: dict[s
     problems: dict[str, list[str]] = {"not finite": [], "clipped": [], "silent": [], "noticed": []}
     line = pace(teacher) if teacher is not None else None
     ratios = []
-    voices = tts.ready_voices()
+    voices = list(tts.ready_voices())
     for k, text in enumerate(track(texts, description="texts", transient=True)):
         audio = tts.say(text, voices[k % len(voices)], seed=k, **options)
         level = np.abs(audio.samples)
