@@ -89,8 +89,9 @@ class FlowSettings:
     cfg_rate: r in (1 + r) * conditional - r * null, 0 to MAX_CFG_RATE; 0: no null branch.
     cfg_until: flow time from 0 to 1 up to which there is guidance; after it the null branch is not computed.
     sway: bends the grid, MIN_SWAY to MAX_SWAY; 0: uniform, below: small steps first, above: small steps last.
-    noise_scale: of the noise that the flow starts from, 0 to MAX_NOISE_SCALE; 1 is upstream's, and a pack whose
-      network learned with less says so in its defaults; below, speech is plainer and less lively (upstream's `temperature` of the flow).
+    noise_scale: of the noise that the flow starts from, 0 to MAX_NOISE_SCALE; 1 is upstream's, and a pack whose network
+      learned with less says so in its defaults; below, speech is plainer and less lively (upstream's `temperature` of
+      the flow).
 
     Source of `sway`: Chen et al. 2024, "F5-TTS" (sway sampling); of `cfg_until`: Kynkäänniemi et al. 2024,
     "Applying guidance in a limited interval".
