@@ -90,33 +90,32 @@ def quantise_gpt(
 
 def quantise(weight: Tensor, moments: Tensor, group_size: int, damping: float, activation_order: bool) -> Parts:
     """The int4 parts of weight (O, I), given the second moments (I, I) of its inputs."""
-    weight, n_inputs = weight.clone(), weight.shape[1]
+    n_inputs = weight.shape[1]
     diagonal = moments.diagonal()
     dead = diagonal == 0  # inputs that were always zero say nothing about their weights: plain rounding
     moments[dead, dead] = 1
-    scales, zeros = hqq.weighted_grid(weight, diagonal, group_size)
-    zeros = hqq.better_zeros(weight, scales, zeros)
+    scales, zeros = hqq.grid(weight, diagonal, group_size)
     order = diagonal.argsort(descending=True, stable=True) if activation_order else torch.arange(n_inputs)
-    weight = weight[:, order]
     spread = _inverse_factor(moments[order][:, order], damping)
-    steps = scales.to(torch.float32)
+    # One input after the other: its weights lie together.
+    columns = weight.t()[order].contiguous()  # (I, O)
+    steps = scales.to(torch.float32).t().contiguous()  # (G, O)
     steps = torch.where(steps > 0, steps, torch.ones_like(steps))
-    zero_points = int4_zero_points(zeros)
-    codes = torch.empty(weight.shape, dtype=torch.uint8)
+    zero_points = int4_zero_points(zeros).t().contiguous()
+    codes = torch.empty(columns.shape, dtype=torch.uint8)
     groups = (order // group_size).tolist()
     for start in range(0, n_inputs, _INPUTS_AT_ONCE):
         end = min(start + _INPUTS_AT_ONCE, n_inputs)
-        errors = torch.empty(len(weight), end - start)
+        errors = torch.empty(end - start, columns.shape[1])
         for i in range(start, end):
-            step, zero = steps[:, groups[i]], zero_points[:, groups[i]]
-            value = weight[:, i]
+            step, zero = steps[groups[i]], zero_points[groups[i]]
+            value = columns[i]
             code = (value / step + zero).round_().clamp_(0, INT4_LEVELS - 1)
-            codes[:, i] = code.to(torch.uint8)
-            error = (value - (code - zero) * step) / spread[i, i]
-            weight[:, i + 1 : end] -= error.unsqueeze(1) * spread[i, i + 1 : end]
-            errors[:, i - start] = error
-        weight[:, end:] -= errors @ spread[start:end, end:]
-    return int4_parts(codes[:, order.argsort()], scales, zeros)
+            codes[i] = code.to(torch.uint8)
+            error = torch.div(value - (code - zero) * step, spread[i, i], out=errors[i - start])
+            columns[i + 1 : end].addr_(spread[i, i + 1 : end], error, alpha=-1)
+        columns[end:].addmm_(spread[start:end, end:].t(), errors, alpha=-1)
+    return int4_parts(codes[order.argsort()].t().contiguous(), scales, zeros)
 
 
 def _inverse_factor(moments: Tensor, damping: float) -> Tensor:

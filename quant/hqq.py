@@ -23,21 +23,27 @@ _WEIGHT = 10.0  # of the quadratic term at first
 _GROWTH = 1.05  # of that weight at each turn
 _TURNS = 20
 _SHRINKS = tuple(1 - 0.03 * i for i in range(12))  # of a group's range, tried for its grid
-_CHUNK_VALUES = 1 << 22  # worked on at once
+_CHUNK_VALUES = 1 << 18  # worked on at once: they stay in the cache
 
 
 def encode(_name: str, weight: Tensor, rule: SchemeRule) -> Parts:
-    """The int4 parts of weight (O, I), rows a few at a time."""
-    group_size = rule.group_size or weight.shape[1]
-    step = max(1, _CHUNK_VALUES // weight.shape[1])
-    chunks = [_encode(weight[start : start + step], group_size) for start in range(0, len(weight), step)]
-    return {part: torch.cat([chunk[part] for chunk in chunks]) for part in chunks[0]}
-
-
-def _encode(weight: Tensor, group_size: int) -> Parts:
-    scales, zeros = weighted_grid(weight, torch.ones(weight.shape[1]), group_size)
-    zeros = better_zeros(weight, scales, zeros)
+    """The int4 parts of weight (O, I)."""
+    scales, zeros = grid(weight, torch.ones(weight.shape[1]), rule.group_size or weight.shape[1])
     return int4_parts(int4_codes(weight, scales, zeros), scales, zeros)
+
+
+def grid(weight: Tensor, importance: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
+    """Scales and zeros of each group, as stored: by `weighted_grid`, then `better_zeros`, some rows at a time.
+
+    weight (O, I), importance (I,) -> scales (O, I / G) fp16, zeros (O, I / G) uint8.
+    """
+    found = []
+    step = max(1, _CHUNK_VALUES // weight.shape[1])
+    for start in range(0, len(weight), step):
+        part = weight[start : start + step]
+        scales, zeros = weighted_grid(part, importance, group_size)
+        found.append((scales, better_zeros(part, scales, zeros)))
+    return torch.cat([scales for scales, _ in found]), torch.cat([zeros for _, zeros in found])
 
 
 def weighted_grid(weight: Tensor, importance: Tensor, group_size: int) -> tuple[Tensor, Tensor]:

@@ -41,8 +41,9 @@ SHARES = {
     "speaker_encoder": 0.05,
     "gpt": 0.33,
     "s2mel": 0.18,
-    "s2mel_latents": 0.05,
-    "vocoder": 0.22,
+    "s2mel_latents": 0.10,
+    "s2mel_guided": 0.05,
+    "vocoder": 0.17,
 }
 QUICK_MINUTES = 2.0
 
@@ -76,13 +77,12 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
         tell.add_codes(work, both, renew=True)
         (work / "features_done").touch()
     train_speaker_encoder.train(work, both, budget["speaker_encoder"])
-    if not all(c.has("style") for c in both):
-        train_s2mel.add_styles(work, both)
+    train_s2mel.add_styles(work, [c for c in both if not c.has("style")])
     train_gpt.train(work, both[:1], [1], budget["gpt"])
-    train_s2mel.train(work, both, budget["s2mel"], latents=False, stage="s2mel")
-    if not (work / "s2mel_latents" / "last.pt").exists():
-        train_s2mel.add_latents(work, both)
-    train_s2mel.train(work, both, budget["s2mel_latents"], latents=True, stage="s2mel_latents")
+    for stage in train_s2mel.STAGES:
+        if stage != train_s2mel.STAGES[0]:
+            train_s2mel.add_latents(work, [c for c in both if not c.has("latent")])
+        train_s2mel.train(work, both, budget[stage], stage=stage)
     train_vocoder.train(work, both, budget["vocoder"], compiled=compiled, adversarial_from=0.6)
     names = {it["voice"]: Path(it["path"]) for it in reversed(base.items)}
     ready = {v: names[v] for v in export.READY_VOICES if v in names} or dict(sorted(names.items())[:2])

@@ -31,7 +31,7 @@ from recipes.tiny.common import stage_weights
 from recipes.tiny.data import Corpus, phone_letters
 from recipes.tiny.text import N_TOKENS, TEXT_CONFIG, save_text_tables
 from recipes.tiny.train_codec import hearing_weights, load_codec
-from recipes.tiny.train_s2mel import NOISE_SCALE, load_speaker_encoder
+from recipes.tiny.train_s2mel import NOISE_SCALE, final_weights, load_speaker_encoder
 
 EMOTION_VOICES = ("af_heart", "bf_emma", "af_kore", "am_michael", "bm_george", "am_eric")
 READY_VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george")
@@ -125,8 +125,6 @@ def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], i
     """Tensors of every component, and the code that fills silence."""
     codec = load_codec(work).state_dict()
     gpt = stage_weights(work, "gpt")
-    final = "s2mel_latents" if (work / "s2mel_latents" / "last.pt").exists() else "s2mel"
-    s2mel = stage_weights(work, final)["average"]
     config = dims.model_config(N_TOKENS, None, (1,) * len(DIRECTIONS))
     conditioning = Conditioning(config.conditioning)
     conditioning.load_state_dict(gpt["average_conditioning"])
@@ -148,7 +146,7 @@ def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], i
         "conditioning": gpt["average_conditioning"],
         "emotion": emotion_matrices(corpus, conditioning, style_of),
         "gpt": gpt["average_gpt"],
-        "s2mel": s2mel,
+        "s2mel": final_weights(work),
         "vocoder": stage_weights(work, "vocoder")["average"],
     }
     return tensors, silence_code(corpus)

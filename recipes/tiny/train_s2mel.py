@@ -1,11 +1,14 @@
 """Stage `s2mel`: codes to mel, by flow matching.
 
-In: corpora with `codes`, `heard`, `mel`, `fbank`, a trained codec and speaker encoder; with `--latents` also a
-trained GPT. Out: `WORK/s2mel/last.pt` (S2Mel and its running average).
+In: corpora with `codes`, `heard`, `mel`, `fbank`, a trained codec and speaker encoder; after the first stage also a
+trained GPT. Out: `WORK/STAGE/last.pt` (S2Mel and its running average).
+
+Three stages, each from where the one before has ended. `s2mel`: the condition is the codebook's embedding of the codes
+alone, and `gpt_layer` gives zero. `s2mel_latents`: with the GPT's latents. `s2mel_guided`: one branch learns what two
+give with guidance (Meng et al. 2023, "On distillation of guided diffusion models"), which halves the work of a step.
 
 Each item is an excerpt of a recording, and part of another recording of the same voice as prompt and style, as in use,
-with the codes that are heard in it. Without latents the condition is the codebook's embedding of the codes alone and
-`gpt_layer` gives zero; the second run, with latents, starts from there. Items of a batch have one length, because the
+with the codes that are heard in it. Items of a batch have one length, because the
 length regulator's norm must not see padding. A tenth of the items lose prompt, style and condition, which is the null
 branch of the guidance. From the condition a linear layer must also tell the phone of each frame, and with the style
 another one the mel itself (the prior loss of Popov et al. 2021, "Grad-TTS"): what is said is found sooner.
@@ -47,17 +50,18 @@ from recipes.tiny.train_gpt import sequence
 
 # (prompt, target) mel frames and items of a batch, and how often it is drawn. Long prompts now and then, because users
 # give long recordings, and a stream's prompt is what it has said before.
-SHAPES = ((48, 176, 14), (96, 256, 9), (24, 480, 6), (320, 96, 8))
-SHAPE_SHARES = (0.5, 0.3, 0.12, 0.08)
+SHAPES = ((96, 176, 12), (258, 192, 7), (258, 384, 5), (48, 480, 6), (320, 96, 8))
+SHAPE_SHARES = (0.4, 0.25, 0.12, 0.15, 0.08)
 NOISE_SCALE = 0.3
 EARLY_SHARE = 0.5  # of items whose flow time is below EARLY_UNTIL
 EARLY_UNTIL = 0.2
 DROPPED_SHARE = 0.1
-PHONE_WEIGHT = 0.15
-PRIOR_WEIGHT = 0.5
+WEIGHTS = {"flow": 1.0, "tells": 0.15, "prior": 0.5}
+STAGES = ("s2mel", "s2mel_latents", "s2mel_guided")
+GUIDANCE = 0.7
 PEAK_LR_MATRICES = 8e-4  # Muon
 PEAK_LR_OTHERS = 6e-4
-LATENTS_LR_SCALE = 0.8
+LR_SCALES = {"s2mel": 1.0, "s2mel_latents": 0.8, "s2mel_guided": 0.4}
 REFERENCE_CODES = 200  # heard by the GPT's conditioners
 LATENTS_BATCH = 16
 AVERAGE_DECAY = 0.998
@@ -230,74 +234,103 @@ class Aims(nn.Module):
         return phones, F.l1_loss(prior, batch.mel)
 
 
-def flow_loss(
-    model: S2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Tensor, aims: Aims
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean absolute and square error of the velocity over the target; then what `aims` gives."""
-    n_prompt, n_target = batch.prompt.shape[-1], batch.mel.shape[-1]
-    with torch.autocast("cpu", torch.bfloat16):
-        condition = torch.cat(
-            [
-                model.length_regulator(batch.prompt_semantic, n_prompt),
-                model.length_regulator(batch.semantic, n_target),
-            ],
-            1,
-        ).float()
+@dataclass
+class Flow:
+    """A batch on its way: what the estimator sees, at times `t` (B,) and from `noise` (B, M, Tt) on."""
+
+    batch: Batch
+    t: Tensor
+    noise: Tensor
+    condition: Tensor  # (B, Tp + Tt, C)
+
+    @classmethod
+    def of(cls, model: S2Mel, batch: Batch, t: Tensor, noise: Tensor) -> Flow:
+        regulator, semantics = model.length_regulator, (batch.prompt_semantic, batch.semantic)
+        with torch.autocast("cpu", torch.bfloat16):
+            parts = [regulator(x, m.shape[-1]) for x, m in zip(semantics, (batch.prompt, batch.mel), strict=True)]
+        return cls(batch, t, noise, torch.cat(parts, 1).float())
+
+    def velocity(self, model: S2Mel, dropped: Tensor) -> Tensor:
+        """(B, M, Tt); dropped (B,) bool: items without prompt, style and condition."""
+        batch, n_prompt, at = self.batch, self.batch.prompt.shape[-1], self.t[:, None, None]
         keep = (~dropped).float()[:, None, None]
-        at = t[:, None, None]
-        x = F.pad((1 - at) * noise + at * batch.mel, (n_prompt, 0))
-        prompt = F.pad(batch.prompt, (0, n_target)) * keep
-        velocity = model.estimator(x, prompt, t, batch.style * keep[:, 0], condition * keep)
-    error = velocity.float()[..., n_prompt:] - (batch.mel - noise)
-    return error.square().mean() * 0.5 + error.abs().mean(), *aims(condition[:, n_prompt:], batch)
+        x = F.pad((1 - at) * self.noise + at * batch.mel, (n_prompt, 0))
+        prompt = F.pad(batch.prompt, (0, batch.mel.shape[-1])) * keep
+        with torch.autocast("cpu", torch.bfloat16):
+            made: Tensor = model.estimator(x, prompt, self.t, batch.style * keep[:, 0], self.condition * keep)
+        return made.float()[..., n_prompt:]
+
+    def target(self) -> Tensor:
+        return self.batch.mel - self.noise
+
+    @torch.no_grad()
+    def guided(self, model: S2Mel, rate: float, dropped: Tensor) -> Tensor:
+        """The velocity with guidance, where an item is not dropped; else the target."""
+        none = torch.zeros_like(dropped)
+        velocity = (1 + rate) * self.velocity(model, none) - rate * self.velocity(model, ~none)
+        return torch.where(dropped[:, None, None], self.target(), velocity)
 
 
-def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: bool, stage: str) -> None:
+def distance(velocity: Tensor, target: Tensor) -> Tensor:
+    error = velocity - target
+    return error.square().mean() * 0.5 + error.abs().mean()
+
+
+def train(
+    work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str = "s2mel", guidance: float = GUIDANCE
+) -> None:
+    """One of `STAGES`, from where the one before has ended."""
     torch.manual_seed(0)
     generator = np.random.default_rng()
     config = dims.model_config(N_TOKENS, None, (1,) * 8)
     codec = load_codec(work)
     model = S2Mel(config.s2mel)
-    if latents:
-        model.load_state_dict(stage_weights(work, "s2mel")["average"])
-    nn.init.zeros_(model.gpt_layer[-1].weight)  # type: ignore[arg-type]
-    nn.init.zeros_(model.gpt_layer[-1].bias)  # type: ignore[arg-type]
+    latents = stage != "s2mel"
+    teacher: S2Mel | None = None
+    if stage == "s2mel_guided":
+        model.load_state_dict(stage_weights(work, "s2mel_latents")["average"])
+        for kept in (model.length_regulator, model.gpt_layer):  # teacher and pupil share the condition
+            kept.requires_grad_(False)
+        teacher = copy.deepcopy(model).requires_grad_(False)
+    else:
+        if latents:
+            model.load_state_dict(stage_weights(work, "s2mel")["average"])
+        nn.init.zeros_(model.gpt_layer[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(model.gpt_layer[-1].bias)  # type: ignore[arg-type]
     average = copy.deepcopy(model)
     mean_mel = torch.cat([corpora[0].get("mel", i) for i in corpora[0].training()[:100]]).mean(0)
     aims = Aims(config.s2mel.dit.content_dim, n_phones(work), mean_mel)
-    matrices = [p for p in model.estimator.transformer.layers.parameters() if p.ndim == 2]
-    known = {id(p) for p in matrices}
-    rest = nn.ParameterList([p for p in model.parameters() if id(p) not in known])
-    scale = LATENTS_LR_SCALE if latents else 1.0
-    optimisers: dict[str, torch.optim.Optimizer] = {
-        "muon": torch.optim.Muon(
-            matrices, lr=scale * PEAK_LR_MATRICES, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-        ),
-        "adamw": adamw([rest, aims], scale * PEAK_LR_OTHERS, betas=(0.9, 0.95)),
-    }
+    optimisers = optimisers_of(model, aims, LR_SCALES[stage])
     run = Run(work, stage, minutes, {"s2mel": model, "average": average, "aims": aims}, optimisers)
     pairs, held = Pairs(corpora, codec, False), Pairs(corpora[:1], codec, True)
+
+    def losses(network: S2Mel, flow: Flow, dropped: Tensor) -> dict[str, Tensor]:
+        if teacher is not None:
+            return {"flow": distance(flow.velocity(network, dropped), flow.guided(teacher, guidance, dropped))}
+        tells, prior = aims(flow.condition[:, flow.batch.prompt.shape[-1] :], flow.batch)
+        return {"flow": distance(flow.velocity(network, dropped), flow.target()), "tells": tells, "prior": prior}
 
     def evaluate() -> dict[str, float]:
         same = np.random.default_rng(0)
         fixed = torch.Generator().manual_seed(0)
-        total = np.zeros(3)
+        found: dict[str, list[float]] = defaultdict(list)
         for k in range(8):
             with torch.no_grad():
                 batch = held.batch(same, average, latents)
                 t = torch.full((len(batch.mel),), (k + 0.5) / 8)
                 noise = NOISE_SCALE * torch.randn(batch.mel.shape, generator=fixed)
-                losses = flow_loss(average, batch, t, noise, torch.zeros(len(t), dtype=torch.bool), aims)
-                total += [float(loss) for loss in losses]
-        return {"flow": total[0] / 8, "tells": total[1] / 8, "prior": total[2] / 8}
+                none = torch.zeros(len(t), dtype=torch.bool)
+                for name, loss in losses(average, Flow.of(average, batch, t, noise), none).items():
+                    found[name].append(float(loss))
+        return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
 
     for step in run:
         batch = pairs.batch(generator, model, latents)
         t = flow_times(len(batch.mel))
         dropped = torch.rand(len(t)) < DROPPED_SHARE
         noise = NOISE_SCALE * torch.randn(batch.mel.shape)
-        flow, tells, prior = flow_loss(model, batch, t, noise, dropped, aims)
-        loss = flow + PHONE_WEIGHT * tells + PRIOR_WEIGHT * prior
+        parts = losses(model, Flow.of(model, batch, t, noise), dropped)
+        loss = sum((WEIGHTS[name] * part for name, part in parts.items()), torch.zeros(()))
         for optimiser in optimisers.values():
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -305,29 +338,46 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, latents: boo
         for optimiser in optimisers.values():
             optimiser.step()
         average_into(average, model, min(AVERAGE_DECAY, (step + 1) / (step + 20)))
-        run.log(flow=flow.detach(), tells=tells.detach(), prior=prior.detach(), gradient=norm)
+        run.log(**{name: part.detach() for name, part in parts.items()}, gradient=norm)
         if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
-            run.write_log({"eval": {k: round(v, 4) for k, v in evaluate().items()}})
-    run.write_log({"eval": {k: round(v, 4) for k, v in evaluate().items()}})
+            run.write_log({"eval": evaluate()})
+    run.write_log({"eval": evaluate()})
+
+
+def optimisers_of(model: S2Mel, aims: Aims, scale: float) -> dict[str, torch.optim.Optimizer]:
+    matrices = [p for p in model.estimator.transformer.layers.parameters() if p.ndim == 2]
+    known = {id(p) for p in matrices}
+    rest = nn.ParameterList([p for p in model.parameters() if id(p) not in known])
+    return {
+        "muon": torch.optim.Muon(
+            matrices, lr=scale * PEAK_LR_MATRICES, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+        ),
+        "adamw": adamw([rest, aims], scale * PEAK_LR_OTHERS, betas=(0.9, 0.95)),
+    }
+
+
+def final_weights(work: Path) -> dict[str, Tensor]:
+    """S2Mel of the last stage that was trained."""
+    done = [stage for stage in STAGES if (work / stage / "last.pt").exists()]
+    return stage_weights(work, done[-1] if done else STAGES[0])["average"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, action="append", required=True)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--latents", action="store_true", help="second run, with the latents of the trained GPT")
+    parser.add_argument("--stage", choices=STAGES, default=STAGES[0])
+    parser.add_argument("--guidance", type=float, default=GUIDANCE, help="rate that the last stage learns")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     corpora = [Corpus(c) for c in args.corpus]
-    if not all(c.has("style") for c in corpora):
-        add_styles(args.work, corpora)
-    stage = "s2mel_latents" if args.latents else "s2mel"
-    if args.latents and not (args.work / stage / "last.pt").exists():
-        add_latents(args.work, corpora)
+    add_styles(args.work, [c for c in corpora if not c.has("style")])
+    if args.stage != STAGES[0]:
+        add_latents(args.work, [c for c in corpora if not c.has("latent")])
     with fast_attention():
-        train(args.work, corpora, args.minutes, latents=args.latents, stage=stage)
+        train(args.work, corpora, args.minutes, stage=args.stage, guidance=args.guidance)
 
 
 if __name__ == "__main__":
