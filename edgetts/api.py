@@ -14,18 +14,17 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
 from edgetts import enrol as enrolment
-from edgetts.audio import encode, io
+from edgetts.audio import io
 from edgetts.emotion import Emotion
 from edgetts.enrol import Progress
 from edgetts.errors import UsageError
@@ -33,12 +32,13 @@ from edgetts.memory import Budget, give_back, parse_size
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
-from edgetts.pack.manifest import READY_VOICES
+from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.runtime.device import choose_device, fast_dtype
 from edgetts.runtime.kernels import AUTO, DECODED
 from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, check_compute
+from edgetts.speech import Audio, SpokenText
 from edgetts.streaming.feed import Board, Line
 from edgetts.streaming.schedule import Fixed, Schedule, Whole
 from edgetts.streaming.session import Engine, Session
@@ -48,7 +48,7 @@ from edgetts.text.frontend import TextFrontend, TextPlan
 from edgetts.text.glossary import Glossary
 from edgetts.text.tokenizer import TextTokenizer
 from edgetts.voice import Voice
-from edgetts.voices_store import SUFFIX, VoiceStore, looks_like_path
+from edgetts.voices_store import VoiceStore, looks_like_path
 
 MAX_REFERENCE_SECONDS = 15.0  # upstream uses no more of a recording
 _ENROLLED = (
@@ -68,62 +68,6 @@ __all__ = [
     "SynthesisOptions",
     "Voice",
 ]
-
-
-@dataclass(frozen=True)
-class SpokenText:
-    """A piece of the text and when it is spoken."""
-
-    text: str
-    start: float  # seconds
-    end: float  # seconds
-    codes: tuple[int, ...]
-    seed: int
-    attempts: int
-
-
-@dataclass(frozen=True)
-class Audio:
-    """Speech: `samples` (S,) mono float32 in [-1, 1] at `sample_rate` Hz, and how it came about."""
-
-    samples: npt.NDArray[np.float32]
-    sample_rate: int
-    seed: int  # give it again, with the same settings, for the same audio
-    segments: tuple[SpokenText, ...]
-    notices: tuple[str, ...]
-    compute_seconds: float  # what synthesis took, without loading and enrolment
-
-    @property
-    def seconds(self) -> float:
-        return len(self.samples) / self.sample_rate
-
-    @property
-    def rtf(self) -> float:
-        """Compute time over audio time; below 1 is faster than real time."""
-        return self.compute_seconds / self.seconds if len(self.samples) else float("nan")
-
-    @classmethod
-    def of(cls, stream: SpeechStream, parts: Sequence[npt.NDArray[np.float32]]) -> Audio:
-        """What a stream that has ended made: `parts` are the samples of its chunks."""
-        rate = stream.sample_rate
-        return cls(
-            samples=np.concatenate([np.zeros(0, np.float32), *parts]),
-            sample_rate=rate,
-            seed=stream.seed,
-            segments=tuple(
-                SpokenText(s.line.text, s.start / rate, s.end / rate, tuple(s.codes), s.seed, s.attempts)
-                for s in stream.spoken
-            ),
-            notices=stream.notices,
-            compute_seconds=stream.compute_seconds,
-        )
-
-    def save(self, path: str | Path, format: str | None = None) -> Path:
-        """Write WAV, FLAC, OGG or MP3 by the file's ending or by `format`; whole or not at all."""
-        target = Path(path)
-        chosen = encode.choose_format(target, format)
-        encode.write_file(target, encode.encode(self.samples, self.sample_rate, chosen))
-        return target
 
 
 @dataclass(frozen=True)
@@ -268,7 +212,7 @@ class TTS:
                 return Voice.load(ready[text])
             return self.store.load(text, others=ready)
         path = Path(reference).expanduser()
-        if path.suffix == SUFFIX:
+        if path.suffix == VOICE_SUFFIX:
             return Voice.load(path)
         content_hash = io.hash_file(path)
         encoder_id = self.pack.manifest.encoder_id
@@ -285,8 +229,7 @@ class TTS:
 
     def ready_voices(self) -> dict[str, Path]:
         """Voices that came with the pack, by name."""
-        names = sorted(n for n in self.pack.manifest.files if n.startswith(READY_VOICES) and n.endswith(SUFFIX))
-        return {n[len(READY_VOICES) : -len(SUFFIX)]: self.pack.file(n) for n in names}
+        return {name: self.pack.file(file) for name, file in self.pack.manifest.ready_voices().items()}
 
     def _default_voice(self) -> Voice:
         ready = self.ready_voices()

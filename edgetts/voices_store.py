@@ -21,9 +21,9 @@ from pathlib import Path
 
 from edgetts.errors import UsageError, VoiceError
 from edgetts.pack.locate import cache_folder, data_folder
+from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.voice import Voice
 
-SUFFIX = ".safetensors"
 # Letters and digits of any script, single spaces, hyphens and underscores inside: valid on every file
 # system, never a path, never an option, and never confused with a file (no dot).
 _NAME = re.compile(r"\w(?:[\w-]| (?! ))*(?<! )")
@@ -59,7 +59,7 @@ class VoiceStore:
 
     def path(self, name: str) -> Path:
         """Where the voice called `name` is or would be. Raises UsageError for a name that is not allowed."""
-        return self.voices_dir / (check_name(name) + SUFFIX)
+        return self.voices_dir / (check_name(name) + VOICE_SUFFIX)
 
     def names(self) -> list[str]:
         """All named voices, in alphabetical order."""
@@ -75,7 +75,7 @@ class VoiceStore:
             raise VoiceError(f"Cannot list the voices in {self.voices_dir}: {_reason(error)}.") from error
         found = []
         for file in files:
-            if file.suffix == SUFFIX and _is_name(file.stem):
+            if file.suffix == VOICE_SUFFIX and _is_name(file.stem):
                 with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                     found.append(StoredVoice(file.stem, file, file.stat().st_size))
         return found
@@ -159,11 +159,11 @@ class VoiceStore:
 
     def _cache_path(self, content_hash: str, encoder_id: str) -> Path:
         key = hashlib.sha256(f"{content_hash}\n{encoder_id}".encode()).hexdigest()
-        return self.cache_dir / (key + SUFFIX)
+        return self.cache_dir / (key + VOICE_SUFFIX)
 
     def _forget_oldest(self) -> None:
         with contextlib.suppress(OSError):  # another process may be doing the same
-            files = sorted(self.cache_dir.glob(f"*{SUFFIX}"), key=lambda f: f.stat().st_mtime)
+            files = sorted(self.cache_dir.glob(f"*{VOICE_SUFFIX}"), key=lambda f: f.stat().st_mtime)
             for file in files[:-MAX_CACHED]:
                 file.unlink(missing_ok=True)
             for torn in self.cache_dir.glob(".*.part"):

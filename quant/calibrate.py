@@ -21,7 +21,7 @@ from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
-from edgetts.pack.manifest import READY_VOICES
+from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
 from edgetts.runtime.decode import generate_codes, max_codes_limit
@@ -32,7 +32,6 @@ from quant.build import Progress
 
 CPU = torch.device("cpu")
 MAX_REFERENCE_SECONDS = 15.0
-_VOICE_SUFFIX = ".safetensors"
 _VOICE_SEED = 7  # of our own recording
 _HELD_OUT_EVERY = 5  # of the user's texts, one in so many is measured on and not calibrated with
 
@@ -72,7 +71,7 @@ class Sample:
 
 def find_voice(pack: Pack, recording: Path | None) -> Voice:
     """The voice to speak with. Raises UsageError when there is none."""
-    if recording is not None and recording.suffix == _VOICE_SUFFIX:
+    if recording is not None and recording.suffix == VOICE_SUFFIX:
         voice = Voice.load(recording)
         voice.check(pack.manifest.encoder_id)
         return voice
@@ -80,9 +79,9 @@ def find_voice(pack: Pack, recording: Path | None) -> Voice:
         heard = io.read_audio(recording, pack.config.audio.sample_rate, MAX_REFERENCE_SECONDS).samples
         heard_16k = io.read_audio(recording, ENCODER_RATE, MAX_REFERENCE_SECONDS).samples
         return enrol(pack, torch.from_numpy(heard), torch.from_numpy(heard_16k), device=CPU)
-    ready = sorted(name for name in pack.manifest.files if name.startswith(READY_VOICES))
+    ready = pack.manifest.ready_voices()
     if ready:
-        return Voice.load(pack.file(ready[0]))
+        return Voice.load(pack.file(next(iter(ready.values()))))
     waveform, rate = _own_recording()
     heard, heard_16k = (io.resample(waveform, rate, to) for to in (pack.config.audio.sample_rate, ENCODER_RATE))
     return enrol(pack, torch.from_numpy(heard), torch.from_numpy(heard_16k), device=CPU)

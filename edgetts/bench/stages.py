@@ -26,7 +26,6 @@ from edgetts.errors import GenerationError
 from edgetts.models.gpt import KVCache
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack
-from edgetts.pack.manifest import READY_VOICES
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.runtime.decode import CodeStream, build_prefix
 from edgetts.runtime.settings import FlowSettings
@@ -93,10 +92,10 @@ def voice_of_length(pack: Pack, prompt_s: float) -> Voice:
         seconds=prompt_s,
         name="noise",
     )
-    ready = sorted(name for name in pack.manifest.files if name.startswith(READY_VOICES))
+    ready = pack.manifest.ready_voices()
     if not ready:
         return noise
-    speaker = Voice.load(pack.file(ready[0]))
+    speaker = Voice.load(pack.file(next(iter(ready.values()))))
     heard = ("conditioning_latents", "emotion_vector", "emotion_base", "style")
     return dataclasses.replace(noise, **{name: getattr(speaker, name) for name in heard})
 

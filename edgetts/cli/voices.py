@@ -60,7 +60,8 @@ def add(
 
         edgetts voices add anna interview.mp3
     """
-    from edgetts.voices_store import SUFFIX, VoiceStore
+    from edgetts.pack.manifest import VOICE_SUFFIX
+    from edgetts.voices_store import VoiceStore
 
     known = environment(context)
     store = VoiceStore.default(known.home)
@@ -68,7 +69,7 @@ def add(
     if recording == STDIO:
         raise UsageError("A voice is read from a file, not from standard input: save the recording first.")
     source = Path(recording)
-    if source.suffix == SUFFIX:
+    if source.suffix == VOICE_SUFFIX:
         from edgetts.voice import Voice
 
         voice = Voice.load(source)
@@ -158,14 +159,16 @@ def export(
 ) -> None:
     """Copy a voice to a file that `--voice` and `voices add` read on another machine."""
     from edgetts.audio.encode import atomic_file, check_target
-    from edgetts.voices_store import SUFFIX, VoiceStore
+    from edgetts.pack.manifest import VOICE_SUFFIX
+    from edgetts.voices_store import VoiceStore
 
     source = VoiceStore.default(environment(context).home).existing(name)
     path = Path(target)
     if path.is_dir():
         path = path / source.name
-    elif path.suffix != SUFFIX:
-        raise UsageError(f"{target} must end in {SUFFIX}, by which voice files are known: give {target}{SUFFIX}.")
+    elif path.suffix != VOICE_SUFFIX:
+        better = f"{target}{VOICE_SUFFIX}"
+        raise UsageError(f"{target} must end in {VOICE_SUFFIX}, by which voice files are known: give {better}.")
     check_target(path)
     if path.exists() and not force:
         raise UsageError(f"{path} exists already; choose another name, or replace it with --force.")

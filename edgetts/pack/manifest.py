@@ -40,6 +40,7 @@ TOKENIZER_FILE = "tokenizer.json"
 GLOSSARY_FILE = "glossary.yaml"
 LEXICON_FILE = "lexicon.txt"
 READY_VOICES = "voices/"  # names of files that are voices made with the pack begin so
+VOICE_SUFFIX = ".safetensors"
 
 ENROL_COMPONENTS = (
     "semantic_encoder",
@@ -113,6 +114,11 @@ class Manifest:
     @property
     def total_bytes(self) -> int:
         return sum(entry.bytes for entry in self.files.values())
+
+    def ready_voices(self) -> dict[str, str]:
+        """Voices that came with the pack: name to file, in order."""
+        files = sorted(f for f in self.files if f.startswith(READY_VOICES) and f.endswith(VOICE_SUFFIX))
+        return {f[len(READY_VOICES) : -len(VOICE_SUFFIX)]: f for f in files}
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -35,6 +35,7 @@ from recipes.tiny import dims
 from recipes.tiny.train_vocoder import mel_of
 
 UNHEARD = ("af_nova", "am_puck", "bf_lily", "bm_daniel")  # never in the training set
+SENTENCES = Path(__file__).with_name("sentences.txt")
 JUDGE_RATE = 16_000
 N_CEPSTRA = 13
 DB_PER_NEPER = 10 / np.log(10) * np.sqrt(2)
@@ -233,7 +234,7 @@ def main() -> None:
     parser.add_argument("--pack", default=None, help="pack folder (default: as `edgetts say` finds it)")
     parser.add_argument("--voices", type=Path, required=True, help="folder with one recording per voice")
     parser.add_argument("--teacher", type=Path, default=None, help="corpus folder with metadata.tsv and wav/")
-    parser.add_argument("--sentences", type=Path, default=Path(__file__).with_name("sentences.txt"))
+    parser.add_argument("--sentences", type=Path, default=SENTENCES)
     parser.add_argument("--limit", type=int, default=None, help="only so many sentences")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="synthesis option")

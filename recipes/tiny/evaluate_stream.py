@@ -30,9 +30,8 @@ from edgetts import TTS
 from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute
 from edgetts.voice import Voice
 from recipes.tiny import seams
-from recipes.tiny.evaluate import options_of, recordings_in
+from recipes.tiny.evaluate import SENTENCES, options_of, recordings_in
 
-SENTENCES = Path(__file__).with_name("sentences.txt")
 PAUSES_S = (0.0, 0.0, 0.01, 0.03, 0.12)  # between the tokens of a language model
 JUDGED_SECONDS = 15.0
 

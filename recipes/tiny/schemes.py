@@ -63,11 +63,10 @@ def recipe(name: str, gpt: str) -> str:
 def judged(pack: Path, voices: Path, limit: int) -> dict[str, Any]:
     """Words and voice as `evaluate` measures them."""
     from edgetts import TTS
-    from recipes.tiny.evaluate import evaluate
+    from recipes.tiny.evaluate import SENTENCES, evaluate, recordings_in
 
-    sentences = Path(__file__).with_name("sentences.txt").read_text().splitlines()[:limit]
-    recordings = {path.stem: path for path in sorted(voices.iterdir())}
-    result = evaluate(TTS.load(pack, device="cpu"), sentences, recordings, None, {})
+    sentences = SENTENCES.read_text(encoding="utf-8").splitlines()[:limit]
+    result = evaluate(TTS.load(pack, device="cpu"), sentences, recordings_in(voices), None, {})
     groups = [result[g] for g in ("heard", "unheard") if g in result]
     return {k: sum(g[k] for g in groups) / len(groups) for k in ("word_error_rate", "similarity", "rtf")}
 

@@ -117,8 +117,9 @@ def say(
     words = request.words(text, file, is_live=out.is_live)
 
     from edgetts.pack.locate import locate_pack
+    from edgetts.pack.manifest import VOICE_SUFFIX
     from edgetts.text.glossary import Glossary
-    from edgetts.voices_store import SUFFIX, looks_like_path
+    from edgetts.voices_store import looks_like_path
 
     known = environment(context)
     located = locate_pack(pack or known.pack, known.home)
@@ -145,7 +146,7 @@ def say(
                 sink.open(tts.sample_rate)  # before anything slow: a missing device is said at once
             reference = voice or known.voice
             speaker = tts.voice(reference, progress=progress)
-            if reference is not None and looks_like_path(reference) and not reference.endswith(SUFFIX):
+            if reference is not None and looks_like_path(reference) and not reference.endswith(VOICE_SUFFIX):
                 notices += speaker.notices  # of a recording; a stored voice told them when it was made
             audio: Audio
             if out.is_live:
