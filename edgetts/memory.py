@@ -11,7 +11,7 @@ One call at a time is counted, on the CPU.
 
 Bounds, by the shapes that the networks have at their widest; the factors are tensors alive at once in their code:
 
-    loading   every network in fp32 (the GPT as it computes), the DiT's other form beside it, the largest tensor thrice
+    loading   every network in fp32 (the GPT as it computes), one's other form beside it, the largest tensor thrice
     decode    keys and values of all layers, all beams, prefix and codes; the codes' again when beams are reordered
     latents   keys and values for one row (again while a stream outgrows them), activations of all positions at once
     flow      per frame of prompt and speech, and per branch of guidance: the input, the skips, the widest layer
@@ -164,7 +164,7 @@ def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> We
             plain[kind] = plain.get(kind, 0) + math.prod(shape)
             largest = max(largest, math.prod(shape))
     width = half_bytes if compute == "fast" else _FLOAT32
-    copies = 0.0 if compute == "reference" else width * plain["dit"]
+    copies = 0.0 if compute == "reference" else width * max(plain["dit"], plain["vocoder"])
     everything = gpt + _FLOAT32 * sum(plain.values())
     saved = (_FLOAT32 - width) * (plain["dit"] + plain["vocoder"])
     return Weights(everything + copies + 3 * _FLOAT32 * largest, everything - saved)

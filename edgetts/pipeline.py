@@ -95,14 +95,15 @@ class Pipeline:
         self.gpt = pack.module(
             "gpt", lambda: GPT(config.gpt), device, replace=replacer(KernelChoice(device, kernel, compute))
         )
+        # One after the other: the forms that compute are made beside those that were loaded.
         self.s2mel = pack.module("s2mel", lambda: S2Mel(config.s2mel), device)
+        s2mel_done = prepare_s2mel(self.s2mel, compute, device)
+        self.vocoder, vocoder_done = prepare_vocoder(
+            pack.module("vocoder", lambda: BigVGAN(config.vocoder), device), compute, device
+        )
         self.quantizer = pack.module("quantizer", lambda: Quantizer(config.semantic_codec), device)
-        self.vocoder = pack.module("vocoder", lambda: BigVGAN(config.vocoder), device)
         self.emotion_matrices = pack.state_dict("emotion", device)
-        self.prepared = {
-            "s2mel": prepare_s2mel(self.s2mel, compute, device),
-            "vocoder": prepare_vocoder(self.vocoder, compute, device),
-        }
+        self.prepared = {"s2mel": s2mel_done, "vocoder": vocoder_done}
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """What is resident, by component name."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from edgetts.errors import UsageError
 
 LIBRARY_FILE = Path(__file__).parent / "_kernels.so"
-INTERFACE = 5  # must be what edgetts_interface() says
+INTERFACE = 6  # must be what edgetts_interface() says
 
 
 class Isa(IntEnum):
@@ -41,6 +41,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgetts_interface": (_INT, []),
     "edgetts_isas": (_INT, []),
     "edgetts_snake_forward": (None, [_POINTER] * 5 + [_SIZE] * 3 + [_INT] * 3),
+    "edgetts_snake_last": (None, [_POINTER] * 5 + [_SIZE] * 3 + [_INT] * 3),
     "edgetts_snake_backward": (None, [_POINTER] * 8 + [_SIZE] * 3 + [_INT] * 2),
     "edgetts_packed_bytes": (_SIZE, [_SIZE] * 3 + [_INT]),
     "edgetts_pack_int4": (None, [_POINTER] * 4 + [_SIZE] * 3 + [_INT]),
@@ -81,6 +82,21 @@ class Library:
         self.c.edgetts_snake_forward(
             *addresses(x, y, alpha, gain, taps),
             *(batch * channels, channels, length, x.dtype == torch.bfloat16, int(self.usable(isa)), n_threads),
+        )
+        return y
+
+    def snake_last(
+        self, x: Tensor, alpha: Tensor, gain: Tensor, taps: Tensor, n_threads: int, isa: Isa | None = None
+    ) -> Tensor:
+        """`snake_forward` of x (B, T, C)."""
+        check("x", x, (torch.float32, torch.bfloat16))
+        for name, parameter in (("alpha", alpha), ("gain", gain), ("taps", taps)):
+            check(name, parameter, (torch.float32,))
+        batch, length, channels = x.shape
+        y = torch.empty_like(x)
+        self.c.edgetts_snake_last(
+            *addresses(x, y, alpha, gain, taps),
+            *(batch, channels, length, x.dtype == torch.bfloat16, int(self.usable(isa)), n_threads),
         )
         return y
 

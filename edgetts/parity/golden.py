@@ -253,8 +253,8 @@ def _s2mel(
 def _vocoder(
     pack: Pack, g: Golden, folder: Path, device: torch.device, compute: Compute = DEFAULT_COMPUTE
 ) -> Iterator[Pair]:
-    vocoder = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder), device)
-    prepare_vocoder(vocoder, compute, device)
+    plain = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder), device)
+    vocoder, _ = prepare_vocoder(plain, compute, device)
     yield "audio", vocoder(g["mel"].to(device)).unsqueeze(1), g["audio"]
 
 

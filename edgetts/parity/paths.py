@@ -161,8 +161,8 @@ def _s2mel(case: _Case) -> Iterator[Row]:
 
 def _vocoder(case: _Case) -> Iterator[Row]:
     config = case.pack.config.vocoder
-    plain, fast = (case.pack.module("vocoder", lambda: BigVGAN(config), case.device) for _ in range(2))
-    prepared = prepare_vocoder(fast, case.compute, case.device)
+    plain, other = (case.pack.module("vocoder", lambda: BigVGAN(config), case.device) for _ in range(2))
+    fast, prepared = prepare_vocoder(other, case.compute, case.device)
     mel = case.noise(1, config.n_mels, _FRAMES) + _LOG_SILENCE
     yield _compare_prepared("vocoder", "audio", fast(mel), plain(mel), prepared)
 

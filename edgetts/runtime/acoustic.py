@@ -1,11 +1,11 @@
 """Fast forms of the networks behind the codes: what replaces which layer, by how exact the result must be.
 
-In: the vocoder and S2Mel as their own files build them, loaded. Out: the same objects with layers replaced.
+In: the vocoder and S2Mel as their own files build them, loaded. Out: what takes their place.
 Three ways to compute, chosen by name (`settings.Compute`):
 
 - `reference`: the networks as they are, plain PyTorch in fp32.
-- `exact`: fp32; layers are replaced by forms that differ in the order of sums only (`is_same_numbers`). The DiT
-  becomes a `FastDiT`.
+- `exact`: fp32; forms that differ in the order of sums only (`is_same_numbers`). The DiT becomes a `FastDiT`, on the
+  CPU with compiled kernels the vocoder a `FastVocoder`.
 - `fast`: that in half precision where the machine has it (`device.fast_dtype`), fp32 at both ends: the state of
   the flow and the samples.
 
@@ -19,13 +19,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from edgetts.models.bigvgan import AntiAliasedSnake, BigVGAN
+from edgetts.models.bigvgan import BigVGAN
 from edgetts.models.s2mel import S2Mel
-from edgetts.native.library import Library, find_library
-from edgetts.runtime.activation import fused_snake
+from edgetts.native.library import find_library
 from edgetts.runtime.device import fast_dtype
 from edgetts.runtime.fast_dit import FastDiT
-from edgetts.runtime.packed import PackedConv1d, can_pack
+from edgetts.runtime.fast_vocoder import FastVocoder
 from edgetts.runtime.settings import Compute
 
 _FUSED_DTYPES = (torch.float32, torch.bfloat16)  # what the compiled activation takes
@@ -40,40 +39,8 @@ class Prepared:
     packed_convolutions: int = 0
 
 
-class FusedSnake(nn.Module):
-    """`AntiAliasedSnake` by the compiled kernel, in one pass over memory: (B, C, T) -> (B, C, T)."""
-
-    alpha: Tensor
-    beta: Tensor
-
-    def __init__(self, plain: AntiAliasedSnake, library: Library) -> None:
-        super().__init__()
-        self._library = library
-        alpha, beta = plain.act()
-        # Taken off the logarithmic scale once, and kept in fp32 whatever the signal is in: they are few.
-        self.register_buffer("alpha", alpha.detach().float().contiguous())
-        self.register_buffer("beta", beta.detach().float().contiguous())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return fused_snake(
-            x.contiguous(), self.alpha, self.beta, library=self._library, n_threads=torch.get_num_threads()
-        )
-
-
-class _Float32(nn.Module):
-    """A layer that gets fp32 whatever comes, for the last ones before the samples."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layer(x.float())
-        return y
-
-
-class _Half(nn.Module):
-    """A layer that gets its own type whatever comes, for the first one."""
+class _Whole(nn.Module):
+    """A layer that computes in its own type whatever comes."""
 
     def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -85,26 +52,21 @@ class _Half(nn.Module):
         return y
 
 
-def prepare_vocoder(vocoder: BigVGAN, compute: Compute, device: torch.device) -> Prepared:
-    """Replace layers of a loaded vocoder in place; mel in and samples out stay fp32."""
+def prepare_vocoder(vocoder: BigVGAN, compute: Compute, device: torch.device) -> tuple[nn.Module, Prepared]:
+    """The vocoder in the form that computes so, and what was done; mel in and samples out stay fp32.
+
+    What is given must not be used any more: its layers may have been changed.
+    """
     if compute == "reference":
-        return Prepared(torch.float32)
+        return vocoder, Prepared(torch.float32)
     dtype = fast_dtype(device) if compute == "fast" else torch.float32
     library = find_library() if device.type == "cpu" and dtype in _FUSED_DTYPES else None
-    n_fused = 0
-    for name, layer in list(vocoder.named_modules()):
-        if library is not None and isinstance(layer, AntiAliasedSnake):
-            vocoder.set_submodule(name, FusedSnake(layer, library))
-            n_fused += 1
-    if dtype == torch.float32:
-        return Prepared(dtype, n_fused)
-    _lower(vocoder, dtype)
-    n_packed = _pack_convolutions(vocoder, dtype)
-    # The result has 16 bits or more, half precision 8 or 11: the last layers are cheap and stay whole.
-    vocoder.set_submodule("activation_post", _Float32(_in_float32(vocoder.activation_post)))
-    vocoder.set_submodule("conv_post", _Float32(_in_float32(vocoder.conv_post)))
-    vocoder.set_submodule("conv_pre", _Half(vocoder.conv_pre, dtype))
-    return Prepared(dtype, n_fused, n_packed)
+    if library is not None:
+        fast = FastVocoder(vocoder, dtype, library)
+        return fast, Prepared(dtype, fast.n_fused, fast.n_packed)
+    if dtype != torch.float32:
+        _lower(vocoder, dtype)
+    return vocoder, Prepared(dtype)
 
 
 def prepare_s2mel(s2mel: S2Mel, compute: Compute, device: torch.device) -> Prepared:
@@ -123,27 +85,9 @@ def is_same_numbers(compute: Compute) -> bool:
 
 
 def _lower(vocoder: BigVGAN, dtype: torch.dtype) -> None:
-    """Convert all but the last layers and what the fused activations keep."""
-    last = (vocoder.activation_post, vocoder.conv_post)
-    kept = {id(m) for root in last for m in root.modules()}
-    for layer in vocoder.modules():
-        if id(layer) in kept or isinstance(layer, FusedSnake):
-            continue
-        for name, parameter in list(layer.named_parameters(recurse=False)):
-            setattr(layer, name, nn.Parameter(parameter.to(dtype), requires_grad=False))
-
-
-def _in_float32(layer: nn.Module) -> nn.Module:
-    return layer.float()
-
-
-def _pack_convolutions(vocoder: BigVGAN, dtype: torch.dtype) -> int:
-    """Convolutions of the residual blocks, nearly all of the work, in the CPU library's own layout."""
-    if vocoder.conv_pre.weight.device.type != "cpu" or not can_pack(dtype):
-        return 0
-    n_packed = 0
-    for name, layer in list(vocoder.resblocks.named_modules()):
-        if type(layer) is nn.Conv1d:
-            vocoder.resblocks.set_submodule(name, PackedConv1d(layer))
-            n_packed += 1
-    return n_packed
+    """Convert all but the last layers: the result has 16 bits or more, half precision 8 or 11, and they are cheap."""
+    for name, layer in list(vocoder.named_children()):
+        is_last = layer in (vocoder.activation_post, vocoder.conv_post)
+        layer.to(torch.float32 if is_last else dtype)
+        if is_last or layer is vocoder.conv_pre:
+            vocoder.set_submodule(name, _Whole(layer, torch.float32 if is_last else dtype))

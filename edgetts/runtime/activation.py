@@ -69,6 +69,11 @@ def fused_snake(
     return _FusedSnake.apply(x, alpha.float().contiguous(), gain.contiguous(), library, n_threads, isa)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def fused_snake_last(x: Tensor, alpha: Tensor, gain: Tensor, *, library: Library, n_threads: int) -> Tensor:
+    """`fused_snake` of x (B, T, C), float32 or bfloat16; alpha, gain (1 / beta): (C,). No gradient."""
+    return library.snake_last(x, alpha, gain, _taps(), n_threads)
+
+
 def snake_function(n_threads: int, *, pure: bool = False) -> Activation:
     """The fastest form of `bigvgan.anti_aliased_snake` for CPU tensors; the plain one when `pure`.
 

@@ -17,9 +17,10 @@ from edgetts.models.s2mel import S2Mel
 from edgetts.native.attention import can_attend
 from edgetts.native.library import find_library
 from edgetts.pack.load import open_pack
-from edgetts.runtime import acoustic, fast_dit
+from edgetts.runtime import acoustic, fast_dit, fast_vocoder
 from edgetts.runtime.device import fast_dtype
 from edgetts.runtime.fast_dit import FastDiT
+from edgetts.runtime.fast_vocoder import FastVocoder
 from edgetts.runtime.flow import solve_flow
 from edgetts.runtime.packed import PackedConv1d, can_pack
 from edgetts.runtime.settings import Compute, FlowSettings
@@ -136,13 +137,44 @@ def test_vocoder_of_a_pack(mini_pack: Path, compute: Compute) -> None:
     golden = load_file(GOLDEN / "vocoder.safetensors")
     vocoder = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder))
     n_activations = sum(type(m).__name__ == "AntiAliasedSnake" for m in vocoder.modules())
-    done = acoustic.prepare_vocoder(vocoder, compute, CPU)
+    vocoder, done = acoustic.prepare_vocoder(vocoder, compute, CPU)
     fuses = compute != "reference" and find_library() is not None
+    assert isinstance(vocoder, FastVocoder) == fuses
     assert done.fused_activations == (n_activations if fuses else 0)
     assert done.dtype == (fast_dtype(CPU) if compute == "fast" else torch.float32)
     with torch.inference_mode():
         waveform = vocoder(golden["mel"])
     assert difference(waveform.unsqueeze(1), golden["audio"]) < TOLERANCES[done.dtype]
+
+
+@pytest.mark.parametrize("rates", [((4, 8), (2, 4)), ((8, 16), (3, 7), (2, 2))])
+def test_upsampling_as_an_ordinary_convolution(rates: tuple[tuple[int, int], ...]) -> None:
+    for rate, n_taps in rates:
+        torch.manual_seed(rate)
+        plain = nn.ConvTranspose1d(6, 5, n_taps, stride=rate, padding=(n_taps - rate) // 2).requires_grad_(False)
+        x = torch.randn(2, 6, 11)
+        with torch.inference_mode():
+            found = fast_vocoder._Upsampling(plain, torch.float32)(x.transpose(1, 2).contiguous())
+            assert difference(found.transpose(1, 2), plain(x)) < 1e-5
+    with pytest.raises(ValueError, match="rate"):
+        fast_vocoder._Upsampling(nn.ConvTranspose1d(4, 4, 5, stride=2, padding=0), torch.float32)
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_the_fast_vocoder_is_the_vocoder(mini_pack: Path, packs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a batch, of single frames, and where the library takes no weights in its layout."""
+    library = find_library()
+    if library is None:
+        pytest.skip("the compiled kernels were not built")
+    monkeypatch.setattr(fast_vocoder, "can_pack", lambda dtype: packs and can_pack(dtype))
+    pack = open_pack(mini_pack)
+    plain = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder))
+    fast = FastVocoder(plain, torch.float32, library)
+    assert (fast.n_packed > 0) == (packs and can_pack(torch.float32))
+    for rows, n_frames in ((2, 37), (1, 1), (1, 300)):
+        mel = torch.randn(rows, pack.config.vocoder.n_mels, n_frames, generator=torch.Generator().manual_seed(rows)) - 5
+        with torch.inference_mode():
+            assert difference(fast(mel), plain(mel)) < TOLERANCES[torch.float32]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -11,11 +11,12 @@ from torch import Tensor
 from edgetts.errors import UsageError
 from edgetts.models.bigvgan import anti_aliased_snake
 from edgetts.native.library import Isa, find_library
-from edgetts.runtime.activation import fused_snake, snake_function
+from edgetts.runtime.activation import _taps, fused_snake, snake_function
 
 LIBRARY = find_library()
 ISAS = LIBRARY.isas if LIBRARY else ()
 BLOCK = 1024  # of the kernel; lengths around it are where margins meet the ends
+LAST_BLOCK = 128  # of the one for channels side by side
 LENGTHS = [1, 2, 3, 5, 12, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + 3, BLOCK + 4, BLOCK + 6, 2 * BLOCK + 17]
 compiled = pytest.mark.skipif(LIBRARY is None, reason="the compiled kernels were not built")
 pytestmark = compiled
@@ -83,6 +84,26 @@ def test_bfloat16_is_rounded_once(isa: Isa) -> None:
     assert float(((y.double() - expected) / expected.abs().clamp_min(1e-2)).abs().max()) < 2**-8
 
 
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
+@pytest.mark.parametrize(
+    "length", [1, 2, 3, 6, LAST_BLOCK - 1, LAST_BLOCK, LAST_BLOCK + 1, LAST_BLOCK + 4, 3 * LAST_BLOCK]
+)
+@pytest.mark.parametrize("channels", [1, 3, 12, 24, 37])
+def test_channels_side_by_side(isa: Isa, length: int, channels: int) -> None:
+    """All widths of vectors, ends and blocks, in both number types."""
+    assert LIBRARY is not None
+    x = torch.randn(2, length, channels, generator=torch.Generator().manual_seed(length)) * 2
+    alpha, beta = parameters(channels)
+    expected = anti_aliased_snake(x.transpose(1, 2).double(), alpha.double(), beta.double()).transpose(1, 2)
+    found = LIBRARY.snake_last(x, alpha, 1 / beta, _taps(), 2, isa)
+    assert float((found - expected).abs().max()) < 1e-5 * (float(expected.abs().max()) + 0.1)
+    half = x.bfloat16()
+    expected = anti_aliased_snake(half.transpose(1, 2).double(), alpha.double(), beta.double()).transpose(1, 2)
+    found = LIBRARY.snake_last(half, alpha, 1 / beta, _taps(), 2, isa)
+    assert found.dtype == torch.bfloat16
+    assert float(((found.double() - expected) / expected.abs().clamp_min(1e-2)).abs().max()) < 2**-8
+
+
 def test_huge_values_stay_finite_and_what_is_not_finite_is_passed_on() -> None:
     assert LIBRARY is not None
     alpha, beta = parameters(1)
@@ -92,6 +113,13 @@ def test_huge_values_stay_finite_and_what_is_not_finite_is_passed_on() -> None:
     x[0, 0, 32] = float("nan")
     y = fused_snake(x, alpha, beta, library=LIBRARY, n_threads=1)
     assert torch.isnan(y[0, 0, 32]) and torch.isfinite(y[0, 0, :16]).all()
+    for given in (huge, x):  # one channel wide, and four
+        wide = given.transpose(1, 2).repeat(1, 1, 5).contiguous()
+        y = LIBRARY.snake_last(wide, alpha.repeat(5), 1 / beta.repeat(5), _taps(), 1)
+        assert torch.isnan(y[0, 32]).all() == (given is x) and torch.isfinite(y[0, :16]).all()
+        assert torch.isnan(
+            LIBRARY.snake_last(wide.bfloat16(), alpha.repeat(5), beta.repeat(5), _taps(), 1)[0, 32]
+        ).all() == (given is x)
 
 
 def test_function_for_the_vocoder_and_its_plain_form() -> None:

@@ -13,6 +13,7 @@ const int TAPS = 12;
 const int PHASE_TAPS = 6;   // of one polyphase half
 const int REACH = 3;        // samples that one resampling needs on either side
 const int BLOCK = 1024;     // outputs at a time: four buffers of floats fill 16 KB
+const int LAST_BLOCK = 128;  // of vectors, where channels lie side by side: two buffers fill 17 KB
 const float PI_HIGH = 3.140625f;  // pi in three parts: products with small integers are exact
 const float PI_MIDDLE = 9.67502593994140625e-4f;
 const float PI_LOW = 1.509957990978376432e-7f;
@@ -77,6 +78,30 @@ EDGETTS_API void edgetts_snake_forward(const void* x, void* y, const float* alph
 #endif
         FORWARD(portable);
 #undef FORWARD
+    });
+}
+
+// As forward for x, y: (batch, length, channels) contiguous.
+EDGETTS_API void edgetts_snake_last(const void* x, void* y, const float* alpha, const float* gain,
+                                    const float* taps, int64_t batch, int64_t channels, int64_t length, int half,
+                                    int isa, int n_threads) {
+    const Filters filters(taps);
+    isa = edgetts_usable_isa(isa);
+    const int64_t n_blocks = (length + LAST_BLOCK - 1) / LAST_BLOCK;
+    for_each(n_threads, batch * n_blocks, [&](int64_t item) {
+        const int64_t at = item / n_blocks * length * channels, start = item % n_blocks * LAST_BLOCK;
+        const int count = static_cast<int>(clamp(length - start, 0, LAST_BLOCK));
+#define FORWARD_AS(set, T)                                                                                  \
+    set::forward_all(static_cast<const T*>(x) + at, static_cast<T*>(y) + at, length, channels, start, count, \
+                     alpha, gain, filters)
+#define FORWARD(set) (half ? FORWARD_AS(set, uint16_t) : FORWARD_AS(set, float))
+#if EDGETTS_X86
+        if (isa >= ISA_AVX512) return FORWARD(avx512);
+        if (isa >= ISA_AVX2) return FORWARD(avx2);
+#endif
+        FORWARD(portable);
+#undef FORWARD
+#undef FORWARD_AS
     });
 }
 
