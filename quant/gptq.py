@@ -160,7 +160,7 @@ def _speak(
     pack: Pack, settings: CalibrationSettings, speech: Speech, progress: Progress | None
 ) -> tuple[list[Tensor], GPT]:
     """What the first block sees of each sample (1, T, C), and the GPT with weights of its own."""
-    pipeline = Pipeline(pack, CPU)
+    pipeline = Pipeline(pack, CPU, compute="reference")  # the GPT alone is used: nothing else is made ready
     speaker = pipeline.speaker(find_voice(pack, speech.voice))
     spoken = speech.calibration(text_config_of(pack).languages, settings.n_texts)
     samples = make_samples(

@@ -54,7 +54,7 @@ def measure(
 ) -> dict[str, Any]:
     """The quality table of the pack in `writer`, which is complete but not in its place; adds the page to it."""
     made = open_pack(writer.folder)
-    pipeline = Pipeline(original, CPU)
+    pipeline = Pipeline(original, CPU, compute="reference")  # no second form of any weight beside the mapped one
     speaker = pipeline.speaker(find_voice(original, speech.voice))
     spoken = speech.held_out(text_config_of(original).languages, N_TEXTS)
     samples = make_samples(
