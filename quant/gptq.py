@@ -96,7 +96,10 @@ def quantise(weight: Tensor, moments: Tensor, group_size: int, damping: float, a
     moments[dead, dead] = 1
     scales, zeros = hqq.grid(weight, diagonal, group_size)
     order = diagonal.argsort(descending=True, stable=True) if activation_order else torch.arange(n_inputs)
-    spread = _inverse_factor(moments[order][:, order], damping)
+    moments = moments[order]
+    moments = moments[:, order]  # one copy at a time
+    spread = _inverse_factor(moments, damping)
+    del moments
     # One input after the other: its weights lie together.
     columns = weight.t()[order].contiguous()  # (I, O)
     steps = scales.to(torch.float32).t().contiguous()  # (G, O)
@@ -119,13 +122,19 @@ def quantise(weight: Tensor, moments: Tensor, group_size: int, damping: float, a
 
 
 def _inverse_factor(moments: Tensor, damping: float) -> Tensor:
-    """The upper Cholesky factor of the inverse of damped second moments (I, I)."""
-    mean = moments.diagonal().mean()
+    """The upper Cholesky factor of the inverse of damped second moments (I, I), which are large: few are alive."""
+    mean = float(moments.diagonal().mean())
     for i in range(_DAMPING_TRIES):
-        damped = moments + torch.eye(len(moments)) * (mean * damping * _DAMPING_GROWTH**i)
+        damped = moments.clone()
+        damped.diagonal().add_(mean * damping * _DAMPING_GROWTH**i)
         lower, failed = torch.linalg.cholesky_ex(damped)
-        if not failed:
-            upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+        del damped
+        if failed:
+            continue
+        inverse = torch.cholesky_inverse(lower)
+        del lower
+        upper, failed = torch.linalg.cholesky_ex(inverse, upper=True)
+        del inverse
         if not failed and bool(torch.isfinite(upper).all()):
             factor: Tensor = upper
             return factor
