@@ -41,8 +41,7 @@ SHARES = {
     "speaker_encoder": 0.05,
     "gpt": 0.33,
     "s2mel": 0.18,
-    "s2mel_latents": 0.10,
-    "s2mel_guided": 0.05,
+    "s2mel_latents": 0.15,
     "vocoder": 0.17,
 }
 QUICK_MINUTES = 2.0

@@ -65,11 +65,11 @@ DEFAULTS: dict[str, Any] = {
     "n_beams": 1,
     "length_penalty": 1.0,
     "solver": "ab2",
-    "n_steps": 8,
+    "n_steps": 5,
     "cfg_rate": 0.5,
-    "cfg_until": 0.5,
+    "cfg_until": 0.4,
     "prompt_s": 3.0,
-    "first_steps": 5,
+    "first_steps": 4,
     "noise_scale": NOISE_SCALE,
 }
 LOWEST_PITCH, HIGHEST_PITCH = 70, 400  # Hz

@@ -3,17 +3,14 @@
 In: corpora with `codes`, `heard`, `mel`, `fbank`, a trained codec and speaker encoder; after the first stage also a
 trained GPT. Out: `WORK/STAGE/last.pt` (S2Mel and its running average).
 
-Three stages, each from where the one before has ended. `s2mel`: the condition is the codebook's embedding of the codes
-alone, and `gpt_layer` gives zero. `s2mel_latents`: with the GPT's latents. `s2mel_guided`: one branch learns what two
-give with guidance (Meng et al. 2023, "On distillation of guided diffusion models"), which halves the work of a step.
+Two stages. `s2mel`: the condition is the codebook's embedding of the codes alone, and `gpt_layer` gives zero.
+`s2mel_latents`: with the GPT's latents, from there on.
 
 Each item is an excerpt of a recording, and part of another recording of the same voice as prompt and style, as in
 use, with the codes that are heard in it. Items of a batch have one length, because the length regulator's norm must
-not see padding. A tenth of the items lose prompt, style and condition, which is the null branch of the guidance;
-another tenth lose prompt and style alone, so that the last stage can learn to go beyond what is said in nobody's
-voice, which makes new voices more themselves. From the condition a linear layer must also tell the phone of each
-frame, and with the style another one the mel itself (the prior loss of Popov et al. 2021, "Grad-TTS"): what is said
-is found sooner.
+not see padding. A tenth of the items lose prompt, style and condition, which is the null branch of the guidance.
+From the condition a linear layer must also tell the phone of each frame, and with the style another one the mel
+itself (the prior loss of Popov et al. 2021, "Grad-TTS"): what is said is found sooner.
 
 What the codes mean is learned near flow time 0, where nothing of the mel is seen yet; half of the items are there.
 The flow starts from less noise than usual (`NOISE_SCALE`, and `noise_scale` in the pack's defaults): a small network
@@ -57,13 +54,12 @@ SHAPE_SHARES = (0.4, 0.25, 0.12, 0.15, 0.08)
 NOISE_SCALE = 0.3
 EARLY_SHARE = 0.5  # of items whose flow time is below EARLY_UNTIL
 EARLY_UNTIL = 0.2
-DROPPED_SHARE = 0.1  # of items without voice and content: the null branch of guidance
-VOICELESS_SHARE = 0.1  # of items without voice
+DROPPED_SHARE = 0.1
 WEIGHTS = {"flow": 1.0, "tells": 0.15, "prior": 0.5}
-STAGES = ("s2mel", "s2mel_latents", "s2mel_guided")
+STAGES = ("s2mel", "s2mel_latents")
 PEAK_LR_MATRICES = 8e-4  # Muon
 PEAK_LR_OTHERS = 6e-4
-LR_SCALES = {"s2mel": 1.0, "s2mel_latents": 0.8, "s2mel_guided": 0.4}
+LR_SCALES = {"s2mel": 1.0, "s2mel_latents": 0.8}
 REFERENCE_CODES = 200  # heard by the GPT's conditioners
 LATENTS_BATCH = 16
 AVERAGE_DECAY = 0.998
@@ -236,30 +232,6 @@ class Aims(nn.Module):
         return phones, F.l1_loss(prior, batch.mel)
 
 
-@dataclass(frozen=True)
-class Given:
-    """(B,) bool: items that have prompt and style, and items that have the condition of what is said."""
-
-    voice: Tensor
-    content: Tensor
-
-    @classmethod
-    def draw(cls, n: int) -> Given:
-        chance = torch.rand(n)
-        return cls(chance > DROPPED_SHARE + VOICELESS_SHARE, chance > DROPPED_SHARE)
-
-
-@dataclass(frozen=True)
-class Guidance:
-    """How far to go beyond what is made without anything, and beyond what is made without a voice."""
-
-    all: float
-    voice: float
-
-
-GUIDANCE = Guidance(0.5, 1.0)  # that the last stage learns
-
-
 @dataclass
 class Flow:
     """A batch on its way: what the estimator sees, at times `t` (B,) and from `noise` (B, M, Tt) on."""
@@ -276,29 +248,18 @@ class Flow:
             parts = [regulator(x, m.shape[-1]) for x, m in zip(semantics, (batch.prompt, batch.mel), strict=True)]
         return cls(batch, t, noise, torch.cat(parts, 1).float())
 
-    def velocity(self, model: S2Mel, given: Given) -> Tensor:
-        """(B, M, Tt)"""
+    def velocity(self, model: S2Mel, dropped: Tensor) -> Tensor:
+        """(B, M, Tt); dropped (B,) bool: items without prompt, style and condition."""
         batch, n_prompt, at = self.batch, self.batch.prompt.shape[-1], self.t[:, None, None]
-        voice, content = (keep.float()[:, None, None] for keep in (given.voice, given.content))
+        keep = (~dropped).float()[:, None, None]
         x = F.pad((1 - at) * self.noise + at * batch.mel, (n_prompt, 0))
-        prompt = F.pad(batch.prompt, (0, batch.mel.shape[-1])) * voice
-        condition = torch.cat([self.condition[:, :n_prompt] * voice, self.condition[:, n_prompt:] * content], 1)
+        prompt = F.pad(batch.prompt, (0, batch.mel.shape[-1])) * keep
         with torch.autocast("cpu", torch.bfloat16):
-            made: Tensor = model.estimator(x, prompt, self.t, batch.style * voice[:, 0], condition)
+            made: Tensor = model.estimator(x, prompt, self.t, batch.style * keep[:, 0], self.condition * keep)
         return made.float()[..., n_prompt:]
 
     def target(self) -> Tensor:
         return self.batch.mel - self.noise
-
-    @torch.no_grad()
-    def guided(self, model: S2Mel, guidance: Guidance, given: Given) -> Tensor:
-        """The velocity with guidance, where all is given; else the target."""
-        some = torch.ones_like(given.voice)
-        velocity = full = self.velocity(model, Given(some, some))
-        for rate, without in ((guidance.all, Given(~some, ~some)), (guidance.voice, Given(~some, some))):
-            if rate:
-                velocity = velocity + rate * (full - self.velocity(model, without))
-        return torch.where((given.voice & given.content)[:, None, None], velocity, self.target())
 
 
 def distance(velocity: Tensor, target: Tensor) -> Tensor:
@@ -306,27 +267,18 @@ def distance(velocity: Tensor, target: Tensor) -> Tensor:
     return error.square().mean() * 0.5 + error.abs().mean()
 
 
-def train(
-    work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str = "s2mel", guidance: Guidance = GUIDANCE
-) -> None:
-    """One of `STAGES`, from where the one before has ended."""
+def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str = "s2mel") -> None:
+    """One of `STAGES`; the second one from where the first has ended."""
     torch.manual_seed(0)
     generator = np.random.default_rng()
     config = dims.model_config(N_TOKENS, None, (1,) * 8)
     codec = load_codec(work)
     model = S2Mel(config.s2mel)
     latents = stage != "s2mel"
-    teacher: S2Mel | None = None
-    if stage == "s2mel_guided":
-        model.load_state_dict(stage_weights(work, "s2mel_latents")["average"])
-        for kept in (model.length_regulator, model.gpt_layer):  # teacher and pupil share the condition
-            kept.requires_grad_(False)
-        teacher = copy.deepcopy(model).requires_grad_(False)
-    else:
-        if latents:
-            model.load_state_dict(stage_weights(work, "s2mel")["average"])
-        nn.init.zeros_(model.gpt_layer[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(model.gpt_layer[-1].bias)  # type: ignore[arg-type]
+    if latents:
+        model.load_state_dict(stage_weights(work, "s2mel")["average"])
+    nn.init.zeros_(model.gpt_layer[-1].weight)  # type: ignore[arg-type]
+    nn.init.zeros_(model.gpt_layer[-1].bias)  # type: ignore[arg-type]
     average = copy.deepcopy(model)
     mean_mel = torch.cat([corpora[0].get("mel", i) for i in corpora[0].training()[:100]]).mean(0)
     aims = Aims(config.s2mel.dit.content_dim, n_phones(work), mean_mel)
@@ -334,11 +286,9 @@ def train(
     run = Run(work, stage, minutes, {"s2mel": model, "average": average, "aims": aims}, optimisers)
     pairs, held = Pairs(corpora, codec, False), Pairs(corpora[:1], codec, True)
 
-    def losses(network: S2Mel, flow: Flow, given: Given) -> dict[str, Tensor]:
-        if teacher is not None:
-            return {"flow": distance(flow.velocity(network, given), flow.guided(teacher, guidance, given))}
+    def losses(network: S2Mel, flow: Flow, dropped: Tensor) -> dict[str, Tensor]:
         tells, prior = aims(flow.condition[:, flow.batch.prompt.shape[-1] :], flow.batch)
-        return {"flow": distance(flow.velocity(network, given), flow.target()), "tells": tells, "prior": prior}
+        return {"flow": distance(flow.velocity(network, dropped), flow.target()), "tells": tells, "prior": prior}
 
     def evaluate() -> dict[str, float]:
         same = np.random.default_rng(0)
@@ -349,16 +299,17 @@ def train(
                 batch = held.batch(same, average, latents)
                 t = torch.full((len(batch.mel),), (k + 0.5) / 8)
                 noise = NOISE_SCALE * torch.randn(batch.mel.shape, generator=fixed)
-                every = torch.ones(len(t), dtype=torch.bool)
-                for name, loss in losses(average, Flow.of(average, batch, t, noise), Given(every, every)).items():
+                none = torch.zeros(len(t), dtype=torch.bool)
+                for name, loss in losses(average, Flow.of(average, batch, t, noise), none).items():
                     found[name].append(float(loss))
         return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
 
     for step in run:
         batch = pairs.batch(generator, model, latents)
         t = flow_times(len(batch.mel))
+        dropped = torch.rand(len(t)) < DROPPED_SHARE
         noise = NOISE_SCALE * torch.randn(batch.mel.shape)
-        parts = losses(model, Flow.of(model, batch, t, noise), Given.draw(len(t)))
+        parts = losses(model, Flow.of(model, batch, t, noise), dropped)
         loss = sum((WEIGHTS[name] * part for name, part in parts.items()), torch.zeros(()))
         for optimiser in optimisers.values():
             optimiser.zero_grad(set_to_none=True)
@@ -398,14 +349,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--stage", choices=STAGES, default=STAGES[0])
-    parser.add_argument(
-        "--guidance",
-        type=float,
-        nargs=2,
-        default=(GUIDANCE.all, GUIDANCE.voice),
-        metavar=("ALL", "VOICE"),
-        help="rates that the last stage learns: beyond what is made from nothing, and from what is said alone",
-    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     corpora = [Corpus(c) for c in args.corpus]
@@ -413,7 +356,7 @@ def main() -> None:
     if args.stage != STAGES[0]:
         add_latents(args.work, [c for c in corpora if not c.has("latent")])
     with fast_attention():
-        train(args.work, corpora, args.minutes, stage=args.stage, guidance=Guidance(*args.guidance))
+        train(args.work, corpora, args.minutes, stage=args.stage)
 
 
 if __name__ == "__main__":
