@@ -53,6 +53,7 @@ def quantise_gpt(
     Raises UsageError for a rule that asks for GPTQ outside the blocks.
     """
     samples, gpt = _speak(pack, settings, speech, progress)
+    give_back(*gpt.parameters())  # speaking has read all of them; each block's are read again in its turn
     linears = {f"{name}.weight": m for name, m in gpt.named_modules() if isinstance(m, nn.Linear)}
     chosen: dict[str, SchemeRule] = {}
     for name, tensor in gpt.state_dict().items():

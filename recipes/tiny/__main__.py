@@ -85,7 +85,7 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
     train_vocoder.train(work, both, budget["vocoder"], compiled=compiled, adversarial_from=0.6)
     names = {it["voice"]: Path(it["path"]) for it in reversed(base.items)}
     ready = {v: names[v] for v in export.READY_VOICES if v in names} or dict(sorted(names.items())[:2])
-    return export.write(work / "pack", work, base, export.DEFAULTS, ready, None)
+    return export.write(work / "pack", work, base, export.DEFAULTS, ready)
 
 
 def main() -> None:

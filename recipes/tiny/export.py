@@ -24,6 +24,7 @@ from torch import Tensor
 from edgetts.api import TTS
 from edgetts.models.conditioning import Conditioning
 from edgetts.pack.manifest import LEXICON_FILE, TOKENIZER_FILE
+from quant.build import ALWAYS_FP32
 from quant.schemes import SchemeRule
 from quant.writer import PackWriter
 from recipes.tiny import dims
@@ -170,8 +171,10 @@ def write(
     corpus: Corpus,
     defaults: dict[str, Any],
     recordings: dict[str, Path],
-    quality: Any,
+    *,
+    float32: bool = False,
 ) -> Path:
+    """The pack, as it is shipped or, to measure what that costs, all in float32."""
     tensors, silence = trained(work, corpus)
     n_rows = len(tensors["emotion"]["speaker_matrix"]) // len(DIRECTIONS)
     config = dims.model_config(N_TOKENS, silence, (n_rows,) * len(DIRECTIONS))
@@ -196,15 +199,15 @@ def write(
             force=True,
         ) as writer:
             for component, values in tensors.items():
-                rules = [SchemeRule("*", "int8_channel")] if component in INT8_COMPONENTS else []
-                dtype = "float32" if component in ("semantic_statistics", "quantizer", "emotion") else "float16"
+                rules = [SchemeRule("*", "int8_channel")] if component in INT8_COMPONENTS and not float32 else []
+                dtype = "float32" if float32 or component in ALWAYS_FP32 else "float16"
                 writer.add_component(component, values, dtype=dtype, rules=rules)
             for name in (TOKENIZER_FILE, LEXICON_FILE):
                 writer.add_file(name, work / name)
             writer.add_file("LICENSE-NOTE.md", note)
             for name, data in voices.items():
                 writer.add_file(f"voices/{name}.safetensors", data)
-            writer.finish(quality)
+            writer.finish(None)
 
     # Voices are made by the pack itself, so it is written without them first.
     draft = work / "pack_draft"
@@ -226,9 +229,10 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="cached corpus, for emotions and silence")
     parser.add_argument("--voices", type=Path, required=True, help="folder with a recording of each ready voice")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--float32", action="store_true", help="to measure schemes and half precision on")
     args = parser.parse_args()
     recordings = {v: next(args.voices.glob(f"{v}.*")) for v in READY_VOICES}
-    print(write(args.out, args.work, Corpus(args.corpus), DEFAULTS, recordings, None))
+    print(write(args.out, args.work, Corpus(args.corpus), DEFAULTS, recordings, float32=args.float32))
 
 
 if __name__ == "__main__":

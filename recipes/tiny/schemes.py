@@ -1,8 +1,7 @@
 """Every scheme and method on the tiny model: sizes, divergence, sound, and with judges words and voice.
 
-In: the tiny pack in float32 (`edgetts quantize edgetts/builtin/tiny PACK --recipe reference-fp32 --no-report`). Out:
-a table in Markdown, and all figures as JSON. Only the GPT's linears differ from row to row; int4 and NF4 keep
-embeddings and head in int8, as the recipes do.
+In: the tiny pack in float32 (`python -m recipes.tiny.export --float32`). Out: a table in Markdown, and all figures as
+JSON. Only the GPT's linears differ from row to row; int4 and NF4 keep embeddings and head in int8, as the recipes do.
 
     python -m recipes.tiny.schemes --pack PACK --work DIR [--voices DIR] [--limit 40] [--only NAME ...]
 """
