@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 _PROBE_CHANNELS, _PROBE_LENGTH, _PROBE_KERNEL = 32, 40, 3
 _PROBE_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}  # of the largest value
-_TYPICAL_LENGTH = 1024  # the layout depends on it; any length works with any layout
+_TYPICAL_LENGTH = 1024  # the layout depends on it
+_LEAST_LENGTH = 128  # of results: for less the library wants another layout, and makes it anew at every call (10 ms)
 
 
 class PackedConv1d(nn.Module):
@@ -30,6 +31,7 @@ class PackedConv1d(nn.Module):
             raise ValueError(f"{plain} is not a plain convolution")
         assert isinstance(plain.padding, tuple)
         weight = plain.weight.detach().unsqueeze(2)  # (C_out, C_in, 1, K): the library has layouts for images
+        self._margin = plain.dilation[0] * (weight.shape[-1] - 1) - 2 * plain.padding[0]  # the result is shorter by it
         self._geometry = ([0, plain.padding[0]], [1, 1], [1, plain.dilation[0]], 1)
         self._weight: Tensor = _operators()._reorder_convolution_weight(
             weight.to(memory_format=torch.channels_last),
@@ -45,8 +47,12 @@ class PackedConv1d(nn.Module):
 
     def on_image(self, x: Tensor) -> Tensor:
         """(B, C, 1, T) in channels-last memory, that is (B, T, C) -> (B, C', 1, T'), likewise."""
+        length = x.shape[-1] - self._margin
+        missing = _LEAST_LENGTH - length
+        if missing > 0:
+            x = F.pad(x, (0, missing)).contiguous(memory_format=torch.channels_last)
         y: Tensor = _operators()._convolution_pointwise(x, self._weight, self._bias, *self._geometry, "none", [], "")
-        return y
+        return y if missing <= 0 else y[..., :length].contiguous(memory_format=torch.channels_last)
 
 
 def _operators() -> Any:

@@ -1,8 +1,9 @@
 """A stream at work: one thread makes codes, one makes sound of them, for one segment after the other.
 
 In: an engine, a speaker, lines of text as they become known, options, a schedule. Out: sounds on a `Board`,
-in order, each as soon as it is made. While the sound of one part is made, the codes of the next are; the
-codes of the next line begin when the last code of this one is there. Knows no text and no playback.
+in order, each as soon as it is made. While the sound of one part is made, the codes of the next are, unless the
+listener hears nothing yet; the codes of the next line begin when the last code of this one is there. Knows no text and
+no playback.
 
 A guard that objects before any sound of a line was given out leads to another attempt, after that the rest
 of the line is cut off and the notice says so.
@@ -10,6 +11,7 @@ of the line is cut off and the notice says so.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -110,6 +112,7 @@ class Session:
         self._given_samples = 0
         self._sound_ends_at: float | None = None  # when a listener has heard it all; None: has not started
         self._n_parts = 0
+        self._is_awaited = False  # a part that the listener waits for is being rendered
         self._threads = [
             threading.Thread(target=self._run, args=(work,), name=f"edgetts-{name}", daemon=True)
             for name, work in (("codes", self._make_codes), ("sound", self._make_sound))
@@ -192,18 +195,22 @@ class Session:
         board, speeds = self.board, self._engine.speeds
         with self._engine.codes_turns.take() as turn:
             watch = Watch(turn)
-            n_heard = 0
+            n_heard, has_waited = 0, False
 
             def heard(code: int) -> None:
-                nonlocal n_heard
+                nonlocal n_heard, has_waited
                 n_heard += 1
-                if n_heard == 1:
-                    watch.lap()  # the prefix is not a code
-                elif n_heard % CODES_PER_MEASUREMENT == 1:
-                    speeds.add("codes", CODES_PER_MEASUREMENT, watch.lap())
+                if n_heard % CODES_PER_MEASUREMENT == 1:
+                    took = watch.lap()
+                    if n_heard > 1 and not has_waited:  # the prefix is not a code, and waiting not work
+                        speeds.add("codes", CODES_PER_MEASUREMENT, took)
+                    has_waited = False
                 with board.changed:
                     spoken.codes.append(code)
                     board.changed.notify_all()
+                    if self._is_awaited:
+                        has_waited = True
+                        board.wait_until(lambda: not self._is_awaited)
 
             def should_stop() -> bool:
                 turn.pass_on()
@@ -246,7 +253,8 @@ class Session:
             # What is a whole segment has the sound of offline, however urgent it is.
             is_urgent = not is_last and self._schedule.is_urgent(self._situation(len(codes) - n_before, n_previous))
             settings = self._options.first_flow_settings() if is_urgent else self._options.flow_settings()
-            samples = self._render(renderer, codes, settings, is_last)
+            with self._awaited(is_urgent):
+                samples = self._render(renderer, codes, settings, is_last)
             with board.changed:
                 if spoken.seed != seed:
                     is_last = False
@@ -261,6 +269,18 @@ class Session:
         with board.changed:
             board.n_lines_done += 1
             board.changed.notify_all()
+
+    @contextlib.contextmanager
+    def _awaited(self, is_urgent: bool) -> Iterator[None]:
+        """On the CPU, where both threads want the same cores, no codes are made while a listener waits in silence."""
+        with self.board.changed:
+            self._is_awaited = is_urgent and self._engine.pipeline.device.type == "cpu"
+        try:
+            yield
+        finally:
+            with self.board.changed:
+                self._is_awaited = False
+                self.board.changed.notify_all()
 
     def _render(
         self, renderer: SegmentRenderer, codes: list[int], settings: FlowSettings, last: bool

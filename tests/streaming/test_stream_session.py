@@ -106,6 +106,24 @@ def test_sound_comes_before_the_segment_is_finished(tts: TTS, voice: Voice) -> N
     assert not own_threads()
 
 
+def test_no_codes_are_made_while_a_listener_waits(tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both threads want the same cores: the first part has them, and later parts share them."""
+    made: list[int] = []
+    render = Session._render
+
+    def slow(self: Session, *arguments: Any) -> Any:
+        before = len(self.board.spoken[0].codes)
+        time.sleep(0.2)  # time for many codes
+        made.append(len(self.board.spoken[0].codes) - before)
+        return render(self, *arguments)
+
+    monkeypatch.setattr(Session, "_render", slow)
+    chunks = list(tts.stream("One two three.", voice, chunks=(5, 5, 100), **QUICK))
+    assert sum(len(c.samples) for c in chunks)
+    assert made[0] <= 1  # the one that was being made
+    assert sum(made[1:]) > 1
+
+
 def test_int16_is_the_same_sound(tts: TTS, voice: Voice) -> None:
     floats = joined(list(tts.stream("One.", voice, chunks=(30,), **QUICK)))
     ints = joined(list(tts.stream("One.", voice, chunks=(30,), dtype="int16", **QUICK)))
