@@ -84,7 +84,9 @@ def quantise_gpt(
             stored = Quantised(rule.scheme, rule.group_size, tuple(weight.shape), parts)
             layer.weight = nn.Parameter(stored.decode(), requires_grad=False)
         samples = [block(sample, None, None, i) for sample in samples]
-        gpt.gpt.h[i] = nn.Identity()  # its float32 weights are not needed any more
+        gpt.gpt.h[i] = nn.Identity()  # its float32 weights are not needed any more, old or new
+        for name in names:
+            del linears[name]
         give_back(*originals)
     return result
 

@@ -2,8 +2,10 @@
 
 Where the arithmetic is exact up to rounding, the codes are those of the dequantised network. That is the case for
 the compiled kernels as they are chosen by themselves, whose activations have 15 bits (`native`), in the fused
-decoding step and out of it: `--compute exact`. Where activations have 8 bits (`native-int8`: `--compute fast`) or products are made in bfloat16 (`aten`),
-codes may differ where two are about as likely: they are compared step by step, with the codes of the reference fed.
+decoding step and out of it: `--compute exact`. Only where the reference has two codes that are likely to within `TIE`
+may rounding decide; from there on they are different texts. Where activations have 8 bits (`native-int8`:
+`--compute fast`) or products are made in bfloat16 (`aten`), codes are compared step by step, with the codes of the
+reference fed.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from edgetts.runtime.settings import Compute, DecodeSettings
 GREEDY = DecodeSettings(do_sample=False, n_beams=1, repetition_penalty=1.0, max_codes=400)
 BEAMS = DecodeSettings(do_sample=False, n_beams=3, repetition_penalty=1.0, length_penalty=1.0, max_codes=60)
 AT_LEAST = 200
+TIE = 5e-4  # between logits, whose deviation is about 2
 SCHEMES = (("int8_channel", None), ("int4_group", 32), ("int4_group", 128))
 LIBRARY = find_library()
 ISAS = LIBRARY.isas if LIBRARY else ()
@@ -47,7 +50,26 @@ def codes_of(gpt: GPT, settings: DecodeSettings = GREEDY, at_least: int = AT_LEA
 @cache
 def expected_codes(scheme: str, group: int | None) -> list[list[int]]:
     """Of the dequantised network."""
-    return codes_of(tiny_gpt(scheme, group, DECODED))
+    return codes_of(tiny_gpt(scheme, group, DECODED), at_least=2 * AT_LEAST)
+
+
+def assert_same_codes(gpt: GPT, scheme: str, group: int | None) -> None:
+    """AT_LEAST codes and more are the reference's, of each text as far as rounding does not decide between two."""
+    n_same = 0
+    for prompt, expected in zip(prompts(), expected_codes(scheme, group), strict=False):
+        found = generate(gpt, prompt, GREEDY)
+        stop = gpt.config.stop_mel_token
+        pairs = zip([*found, stop], [*expected, stop], strict=False)
+        differ = next(((i, mine, theirs) for i, (mine, theirs) in enumerate(pairs) if mine != theirs), None)
+        if differ is None:
+            assert len(found) == len(expected)
+            n_same += len(expected)
+            continue
+        i, mine, theirs = differ
+        logits = logits_fed(tiny_gpt(scheme, group, DECODED), prompt, expected[:i])[i]
+        assert float(logits[theirs] - logits[mine]) < TIE, f"code {i} is another one, and not as likely"
+        n_same += i
+    assert n_same >= AT_LEAST
 
 
 def generate(gpt: GPT, prompt: Prompt, settings: DecodeSettings) -> list[int]:
@@ -60,7 +82,7 @@ def generate(gpt: GPT, prompt: Prompt, settings: DecodeSettings) -> list[int]:
 def test_the_fused_step_makes_the_codes_of_the_reference(scheme: str, group: int | None) -> None:
     gpt = tiny_gpt(scheme, group, "native")
     assert fused_step(gpt) is not None
-    assert codes_of(gpt) == expected_codes(scheme, group)
+    assert_same_codes(gpt, scheme, group)
 
 
 @compiled
@@ -68,7 +90,7 @@ def test_the_fused_step_makes_the_codes_of_the_reference(scheme: str, group: int
 @pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
 @pytest.mark.parametrize(("scheme", "group"), SCHEMES)
 def test_on_every_instruction_set(scheme: str, group: int | None, isa: Isa, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = expected_codes(scheme, group)
+    expected_codes(scheme, group)
     used: set[Isa] = set()
 
     def usable(self: Library, wanted: Isa | None) -> Isa:
@@ -76,7 +98,7 @@ def test_on_every_instruction_set(scheme: str, group: int | None, isa: Isa, monk
         return isa
 
     monkeypatch.setattr(Library, "usable", usable)
-    assert codes_of(tiny_gpt(scheme, group, "native")) == expected
+    assert_same_codes(tiny_gpt(scheme, group, "native"), scheme, group)
     assert used == {isa}
 
 
@@ -88,7 +110,7 @@ def test_layer_by_layer(scheme: str, group: int | None, kernel: str, monkeypatch
     if kernel == "native" and LIBRARY is None:
         pytest.skip("the compiled kernels were not built")
     monkeypatch.setattr("edgetts.runtime.decode.fused_step", lambda gpt: None)
-    assert codes_of(tiny_gpt(scheme, group, kernel)) == expected_codes(scheme, group)
+    assert_same_codes(tiny_gpt(scheme, group, kernel), scheme, group)
 
 
 @compiled
