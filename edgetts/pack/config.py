@@ -253,7 +253,7 @@ def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
             return None
         hints = typing.get_type_hints(kind)
         prefix = f"{path}." if path else ""
-        problems += [f"unknown key {prefix}{k}" for k in sorted(map(str, value)) if k not in hints]
+        problems += [f"unknown key {prefix}{printable(k)}" for k in sorted(map(str, value)) if k not in hints]
         problems += [f"missing key {prefix}{k}" for k in hints if k not in value]
         fields = {k: _build(h, value[k], prefix + k, problems) for k, h in hints.items() if k in value}
         return None if problems else kind(**fields)
@@ -273,6 +273,11 @@ def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
         problems.append(f"{here} must be {kind.__name__}, not {_shown(value)}")
         return None
     return value
+
+
+def printable(key: str) -> str:
+    """A key as it stands in a sentence, which is one line."""
+    return key if key.isprintable() else _shown(key)
 
 
 def _shown(value: Any) -> str:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from edgetts.errors import PackError
-from edgetts.pack.config import ModelConfig, from_dict, to_dict
+from edgetts.pack.config import ModelConfig, from_dict, printable, to_dict
 
 FORMAT = "edgetts-pack"
 FORMAT_VERSION = 1
@@ -215,11 +215,11 @@ class _Reader:
         defaults = self._table(table.get("defaults"), "defaults")
         quality = None if table.get("quality") is None else self._table(table["quality"], "quality")
         files = {
-            self._file_name(name, "files"): self._file(entry, f"files.{name}")
+            self._file_name(name, "files"): self._file(entry, _inside("files", name))
             for name, entry in self._table(table.get("files"), "files").items()
         }
         components = {
-            name: self._component(entry, f"components.{name}")
+            name: self._component(entry, _inside("components", name))
             for name, entry in self._table(table.get("components"), "components").items()
         }
         self._keys(components, COMPONENTS, "components.")
@@ -307,7 +307,7 @@ class _Reader:
         """Sizes that would keep a reader busy for ever are refused before a network is built from them."""
         if isinstance(value, dict):
             for key, item in value.items():
-                self._bounds(item, f"{path}.{key}")
+                self._bounds(item, _inside(path, key))
                 if key in _REPEAT_KEYS and _is_int(item) and item > MAX_REPEATS:
                     self.problems.append(f"{path}.{key} is {item}, more than {MAX_REPEATS}")
         elif isinstance(value, list):
@@ -319,6 +319,11 @@ class _Reader:
                     self.problems.append(f"{path}[{i}] is {item}, more than {MAX_REPEATS}")
         elif _is_int(value) and not 0 <= value <= MAX_DIMENSION:
             self.problems.append(f"{path} is {_shown(value)}, allowed is from 0 to {MAX_DIMENSION}")
+
+
+def _inside(path: str, key: str) -> str:
+    """Where a value stands, in one line whatever its key is."""
+    return f"{path}.{printable(key)}"
 
 
 def _json_table(data: bytes, where: str) -> dict[str, Any]:

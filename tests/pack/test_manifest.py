@@ -159,6 +159,20 @@ def test_fuzz_one_value(mini_pack: Path, seed: int, value: Any) -> None:
         assert str(error).endswith(".") and "\n" not in str(error)
 
 
+def test_a_key_with_a_line_break_makes_no_second_line(mini_pack: Path) -> None:
+    table = table_of(mini_pack)
+    table["model"]["gpt"] = {"\n": -1}
+    table["components"]["a\nb"] = table["files"]["c\nd"] = 3
+    with pytest.raises(PackError) as caught:
+        parse_manifest(json.dumps(table).encode(), "manifest.json")
+    assert "\n" not in str(caught.value)
+    table = table_of(mini_pack)
+    table["model"]["gpt"]["\n"] = 1
+    with pytest.raises(PackError) as caught:
+        parse_manifest(json.dumps(table).encode(), "manifest.json")
+    assert "\n" not in str(caught.value)
+
+
 @fuzzing
 @given(seed=st.integers(0, 2**32), data=st.binary(min_size=1, max_size=8))
 def test_fuzz_bytes(mini_pack: Path, seed: int, data: bytes) -> None:
