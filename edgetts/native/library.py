@@ -74,30 +74,32 @@ class Library:
         self, x: Tensor, alpha: Tensor, gain: Tensor, taps: Tensor, n_threads: int, isa: Isa | None = None
     ) -> Tensor:
         """Anti-aliased SnakeBeta of x (B, C, T), float32 or bfloat16; alpha, gain (C,), taps (12,) float32."""
-        check("x", x, (torch.float32, torch.bfloat16))
-        for name, parameter in (("alpha", alpha), ("gain", gain), ("taps", taps)):
-            check(name, parameter, (torch.float32,))
         batch, channels, length = x.shape
-        y = torch.empty_like(x)
-        self.c.edgetts_snake_forward(
-            *addresses(x, y, alpha, gain, taps),
-            *(batch * channels, channels, length, x.dtype == torch.bfloat16, int(self.usable(isa)), n_threads),
-        )
-        return y
+        sizes = (batch * channels, channels, length)
+        return self._snake(self.c.edgetts_snake_forward, x, (alpha, gain, taps), sizes, n_threads, isa)
 
     def snake_last(
         self, x: Tensor, alpha: Tensor, gain: Tensor, taps: Tensor, n_threads: int, isa: Isa | None = None
     ) -> Tensor:
         """`snake_forward` of x (B, T, C)."""
-        check("x", x, (torch.float32, torch.bfloat16))
-        for name, parameter in (("alpha", alpha), ("gain", gain), ("taps", taps)):
-            check(name, parameter, (torch.float32,))
         batch, length, channels = x.shape
+        sizes = (batch, channels, length)
+        return self._snake(self.c.edgetts_snake_last, x, (alpha, gain, taps), sizes, n_threads, isa)
+
+    def _snake(
+        self,
+        function: Any,
+        x: Tensor,
+        parameters: tuple[Tensor, Tensor, Tensor],
+        sizes: tuple[int, int, int],
+        n_threads: int,
+        isa: Isa | None,
+    ) -> Tensor:
+        check("x", x, (torch.float32, torch.bfloat16))
+        for name, parameter in zip(("alpha", "gain", "taps"), parameters, strict=True):
+            check(name, parameter, (torch.float32,))
         y = torch.empty_like(x)
-        self.c.edgetts_snake_last(
-            *addresses(x, y, alpha, gain, taps),
-            *(batch, channels, length, x.dtype == torch.bfloat16, int(self.usable(isa)), n_threads),
-        )
+        function(*addresses(x, y, *parameters), *sizes, x.dtype == torch.bfloat16, int(self.usable(isa)), n_threads)
         return y
 
     def snake_backward(

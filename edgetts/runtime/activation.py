@@ -1,8 +1,8 @@
 """BigVGAN's anti-aliased SnakeBeta through the compiled kernel, for inference and for training.
 
 In: what `edgetts.models.bigvgan.anti_aliased_snake` takes. Out: the same numbers to rounding, several times
-faster on the CPU. The network does not know about it: `use_fused_snake(vocoder)` sets the function the
-module's activations call.
+faster on the CPU. The network does not know about it: training calls `snake_function` in the place of the plain
+form, and `FastVocoder` calls `fused_snake_last`.
 """
 
 from __future__ import annotations

@@ -51,10 +51,8 @@ class _Stage(nn.Module):
     def __init__(self, ups: nn.Module, blocks: nn.ModuleList, dtype: torch.dtype, library: Library) -> None:
         super().__init__()
         assert isinstance(ups, nn.ModuleList)
-        self.ups = nn.ModuleList(_Upsampling(up, dtype) for up in ups if isinstance(up, nn.ConvTranspose1d))
-        assert len(self.ups) == len(ups)
-        self.blocks = nn.ModuleList(_Block(b, dtype, library) for b in blocks if isinstance(b, ResidualBlock))
-        assert len(self.blocks) == len(blocks)
+        self.ups = nn.ModuleList(_Upsampling(up, dtype) for up in ups)
+        self.blocks = nn.ModuleList(_Block(block, dtype, library) for block in blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         for up in self.ups:
@@ -66,14 +64,12 @@ class _Stage(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, plain: ResidualBlock, dtype: torch.dtype, library: Library) -> None:
+    def __init__(self, plain: nn.Module, dtype: torch.dtype, library: Library) -> None:
         super().__init__()
+        assert isinstance(plain, ResidualBlock)
         pairs = zip(plain.convs1, plain.convs2, strict=True)
         self.convolutions = nn.ModuleList(_convolution(c, dtype) for pair in pairs for c in pair)
-        self.activations = nn.ModuleList(
-            _Activation(a, library) for a in plain.activations if isinstance(a, AntiAliasedSnake)
-        )
-        assert len(self.activations) == len(self.convolutions)
+        self.activations = nn.ModuleList(_Activation(activation, library) for activation in plain.activations)
 
     def forward(self, x: Tensor) -> Tensor:
         for i in range(0, len(self.convolutions), 2):
@@ -89,8 +85,9 @@ class _Activation(nn.Module):
     alpha: Tensor
     gain: Tensor
 
-    def __init__(self, plain: AntiAliasedSnake, library: Library) -> None:
+    def __init__(self, plain: nn.Module, library: Library) -> None:
         super().__init__()
+        assert isinstance(plain, AntiAliasedSnake)
         self._library = library
         alpha, beta = plain.act()
         # Taken off the logarithmic scale once, and kept in fp32 whatever the signal is in: they are few.
@@ -108,8 +105,9 @@ class _Upsampling(nn.Module):
     are the channels (p, C') of a convolution over frames.
     """
 
-    def __init__(self, plain: nn.ConvTranspose1d, dtype: torch.dtype) -> None:
+    def __init__(self, plain: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
+        assert isinstance(plain, nn.ConvTranspose1d)
         rate, padding, n_taps = plain.stride[0], plain.padding[0], plain.kernel_size[0]
         assert isinstance(padding, int)
         if n_taps - 2 * padding != rate or plain.groups != 1 or plain.dilation != (1,) or plain.output_padding != (0,):

@@ -195,21 +195,20 @@ class Session:
         board, speeds = self.board, self._engine.speeds
         with self._engine.codes_turns.take() as turn:
             watch = Watch(turn)
-            n_heard, has_waited = 0, False
+            n_heard = 0
 
             def heard(code: int) -> None:
-                nonlocal n_heard, has_waited
+                nonlocal n_heard
                 n_heard += 1
-                if n_heard % CODES_PER_MEASUREMENT == 1:
-                    took = watch.lap()
-                    if n_heard > 1 and not has_waited:  # the prefix is not a code, and waiting not work
-                        speeds.add("codes", CODES_PER_MEASUREMENT, took)
-                    has_waited = False
+                if n_heard == 1:
+                    watch.lap()  # the prefix is not a code
+                elif n_heard % CODES_PER_MEASUREMENT == 1:
+                    speeds.add("codes", CODES_PER_MEASUREMENT, watch.lap())
                 with board.changed:
                     spoken.codes.append(code)
                     board.changed.notify_all()
-                    if self._is_awaited:
-                        has_waited = True
+                if self._is_awaited:
+                    with turn.rest(), board.changed:
                         board.wait_until(lambda: not self._is_awaited)
 
             def should_stop() -> bool:
@@ -253,8 +252,7 @@ class Session:
             # What is a whole segment has the sound of offline, however urgent it is.
             is_urgent = not is_last and self._schedule.is_urgent(self._situation(len(codes) - n_before, n_previous))
             settings = self._options.first_flow_settings() if is_urgent else self._options.flow_settings()
-            with self._awaited(is_urgent):
-                samples = self._render(renderer, codes, settings, is_last)
+            samples = self._render(renderer, codes, settings, is_last, is_urgent)
             with board.changed:
                 if spoken.seed != seed:
                     is_last = False
@@ -283,10 +281,10 @@ class Session:
                 self.board.changed.notify_all()
 
     def _render(
-        self, renderer: SegmentRenderer, codes: list[int], settings: FlowSettings, last: bool
+        self, renderer: SegmentRenderer, codes: list[int], settings: FlowSettings, last: bool, is_urgent: bool
     ) -> Samples:
         board = self.board
-        with self._engine.sound_turns.take() as turn:
+        with self._engine.sound_turns.take() as turn, self._awaited(is_urgent):
 
             def should_stop() -> bool:
                 turn.pass_on()

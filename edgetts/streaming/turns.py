@@ -7,9 +7,11 @@ side. Knows nothing about what the stages do.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from types import TracebackType
 
 
@@ -56,7 +58,8 @@ class Turn:
         self.waited_s = 0.0
 
     def __enter__(self) -> Turn:
-        self._wait()
+        with self._waiting():
+            self._turns._acquire()
         return self
 
     def __exit__(
@@ -67,17 +70,30 @@ class Turn:
     def pass_on(self) -> None:
         """Let those who wait go first. Costs next to nothing when nobody does."""
         if self._turns.n_waiting:
+            with self.rest():
+                pass
+
+    @contextlib.contextmanager
+    def rest(self) -> Iterator[None]:
+        """The stage is free for others inside the block."""
+        with self._waiting():
             self._turns._release()
-            self._wait()
+            try:
+                yield
+            finally:
+                self._turns._acquire()
 
     def clock(self) -> float:
-        """Seconds of an arbitrary beginning, standing still while this turn waits for others."""
+        """Seconds of an arbitrary beginning, standing still while this turn waits for others, or rests."""
         return time.perf_counter() - self.waited_s
 
-    def _wait(self) -> None:
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
         started = time.perf_counter()
-        self._turns._acquire()
-        self.waited_s += time.perf_counter() - started
+        try:
+            yield
+        finally:
+            self.waited_s += time.perf_counter() - started
 
 
 class Watch:

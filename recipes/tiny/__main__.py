@@ -76,11 +76,11 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
         tell.add_codes(work, both, renew=True)
         (work / "features_done").touch()
     train_speaker_encoder.train(work, both, budget["speaker_encoder"])
-    train_s2mel.add_styles(work, [c for c in both if not c.has("style")])
+    train_s2mel.add_styles(work, both)
     train_gpt.train(work, both[:1], [1], budget["gpt"])
     for stage in train_s2mel.STAGES:
         if stage != train_s2mel.STAGES[0]:
-            train_s2mel.add_latents(work, [c for c in both if not c.has("latent")])
+            train_s2mel.add_latents(work, both)
         train_s2mel.train(work, both, budget[stage], stage=stage)
     train_vocoder.train(work, both, budget["vocoder"], compiled=compiled, adversarial_from=0.6)
     names = {it["voice"]: Path(it["path"]) for it in reversed(base.items)}

@@ -159,13 +159,17 @@ class Run:
         draw_curves(self.folder / "log.jsonl", self.folder / "curves.png", self.stage)
 
 
+def stage_file(work: Path, stage: str) -> Path:
+    """What a stage has trained, else what it would start from."""
+    trained = work / stage / "last.pt"
+    return trained if trained.exists() else work / stage / "start.pt"
+
+
 def stage_weights(work: Path, stage: str) -> dict[str, dict[str, Tensor]]:
     """State of every module of a stage: as trained, else what it would start from."""
-    trained = work / stage / "last.pt"
-    if trained.exists():
-        modules: dict[str, dict[str, Tensor]] = torch.load(trained, weights_only=True)["modules"]
-        return modules
-    weights: dict[str, dict[str, Tensor]] = torch.load(work / stage / "start.pt", weights_only=True)
+    path = stage_file(work, stage)
+    state = torch.load(path, weights_only=True)
+    weights: dict[str, dict[str, Tensor]] = state["modules"] if path.name == "last.pt" else state
     return weights
 
 

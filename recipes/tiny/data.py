@@ -33,8 +33,10 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.items)
 
-    def has(self, kind: str) -> bool:
-        return (self.folder / f"{kind}.npy").exists()
+    def has(self, kind: str, since: Path | None = None) -> bool:
+        """Whether it was made, and not before the file that it is made with was written."""
+        made = self.folder / f"{kind}.npy"
+        return made.exists() and (since is None or made.stat().st_mtime >= since.stat().st_mtime)
 
     def _array(self, kind: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         if kind not in self._arrays:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
 
 from edgetts import TTS
 from edgetts.audio.io import read_audio
@@ -59,7 +58,7 @@ def measure(tts: TTS, recordings: Mapping[str, Path], limit: int, only: list[str
         if only and exact and row not in only:
             continue
         said, heard, likeness, distances, rtfs = [], [], [], [], []
-        for k, sentence in enumerate(track(sentences, description=row, transient=True)):
+        for k, sentence in enumerate(sentences):
             name = names[k % len(names)]
             audio = tts.say(sentence, voices[name], seed=k, **{**BEST, **changes})
             mel = mel_of(torch.from_numpy(audio.samples)[None])[0].numpy()

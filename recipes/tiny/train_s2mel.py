@@ -40,7 +40,7 @@ from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import SemanticCodec
 from edgetts.models.s2mel import S2Mel
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, average_into, fast_attention, stage_weights
+from recipes.tiny.common import Run, adamw, average_into, fast_attention, stage_file, stage_weights
 from recipes.tiny.data import Corpus, n_phones, pad
 from recipes.tiny.text import N_TOKENS
 from recipes.tiny.train_codec import load_codec
@@ -73,9 +73,11 @@ def load_speaker_encoder(work: Path) -> SpeakerEncoder:
 
 
 def add_styles(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Kind `style` (1, 192) of every recording."""
+    """Kind `style` (1, 192) of every recording, where it is missing or an earlier speaker encoder's."""
     encoder = load_speaker_encoder(work)
     for corpus in corpora:
+        if corpus.has("style", since=stage_file(work, "speaker_encoder")):
+            continue
         styles = []
         for i in range(len(corpus)):
             fbank = corpus.get("fbank", i)
@@ -96,14 +98,17 @@ class Batch:
 
 @torch.no_grad()
 def add_latents(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Kind `latent` (T50, C) fp16: the GPT's latents of every recording's codes, the voice heard in another one."""
+    """Kind `latent` (T50, C) fp16: the GPT's latents of every recording's codes, the voice heard in another one. Where
+    it is missing or an earlier GPT's."""
     state = stage_weights(work, "gpt")
     config = dims.model_config(N_TOKENS, None, (1,) * 8)
     gpt, conditioning = GPT(config.gpt).eval(), Conditioning(config.conditioning).eval()
     gpt.load_state_dict(state["average_gpt"])
     conditioning.load_state_dict(state["average_conditioning"])
     generator = np.random.default_rng(0)
-    for corpus in {c.folder: c for c in corpora}.values():  # one that counts twice is given twice
+    for corpus in corpora:  # one that counts twice is given twice
+        if corpus.has("latent", since=stage_file(work, "gpt")):
+            continue
         order = sorted(range(len(corpus)), key=lambda i: corpus.length("codes", i))
         by_voice: dict[str, list[int]] = defaultdict(list)
         for i in corpus.training():
@@ -232,39 +237,28 @@ class Aims(nn.Module):
         return phones, F.l1_loss(prior, batch.mel)
 
 
-@dataclass
-class Flow:
-    """A batch on its way: what the estimator sees, at times `t` (B,) and from `noise` (B, M, Tt) on."""
+def flow_losses(model: S2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Tensor, aims: Aims) -> dict[str, Tensor]:
+    """By name in `WEIGHTS`: mean absolute and square error of the velocity over the target; then what `aims` gives.
 
-    batch: Batch
-    t: Tensor
-    noise: Tensor
-    condition: Tensor  # (B, Tp + Tt, C)
-
-    @classmethod
-    def of(cls, model: S2Mel, batch: Batch, t: Tensor, noise: Tensor) -> Flow:
-        regulator, semantics = model.length_regulator, (batch.prompt_semantic, batch.semantic)
-        with torch.autocast("cpu", torch.bfloat16):
-            parts = [regulator(x, m.shape[-1]) for x, m in zip(semantics, (batch.prompt, batch.mel), strict=True)]
-        return cls(batch, t, noise, torch.cat(parts, 1).float())
-
-    def velocity(self, model: S2Mel, dropped: Tensor) -> Tensor:
-        """(B, M, Tt); dropped (B,) bool: items without prompt, style and condition."""
-        batch, n_prompt, at = self.batch, self.batch.prompt.shape[-1], self.t[:, None, None]
+    t, dropped (B,), bool for items without prompt, style and condition; noise (B, M, Tt).
+    """
+    n_prompt, n_target = batch.prompt.shape[-1], batch.mel.shape[-1]
+    with torch.autocast("cpu", torch.bfloat16):
+        condition = torch.cat(
+            [
+                model.length_regulator(batch.prompt_semantic, n_prompt),
+                model.length_regulator(batch.semantic, n_target),
+            ],
+            1,
+        ).float()
         keep = (~dropped).float()[:, None, None]
-        x = F.pad((1 - at) * self.noise + at * batch.mel, (n_prompt, 0))
-        prompt = F.pad(batch.prompt, (0, batch.mel.shape[-1])) * keep
-        with torch.autocast("cpu", torch.bfloat16):
-            made: Tensor = model.estimator(x, prompt, self.t, batch.style * keep[:, 0], self.condition * keep)
-        return made.float()[..., n_prompt:]
-
-    def target(self) -> Tensor:
-        return self.batch.mel - self.noise
-
-
-def distance(velocity: Tensor, target: Tensor) -> Tensor:
-    error = velocity - target
-    return error.square().mean() * 0.5 + error.abs().mean()
+        at = t[:, None, None]
+        x = F.pad((1 - at) * noise + at * batch.mel, (n_prompt, 0))
+        prompt = F.pad(batch.prompt, (0, n_target)) * keep
+        velocity = model.estimator(x, prompt, t, batch.style * keep[:, 0], condition * keep)
+    error = velocity.float()[..., n_prompt:] - (batch.mel - noise)
+    tells, prior = aims(condition[:, n_prompt:], batch)
+    return {"flow": error.square().mean() * 0.5 + error.abs().mean(), "tells": tells, "prior": prior}
 
 
 def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str = "s2mel") -> None:
@@ -286,10 +280,6 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
     run = Run(work, stage, minutes, {"s2mel": model, "average": average, "aims": aims}, optimisers)
     pairs, held = Pairs(corpora, codec, False), Pairs(corpora[:1], codec, True)
 
-    def losses(network: S2Mel, flow: Flow, dropped: Tensor) -> dict[str, Tensor]:
-        tells, prior = aims(flow.condition[:, flow.batch.prompt.shape[-1] :], flow.batch)
-        return {"flow": distance(flow.velocity(network, dropped), flow.target()), "tells": tells, "prior": prior}
-
     def evaluate() -> dict[str, float]:
         same = np.random.default_rng(0)
         fixed = torch.Generator().manual_seed(0)
@@ -300,7 +290,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
                 t = torch.full((len(batch.mel),), (k + 0.5) / 8)
                 noise = NOISE_SCALE * torch.randn(batch.mel.shape, generator=fixed)
                 none = torch.zeros(len(t), dtype=torch.bool)
-                for name, loss in losses(average, Flow.of(average, batch, t, noise), none).items():
+                for name, loss in flow_losses(average, batch, t, noise, none, aims).items():
                     found[name].append(float(loss))
         return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
 
@@ -309,7 +299,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
         t = flow_times(len(batch.mel))
         dropped = torch.rand(len(t)) < DROPPED_SHARE
         noise = NOISE_SCALE * torch.randn(batch.mel.shape)
-        parts = losses(model, Flow.of(model, batch, t, noise), dropped)
+        parts = flow_losses(model, batch, t, noise, dropped, aims)
         loss = sum((WEIGHTS[name] * part for name, part in parts.items()), torch.zeros(()))
         for optimiser in optimisers.values():
             optimiser.zero_grad(set_to_none=True)
@@ -352,9 +342,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     corpora = [Corpus(c) for c in args.corpus]
-    add_styles(args.work, [c for c in corpora if not c.has("style")])
+    add_styles(args.work, corpora)
     if args.stage != STAGES[0]:
-        add_latents(args.work, [c for c in corpora if not c.has("latent")])
+        add_latents(args.work, corpora)
     with fast_attention():
         train(args.work, corpora, args.minutes, stage=args.stage)
 

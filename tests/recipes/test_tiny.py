@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from recipes.tiny import align, dims, prepare, stress, synthetic
+from recipes.tiny import align, dims, make_corpus, prepare, stress, synthetic
 from recipes.tiny.common import Run, adamw, average_into
 from recipes.tiny.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
 from recipes.tiny.lexicon import ipa
@@ -30,6 +31,34 @@ def test_cached_arrays_have_the_rates_of_the_model(corpus: Corpus) -> None:
         assert abs(corpus.length("sem", i) - dims.CODE_RATE * seconds) <= 2
         assert abs(corpus.length("mel", i) - dims.AUDIO.frame_rate * seconds) <= 2
         assert corpus.get("mel", i).shape[1] == dims.N_MELS
+
+
+def test_what_an_earlier_network_made_is_made_again(corpus: Corpus, tmp_path: Path) -> None:
+    weights = tmp_path / "last.pt"
+    assert not corpus.has("made")
+    corpus.put("made", [np.zeros(1, np.int16)] * len(corpus))
+    weights.touch()
+    made = (corpus.folder / "made.npy").stat().st_mtime
+    for age, is_there in ((-1.0, True), (0.0, True), (1.0, False)):
+        os.utime(weights, (made + age, made + age))
+        assert corpus.has("made") and corpus.has("made", since=weights) == is_there
+
+
+def test_mixed_voices_lie_on_the_line_through_two_of_one_sex() -> None:
+    styles = {
+        name: np.full((2, 1, 4), value, np.float32)
+        for name, value in (("af_a", 0), ("zf_b", 4), ("am_c", 8), ("bm_d", 12))
+    }
+    made = make_corpus.mixed(styles, 20)
+    assert made.keys() == {f"x{'fm'[k % 2]}_{k:03d}" for k in range(20)}
+    low, high = make_corpus.MIXED_BY
+    for name, style in made.items():
+        start = 0.0 if name[1] == "f" else 8.0
+        share = (float(style[0, 0, 0]) - start) / 4
+        assert style.dtype == np.float32 and (style == style[0, 0, 0]).all()
+        assert min(low, 1 - high) <= share <= max(high, 1 - low)  # whichever of the two came first
+    assert len({float(s[0, 0, 0]) for s in made.values()}) == 20
+    assert all(np.array_equal(made[n], s) for n, s in make_corpus.mixed(styles, 20).items())
 
 
 def test_a_corpus_gives_back_what_was_put(corpus: Corpus) -> None:

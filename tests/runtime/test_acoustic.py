@@ -147,6 +147,22 @@ def test_vocoder_of_a_pack(mini_pack: Path, compute: Compute) -> None:
     assert difference(waveform.unsqueeze(1), golden["audio"]) < TOLERANCES[done.dtype]
 
 
+@pytest.mark.parametrize("compute", ["exact", "fast"])
+def test_vocoder_without_compiled_kernels(mini_pack: Path, compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU and where nothing could be compiled: the plain network, its last layers in fp32."""
+    monkeypatch.setattr(acoustic, "find_library", lambda: None)
+    pack = open_pack(mini_pack)
+    golden = load_file(GOLDEN / "vocoder.safetensors")
+    given = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder))
+    vocoder, done = acoustic.prepare_vocoder(given, compute, CPU)
+    assert vocoder is given and done == acoustic.Prepared(fast_dtype(CPU) if compute == "fast" else torch.float32)
+    dtypes = {name: parameter.dtype for name, parameter in vocoder.named_parameters()}
+    for name, dtype in dtypes.items():
+        assert dtype == (torch.float32 if name.startswith(("activation_post", "conv_post")) else done.dtype), name
+    with torch.inference_mode():
+        assert difference(vocoder(golden["mel"]).unsqueeze(1), golden["audio"]) < TOLERANCES[done.dtype]
+
+
 @pytest.mark.parametrize("rates", [((4, 8), (2, 4)), ((8, 16), (3, 7), (2, 2))])
 def test_upsampling_as_an_ordinary_convolution(rates: tuple[tuple[int, int], ...]) -> None:
     for rate, n_taps in rates:

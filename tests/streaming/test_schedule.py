@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +180,19 @@ def test_turns_go_round() -> None:
         thread.join(20)
     assert len(order) == 60
     assert all(sorted(order[i : i + 3]) == [0, 1, 2] for i in range(0, 27, 3)), order
+
+
+def test_a_resting_turn_lets_others_go_and_counts_it_as_waiting() -> None:
+    turns = Turns()
+    with turns.take() as turn:
+        with contextlib.suppress(ValueError), turn.rest():
+            with turns.take() as other:
+                assert other.waited_s < 0.05
+            time.sleep(0.05)
+            raise ValueError
+        assert turns._is_held  # again, whatever happened inside
+        assert turn.waited_s >= 0.05
+    assert not turns._is_held
 
 
 def test_a_turn_counts_its_waiting() -> None:

@@ -109,15 +109,23 @@ def test_sound_comes_before_the_segment_is_finished(tts: TTS, voice: Voice) -> N
 def test_no_codes_are_made_while_a_listener_waits(tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both threads want the same cores: the first part has them, and later parts share them."""
     made: list[int] = []
-    render = Session._render
+    sessions: list[Session] = []
+    make_sound, render = Session._make_sound, SegmentRenderer.render
 
-    def slow(self: Session, *arguments: Any) -> Any:
-        before = len(self.board.spoken[0].codes)
+    def with_session(self: Session) -> None:
+        sessions.append(self)
+        make_sound(self)
+
+    def slow(self: SegmentRenderer, *arguments: Any, **settings: Any) -> Any:
+        (session,) = sessions
+        before = len(session.board.spoken[0].codes)
         time.sleep(0.2)  # time for many codes
-        made.append(len(self.board.spoken[0].codes) - before)
-        return render(self, *arguments)
+        made.append(len(session.board.spoken[0].codes) - before)
+        assert made[1:] or not session._engine.codes_turns._is_held  # another stream could make its codes
+        return render(self, *arguments, **settings)
 
-    monkeypatch.setattr(Session, "_render", slow)
+    monkeypatch.setattr(Session, "_make_sound", with_session)
+    monkeypatch.setattr(SegmentRenderer, "render", slow)
     chunks = list(tts.stream("One two three.", voice, chunks=(5, 5, 100), **QUICK))
     assert sum(len(c.samples) for c in chunks)
     assert made[0] <= 1  # the one that was being made

@@ -42,19 +42,6 @@ void for_each_frame(int n_threads, int64_t n, Work work) {
 
 }  // namespace
 
-// Calls `call` with the set's namespace and the number type as macros cannot be passed along otherwise.
-#if EDGETTS_X86
-#define DISPATCH(CALL)                                                                   \
-    isa = edgetts_usable_isa(isa);                                                       \
-    if (isa >= ISA_AVX512) { half ? CALL(avx512, uint16_t) : CALL(avx512, float); }      \
-    else if (isa >= ISA_AVX2) { half ? CALL(avx2, uint16_t) : CALL(avx2, float); }       \
-    else { half ? CALL(portable, uint16_t) : CALL(portable, float); }
-#else
-#define DISPATCH(CALL) \
-    (void)isa;         \
-    half ? CALL(portable, uint16_t) : CALL(portable, float);
-#endif
-
 // y = rms_norm(x) * gain + bias for n frames of `channels`, both contiguous. conditions: rows of gains, then biases
 // (2 channels each), frame i belonging to row i / per_row.
 EDGETTS_API void edgetts_norm_frames(const void* x, const void* conditions, void* y, int64_t n, int64_t per_row,

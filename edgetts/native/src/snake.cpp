@@ -64,21 +64,14 @@ EDGETTS_API void edgetts_snake_forward(const void* x, void* y, const float* alph
                                        const float* taps, int64_t rows, int64_t channels, int64_t length,
                                        int half, int isa, int n_threads) {
     const Filters filters(taps);
-    isa = edgetts_usable_isa(isa);
-    for_each(n_threads, rows, [&](int64_t row) {
-        const float a = alpha[row % channels], g = gain[row % channels];
-        const int64_t at = row * length;
-#define FORWARD(set)                                                                                      \
-    (half ? set::forward(static_cast<const uint16_t*>(x) + at, static_cast<uint16_t*>(y) + at, length, a, \
-                         g, filters)                                                                      \
-          : set::forward(static_cast<const float*>(x) + at, static_cast<float*>(y) + at, length, a, g, filters))
-#if EDGETTS_X86
-        if (isa >= ISA_AVX512) return FORWARD(avx512);
-        if (isa >= ISA_AVX2) return FORWARD(avx2);
-#endif
-        FORWARD(portable);
+#define FORWARD(set, T)                                                                                      \
+    for_each(n_threads, rows, [&](int64_t row) {                                                             \
+        const int64_t at = row * length;                                                                     \
+        set::forward(static_cast<const T*>(x) + at, static_cast<T*>(y) + at, length, alpha[row % channels],  \
+                     gain[row % channels], filters);                                                         \
+    })
+    DISPATCH(FORWARD)
 #undef FORWARD
-    });
 }
 
 // As forward for x, y: (batch, length, channels) contiguous.
@@ -86,23 +79,16 @@ EDGETTS_API void edgetts_snake_last(const void* x, void* y, const float* alpha, 
                                     const float* taps, int64_t batch, int64_t channels, int64_t length, int half,
                                     int isa, int n_threads) {
     const Filters filters(taps);
-    isa = edgetts_usable_isa(isa);
     const int64_t n_blocks = (length + LAST_BLOCK - 1) / LAST_BLOCK;
-    for_each(n_threads, batch * n_blocks, [&](int64_t item) {
-        const int64_t at = item / n_blocks * length * channels, start = item % n_blocks * LAST_BLOCK;
-        const int count = static_cast<int>(clamp(length - start, 0, LAST_BLOCK));
-#define FORWARD_AS(set, T)                                                                                  \
-    set::forward_all(static_cast<const T*>(x) + at, static_cast<T*>(y) + at, length, channels, start, count, \
-                     alpha, gain, filters)
-#define FORWARD(set) (half ? FORWARD_AS(set, uint16_t) : FORWARD_AS(set, float))
-#if EDGETTS_X86
-        if (isa >= ISA_AVX512) return FORWARD(avx512);
-        if (isa >= ISA_AVX2) return FORWARD(avx2);
-#endif
-        FORWARD(portable);
+#define FORWARD(set, T)                                                                                      \
+    for_each(n_threads, batch * n_blocks, [&](int64_t item) {                                                \
+        const int64_t at = item / n_blocks * length * channels, start = item % n_blocks * LAST_BLOCK;        \
+        const int count = static_cast<int>(clamp(length - start, 0, LAST_BLOCK));                            \
+        set::forward_all(static_cast<const T*>(x) + at, static_cast<T*>(y) + at, length, channels, start,    \
+                         count, alpha, gain, filters);                                                       \
+    })
+    DISPATCH(FORWARD)
 #undef FORWARD
-#undef FORWARD_AS
-    });
 }
 
 // As forward, float32 only. grad_y, grad_x: (rows, length); grad_alpha, grad_gain: (rows), to be summed
@@ -112,17 +98,13 @@ EDGETTS_API void edgetts_snake_backward(const float* x, const float* grad_y, con
                                         float* grad_alpha, float* grad_gain, int64_t rows, int64_t channels,
                                         int64_t length, int isa, int n_threads) {
     const Filters filters(taps);
-    isa = edgetts_usable_isa(isa);
-    for_each(n_threads, rows, [&](int64_t row) {
-        const float a = alpha[row % channels], g = gain[row % channels];
-        const int64_t at = row * length;
-#define BACKWARD(set) \
-    set::backward(x + at, grad_y + at, grad_x + at, grad_alpha + row, grad_gain + row, length, a, g, filters)
-#if EDGETTS_X86
-        if (isa >= ISA_AVX512) return BACKWARD(avx512);
-        if (isa >= ISA_AVX2) return BACKWARD(avx2);
-#endif
-        BACKWARD(portable);
+    const int half = 0;
+#define BACKWARD(set, T)                                                                                     \
+    for_each(n_threads, rows, [&](int64_t row) {                                                             \
+        const int64_t at = row * length;                                                                     \
+        set::backward(x + at, grad_y + at, grad_x + at, grad_alpha + row, grad_gain + row, length,           \
+                      alpha[row % channels], gain[row % channels], filters);                                 \
+    })
+    DISPATCH(BACKWARD)
 #undef BACKWARD
-    });
 }

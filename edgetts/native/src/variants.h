@@ -55,3 +55,17 @@ enum Isa : int { ISA_PORTABLE, ISA_NEON_DOT, ISA_AVX2, ISA_AVX_VNNI, ISA_AVX512,
 
 // The best set this machine has among those up to `limit`.
 int edgetts_usable_isa(int limit);
+
+// CALL(set, T): a function's work with the namespace of the best set up to `isa` and the number type that `half` says,
+// both of them variables where it stands. For bodies that are compiled for AVX-512, AVX2 and none.
+#if EDGETTS_X86
+#define DISPATCH(CALL)                                                                   \
+    isa = edgetts_usable_isa(isa);                                                       \
+    if (isa >= ISA_AVX512) { half ? CALL(avx512, uint16_t) : CALL(avx512, float); }      \
+    else if (isa >= ISA_AVX2) { half ? CALL(avx2, uint16_t) : CALL(avx2, float); }       \
+    else { half ? CALL(portable, uint16_t) : CALL(portable, float); }
+#else
+#define DISPATCH(CALL) \
+    (void)isa;         \
+    half ? CALL(portable, uint16_t) : CALL(portable, float);
+#endif
