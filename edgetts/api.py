@@ -28,7 +28,7 @@ from edgetts.audio import io
 from edgetts.emotion import Emotion
 from edgetts.enrol import Progress
 from edgetts.errors import UsageError
-from edgetts.memory import Budget, give_back, parse_size
+from edgetts.memory import Budget, give_back_freed, parse_size
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
@@ -159,8 +159,6 @@ class TTS:
         with self._loading:
             if self._engine is None:
                 pipeline = Pipeline(self.pack, self.device, kernel=self.kernel, compute=self.compute)
-                if self.budget is not None:
-                    give_back()
                 self._engine = Engine.open(pipeline, self.store.cache_dir.parent, f"{self.kernel} {self.compute}")
             return self._engine
 
@@ -222,8 +220,8 @@ class TTS:
         voice = self.enrol(path, progress=progress)
         problem = self.store.remember(content_hash, voice)
         notices = [] if problem is None else [problem]
+        give_back_freed()
         if self.budget is not None:
-            give_back()
             notices.append(_ENROLLED)
         return replace(voice, notices=(*voice.notices, *notices)) if notices else voice
 

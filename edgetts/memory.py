@@ -129,7 +129,7 @@ def held_now() -> float:
     return kilobytes[0] * 1024 if kilobytes else _ASSUMED_START
 
 
-def give_back() -> None:
+def give_back_freed() -> None:
     """Return freed memory to the system, where the C library is one that keeps it (glibc).
 
     Loading frees a second form of many weights: without this about half as much as they take would stay.

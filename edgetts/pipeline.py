@@ -18,6 +18,7 @@ import torch
 
 from edgetts.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
 from edgetts.errors import Cancelled, GenerationError, VoiceError
+from edgetts.memory import give_back_freed
 from edgetts.models.bigvgan import BigVGAN, reach
 from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import Quantizer
@@ -95,14 +96,17 @@ class Pipeline:
         self.gpt = pack.module(
             "gpt", lambda: GPT(config.gpt), device, replace=replacer(KernelChoice(device, kernel, compute))
         )
+        give_back_freed()
         # One after the other: the forms that compute are made beside those that were loaded.
         self.s2mel = pack.module("s2mel", lambda: S2Mel(config.s2mel), device)
         s2mel_done = prepare_s2mel(self.s2mel, compute, device)
+        give_back_freed()
         self.vocoder, vocoder_done = prepare_vocoder(
             pack.module("vocoder", lambda: BigVGAN(config.vocoder), device), compute, device
         )
         self.quantizer = pack.module("quantizer", lambda: Quantizer(config.semantic_codec), device)
         self.emotion_matrices = pack.state_dict("emotion", device)
+        give_back_freed()
         self.prepared = {"s2mel": s2mel_done, "vocoder": vocoder_done}
 
     def modules(self) -> dict[str, torch.nn.Module]:

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from edgetts.errors import CheckpointError
-from quant import mapped
+from edgetts.pack import mapped
 from quant.lazy import LazyTensor
 
 CONFIG_FILE = "config.yaml"

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from edgetts.errors import PackError, UsageError
 from edgetts.models.gpt import GPT
 from edgetts.pack.load import Pack
+from edgetts.pack.mapped import give_back
 from edgetts.pack.schemes import INT4_LEVELS, Quantised, int4_zero_points
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
 from quant import hqq
 from quant.build import Progress
 from quant.calibrate import CPU, Speech, decoding_embeddings, find_voice, make_samples
-from quant.mapped import give_back
 from quant.recipe import CalibrationSettings
 from quant.schemes import Encode, Parts, SchemeRule, int4_parts
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quant import mapped
+from edgetts.pack import mapped
 
 
 def _nothing() -> None:

@@ -20,12 +20,12 @@ from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS, RUN_COMPONENTS
+from edgetts.pack.mapped import give_back
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.runtime.linear import kernels_used
 from quant.build import Progress
 from quant.calibrate import CPU, Sample, Speech, decoding_embeddings, find_voice, make_samples
-from quant.mapped import give_back
 from quant.recipe import Recipe
 from quant.report_page import page
 from quant.source import REPORT_FILE

@@ -12,10 +12,10 @@ import torch
 
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS
+from edgetts.pack.mapped import give_back
 from edgetts.pack.schemes import Quantised
 from quant.build import Source
 from quant.lazy import LazyTensor
-from quant.mapped import give_back
 from quant.writer import PackWriter
 
 REPORT_FILE = "report.html"  # about the pack it lies in, and so not taken along

@@ -31,6 +31,7 @@ from edgetts.pack.manifest import (
     SchemeGroup,
     read_manifest,
 )
+from edgetts.pack.mapped import give_back_whole
 from edgetts.pack.schemes import SCHEMES, Quantised, layout_problem
 from edgetts.pack.verify import Verifier, check_size
 
@@ -221,7 +222,10 @@ class _ComponentFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Tensors handed out keep the mapping alive on their own.
+        # Tensors handed out keep the mapping alive on their own, each of them all of it. What was converted has
+        # been read for the last time; what is used as it lies there comes back when it is used.
+        for name in [*self._stored][:1]:
+            give_back_whole(self._file.get_tensor(name))
         self._stored.clear()
         del self._file
 

@@ -11,10 +11,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from edgetts.models.bigvgan import BigVGAN
+from edgetts.pack.load import open_pack
+from edgetts.pack.mapped import give_back
 from quant.checkpoint import open_pickled, open_safetensors
 from quant.folding import fold_weight_norm, transpose_conv1d
 from quant.lazy import LazyTensor
-from quant.mapped import give_back
+from quant.quantize import quantize
 from quant.schemes import SchemeRule
 from quant.source import open_pack_source
 from quant.tensor_file import TensorFilePlan
@@ -94,3 +97,31 @@ def test_memory_that_is_no_file_is_left_alone(tmp_path: Path) -> None:
     mapped += 1
     LazyTensor.of(mapped).give_back()
     assert mapped[5] == 6
+
+
+@linux
+def test_a_converted_network_leaves_no_pages_of_its_file(mini_pack: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "half.pack"
+    quantize(mini_pack, folder, "laptop-8gb", measure=False)  # the vocoder in float16
+    pack = open_pack(folder, cache_dir=tmp_path / "cache")
+    as_stored = pack.state_dict("vocoder", dtype=None)  # keeps the file mapped
+    path = folder / "vocoder.safetensors"
+    assert resident(path) < path.stat().st_size / 10
+    expected = {name: value.float() for name, value in as_stored.items()}
+    assert resident(path) > path.stat().st_size / 2  # looked at, so it is there: the check sees pages
+    before = resident(path)
+    vocoder = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder))
+    assert resident(path) <= before  # the second mapping of the file has left none
+    assert all(torch.equal(value, expected[name]) for name, value in vocoder.state_dict().items())
+
+
+@linux
+def test_weights_that_were_changed_in_memory_survive_another_opening(mini_pack: Path, tmp_path: Path) -> None:
+    pack = open_pack(mini_pack, cache_dir=tmp_path / "cache")
+    trained = pack.state_dict("quantizer")
+    before = {name: value.clone() for name, value in trained.items()}
+    for value in trained.values():
+        value += 1  # as training in place would, in the mapped pages
+    again = pack.state_dict("quantizer")
+    assert all(torch.equal(value, before[name] + 1) for name, value in trained.items())
+    assert all(torch.equal(value, before[name]) for name, value in again.items())

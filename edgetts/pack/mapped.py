@@ -2,7 +2,8 @@
 
 In: tensors, wherever they lie. Out: nothing; of those that lie in a mapped file, the pages that this process has
 looked at stop being its memory. A later look brings them back, as a rule from the system's file cache, so nothing is
-lost but time. Without this, a process that reads a checkpoint of many GB ends up with all of it.
+lost but time. Without this, a process that reads a checkpoint of many GB ends up with all of it, and one that speaks
+has the stored form of its weights beside the one that computes.
 
 Linux only; elsewhere nothing happens, and the system takes such pages back when it needs them.
 """
@@ -32,9 +33,22 @@ def give_back(*tensors: Tensor) -> None:
         # Pages of ordinary memory would become zeros, so a look at what is mapped decides, not who made the tensor.
         if not any(low <= start and end <= high for low, high in files):
             continue
-        start -= start % mmap.PAGESIZE
-        # Advice: where the system does not take it, the pages stay, and that is all.
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+        _advise(start - start % mmap.PAGESIZE, end)
+
+
+def give_back_whole(tensor: Tensor) -> None:
+    """Drop all pages of the mapping that a tensor lies in, if that is a file. What was written there would be lost."""
+    if not _ON_LINUX or not tensor.is_cpu:
+        return
+    at = tensor.data_ptr()
+    for low, high in _mapped_files():
+        if low <= at < high:
+            _advise(low, high)
+
+
+def _advise(start: int, end: int) -> None:
+    # Advice: where the system does not take it, the pages stay, and that is all.
+    ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
 def _mapped_files() -> list[tuple[int, int]]:
