@@ -11,7 +11,7 @@ One call at a time is counted, on the CPU.
 
 Bounds, by the shapes that the networks have at their widest; the factors are tensors alive at once in their code:
 
-    loading   every network in fp32 (the GPT as it computes), one's other form beside it, the largest tensor thrice
+    loading   what is loaded already as it computes; the next network in fp32 and as it computes; its largest tensor thrice
     decode    keys and values of all layers, all beams, prefix and codes; the codes' again when beams are reordered
     latents   keys and values for one row (again while a stream outgrows them), activations of all positions at once
     flow      per frame of prompt and speech, and per branch of guidance: the input, the skips, the widest layer
@@ -149,7 +149,6 @@ def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> We
 
     gpt = 0.0
     schemes = pack.manifest.components["gpt"].scheme_of()
-    largest = 0
     for name, shape in pack.shapes("gpt").items():
         group = schemes.get(name)
         is_table = "emb" in name and group is not None and group.scheme != "int8_channel"  # decoded by the loader
@@ -158,16 +157,22 @@ def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> We
         else:
             gpt += _PACKING * stored_bytes(group.scheme, group.group_size, shape)
     plain: dict[str, int] = {}
+    largest: dict[str, int] = {}
     for component in ("s2mel", "vocoder", "quantizer", "emotion"):
         for name, shape in pack.shapes(component).items():
             kind = "dit" if name.startswith("cfm.estimator.") else component
             plain[kind] = plain.get(kind, 0) + math.prod(shape)
-            largest = max(largest, math.prod(shape))
+            largest[component] = max(largest.get(component, 0), math.prod(shape))
     width = half_bytes if compute == "fast" else _FLOAT32
-    copies = 0.0 if compute == "reference" else width * max(plain["dit"], plain["vocoder"])
-    everything = gpt + _FLOAT32 * sum(plain.values())
-    saved = (_FLOAT32 - width) * (plain["dit"] + plain["vocoder"])
-    return Weights(everything + copies + 3 * _FLOAT32 * largest, everything - saved)
+    copied = 0 if compute == "reference" else width
+    resident, loading = gpt, gpt
+    for component, kinds in (("s2mel", ("s2mel", "dit")), ("vocoder", ("vocoder",))):  # in the order of the pipeline
+        whole = _FLOAT32 * sum(plain[kind] for kind in kinds)
+        other_form = copied * plain[kinds[-1]]
+        loading = max(loading, resident + whole + other_form + 3 * _FLOAT32 * largest[component])
+        resident += whole - (_FLOAT32 - width) * plain[kinds[-1]]
+    resident += _FLOAT32 * (plain["quantizer"] + plain["emotion"])
+    return Weights(max(loading, resident), resident)
 
 
 def estimate(config: ModelConfig, weights: Weights, size: Size, compute: Compute, *, start: float) -> Estimate:

@@ -62,7 +62,9 @@ class Kokoro:
     voices: folder of `.bin` styles (lengths, 1, 256), named by language and sex (`af_`: American, female).
     """
 
-    def __init__(self, voices: Path, *, english: bool = True, foreign: bool = False, mixtures: int = 0) -> None:
+    def __init__(
+        self, voices: Path, *, english: bool = True, foreign: bool = False, mixtures: range = range(0)
+    ) -> None:
         import onnxruntime
         from kokoro_onnx.tokenizer import Tokenizer
 
@@ -95,15 +97,16 @@ class Kokoro:
         return samples, TEACHER_RATE, phones
 
 
-def mixed(styles: dict[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
-    """`number` new voices, each on the line through two others of one sex."""
+def mixed(styles: dict[str, np.ndarray], wanted: range) -> dict[str, np.ndarray]:
+    """New voices, each on the line through two others of one sex. wanted: which ones of an endless row."""
     generator = np.random.default_rng(0)
     made: dict[str, np.ndarray] = {}
-    for k in range(number):
+    for k in range(wanted.stop):
         sex = "fm"[k % 2]
         first, second = generator.choice([n for n in styles if n[1] == sex], 2, replace=False)
         share = generator.uniform(*MIXED_BY)
-        made[f"x{sex}_{k:03d}"] = ((1 - share) * styles[first] + share * styles[second]).astype(np.float32)
+        if k in wanted:
+            made[f"x{sex}_{k:03d}"] = ((1 - share) * styles[first] + share * styles[second]).astype(np.float32)
     return made
 
 
@@ -167,6 +170,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--foreign", action="store_true", help="voices of other languages, too")
     parser.add_argument("--mixtures", type=int, default=0, help="voices between two others")
+    parser.add_argument("--mixtures-from", type=int, default=0, metavar="K", help="without the first K of them")
     parser.add_argument("--only-more", action="store_true", help="no English voices")
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="of N processes, the Kth")
     args = parser.parse_args()
@@ -174,7 +178,12 @@ def main() -> None:
     teacher = (
         Piper(args.piper)
         if args.piper
-        else Kokoro(args.voices, english=not args.only_more, foreign=args.foreign, mixtures=args.mixtures)
+        else Kokoro(
+            args.voices,
+            english=not args.only_more,
+            foreign=args.foreign,
+            mixtures=range(args.mixtures_from, args.mixtures),
+        )
     )
     make(sentences[: args.limit], teacher, args.out, *args.part)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.tiny import align, dims, make_corpus, prepare, stress, synthetic
+from recipes.tiny import align, dims, make_corpus, prepare, stress, synthetic, train_s2mel
 from recipes.tiny.common import Run, adamw, average_into
 from recipes.tiny.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
 from recipes.tiny.lexicon import ipa
@@ -49,7 +49,7 @@ def test_mixed_voices_lie_on_the_line_through_two_of_one_sex() -> None:
         name: np.full((2, 1, 4), value, np.float32)
         for name, value in (("af_a", 0), ("zf_b", 4), ("am_c", 8), ("bm_d", 12))
     }
-    made = make_corpus.mixed(styles, 20)
+    made = make_corpus.mixed(styles, range(20))
     assert made.keys() == {f"x{'fm'[k % 2]}_{k:03d}" for k in range(20)}
     low, high = make_corpus.MIXED_BY
     for name, style in made.items():
@@ -58,7 +58,7 @@ def test_mixed_voices_lie_on_the_line_through_two_of_one_sex() -> None:
         assert style.dtype == np.float32 and (style == style[0, 0, 0]).all()
         assert min(low, 1 - high) <= share <= max(high, 1 - low)  # whichever of the two came first
     assert len({float(s[0, 0, 0]) for s in made.values()}) == 20
-    assert all(np.array_equal(made[n], s) for n, s in make_corpus.mixed(styles, 20).items())
+    assert all(np.array_equal(made[n], s) for n, s in make_corpus.mixed(styles, range(20)).items())
 
 
 def test_a_corpus_gives_back_what_was_put(corpus: Corpus) -> None:
@@ -83,6 +83,33 @@ def test_batches_use_everything_within_the_budget() -> None:
         batch = next(loader)
         assert max(lengths[i] for i in batch) * len(batch) <= 1000
         seen.update(batch)
+
+
+class Recordings:
+    """As much of a `Corpus` as drawing from it takes."""
+
+    folder = Path("none")
+
+    def __init__(self, voices: str, lengths: list[int]) -> None:
+        self.items = [{"voice": v} for v in voices]
+        self.lengths = lengths
+
+    def length(self, _kind: str, i: int) -> int:
+        return self.lengths[i]
+
+    def training(self) -> list[int]:
+        return list(range(len(self.items)))
+
+
+def test_a_voice_with_few_recordings_is_drawn_more_often_than_its_share() -> None:
+    corpus = Recordings("a" * 90 + "b" * 10, [100] * 95 + [200] * 5)
+    pairs = train_s2mel.Pairs([corpus], None, held_out=False)  # type: ignore[list-item,arg-type]
+    chosen = [i for _, i in pairs._chosen(100, 8000, np.random.default_rng(0))]
+    assert set(chosen) == set(range(100))
+    share = np.mean([i >= 90 for i in chosen])
+    assert share == pytest.approx(10**0.5 / (10**0.5 + 90**0.5), abs=0.02)
+    assert {i for _, i in pairs._chosen(101, 400, np.random.default_rng(0))} == set(range(95, 100))  # the long ones
+    assert {i for _, i in pairs._chosen(200, 400, np.random.default_rng(0))} == set(range(95, 100))
 
 
 def test_padding_and_mask_agree() -> None:
