@@ -11,7 +11,7 @@ One call at a time is counted, on the CPU.
 
 Bounds, by the shapes that the networks have at their widest; the factors are tensors alive at once in their code:
 
-    loading   what is loaded already as it computes; the next network in fp32 and as it computes; its largest tensor thrice
+    loading   what is loaded already as it computes; the next network in both forms; its largest tensor thrice
     decode    keys and values of all layers, all beams, prefix and codes; the codes' again when beams are reordered
     latents   keys and values for one row (again while a stream outgrows them), activations of all positions at once
     flow      per frame of prompt and speech, and per branch of guidance: the input, the skips, the widest layer
