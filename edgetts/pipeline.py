@@ -27,7 +27,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.runtime.acoustic import prepare_s2mel, prepare_vocoder
 from edgetts.runtime.decode import generate_codes, max_codes_limit
 from edgetts.runtime.flow import solve_flow
-from edgetts.runtime.guards import CodeGuard, Finding, cap_codes, find_problem
+from edgetts.runtime.guards import CodeGuard, Finding, cap_codes, fewest_codes, find_problem
 from edgetts.runtime.kernels import AUTO, KernelChoice
 from edgetts.runtime.latents import LatentPass
 from edgetts.runtime.linear import replacer
@@ -206,6 +206,8 @@ class Pipeline:
             return codes, "nothing was said"
         if options.guards and not result.stopped:
             return codes, f"no end after {len(codes) / rate:.1f} s, cut off"
+        if options.guards and len(codes) < fewest_codes(ids.shape[1], rate):
+            return codes, f"an end after {len(codes) / rate:.1f} s, too early for the text"
         return codes, None
 
     def latents(self, speaker: Speaker, text_ids: torch.Tensor, codes: Sequence[int]) -> torch.Tensor:

@@ -17,6 +17,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import ENROL_COMPONENTS, RUN_COMPONENTS
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
+from edgetts.runtime.decode import DecodeResult
 from edgetts.runtime.flow import solve_flow
 from edgetts.runtime.settings import Compute, FlowSettings
 
@@ -88,6 +89,18 @@ def test_a_guard_cuts_retries_and_reports(pipeline: Pipeline, speaker: Speaker) 
     assert spoken.attempts == 2 and len(spoken.notices) == 2
     assert "no end after" in spoken.notices[0]
     assert spoken.seed == derive_seed(5, 1)
+
+
+def test_an_end_too_early_is_tried_again(pipeline: Pipeline, speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = iter([len(IDS) - 1, len(IDS)])
+
+    def generate(*_args: object, **_options: object) -> DecodeResult:
+        return DecodeResult(list(range(next(lengths))), stopped=True, cancelled=False)
+
+    monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
+    spoken = pipeline.speak(speaker, IDS, dataclasses.replace(QUICK, guards=True, retries=1), 5)
+    assert len(spoken.codes) == len(IDS) and spoken.attempts == 2
+    assert len(spoken.notices) == 1 and "too early for the text" in spoken.notices[0]
 
 
 def test_cancelling(pipeline: Pipeline, speaker: Speaker) -> None:

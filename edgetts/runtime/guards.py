@@ -1,4 +1,4 @@
-"""Watching for the model's own failures: endless speech, long silence, going round in circles.
+"""Watching for the model's own failures: endless speech, an end too soon, long silence, going round in circles.
 
 In: codes, one by one or all at once, and how many of them make a second. Out: a finding or None. It
 knows nothing of networks and decides nothing: what to do about a finding is the caller's.
@@ -27,11 +27,13 @@ class GuardSettings:
     """When speech counts as failed. Times are in seconds of speech. Raises UsageError if not above 0.
 
     A text token is a word piece, a letter or a Chinese character: 0.15 to 0.4 s of speech in most texts.
-    The cap allows a slow speaker twice that, and some time that no text accounts for.
+    The cap allows a slow speaker twice that, and some time that no text accounts for. Where tokens are phones the
+    fastest speakers need 0.04 s for each: an end at half of that has left words out.
     """
 
     base_s: float = 2.0  # allowed to any text
     per_token_s: float = 0.6  # and for each of its tokens
+    least_per_token_s: float = 0.02
     max_silence_s: float = 2.0  # pauses of speakers stay well below
     max_period_s: float = 3.0  # the longest phrase whose repetition is looked for
     min_loop_s: float = 1.5  # repetition shorter than this is a held sound or a laugh
@@ -73,6 +75,12 @@ def cap_codes(n_text_tokens: int, code_rate: float, max_codes: int, settings: Gu
     settings = settings or GuardSettings()
     seconds = settings.base_s + settings.per_token_s * n_text_tokens
     return max(1, min(max_codes, math.ceil(seconds * code_rate)))
+
+
+def fewest_codes(n_text_tokens: int, code_rate: float, settings: GuardSettings | None = None) -> int:
+    """The codes that a text of this many tokens needs at least; code_rate is in codes per second."""
+    settings = settings or GuardSettings()
+    return math.ceil(settings.least_per_token_s * n_text_tokens * code_rate)
 
 
 class CodeGuard:

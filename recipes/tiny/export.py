@@ -56,7 +56,8 @@ LICENCE = (
 DESCRIPTION = "Built-in demonstration model: plain English, small networks, the same code path as IndexTTS-2."
 # The codebook is small and codes repeat, so no penalty on that. The most likely code alone would hold a sound too long:
 # durations need sampling with nearly the whole probability. The multistep solver with guidance on the first half of the
-# way takes half the time of ten Euler steps and is closer to many steps. Prompts are short in training.
+# way takes half the time of ten Euler steps and is closer to many steps. Prompts are short in training. In long
+# segments the GPT now and then loses its place; 80 tokens are a sentence of some fifteen words.
 DEFAULTS: dict[str, Any] = {
     "do_sample": True,
     "temperature": 0.8,
@@ -65,6 +66,8 @@ DEFAULTS: dict[str, Any] = {
     "repetition_penalty": 1.0,
     "n_beams": 1,
     "length_penalty": 1.0,
+    "max_segment_tokens": 80,
+    "retries": 3,
     "solver": "ab2",
     "n_steps": 5,
     "cfg_rate": 0.5,

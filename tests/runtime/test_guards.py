@@ -13,6 +13,7 @@ from edgetts.runtime.guards import (
     CodeGuard,
     GuardSettings,
     cap_codes,
+    fewest_codes,
     find_problem,
     find_repeat_loop,
     find_silence_run,
@@ -37,6 +38,13 @@ def test_a_short_text_cannot_run_to_the_cap() -> None:
     assert cap_codes(120, RATE, 300) == 300
     caps = [cap_codes(n, RATE, 1500) for n in range(120)]
     assert caps == sorted(caps)
+
+
+def test_a_long_text_cannot_end_at_once() -> None:
+    assert fewest_codes(60, RATE) == 60  # 1.2 s; the fastest speakers take 2.4 s for 60 phones
+    assert fewest_codes(60, RATE / 2) == 30
+    assert fewest_codes(0, RATE) == 0
+    assert all(fewest_codes(n, RATE) < cap_codes(n, RATE, 1500) for n in range(600))
 
 
 def test_silence_is_found_when_it_is_too_long_and_not_before() -> None:
