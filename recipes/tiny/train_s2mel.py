@@ -8,9 +8,7 @@ Two stages. `s2mel`: the condition is the codebook's embedding of the codes alon
 
 Each item is an excerpt of a recording, and part of another recording of the same voice as prompt and style, as in
 use, with the codes that are heard in it. Items of a batch have one length, because the length regulator's norm must
-not see padding. A tenth of the items lose prompt, style and condition, which is the null branch of the guidance, and
-some the style alone: from a few hundred voices it is learned as a name, and the prompt would not be listened to.
-For the same reason a voice with a few recordings is drawn more often than its share of them.
+not see padding. A tenth of the items lose prompt, style and condition, which is the null branch of the guidance.
 From the condition a linear layer must also tell the phone of each frame, and with the style another one the mel
 itself (the prior loss of Popov et al. 2021, "Grad-TTS"): what is said is found sooner.
 
@@ -57,8 +55,6 @@ NOISE_SCALE = 0.3
 EARLY_SHARE = 0.5  # of items whose flow time is below EARLY_UNTIL
 EARLY_UNTIL = 0.2
 DROPPED_SHARE = 0.1
-STYLELESS_SHARE = 0.2
-VOICE_POWER = 0.5  # a voice with n recordings is drawn as often as n to this power
 WEIGHTS = {"flow": 1.0, "tells": 0.15, "prior": 0.5}
 STAGES = ("s2mel", "s2mel_latents")
 PEAK_LR_MATRICES = 8e-4  # Muon
@@ -156,8 +152,6 @@ class Pairs:
         for corpus in corpora:
             for i in corpus.training():
                 self.by_voice[self._voice(corpus, i)].append(i)
-        n_recordings = [max(1, len(self.by_voice[self._voice(c, i)])) for c, i in self.entries]
-        self.weight_until = np.concatenate([[0.0], np.cumsum(np.array(n_recordings) ** (VOICE_POWER - 1))])
 
     @staticmethod
     def _voice(corpus: Corpus, i: int) -> tuple[Path, str, bool]:
@@ -199,9 +193,8 @@ class Pairs:
 
     def _chosen(self, n_frames: int, size: int, generator: np.random.Generator) -> list[tuple[Corpus, int]]:
         """Recordings of at least n_frames, which the longest one has."""
-        least, most = self.weight_until[int(np.searchsorted(self.lengths, n_frames))], self.weight_until[-1]
-        drawn = np.searchsorted(self.weight_until, generator.uniform(least, most, size), side="right") - 1
-        return [self.entries[min(int(k), len(self.entries) - 1)] for k in drawn]
+        first = int(np.searchsorted(self.lengths, n_frames))
+        return [self.entries[k] for k in generator.integers(first, len(self.lengths), size)]
 
     def _prompt(
         self, corpus: Corpus, i: int, n_frames: int, n_codes: int, generator: np.random.Generator
@@ -305,7 +298,6 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
         batch = pairs.batch(generator, model, latents)
         t = flow_times(len(batch.mel))
         dropped = torch.rand(len(t)) < DROPPED_SHARE
-        batch.style *= (torch.rand(len(t)) >= STYLELESS_SHARE).float()[:, None]
         noise = NOISE_SCALE * torch.randn(batch.mel.shape)
         parts = flow_losses(model, batch, t, noise, dropped, aims)
         loss = sum((WEIGHTS[name] * part for name, part in parts.items()), torch.zeros(()))

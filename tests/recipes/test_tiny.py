@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.tiny import align, dims, make_corpus, prepare, stress, synthetic, train_s2mel
+from recipes.tiny import align, dims, make_corpus, prepare, stress, synthetic
 from recipes.tiny.common import Run, adamw, average_into
 from recipes.tiny.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
 from recipes.tiny.lexicon import ipa
@@ -83,33 +83,6 @@ def test_batches_use_everything_within_the_budget() -> None:
         batch = next(loader)
         assert max(lengths[i] for i in batch) * len(batch) <= 1000
         seen.update(batch)
-
-
-class Recordings:
-    """As much of a `Corpus` as drawing from it takes."""
-
-    folder = Path("none")
-
-    def __init__(self, voices: str, lengths: list[int]) -> None:
-        self.items = [{"voice": v} for v in voices]
-        self.lengths = lengths
-
-    def length(self, _kind: str, i: int) -> int:
-        return self.lengths[i]
-
-    def training(self) -> list[int]:
-        return list(range(len(self.items)))
-
-
-def test_a_voice_with_few_recordings_is_drawn_more_often_than_its_share() -> None:
-    corpus = Recordings("a" * 90 + "b" * 10, [100] * 95 + [200] * 5)
-    pairs = train_s2mel.Pairs([corpus], None, held_out=False)  # type: ignore[list-item,arg-type]
-    chosen = [i for _, i in pairs._chosen(100, 8000, np.random.default_rng(0))]
-    assert set(chosen) == set(range(100))
-    share = np.mean([i >= 90 for i in chosen])
-    assert share == pytest.approx(10**0.5 / (10**0.5 + 90**0.5), abs=0.02)
-    assert {i for _, i in pairs._chosen(101, 400, np.random.default_rng(0))} == set(range(95, 100))  # the long ones
-    assert {i for _, i in pairs._chosen(200, 400, np.random.default_rng(0))} == set(range(95, 100))
 
 
 def test_padding_and_mask_agree() -> None:
