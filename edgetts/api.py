@@ -28,11 +28,12 @@ from edgetts.audio import io
 from edgetts.emotion import Emotion
 from edgetts.enrol import Progress
 from edgetts.errors import UsageError
-from edgetts.memory import Budget, give_back_freed, parse_size
+from edgetts.memory import Budget, parse_size
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
 from edgetts.pack.manifest import VOICE_SUFFIX
+from edgetts.pack.mapped import give_back_freed
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.runtime.device import choose_device, fast_dtype

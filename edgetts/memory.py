@@ -23,11 +23,9 @@ the other three, which all have the latents' cache beside them.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import math
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,16 +125,6 @@ def held_now() -> float:
         return _ASSUMED_START
     kilobytes = [float(line.split()[1]) for line in lines if line.startswith("RssAnon:")]
     return kilobytes[0] * 1024 if kilobytes else _ASSUMED_START
-
-
-def give_back_freed() -> None:
-    """Return freed memory to the system, where the C library is one that keeps it (glibc).
-
-    Loading frees a second form of many weights: without this about half as much as they take would stay.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-    if trim is not None:
-        trim(0)
 
 
 def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> Weights:

@@ -18,12 +18,12 @@ import torch
 
 from edgetts.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
 from edgetts.errors import Cancelled, GenerationError, VoiceError
-from edgetts.memory import give_back_freed
 from edgetts.models.bigvgan import BigVGAN, reach
 from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import Quantizer
 from edgetts.models.s2mel import S2Mel
 from edgetts.options import SynthesisOptions
+from edgetts.pack.mapped import give_back_freed
 from edgetts.runtime.acoustic import prepare_s2mel, prepare_vocoder
 from edgetts.runtime.decode import generate_codes, max_codes_limit
 from edgetts.runtime.flow import solve_flow
