@@ -224,8 +224,8 @@ class _ComponentFile:
     def __exit__(self, *_: object) -> None:
         # Tensors handed out keep the mapping alive on their own, each of them all of it. What was converted has
         # been read for the last time; what is used as it lies there comes back when it is used.
-        for name in [*self._stored][:1]:
-            give_back_whole(self._file.get_tensor(name))
+        if self._stored:
+            give_back_whole(self._file.get_tensor(next(iter(self._stored))))
         self._stored.clear()
         del self._file
 

@@ -51,7 +51,7 @@ def give_back_freed() -> None:
 
     Loading frees a second form of many weights: without this about half as much as they take would stay.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if _ON_LINUX else None
     if trim is not None:
         trim(0)
 

@@ -41,7 +41,7 @@ def test_a_short_text_cannot_run_to_the_cap() -> None:
 
 
 def test_a_long_text_cannot_end_at_once() -> None:
-    assert fewest_codes(60, RATE) == 60  # 1.2 s; the fastest speakers take 2.4 s for 60 phones
+    assert fewest_codes(60, RATE) == 60  # 1.2 s; the fastest recording of the teacher would be 2.3 s
     assert fewest_codes(60, RATE / 2) == 30
     assert fewest_codes(0, RATE) == 0
     assert all(fewest_codes(n, RATE) < cap_codes(n, RATE, 1500) for n in range(600))
