@@ -24,6 +24,7 @@ import numpy.typing as npt
 import torch
 
 from edgetts import enrol as enrolment
+from edgetts.adapt import adapt
 from edgetts.audio import io
 from edgetts.emotion import Emotion
 from edgetts.enrol import Progress
@@ -177,14 +178,23 @@ class TTS:
 
     # --- voices ------------------------------------------------------------------------------------
 
-    def enrol(self, recording: str | Path, *, name: str = "", progress: Progress | None = None) -> Voice:
+    def enrol(
+        self,
+        recording: str | Path,
+        *,
+        name: str = "",
+        adapt_steps: int | None = None,
+        progress: Progress | None = None,
+    ) -> Voice:
         """Learn a voice from a recording: any WAV, FLAC, OGG or MP3 with at least a second of speech.
 
-        Uses at most its first 15 s (a notice in the voice says so). Raises AudioError.
+        Uses at most its first 15 s (a notice in the voice says so). adapt_steps: in which S2Mel is adapted to the
+        voice (`edgetts.adapt`), 0 for none; None: what the pack says. Raises AudioError, UsageError.
         """
+        options = self._enrol_options(adapt_steps)
         heard = io.read_audio(recording, self.sample_rate, MAX_REFERENCE_SECONDS)
         heard_16k = io.read_audio(recording, enrolment.ENCODER_RATE, MAX_REFERENCE_SECONDS)
-        return enrolment.enrol(
+        voice = enrolment.enrol(
             self.pack,
             torch.from_numpy(heard.samples),
             torch.from_numpy(heard_16k.samples),
@@ -193,12 +203,32 @@ class TTS:
             notices=heard.notices,
             progress=progress or _no_progress,
         )
+        if not options.adapt_steps:
+            return voice
+        return adapt(
+            self.pack,
+            voice,
+            steps=options.adapt_steps,
+            noise_scale=options.noise_scale,
+            device=self.device,
+            progress=progress or _no_progress,
+        )
 
-    def voice(self, reference: str | Path | Voice | None = None, *, progress: Progress | None = None) -> Voice:
+    def _enrol_options(self, adapt_steps: int | None) -> SynthesisOptions:
+        given = {} if adapt_steps is None else {"adapt_steps": adapt_steps}
+        return SynthesisOptions.of(self.pack.manifest.defaults, given)
+
+    def voice(
+        self,
+        reference: str | Path | Voice | None = None,
+        *,
+        adapt_steps: int | None = None,
+        progress: Progress | None = None,
+    ) -> Voice:
         """The voice that `reference` means: a Voice, a stored name, a voice file or a recording.
 
-        None is the first ready voice of the pack. A recording is enrolled once and remembered by its content.
-        Raises UsageError, VoiceError, AudioError.
+        None is the first ready voice of the pack. A recording is enrolled once, with `adapt_steps` as in `enrol`,
+        and remembered by its content. Raises UsageError, VoiceError, AudioError.
         """
         if isinstance(reference, Voice):
             return reference
@@ -214,11 +244,11 @@ class TTS:
         if path.suffix == VOICE_SUFFIX:
             return Voice.load(path)
         content_hash = io.hash_file(path)
-        encoder_id = self.pack.manifest.encoder_id
-        known = self.store.cached(content_hash, encoder_id)
+        manifest, steps = self.pack.manifest, self._enrol_options(adapt_steps).adapt_steps
+        known = self.store.cached(content_hash, manifest.encoder_id, manifest.s2mel_id if steps else "", steps)
         if known is not None:
             return known
-        voice = self.enrol(path, progress=progress)
+        voice = self.enrol(path, adapt_steps=steps, progress=progress)
         problem = self.store.remember(content_hash, voice)
         notices = [] if problem is None else [problem]
         give_back_freed()
@@ -332,7 +362,7 @@ class TTS:
         is_offline = isinstance(call.schedule, Whole)
         notices: list[str] = []
         if self.budget is not None:
-            voice = self.voice(call.voice, progress=call.progress)
+            voice = self.voice(call.voice, adapt_steps=options.adapt_steps, progress=call.progress)
             call = replace(call, voice=voice)
             options, notice = self.budget.fit(options, voice.reference_mel.shape[-1], in_parts=not is_offline)
             notices += [notice] if notice is not None else []
@@ -348,7 +378,7 @@ class TTS:
             notices += whole.notices
             if not whole.segments:
                 raise UsageError("There is nothing to speak in the text: " + (" ".join(notices) or "it is empty."))
-        speaker = self._speaker(call.voice, call.emotion, call.progress)
+        speaker = self._speaker(call, options.adapt_steps)
         if options.prompt_s is not None:
             audio = self.pack.config.audio
             speaker = speaker.with_prompt(round(options.prompt_s * audio.sample_rate / audio.hop_length))
@@ -373,13 +403,13 @@ class TTS:
             pump(text, feed)
         return stream, feed
 
-    def _speaker(self, voice: str | Path | Voice | None, emotion: Emotion | None, progress: Progress | None) -> Speaker:
+    def _speaker(self, call: _Call, adapt_steps: int) -> Speaker:
         """Enrolment first, then the resident networks: the two are never in memory together at start-up."""
-        chosen = self.voice(voice, progress=progress)
+        chosen = self.voice(call.voice, adapt_steps=adapt_steps, progress=call.progress)
         emotion_voice = None
-        if emotion is not None and emotion.recording is not None:
-            emotion_voice = self.voice(emotion.recording, progress=progress)
-        return self.pipeline.speaker(chosen, emotion, emotion_voice)
+        if call.emotion is not None and call.emotion.recording is not None:
+            emotion_voice = self.voice(call.emotion.recording, adapt_steps=0, progress=call.progress)
+        return self.pipeline.speaker(chosen, call.emotion, emotion_voice)
 
 
 def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, kernel: str) -> Budget:

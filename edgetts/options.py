@@ -20,6 +20,7 @@ MAX_SEED = 2**63 - 1
 MAX_RETRIES = 5
 MIN_PROMPT_S = 0.5  # less tells little about a voice
 MAX_PROMPT_S = 15.0  # recordings are cut there
+MAX_ADAPT_STEPS = 2000
 # Named sets of options, from upstream's numbers to little work. Only `best` has a measured quality: what the others
 # cost is to be measured with trained weights, and their numbers may change then.
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -54,6 +55,8 @@ class SynthesisOptions:
     noise_scale: float = 1.0  # of the flow's first noise; below 1 plainer speech, clearer from a small model
     first_steps: int | None = None  # of a stream's part that is waited for in silence; None: n_steps
     prompt_s: float | None = None  # seconds of the voice's recording that the mel goes on from; None: all
+    # Voice.
+    adapt_steps: int = 0  # in which S2Mel is adapted to a voice that is learned from a recording; 0: not at all
     # Text.
     max_segment_tokens: int = 120  # 20 to 600
     # Reproducibility: None draws a fresh seed, which the result reports.
@@ -68,6 +71,7 @@ class SynthesisOptions:
         self.first_flow_settings()
         if self.prompt_s is not None and not MIN_PROMPT_S <= self.prompt_s <= MAX_PROMPT_S:
             raise UsageError(f"prompt_s is {self.prompt_s!r}; allowed is {MIN_PROMPT_S:g} to {MAX_PROMPT_S:g} s.")
+        _check("adapt_steps", self.adapt_steps, int, 0, MAX_ADAPT_STEPS)
         _check("max_segment_tokens", self.max_segment_tokens, int, MIN_SEGMENT_TOKENS, MAX_SEGMENT_TOKENS)
         _check("retries", self.retries, int, 0, MAX_RETRIES)
         _check("guards", self.guards, bool, False, True)

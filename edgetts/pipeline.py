@@ -19,12 +19,14 @@ import torch
 from edgetts.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
 from edgetts.errors import Cancelled, GenerationError, VoiceError
 from edgetts.models.bigvgan import BigVGAN, reach
+from edgetts.models.dit import TimeConditions
 from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import Quantizer
 from edgetts.models.s2mel import S2Mel
+from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.options import SynthesisOptions
 from edgetts.pack.mapped import give_back_freed
-from edgetts.runtime.acoustic import prepare_s2mel, prepare_vocoder
+from edgetts.runtime.acoustic import adapted, prepare_s2mel, prepare_vocoder
 from edgetts.runtime.decode import generate_codes, max_codes_limit
 from edgetts.runtime.flow import solve_flow
 from edgetts.runtime.guards import CodeGuard, Finding, cap_codes, fewest_codes, find_problem
@@ -52,6 +54,7 @@ class Speaker:
     style: torch.Tensor  # (1, D)
     reference_mel: torch.Tensor  # (1, M, F)
     prompt_condition: torch.Tensor  # (1, F, C)
+    offsets: TimeConditions | None = None  # of a voice that was adapted: what it adds to the DiT's conditions
 
     def with_prompt(self, n_frames: int) -> Speaker:
         """This speaker with the last `n_frames` of the prompt only, or with all of it where it is shorter.
@@ -120,10 +123,15 @@ class Pipeline:
         """Move a voice to the device and apply an emotion.
 
         emotion_voice: what enrolment made of the emotion's recording, where the emotion is a recording.
-        Raises VoiceError when other encoders made a voice.
+        Raises VoiceError when other encoders made a voice, or it was adapted to another S2Mel.
         """
         for each in filter(None, (voice, emotion_voice)):
             each.check(self.pack.manifest.encoder_id)
+        dit = self.config.s2mel.dit
+        offsets = None
+        if voice.offsets is not None:
+            voice.check_adaptation(self.pack.manifest.s2mel_id, n_offsets(dit))
+            offsets = voice_offsets(voice.offsets.to(self.device), dit)
         if int(voice.reference_codes.max()) >= self.config.semantic_codec.codebook_size:
             raise VoiceError(f"Voice {voice.name or '(unnamed)'} has codes outside the codebook of this pack.")
         style = voice.style.to(self.device)
@@ -149,9 +157,10 @@ class Pipeline:
         return Speaker(
             conditioning_latents=voice.conditioning_latents.to(self.device),
             emotion_vector=vector,
-            style=style,
+            style=style if offsets is None else style + offsets.style,
             reference_mel=reference_mel,
             prompt_condition=self.s2mel.length_regulator(quantized, reference_mel.shape[-1]),
+            offsets=None if offsets is None else offsets.times,
         )
 
     # --- stages ------------------------------------------------------------------------------------
@@ -254,7 +263,7 @@ class Pipeline:
         known = speaker.reference_mel if context is None else torch.cat([speaker.reference_mel, context], dim=-1)
         n_known = known.shape[-1]
         mel = solve_flow(
-            self.s2mel.cfm.estimator,
+            adapted(self.s2mel.cfm.estimator, speaker.offsets),
             torch.nn.functional.pad(noise, (n_known, 0)),  # the solver looks at none where mel is known
             known,
             torch.cat([speaker.prompt_condition, condition], dim=1),

@@ -22,10 +22,11 @@ from edgetts.errors import VoiceError
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: voices without offsets, which are still written so
 _MAX_FILE_BYTES = 64 * 2**20
 _MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrolment uses
 _METADATA_KEY = "edgetts_voice"
+_MAX_OFFSETS = 1 << 20  # numbers; the published model has some 50 000
 # Name, number of dimensions, integer?
 _TENSORS = (
     ("conditioning_latents", 3, False),
@@ -34,6 +35,7 @@ _TENSORS = (
     ("style", 2, False),
     ("reference_codes", 2, True),
     ("reference_mel", 3, False),
+    ("offsets", 2, False),  # of adapted voices alone
 )
 
 
@@ -50,6 +52,8 @@ class Voice:
     encoder_id: identifies the encoders that made it; a pack with others refuses the voice.
     seconds: how much of the recording was used.
     name, notices: for people.
+    offsets (1, N): what the voice adds to S2Mel's conditions when it was adapted (`edgetts.adapt`), otherwise None.
+    adapted_to, adapt_steps: the S2Mel that the offsets were learned with, and in how many steps.
     """
 
     conditioning_latents: torch.Tensor
@@ -62,20 +66,26 @@ class Voice:
     seconds: float
     name: str = ""
     notices: tuple[str, ...] = field(default=())
+    offsets: torch.Tensor | None = None
+    adapted_to: str = ""
+    adapt_steps: int = 0
 
     def save(self, path: str | Path) -> Path:
         """Write the voice file; it appears whole or not at all."""
         from safetensors.torch import save
 
         target = Path(path)
-        tensors = {name: getattr(self, name).detach().cpu().contiguous() for name, _, _ in _TENSORS}
-        about = {
-            "format_version": FORMAT_VERSION,
+        held = {name: getattr(self, name) for name, _, _ in _TENSORS}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in held.items() if value is not None}
+        about: dict[str, Any] = {
+            "format_version": 1,
             "encoder_id": self.encoder_id,
             "seconds": self.seconds,
             "name": self.name,
             "notices": list(self.notices),
         }
+        if self.offsets is not None:
+            about |= {"format_version": 2, "adapted_to": self.adapted_to, "adapt_steps": self.adapt_steps}
         data = save(tensors, metadata={_METADATA_KEY: json.dumps(about, ensure_ascii=False)})
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -118,13 +128,15 @@ class Voice:
                 f"{source} is damaged or not a voice file ({error}). "
                 "Make it again with `edgetts voices add NAME RECORDING`."
             ) from error
-        problems = [f"{name} is missing" for name, _, _ in _TENSORS if name not in tensors]
+        needed = [name for name, _, _ in _TENSORS if name != "offsets" or about["adapted_to"]]
+        problems = [f"{name} is missing" for name in needed if name not in tensors]
         problems += [f"{name} is unknown" for name in tensors if name not in {n for n, _, _ in _TENSORS}]
         for name, dimensions, whole in _TENSORS:
             value = tensors.get(name)
             if value is None:
                 continue
-            if value.ndim != dimensions or value.shape[0] != 1 or 0 in value.shape or max(value.shape) > _MAX_FRAMES:
+            longest = _MAX_OFFSETS if name == "offsets" else _MAX_FRAMES
+            if value.ndim != dimensions or value.shape[0] != 1 or 0 in value.shape or max(value.shape) > longest:
                 problems.append(f"{name} has shape {tuple(value.shape)}")
             elif value.is_floating_point() == whole or (not whole and not bool(torch.isfinite(value).all())):
                 problems.append(f"{name} holds unusable values")
@@ -140,6 +152,14 @@ class Voice:
             raise VoiceError(
                 f"Voice {self.name or '(unnamed)'} was made with other encoders ({self.encoder_id[:12]}) than those "
                 f"of this pack ({encoder_id[:12]}): enrol the recording again with `edgetts voices add NAME RECORDING`."
+            )
+
+    def check_adaptation(self, s2mel_id: str, n_offsets: int) -> None:
+        """Raise VoiceError unless the offsets were learned with this S2Mel and are so many."""
+        if self.offsets is not None and (self.adapted_to != s2mel_id or self.offsets.shape[1] != n_offsets):
+            raise VoiceError(
+                f"Voice {self.name or '(unnamed)'} was adapted to another S2Mel ({self.adapted_to[:12]}) than that of "
+                f"this pack ({s2mel_id[:12]}): enrol the recording again with `edgetts voices add NAME RECORDING`."
             )
 
 
@@ -163,6 +183,7 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
         )
     encoder_id, seconds, name = about.get("encoder_id"), about.get("seconds"), about.get("name")
     notices = about.get("notices")
+    adapted_to, adapt_steps = about.get("adapted_to", ""), about.get("adapt_steps", 0)
     if (
         not isinstance(encoder_id, str)
         or not isinstance(name, str)
@@ -170,6 +191,15 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
         or not math.isfinite(seconds)
         or not isinstance(notices, list)
         or not all(isinstance(n, str) for n in notices)
+        or not isinstance(adapted_to, str)
+        or not isinstance(adapt_steps, int)
     ):
         raise VoiceError(f"{source} is damaged: its description has missing or wrong fields.")
-    return {"encoder_id": encoder_id, "seconds": float(seconds), "name": name, "notices": tuple(notices)}
+    return {
+        "encoder_id": encoder_id,
+        "seconds": float(seconds),
+        "name": name,
+        "notices": tuple(notices),
+        "adapted_to": adapted_to,
+        "adapt_steps": adapt_steps,
+    }

@@ -125,12 +125,14 @@ class VoiceStore:
 
     # --- remembered recordings ---------------------------------------------------------------------
 
-    def cached(self, content_hash: str, encoder_id: str) -> Voice | None:
+    def cached(self, content_hash: str, encoder_id: str, adapted_to: str = "", adapt_steps: int = 0) -> Voice | None:
         """The voice that these encoders made of the recording with this hash, if it is remembered.
+
+        adapted_to, adapt_steps: how it was adapted, as the voice says it.
 
         A damaged file is dropped, as if it had not been there: the recording is at hand to make it again.
         """
-        path = self._cache_path(content_hash, encoder_id)
+        path = self._cache_path(content_hash, encoder_id, adapted_to, adapt_steps)
         if not path.is_file():
             return None
         try:
@@ -151,14 +153,15 @@ class VoiceStore:
         itself is usable all the same.
         """
         try:
-            voice.save(self._cache_path(content_hash, voice.encoder_id))
+            voice.save(self._cache_path(content_hash, voice.encoder_id, voice.adapted_to, voice.adapt_steps))
         except VoiceError as error:
             return f"The voice is not remembered for the next time: {error}"
         self._forget_oldest()
         return None
 
-    def _cache_path(self, content_hash: str, encoder_id: str) -> Path:
-        key = hashlib.sha256(f"{content_hash}\n{encoder_id}".encode()).hexdigest()
+    def _cache_path(self, content_hash: str, encoder_id: str, adapted_to: str, adapt_steps: int) -> Path:
+        adaptation = f"\n{adapted_to}\n{adapt_steps}" if adapt_steps else ""
+        key = hashlib.sha256(f"{content_hash}\n{encoder_id}{adaptation}".encode()).hexdigest()
         return self.cache_dir / (key + VOICE_SUFFIX)
 
     def _forget_oldest(self) -> None:

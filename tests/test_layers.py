@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("runtime",),
     ("emotion", "options"),  # facts about one call: upstream's rules and the ranges of knobs
     ("voice",),
-    ("pipeline", "enrol"),
+    ("pipeline", "enrol", "adapt"),
     ("memory",),
     ("streaming",),
     ("parity", "voices_store", "speech"),  # what the public face is made of

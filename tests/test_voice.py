@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from edgetts.errors import VoiceError
@@ -41,6 +42,38 @@ def test_round_trip(tmp_path: Path) -> None:
         ours, theirs = getattr(voice, field.name), getattr(loaded, field.name)
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs
     assert [p.name for p in (tmp_path / "new folder").iterdir()] == ["a.safetensors"]
+
+
+def adapted_voice() -> Voice:
+    return make_voice(offsets=torch.randn(1, 30_000), adapted_to="ef" * 32, adapt_steps=40)
+
+
+def test_an_adapted_voice_comes_back(tmp_path: Path) -> None:
+    voice = adapted_voice()
+    loaded = Voice.load(voice.save(tmp_path / "a.safetensors"))
+    assert loaded.offsets is not None and voice.offsets is not None and torch.equal(loaded.offsets, voice.offsets)
+    assert (loaded.adapted_to, loaded.adapt_steps) == (voice.adapted_to, 40)
+
+
+def test_only_an_adapted_voice_needs_a_newer_reader(tmp_path: Path) -> None:
+    for voice, version in ((make_voice(), 1), (adapted_voice(), 2)):
+        with safe_open(voice.save(tmp_path / "a.safetensors"), framework="pt") as file:
+            assert json.loads(file.metadata()["edgetts_voice"])["format_version"] == version
+
+
+def test_offsets_fit_the_s2mel_that_they_were_learned_with(tmp_path: Path) -> None:
+    voice = adapted_voice()
+    voice.check_adaptation("ef" * 32, 30_000)
+    make_voice().check_adaptation("cd" * 32, 5)  # has none
+    for s2mel_id, n_offsets in (("cd" * 32, 30_000), ("ef" * 32, 29_999)):
+        with pytest.raises(VoiceError, match="adapted to another S2Mel.*enrol the recording again"):
+            voice.check_adaptation(s2mel_id, n_offsets)
+    path = dataclasses.replace(voice, offsets=torch.full((1, 3), float("inf"))).save(tmp_path / "bad.safetensors")
+    with pytest.raises(VoiceError, match="offsets holds unusable"):
+        Voice.load(path)
+    path = dataclasses.replace(voice, offsets=torch.zeros(1, (1 << 20) + 1)).save(tmp_path / "long.safetensors")
+    with pytest.raises(VoiceError, match="offsets has shape"):
+        Voice.load(path)
 
 
 def test_other_encoders_are_refused() -> None:

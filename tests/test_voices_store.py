@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from edgetts.voices_store import VoiceStore, check_name, looks_like_path
 ENCODERS = "e" * 64
 
 
-def make_voice(encoder_id: str = ENCODERS) -> Voice:
+def make_voice(encoder_id: str = ENCODERS, **adaptation: Any) -> Voice:
     return Voice(
         conditioning_latents=torch.zeros(1, 2, 3),
         emotion_vector=torch.zeros(1, 3),
@@ -29,6 +30,7 @@ def make_voice(encoder_id: str = ENCODERS) -> Voice:
         encoder_id=encoder_id,
         seconds=2.5,
         name="recording",
+        **adaptation,
     )
 
 
@@ -120,6 +122,17 @@ def test_cache_by_content_and_encoders(store: VoiceStore) -> None:
     assert store.cached("b" * 64, ENCODERS) is None
     assert store.cached("a" * 64, "f" * 64) is None
     assert store.names() == []
+
+
+def test_an_adapted_voice_is_remembered_beside_the_plain_one(store: VoiceStore) -> None:
+    adapted = make_voice(offsets=torch.zeros(1, 3), adapted_to="d" * 64, adapt_steps=7)
+    store.remember("a" * 64, make_voice())
+    store.remember("a" * 64, adapted)
+    plain, found = store.cached("a" * 64, ENCODERS), store.cached("a" * 64, ENCODERS, "d" * 64, 7)
+    assert plain is not None and plain.offsets is None
+    assert found is not None and found.offsets is not None
+    assert store.cached("a" * 64, ENCODERS, "d" * 64, 8) is None
+    assert store.cached("a" * 64, ENCODERS, "c" * 64, 7) is None
 
 
 def test_damaged_cache_is_dropped(store: VoiceStore) -> None:

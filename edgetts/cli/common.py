@@ -107,6 +107,16 @@ MemoryBudgetOption = Annotated[
         show_default=False,
     ),
 ]
+AdaptStepsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--adapt-steps",
+        help="Adapt the sound to the recording of a new voice, in 1 to 2000 steps: takes time once and brings it "
+        "closer to the voice; 0: do not. [the pack's own; the published model: 0]",
+        rich_help_panel="Voice",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output")
 ]
@@ -114,6 +124,15 @@ QuietOption = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="No notices and no progress, only errors.", rich_help_panel="Output"),
 ]
+
+
+def check_adapts(adapt_steps: int | None, is_recording: bool, voice: str | None) -> None:
+    """Raises UsageError when adaptation was asked for and there is no recording to adapt to."""
+    if adapt_steps is not None and not is_recording:
+        raise UsageError(
+            f"--adapt-steps needs the recording of a voice, and {voice or 'the default voice'} is a voice already: "
+            "give the recording, or leave --adapt-steps out."
+        )
 
 
 def compute_name(given: str | None) -> Compute:

@@ -11,11 +11,13 @@ import typer
 
 from edgetts.cli.common import (
     STDIO,
+    AdaptStepsOption,
     DeviceOption,
     JsonOption,
     PackOption,
     Progress,
     QuietOption,
+    check_adapts,
     environment,
     print_json,
     print_notice,
@@ -49,6 +51,7 @@ def add(
         ),
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace a voice of that name.")] = False,
+    adapt_steps: AdaptStepsOption = None,
     pack: PackOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -69,6 +72,7 @@ def add(
     if recording == STDIO:
         raise UsageError("A voice is read from a file, not from standard input: save the recording first.")
     source = Path(recording)
+    check_adapts(adapt_steps, source.suffix != VOICE_SUFFIX, recording)
     if source.suffix == VOICE_SUFFIX:
         from edgetts.voice import Voice
 
@@ -85,7 +89,7 @@ def add(
         with Progress(enabled=not quiet) as progress:
             progress("opening the pack", 0.0)
             tts = TTS.load(located.path, device=device or known.device or "auto", home=known.home)
-            voice = tts.enrol(source, name=name, progress=progress)
+            voice = tts.enrol(source, name=name, adapt_steps=adapt_steps, progress=progress)
     path = store.add(name, voice, replace=force)
     if as_json:
         print_json({"name": name, "file": path, "seconds": voice.seconds, "notices": voice.notices})
@@ -125,6 +129,7 @@ def show(context: typer.Context, name: NameArgument, as_json: JsonOption = False
         "bytes": path.stat().st_size,
         "seconds": round(voice.seconds, 3),
         "encoder_id": voice.encoder_id,
+        "adapt_steps": voice.adapt_steps,
         "notices": voice.notices,
     }
     if as_json:
@@ -134,6 +139,8 @@ def show(context: typer.Context, name: NameArgument, as_json: JsonOption = False
     print(f"file        {os.fspath(path)} ({about['bytes']} bytes)")
     print(f"speech      {voice.seconds:.1f} s")
     print(f"encoders    {voice.encoder_id[:12]}")
+    if voice.adapt_steps:
+        print(f"adapted     in {voice.adapt_steps} steps, to S2Mel {voice.adapted_to[:12]}")
     for notice in voice.notices:
         print(f"notice      {notice}")
 

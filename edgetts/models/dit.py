@@ -52,6 +52,12 @@ class TimeConditions(NamedTuple):
     wavenet: Tensor  # (rows, 2 C n_layers, 1): bias of each gate
     final: Tensor  # (rows, 1, 2 C): shift and scale of the final layer
 
+    def plus(self, offsets: TimeConditions | None) -> TimeConditions:
+        """These, moved by what a voice adds (one row, `models.voice_offsets`)."""
+        if offsets is None:
+            return self
+        return TimeConditions(*(own + offset.to(own.dtype) for own, offset in zip(self, offsets, strict=True)))
+
 
 @functools.lru_cache(maxsize=4)
 def _rope_table(length: int, head_dim: int, device: torch.device) -> Tensor:
@@ -300,12 +306,13 @@ class DiT(nn.Module):
         style: Tensor,
         condition: Tensor,
         mask: Tensor | None = None,
+        offsets: TimeConditions | None = None,
     ) -> Tensor:
         """The velocity of the mel at flow time `t`.
 
         x (B, M, T) noisy mel; prompt (B, M, T) reference mel, zero where the target is; t (B,) in [0, 1];
         style (B, C_style); condition (B, T, C_content); mask (B, T), True for real frames, only needed in
-        batches of unequal length. Returns (B, M, T).
+        batches of unequal length; offsets: what a voice adds to the time's conditions. Returns (B, M, T).
         """
         rope = self.rope(x.shape[-1], x.device)
-        return self.estimate(x, prompt, self.time_embeddings(t), style, condition, rope, mask)
+        return self.estimate(x, prompt, self.time_embeddings(t).plus(offsets), style, condition, rope, mask)

@@ -115,6 +115,11 @@ class Manifest:
     def total_bytes(self) -> int:
         return sum(entry.bytes for entry in self.files.values())
 
+    @property
+    def s2mel_id(self) -> str:
+        """Which S2Mel an adapted voice fits: the hash of its file."""
+        return self.files[self.components["s2mel"].file].sha256
+
     def ready_voices(self) -> dict[str, str]:
         """Voices that came with the pack: name to file, in order."""
         files = sorted(f for f in self.files if f.startswith(READY_VOICES) and f.endswith(VOICE_SUFFIX))

@@ -14,17 +14,21 @@ The networks do not know about it. What a machine lacks is left plain: `Prepared
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from edgetts.models.bigvgan import BigVGAN
+from edgetts.models.dit import DiT, TimeConditions
 from edgetts.models.s2mel import S2Mel
 from edgetts.native.library import find_library
 from edgetts.runtime.device import fast_dtype
-from edgetts.runtime.fast_dit import FastDiT
+from edgetts.runtime.fast_dit import FastDiT, Velocity
 from edgetts.runtime.fast_vocoder import FastVocoder
+from edgetts.runtime.flow import Estimator, Preparable
 from edgetts.runtime.settings import Compute
 
 _FUSED_DTYPES = (torch.float32, torch.bfloat16)  # what the compiled activation takes
@@ -77,6 +81,28 @@ def prepare_s2mel(s2mel: S2Mel, compute: Compute, device: torch.device) -> Prepa
     estimator = FastDiT(s2mel.cfm.estimator, dtype, device)
     s2mel.set_submodule("cfm.estimator", estimator)
     return Prepared(dtype, packed_convolutions=estimator.n_packed)
+
+
+@dataclass(frozen=True)
+class _AdaptedFastDiT:
+    """A `FastDiT` with the offsets of one voice."""
+
+    estimator: FastDiT
+    offsets: TimeConditions
+
+    def prepare(
+        self, prompt: Tensor, style: Tensor, condition: Tensor, times: Sequence[float], start: int = 0
+    ) -> Velocity:
+        return self.estimator.prepare(prompt, style, condition, times, start, self.offsets)
+
+
+def adapted(estimator: DiT | FastDiT, offsets: TimeConditions | None) -> Estimator | Preparable:
+    """The estimator as the flow's solver calls it, with what a voice adds to its conditions in all branches."""
+    if offsets is None:
+        return estimator
+    if isinstance(estimator, FastDiT):
+        return _AdaptedFastDiT(estimator, offsets)
+    return partial(estimator, offsets=offsets)
 
 
 def is_same_numbers(compute: Compute) -> bool:

@@ -75,15 +75,21 @@ class FastDiT(nn.Module):
         self._rope_dim = plain.rope_dim
 
     def prepare(
-        self, prompt: Tensor, style: Tensor, condition: Tensor, times: Sequence[float], start: int = 0
+        self,
+        prompt: Tensor,
+        style: Tensor,
+        condition: Tensor,
+        times: Sequence[float],
+        start: int = 0,
+        offsets: TimeConditions | None = None,
     ) -> Velocity:
         """The velocity as a function of the state and of the place in `times` alone.
 
-        prompt (R, M, T), style (R, C_style), condition (R, T, C_content) as for the DiT. The velocity may then
-        be asked for the first rows alone; a state of fewer rows is repeated. Before frame `start` it is zero.
+        prompt (R, M, T), style (R, C_style), condition (R, T, C_content), offsets as for the DiT. The velocity may
+        then be asked for the first rows alone; a state of fewer rows is repeated. Before frame `start` it is zero.
         """
         on = prompt.device
-        conditions = self.time(torch.tensor(list(times), dtype=torch.float32, device=on))
+        conditions = self._conditions(torch.tensor(list(times), dtype=torch.float32, device=on), offsets)
         static = self._static(prompt, style, condition)
         rope = self._rope(prompt.shape[-1], on)
 
@@ -97,10 +103,25 @@ class FastDiT(nn.Module):
 
         return velocity
 
-    def forward(self, x: Tensor, prompt: Tensor, t: Tensor, style: Tensor, condition: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        prompt: Tensor,
+        t: Tensor,
+        style: Tensor,
+        condition: Tensor,
+        offsets: TimeConditions | None = None,
+    ) -> Tensor:
         """As `DiT.forward` without a mask: (R, M, T) -> (R, M, T) fp32."""
         static = self._static(prompt, style, condition)
-        return self._estimate(x, static, self.time(t), self._rope(x.shape[-1], x.device))
+        return self._estimate(x, static, self._conditions(t, offsets), self._rope(x.shape[-1], x.device))
+
+    def _conditions(self, t: Tensor, offsets: TimeConditions | None) -> TimeConditions:
+        """Flow times (n,) -> conditions of n rows, gates in the last dimension."""
+        conditions: TimeConditions = self.time(t)
+        if offsets is None:
+            return conditions
+        return conditions.plus(offsets._replace(wavenet=offsets.wavenet.transpose(1, 2)))
 
     def _static(self, prompt: Tensor, style: Tensor, condition: Tensor) -> Tensor:
         """All that the first layer adds up but the noisy mel's part, (R, T, C)."""

@@ -75,6 +75,7 @@ DEFAULTS: dict[str, Any] = {
     "prompt_s": 3.0,
     "first_steps": 4,
     "noise_scale": NOISE_SCALE,
+    "adapt_steps": 100,  # of a new voice: seconds, once, and the right voice is twice as often the nearest
 }
 LOWEST_PITCH, HIGHEST_PITCH = 70, 400  # Hz
 

@@ -39,7 +39,13 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
     "ab2 8, guidance to 0.5": {"solver": "ab2", "n_steps": 8, "cfg_until": 0.5},
     "ab2 8, no guidance": {"solver": "ab2", "n_steps": 8, "cfg_rate": 0.0},
     "ab2 8, prompt 3 s": {"solver": "ab2", "n_steps": 8, "prompt_s": 3.0},
+    "ab2 8, sway -1": {"solver": "ab2", "n_steps": 8, "sway": -1.0},
+    "ab2 6, sway -0.5": {"solver": "ab2", "n_steps": 6, "sway": -0.5},
+    "ab2 5, sway -0.5": {"solver": "ab2", "n_steps": 5, "sway": -0.5},
     "ab2 5, guidance to 0.5": {"solver": "ab2", "n_steps": 5, "cfg_until": 0.5},
+    "ab2 5, sway -0.5, guidance to 0.5": {"solver": "ab2", "n_steps": 5, "sway": -0.5, "cfg_until": 0.5},
+    "euler 8, sway -0.5": {"n_steps": 8, "sway": -0.5},
+    "midpoint 4, sway -0.5 (8 estimates)": {"solver": "midpoint", "n_steps": 4, "sway": -0.5},
 } | {f"preset {name}": {k: v for k, v in PRESETS[name].items() if k != "n_beams"} for name in ("balanced", "fast")}
 
 

@@ -138,6 +138,17 @@ def test_recording_is_enrolled_once(
     assert calls == [str(first), str(other)], "by content, not by name"
 
 
+def test_adaptation_needs_a_recording(say: Edgetts, edgetts: Edgetts, mini_voice: Voice, tmp_path: Path) -> None:
+    file = mini_voice.save(tmp_path / "a voice.safetensors")
+    for result in (
+        say("Hello.", "--adapt-steps", 3, "-o", tmp_path / "out.wav"),
+        say("Hello.", "-v", file, "--adapt-steps", 3, "-o", tmp_path / "out.wav"),
+        edgetts("voices", "add", "anna", file, "--adapt-steps", 3),
+    ):
+        assert result.exit_code == 2 and "is a voice already" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
 def test_emotion_changes_the_speech(say: Edgetts, mini_voice: Voice, tmp_path: Path) -> None:
     plain, moved = tmp_path / "plain.wav", tmp_path / "moved.wav"
     # The mini GPT is narrower than the emotion matrix, so weights cannot be tried here: a recording can.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from edgetts.models.bigvgan import BigVGAN
 from edgetts.models.dit import DiT
 from edgetts.models.s2mel import S2Mel
+from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.native.attention import can_attend
 from edgetts.native.library import find_library
 from edgetts.pack.load import open_pack
@@ -100,6 +101,25 @@ def test_a_solution_with_the_fast_dit() -> None:
         exact = solve_flow(plain, *rest)
         found = solve_flow(FastDiT(plain, torch.float32, CPU), *rest)
     assert difference(found[..., 8:], exact[..., 8:]) < TOLERANCES[torch.float32]
+
+
+def test_offsets_of_a_voice_move_both_forms_alike() -> None:
+    plain, given, config = shaken(), dit_inputs(1, 21), tiny_dit_config()
+    flat = 0.3 * torch.randn(1, n_offsets(config), generator=torch.Generator().manual_seed(2))
+    offsets = voice_offsets(flat, config)
+    assert torch.equal(torch.cat([offsets.style.flatten(), *(part.flatten() for part in offsets.times)]), flat[0])
+    fast = FastDiT(plain, torch.float32, CPU)
+    settings = FlowSettings(4, "midpoint", 0.7, cfg_until=0.6)
+    rest = (given["x"], given["prompt"][:, :, :8], given["condition"], given["style"], settings)
+    with torch.inference_mode():
+        exact = plain(**given, offsets=offsets.times)
+        assert difference(exact, plain(**given)) > 0.1
+        assert torch.equal(plain(**given, offsets=voice_offsets(0 * flat, config).times), plain(**given))
+        assert difference(fast(**given, offsets=offsets.times), exact) < TOLERANCES[torch.float32]
+        solved = [solve_flow(acoustic.adapted(each, offsets.times), *rest) for each in (plain, fast)]
+        assert difference(solved[1][..., 8:], solved[0][..., 8:]) < TOLERANCES[torch.float32]
+        assert difference(solved[0][..., 8:], solve_flow(plain, *rest)[..., 8:]) > 0.1
+    assert acoustic.adapted(fast, None) is fast
 
 
 @pytest.mark.parametrize("n_prompt", [1, 4, 13, 35])

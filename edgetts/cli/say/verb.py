@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from edgetts.cli.common import (
+    AdaptStepsOption,
     ComputeOption,
     DeviceOption,
     JsonOption,
@@ -19,6 +20,7 @@ from edgetts.cli.common import (
     PackOption,
     Progress,
     QuietOption,
+    check_adapts,
     compute_name,
     environment,
     memory_bytes,
@@ -40,6 +42,7 @@ def say(
     glossary: options.GlossaryOption = None,
     max_segment_tokens: options.MaxSegmentTokensOption = None,
     voice: options.VoiceOption = None,
+    adapt_steps: AdaptStepsOption = None,
     emotion: options.EmotionOption = None,
     emotion_voice: options.EmotionVoiceOption = None,
     emotion_alpha: options.EmotionAlphaOption = None,
@@ -122,6 +125,9 @@ def say(
     from edgetts.voices_store import looks_like_path
 
     known = environment(context)
+    reference = voice or known.voice
+    is_recording = reference is not None and looks_like_path(reference) and not reference.endswith(VOICE_SUFFIX)
+    check_adapts(adapt_steps, is_recording, reference)
     located = locate_pack(pack or known.pack, known.home)
     notices = [located.notice] if located.notice else []
     terms = Glossary.load(glossary) if glossary is not None else None
@@ -144,9 +150,8 @@ def say(
             if out.is_played:
                 sink = stack.enter_context(live.open_sink(out.device))
                 sink.open(tts.sample_rate)  # before anything slow: a missing device is said at once
-            reference = voice or known.voice
-            speaker = tts.voice(reference, progress=progress)
-            if reference is not None and looks_like_path(reference) and not reference.endswith(VOICE_SUFFIX):
+            speaker = tts.voice(reference, adapt_steps=adapt_steps, progress=progress)
+            if is_recording:
                 notices += speaker.notices  # of a recording; a stored voice told them when it was made
             audio: Audio
             if out.is_live:

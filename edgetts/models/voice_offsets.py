@@ -1,0 +1,44 @@
+"""What a voice of its own adds to the conditions of a DiT: small offsets, learned from the voice's recording.
+
+In: one flat row of numbers, as a voice file keeps it. Out: an offset of the style, and offsets of all gains and biases
+that otherwise follow from the flow time alone. The weights stay as they are, and one network serves all voices.
+
+It does not know how the numbers are found (`edgetts.adapt`).
+
+Source: Chen et al. 2021, "AdaSpeech: adaptive text to speech for custom voice" (conditional layer norms).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from edgetts.models.dit import TimeConditions
+from edgetts.pack.config import DiTConfig
+
+
+class VoiceOffsets(NamedTuple):
+    """Views into one flat row (1, N)."""
+
+    style: Tensor  # (1, D)
+    times: TimeConditions  # of one row
+
+
+def _sizes(config: DiTConfig) -> tuple[int, int, int, int]:
+    head = config.wavenet.hidden_dim
+    n_norms = 2 * config.depth + 1
+    return config.style_dim, n_norms * 2 * config.hidden_dim, 2 * head * config.wavenet.n_layers, 2 * head
+
+
+def n_offsets(config: DiTConfig) -> int:
+    """N: how many numbers the offsets of one voice are."""
+    return sum(_sizes(config))
+
+
+def voice_offsets(flat: Tensor, config: DiTConfig) -> VoiceOffsets:
+    """The offsets in one flat row (1, N)."""
+    style, norms, wavenet, final = torch.split(flat, list(_sizes(config)), dim=1)
+    times = TimeConditions(norms.view(2 * config.depth + 1, 1, 1, -1), wavenet.unsqueeze(-1), final.unsqueeze(1))
+    return VoiceOffsets(style, times)
