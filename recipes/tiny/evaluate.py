@@ -117,7 +117,12 @@ def mel_cepstral_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def evaluate(
-    tts: TTS, sentences: list[str], voices: dict[str, Path], teacher: Path | None, options: dict[str, Any]
+    tts: TTS,
+    sentences: list[str],
+    voices: dict[str, Path],
+    teacher: Path | None,
+    options: dict[str, Any],
+    first_seed: int = 0,
 ) -> dict[str, Any]:
     import jiwer
 
@@ -125,14 +130,15 @@ def evaluate(
     ready = tts.ready_voices()
     enrolled, embeddings = {}, {}
     for name, path in voices.items():
-        enrolled[name] = tts.voice(name) if name in ready else tts.enrol(path, name=name)
+        steps = options.get("adapt_steps")
+        enrolled[name] = tts.voice(name) if name in ready else tts.enrol(path, name=name, adapt_steps=steps)
         audio = read_audio(path, JUDGE_RATE, 15.0)
         embeddings[name] = ear(audio.samples, JUDGE_RATE)
     groups = {
         "heard": [v for v in voices if v not in UNHEARD],
         "unheard": [v for v in voices if v in UNHEARD],
     }
-    result: dict[str, Any] = {"pack": tts.pack.manifest.name, "sentences": len(sentences), "options": options}
+    result: dict[str, Any] = {"pack": tts.pack.manifest.name, "sentences": len(sentences), "seed": first_seed, "options": options}
     for group, names in groups.items():
         if not names:
             continue
@@ -141,7 +147,7 @@ def evaluate(
         cases = []
         for k, sentence in enumerate(track(sentences, description=group, transient=True)):
             voice = names[k % len(names)]
-            audio = tts.say(sentence, enrolled[voice], seed=k, **options)
+            audio = tts.say(sentence, enrolled[voice], seed=first_seed + k, **options)
             samples = audio.samples
             problems["not finite"] += not bool(np.isfinite(samples).all())
             problems["clipped"] += bool((np.abs(samples) >= CLIPPED).mean() > 1e-3)
@@ -237,6 +243,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, default=SENTENCES)
     parser.add_argument("--limit", type=int, default=None, help="only so many sentences")
     parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--seed", type=int, default=0, help="of the first sentence; one more for each after it")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="synthesis option")
     parser.add_argument("--compute", choices=get_args(Compute), default=DEFAULT_COMPUTE)
     parser.add_argument("--threads", type=int, default=2)
@@ -246,7 +253,7 @@ def main() -> None:
     sentences = args.sentences.read_text().splitlines()[: args.limit]
     with tempfile.TemporaryDirectory() as home:
         tts = TTS.load(args.pack, device="cpu", compute=args.compute, home=Path(home) if args.pack else None)
-        result = evaluate(tts, sentences, recordings_in(args.voices), args.teacher, options)
+        result = evaluate(tts, sentences, recordings_in(args.voices), args.teacher, options, args.seed)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
     show(result, Console())

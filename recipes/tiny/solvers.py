@@ -55,7 +55,7 @@ def measure(tts: TTS, recordings: Mapping[str, Path], limit: int, only: list[str
 
     listener, ear = Listener(), Ear()
     names = list(recordings)
-    voices = {n: tts.enrol(path, name=n) for n, path in recordings.items()}
+    voices = {n: tts.enrol(path, name=n, adapt_steps=0) for n, path in recordings.items()}
     embeddings = {n: ear(read_audio(p, JUDGE_RATE, 15.0).samples, JUDGE_RATE) for n, p in recordings.items()}
     sentences = SENTENCES.read_text(encoding="utf-8").splitlines()[:limit]
     exact: list[np.ndarray] = []
