@@ -71,9 +71,7 @@ def adapt(
             (flat.grad,) = torch.autograd.grad(error, flat)
             optimiser.step()
         progress("voice ready", 1.0)
-    return dataclasses.replace(
-        voice, offsets=flat.detach().cpu(), adapted_to=pack.manifest.s2mel_id, adapt_steps=steps
-    )
+    return dataclasses.replace(voice, offsets=flat.detach().cpu(), adapted_to=pack.manifest.s2mel_id, adapt_steps=steps)
 
 
 @dataclasses.dataclass(frozen=True)

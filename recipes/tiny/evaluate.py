@@ -138,7 +138,12 @@ def evaluate(
         "heard": [v for v in voices if v not in UNHEARD],
         "unheard": [v for v in voices if v in UNHEARD],
     }
-    result: dict[str, Any] = {"pack": tts.pack.manifest.name, "sentences": len(sentences), "seed": first_seed, "options": options}
+    result: dict[str, Any] = {
+        "pack": tts.pack.manifest.name,
+        "sentences": len(sentences),
+        "seed": first_seed,
+        "options": options,
+    }
     for group, names in groups.items():
         if not names:
             continue
