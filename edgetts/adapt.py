@@ -13,7 +13,6 @@ Source: Chen et al. 2021, "AdaSpeech: adaptive text to speech for custom voice".
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,15 +25,14 @@ from edgetts.runtime.device import fast_dtype
 from edgetts.voice import Voice
 
 if TYPE_CHECKING:
+    from edgetts.enrol import Progress
     from edgetts.pack.load import Pack
 
 EXCERPT_FRAMES = 160  # of mel; a shorter recording is one excerpt
 EXCERPTS_PER_STEP = 2
 LEARNING_RATE = 0.03  # of Adam; falls to zero in a line
-# What is said is decided near flow time 0, where little of the mel is seen yet, and so is who says it.
+# Half of the excerpts are looked at near flow time 0, where little of the mel is seen: the built-in S2Mel learned so.
 EARLY_SHARE, EARLY_UNTIL = 0.5, 0.2
-
-Progress = Callable[[str, float], None]
 
 
 def adapt(
@@ -46,7 +44,7 @@ def adapt(
     device: torch.device,
     progress: Progress,
 ) -> Voice:
-    """The voice with offsets that were learned in so many steps; always the same ones on the same machine.
+    """The voice with offsets that were learned in so many steps; the same ones again on the same machine and threads.
 
     noise_scale: of the noise that the flow will start from. Loads S2Mel in fp32 and frees it again.
     """

@@ -26,7 +26,7 @@ FORMAT_VERSION = 2  # 1: voices without offsets, which are still written so
 _MAX_FILE_BYTES = 64 * 2**20
 _MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrolment uses
 _METADATA_KEY = "edgetts_voice"
-_MAX_OFFSETS = 1 << 20  # numbers; the published model has some 50 000
+_MAX_OFFSETS = 1 << 20  # numbers; the published model has 37 056
 # Name, number of dimensions, integer?
 _TENSORS = (
     ("conditioning_latents", 3, False),
