@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from edgetts.errors import Cancelled
+from edgetts.errors import Cancelled, GenerationError
 
 Samples = npt.NDArray[np.float32]  # (S,)
 
@@ -71,7 +71,7 @@ class Board:
         self.completed_at: float | None = None  # `time.perf_counter`
         self.error: BaseException | None = None
         self.is_cancelled = False
-        self._on_sound = on_sound  # told, without the lock, that the consumer has something to look at
+        self._on_sound = on_sound  # told, without the lock, that whoever cannot block has something to look at
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         """Sleep until it is so; `changed` is held before and after. Raises Cancelled when the stream ends."""
@@ -85,16 +85,16 @@ class Board:
             self.is_cancelled = True
             self.sounds.clear()
             self.changed.notify_all()
-        self._tell()
+        self.tell()
 
     def fail(self, error: BaseException) -> None:
         """Stop the work; the consumer gets what is waiting, then the error."""
         with self.changed:
             if self.error is None and not self.is_cancelled:
-                self.error = error
+                self.error = _as_raised(error)
             self.is_cancelled = True
             self.changed.notify_all()
-        self._tell()
+        self.tell()
 
     def give(self, sound: Sound) -> None:
         """Hand samples to the consumer."""
@@ -103,7 +103,7 @@ class Board:
                 raise Cancelled("The speech was cancelled.")
             self.sounds.append(sound)
             self.changed.notify_all()
-        self._tell()
+        self.tell()
 
     def complete(self) -> None:
         """There will be no more sounds."""
@@ -111,8 +111,24 @@ class Board:
             self.is_complete = True
             self.completed_at = time.perf_counter()
             self.changed.notify_all()
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Wake those who cannot block: there is sound, an end, or room for more text. Call it without the lock."""
         if self._on_sound is not None:
             self._on_sound()
+
+
+def _as_raised(error: BaseException) -> BaseException:
+    """`error` in a form that means the same where the consumer raises it.
+
+    What ends generators, iterations and tasks (GeneratorExit, StopIteration, asyncio.CancelledError) would end
+    those of the consumer without a word, so it becomes the cause of an error. A request to exit stays one.
+    """
+    is_ending = isinstance(error, (StopIteration, StopAsyncIteration)) or not isinstance(error, Exception)
+    if not is_ending or isinstance(error, (SystemExit, KeyboardInterrupt)):
+        return error
+    said = f" ({error})" if str(error) else ""
+    broken = GenerationError(f"The speech broke off: {type(error).__name__}{said} was raised while it was made.")
+    broken.__cause__ = error
+    return broken

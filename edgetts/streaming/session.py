@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgetts.errors import Cancelled, GenerationError
+from edgetts.errors import GenerationError
 from edgetts.models.bigvgan import reach
 from edgetts.options import SynthesisOptions
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
@@ -145,10 +145,9 @@ class Session:
     def _run(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Cancelled:
-            pass  # by the consumer, or because the other thread failed
-        except Exception as error:  # all of them: the consumer raises it
-            self.board.fail(error)
+        # All of them, also panics of native code, which are no Exception: the consumer raises it and must not wait.
+        except BaseException as error:
+            self.board.fail(error)  # changes nothing after a cancel, by the consumer or by the other thread's failure
 
     # --- codes -------------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ from edgetts.text.frontend import TextPlan
 Planner = Callable[[str], TextPlan]
 
 MAX_PLANNED_CHARS = 2000  # at once: planning takes time too, and the rest is planned while these are spoken
+MAX_WAITING_CHARS = 4 * MAX_PLANNED_CHARS  # minutes of speech; whoever brings more has to wait
+SLICE_CHARS = 1000  # of a long piece: its first clauses are planned while the rest is looked at
 
 
 def plan_lines(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: float = 0.0) -> Iterator[Line]:
@@ -37,7 +39,11 @@ def plan_lines(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: float 
 
 
 class TextFeed:
-    """Text bit by bit: `push`, then `finish` or `fail`, from any thread; iterating, elsewhere, gives lines."""
+    """Text bit by bit: `push`, then `finish` or `fail`, from any thread; iterating, elsewhere, gives lines.
+
+    Text that waits to be spoken is bounded, however fast it arrives: `push` sleeps until there is room, and
+    `offer` refuses, for those who may not sleep.
+    """
 
     def __init__(self, board: Board, planner: Planner, *, markup: bool, notices: list[str]) -> None:
         self._board = board
@@ -45,13 +51,25 @@ class TextFeed:
         self._splitter = ClauseSplitter(markup=markup)
         self._notices = notices  # what plans have to say is added here
         self._clauses: list[tuple[str, float]] = []  # and when each was complete
+        self._n_waiting = 0  # characters in them
         self._is_finished = False
 
     def push(self, piece: str) -> None:
-        """More text. Raises Cancelled when nobody listens any more."""
-        if not isinstance(piece, str):
-            raise UsageError(f"The pieces of a text must be strings; one of them is a {type(piece).__name__}.")
-        self._add(self._splitter.push(piece), is_last=False)
+        """More text; returns once all of it is taken in. Raises Cancelled when nobody listens any more."""
+        for part in slices(piece):
+            while not self.offer(part):
+                with self._board.changed:
+                    self._board.wait_until(self._has_room)
+
+    def offer(self, part: str) -> bool:
+        """One of the `slices` of a piece, taken in if there is room; the board tells when there may be."""
+        with self._board.changed:
+            if self._board.is_cancelled:
+                raise Cancelled("The speech was cancelled.")
+            if not self._has_room():
+                return False
+        self._add(self._splitter.push(part), is_last=False)
+        return True
 
     def finish(self) -> None:
         """That was all."""
@@ -61,12 +79,16 @@ class TextFeed:
         """The text broke off: what was made of it is given out, then the error."""
         self._board.fail(error)
 
+    def _has_room(self) -> bool:
+        return self._n_waiting < MAX_WAITING_CHARS
+
     def _add(self, clauses: list[str], *, is_last: bool) -> None:
         now = time.perf_counter()
         with self._board.changed:
             if self._board.is_cancelled:
                 raise Cancelled("The speech was cancelled.")
             self._clauses += [(clause, now) for clause in clauses]
+            self._n_waiting += sum(map(len, clauses))
             self._is_finished = is_last
             self._board.changed.notify_all()
 
@@ -79,6 +101,8 @@ class TextFeed:
                 self._board.is_waiting_for_text = False
                 clauses = self._take()
                 is_last = self._is_finished and not self._clauses
+                self._board.changed.notify_all()
+            self._board.tell()  # there is room
             text = "".join(clause for clause, _ in clauses)
             if text.strip():
                 plan = self._planner(text)
@@ -94,7 +118,6 @@ class TextFeed:
         if not has_spoken:
             raise UsageError("There is nothing to speak in the text: " + (" ".join(self._notices) or "it is empty."))
 
-
     def _take(self) -> list[tuple[str, float]]:
         """The clauses to plan next, at least one if there is any."""
         n_chars, n = 0, 0
@@ -102,7 +125,15 @@ class TextFeed:
             n_chars += len(self._clauses[n][0])
             n += 1
         taken, self._clauses = self._clauses[:n], self._clauses[n:]
+        self._n_waiting -= n_chars
         return taken
+
+
+def slices(piece: str) -> Iterator[str]:
+    """`piece` in parts that are short enough to be taken in at once. Raises UsageError if it is no string."""
+    if not isinstance(piece, str):
+        raise UsageError(f"The pieces of a text must be strings; one of them is a {type(piece).__name__}.")
+    return (piece[start : start + SLICE_CHARS] for start in range(0, len(piece), SLICE_CHARS))
 
 
 def pump(pieces: Iterable[str], feed: TextFeed) -> threading.Thread:
@@ -113,10 +144,9 @@ def pump(pieces: Iterable[str], feed: TextFeed) -> threading.Thread:
             for piece in pieces:
                 feed.push(piece)
             feed.finish()
-        except Cancelled:
-            pass  # nobody listens any more
-        except Exception as error:  # of whoever makes the text: the consumer raises it
-            feed.fail(error)
+        # Whatever it is, also what asks a thread to exit: the consumer raises it and must not wait for more.
+        except BaseException as error:
+            feed.fail(error)  # changes nothing where nobody listens any more
 
     thread = threading.Thread(target=read, name="edgetts-text", daemon=True)
     thread.start()

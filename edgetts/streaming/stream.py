@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgetts.audio.encode import to_pcm16
-from edgetts.errors import Cancelled, UsageError
+from edgetts.errors import UsageError
 from edgetts.streaming.feed import Board, Samples, Sound, Spoken
 from edgetts.streaming.session import Session
-from edgetts.streaming.source import TextFeed
+from edgetts.streaming.source import TextFeed, slices
 
 SampleType: TypeAlias = Literal["float32", "int16"]
 SAMPLE_TYPES: tuple[SampleType, ...] = ("float32", "int16")
@@ -220,7 +220,8 @@ class AsyncSpeechStream:
         self._start = start
         self._text = text
         self._stream: SpeechStream | None = None
-        self._ready = asyncio.Event()
+        self._ready = asyncio.Event()  # for the next chunk
+        self._room = asyncio.Event()  # for more text
         self._pump: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -264,29 +265,39 @@ class AsyncSpeechStream:
         await self.aclose()
 
     async def _open(self) -> None:
-        loop, ready = asyncio.get_running_loop(), self._ready
+        loop, ready, room = asyncio.get_running_loop(), self._ready, self._room
+
+        def wake() -> None:
+            ready.set()
+            room.set()
 
         def tell() -> None:
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits
-                loop.call_soon_threadsafe(ready.set)
+                loop.call_soon_threadsafe(wake)
 
         self._stream, feed = await asyncio.to_thread(self._start, tell)
         if self._text is not None and feed is not None:
-            pump = loop.create_task(_pump_async(self._text, feed))
+            pump = loop.create_task(_pump_async(self._text, feed, room))
             self._pump = pump
             # A task that waits for text that never comes ends with the stream it feeds.
             weakref.finalize(self._stream, _cancel_task, loop, pump)
 
 
-async def _pump_async(pieces: AsyncIterable[str], feed: TextFeed) -> None:
+async def _pump_async(pieces: AsyncIterable[str], feed: TextFeed, room: asyncio.Event) -> None:
+    """Read `pieces` into `feed`; where it is full, wait for `room`, which is set whenever there may be some."""
     try:
         async for piece in pieces:
-            feed.push(piece)
+            for part in slices(piece):
+                room.clear()
+                while not feed.offer(part):
+                    await room.wait()
+                    room.clear()
         feed.finish()
-    except Cancelled:
-        pass  # nobody listens any more
-    except Exception as error:  # of whoever makes the text: the consumer raises it
-        feed.fail(error)
+    # Whatever it is, also what ends tasks and generators: the consumer raises it and must not wait for more.
+    except BaseException as error:
+        feed.fail(error)  # changes nothing where nobody listens any more
+        if isinstance(error, asyncio.CancelledError):
+            raise  # for whoever cancels this task
 
 
 def _cancel_task(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 import re
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from edgetts.errors import Cancelled, UsageError
+from edgetts.errors import Cancelled, GenerationError, UsageError
 from edgetts.pack.load import open_pack
 from edgetts.pack.text import tokenizer_of
 from edgetts.streaming.feed import Board, Line
-from edgetts.streaming.source import TextFeed, plan_lines, pump
+from edgetts.streaming.source import MAX_PLANNED_CHARS, MAX_WAITING_CHARS, SLICE_CHARS, TextFeed, plan_lines, pump
 from edgetts.text.frontend import TextFrontend
 
 SENTENCES = (
@@ -108,3 +111,97 @@ def test_lines_of_a_plan(frontend: TextFrontend) -> None:
     assert [line.start for line in lines] == [100 + s.start for s in plan.segments]
     assert lines[0].pause_before_s == 0.5
     assert [line.pause_before_s for line in lines[1:]] == [s.pause_after_s for s in plan.segments[:-1]]
+
+
+def ended_by(board: Board, seconds: float = 10.0) -> BaseException | None:
+    """The error that a consumer gets, waiting for it as one does."""
+    with board.changed:
+        assert board.changed.wait_for(lambda: board.is_cancelled, seconds)
+    return board.error
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (SystemExit(3), SystemExit),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (ValueError("no"), ValueError),
+        (asyncio.CancelledError(), GenerationError),  # would cancel the consumer's own task without a word
+        (GeneratorExit(), GenerationError),
+        (StopAsyncIteration(), GenerationError),
+        (Cancelled("another stream"), Cancelled),
+        (type("Panic", (BaseException,), {})("at the disco"), GenerationError),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_whatever_the_source_raises_ends_the_consumer(
+    frontend: TextFrontend, raised: BaseException, expected: type[BaseException]
+) -> None:
+    def pieces() -> Iterator[str]:
+        yield "Hello there my friend. "
+        raise raised
+
+    board = Board()
+    thread = pump(pieces(), feed(board, frontend, []))
+    error = ended_by(board)
+    thread.join(10)
+    assert type(error) is expected and not thread.is_alive()
+    assert error is raised or (error.__cause__ is raised and type(raised).__name__ in str(error))
+
+
+class Flood:
+    """The same sentence for ever, and how often it was asked for."""
+
+    def __init__(self) -> None:
+        self.n_given = 0
+
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            self.n_given += 1
+            yield "More and more of it. "
+
+
+def test_a_flood_of_text_waits_until_it_is_wanted(frontend: TextFrontend) -> None:
+    board, flood = Board(), Flood()
+    source = feed(board, frontend, [])
+    thread = pump(flood, source)
+    lines = iter(source)
+    most = (MAX_WAITING_CHARS + MAX_PLANNED_CHARS + SLICE_CHARS) / len("More and more of it. ")
+    offset = 0
+    while offset < MAX_WAITING_CHARS:
+        offset = next(lines).end
+        assert flood.n_given <= offset / len("More and more of it. ") + most
+    assert thread.is_alive()
+    board.cancel()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_one_long_piece_waits_too(frontend: TextFrontend) -> None:
+    board = Board()
+    source = feed(board, frontend, [])
+    text = ("More and more of it. " * (2 * MAX_WAITING_CHARS // len("More and more of it. "))).rstrip()
+
+    def push() -> None:
+        source.push(text)
+        source.finish()
+
+    thread = threading.Thread(target=push, daemon=True)
+    thread.start()
+    lines = iter(source)
+    ends = [next(lines).end]
+    assert thread.is_alive()
+    ends += [line.end for line in lines]
+    thread.join(10)
+    assert not thread.is_alive() and ends == sorted(ends) and ends[-1] == len(text)
+
+
+def test_who_may_not_sleep_is_told_that_there_is_no_room(frontend: TextFrontend) -> None:
+    told: list[int] = []
+    board = Board(lambda: told.append(1))
+    source = feed(board, frontend, [])
+    while source.offer("More and more of it. "):
+        pass
+    assert not told
+    next(iter(source))
+    assert told and source.offer("More and more of it. ")

@@ -305,6 +305,63 @@ def test_async_twin(tts: TTS, voice: Voice) -> None:
     assert not own_threads()
 
 
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit])
+def test_a_text_that_asks_to_exit_ends_its_stream(tts: TTS, voice: Voice, raised: type[BaseException]) -> None:
+    expected = raised if raised in (SystemExit, KeyboardInterrupt) else GenerationError
+
+    def pieces() -> Iterator[str]:
+        yield "One two three. "
+        raise raised
+
+    with pytest.raises(expected):
+        list(tts.stream(pieces(), voice, **QUICK))
+
+    async def arriving() -> AsyncIterator[str]:
+        for piece in pieces():
+            yield piece
+
+    async def consume() -> None:
+        async for _ in tts.astream(arriving(), voice, **QUICK):
+            pass
+
+    with pytest.raises(expected):
+        asyncio.run(asyncio.wait_for(consume(), 60))
+    wait_for_no_threads()
+
+
+def test_a_panic_of_the_planner_ends_the_stream(tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panic(BaseException):
+        pass
+
+    def panic(*_: object, **__: object) -> None:
+        raise Panic("native code")
+
+    monkeypatch.setattr(type(tts.frontend()), "segments", panic)
+    with pytest.raises(GenerationError, match="Panic"):
+        list(tts.stream(iter(["One two three. "]), voice, **QUICK))
+    wait_for_no_threads()
+
+
+def test_a_flood_of_text_is_not_taken_in(tts: TTS, voice: Voice) -> None:
+    n_given = 0
+
+    async def flood() -> AsyncIterator[str]:
+        nonlocal n_given
+        while True:
+            n_given += 1
+            yield "More and more of it. "
+
+    async def consume() -> None:
+        async with tts.astream(flood(), voice, max_segment_tokens=20, **QUICK) as stream:
+            async for _ in stream:
+                if stream.stream.spoken[-1].line.end > 100:
+                    return
+
+    asyncio.run(asyncio.wait_for(consume(), 60))
+    assert n_given < 1000
+    wait_for_no_threads()
+
+
 def test_speeds_are_kept(tts: TTS, voice: Voice) -> None:
     list(tts.stream(TEXT, voice, chunks=(20,), **QUICK))
     files = list((tts.store.cache_dir.parent / "speeds").glob("*.json"))
