@@ -11,14 +11,16 @@ Ties text front end, voices and pipeline together; holds no model code of its ow
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 import torch
@@ -26,11 +28,11 @@ import torch
 from edgetts import enrol as enrolment
 from edgetts.adapt import adapt
 from edgetts.audio import io
-from edgetts.emotion import Emotion
+from edgetts.emotion import Emotion, as_emotion
 from edgetts.enrol import Progress
 from edgetts.errors import UsageError
 from edgetts.memory import Budget, parse_size
-from edgetts.options import SynthesisOptions
+from edgetts.options import OptionKeywords, SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
 from edgetts.pack.manifest import VOICE_SUFFIX
@@ -42,7 +44,7 @@ from edgetts.runtime.kernels import AUTO, DECODED
 from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, check_compute
 from edgetts.speech import Audio, SpokenText
 from edgetts.streaming.feed import Board, Line
-from edgetts.streaming.schedule import Fixed, Schedule, Whole
+from edgetts.streaming.schedule import SEEDED_CHUNKS, Fixed, Schedule, Whole
 from edgetts.streaming.session import Engine, Session
 from edgetts.streaming.source import TextFeed, plan_lines, pump
 from edgetts.streaming.stream import AsyncSpeechStream, AudioChunk, SampleType, SpeechStream
@@ -51,6 +53,9 @@ from edgetts.text.glossary import Glossary
 from edgetts.text.tokenizer import TextTokenizer
 from edgetts.voice import Voice
 from edgetts.voices_store import VoiceStore, looks_like_path
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 MAX_REFERENCE_SECONDS = 15.0  # upstream uses no more of a recording
 _ENROLLED = (
@@ -81,9 +86,28 @@ class _Call:
     glossary: Glossary | None
     markup: bool
     progress: Progress | None
-    options: dict[str, Any]
+    options: Mapping[str, Any]
     schedule: Schedule | None
     dtype: SampleType = "float32"
+
+    @classmethod
+    def of(
+        cls,
+        voice: str | Path | Voice | None,
+        emotion: Emotion | Mapping[str, float] | None,
+        glossary: Glossary | None,
+        markup: bool,
+        progress: Progress | None,
+        options: Mapping[str, Any],
+        schedule: Schedule | None,
+        dtype: SampleType = "float32",
+    ) -> _Call:
+        """Raises UsageError, naming the argument, for one of a type that cannot be meant."""
+        _check_type("voice", voice, (str, Path, Voice), "a name, a path or a Voice")
+        _check_type("glossary", glossary, (Glossary,), "a Glossary, from `Glossary.load(path)`")
+        if progress is not None and not callable(progress):
+            raise UsageError("progress cannot be called; give a function of what is done (str) and how far (0 to 1).")
+        return cls(voice, as_emotion(emotion), glossary, markup, progress, options, schedule, dtype)
 
 
 class TTS:
@@ -163,6 +187,24 @@ class TTS:
                 pipeline = Pipeline(self.pack, self.device, kernel=self.kernel, compute=self.compute)
                 self._engine = Engine.open(pipeline, self.store.cache_dir.parent, f"{self.kernel} {self.compute}")
             return self._engine
+
+    def close(self) -> None:
+        """Free the networks, once the streams that are open have ended; a later call loads them again."""
+        with self._loading:
+            self._engine = None
+        give_back_freed()
+
+    def __enter__(self) -> TTS:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        loaded = "loaded" if self._engine is not None else "not loaded yet"
+        return f"TTS({self.pack.manifest.name!r} at {str(self.pack.path)!r} on {self.device}, {self.compute}, {loaded})"
 
     def frontend(self, glossary: Glossary | None = None) -> TextFrontend:
         """Text to token ids as this pack wants it, with `glossary` or else the one that came with the pack."""
@@ -277,19 +319,22 @@ class TTS:
         text: str,
         voice: str | Path | Voice | None = None,
         *,
-        emotion: Emotion | None = None,
+        emotion: Emotion | Mapping[str, float] | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
         progress: Progress | None = None,
-        **options: Any,
+        **options: Unpack[OptionKeywords],
     ) -> Audio:
         """Speak `text` and return the whole audio.
 
-        voice: what `TTS.voice` takes. markup: read `[pause:1.5]` and `<break time="500ms"/>` as pauses and
-        refuse other tags. options: fields of `SynthesisOptions`. Raises EdgeTTSError with one sentence.
+        voice: what `TTS.voice` takes. emotion: an `Emotion`, or weights such as `{"happy": 0.4}`. markup: read
+        `[pause:1.5]` and `<break time="500ms"/>` as pauses and refuse other tags. options: fields of
+        `SynthesisOptions`. Raises EdgeTTSError with one sentence.
         """
+        if not isinstance(text, str):
+            raise UsageError(f"The text is of type {type(text).__name__}; give a string (`stream` takes pieces).")
         report = progress or _no_progress
-        call = _Call(voice, emotion, glossary, markup, progress, options, Whole())
+        call = _Call.of(voice, emotion, glossary, markup, progress, options, Whole())
         stream, _ = self._open(text, call)
         report("speaking", 0.0)
         parts: list[npt.NDArray[Any]] = []
@@ -301,30 +346,63 @@ class TTS:
         report("speaking", 1.0)
         return Audio.of(stream, parts)
 
+    async def asay(
+        self,
+        text: str,
+        voice: str | Path | Voice | None = None,
+        *,
+        emotion: Emotion | Mapping[str, float] | None = None,
+        glossary: Glossary | None = None,
+        markup: bool = False,
+        progress: Progress | None = None,
+        **options: Unpack[OptionKeywords],
+    ) -> Audio:
+        """`say` without blocking the event loop: the work is done in other threads. Cancelling it ends the work.
+
+        The same arguments give the same audio. `progress` is called in the event loop's thread.
+        """
+        if not isinstance(text, str):
+            raise UsageError(f"The text is of type {type(text).__name__}; give a string (`astream` takes pieces).")
+        report = progress or _no_progress
+        call = _Call.of(voice, emotion, glossary, markup, None, options, Whole())
+        parts: list[npt.NDArray[Any]] = []
+        chunks = AsyncSpeechStream(partial(self._open, text, call))
+        report("speaking", 0.0)
+        async with chunks:
+            async for chunk in chunks:
+                parts.append(chunk.samples)
+                if chunk.ends_segment and not chunk.last:
+                    report("speaking", chunk.end / len(text))
+            report("speaking", 1.0)
+            return await asyncio.to_thread(Audio.of, chunks.stream, parts)
+
     def stream(
         self,
         text: str | Iterable[str],
         voice: str | Path | Voice | None = None,
         *,
-        emotion: Emotion | None = None,
+        emotion: Emotion | Mapping[str, float] | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
         progress: Progress | None = None,
         dtype: SampleType = "float32",
         chunks: Iterable[int] | None = None,
-        **options: Any,
+        **options: Unpack[OptionKeywords],
     ) -> SpeechStream:
         """Speak `text`, giving out sound while the rest is still being made: iterate over the result.
 
         text: a string, or pieces of one that arrive while it is spoken, cut anywhere (a language model's tokens,
         the lines of a pipe); each clause is spoken as soon as it is complete. dtype: of the samples, float32 in
         [-1, 1] or int16. chunks: sizes in codes (50 a second) of the parts that segments are made in, the last
-        one repeating, for the same sound on every machine; None: by what was measured on this one.
+        one repeating, for the same sound on every machine. None: with a seed 30, 60 and then 120, so that the seed
+        repeats the sound; without one by what was measured on this machine.
         Other arguments as of `say`, which gives the same speech in one part a segment. Several streams may be
         open at the same time and advance side by side. Errors of the synthesis are raised while iterating.
         """
-        schedule = None if chunks is None else Fixed(tuple(chunks))
-        call = _Call(voice, emotion, glossary, markup, progress, options, schedule, dtype)
+        if text is None or isinstance(text, (bytes, bytearray)) or not isinstance(text, Iterable):
+            raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
+        schedule = _schedule(chunks, options)
+        call = _Call.of(voice, emotion, glossary, markup, progress, options, schedule, dtype)
         return self._open(text, call)[0]
 
     def astream(
@@ -332,20 +410,22 @@ class TTS:
         text: str | Iterable[str] | AsyncIterable[str],
         voice: str | Path | Voice | None = None,
         *,
-        emotion: Emotion | None = None,
+        emotion: Emotion | Mapping[str, float] | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
         progress: Progress | None = None,
         dtype: SampleType = "float32",
         chunks: Iterable[int] | None = None,
-        **options: Any,
+        **options: Unpack[OptionKeywords],
     ) -> AsyncSpeechStream:
         """`stream` for `async for`: arguments as there, and the pieces of the text may arrive asynchronously.
 
         Nothing blocks the event loop, and nothing starts before the first chunk is asked for.
         """
-        schedule = None if chunks is None else Fixed(tuple(chunks))
-        call = _Call(voice, emotion, glossary, markup, progress, options, schedule, dtype)
+        if isinstance(text, (bytes, bytearray)) or not isinstance(text, (Iterable, AsyncIterable)):
+            raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
+        schedule = _schedule(chunks, options)
+        call = _Call.of(voice, emotion, glossary, markup, progress, options, schedule, dtype)
         if isinstance(text, AsyncIterable):
             return AsyncSpeechStream(partial(self._open, None, call), text)
         return AsyncSpeechStream(partial(self._open, text, call))
@@ -410,6 +490,18 @@ class TTS:
         if call.emotion is not None and call.emotion.recording is not None:
             emotion_voice = self.voice(call.emotion.recording, adapt_steps=0, progress=call.progress)
         return self.pipeline.speaker(chosen, call.emotion, emotion_voice)
+
+
+def _schedule(chunks: Iterable[int] | None, options: Mapping[str, Any]) -> Schedule | None:
+    """How a stream is cut; None: by what was measured. Measured sizes would change what a seed gives."""
+    if chunks is not None:
+        return Fixed(tuple(chunks))
+    return Fixed(SEEDED_CHUNKS) if options.get("seed") is not None else None
+
+
+def _check_type(name: str, value: object, kinds: tuple[type, ...], allowed: str) -> None:
+    if value is not None and not isinstance(value, kinds):
+        raise UsageError(f"{name} is of type {type(value).__name__}; give {allowed}, or None.")
 
 
 def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, kernel: str) -> Budget:

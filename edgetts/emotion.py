@@ -8,6 +8,7 @@ In: the voice's own emotion vector (1, C), its style (1, D) and the pack's two m
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -48,11 +49,17 @@ class Emotion:
             raise UsageError("An emotion is either weights or a recording, not both: leave one out.")
         if not self.weights and self.recording is None:
             raise UsageError("An emotion needs weights such as happy=0.4 or a recording.")
+        if not isinstance(self.weights, Mapping):
+            raise UsageError(f"Emotion weights are a {type(self.weights).__name__}: give such as {{'happy': 0.4}}.")
         for name, weight in self.weights.items():
             if name not in EMOTIONS:
                 raise UsageError(f"Unknown emotion {name!r}: known are {', '.join(EMOTIONS)}.")
+            if isinstance(weight, bool) or not isinstance(weight, numbers.Real):
+                raise UsageError(f"Emotion weight {name} is {weight!r}; allowed is a number from 0 to {_MAX_WEIGHT:g}.")
             if not (math.isfinite(weight) and 0.0 <= weight <= _MAX_WEIGHT):
                 raise UsageError(f"Emotion weight {name}={weight:g}; allowed is from 0 to {_MAX_WEIGHT:g}.")
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, numbers.Real):
+            raise UsageError(f"Emotion alpha is {self.alpha!r}; allowed is a number.")
         limit = 1.0 if self.weights else _MAX_WEIGHT
         if not (math.isfinite(self.alpha) and 0.0 <= self.alpha <= limit):
             raise UsageError(f"Emotion alpha is {self.alpha:g}; allowed is from 0 to {limit:g}.")
@@ -70,6 +77,17 @@ class Emotion:
         if self.alpha != 1.0:
             weights = [int(w * self.alpha * _WEIGHT_DECIMALS) / _WEIGHT_DECIMALS for w in weights]
         return tuple(weights)
+
+
+def as_emotion(given: Emotion | Mapping[str, float] | None) -> Emotion | None:
+    """What a caller gave as an emotion: one, weights by name, or None. Raises UsageError for anything else."""
+    if given is None or isinstance(given, Emotion):
+        return given
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"The emotion is of type {type(given).__name__}: give weights such as {{'happy': 0.4}}, or an Emotion."
+        )
+    return Emotion(weights=given)
 
 
 def parse_weights(text: str) -> dict[str, float]:

@@ -11,12 +11,12 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict
 
 from edgetts.errors import UsageError
 from edgetts.runtime.settings import DecodeSettings, FlowSettings, Solver
 
-MAX_SEED = 2**63 - 1
+MAX_SEED = 2**53 - 1  # the largest whole number that every reader of JSON keeps exactly
 MAX_RETRIES = 5
 MIN_PROMPT_S = 0.5  # less tells little about a voice
 MAX_PROMPT_S = 15.0  # recordings are cut there
@@ -126,6 +126,32 @@ class SynthesisOptions:
                 hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
                 raise UsageError(f"Unknown synthesis option {name!r}: {hint}")
         return cls(**{**pack_defaults, **given})
+
+
+class OptionKeywords(TypedDict, total=False):
+    """The fields of `SynthesisOptions` as keywords of the public calls, so that type checkers know them."""
+
+    do_sample: bool
+    temperature: float
+    top_k: int
+    top_p: float
+    repetition_penalty: float
+    length_penalty: float
+    n_beams: int
+    max_codes: int
+    n_steps: int
+    solver: Solver
+    cfg_rate: float
+    cfg_until: float
+    sway: float
+    noise_scale: float
+    first_steps: int | None
+    prompt_s: float | None
+    adapt_steps: int
+    max_segment_tokens: int
+    seed: int | None
+    guards: bool
+    retries: int
 
 
 def preset_options(name: str | None) -> dict[str, Any]:

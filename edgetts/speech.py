@@ -5,15 +5,19 @@ In: a stream that has ended. Out: `Audio`, which can be written to a file. Knows
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from edgetts.audio import encode
 from edgetts.streaming.stream import SpeechStream
+
+BINARY_FORMAT = "wav"  # of a file object, which has no ending to go by
 
 
 @dataclass(frozen=True)
@@ -23,14 +27,18 @@ class SpokenText:
     text: str
     start: float  # seconds
     end: float  # seconds
-    codes: tuple[int, ...]
+    codes: tuple[int, ...] = field(repr=False)
     seed: int
     attempts: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Audio:
-    """Speech: `samples` (S,) mono float32 in [-1, 1] at `sample_rate` Hz, and how it came about."""
+    """Speech: `samples` (S,) mono float32 in [-1, 1] at `sample_rate` Hz, and how it came about.
+
+    Two are equal when they sound the same: sample for sample, at the same rate. `len` counts samples, and
+    `numpy.asarray` gives them. A notebook shows a player.
+    """
 
     samples: npt.NDArray[np.float32]
     sample_rate: int
@@ -64,9 +72,64 @@ class Audio:
             compute_seconds=stream.compute_seconds,
         )
 
-    def save(self, path: str | Path, format: str | None = None) -> Path:
-        """Write WAV, FLAC, OGG or MP3 by the file's ending or by `format`; whole or not at all."""
-        target = Path(path)
-        chosen = encode.choose_format(target, format)
-        encode.write_file(target, encode.encode(self.samples, self.sample_rate, chosen))
-        return target
+    def save(self, target: str | Path | BinaryIO, format: str | None = None) -> Path | None:
+        """Write WAV, FLAC, OGG, Opus, MP3 or PCM to a path (by its ending or by `format`), whole or not at all.
+
+        target: or a binary file object, such as `io.BytesIO`, which takes `format` or else WAV. Returns the path;
+        None for a file object. Raises UsageError.
+        """
+        if hasattr(target, "write"):
+            chosen = encode.choose_format(None, format or BINARY_FORMAT)
+            target.write(encode.encode(self.samples, self.sample_rate, chosen))
+            return None
+        path = Path(target)
+        chosen = encode.choose_format(path, format)
+        encode.write_file(path, encode.encode(self.samples, self.sample_rate, chosen))
+        return path
+
+    def play(self, device: str | None = None) -> None:
+        """Play it and return when it was heard; needs the extra `play`.
+
+        device: part of the name of an output device, None for the system's. Ctrl-C silences it at once. Raises
+        UsageError when nothing can play.
+        """
+        from edgetts.audio.playback.portaudio import PortAudioSink
+
+        with PortAudioSink(device) as sink:
+            sink.open(self.sample_rate)
+            try:
+                sink.write(self.samples)
+                sink.drain()
+            except BaseException:
+                sink.abort()
+                raise
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if copy:
+            return np.array(self.samples, dtype=dtype)
+        converted = np.asarray(self.samples, dtype=dtype)
+        if copy is False and converted is not self.samples:
+            raise ValueError(f"samples are {self.samples.dtype}: as {np.dtype(dtype)} they have to be copied")
+        return converted
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Audio):
+            return NotImplemented
+        return self.sample_rate == other.sample_rate and np.array_equal(self.samples, other.samples)
+
+    def __hash__(self) -> int:
+        return hash((self.sample_rate, len(self.samples)))
+
+    def __repr__(self) -> str:
+        counted = f"{len(self.segments)} segment{'' if len(self.segments) == 1 else 's'}"
+        told = f", {len(self.notices)} notices" if self.notices else ""
+        return f"Audio({self.seconds:.2f} s at {self.sample_rate} Hz, {counted}, seed={self.seed}{told})"
+
+    def _repr_html_(self) -> str:
+        """A player, for notebooks."""
+        wav = encode.encode(self.samples, self.sample_rate, encode.choose_format(None, "wav"))
+        data = base64.b64encode(wav).decode("ascii")
+        return f'<audio controls src="data:audio/wav;base64,{data}"></audio>'

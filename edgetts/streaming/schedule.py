@@ -25,6 +25,7 @@ SIZES = (MIN_CHUNK_CODES, 36, 54, 81, 121, 182, 273, 410)  # of parts that are l
 SLOW_CHUNK_CODES = 182  # on machines where no part is ready in time
 LEAST_SAFETY = 1.1
 LEARNING_GROWTH = 1.5  # from part to part while speeds are not known
+SEEDED_CHUNKS = (MIN_FIRST_CODES, 60, 120)  # where a seed has to give the same sound on every machine
 COMFORT_S = 2.0  # the length of part by which the steady real-time factor is judged
 
 

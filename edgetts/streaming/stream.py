@@ -11,7 +11,7 @@ import contextlib
 import time
 import weakref
 from collections.abc import AsyncIterable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, TypeAlias
 
@@ -32,7 +32,8 @@ SAMPLE_TYPES: tuple[SampleType, ...] = ("float32", "int16")
 class AudioChunk:
     """A piece of speech. Chunks follow each other without a gap: joined, they are the whole audio."""
 
-    samples: npt.NDArray[np.float32] | npt.NDArray[np.int16]  # (S,) mono; in [-1, 1] if float32
+    # (S,) mono; in [-1, 1] if float32
+    samples: npt.NDArray[np.float32] | npt.NDArray[np.int16] = field(repr=False, compare=False)
     sample_rate: int  # Hz
     offset: int  # samples of the stream before this chunk
     text: str  # of the segment that it belongs to, as it is spoken

@@ -1,0 +1,91 @@
+"""`Audio` behaves as people expect of a sound in Python: length, array, equality, a file object, a notebook."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from edgetts.audio.playback import portaudio
+from edgetts.audio.playback.simulated import SimulatedClock, SimulatedSink
+from edgetts.errors import UsageError
+from edgetts.speech import Audio, SpokenText
+
+RATE = 22_050
+
+
+@pytest.fixture
+def audio() -> Audio:
+    samples = (0.1 * np.sin(np.arange(RATE) / 20)).astype(np.float32)
+    segment = SpokenText("Hello.", 0.0, 1.0, tuple(range(50)), 5, 1)
+    return Audio(samples, RATE, 7, (segment,), (), 0.2)
+
+
+def test_length_and_array(audio: Audio) -> None:
+    assert len(audio) == RATE
+    array = np.asarray(audio)
+    assert array is audio.samples and array.dtype == np.float32
+    assert np.asarray(audio, dtype=np.float64).dtype == np.float64
+    copied = np.array(audio)
+    copied[:] = 1
+    assert audio.samples.max() < 1
+
+
+def test_equal_when_it_sounds_the_same(audio: Audio) -> None:
+    same = dataclasses.replace(audio, samples=audio.samples.copy(), compute_seconds=9.0, seed=8)
+    assert audio == same and hash(audio) == hash(same)
+    assert audio != dataclasses.replace(audio, samples=audio.samples * 0.5)
+    assert audio != dataclasses.replace(audio, samples=audio.samples[:-1])
+    assert audio != dataclasses.replace(audio, sample_rate=16_000)
+    assert audio != "audio"
+
+
+def test_repr_is_one_short_line(audio: Audio) -> None:
+    assert repr(audio) == "Audio(1.00 s at 22050 Hz, 1 segment, seed=7)"
+    assert repr(dataclasses.replace(audio, segments=(), notices=("a", "b"))).endswith("0 segments, seed=7, 2 notices)")
+    assert "codes" not in repr(audio.segments[0]) and "Hello." in repr(audio.segments[0])
+
+
+@pytest.mark.parametrize("format", [None, "wav", "flac", "ogg"])
+def test_saves_to_a_file_object(audio: Audio, format: str | None) -> None:
+    buffer = io.BytesIO()
+    assert audio.save(buffer, format) is None
+    buffer.seek(0)
+    samples, rate = soundfile.read(buffer, dtype="float32")
+    assert rate == RATE and len(samples) == len(audio) and np.abs(samples - audio.samples).max() < 0.02
+
+
+def test_saves_to_a_path(audio: Audio, tmp_path: Path) -> None:
+    assert audio.save(tmp_path / "a.flac") == tmp_path / "a.flac"
+    assert audio.save(str(tmp_path / "a.bin"), "wav") == tmp_path / "a.bin"
+    with pytest.raises(UsageError, match=r"format"):
+        audio.save(io.BytesIO(), "exe")
+
+
+def test_a_notebook_gets_a_player(audio: Audio) -> None:
+    html = audio._repr_html_()
+    data = html.split("base64,")[1].split('"')[0]
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(data)), dtype="float32")
+    assert html.startswith("<audio controls") and rate == RATE and len(samples) == RATE
+
+
+def test_plays_to_the_end(audio: Audio, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks: list[np.ndarray] = []
+    clock = SimulatedClock()
+    wanted: list[str | None] = []
+
+    def sink(device: str | None) -> SimulatedSink:
+        wanted.append(device)
+        return SimulatedSink(clock, lambda block: blocks.append(block.copy()))
+
+    monkeypatch.setattr(portaudio, "PortAudioSink", sink)
+    audio.play("speakers")
+    heard = np.concatenate(blocks)
+    start = len(heard) - len(np.trim_zeros(heard, "f"))
+    assert wanted == ["speakers"]
+    assert np.abs(heard[start : start + RATE - 1] / 32_767 - audio.samples[1:]).max() < 1e-4
