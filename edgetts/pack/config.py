@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from edgetts.errors import PackError
+from edgetts.pack.plain_json import listed
+from edgetts.pack.plain_json import shown as _shown
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ def from_dict(cls: type[ConfigT], values: Any, *, what: str) -> ConfigT:
     problems: list[str] = []
     result = _build(cls, values, "", problems)
     if problems:
-        raise PackError(f"{what} is not usable: " + "; ".join(problems) + ".")
+        raise PackError(f"{what} is not usable: " + listed(problems) + ".")
     return typing.cast(ConfigT, result)
 
 
@@ -278,8 +280,3 @@ def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
 def printable(key: str) -> str:
     """A key as it stands in a sentence, which is one line."""
     return key if key.isprintable() else _shown(key)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -4,8 +4,8 @@ In: the bytes of `manifest.json`. Out: a `Manifest`, or one `PackError` that say
 unknown and missing keys, values of the wrong type and impossible sizes are all listed at once. Nothing
 here opens a tensor file or knows a network; importing it imports no torch.
 
-Format (version 1), one JSON table:
-  format, format_version   what this is: "edgetts-pack", 1
+Format (version 2), one JSON table:
+  format, format_version   what this is: "edgetts-pack", 2
   family                   the model family; stage order and networks follow from it
   name, description, created_by, recipe, licence   for people
   encoder_id               which encoders made a voice that fits this pack
@@ -15,12 +15,12 @@ Format (version 1), one JSON table:
   components               per component: file, dtype, and the tensors not stored plainly, by scheme
   files                    per file: bytes and sha256
   quality                  what was measured when the pack was made, or null
+  checksum                 sha256 of all of the above (`edgetts.pack.seal`); version 1 has none and is still read
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,9 +29,13 @@ from typing import Any, TypeGuard
 
 from edgetts.errors import PackError
 from edgetts.pack.config import ModelConfig, from_dict, printable, to_dict
+from edgetts.pack.plain_json import UnsoundJSON, listed, read_json
+from edgetts.pack.plain_json import shown as _shown
+from edgetts.pack.seal import CHECKSUM, checksum, sealed
 
 FORMAT = "edgetts-pack"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+UNSEALED_VERSION = 1  # without a checksum of the manifest itself
 FAMILY = "indextts-2"
 OTHER_FAMILIES = {"indextts-2.5": "IndexTTS-2.5", "indextts-1.5": "IndexTTS-1.5", "indextts-1": "IndexTTS 1"}
 
@@ -57,7 +61,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 SCHEMES = ("int8_channel", "int4_group", "nf4_group")  # besides plain storage; see `edgetts.pack.schemes`
 
 # Bounds that no real pack reaches: a hostile or damaged manifest must not make the reader hang.
-MAX_MANIFEST_BYTES = 8 << 20
+MAX_MANIFEST_BYTES = 4 << 20
 MAX_DIMENSION = 1 << 24
 MAX_REPEATS = 1024  # layers, blocks, or entries of a list of dimensions
 _REPEAT_KEYS = ("n_layers", "n_blocks", "n_convs", "depth", "vocos_n_layers")
@@ -143,18 +147,17 @@ def read_manifest(folder: Path) -> Manifest:
                 f"`edgetts convert {folder} PACK`."
             )
         raise PackError(f"{folder} is not a model pack: it holds no {MANIFEST_FILE}; {_MAKE_AGAIN}.")
-    size = path.stat().st_size
-    if size > MAX_MANIFEST_BYTES:
-        raise PackError(
-            f"{path} is {size} bytes long, and a manifest has at most {MAX_MANIFEST_BYTES}: "
-            f"it is not the manifest of a model pack; {_MAKE_AGAIN}."
-        )
-    return parse_manifest(path.read_bytes(), str(path))
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise PackError(f"{path} cannot be read ({error.strerror or error}); check who may read it.") from error
+    return parse_manifest(data, str(path))
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
     """Parse and check a manifest; `where` names it in errors. Raises PackError and nothing else."""
-    table = _json_table(data, where)
+    table = manifest_table(data, where)
     if table.get("format") != FORMAT:
         raise PackError(
             f"{where} does not belong to a model pack of this program: its format is "
@@ -168,13 +171,18 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             f"{where} was written by a newer edgetts: its format is {_shown(version)} and this program reads "
             f"up to {FORMAT_VERSION}; upgrade edgetts with `pip install --upgrade edgetts`."
         )
+    if version > UNSEALED_VERSION and table.get(CHECKSUM) != checksum(table):
+        raise PackError(
+            f"{where} was altered since the pack was made: its content does not have the checksum that it carries; "
+            "copy or convert the pack again."
+        )
     family = table.get("family")
     if family != FAMILY:
         known = OTHER_FAMILIES.get(family) if isinstance(family, str) else None
         if known:
             raise PackError(f"{where} describes {known}, which this version cannot run; it runs {FAMILY}.")
         raise PackError(f"{where} describes a model of unknown family {_shown(family)}; it must be {FAMILY}.")
-    return _Reader(where).manifest(table)
+    return _Reader(where).manifest(table, is_sealed=version > UNSEALED_VERSION)
 
 
 def manifest_json(manifest: Manifest) -> str:
@@ -196,6 +204,11 @@ def manifest_json(manifest: Manifest) -> str:
         "files": {name: to_dict(entry) for name, entry in manifest.files.items()},
         "quality": None if manifest.quality is None else dict(manifest.quality),
     }
+    return table_text(sealed(table))
+
+
+def table_text(table: Mapping[str, Any]) -> str:
+    """A manifest's table as it stands in the file."""
     return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -210,8 +223,8 @@ class _Reader:
         self.where = where
         self.problems: list[str] = []
 
-    def manifest(self, table: dict[str, Any]) -> Manifest:
-        self._keys(table, self._KEYS, "")
+    def manifest(self, table: dict[str, Any], *, is_sealed: bool) -> Manifest:
+        self._keys(table, (*self._KEYS, CHECKSUM) if is_sealed else self._KEYS, "")
         texts = {key: self._text(table.get(key, ""), key) for key in self._TEXTS}
         encoder_id = self._text(table.get("encoder_id", ""), "encoder_id")
         if not _SHA256.fullmatch(encoder_id):
@@ -234,7 +247,7 @@ class _Reader:
         model_table = self._table(table.get("model"), "model")
         self._bounds(model_table, "model")
         if self.problems:
-            raise PackError(f"{self.where} is not usable: " + "; ".join(self.problems) + f"; {_MAKE_AGAIN}.")
+            raise PackError(f"{self.where} is not usable: " + listed(self.problems) + f"; {_MAKE_AGAIN}.")
         model = from_dict(ModelConfig, model_table, what=f"The model table of {self.where}")
         return Manifest(
             family=FAMILY,
@@ -331,28 +344,12 @@ def _inside(path: str, key: str) -> str:
     return f"{path}.{printable(key)}"
 
 
-def _json_table(data: bytes, where: str) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) != len(pairs):
-            raise ValueError("a key is given twice")
-        return table
-
-    def finite(text: str) -> float:
-        number = float(text)
-        if not math.isfinite(number):
-            raise ValueError(f"{text[:20]} is not a finite number")
-        return number
-
+def manifest_table(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON table that a manifest is, nothing in it checked yet. Raises PackError."""
     try:
-        table = json.loads(
-            data.decode("utf-8"), object_pairs_hook=unique, parse_float=finite, parse_constant=finite
-        )
-    except RecursionError as error:
-        raise PackError(f"{where} is nested too deeply to be a manifest; {_MAKE_AGAIN}.") from error
-    except ValueError as error:  # bad UTF-8, bad JSON, a number Python refuses
-        reason = _shown(str(error))
-        raise PackError(f"{where} is damaged: it is not valid JSON ({reason}); {_MAKE_AGAIN}.") from error
+        table = read_json(data, max_bytes=MAX_MANIFEST_BYTES)
+    except UnsoundJSON as error:
+        raise PackError(f"{where} is damaged: {error}; {_MAKE_AGAIN}.") from error
     if not isinstance(table, dict):
         raise PackError(f"{where} is damaged: it holds {_shown(table)}, not a JSON table; {_MAKE_AGAIN}.")
     return table
@@ -360,10 +357,3 @@ def _json_table(data: bytes, where: str) -> dict[str, Any]:
 
 def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _shown(value: Any) -> str:
-    if _is_int(value) and value.bit_length() > 64:
-        return "a huge integer"
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -16,6 +16,7 @@ from edgetts.errors import PackError
 from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import Quantizer
 from edgetts.pack.load import Pack, open_pack
+from edgetts.pack.seal import sealed
 from edgetts.pack.verify import file_sha256
 from quant.components import NETWORKS
 
@@ -121,7 +122,7 @@ def broken(mini_pack: Path, folder: Path, change: Callable[[Path], None]) -> str
 def in_manifest(pack: Path, change: Callable[[dict[str, Any]], None]) -> None:
     table = json.loads((pack / "manifest.json").read_text())
     change(table)
-    replace(pack / "manifest.json", json.dumps(table).encode())
+    replace(pack / "manifest.json", json.dumps(sealed(table)).encode())
 
 
 def renew(pack: Path, content: bytes) -> None:
