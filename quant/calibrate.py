@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from edgetts.audio import io
+from edgetts.audio.decode import Samples
 from edgetts.enrol import ENCODER_RATE, enrol
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT
@@ -132,7 +133,7 @@ def decoding_embeddings(gpt: GPT, speaker: Speaker, sample: Sample) -> Tensor:
     return torch.cat([prefix, gpt.mel_embed(fed, positions[: fed.shape[1]])], dim=1)
 
 
-def _own_recording() -> tuple[io.Samples, int]:
+def _own_recording() -> tuple[Samples, int]:
     """A sentence that the built-in pack speaks with its first voice, and its sample rate."""
     if not builtin_pack().is_dir():
         raise UsageError("This installation has no recording to calibrate with: give one with --voice RECORDING.")

@@ -1,68 +1,296 @@
-"""Was a recording cut off? What the container says about its own length, before anything is decoded.
+"""What a recording's container says about its own length, and how a decoder is given what is really there.
 
-In: an open binary file and its size in bytes. Out: whether the container promises more than is there.
-libsndfile hides this for some formats (it shortens a WAV to what it finds, and plays a torn Ogg as if it
-ended there), so the few header fields are read here. Nothing here knows how samples are coded.
+In: an open binary file and its size in bytes. Out: `Layout`. Programs that stream cannot know a length when they
+write it, and some never come back to mend it; libsndfile believes what it reads for some formats, shortens the rest
+in silence, and plays the first of several Ogg streams. Only the few header fields are read here: nothing knows how
+samples are coded.
 
-Sources: RIFF/RF64 (EBU Tech 3306), Ogg (RFC 3533), MP3 frame headers with the Xing/Info tag.
+Sources: RIFF/RF64 (EBU Tech 3306), Sony Wave64, AIFF, Apple CAF, Sun AU, FLAC (RFC 9639), Ogg (RFC 3533).
 """
 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import BinaryIO
 
-RIFF_MAGICS = (b"RIFF", b"RF64", b"RIFX")
+from edgetts.audio.mpeg import id3_end, mpeg_stream
+from edgetts.audio.splice import Piece
+
+RIFF_MAGICS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 RIFF_HEADER_BYTES = 12
 CHUNK_HEADER_BYTES = 8
-# Writers that stream do not know the length and leave a huge one: 0x7FFFFFFF (sox), 0xFFFFFFFF (ffmpeg)
-# or a little less. No honest chunk is this long in a file that we accept.
-UNKNOWN_LENGTH = 0x7FFF0000
+MAX_U32 = 0xFFFFFFFF
+# Writers that stream do not know the length and leave a huge one: 0xFFFFFFFF (ffmpeg), 0x7FFFFFFF (sox), a little
+# less, or a round number. What is longer than this was never meant: no recording that we accept reaches it.
+UNKNOWN_LENGTH = 0x70000000
 MAX_CHUNKS = 4096  # a damaged header must not make us walk for ever
+MAX_FORMAT_BYTES = 1 << 12  # of a "fmt " chunk; the longest in use take some hundred
+
+W64_MAGIC = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+W64_GUID_BYTES, W64_HEADER_BYTES, W64_CHUNK_BYTES = 16, 40, 24
+
+CAF_MAGIC = b"caff"
+CAF_HEADER_BYTES, CAF_CHUNK_BYTES = 8, 12
+CAF_EDIT_COUNT_BYTES = 4  # at the beginning of its data
+
+AU_MAGIC = b".snd"
+AIFF_MAGIC = b"FORM"
+
+FLAC_MAGIC = b"fLaC"
+FLAC_TOTAL_AT = 21  # from the magic on: 4 bits, of a byte shared with the sample size, and 32 more
+FLAC_MAX_TOTAL = (1 << 36) - 1
 
 OGG_MAGIC = b"OggS"
 OGG_FLAGS_OFFSET = 5
-OGG_END_OF_STREAM = 0x04
+OGG_SEGMENTS_OFFSET = 26
+OGG_HEADER_BYTES = 27
+OGG_BEGIN_OF_STREAM, OGG_END_OF_STREAM = 0x02, 0x04
 OGG_MAX_PAGE_BYTES = 27 + 255 + 255 * 255
 
-ID3_MAGIC = b"ID3"
-ID3_HEADER_BYTES = 10
-XING_SEARCH_BYTES = 512  # the tag lies in the first frame
-XING_MAGICS = (b"Xing", b"Info")
-XING_HAS_FRAMES = 0x1
-XING_HAS_BYTES = 0x2
-XING_SLACK = 0.99  # taggers that rewrite the file leave the count a little off
+
+@dataclass(frozen=True)
+class Layout:
+    """How to read a recording.
+
+    pieces: what to give the decoder.
+    is_cut_off: the container says that more data should follow than there is.
+    promised_frames: how long it says it is, where that was taken out of the decoder's sight; 0 where it says nothing.
+    decoder_knows: whether the length that the decoder tells is what the container says.
+    is_unfinished: its header was never completed, and was not believed.
+    """
+
+    pieces: tuple[Piece, ...]
+    is_cut_off: bool = False
+    promised_frames: int = 0
+    decoder_knows: bool = True
+    is_unfinished: bool = False
 
 
-def is_cut_off(file: BinaryIO, size: int) -> bool:
-    """Whether the container says that more data should follow. Leaves `file` at an arbitrary position.
+def layout(file: BinaryIO, size: int, wanted_seconds: float) -> Layout:
+    """What is in the file, as far as `wanted_seconds` need it. Leaves `file` at an arbitrary position.
 
-    False also when the format does not say: only a decoder can tell then. Raises nothing on damaged
-    headers (the decoder reports those).
+    Raises nothing on damaged headers: what is not understood is given to the decoder as it is, which reports it.
     """
     file.seek(0)
-    magic = file.read(4)
-    if magic in RIFF_MAGICS:
-        return _riff_is_cut_off(file, size, ">" if magic == b"RIFX" else "<")
-    if magic == OGG_MAGIC:
-        return _ogg_is_cut_off(file, size)
-    return _mp3_is_cut_off(file, size)
+    magic = file.read(len(W64_MAGIC))
+    if magic[:4] in RIFF_MAGICS:
+        return _riff(file, size, magic[:4])
+    if magic == W64_MAGIC:
+        return _w64(file, size)
+    if magic[:4] == CAF_MAGIC:
+        return _caf(file, size)
+    if magic[:4] == AU_MAGIC:
+        return _au(file, size)
+    if magic[:4] == AIFF_MAGIC:
+        return _aiff(file, size)
+    if magic[:4] == OGG_MAGIC:
+        return Layout((range(size),), _ogg_is_cut_off(file, size))
+    start = id3_end(file)
+    file.seek(start)
+    if file.read(4) == FLAC_MAGIC:
+        return _flac(file, size, start)
+    mpeg = mpeg_stream(file, size, wanted_seconds)
+    if mpeg is None:
+        return Layout((range(size),))
+    return Layout(mpeg.pieces, mpeg.is_cut_off, decoder_knows=False)
 
 
-def _riff_is_cut_off(file: BinaryIO, size: int, endian: str) -> bool:
-    position = RIFF_HEADER_BYTES
+def next_ogg_stream(file: BinaryIO, position: int, size: int) -> int | None:
+    """Where the stream that follows the one at `position` begins (several may be joined into one file), or None."""
+    has_data = False  # streams that run side by side begin together, before any data
+    while position + OGG_HEADER_BYTES <= size:
+        file.seek(position)
+        header = file.read(OGG_HEADER_BYTES)
+        if header[:4] != OGG_MAGIC:
+            found = file.read(OGG_MAX_PAGE_BYTES).find(OGG_MAGIC)
+            if found < 0:
+                return None
+            position += len(header) + found
+            continue
+        is_first = bool(header[OGG_FLAGS_OFFSET] & OGG_BEGIN_OF_STREAM)
+        if is_first and has_data:
+            return position
+        has_data = has_data or not is_first
+        n_segments = header[OGG_SEGMENTS_OFFSET]
+        position += OGG_HEADER_BYTES + n_segments + sum(file.read(n_segments))
+    return None
+
+
+# --- RIFF and its relatives ------------------------------------------------------------------------------
+
+
+def _riff(file: BinaryIO, size: int, magic: bytes) -> Layout:
+    """WAV: the data chunk as long as it is; a header of our own where the one there is wrong."""
+    endian = ">" if magic == b"RIFX" else "<"
+    position, form, long_length = RIFF_HEADER_BYTES, b"", 0
     for _ in range(MAX_CHUNKS):
         file.seek(position)
         header = file.read(CHUNK_HEADER_BYTES)
         if len(header) < CHUNK_HEADER_BYTES:
             # No data chunk at all: a file that ends inside its header, or one without sound.
-            return True
+            return Layout((range(size),), is_cut_off=True)
         name, length = header[:4], struct.unpack(endian + "I", header[4:])[0]
         position += CHUNK_HEADER_BYTES
-        if name == b"data":
-            return bool(length < UNKNOWN_LENGTH and position + length > size)
+        if name == b"ds64":
+            long_length = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))[1]
+        elif name == b"fmt ":
+            form = file.read(min(length, MAX_FORMAT_BYTES))
+        elif name == b"data":
+            claimed = long_length if length == MAX_U32 and magic in (b"RF64", b"BW64") else length
+            return _data(file, size, range(position, position + claimed), form, endian, magic)
         position += length + length % 2  # chunks are padded to even lengths
+    return Layout((range(size),))
+
+
+def _data(file: BinaryIO, size: int, claimed: range, form: bytes, endian: str, magic: bytes = b"RIFF") -> Layout:
+    """A data chunk that should lie at `claimed`."""
+    start, is_plain = claimed.start, magic in (b"RIFF", b"RIFX")
+    is_unfinished = _goes_on(file, size, claimed)
+    is_there = claimed.stop <= size and not is_unfinished
+    if (is_plain and not is_unfinished) or (is_there and magic == b"RF64"):
+        return Layout((range(size),), is_cut_off=not is_there and len(claimed) < UNKNOWN_LENGTH)
+    sound = range(start, size if not is_there else claimed.stop)
+    head = _riff_head(form, len(sound), endian)
+    is_cut_off = not is_there and not is_unfinished and len(claimed) < UNKNOWN_LENGTH
+    return Layout((head, sound), is_cut_off, is_unfinished=is_unfinished)
+
+
+def _riff_head(form: bytes, n_bytes: int, endian: str = "<") -> bytes:
+    """The beginning of a WAV file with so much data."""
+    chunks = b"fmt " + struct.pack(endian + "I", len(form)) + form + bytes(len(form) % 2)
+    chunks += b"data" + struct.pack(endian + "I", min(n_bytes, MAX_U32))
+    magic = b"RIFX" if endian == ">" else b"RIFF"
+    return magic + struct.pack(endian + "I", min(len(chunks) + 4 + n_bytes, MAX_U32)) + b"WAVE" + chunks
+
+
+def _goes_on(file: BinaryIO, size: int, claimed: range) -> bool:
+    """Whether more sound lies behind a data chunk than in it: it was begun and its length never written."""
+    behind = size - claimed.stop
+    if behind <= max(len(claimed), CHUNK_HEADER_BYTES):
+        return False
+    position = claimed.stop + len(claimed) % 2
+    for _ in range(MAX_CHUNKS):  # chunks that follow one another to the very end: all is as it should be
+        file.seek(position)
+        header = file.read(CHUNK_HEADER_BYTES)
+        if len(header) < CHUNK_HEADER_BYTES:
+            return False
+        length = struct.unpack("<I", header[4:])[0]
+        if not (header[:4].isascii() and header[:4].decode("ascii").isprintable()) or position + length > size:
+            return True
+        position += CHUNK_HEADER_BYTES + length + length % 2
     return False
+
+
+def _w64(file: BinaryIO, size: int) -> Layout:
+    """Wave64: RIFF with longer names and lengths, which count their own headers."""
+    position, form = W64_HEADER_BYTES, b""
+    for _ in range(MAX_CHUNKS):
+        file.seek(position)
+        header = file.read(W64_CHUNK_BYTES)
+        if len(header) < W64_CHUNK_BYTES:
+            return Layout((range(size),), is_cut_off=True)
+        name, length = header[:4], struct.unpack("<Q", header[W64_GUID_BYTES:])[0]
+        if name == b"fmt ":
+            form = file.read(max(0, min(length - W64_CHUNK_BYTES, MAX_FORMAT_BYTES)))
+        elif name == b"data":
+            start = position + W64_CHUNK_BYTES
+            stop = max(start, position + length)
+            if start < stop <= size:
+                return Layout((range(size),))
+            return _data(file, size, range(start, stop), form, "<", b"W64")
+        position += max(W64_CHUNK_BYTES, length + -length % 8)
+    return Layout((range(size),))
+
+
+def _caf(file: BinaryIO, size: int) -> Layout:
+    position = CAF_HEADER_BYTES
+    for _ in range(MAX_CHUNKS):
+        file.seek(position)
+        header = file.read(CAF_CHUNK_BYTES)
+        if len(header) < CAF_CHUNK_BYTES:
+            return Layout((range(size),), is_cut_off=True)
+        name, length = header[:4], struct.unpack(">q", header[4:])[0]
+        start = position + CAF_CHUNK_BYTES
+        if name == b"data":
+            if CAF_EDIT_COUNT_BYTES < length <= size - start:
+                return Layout((range(size),))
+            # -1 stands for "to the end" by the format itself.
+            mended = name + struct.pack(">q", size - start)
+            is_cut_off = size - start < length < UNKNOWN_LENGTH
+            pieces = (range(position), mended, range(start, size))
+            return Layout(pieces, is_cut_off, is_unfinished=0 <= length <= CAF_EDIT_COUNT_BYTES)
+        if length < 0:
+            break
+        position = start + length
+    return Layout((range(size),))
+
+
+def _au(file: BinaryIO, size: int) -> Layout:
+    file.seek(4)
+    fields = file.read(8)
+    if len(fields) < 8:
+        return Layout((range(size),), is_cut_off=True)
+    start, length = struct.unpack(">II", fields)
+    if start >= size or (0 < length <= size - start):
+        return Layout((range(size),))
+    mended = struct.pack(">I", size - start)
+    is_cut_off = size - start < length < UNKNOWN_LENGTH
+    return Layout((range(8), mended, range(12, size)), is_cut_off, is_unfinished=length == 0)
+
+
+def _aiff(file: BinaryIO, size: int) -> Layout:
+    position, common = RIFF_HEADER_BYTES, 0
+    for _ in range(MAX_CHUNKS):
+        file.seek(position)
+        header = file.read(CHUNK_HEADER_BYTES)
+        if len(header) < CHUNK_HEADER_BYTES:
+            return Layout((range(size),), is_cut_off=True)
+        name, length = header[:4], struct.unpack(">I", header[4:])[0]
+        start = position + CHUNK_HEADER_BYTES
+        if name == b"COMM":
+            common = start
+        elif name == b"SSND":
+            return _aiff_sound(file, size, position, length, common)
+        position = start + length + length % 2
+    return Layout((range(size),))
+
+
+def _aiff_sound(file: BinaryIO, size: int, position: int, length: int, common: int) -> Layout:
+    """An AIFF file whose sound begins at `position`; it says how many frames there are, too."""
+    start = position + CHUNK_HEADER_BYTES
+    offsets = 8  # two more fields before the samples
+    file.seek(common)
+    fields = file.read(8)
+    if not 0 < common < position or len(fields) < 8:
+        return Layout((range(size),))
+    channels, frames, bits = struct.unpack(">HIH", fields)
+    frame_bytes = channels * -(-bits // 8)
+    is_there = offsets < length <= size - start
+    if (is_there and frames) or not frame_bytes:
+        return Layout((range(size),))
+    n_bytes = length if is_there else size - start
+    mended = struct.pack(">I", max(0, n_bytes - offsets) // frame_bytes)
+    sound = struct.pack(">I", n_bytes)
+    pieces = (range(common + 2), mended, range(common + 6, position + 4), sound, range(start, size))
+    is_cut_off = size - start < length < UNKNOWN_LENGTH
+    return Layout(pieces, is_cut_off, is_unfinished=not is_cut_off)
+
+
+# --- FLAC and Ogg ----------------------------------------------------------------------------------------
+
+
+def _flac(file: BinaryIO, size: int, start: int) -> Layout:
+    """The number of samples, which may be 0 for unknown, is taken out of the way: they are read to their end."""
+    at = start + FLAC_TOTAL_AT
+    file.seek(at)
+    field = file.read(5)
+    if len(field) < 5:
+        return Layout((range(size),), is_cut_off=True)
+    total = int.from_bytes(field, "big") & FLAC_MAX_TOTAL
+    shared = field[0] & 0xF0
+    unlimited = bytes((shared | 0x0F,)) + b"\xff" * 4
+    return Layout((range(start, at), unlimited, range(at + 5, size)), promised_frames=total, decoder_knows=False)
 
 
 def _ogg_is_cut_off(file: BinaryIO, size: int) -> bool:
@@ -72,26 +300,3 @@ def _ogg_is_cut_off(file: BinaryIO, size: int) -> bool:
     if last_page < 0 or last_page + OGG_FLAGS_OFFSET >= len(tail):
         return True
     return not tail[last_page + OGG_FLAGS_OFFSET] & OGG_END_OF_STREAM
-
-
-def _mp3_is_cut_off(file: BinaryIO, size: int) -> bool:
-    file.seek(0)
-    head = file.read(ID3_HEADER_BYTES)
-    start = 0
-    if head[:3] == ID3_MAGIC and len(head) == ID3_HEADER_BYTES:
-        # A "synchsafe" size: seven bits a byte.
-        start = ID3_HEADER_BYTES + sum((b & 0x7F) << (7 * (3 - i)) for i, b in enumerate(head[6:10]))
-    file.seek(start)
-    frame = file.read(XING_SEARCH_BYTES)
-    # Frame sync: eleven set bits. Anything else is no MP3, or one that starts with junk: no verdict.
-    if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
-        return False
-    for magic in XING_MAGICS:
-        at = frame.find(magic)
-        if at < 0 or at + 16 > len(frame):
-            continue
-        flags = struct.unpack_from(">I", frame, at + 4)[0]
-        if flags & XING_HAS_BYTES:
-            n_bytes = struct.unpack_from(">I", frame, at + (12 if flags & XING_HAS_FRAMES else 8))[0]
-            return bool(size - start < n_bytes * XING_SLACK)
-    return False
