@@ -19,6 +19,7 @@ from edgetts.cli.common import (
     environment,
     memory_bytes,
     print_json,
+    print_line,
 )
 from edgetts.errors import UsageError
 
@@ -164,16 +165,17 @@ def _print(report: Report) -> None:
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
     first = "" if report.first_audio_ms is None else f", first sound after {report.first_audio_ms:.0f} ms"
     gpu = "" if report.peak_cuda_mb is None else f", {report.peak_cuda_mb:.0f} MB on the GPU"
-    print(f"\nRTF {report.rtf:.3g} for {report.audio_s:.1f} s of speech{first}")
+    print_line()
+    print_line(f"RTF {report.rtf:.3g} for {report.audio_s:.1f} s of speech{first}")
     start = f"loaded in {report.load_s:.2f} s, warm after {report.warmup_s:.2f} s"
-    print(f"peak memory {report.peak_rss_mb:.0f} MB{gpu}; {start}")
+    print_line(f"peak memory {report.peak_rss_mb:.0f} MB{gpu}; {start}")
     if report.startup is not None:
         fresh = report.startup
-        print(
+        print_line(
             f"a fresh process imports edgetts in {fresh.import_s:.3f} s, and its first sound of {report.pack} "
             f"leaves {fresh.first_sound_s:.2f} s after its start"
         )
-    print(
+    print_line(
         f"machine: {report.machine['bandwidth_gb_s']:.1f} GB/s, {report.machine['matrix_tflops']:.3g} TFLOP/s, "
         f"{report.machine['threads']} threads, {report.machine['device']}"
     )

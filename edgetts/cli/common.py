@@ -13,11 +13,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from edgetts.errors import EdgeTTSError, UsageError
+from edgetts.errors import EdgeTTSError, UsageError, one_line, printable
 
 if TYPE_CHECKING:
     from edgetts.runtime.settings import Compute
@@ -152,12 +152,6 @@ def memory_bytes(given: str | None) -> int | None:
     return None if given is None else parse_size(given)
 
 
-def one_line(message: str) -> str:
-    """A message as one printable line, whatever was in it (file names hold anything)."""
-    line = " ".join(message.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
-
-
 def print_error(message: str) -> None:
     _to_stderr(f"edgetts: {one_line(message)}")
 
@@ -166,11 +160,20 @@ def print_notice(message: str) -> None:
     _to_stderr(f"note: {one_line(message)}")
 
 
+def print_line(text: str = "") -> None:
+    """One line on stdout, for people: whatever text of a file is in it does nothing but appear."""
+    print(_encodable(printable(text), sys.stdout), flush=True)
+
+
 def _to_stderr(line: str) -> None:
-    if sys.stderr is None:  # closed by the caller
-        return
-    encoding = sys.stderr.encoding or "utf-8"
-    print(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # closed by the caller
+        print(_encodable(line, sys.stderr), file=sys.stderr, flush=True)
+
+
+def _encodable(line: str, stream: TextIO | None) -> str:
+    """The line as a terminal of another encoding can show it."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def print_json(values: Mapping[str, Any]) -> None:

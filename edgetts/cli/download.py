@@ -16,11 +16,11 @@ from edgetts.cli.common import (
     JsonOption,
     QuietOption,
     environment,
-    one_line,
     print_json,
+    print_line,
     print_notice,
 )
-from edgetts.errors import DownloadError, UsageError
+from edgetts.errors import DownloadError, UsageError, one_line, printable
 from edgetts.pack.locate import DEFAULT_PACK, data_folder, packs_folder
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ def download(
         )
     elif not quiet:
         what = f"{len(done.fetched)} files fetched" if done.fetched else "nothing was missing"
-        print(f"{target}: complete and checked, {done.n_bytes / _GIB:.2f} GiB, {what}. Convert it with:\n    {command}")
+        print_line(f"{target}: complete and checked, {done.n_bytes / _GIB:.2f} GiB, {what}. Convert it with:")
+        print_line(f"    {command}")
 
 
 def _ask(plan: Plan, *, yes: bool) -> None:
@@ -155,7 +156,7 @@ def _pack_to_make(home: Path | None) -> Path:
 
 def _say(text: str) -> None:
     if sys.stderr is not None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 class ByteProgress:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 import statistics
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from edgetts.cli.common import DeviceOption, JsonOption, environment, print_json
-from edgetts.errors import PackError
+from edgetts.cli.common import DeviceOption, JsonOption, environment, print_json, print_line
+from edgetts.errors import PackError, one_line
 
-_LENGTH_BYTES = 8  # of a safetensors header, little-endian, before the JSON
-_MAX_HEADER_BYTES = 100 << 20  # as the format's own reader allows
 _CODES_IN_A_BYTE = {"int8_channel": 1, "int4_group": 2, "nf4_group": 2}
 _UNCHANGED = 200.0  # dB, what is written for tensors that quantising did not change
 _REPORT_FILE = "report.html"  # that quantising leaves in a pack
@@ -91,50 +87,64 @@ def info(
 def _print(about: dict[str, Any]) -> None:
     for key in ("name", "description", "path", "family", "recipe", "created_by", "licence"):
         if str(about[key]):
-            print(f"{key.replace('_', ' '):<12}{about[key]}")
-    print(f"{'encoders':<12}{about['encoder_id'][:12]}")
-    print(f"{'size':<12}{_mib(about['bytes'])}")
+            print_line(f"{key.replace('_', ' '):<12}{one_line(str(about[key]))}")
+    print_line(f"{'encoders':<12}{about['encoder_id'][:12]}")
+    print_line(f"{'size':<12}{_mib(about['bytes'])}")
     model = about["model"]
-    print(f"{'speech':<12}{model['audio']['sample_rate']} Hz, {model['code_rate']:g} codes a second")
-    before = {n: s["before"] for n, s in ((about["quality"] or {}).get("sizes") or {}).items()}
+    print_line(f"{'speech':<12}{model['audio']['sample_rate']} Hz, {model['code_rate']:g} codes a second")
+    before = _sizes_before(about["quality"])
     for phase, meaning in (("enrol", "loaded to learn a voice, then freed"), ("run", "resident while speaking")):
         chosen = {n: c for n, c in about["components"].items() if phase in c["phase"]}
         total = sum(c["bytes"] for c in chosen.values())
-        print(f"\n{phase}: {_mib(total)}, {meaning}")
+        print_line()
+        print_line(f"{phase}: {_mib(total)}, {meaning}")
         for name, c in chosen.items():
             kind = ", ".join([c["dtype"], *c["schemes"]])
             was = f" (fp32: {_mib(before[name])})" if name in before else ""
-            print(f"  {name:<20}{c['parameters'] / 1e6:>9.2f} M  {_mib(c['bytes']):>10}  {kind}{was}")
+            print_line(f"  {name:<20}{c['parameters'] / 1e6:>9.2f} M  {_mib(c['bytes']):>10}  {kind}{was}")
     if about["defaults"]:
-        print("\ndefaults: " + ", ".join(f"{name} {value}" for name, value in about["defaults"].items()))
+        print_line()
+        print_line("defaults: " + ", ".join(f"{name} {value}" for name, value in about["defaults"].items()))
     _print_quality(about["quality"], about["path"])
     for trial in about.get("kernels", ()):
         verdict = trial["problem"] or f"error {trial['error']:.1e}, {trial['microseconds']:.0f} us"
         mark = "*" if trial["chosen"] else " "
-        print(f"{mark} {trial['weights']:<24}{trial['kernel']:<14}{verdict}")
+        print_line(f"{mark} {trial['weights']:<24}{trial['kernel']:<14}{verdict}")
+
+
+def _sizes_before(quality: Any) -> dict[str, int]:
+    """Bytes of each component before it was quantised, where a pack says so."""
+    sizes = quality.get("sizes") if isinstance(quality, dict) else None
+    entries = sizes.items() if isinstance(sizes, dict) else ()
+    return {n: s["before"] for n, s in entries if isinstance(s, dict) and isinstance(s.get("before"), int)}
 
 
 def _print_quality(quality: Any, path: Path) -> None:
     """The figures of `quant.report`, where a pack has them; whatever else was measured as it is."""
     if not quality:
         return
-    gpt, sound = quality.get("gpt"), quality.get("sound")
-    if not isinstance(gpt, dict) or not isinstance(sound, dict):
-        print("\nquality: " + ", ".join(f"{k} {v}" for k, v in quality.items() if isinstance(v, (int, float, str))))
-        return
-    print(f"\nquality, compared with {quality.get('compared_with')}:")
-    same = f"{100 * gpt['top1']:.1f} % of {gpt['n_codes']}"
-    print(f"  same most likely code {same}, divergence {gpt['kl_mean']:.3g} nats")
-    print(
+    print_line()
+    try:
+        lines = _quality_lines(quality, path)
+    except (KeyError, TypeError, ValueError, AttributeError):  # nobody promised more than a table
+        lines = [f"quality: {', '.join(f'{k} {v}' for k, v in quality.items() if isinstance(v, (int, float, str)))}"]
+    for line in lines:
+        print_line(line)
+
+
+def _quality_lines(quality: Mapping[str, Any], path: Path) -> list[str]:
+    gpt, sound = quality["gpt"], quality["sound"]
+    lines = [
+        f"quality, compared with {quality.get('compared_with')}:",
+        f"  same most likely code {100 * gpt['top1']:.1f} % of {gpt['n_codes']}, divergence {gpt['kl_mean']:.3g} nats",
         f"  log-mel distance {sound['mel_distance']:.3g}, of the waveform {sound['waveform_mel_distance']:.3g}, "
-        f"spectral convergence {sound['spectral_convergence']:.3g}"
-    )
-    judged = quality.get("judged") or {}
-    if judged:
-        print("  " + ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in judged.items()))
+        f"spectral convergence {sound['spectral_convergence']:.3g}",
+    ]
+    if judged := quality.get("judged"):
+        lines.append("  " + ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in judged.items()))
     for component, tensors in (quality.get("snr_db") or {}).items():
-        print(f"  {component}, signal to quantisation noise: {_noise(tensors)}")
-    print(f"  each tensor's, with plots: {path / _REPORT_FILE}")
+        lines.append(f"  {component}, signal to quantisation noise: {_noise(tensors)}")
+    return [*lines, f"  each tensor's, with plots: {path / _REPORT_FILE}"]
 
 
 def _noise(tensors: Mapping[str, float]) -> str:
@@ -190,21 +200,16 @@ def _mib(n_bytes: int) -> str:
 
 def _count(path: Path, schemes: Mapping[str, str]) -> tuple[int, int]:
     """Tensors and values in a safetensors file, from its header: those that its parts stand for, by `schemes`."""
+    from edgetts.pack.header import METADATA, tensor_header
+
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(_LENGTH_BYTES))
-            if length > _MAX_HEADER_BYTES:
-                raise ValueError("its header is too long")
-            header = json.loads(file.read(length))
-        n_values = {name: math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        header = tensor_header(path)
+        n_values = {name: math.prod(entry["shape"]) for name, entry in header.items() if name != METADATA}
         parts = {name for name in n_values if name.rpartition(".")[0] in schemes}
         codes = [_CODES_IN_A_BYTE[scheme] * n_values[f"{name}.codes"] for name, scheme in schemes.items()]
-        n_plain = sum(n_values[name] for name in n_values.keys() - parts)
-        return len(n_values) - len(parts) + len(schemes), n_plain + sum(codes)
-    except FileNotFoundError:
-        raise PackError(f"The pack is incomplete: {os.fspath(path)} is missing; copy or convert it again.") from None
-    except (OSError, ValueError, struct.error, AttributeError, KeyError, TypeError, RecursionError) as error:
-        reason = str(error).rstrip(".")
+    except (KeyError, TypeError, AttributeError) as error:
         raise PackError(
-            f"{os.fspath(path)} is not a sound tensor file ({reason}); copy or convert the pack again."
+            f"{os.fspath(path)} is not a sound tensor file ({error!r}); copy or convert the pack again."
         ) from None
+    n_plain = sum(n_values[name] for name in n_values.keys() - parts)
+    return len(n_values) - len(parts) + len(schemes), n_plain + sum(codes)

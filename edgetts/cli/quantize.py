@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_notice, read_text_file
+from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_line, print_notice, read_text_file
 from edgetts.cli.making import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
 
 
@@ -85,7 +85,7 @@ def quantize(
         print_ready(pack, made.n_bytes, made.seconds)
         if made.quality is not None:
             gpt = made.quality["gpt"]
-            print(
+            print_line(
                 f"The GPT's most likely code is the original's in {100 * gpt['top1']:.1f} % of cases (divergence "
                 f"{gpt['kl_mean']:.3g} nats); all figures and plots are in {Path(pack) / 'report.html'}."
             )

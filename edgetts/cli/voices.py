@@ -20,9 +20,10 @@ from edgetts.cli.common import (
     check_adapts,
     environment,
     print_json,
+    print_line,
     print_notice,
 )
-from edgetts.errors import UsageError
+from edgetts.errors import UsageError, one_line
 
 app = typer.Typer(
     help="Keep voices under names: enrol a recording once, then use it with `--voice NAME`.",
@@ -97,7 +98,7 @@ def add(
     if not quiet:
         for notice in voice.notices:
             print_notice(notice)
-        print(f"Voice {name} is ready ({voice.seconds:.1f} s of speech): use it with --voice {name!r}.")
+        print_line(f"Voice {name} is ready ({voice.seconds:.1f} s of speech): use it with --voice {name!r}.")
 
 
 @app.command("list")
@@ -110,7 +111,7 @@ def list_voices(context: typer.Context, as_json: JsonOption = False) -> None:
         print_json({"voices": [{"name": e.name, "file": e.path, "bytes": e.n_bytes} for e in entries]})
         return
     for entry in entries:
-        print(entry.name)
+        print_line(entry.name)
     if not entries:
         print_notice("There are no voices yet; make one with `edgetts voices add NAME RECORDING`.")
 
@@ -135,14 +136,14 @@ def show(context: typer.Context, name: NameArgument, as_json: JsonOption = False
     if as_json:
         print_json(about)
         return
-    print(f"name        {name}")
-    print(f"file        {os.fspath(path)} ({about['bytes']} bytes)")
-    print(f"speech      {voice.seconds:.1f} s")
-    print(f"encoders    {voice.encoder_id[:12]}")
+    print_line(f"name        {name}")
+    print_line(f"file        {os.fspath(path)} ({about['bytes']} bytes)")
+    print_line(f"speech      {voice.seconds:.1f} s")
+    print_line(f"encoders    {voice.encoder_id[:12]}")
     if voice.adapt_steps:
-        print(f"adapted     in {voice.adapt_steps} steps, to S2Mel {voice.adapted_to[:12]}")
+        print_line(f"adapted     in {voice.adapt_steps} steps, to S2Mel {voice.adapted_to[:12]}")
     for notice in voice.notices:
-        print(f"notice      {notice}")
+        print_line(f"notice      {one_line(notice)}")
 
 
 @app.command("remove")
@@ -184,4 +185,4 @@ def export(
             shutil.copyfileobj(origin, copy)
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({(error.strerror or str(error)).lower()}).") from None
-    print(os.fspath(path))
+    print_line(os.fspath(path))

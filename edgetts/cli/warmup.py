@@ -16,6 +16,7 @@ from edgetts.cli.common import (
     compute_name,
     environment,
     print_json,
+    print_line,
 )
 
 _TEXT = "Good morning."  # its length hardly matters
@@ -84,4 +85,4 @@ def warmup(
             }
         )
     else:
-        print(f"{located.path.name} is ready: loaded in {load_s:.1f} s, ran every stage in {warmup_s:.1f} s.")
+        print_line(f"{located.path.name} is ready: loaded in {load_s:.1f} s, ran every stage in {warmup_s:.1f} s.")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from edgetts.errors import PackError
 from edgetts.pack.blank import blank
 from edgetts.pack.config import ModelConfig
+from edgetts.pack.header import tensor_header
 from edgetts.pack.manifest import (
     COMPONENTS,
     FORMAT,
@@ -206,6 +207,7 @@ class _ComponentFile:
             raise PackError(f"A pack has no component {component!r}; there are {', '.join(COMPONENTS)}.")
         entry: ComponentEntry = pack.manifest.components[component]
         self.path = pack.file(entry.file)
+        tensor_header(self.path)
         try:
             opened: Any = safe_open(str(self.path), framework="pt", device="cpu")
         except (SafetensorError, OSError) as error:

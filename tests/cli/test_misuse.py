@@ -113,7 +113,7 @@ def test_text_encodings() -> None:
 
 
 def test_messages_stay_on_one_printable_line() -> None:
-    from edgetts.cli.common import one_line
+    from edgetts.errors import one_line
 
     assert one_line("a\nb\t\x1b[31mred\udcff") == "a b \\x1b[31mred\\udcff"
 

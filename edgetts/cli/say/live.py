@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from edgetts.cli.common import one_line
 from edgetts.cli.say.output import Output
-from edgetts.errors import UsageError
+from edgetts.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,0 +1,84 @@
+"""The header of a safetensors file, looked at before the format's own reader is.
+
+In: a path. Out: the table of its tensors, or a `PackError`: a header that is too long, too deep, or says more than the
+file holds is refused before anything is allocated for it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+from edgetts.errors import PackError
+from edgetts.pack.plain_json import UnsoundJSON, read_json
+
+METADATA = "__metadata__"
+MAX_HEADER_BYTES = 4 << 20  # real ones have some 100 bytes a tensor
+_MOST_DIMENSIONS = 8
+_LENGTH_BYTES = 8  # of the header, little-endian, before the JSON
+_BYTES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+}
+
+
+def tensor_header(path: Path) -> dict[str, Any]:
+    """Name to dtype, shape and offsets of every tensor, and the metadata. Raises PackError, naming the file."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = file.read(_LENGTH_BYTES)
+            n_bytes = struct.unpack("<Q", length)[0] if len(length) == _LENGTH_BYTES else size
+            if n_bytes > min(MAX_HEADER_BYTES, size - _LENGTH_BYTES):
+                raise UnsoundJSON(f"its header would be {n_bytes} bytes long")
+            header: dict[str, Any] = read_json(file.read(n_bytes), max_bytes=MAX_HEADER_BYTES)
+        if not isinstance(header, dict):
+            raise UnsoundJSON("its header is no table")
+        problem = _problem(header, size - _LENGTH_BYTES - n_bytes)
+    except FileNotFoundError:
+        raise PackError(f"The pack is incomplete: {path} is missing; copy or convert it again.") from None
+    except OSError as error:
+        raise PackError(f"{path} cannot be read ({error.strerror or error}); check who may read it.") from None
+    except UnsoundJSON as error:
+        problem = str(error)
+    if problem is not None:
+        raise PackError(f"{path} is not a sound tensor file ({problem}); copy or convert the pack again.")
+    return header
+
+
+def _problem(header: dict[str, Any], n_data: int) -> str | None:
+    """What is wrong with the table, or None. Shapes are compared with the bytes that there are, before any is used."""
+    for name, entry in header.items():
+        if name == METADATA:
+            if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
+                return "its metadata are no table of texts"
+            continue
+        where = f"tensor {name[:80]!r}"
+        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+            return f"{where} does not have dtype, shape and offsets"
+        shape, offsets = entry["shape"], entry["data_offsets"]
+        if not _sizes(shape) or not _sizes(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= n_data:
+            return f"{where} lies outside the file"
+        width = _BYTES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
+        if width is not None and width * math.prod(shape) != offsets[1] - offsets[0]:
+            return f"{where} has another size than its shape"
+    return None
+
+
+def _sizes(values: Any) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) <= _MOST_DIMENSIONS
+        and all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values)
+    )
