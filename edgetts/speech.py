@@ -24,7 +24,8 @@ BINARY_FORMAT = "wav"  # of a file object, which has no ending to go by
 class SpokenText:
     """A piece of the text and when it is spoken."""
 
-    text: str
+    text: str  # as it was written
+    spoken: str  # as the model read it: numbers in words
     start: float  # seconds
     end: float  # seconds
     codes: tuple[int, ...] = field(repr=False)
@@ -65,7 +66,11 @@ class Audio:
             sample_rate=rate,
             seed=stream.seed,
             segments=tuple(
-                SpokenText(s.line.text, s.start / rate, s.end / rate, tuple(s.codes), s.seed, s.attempts)
+                SpokenText(
+                    # One number may need several segments: the first shows it, the others what they say.
+                    *(s.line.written or s.line.text, s.line.text, s.start / rate, s.end / rate),
+                    *(tuple(s.codes), s.seed, s.attempts),
+                )
                 for s in stream.spoken
             ),
             notices=stream.notices,

@@ -238,7 +238,7 @@ def from_dict(cls: type[ConfigT], values: Any, *, what: str) -> ConfigT:
     """Build the dataclass `cls` from plain JSON values, strictly.
 
     `what` names the source in the error. Raises PackError listing every unknown key, missing key and
-    value of the wrong type at once.
+    value of the wrong type at once. A field with a default may be missing: it came with a later version.
     """
     problems: list[str] = []
     result = _build(cls, values, "", problems)
@@ -256,7 +256,8 @@ def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
         hints = typing.get_type_hints(kind)
         prefix = f"{path}." if path else ""
         problems += [f"unknown key {prefix}{printable(k)}" for k in sorted(map(str, value)) if k not in hints]
-        problems += [f"missing key {prefix}{k}" for k in hints if k not in value]
+        needed = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
+        problems += [f"missing key {prefix}{k}" for k in needed if k not in value]
         fields = {k: _build(h, value[k], prefix + k, problems) for k, h in hints.items() if k in value}
         return None if problems else kind(**fields)
     origin, args = typing.get_origin(kind), typing.get_args(kind)

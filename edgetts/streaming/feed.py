@@ -24,6 +24,7 @@ class Line:
     """A segment of the text, to be spoken in one go."""
 
     text: str  # as it is spoken
+    written: str  # as the user wrote it
     ids: tuple[int, ...]
     start: int  # offsets in the user's text
     end: int

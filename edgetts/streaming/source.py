@@ -29,6 +29,7 @@ def plan_lines(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: float 
     for segment in plan.segments:
         yield Line(
             text=segment.text,
+            written=segment.written,
             ids=segment.ids,
             start=offset + segment.start,
             end=offset + segment.end,

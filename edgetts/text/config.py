@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgetts.errors import UsageError
+from edgetts.text.marks import check_marks
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 CASES = ("upper", "lower", "keep")
+SEGMENTS = ("merged", "sentences")
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,11 @@ class TextConfig:
     languages: tuple[str, ...]  # spoken by the model, of LANGUAGES; the first one reads text without letters
     case: str  # one of CASES: letters are changed to it before tokenising
     split_cjk: bool  # set Chinese, Japanese and Korean characters apart, so that each is a word
+    # One of SEGMENTS: neighbors are merged while they fit, as upstream does; or each sentence is spoken on its own,
+    # for a model that was trained on single sentences and forgets the second of two.
+    segments: str = "merged"
+    # The marks that the model can speak, of `marks.PAUSE_MARKS`; others become these. None: all, nothing is changed.
+    marks: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         unknown = [language for language in self.languages if language not in LANGUAGES]
@@ -31,3 +38,7 @@ class TextConfig:
             )
         if self.case not in CASES:
             raise UsageError(f"The letter case {self.case!r} is unknown; choose from {', '.join(CASES)}.")
+        if self.segments not in SEGMENTS:
+            raise UsageError(f"Segments of kind {self.segments!r} are unknown; choose from {', '.join(SEGMENTS)}.")
+        if self.marks is not None:
+            check_marks(self.marks)

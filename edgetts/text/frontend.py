@@ -7,8 +7,10 @@ markup, normaliser, tokenizer and segmenter. Does not know voices, sound or time
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
+from edgetts.text import marks
 from edgetts.text import segment as segmenter
 from edgetts.text.config import Language
 from edgetts.text.glossary import Glossary
@@ -16,6 +18,7 @@ from edgetts.text.markup import MAX_PAUSE_S, Pause, split_pauses
 from edgetts.text.normalize import TextNormalizer
 from edgetts.text.tokenizer import TextTokenizer
 from edgetts.text.traced import TracedText
+from edgetts.text.written import cut_before
 
 # Seconds of silence that a reader leaves at a mark, where a segment happens to end with it.
 _MARK_PAUSES_S = {".": 0.35, "!": 0.35, "?": 0.35, "...": 0.45, ",": 0.15}
@@ -30,6 +33,7 @@ class Segment:
     """A stretch of text that the model speaks in one go."""
 
     text: str  # as it is spoken, after normalisation
+    written: str  # the part of the user's text that it speaks
     tokens: tuple[str, ...]
     ids: tuple[int, ...]
     pause_after_s: float  # silence that follows; natural at punctuation, 0 after the last segment
@@ -93,9 +97,9 @@ class TextFrontend:
                 continue
             normalized = self.normalizer.rewrite(part, language)
             notices += normalized.notices
-            spoken = self.tokenizer.spell_known(normalized.text)
+            spoken = self._in_known_marks(self.tokenizer.spell_known(normalized.text), text)
             unspeakable |= dict.fromkeys(self.tokenizer.unknown_characters(spoken.text))
-            new = self._split(part, spoken, max_tokens, 0 if segments else quick_tokens, notices)
+            new = self._split(text, part, spoken, max_tokens, 0 if segments else quick_tokens, notices)
             if not new:
                 continue
             if segments:
@@ -111,17 +115,31 @@ class TextFrontend:
         return TextPlan(tuple(segments), before_s, tuple(unspeakable), _first(notices))
 
     def _split(
-        self, original: TracedText, spoken: TracedText, max_tokens: int, quick_tokens: int, notices: list[str]
+        self,
+        whole: str,
+        original: TracedText,
+        spoken: TracedText,
+        max_tokens: int,
+        quick_tokens: int,
+        notices: list[str],
     ) -> list[Segment]:
-        """The segments of one stretch of text, with natural pauses; adds what is left out to `notices`."""
+        """The segments of one stretch of the whole text, with natural pauses; adds what is left out to `notices`."""
+        if not original.text:
+            return []
         tokenized = self.tokenizer.encode(spoken.text)
+        sentences = None
+        if self.tokenizer.config.segments == "sentences":
+            sentences = [bisect_left(tokenized.starts, at) for at in marks.sentence_starts(spoken.text)]
         indices = segmenter.segment_indices(
-            *(tokenized.tokens, max_tokens, quick_tokens), whole_words=self.tokenizer.lexicon is not None
+            *(tokenized.tokens, max_tokens, quick_tokens),
+            whole_words=self.tokenizer.lexicon is not None,
+            sentences=sentences,
         )
-        # Offsets in the spoken text, then in the original, at which segments begin, and where the last ends.
+        # Offsets in the spoken text, then in the user's, at which segments begin, and where the last ends.
         cuts = [0, *(tokenized.starts[segment[0]] for segment in indices[1:]), len(spoken)]
         edges = [spoken.origins[cut] for cut in cuts[1:-1]]
-        edges = [*original.origins[:1], *edges, *(origin + 1 for origin in original.origins[-1:])]
+        first, last = original.origins[0], original.origins[-1] + 1
+        edges = [first, *(min(last, max(first, cut_before(whole, edge))) for edge in edges), last]
         segments = []
         for number, places in enumerate(indices):
             tokens = tuple(tokenized.tokens[place] for place in places)
@@ -130,8 +148,13 @@ class TextFrontend:
             if not any(self._sounds(*token) for token in zip(tokens, ids, strict=True)):
                 notices.append(f"Left out {_shown(text)}: there is nothing in it that the model can speak.")
                 continue
-            segments.append(Segment(text, tokens, ids, _pause_s(tokens), edges[number], edges[number + 1]))
+            start, end = edges[number], edges[number + 1]
+            segments.append(Segment(text, whole[start:end].strip(), tokens, ids, _pause_s(tokens), start, end))
         return segments
+
+    def _in_known_marks(self, spoken: TracedText, original: str) -> TracedText:
+        known = self.tokenizer.config.marks
+        return spoken if known is None else marks.with_known(spoken, original, known)
 
     def _sounds(self, token: str, token_id: int) -> bool:
         return token_id != self.tokenizer.unknown_id and any(char.isalnum() for char in token)

@@ -9,6 +9,7 @@ the limit falls; where tokens are single sounds that would cut a word, so there 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from edgetts.errors import UsageError
@@ -34,17 +35,45 @@ def split_segments(tokens: Sequence[str], max_tokens: int, quick_tokens: int = 0
 
 
 def segment_indices(
-    tokens: Sequence[str], max_tokens: int, quick_tokens: int = 0, *, whole_words: bool = False
+    tokens: Sequence[str],
+    max_tokens: int,
+    quick_tokens: int = 0,
+    *,
+    whole_words: bool = False,
+    sentences: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """As `split_segments`, giving the tokens' places instead of the tokens.
 
     whole_words: where the limit falls into a word, cut before it (unless the word alone is over the limit).
+    sentences: the places at which sentences begin behind another one; then each is spoken on its own, and one over
+    the limit in as few parts as possible of about the same length. None: neighbors are merged while they fit.
     """
     if max_tokens < 1:
         raise UsageError(f"A segment of {max_tokens} tokens is not possible; the limit must be 1 or more.")
     if quick_tokens < 0:
         raise UsageError(f"quick_tokens is {quick_tokens}; it must be 0 or more.")
-    return _merge(_clauses(tokens, max_tokens, whole_words), max_tokens, quick_tokens)
+    if sentences is None:
+        return _merge(_clauses(tokens, max_tokens, whole_words), max_tokens, quick_tokens)
+    segments: list[list[int]] = []
+    edges = sorted({0, *sentences, len(tokens)})
+    for start, end in itertools.pairwise(edges):
+        parts = _parts(tokens[start:end], max_tokens, whole_words)
+        segments += [[start + place for place in part] for part in parts]
+    return segments
+
+
+def _parts(sentence: Sequence[str], max_tokens: int, whole_words: bool) -> list[list[int]]:
+    """One sentence in as few parts as possible; the smallest limit that gives so few makes them alike in length."""
+    clauses = _clauses(sentence, max_tokens, whole_words)
+    n_parts = len(_merge(clauses, max_tokens, 0))
+    low, high = 1, max_tokens
+    while low < high:
+        middle = (low + high) // 2
+        if len(_merge(clauses, middle, 0)) <= n_parts:
+            high = middle
+        else:
+            low = middle + 1
+    return _merge(clauses, low, 0)
 
 
 def _clauses(tokens: Sequence[str], max_tokens: int, whole_words: bool) -> list[list[int]]:

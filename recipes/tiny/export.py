@@ -23,6 +23,7 @@ from torch import Tensor
 
 from edgetts.api import TTS
 from edgetts.models.conditioning import Conditioning
+from edgetts.pack.config import to_dict
 from edgetts.pack.manifest import LEXICON_FILE, TOKENIZER_FILE
 from quant.build import ALWAYS_FP32
 from quant.schemes import SchemeRule
@@ -183,11 +184,6 @@ def write(
     n_rows = len(tensors["emotion"]["speaker_matrix"]) // len(DIRECTIONS)
     config = dims.model_config(N_TOKENS, silence, (n_rows,) * len(DIRECTIONS))
     save_text_tables(work)
-    text = {
-        "languages": list(TEXT_CONFIG.languages),
-        "case": TEXT_CONFIG.case,
-        "split_cjk": TEXT_CONFIG.split_cjk,
-    }
     note = Path(__file__).with_name("LICENSE-NOTE.md")
 
     def once(folder: Path, voices: dict[str, bytes]) -> None:
@@ -198,7 +194,7 @@ def write(
             recipe="recipes/tiny",
             licence=LICENCE,
             description=DESCRIPTION,
-            text=text,
+            text=to_dict(TEXT_CONFIG),
             defaults=defaults,
             force=True,
         ) as writer:

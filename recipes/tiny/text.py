@@ -32,7 +32,7 @@ LETTER_SCORE = -3.0
 
 N_SPELLED = 2  # more readings of each text, in which some words are spelled
 SPELLED_SHARE = 0.12  # of their words
-TEXT_CONFIG = TextConfig(("en",), "upper", split_cjk=False)
+TEXT_CONFIG = TextConfig(("en",), "upper", split_cjk=False, segments="sentences", marks=(",", ".", "?", "!"))
 MAX_SEGMENT_TOKENS = 240
 
 

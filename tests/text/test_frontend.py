@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from small_tokenizer import CONFIG
+from small_tokenizer import CONFIG, small_tokenizer
 
 from edgetts.errors import UsageError
+from edgetts.text.config import TextConfig
 from edgetts.text.frontend import TextFrontend, TextPlan
 from edgetts.text.glossary import Glossary
 from edgetts.text.normalize import TextNormalizer
@@ -44,6 +46,39 @@ def test_natural_pauses_follow_the_marks_except_after_the_last(frontend: TextFro
     nothing, _ = pauses("hello world the hello world the hello world")
     assert nothing == 0 < comma < stop == quoted
     assert last == 0
+
+
+def sentence_frontend(folder: Path) -> TextFrontend:
+    """Of a pack that speaks sentence by sentence and knows four marks."""
+    config = TextConfig(("en",), "upper", False, segments="sentences", marks=(",", ".", "?", "!"))
+    return TextFrontend(small_tokenizer(folder, config))
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("One. Two, two... Hello", ["One.", "Two, two.", "Hello."]),
+        ("...hello 'world', he said... One!", ["hello world, he said.", "One!"]),
+        ("'Hello?' the world. (One.) - Two -", ["Hello?", "the world.", "One.", "Two."]),
+        ("I. The end", ["I.", "The end."]),
+        ("One.\n\nTwo!", ["One.", "Two!"]),
+    ],
+)
+def test_a_pack_may_want_sentences_in_marks_that_it_knows(tmp_path: Path, text: str, spoken: list[str]) -> None:
+    plan = sentence_frontend(tmp_path).segments(text)
+    assert [segment.text for segment in plan.segments] == spoken
+    assert [segment.tokens[-1] for segment in plan.segments] == [s[-1] for s in spoken]
+    assert all(segment.pause_after_s > 0 for segment in plan.segments[:-1])
+    assert "".join(shown(text, plan)) == text
+
+
+def test_segments_know_how_they_were_written(frontend: TextFrontend, tmp_path: Path) -> None:
+    text = 'At 7 I said "hello". "No" was the 2 end.'
+    plan = sentence_frontend(tmp_path).segments(text)
+    assert [segment.written for segment in plan.segments] == ['At 7 I said "hello".', '"No" was the 2 end.']
+    merged = frontend.segments(text, 20)
+    assert "".join(shown(text, merged)) == text
+    assert not any(segment.written.startswith((".", '" ', '".')) for segment in merged.segments)
 
 
 def test_pause_tags_replace_natural_pauses(frontend: TextFrontend) -> None:

@@ -73,3 +73,31 @@ def test_no_word_is_cut_where_tokens_are_sounds() -> None:
     long = list("▁abcdefghijkl▁kæt.")
     assert ["".join(long[i] for i in s) for s in segment_indices(long, 8, whole_words=True)] == ["▁abcdefg", "hijkl", "▁kæt."]
     assert sum(len(s) for s in segment_indices(long, 3, whole_words=True)) == len(long)
+
+
+def sentences(text: str, max_tokens: int) -> list[str]:
+    """Tokens are characters and "▁" for a space."""
+    tokens = list(text.replace(" ", "▁"))
+    starts = [i + 1 for i, token in enumerate(tokens) if token in ".?!" and i + 1 < len(tokens)]
+    cut = segment_indices(tokens, max_tokens, whole_words=True, sentences=starts)
+    assert [place for segment in cut for place in segment] == list(range(len(tokens)))
+    return ["".join(tokens[i] for i in segment).replace("▁", " ").strip() for segment in cut]
+
+
+def test_each_sentence_on_its_own() -> None:
+    assert sentences("One. Two? I. Three!", 50) == ["One.", "Two?", "I.", "Three!"]
+    assert sentences("One and two", 50) == ["One and two"]
+
+
+def test_whole_sentences_are_never_cut_for_the_sake_of_a_neighbor() -> None:
+    assert sentences("We went. In the spring, the market opens. He left.", 33) == [
+        "We went.",
+        "In the spring, the market opens.",
+        "He left.",
+    ]
+
+
+def test_a_sentence_over_the_limit_is_cut_into_parts_alike() -> None:
+    # Merged greedily it would be 39 and 7 tokens: the last word alone is what such a model loses.
+    parts = sentences("aaaa aaaa, bbbb bbbb, cccc cccc, dddd dd, eeee.", 40)
+    assert parts == ["aaaa aaaa, bbbb bbbb,", "cccc cccc, dddd dd, eeee."]
