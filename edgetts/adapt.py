@@ -22,6 +22,7 @@ from edgetts.models.repcodec import Quantizer
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.voice_offsets import VoiceOffsets, n_offsets, voice_offsets
 from edgetts.runtime.device import fast_dtype
+from edgetts.runtime.process import prepare_process
 from edgetts.voice import Voice
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def adapt(
 
     noise_scale: of the noise that the flow will start from. Loads S2Mel in fp32 and frees it again.
     """
+    prepare_process()
     config = pack.config
     # Enrolment and synthesis run in inference mode, and a caller may do so too: what is learned here may not.
     with torch.inference_mode(False), torch.enable_grad():

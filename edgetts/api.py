@@ -41,6 +41,7 @@ from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.runtime.device import choose_device, fast_dtype
 from edgetts.runtime.kernels import AUTO, DECODED
+from edgetts.runtime.process import check_process, is_forked
 from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, check_compute
 from edgetts.speech import Audio, SpokenText
 from edgetts.streaming.feed import Board, Line
@@ -182,6 +183,7 @@ class TTS:
         return self._loaded_engine()
 
     def _loaded_engine(self) -> Engine:
+        check_process()  # before the lock, which somebody may have held at the fork
         with self._loading:
             if self._engine is None:
                 pipeline = Pipeline(self.pack, self.device, kernel=self.kernel, compute=self.compute)
@@ -190,6 +192,8 @@ class TTS:
 
     def close(self) -> None:
         """Free the networks, once the streams that are open have ended; a later call loads them again."""
+        if is_forked():  # they are the parent's, and who held the lock never gives it back
+            return
         with self._loading:
             self._engine = None
         give_back_freed()
@@ -233,6 +237,7 @@ class TTS:
         Uses at most its first 15 s (a notice in the voice says so). adapt_steps: in which S2Mel is adapted to the
         voice (`edgetts.adapt`), 0 for none; None: what the pack says. Raises AudioError, UsageError.
         """
+        check_process()
         options = self._enrol_options(adapt_steps)
         heard = io.read_audio(recording, self.sample_rate, MAX_REFERENCE_SECONDS)
         heard_16k = io.read_audio(recording, enrolment.ENCODER_RATE, MAX_REFERENCE_SECONDS)
@@ -422,6 +427,7 @@ class TTS:
 
         Nothing blocks the event loop, and nothing starts before the first chunk is asked for.
         """
+        check_process()
         if isinstance(text, (bytes, bytearray)) or not isinstance(text, (Iterable, AsyncIterable)):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
         schedule = _schedule(chunks, options)
@@ -437,6 +443,7 @@ class TTS:
         on_sound: Callable[[], None] | None = None,
     ) -> tuple[SpeechStream, TextFeed | None]:
         """Start a stream; for a text that arrives (None: the caller feeds it) with what feeds it."""
+        check_process()
         options = SynthesisOptions.of(self.pack.manifest.defaults, call.options)
         frontend = self.frontend(call.glossary)
         is_offline = isinstance(call.schedule, Whole)

@@ -19,6 +19,7 @@ from edgetts.models.repcodec import Quantizer, SemanticCodecEncoder
 from edgetts.models.w2v_bert import SemanticEncoder
 from edgetts.runtime.kernels import KernelChoice
 from edgetts.runtime.linear import replacer
+from edgetts.runtime.process import prepare_process
 from edgetts.voice import Voice
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def enrol(
     waveform (S,): mono float32 at the pack's sample rate; emotion_waveform (S,): the same recording taken
     straight to 16 kHz. Both at most 15 s. Returns a Voice on the CPU.
     """
+    prepare_process()
     config = pack.config
     progress("hearing the recording", 0.0)
     mel = mel_spectrogram(pack, waveform)

@@ -33,6 +33,7 @@ from edgetts.runtime.guards import CodeGuard, Finding, cap_codes, fewest_codes, 
 from edgetts.runtime.kernels import AUTO, KernelChoice
 from edgetts.runtime.latents import LatentPass
 from edgetts.runtime.linear import replacer
+from edgetts.runtime.process import check_process, prepare_process
 from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, FlowSettings, check_compute
 from edgetts.voice import Voice
 
@@ -88,9 +89,10 @@ class Pipeline:
         """kernel: what multiplies by the GPT's quantised weights, one of `runtime.kernels` or chosen by trying them.
 
         compute: how mel and waveform are made, `runtime.acoustic`, and which of the kernels may be chosen.
-        Raises UsageError for an unknown name.
+        Raises UsageError for an unknown name, and in a fork of a process that has loaded networks.
         """
         check_compute(compute)
+        prepare_process()
         config = pack.config
         self.compute = compute
         self.pack = pack
@@ -125,6 +127,7 @@ class Pipeline:
         emotion_voice: what enrolment made of the emotion's recording, where the emotion is a recording.
         Raises VoiceError when other encoders made a voice, or it was adapted to another S2Mel.
         """
+        check_process()
         for each in filter(None, (voice, emotion_voice)):
             each.check(self.pack.manifest.encoder_id)
         dit = self.config.s2mel.dit
@@ -303,6 +306,7 @@ class Pipeline:
         should_stop: ShouldStop | None = None,
     ) -> SpokenSegment:
         """One segment, from token ids to waveform, with a retry under another seed when a guard fires."""
+        check_process()
         ids = torch.tensor([list(text_ids)], device=self.device)
         notices: list[str] = []
         for attempt in range(options.retries + 1 if options.guards else 1):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -113,6 +114,7 @@ class Session:
         self._sound_ends_at: float | None = None  # when a listener has heard it all; None: has not started
         self._n_parts = 0
         self._is_awaited = False  # a part that the listener waits for is being rendered
+        self._process = os.getpid()
         self._threads = [
             threading.Thread(target=self._run, args=(work,), name=f"edgetts-{name}", daemon=True)
             for name, work in (("codes", self._make_codes), ("sound", self._make_sound))
@@ -136,7 +138,12 @@ class Session:
         return (f"This machine needs {rtf:.1f} s for a second of speech: live speech has to wait for it.",)
 
     def close(self) -> None:
-        """Cancel what is not done and wait for the step at work; the threads are gone afterwards."""
+        """Cancel what is not done and wait for the step at work; the threads are gone afterwards.
+
+        In a fork nothing happens: the threads are not there, and who held a lock never gives it back.
+        """
+        if os.getpid() != self._process:
+            return
         self.board.cancel()
         for thread in self._threads:
             if thread is not threading.current_thread():

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from edgetts.audio.encode import to_pcm16
 from edgetts.errors import UsageError
+from edgetts.runtime.process import check_process, is_forked
 from edgetts.streaming.feed import Board, Samples, Sound, Spoken
 from edgetts.streaming.session import Session
 from edgetts.streaming.source import TextFeed, slices
@@ -154,6 +155,7 @@ class SpeechStream:
     @property
     def spoken(self) -> tuple[Spoken, ...]:
         """What was spoken so far, segment by segment; complete after the last chunk."""
+        check_process()
         board = self._reader.board
         with board.changed:
             return tuple(board.spoken)
@@ -183,6 +185,7 @@ class SpeechStream:
         return self._reader.is_over or not self._finalizer.alive
 
     def _next(self, *, wait: bool) -> AudioChunk | None:
+        check_process()
         try:
             chunk = self._reader.take(wait=wait)
         except BaseException:  # also Ctrl-C: nothing must go on behind the back of whoever handles it
@@ -237,6 +240,7 @@ class AsyncSpeechStream:
         return self
 
     async def __anext__(self) -> AudioChunk:
+        check_process()
         if self._stream is None and not self._is_closed:
             await self._open()
         stream = self._stream
@@ -252,6 +256,8 @@ class AsyncSpeechStream:
     async def aclose(self) -> None:
         """Stop, as `SpeechStream.close`."""
         self._is_closed = True
+        if is_forked():
+            return
         if self._pump is not None:
             self._pump.cancel()
         if self._stream is not None:
