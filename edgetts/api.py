@@ -312,7 +312,7 @@ class TTS:
         if not ready:
             known = ", ".join(self.store.names())
             raise UsageError(
-                "This pack has no voice of its own: give --voice a recording, a voice file or a name"
+                "This pack has no voice of its own: give a recording, a voice file or a name with voice="
                 + (f" ({known})." if known else ".")
             )
         return Voice.load(next(iter(ready.values())))

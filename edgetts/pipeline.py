@@ -149,7 +149,7 @@ class Pipeline:
             if matrices["emotion_matrix"].shape[1] != vector.shape[1]:
                 raise VoiceError(
                     f"The emotion matrix of this pack is {matrices['emotion_matrix'].shape[1]} wide and its GPT "
-                    f"{vector.shape[1]}, so emotion weights cannot be used: give a recording with --emotion-voice."
+                    f"{vector.shape[1]}, so emotion weights cannot be used: give the recording of an emotion."
                 )
             _, rows = matrix_rows(
                 style, matrices["speaker_matrix"], matrices["emotion_matrix"], self.config.emotion.group_sizes
@@ -316,7 +316,7 @@ class Pipeline:
                 break
             notices.append(problem)
         if not codes:
-            raise GenerationError("The model ended before it said anything: try another seed with --seed.")
+            raise GenerationError("The model ended before it said anything: try another with seed=.")
         latents = self.latents(speaker, ids, codes)
         condition = self.condition(self.semantic(torch.tensor([codes], device=self.device), latents))
         noise = self.noise(condition.shape[1], torch.Generator().manual_seed(attempt_seed))

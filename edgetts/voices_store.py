@@ -92,7 +92,7 @@ class VoiceStore:
         """Raise UsageError unless a voice can be added under `name`: before time is spent on enrolment."""
         if self.has(name) and not replace:
             raise UsageError(
-                f"There is already a voice called {name!r}; choose another name, or replace it with --force."
+                f"There is already a voice called {name!r}; choose another name, or replace it with replace=."
             )
 
     def add(self, name: str, voice: Voice, *, replace: bool = False) -> Path:

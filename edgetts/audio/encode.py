@@ -85,7 +85,7 @@ def choose_format(path: str | os.PathLike[str] | None, name: str | None) -> Form
             what = f"extension {suffix!r}" if suffix else "no extension"
             raise UsageError(
                 f"{os.fspath(path)} has {what}, which names no audio format; "
-                f"end it in .wav, .flac, .ogg, .opus, .mp3 or .pcm, or choose with --format ({known})."
+                f"end it in .wav, .flac, .ogg, .opus, .mp3 or .pcm, or choose with format= ({known})."
             )
     if chosen.container is not None:
         import soundfile
@@ -104,7 +104,7 @@ def to_pcm16(samples: Samples) -> bytes:
     Raises AudioError when a sample is not finite.
     """
     if not np.isfinite(samples).all():
-        raise AudioError("The speech holds samples that are not numbers; try another seed with --seed.")
+        raise AudioError("The speech holds samples that are not numbers; try another with seed=.")
     scaled = np.rint(np.clip(samples, -1.0, 1.0) * FULL_SCALE)
     return scaled.astype("<i2").tobytes()
 
@@ -173,10 +173,10 @@ def check_target(path: str | os.PathLike[str]) -> None:
             raise UsageError(f"There is no folder {folder} for {target.name}; make it with `mkdir -p`.")
         existing = target.exists()
         if not os.access(folder if not existing or _is_regular(target) else target, os.W_OK):
-            raise UsageError(f"{shown} may not be written by this user; choose another folder with -o.")
+            raise UsageError(f"{shown} may not be written by this user; choose another folder.")
     # ValueError: a zero byte in the name; RuntimeError: a loop of links.
     except (OSError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{shown!r} cannot be written ({_reason(error)}); choose another with -o.") from None
+        raise UsageError(f"{shown!r} cannot be written ({_reason(error)}); choose another place.") from None
 
 
 def write_audio(
@@ -205,7 +205,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
         raise
     except OSError as error:
         reason = _reason(error)
-        raise UsageError(f"{os.fspath(path)} cannot be written ({reason}); choose another with -o.") from None
+        raise UsageError(f"{os.fspath(path)} cannot be written ({reason}); choose another place.") from None
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ def measure(
         )
         segments = tts.frontend().segments(plan.text, plan.options.max_segment_tokens).segments
         if not segments:
-            raise UsageError("There is nothing to speak in the text to measure with: give another with --text.")
+            raise UsageError("There is nothing to speak in the text to measure with: give another with text=.")
         if tts.budget is not None:
             _check_budget(tts.budget, plan, len(segments[0].ids))
         others = [_other(name, pack, device, compute, home) for name in plan.compare]
@@ -210,7 +210,7 @@ def _check_budget(budget: Budget, plan: Plan, n_tokens: int) -> None:
     if needed > budget.n_bytes:
         raise UsageError(
             f"Measuring {plan.seconds:g} s of speech needs {shown(needed)} of memory, and the budget is "
-            f"{shown(budget.n_bytes)}: measure less with --seconds and --prompt-seconds, or allow more."
+            f"{shown(budget.n_bytes)}: measure less with seconds= and prompt_s=, or allow more."
         )
 
 

@@ -147,7 +147,7 @@ def _decode(each: Candidate, speaker: Speaker, ids: Tensor, call: Call) -> list[
         if steps:
             break
     else:
-        raise GenerationError("The model ended at once: give another text with --text.")
+        raise GenerationError("The model ended at once: give another with text=.")
     each.seconds["decode_per_code"] += steps
     each.seconds["decode"].append(sum(steps) * (call.n_codes - 1) / len(steps))
     # What is said may end early: fill up, times depend on lengths alone.

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from edgetts.errors import EdgeTTSError, UsageError, one_line, printable
+from edgetts.cli.flags import with_flags
+from edgetts.errors import UsageError, one_line, printable
 
 if TYPE_CHECKING:
     from edgetts.runtime.settings import Compute
@@ -62,6 +63,12 @@ def environment(context: typer.Context) -> Environment:
     return found if found is not None else Environment.read(os.environ)
 
 
+def _complete_packs(incomplete: str) -> list[str]:
+    from edgetts.cli import complete  # which reads the environment by this module
+
+    return complete.packs(incomplete)
+
+
 PackOption = Annotated[
     str | None,
     typer.Option(
@@ -72,6 +79,7 @@ PackOption = Annotated[
         "Default: $EDGETTS_PACK, the pack called 'default', the built-in one.",
         rich_help_panel="Model",
         show_default=False,
+        autocompletion=_complete_packs,
     ),
 ]
 DeviceOption = Annotated[
@@ -153,11 +161,11 @@ def memory_bytes(given: str | None) -> int | None:
 
 
 def print_error(message: str) -> None:
-    _to_stderr(f"edgetts: {one_line(message)}")
+    _to_stderr(f"edgetts: {one_line(with_flags(message))}")
 
 
 def print_notice(message: str) -> None:
-    _to_stderr(f"note: {one_line(message)}")
+    _to_stderr(f"note: {one_line(with_flags(message))}")
 
 
 def print_line(text: str = "") -> None:
@@ -176,6 +184,21 @@ def _encodable(line: str, stream: TextIO | None) -> str:
     return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def is_first_time(what: str, home: Path | None) -> bool:
+    """Whether the user is to be told `what` (a file name) now; from then on no more, as far as that can be kept."""
+    from edgetts.pack.locate import cache_folder
+
+    told = cache_folder(home) / "told" / what
+    try:
+        told.parent.mkdir(parents=True, exist_ok=True)
+        told.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:  # a read-only or full disk: said every time rather than never
+        return True
+    return True
+
+
 def print_json(values: Mapping[str, Any]) -> None:
     """One JSON object on one line of stdout; numbers that JSON does not know become null."""
     print(json.dumps(_plain(values), ensure_ascii=True, allow_nan=False), flush=True)
@@ -191,42 +214,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, os.PathLike) else value
 
 
-def read_text_file(path: str) -> str:
-    """Text from a file or, for `-`, from standard input: UTF-8, or UTF-16 with its mark.
-
-    Raises UsageError when it cannot be read or is not text.
-    """
-    if path == STDIO:
-        if sys.stdin is None:
-            raise UsageError("Standard input is closed: give the text as an argument or with -f FILE.")
-        return decode_text(sys.stdin.buffer.read(), "standard input")
-    try:
-        file = Path(path)
-        if file.is_dir():
-            raise UsageError(f"{path} is a folder; give a text file with -f.")
-        if file.is_char_device() and not file.samefile("/dev/stdin"):
-            raise UsageError(f"{path} is a device, not a text file.")
-        data = file.read_bytes()
-    except EdgeTTSError:
-        raise
-    except FileNotFoundError:
-        raise UsageError(f"There is no text file at {path}; check the path.") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UsageError(f"The text file {path} cannot be read ({reason.lower()}).") from None
-    return decode_text(data, path)
-
-
-def decode_text(data: bytes, name: str) -> str:
-    """Bytes as text. Raises UsageError naming the first byte that is not text."""
-    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # what Windows shells write
-    try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"The text in {name} is not UTF-8 (byte 0x{data[error.start]:02x} at position {error.start}); "
-            "save it as UTF-8, or convert it with `iconv -f latin1 -t utf-8`."
-        ) from None
+_NEVER_REACHED = 1.0 + 1e-9  # a total that is reached stops the clock, and another stage may follow
 
 
 class Progress:
@@ -267,5 +255,5 @@ class Progress:
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task("", total=1.0)
+        self._task = self._bar.add_task("", total=_NEVER_REACHED)
         self._bar.start()

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_line, print_notice, read_text_file
+from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_line, print_notice
 from edgetts.cli.making import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
+from edgetts.cli.text_input import read_text_file
 
 
 def quantize(

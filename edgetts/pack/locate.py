@@ -74,7 +74,7 @@ def locate_pack(given: str | os.PathLike[str] | None = None, home: Path | None =
         return LocatedPack(builtin, is_builtin=True)
     raise PackError(
         "There is no model pack on this machine yet: make one with "
-        f"`edgetts download CHECKPOINT_DIR`, then `edgetts convert CHECKPOINT_DIR {default}`, or name one with --pack."
+        f"`edgetts download CHECKPOINT_DIR`, then `edgetts convert CHECKPOINT_DIR {default}`, or name one with pack=."
     )
 
 
@@ -88,7 +88,7 @@ def _named(given: str, packs: Path) -> LocatedPack:
             return LocatedPack(packs / given, is_builtin=False)
     except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, no such user in ~user
         reason = error.strerror if isinstance(error, OSError) else error
-        raise PackError(f"No pack can be at {given[:80]!r} ({reason}); give a folder with --pack.") from None
+        raise PackError(f"No pack can be at {given[:80]!r} ({reason}); give a folder with pack=.") from None
     raise PackError(
         f"There is no model pack at {given if given else repr(given)}; give a folder that `edgetts convert` wrote, "
         f"or the name of one in {packs}."

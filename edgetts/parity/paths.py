@@ -81,7 +81,7 @@ def compare_paths(
     if component is not None and component not in PATHS:
         raise UsageError(
             f"{component!r} has one way to be computed only, or is unknown; without goldens the fast paths of "
-            f"{', '.join(PATHS)} are compared. Give --golden DIR for the others."
+            f"{', '.join(PATHS)} are compared. Give a folder with golden= for the others."
         )
     case = _Case(pack, device, compute, kernel, torch.Generator().manual_seed(0))
     wanted = [name for name in PATHS if component in (None, name)]

@@ -192,7 +192,7 @@ class Session:
             if problem is None:
                 break
         if not spoken.codes:
-            raise GenerationError("The model ended before it said anything: try another seed with --seed.")
+            raise GenerationError("The model ended before it said anything: try another with seed=.")
         with board.changed:
             spoken.is_done = True
             board.changed.notify_all()

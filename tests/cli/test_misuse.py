@@ -26,7 +26,9 @@ def assert_refused(result: object, words: str, code: int = 2) -> None:
     [
         (["sya"], "Did you mean 'say'"),
         (["say", "hi", "--colour"], "--colour"),
-        (["say", "-o", "a.wav"], "Give the text to speak"),
+        (["say", "-o", "a.wav"], "nothing to speak"),  # an empty pipe
+        (["say", "hi", "-o", "a.wav", "--raw"], "--raw writes bare samples, which are no wav file: end a.wav in .pcm"),
+        (["say", "hi", "-o", "a.mp3", "--raw"], "which are no mp3 file"),
         (["say", "hi", "-f", "x", "-o", "a.wav"], "not both"),
         (["say", "-f", "none.txt", "-o", "a.wav"], "no text file at none.txt"),
         (["say", "-f", ".", "-o", "a.wav"], "is a folder"),
@@ -94,7 +96,8 @@ def test_things_that_are_not_there(
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"caf\xe9", "not UTF-8 (byte 0xe9 at position 3)"),
+        (b"caf\xe9", "not UTF-8 (byte 0xe9 at position 3): it looks like cp1252; convert it with `iconv -f cp1252"),
+        ("你好，世界".encode("gbk"), "it looks like gb18030; convert it with `iconv -f gb18030 -t utf-8`"),
         (b"\xff\xfeh", "not UTF-8"),
     ],
 )
@@ -106,10 +109,54 @@ def test_text_that_is_no_text(data: bytes, words: str, edgetts: Edgetts, tmp_pat
 
 
 def test_text_encodings() -> None:
-    from edgetts.cli.common import decode_text
+    from edgetts.cli.text_input import decode_text
 
     for data in ("héllo".encode(), "héllo".encode("utf-8-sig"), "héllo".encode("utf-16")):
         assert decode_text(data, "it") == "héllo"
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "name"),
+    [
+        ("你好\n", "gbk", "gb18030"),
+        ("第一章 2023年，他们去了北京。" * 9000, "gbk", "gb18030"),  # cut in the middle of a character
+        ("Hello 世界, mixed", "gb18030", "gb18030"),
+        ("entrée, déjà vu, élève", "latin1", "cp1252"),
+        ("Größe: 5 µm – „so“", "cp1252", "cp1252"),
+        ("こんにちは", "shift_jis", None),
+        ("".join(map(chr, range(0x80, 0x100))), "latin1", None),
+    ],
+)
+def test_an_old_encoding_is_named_only_where_the_bytes_speak_for_it(text: str, codec: str, name: str | None) -> None:
+    from edgetts.cli.text_input import likely_encoding, recode_hint
+
+    data = text.encode(codec)
+    for cut in (len(data), len(data) - 1):
+        assert likely_encoding(data[:cut]) == name
+    assert (name or "ENCODING") in recode_hint(data)
+
+
+def test_messages_of_the_library_name_options() -> None:
+    from edgetts.cli.flags import with_flags
+
+    assert with_flags("try another with seed=.") == "try another with --seed."
+    assert with_flags("less with prompt_s= and n_steps=, or") == "less with --prompt-seconds and --steps, or"
+    for text in ("seed=5 is", "happy=0.4,sad=0.2", "x==y", "a = b", "--voice=me", "https://a.b/?q="):
+        assert with_flags(text) == text
+
+
+def test_without_text_a_terminal_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgetts.cli.say import request
+    from edgetts.errors import UsageError
+
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+    for stdin in (Terminal(), None):
+        monkeypatch.setattr(request.sys, "stdin", stdin)
+        with pytest.raises(UsageError, match="Give the text to speak"):
+            request.words((), None, is_live=False)
 
 
 def test_messages_stay_on_one_printable_line() -> None:

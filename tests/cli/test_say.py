@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +228,37 @@ def test_an_unknown_voice_is_told_those_of_the_pack(edgetts: Edgetts, tmp_path: 
     assert result.exit_code == 1 and "af_heart" in result.stderr and "none yet" not in result.stderr
     result = edgetts("say", "Hi.", "--voice", "af_hart", "-o", tmp_path / "a.wav", "--device", "cpu")
     assert "did you mean 'af_heart'?" in result.stderr
+
+
+def test_words_without_quotes_are_one_text(say: Edgetts, tmp_path: Path) -> None:
+    quoted, bare, piped = (tmp_path / f"{name}.wav" for name in ("quoted", "bare", "piped"))
+    assert say("Hello world, again.", "-o", quoted).exit_code == 0
+    assert say("Hello", "world,", "again.", "-o", bare).exit_code == 0
+    assert say("-o", piped, input="Hello world, again.").exit_code == 0
+    assert quoted.read_bytes() == bare.read_bytes() == piped.read_bytes()
+
+
+@pytest.mark.parametrize("way", [(), ("--raw",), ("--format", "flac")])
+def test_standard_output_that_is_a_file_gets_what_a_file_gets(
+    way: tuple[str, ...], home: Path, mini_pack: Path, voice_file: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "edgetts", "say", "Hello world.", *map(str, QUICK), "--quiet"]
+    command += ["--pack", str(mini_pack), "--voice", str(voice_file)]
+    suffix = {"--raw": ".pcm", "--format": ".flac"}.get(way[0] if way else "", ".wav")
+    written = tmp_path / f"written{suffix}"
+    subprocess.run([*command, "-o", str(written)], check=True)
+    redirected = tmp_path / "redirected"
+    with redirected.open("wb") as file:
+        subprocess.run([*command, *way, *(() if "--raw" in way else ("-o", "-"))], stdout=file, check=True)
+    assert redirected.read_bytes() == written.read_bytes()
+
+
+def test_the_demonstration_model_is_told_of_once(edgetts: Edgetts, tmp_path: Path) -> None:
+    def said(*more: object) -> int:
+        result = edgetts("say", "Hello.", "-o", tmp_path / "a.wav", "--steps", 1, *more)
+        assert result.exit_code == 0, result.stderr
+        return result.stderr.count("built-in demonstration model")
+
+    assert said("--quiet") == 0  # nobody was told
+    assert said() == 1
+    assert said() == 0

@@ -22,7 +22,8 @@ def write_speech(audio: Audio, output: Output) -> None:
 
     if output.target is None or output.format is None or (output.is_live and output.to_stdout):
         return
-    data = encode.encode(audio.samples, audio.sample_rate, output.format, streamed=output.to_stdout)
+    is_streamed = output.to_stdout and not output.is_redirected
+    data = encode.encode(audio.samples, audio.sample_rate, output.format, streamed=is_streamed)
     if output.to_stdout:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -63,7 +64,6 @@ def report(audio: Audio, output: Output, stats: PlaybackStats | None, notices: S
                 "start": round(s.start, 4),
                 "end": round(s.end, 4),
                 "codes": len(s.codes),
-                "seed": s.seed,
                 "attempts": s.attempts,
             }
             for s in audio.segments

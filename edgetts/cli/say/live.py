@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgetts.cli.say.output import Output
+from edgetts.cli.text_input import recode_hint
 from edgetts.errors import UsageError, one_line
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ def read_stdin() -> Iterator[str]:
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
+            n_pending = len(error.object) - len(data)  # of earlier reads, in the middle of a character
             raise UsageError(
-                f"The text in standard input is not UTF-8 (byte 0x{error.object[error.start]:02x} after "
-                f"{n_read} bytes); convert it with `iconv -f latin1 -t utf-8`."
+                f"The text in standard input is not UTF-8 (byte 0x{error.object[error.start]:02x} at position "
+                f"{n_read - n_pending + error.start}): {recode_hint(error.object[error.start :])}."
             ) from None
         n_read += len(data)
         if text:
@@ -89,9 +91,26 @@ def speak(stream: SpeechStream, sink: Sink | None, output: Output, *, quiet: boo
     if output.to_stdout and output.format is not None:
         pipe = sys.stdout.buffer
         header = b"" if output.format.name == "pcm" else wav_header(stream.sample_rate, None)
+    start = pipe.tell() if pipe is not None and output.is_redirected else None
     with stream, StatusLine(enabled=not quiet) as status:
         parts = give_out(stream, sink, pipe, header, status)
-        return Audio.of(stream, parts)
+        audio = Audio.of(stream, parts)
+    if pipe is not None and start is not None and header and not _is_appending(pipe):
+        end = pipe.tell()
+        pipe.seek(start)
+        pipe.write(wav_header(audio.sample_rate, len(audio)))  # now that its length is known
+        pipe.seek(end)
+        pipe.flush()
+    return audio
+
+
+def _is_appending(file: BinaryIO) -> bool:
+    """Whether all writes go to the end of a file, wherever one seeks (`>>` of a shell)."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    return bool(fcntl.fcntl(file.fileno(), fcntl.F_GETFL) & os.O_APPEND)
 
 
 class StatusLine:

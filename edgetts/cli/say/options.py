@@ -6,18 +6,29 @@ have its own, and an option that is not given leaves them alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from edgetts.cli import complete as completions
+
 VOICE, EMOTION, OUTPUT, PLAYBACK = "Voice", "Emotion", "Output", "Playback"
 SAMPLING, MEL, GUARDS = "Generation: codes", "Generation: sound", "Generation: guards"
 
 
-def _option(*names: str, panel: str | None = None, help: str, metavar: str | None = None) -> Any:
-    """An option that says its own default, where it has one to say."""
-    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=panel, show_default=False)
+def _option(
+    *names: str,
+    panel: str | None = None,
+    help: str,
+    metavar: str | None = None,
+    complete: Callable[[str], list[str]] | None = None,
+) -> Any:
+    """An option that says its own default, where it has one to say. complete: what the shell offers after Tab."""
+    return typer.Option(
+        *names, metavar=metavar, help=help, rich_help_panel=panel, show_default=False, autocompletion=complete
+    )
 
 
 def _flag(name: str, panel: str | None = None, *, help: str) -> Any:
@@ -27,7 +38,8 @@ def _flag(name: str, panel: str | None = None, *, help: str) -> Any:
 # --- what to say -----------------------------------------------------------------------------------------
 
 TextArgument = Annotated[
-    str | None, typer.Argument(metavar="TEXT|-", help="What to say; - reads it from standard input.")
+    list[str] | None,
+    typer.Argument(metavar="TEXT|-", help="What to say; - reads it from standard input, as does a pipe without it."),
 ]
 FileOption = Annotated[str | None, _option("--file", "-f", metavar="FILE", help="Read the text from a file instead.")]
 MarkupFlag = Annotated[
@@ -48,6 +60,7 @@ VoiceOption = Annotated[
         *("--voice", "-v"),
         panel=VOICE,
         metavar="VOICE",
+        complete=completions.voices,
         help="A name from `edgetts voices list`, a voice file (.safetensors) or a recording "
         "(WAV, FLAC, OGG or MP3; remembered by its content). Default: $EDGETTS_VOICE, the pack's own.",
     ),
@@ -58,6 +71,7 @@ EmotionOption = Annotated[
         *("--emotion", "-e"),
         panel=EMOTION,
         metavar="NAME=WEIGHT,...",
+        complete=completions.emotions,
         help="Weights from 0 to 2 of happy, angry, sad, afraid, disgusted, melancholic, surprised, calm.",
     ),
 ]
@@ -124,7 +138,7 @@ ChunksOption = Annotated[
     _option(
         "--chunks",
         panel=PLAYBACK,
-        help="Parts of live speech, in codes (50 a second): 30,60 or whole. [measured]",
+        help="Parts of live speech, in codes (50 a second): 30,60 or whole. [measured; with --seed 30,60,120]",
     ),
 ]
 FirstStepsOption = Annotated[
@@ -136,7 +150,12 @@ FirstStepsOption = Annotated[
 
 SeedOption = Annotated[
     int | None,
-    _option("--seed", panel=SAMPLING, help="The same seed and settings give the same audio. [a fresh one]"),
+    _option(
+        "--seed",
+        panel=SAMPLING,
+        help="0 to 2^53 - 1. The same seed and settings give the same audio; what is played or piped is made in parts "
+        "(--chunks), so it is not the audio of a file. [a fresh one]",
+    ),
 ]
 TemperatureOption = Annotated[float | None, _option("--temperature", panel=SAMPLING, help="Above 0, at most 10. [0.8]")]
 TopKOption = Annotated[int | None, _option("--top-k", panel=SAMPLING, help="Codes to choose from; 0: all. [30]")]
@@ -183,7 +202,12 @@ NoiseScaleOption = Annotated[
 ]
 PresetOption = Annotated[
     str | None,
-    _option("--preset", panel=MEL, help="best (upstream's numbers), balanced or fast; other options win. [none]"),
+    _option(
+        "--preset",
+        panel=MEL,
+        complete=completions.presets,
+        help="best (upstream's numbers), balanced or fast; other options win. [none]",
+    ),
 ]
 NoGuardsFlag = Annotated[
     bool, _flag("--no-guards", GUARDS, help="Do not bound codes by the text nor notice silence and repeats.")

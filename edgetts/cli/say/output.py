@@ -6,10 +6,12 @@ UsageError. It writes nothing.
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgetts.cli.common import STDIO
 from edgetts.errors import UsageError
@@ -26,6 +28,7 @@ class Output:
     """All that `edgetts say` does with the speech."""
 
     target: str | None  # a file, STDIO, or None: nowhere
+    is_redirected: bool  # standard output is a file: the speech is the one of -o FILE, its header complete
     format: Format | None  # of what is written
     is_played: bool
     device: str | None  # that it is played on; None: the system's default
@@ -37,7 +40,8 @@ class Output:
     @property
     def is_live(self) -> bool:
         """Whether speech leaves while it is made. What a program reads as it comes needs no container."""
-        return self.is_played or (self.to_stdout and self.format is not None and self.format.container is None)
+        is_read_as_it_comes = self.format is not None and self.format.container is None and not self.is_redirected
+        return self.is_played or (self.to_stdout and is_read_as_it_comes)
 
     @property
     def to_stdout(self) -> bool:
@@ -67,7 +71,8 @@ def check_output(
     if device is not None and not is_played:
         raise UsageError("--output-device has no effect with -o alone: add --play, or drop one of them.")
     written = _format(output, format, raw=raw) if target is not None else None
-    chosen = Output(target, written, is_played, device, raw, _chunk_sizes(chunks), srt, vtt)
+    is_redirected = target == STDIO and _is_regular_file(sys.stdout)
+    chosen = Output(target, is_redirected, written, is_played, device, raw, _chunk_sizes(chunks), srt, vtt)
     if not chosen.is_live and (chunks is not None or first_steps is not None):
         raise UsageError("--chunks and --first-steps have no effect with -o FILE alone: add --play, or drop them.")
     for path in filter(None, (srt, vtt)):
@@ -80,6 +85,12 @@ def _target(output: str | None, format: str | None, *, raw: bool, as_json: bool)
 
     if raw and format not in (None, "pcm"):
         raise UsageError(f"--raw and --format {format} contradict each other: drop one of them.")
+    if raw and output not in (None, STDIO):
+        named = _format(output, None, raw=False) if Path(str(output)).suffix else None
+        if named is not None and named.name != "pcm":
+            raise UsageError(
+                f"--raw writes bare samples, which are no {named.name} file: end {output} in .pcm, or drop --raw."
+            )
     if output is None:
         if format is not None:
             raise UsageError(f"--format {format} needs somewhere to write to: give -o FILE or -o -.")
@@ -93,6 +104,13 @@ def _target(output: str | None, format: str | None, *, raw: bool, as_json: bool)
     if sys.stdout is None or sys.stdout.isatty():
         raise UsageError("Standard output is a terminal or closed: redirect it, or give -o FILE.")
     return output
+
+
+def _is_regular_file(stream: Any) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # no real file behind it
+        return False
 
 
 def _format(output: str | None, format: str | None, *, raw: bool) -> Format:

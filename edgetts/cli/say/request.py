@@ -7,11 +7,13 @@ misuse is told at once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgetts.cli.common import STDIO, read_text_file
+from edgetts.cli.common import STDIO
 from edgetts.cli.say.live import read_stdin
+from edgetts.cli.text_input import read_text_file
 from edgetts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,12 +66,18 @@ def emotion(weights: str | None, voice: str | None, alpha: float | None, cap: bo
     )
 
 
-def words(text: str | None, file: str | None, *, is_live: bool) -> str | Iterator[str]:
-    """The text; of standard input, where speech is live, the pieces as they arrive."""
+def words(given: Sequence[str], file: str | None, *, is_live: bool) -> str | Iterator[str]:
+    """The text, which may be several words; of standard input, where speech is live, the pieces as they arrive.
+
+    Standard input is read for `-`, and without any text where something is piped into it.
+    """
+    text = " ".join(given) if given else None
     if text is not None and file is not None:
         raise UsageError("Give the text or -f FILE, not both.")
     if text is None and file is None:
-        raise UsageError('Give the text to speak, such as "Hello.", or - to read standard input, or -f FILE.')
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError('Give the text to speak, such as "Hello.", or - to read standard input, or -f FILE.')
+        text = STDIO
     if file is not None:
         return read_text_file(file)
     if text == STDIO:

@@ -23,6 +23,7 @@ from edgetts.cli.common import (
     check_adapts,
     compute_name,
     environment,
+    is_first_time,
     memory_bytes,
     print_json,
     print_notice,
@@ -32,6 +33,8 @@ from edgetts.cli.say.output import check_output
 
 if TYPE_CHECKING:
     from edgetts.api import Audio
+
+BUILTIN_TOLD = "builtin-pack"  # that the demonstration model is one
 
 
 def say(
@@ -89,6 +92,8 @@ def say(
 
         edgetts say "Good morning." --voice me.wav
 
+        edgetts say Good morning, everyone
+
         edgetts say "Good morning." --voice me.wav -o morning.wav
 
         some-language-model | edgetts say - -v me
@@ -117,7 +122,7 @@ def say(
         vtt=vtt,
         as_json=as_json,
     )
-    words = request.words(text, file, is_live=out.is_live)
+    words = request.words(text or (), file, is_live=out.is_live)
 
     from edgetts.pack.locate import locate_pack
     from edgetts.pack.manifest import VOICE_SUFFIX
@@ -129,7 +134,8 @@ def say(
     is_recording = reference is not None and looks_like_path(reference) and not reference.endswith(VOICE_SUFFIX)
     check_adapts(adapt_steps, is_recording, reference)
     located = locate_pack(pack or known.pack, known.home)
-    notices = [located.notice] if located.notice else []
+    is_told = not (quiet or as_json)
+    notices = [located.notice] if located.notice and is_told and is_first_time(BUILTIN_TOLD, known.home) else []
     terms = Glossary.load(glossary) if glossary is not None else None
     call: dict[str, Any] = {"emotion": chosen_emotion, "glossary": terms, "markup": markup, **knobs}
 
@@ -165,7 +171,7 @@ def say(
             audio = live.speak(stream, sink, out, quiet=quiet or as_json)
         stats = sink.stats if sink is not None else None
     notices += [n for n in audio.notices if n not in notices]
-    if not (quiet or as_json):
+    if is_told:
         for notice in notices:
             print_notice(notice)
     finish.write_speech(audio, out)

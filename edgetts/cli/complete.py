@@ -1,0 +1,68 @@
+"""What the shell offers after Tab: voices, packs, presets, recipes, by looking at folders and tables only.
+
+In: the beginning of a word. Out: the names that begin so. Loads no torch, opens no pack, and offers nothing where it
+cannot look: a completion must never end in an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from edgetts.cli.common import Environment
+
+
+def voices(incomplete: str) -> list[str]:
+    """Voices of the user's folder, and those of the built-in pack."""
+    from edgetts.pack.locate import builtin_pack, data_folder
+    from edgetts.pack.manifest import VOICE_SUFFIX
+
+    own = _names(data_folder(_home()) / "voices", VOICE_SUFFIX)
+    ready = _names(builtin_pack() / "voices", VOICE_SUFFIX)
+    return _beginning([*own, *ready], incomplete)
+
+
+def packs(incomplete: str) -> list[str]:
+    """Packs of the user's folder."""
+    from edgetts.pack.locate import MANIFEST, packs_folder
+
+    folder = packs_folder(_home())
+    return _beginning((name for name in _names(folder) if (folder / name / MANIFEST).is_file()), incomplete)
+
+
+def presets(incomplete: str) -> list[str]:
+    """Named sets of options."""
+    from edgetts.options import PRESETS
+
+    return _beginning(PRESETS, incomplete)
+
+
+def recipes(incomplete: str) -> list[str]:
+    """Recipes that come with the package, and `auto`."""
+    folder = Path(__file__).resolve().parents[2] / "recipes"
+    return _beginning(["auto", *_names(folder, ".toml")], incomplete)
+
+
+def emotions(incomplete: str) -> list[str]:
+    """`NAME=` of the emotion that is being typed, after those that are complete."""
+    from edgetts.emotion import EMOTIONS
+
+    done, comma, begun = incomplete.rpartition(",")
+    return [f"{done}{comma}{name}=" for name in EMOTIONS if name.startswith(begun)]
+
+
+def _home() -> Path | None:
+    return Environment.read(os.environ).home
+
+
+def _names(folder: Path, suffix: str = "") -> list[str]:
+    try:
+        found = sorted(path.name for path in folder.iterdir() if path.name.endswith(suffix))
+    except OSError:
+        return []
+    return [name.removesuffix(suffix) for name in found if not name.startswith(".")]
+
+
+def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
+    return list(dict.fromkeys(name for name in names if name.startswith(incomplete)))
