@@ -3,33 +3,63 @@
 In: pieces of text cut anywhere, as a language model or a pipe gives them. Out: clauses, which together are the
 whole text, each as soon as what follows its mark is known. A word is never cut: a mark inside a number or a
 name ends nothing, an abbreviation does not end a sentence, and text without any mark is cut between words
-only when it becomes too long to wait for. Knows no tokens and no voice.
+only when it becomes too long to wait for; what goes on without a space long after that is no word and is cut, too.
+A line end ends a clause unless a long line goes on in the next one.
+
+Each character is looked at once, and a second time where a cut leaves some behind: how the text is cut into pieces
+changes neither the clauses nor the time. Knows no tokens and no voice.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
+
+from edgetts.streaming.unbroken import Span, belong_together, cut_unbroken
 
 MAX_CHARS = 300  # without a mark that ends a clause: cut between words, before speech has to wait for more
 MIN_CHARS = 12  # a shorter clause ended by a comma is spoken with what follows: it would sound clipped
+MAX_UNBROKEN_CHARS = 1000  # pending at most: what has no place to cut by then is no word of any language
+MAX_MARKS = 100  # in a row; more of them are a line drawn with them, which nothing is waited for behind
+MAX_TAG_CHARS = 250  # what has not closed by then is no tag
+LONG_LINE = 40  # columns; a line of prose that was wrapped is at least as long
 
-_WIDE = "\u3000-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
-_CLOSING = "\"'”’»)\\]}」』】）"
-# A mark of a wide script ends a clause wherever it stands, another one only in front of white space.
-_END = re.compile(
-    rf"(?P<wide>[。！？；：，、…]+[{_CLOSING}]*(?=[^。！？；：，、…{_CLOSING}]))"
-    rf"|(?P<strong>[.!?…]+[{_CLOSING}]*(?=\s|[{_WIDE}]))"
-    rf"|(?P<weak>[,;:—–][{_CLOSING}]*(?=\s|[{_WIDE}]))"
-    r"|(?P<line>\n)"
-)
-_WORD = re.compile(r"\w")
-_LAST_WORD = re.compile(r"(\S+)$")
+_WIDE = re.compile("[\u3000-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
+_STRONG = frozenset(".!?…。！？")
+_FULL_STOP = "."
+_ENDS_ANYWHERE = frozenset("。！？；：，、…")  # the marks of wide scripts; others end a clause in front of white space
+_WEAK = frozenset(",;:—–")
+_MARKS = _STRONG | _ENDS_ANYWHERE
+_CLOSING = frozenset("\"'”’»)]}」』】）")
+_OPENING = frozenset("“‘«([{「『【（《〈")
+_LINE_END = "\n"
+_LINE_ENDS = frozenset("\n\u2028\u2029")  # behind a line or paragraph separator no sentence goes on
 _TITLES = ("mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "rev", "hon", "gen", "gov", "capt", "col", "lt", "sgt")
 _SHORTENED = ("vs", "etc", "e.g", "i.e", "cf", "fig", "vol", "pp", "approx", "dept", "est")
 _ABBREVIATIONS = frozenset((*_TITLES, *_SHORTENED))
 _INITIAL = re.compile(r"(?:\w\.)*\w")  # J. or U.S.
+_MAX_ABBREVIATION = 32
 _PRONOUN = "i"
 _TAG_ENDS = {"[": "]", "<": ">"}
+
+
+@dataclass
+class _Clause:
+    """What is known of the clause that is being read; places count from its beginning, -1 is none."""
+
+    has_word: bool = False
+    first: int = -1  # of what is not white space
+    last: int = -1
+    word: int = 0  # where the latest run without white space begins
+    marks: int = -1  # where a run of marks and closing quotation marks begins
+    is_weak: bool = False  # the run: it began with a comma or the like
+    is_tagged: bool = False  # the run: it began in a tag
+    n_before: int = 0  # characters before the run, without white space around them
+    line_end: int = -1  # behind the line end of a long line, which ends the clause unless the text goes on
+    cut: int = -1  # the last place between two words, while that is within the limit
+    tag: int = -1  # where a tag that is open may have begun
+    tag_end: str = ""
+    tags: list[Span] = field(default_factory=list)
 
 
 class ClauseSplitter:
@@ -39,7 +69,9 @@ class ClauseSplitter:
         self._markup = markup
         self._max_chars = max_chars
         self._min_chars = min_chars
-        self._text = ""
+        self._text = ""  # of the clause that is being read
+        self._clause = _Clause()
+        self._columns = 0  # of the line that is being read, wide characters twice
 
     @property
     def pending(self) -> str:
@@ -48,52 +80,159 @@ class ClauseSplitter:
 
     def push(self, piece: str) -> list[str]:
         """The clauses that `piece` completes, in order."""
-        clauses = []
-        for start in range(0, len(piece), self._max_chars):  # so that a long piece is not searched again and again
-            self._text += piece[start : start + self._max_chars]
-            while (end := self._find_end()) is not None:
-                clauses.append(self._text[:end])
-                self._text = self._text[end:]
+        clauses: list[str] = []
+        for start in range(0, len(piece), MAX_UNBROKEN_CHARS):
+            self._read(piece[start : start + MAX_UNBROKEN_CHARS], clauses)
         return clauses
 
     def flush(self) -> list[str]:
         """What is left, at the end of the text."""
-        rest, self._text = self._text, ""
+        rest = self._text
+        self._text, self._clause, self._columns = "", _Clause(), 0
         return [rest] if rest else []
 
-    def _find_end(self) -> int | None:
-        for match in _END.finditer(self._text):
-            if self._ends_clause(match):
-                return match.end()
-        return self._cut_between_words() if len(self._text) > self._max_chars else None
+    @property
+    def waits_behind_line(self) -> bool:
+        """Whether a long line has ended and all that is waited for is whether its sentence goes on."""
+        return self._clause.line_end >= 0
 
-    def _ends_clause(self, match: re.Match[str]) -> bool:
-        before = self._text[: match.start()]
-        if not _WORD.search(before) or (self._markup and self._is_in_tag(before)):
-            return False
-        kind = match.lastgroup
-        if kind == "line" or (kind == "wide" and match.group()[0] in "。！？…"):
-            return True
-        if kind == "strong":
-            word = _LAST_WORD.search(before)
-            return match.group()[0] != "." or word is None or not _is_abbreviation(word.group(1))
-        return len(before.strip()) >= self._min_chars
+    def flush_line(self) -> list[str]:
+        """The line that `waits_behind_line`, for a listener who should not wait for the next one."""
+        end, text = self._clause.line_end, self._text
+        if end < 0:
+            return []
+        self._text = text[end:]
+        self._reread(self._text, 0, len(self._text))
+        return [text[:end]]
 
-    def _is_in_tag(self, before: str) -> bool:
-        """Whether a tag is open at the end of `before`."""
-        return any(before.rfind(opening) > before.rfind(closing) for opening, closing in _TAG_ENDS.items())
+    # --- reading -----------------------------------------------------------------------------------
 
-    def _cut_between_words(self) -> int | None:
-        """The last place between two words that leaves at most `max_chars`, or the first one after that."""
-        spaces = [m.end() for m in re.finditer(rf"\s+(?=\S)|(?<=[{_WIDE}])(?=\S)", self._text)]
+    def _read(self, piece: str, clauses: list[str]) -> None:
+        """Adds the clauses that `piece` completes."""
+        text = self._text + piece
+        begin, at = 0, len(self._text)  # of the clause; of the next character
+        while at < len(text):
+            end = self._next(text, begin, at)
+            if end is None or begin + end > at:
+                self._columns = 0 if text[at] in _LINE_ENDS else self._columns + _columns(text[at])
+                at += 1
+            if end is not None:
+                clauses.append(text[begin : begin + end])
+                line_end = self._clause.line_end - end
+                begin += end
+                self._reread(text, begin, at)
+                self._clause.line_end = line_end if line_end > 0 else -1
+        self._text = text[begin:]
+
+    def _reread(self, text: str, begin: int, at: int) -> None:
+        """A new clause, of which the characters before `at` were looked at before: none of them ends it."""
+        self._clause = _Clause()
+        for again in range(begin, at):
+            self._note(text, begin, again)
+
+    def _next(self, text: str, begin: int, at: int) -> int | None:
+        """The end of the clause if the character at `at` shows it; it belongs to the next one if that is before it."""
+        clause, char, n = self._clause, text[at], at - begin
+        if clause.line_end >= 0 and not (char.isspace() and char not in _LINE_ENDS):
+            if not _goes_on(char):
+                return clause.line_end
+            clause.line_end = -1
+        if clause.marks >= 0:
+            is_drawn = n - clause.marks >= MAX_MARKS
+            is_over = is_drawn or not (char in _MARKS or char in _CLOSING)
+            if is_over and self._ends(text[begin:at], char, is_drawn=is_drawn):
+                return n
+        if n >= MAX_UNBROKEN_CHARS:
+            return cut_unbroken(text[begin:at], clause.tags)
+        self._note(text, begin, at)
+        if n + 1 > self._max_chars and clause.cut >= 0:
+            return clause.cut
+        if char in _LINE_ENDS and clause.has_word and clause.tag < 0:
+            if char != _LINE_END or self._columns < LONG_LINE:
+                return n + 1
+            clause.line_end = n + 1
+        return None
+
+    def _note(self, text: str, begin: int, at: int) -> None:
+        """What the character at `at` changes in what is known of the clause."""
+        clause, char, n = self._clause, text[at], at - begin
         if self._markup:
-            spaces = [end for end in spaces if not self._is_in_tag(self._text[:end])]
-        spaces = [end for end in spaces if _WORD.search(self._text[:end])]
-        fitting = [end for end in spaces if end <= self._max_chars]
-        return max(fitting) if fitting else min(spaces, default=None)
+            self._note_tag(char, n)
+        is_tagged = 0 <= clause.tag < n
+        is_fitting = clause.cut < 0 or n <= self._max_chars
+        if is_fitting and clause.has_word and not is_tagged and _is_between_words(text[at - 1], char):
+            clause.cut = n
+        if char in _WEAK or (char in _MARKS and (clause.marks < 0 or clause.is_weak)):
+            clause.marks, clause.is_weak, clause.is_tagged = n, char in _WEAK, is_tagged
+            clause.n_before = clause.last - clause.first + 1 if clause.last >= 0 else 0
+        elif not (char in _MARKS or char in _CLOSING):
+            clause.marks = -1
+        if char.isspace():
+            clause.word = n + 1
+            return
+        clause.first = n if clause.first < 0 else clause.first
+        clause.last = n
+        clause.has_word = clause.has_word or char.isalnum() or char == "_"
+
+    def _note_tag(self, char: str, n: int) -> None:
+        """A tag begins like `[pause` or `</p`, and is short: anything else is text."""
+        clause = self._clause
+        if char in _TAG_ENDS:
+            clause.tag, clause.tag_end = n, _TAG_ENDS[char]
+        elif clause.tag >= 0 and char == clause.tag_end:
+            clause.tags.append((clause.tag, n + 1))
+            clause.tag = -1
+        elif clause.tag >= 0 and (
+            n - clause.tag >= MAX_TAG_CHARS or (n == clause.tag + 1 and not (char.isalpha() or char == "/"))
+        ):
+            clause.tag = -1
+
+    def _ends(self, clause_text: str, following: str, *, is_drawn: bool) -> bool:
+        """Whether the run of marks at the end of the clause so far ends it in front of `following`."""
+        clause = self._clause
+        run = clause_text[clause.marks :]
+        if not clause.has_word or clause.is_tagged:
+            return False
+        is_wide = any(char in _ENDS_ANYWHERE for char in run)
+        is_apart = following.isspace() or _is_wide(following) or _is_wide(run[-1])
+        if not (is_wide or is_apart or is_drawn):
+            return False
+        is_long_enough = clause.n_before >= self._min_chars
+        if clause.is_weak:
+            return is_long_enough
+        strong = [char for char in run if char in _STRONG]
+        if is_drawn or any(char != _FULL_STOP for char in strong):
+            return True
+        if run[0] == _FULL_STOP and not _is_abbreviation(clause_text[clause.word : clause.marks]):
+            return True
+        return is_wide and is_long_enough
+
+
+def _is_between_words(before: str, char: str) -> bool:
+    """Whether text may be cut between two characters, in front of `char`."""
+    if before.isspace():
+        return True
+    if char.isspace() or not _is_wide(before) or before in _OPENING:
+        return False
+    return not (char in _MARKS or char in _WEAK or char in _CLOSING or belong_together(before, char))
+
+
+def _goes_on(char: str) -> bool:
+    """Whether a sentence goes on with `char` in a new line: a small letter, or one of a script without cases."""
+    return char.isalpha() and not (char.isupper() or char.istitle())
+
+
+def _is_wide(char: str) -> bool:
+    return not char.isascii() and _WIDE.match(char) is not None
+
+
+def _columns(char: str) -> int:
+    return 2 if _is_wide(char) else 1
 
 
 def _is_abbreviation(word: str) -> bool:
+    if not 0 < len(word) <= _MAX_ABBREVIATION:
+        return False
     bare = word.lstrip("(\"'“‘[").lower()
     is_initial = _INITIAL.fullmatch(bare) is not None and not bare.isdigit() and bare != _PRONOUN
     return bare in _ABBREVIATIONS or is_initial

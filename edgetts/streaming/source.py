@@ -21,6 +21,7 @@ Planner = Callable[[str], TextPlan]
 MAX_PLANNED_CHARS = 2000  # at once: planning takes time too, and the rest is planned while these are spoken
 MAX_WAITING_CHARS = 4 * MAX_PLANNED_CHARS  # minutes of speech; whoever brings more has to wait
 SLICE_CHARS = 1000  # of a long piece: its first clauses are planned while the rest is looked at
+LINE_WAIT_S = 0.3  # behind a long line, for the text that shows whether its sentence goes on
 
 
 def plan_lines(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: float = 0.0) -> Iterator[Line]:
@@ -69,12 +70,13 @@ class TextFeed:
                 raise Cancelled("The speech was cancelled.")
             if not self._has_room():
                 return False
-        self._add(self._splitter.push(part), is_last=False)
+            self._add(self._splitter.push(part), is_last=False)
         return True
 
     def finish(self) -> None:
         """That was all."""
-        self._add(self._splitter.flush(), is_last=True)
+        with self._board.changed:
+            self._add(self._splitter.flush(), is_last=True)
 
     def fail(self, error: BaseException) -> None:
         """The text broke off: what was made of it is given out, then the error."""
@@ -85,21 +87,32 @@ class TextFeed:
 
     def _add(self, clauses: list[str], *, is_last: bool) -> None:
         now = time.perf_counter()
-        with self._board.changed:
-            if self._board.is_cancelled:
-                raise Cancelled("The speech was cancelled.")
-            self._clauses += [(clause, now) for clause in clauses]
-            self._n_waiting += sum(map(len, clauses))
-            self._is_finished = is_last
-            self._board.changed.notify_all()
+        if self._board.is_cancelled:
+            raise Cancelled("The speech was cancelled.")
+        self._clauses += [(clause, now) for clause in clauses]
+        self._n_waiting += sum(map(len, clauses))
+        self._is_finished = is_last
+        self._board.changed.notify_all()
+
+    def _await_clauses(self) -> None:
+        """Sleep until there are clauses or the end. A line that has ended is one if nothing follows it for a while."""
+        board = self._board
+
+        def is_here() -> bool:
+            return bool(self._clauses) or self._is_finished
+
+        board.is_waiting_for_text = not is_here()
+        while not is_here():
+            board.wait_until(lambda: is_here() or self._splitter.waits_behind_line)
+            if not is_here() and not board.changed.wait_for(lambda: board.is_cancelled or is_here(), LINE_WAIT_S):
+                self._add(self._splitter.flush_line(), is_last=False)
+        board.is_waiting_for_text = False
 
     def __iter__(self) -> Iterator[Line]:
         offset, pause_s, has_spoken = 0, 0.0, False
         while True:
             with self._board.changed:
-                self._board.is_waiting_for_text = not (self._clauses or self._is_finished)
-                self._board.wait_until(lambda: bool(self._clauses) or self._is_finished)
-                self._board.is_waiting_for_text = False
+                self._await_clauses()
                 clauses = self._take()
                 is_last = self._is_finished and not self._clauses
                 self._board.changed.notify_all()

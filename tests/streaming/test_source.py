@@ -205,3 +205,13 @@ def test_who_may_not_sleep_is_told_that_there_is_no_room(frontend: TextFrontend)
     assert not told
     next(iter(source))
     assert told and source.offer("More and more of it. ")
+
+
+def test_a_long_line_is_spoken_although_nothing_follows(frontend: TextFrontend) -> None:
+    source = feed(Board(), frontend, [])
+    source.push("A line of more than forty characters without a mark\n")
+    lines = iter(source)
+    assert next(lines).text.endswith("mark")
+    source.push("and goes on. ")
+    source.finish()
+    assert [line.text for line in lines] == ["and goes on."]
