@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from edgetts.errors import UsageError
 from edgetts.options import MAX_PROMPT_S, MIN_PROMPT_S, MIN_SEGMENT_TOKENS, SynthesisOptions
-from edgetts.pack.config import GPTConfig, ModelConfig
+from edgetts.pack.config import GPTConfig, IstftVocoderConfig, ModelConfig, VocoderConfig
 from edgetts.runtime.guards import cap_codes
 from edgetts.runtime.settings import Compute
 
@@ -59,6 +59,7 @@ _WAVENET_FLOATS = 16  # per channel: both gates, the convolution's two layouts, 
 # Of the widest stage's size, in fp32; measured 14, 16 and 22 with the built-in pack, in this order: the library that
 # multiplies pads channels in half precision.
 _VOCODER_TENSORS = {"exact": 14, "reference": 16, "fast": 24}
+_SHORT_FRAME_FLOATS = 16  # of a vocoder at the frame rate, per sample of a short frame; measured 12
 _N_PREFIX_EXTRAS = 6  # two speeds, start and stop of the text, start of the codes, a quotation mark
 _SQUARE_BYTES = 2 * 2  # scores of attention and what the softmax makes of them in bf16, one head at a time
 _PROMPT_STEP_S = 0.5
@@ -165,7 +166,7 @@ def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> We
 
 def estimate(config: ModelConfig, weights: Weights, size: Size, compute: Compute, *, start: float) -> Estimate:
     """Bytes by stage of a call of this size. start: what the process held before loading."""
-    from edgetts.models.bigvgan import reach
+    from edgetts.models.vocoder import reach
 
     gpt, dit = config.gpt, config.s2mel.dit
     n_prefix = gpt.n_conditioning_latents + size.n_tokens + _N_PREFIX_EXTRAS
@@ -187,7 +188,7 @@ def estimate(config: ModelConfig, weights: Weights, size: Size, compute: Compute
         flow += _SLACK * _SQUARE_BYTES * length * length
 
     n_frames = _window_frames() + 2 * reach(config.vocoder)
-    vocoder = _SLACK * _FLOAT32 * _VOCODER_TENSORS[compute] * n_frames * _widest_stage(config)
+    vocoder = _SLACK * _FLOAT32 * n_frames * _vocoder_floats(config.vocoder, compute)
     return Estimate(start, weights.loading, weights.resident, decode, latents, cache + flow, cache + vocoder)
 
 
@@ -202,13 +203,15 @@ def _window_frames() -> int:
     return VOCODER_WINDOW
 
 
-def _widest_stage(config: ModelConfig) -> int:
-    """Numbers that one mel frame is in the widest stage of the vocoder."""
-    channels, samples, widest = config.vocoder.upsample_initial_channel, 1, 0
-    for rate in config.vocoder.upsample_rates:
+def _vocoder_floats(config: VocoderConfig | IstftVocoderConfig, compute: Compute) -> int:
+    """Numbers that one mel frame is in the vocoder at its widest."""
+    if isinstance(config, IstftVocoderConfig):
+        return _SHORT_FRAME_FLOATS * config.frames_per_mel * config.n_fft
+    channels, samples, widest = config.upsample_initial_channel, 1, 0
+    for rate in config.upsample_rates:
         channels, samples = channels // 2, samples * rate
         widest = max(widest, channels * samples)
-    return widest
+    return _VOCODER_TENSORS[compute] * widest
 
 
 @dataclass(frozen=True)

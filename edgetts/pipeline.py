@@ -18,11 +18,11 @@ import torch
 
 from edgetts.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
 from edgetts.errors import Cancelled, GenerationError, VoiceError
-from edgetts.models.bigvgan import BigVGAN, reach
 from edgetts.models.dit import TimeConditions
 from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import Quantizer
 from edgetts.models.s2mel import S2Mel
+from edgetts.models.vocoder import build_vocoder, frames_of, reach, render
 from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.options import SynthesisOptions
 from edgetts.pack.mapped import give_back_freed
@@ -107,7 +107,7 @@ class Pipeline:
         s2mel_done = prepare_s2mel(self.s2mel, compute, device)
         give_back_freed()
         self.vocoder, vocoder_done = prepare_vocoder(
-            pack.module("vocoder", lambda: BigVGAN(config.vocoder), device), compute, device
+            pack.module("vocoder", lambda: build_vocoder(config.vocoder), device), compute, device
         )
         self.quantizer = pack.module("quantizer", lambda: Quantizer(config.semantic_codec), device)
         self.emotion_matrices = pack.state_dict("emotion", device)
@@ -277,20 +277,21 @@ class Pipeline:
         return mel[:, :, n_known:]
 
     def waveform(self, mel: torch.Tensor, start: int = 0, should_stop: ShouldStop | None = None) -> torch.Tensor:
-        """Waveform (S,) float32 on the CPU of mel (1, M, F) from frame `start` on.
+        """Waveform (S,) float32 on the CPU, from frame `start` on, of the mel (1, M, F) of a segment so far.
 
         Computed window by window, each with all the frames around it that its samples depend on: the
         windows cannot be heard. Raises Cancelled between two of them when `should_stop` says so.
         """
         n_frames, hop = mel.shape[-1], self.config.audio.hop_length
         around = reach(self.config.vocoder)
+        frames = frames_of(self.vocoder, mel)
         parts = []
         for first in range(start, n_frames, VOCODER_WINDOW):
             if should_stop is not None and should_stop():
                 raise Cancelled("The speech was cancelled.")
             last = min(first + VOCODER_WINDOW, n_frames)
             left = max(0, first - around)
-            samples = self.vocoder(mel[:, :, left : last + around])[0]
+            samples = render(self.vocoder, frames[:, :, left : last + around])[0]
             parts.append(samples[(first - left) * hop : (last - left) * hop].float().cpu())
         return torch.cat(parts) if parts else torch.zeros(0)
 

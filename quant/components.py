@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from edgetts.models import bigvgan, campplus, conditioning, gpt, repcodec, s2mel, w2v_bert
+from edgetts.models import bigvgan, campplus, conditioning, gpt, repcodec, s2mel, vocoder, w2v_bert
 from edgetts.pack.blank import blank
 from edgetts.pack.config import ModelConfig
 
@@ -43,7 +43,7 @@ NETWORKS: Mapping[str, Component] = {
     ),
     "gpt": Component("gpt", lambda c: gpt.GPT(c.gpt), gpt.EXPECTED_EXTRAS),
     "s2mel": Component("s2mel", lambda c: s2mel.S2Mel(c.s2mel), s2mel.EXPECTED_EXTRAS),
-    "vocoder": Component("bigvgan", lambda c: bigvgan.BigVGAN(c.vocoder), bigvgan.EXPECTED_EXTRAS),
+    "vocoder": Component("bigvgan", lambda c: vocoder.build_vocoder(c.vocoder), bigvgan.EXPECTED_EXTRAS),
 }
 
 

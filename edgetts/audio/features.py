@@ -103,7 +103,7 @@ def mel_spectrogram(
     padded = F.pad(waveform[:, None].double(), (padding, padding), mode="reflect")[:, 0]
     spectrum = torch.stft(padded, n_fft, hop_length, window=window, center=False, return_complex=True)
     magnitude = (spectrum.real**2 + spectrum.imag**2 + MAGNITUDE_EPS).sqrt()  # (B, bins, T)
-    filters = torch.tensor(_slaney_filters(sample_rate, n_fft, n_mels, fmin, fmax)).to(magnitude)
+    filters = torch.tensor(slaney_filters(sample_rate, n_fft, n_mels, fmin, fmax)).to(magnitude)
     mel: Tensor = (filters @ magnitude).clamp(min=MEL_FLOOR).log()  # (B, M, T)
     return mel.to(waveform.dtype)
 
@@ -173,7 +173,7 @@ def _sinc_kernels(step: int, phases: int) -> Table:
 
 
 @lru_cache(maxsize=8)
-def _slaney_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> Table:
+def slaney_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> Table:
     """Triangles on Slaney's mel scale, each of area one: (n_mels, n_fft / 2 + 1)."""
     top = sample_rate / 2 if fmax is None else fmax
     low, high = _hz_to_slaney(np.array([fmin, top]))

@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgetts.bench.machine import Rates
-from edgetts.models.bigvgan import BigVGAN
 from edgetts.models.campplus import SpeakerEncoder
 from edgetts.models.conditioning import Conditioning
 from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import SemanticCodecEncoder
 from edgetts.models.s2mel import S2Mel
+from edgetts.models.vocoder import build_vocoder
 from edgetts.models.w2v_bert import SemanticEncoder
 from edgetts.pack.blank import ModuleT, blank
 from edgetts.pack.load import Pack
@@ -70,7 +70,7 @@ def stage_works(pack: Pack, sizes: Sizes) -> dict[str, Work]:
     gpt, s2mel, vocoder = (
         _counted(lambda: GPT(config.gpt)),
         _counted(lambda: S2Mel(config.s2mel)),
-        _counted(lambda: BigVGAN(config.vocoder)),
+        _counted(lambda: build_vocoder(config.vocoder)),
     )
     dim, length = config.gpt.model_dim, sizes.n_prompt + sizes.n_frames
     dit = config.s2mel.dit

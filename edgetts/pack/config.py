@@ -10,6 +10,7 @@ One field per fact: whatever follows from another field is a property.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass
@@ -182,7 +183,7 @@ class S2MelConfig:
 
 @dataclass(frozen=True)
 class VocoderConfig:
-    """BigVGAN v2 with anti-aliased SnakeBeta activations."""
+    """Kind `bigvgan`: BigVGAN v2 with anti-aliased SnakeBeta activations."""
 
     n_mels: int
     upsample_rates: tuple[int, ...]
@@ -191,6 +192,64 @@ class VocoderConfig:
     resblock_kernel_sizes: tuple[int, ...]
     resblock_dilation_sizes: tuple[tuple[int, ...], ...]
     snake_logscale: bool
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per mel frame."""
+        return math.prod(self.upsample_rates)
+
+
+@dataclass(frozen=True)
+class PitchConfig:
+    """The network that reads the pitch from a mel, as a class on a logarithmic scale."""
+
+    channels: int
+    n_layers: int
+    ffn_dim: int
+    lowest: float  # pitch of the first class, periods per mel frame
+    classes_per_octave: int
+    n_classes: int
+
+
+# Short frames that share a sample: from three on, squared Hann windows add up to the same everywhere.
+MIN_OVERLAP = 3
+
+
+@dataclass(frozen=True)
+class IstftVocoderConfig:
+    """Kind `istft`, a vocoder at the frame rate: filters of pulses and noise from a ConvNeXt stack, inverse STFT."""
+
+    n_mels: int
+    hop_length: int  # samples per mel frame
+    n_fft: int  # samples of a short frame
+    frames_per_mel: int  # short frames per mel frame
+    channels: int
+    n_layers: int
+    ffn_dim: int
+    pitch: PitchConfig
+
+    @property
+    def step(self) -> int:
+        """Samples between short frames."""
+        return self.hop_length // self.frames_per_mel
+
+    @property
+    def margin(self) -> int:
+        """Samples of a short frame on either side of its own."""
+        return (self.n_fft - self.step) // 2
+
+    def problems(self) -> list[str]:
+        """What does not fit together."""
+        sizes = to_dict(self) | {f"pitch.{name}": size for name, size in to_dict(self.pitch).items()}
+        numbers = {name: size for name, size in sizes.items() if isinstance(size, (int, float))}
+        found = [f"{name} must be positive" for name, size in numbers.items() if size <= 0]
+        if found:
+            return found
+        if self.hop_length % self.frames_per_mel:
+            found.append(f"hop_length {self.hop_length} is no multiple of frames_per_mel {self.frames_per_mel}")
+        elif self.n_fft % self.step or self.n_fft < MIN_OVERLAP * self.step or (self.n_fft - self.step) % 2:
+            found.append(f"n_fft {self.n_fft} is no multiple, from {MIN_OVERLAP} on, of a step of {self.step}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -213,11 +272,27 @@ class ModelConfig:
     conditioning: ConditioningConfig
     gpt: GPTConfig
     s2mel: S2MelConfig
-    vocoder: VocoderConfig
+    vocoder: VocoderConfig | IstftVocoderConfig
     emotion: EmotionConfig
+
+    def problems(self) -> list[str]:
+        """What does not fit together: the vocoder takes the mel as S2Mel makes it."""
+        return [
+            f"vocoder.{name} is {getattr(self.vocoder, name)}, which is not audio.{name} {getattr(self.audio, name)}"
+            for name in ("n_mels", "hop_length")
+            if getattr(self.vocoder, name) != getattr(self.audio, name)
+        ]
 
 
 ConfigT = TypeVar("ConfigT")
+
+# A vocoder's table says with `kind` which of these it is. One without is what every pack had before there were kinds.
+VOCODER_KINDS: dict[str, type[VocoderConfig | IstftVocoderConfig]] = {
+    "bigvgan": VocoderConfig,
+    "istft": IstftVocoderConfig,
+}
+UNNAMED_KIND = "bigvgan"
+KIND = "kind"
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -225,7 +300,9 @@ def to_dict(config: Any) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            kind = next((kind for kind, cls in VOCODER_KINDS.items() if type(value) is cls), UNNAMED_KIND)
+            return fields if kind == UNNAMED_KIND else {KIND: kind} | fields
         if isinstance(value, (tuple, list)):
             return [plain(v) for v in value]
         return value
@@ -259,7 +336,12 @@ def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
         needed = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
         problems += [f"missing key {prefix}{k}" for k in needed if k not in value]
         fields = {k: _build(h, value[k], prefix + k, problems) for k, h in hints.items() if k in value}
-        return None if problems else kind(**fields)
+        if problems:
+            return None
+        made = kind(**fields)
+        if isinstance(made, (ModelConfig, IstftVocoderConfig)):
+            problems += [f"{prefix}{problem}" for problem in made.problems()]
+        return made
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
         if not isinstance(value, list) or not value:
@@ -269,13 +351,29 @@ def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        return _build(next(a for a in args if a is not type(None)), value, path, problems)
+        choices = [a for a in args if a is not type(None)]
+        if len(choices) == 1:
+            return _build(choices[0], value, path, problems)
+        return _build_vocoder(value, path, problems)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         problems.append(f"{here} must be {kind.__name__}, not {_shown(value)}")
         return None
     return value
+
+
+def _build_vocoder(value: Any, path: str, problems: list[str]) -> Any:
+    """The dataclass that the table's kind names."""
+    if not isinstance(value, dict):
+        problems.append(f"{path} must be a table, not {_shown(value)}")
+        return None
+    kind = value.get(KIND, UNNAMED_KIND)
+    if not isinstance(kind, str) or kind not in VOCODER_KINDS:
+        problems.append(f"{path}.{KIND} must be one of {', '.join(VOCODER_KINDS)}, not {_shown(kind)}")
+        return None
+    rest = {k: v for k, v in value.items() if k != KIND}
+    return _build(VOCODER_KINDS[kind], rest, path, problems)
 
 
 def printable(key: str) -> str:

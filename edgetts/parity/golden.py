@@ -19,12 +19,12 @@ from edgetts import enrol
 from edgetts.audio import features
 from edgetts.emotion import matrix_rows, merge_vectors, mix_weights
 from edgetts.errors import UsageError
-from edgetts.models.bigvgan import BigVGAN
 from edgetts.models.campplus import SpeakerEncoder
 from edgetts.models.conditioning import Conditioning
 from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import Quantizer, SemanticCodecEncoder
 from edgetts.models.s2mel import S2Mel
+from edgetts.models.vocoder import build_vocoder
 from edgetts.models.w2v_bert import SemanticEncoder
 from edgetts.pack.text import tokenizer_of
 from edgetts.parity.row import TOLERANCES, Row, compare
@@ -253,7 +253,7 @@ def _s2mel(
 def _vocoder(
     pack: Pack, g: Golden, folder: Path, device: torch.device, compute: Compute = DEFAULT_COMPUTE
 ) -> Iterator[Pair]:
-    plain = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder), device)
+    plain = pack.module("vocoder", lambda: build_vocoder(pack.config.vocoder), device)
     vocoder, _ = prepare_vocoder(plain, compute, device)
     yield "audio", vocoder(g["mel"].to(device)).unsqueeze(1), g["audio"]
 

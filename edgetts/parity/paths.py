@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from edgetts.errors import UsageError
-from edgetts.models.bigvgan import BigVGAN
 from edgetts.models.gpt import GPT, KVCache
 from edgetts.models.s2mel import S2Mel
+from edgetts.models.vocoder import build_vocoder
 from edgetts.parity.row import TOLERANCES, Row, compare
 from edgetts.runtime.acoustic import Prepared, prepare_s2mel, prepare_vocoder
 from edgetts.runtime.decode import build_prefix, generate_codes
@@ -161,7 +161,7 @@ def _s2mel(case: _Case) -> Iterator[Row]:
 
 def _vocoder(case: _Case) -> Iterator[Row]:
     config = case.pack.config.vocoder
-    plain, other = (case.pack.module("vocoder", lambda: BigVGAN(config), case.device) for _ in range(2))
+    plain, other = (case.pack.module("vocoder", lambda: build_vocoder(config), case.device) for _ in range(2))
     fast, prepared = prepare_vocoder(other, case.compute, case.device)
     mel = case.noise(1, config.n_mels, _FRAMES) + _LOG_SILENCE
     yield _compare_prepared("vocoder", "audio", fast(mel), plain(mel), prepared)

@@ -5,7 +5,7 @@ Three ways to compute, chosen by name (`settings.Compute`):
 
 - `reference`: the networks as they are, plain PyTorch in fp32.
 - `exact`: fp32; forms that differ in the order of sums only (`is_same_numbers`). The DiT becomes a `FastDiT`, on the
-  CPU with compiled kernels the vocoder a `FastVocoder`.
+  CPU with compiled kernels a BigVGAN a `FastVocoder`. A vocoder at the frame rate is fast as it is.
 - `fast`: that in half precision where the machine has it (`device.fast_dtype`), fp32 at both ends: the state of
   the flow and the samples.
 
@@ -21,9 +21,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from edgetts.models.bigvgan import BigVGAN
 from edgetts.models.dit import DiT, TimeConditions
+from edgetts.models.istft_vocoder import IstftVocoder
 from edgetts.models.s2mel import S2Mel
+from edgetts.models.vocoder import Vocoder
 from edgetts.native.library import find_library
 from edgetts.runtime.device import fast_dtype
 from edgetts.runtime.fast_dit import FastDiT, Velocity
@@ -56,7 +57,7 @@ class _Whole(nn.Module):
         return y
 
 
-def prepare_vocoder(vocoder: BigVGAN, compute: Compute, device: torch.device) -> tuple[nn.Module, Prepared]:
+def prepare_vocoder(vocoder: Vocoder, compute: Compute, device: torch.device) -> tuple[nn.Module, Prepared]:
     """The vocoder in the form that computes so, and what was done; mel in and samples out stay fp32.
 
     What is given must not be used any more: its layers may have been changed.
@@ -64,13 +65,13 @@ def prepare_vocoder(vocoder: BigVGAN, compute: Compute, device: torch.device) ->
     if compute == "reference":
         return vocoder, Prepared(torch.float32)
     dtype = fast_dtype(device) if compute == "fast" else torch.float32
+    if isinstance(vocoder, IstftVocoder):
+        return lower(vocoder, dtype), Prepared(dtype)
     library = find_library() if device.type == "cpu" and dtype in _FUSED_DTYPES else None
     if library is not None:
         fast = FastVocoder(vocoder, dtype, library)
         return fast, Prepared(dtype, fast.n_fused, fast.n_packed)
-    if dtype != torch.float32:
-        _lower(vocoder, dtype)
-    return vocoder, Prepared(dtype)
+    return lower(vocoder, dtype), Prepared(dtype)
 
 
 def prepare_s2mel(s2mel: S2Mel, compute: Compute, device: torch.device) -> Prepared:
@@ -110,10 +111,18 @@ def is_same_numbers(compute: Compute) -> bool:
     return compute != "fast"
 
 
-def _lower(vocoder: BigVGAN, dtype: torch.dtype) -> None:
-    """Convert all but the last layers: the result has 16 bits or more, half precision 8 or 11, and they are cheap."""
+def lower(vocoder: Vocoder, dtype: torch.dtype) -> Vocoder:
+    """Convert all but the last layers, in place: the result has 16 bits or more, half precision 8 or 11, and they are
+    cheap. Of a vocoder at the frame rate pitch and loudness stay exact, too."""
+    if dtype == torch.float32:
+        return vocoder
+    if isinstance(vocoder, IstftVocoder):
+        vocoder.stack.to(dtype)
+        vocoder.head.to(dtype)
+        return vocoder
     for name, layer in list(vocoder.named_children()):
         is_last = layer in (vocoder.activation_post, vocoder.conv_post)
         layer.to(torch.float32 if is_last else dtype)
         if is_last or layer is vocoder.conv_pre:
             vocoder.set_submodule(name, _Whole(layer, torch.float32 if is_last else dtype))
+    return vocoder

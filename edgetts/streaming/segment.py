@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgetts.models.bigvgan import reach
+from edgetts.models.vocoder import reach
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.runtime.latents import LatentPass
 from edgetts.runtime.settings import FlowSettings

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from edgetts.errors import GenerationError
-from edgetts.models.bigvgan import reach
+from edgetts.models.vocoder import reach
 from edgetts.options import SynthesisOptions
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
 from edgetts.runtime.device import describe

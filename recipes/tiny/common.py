@@ -6,7 +6,8 @@ where `recipes.tiny.start` has put them there.
 
 A stage has a budget in minutes, not in steps: the learning rate falls along a cosine of the time spent, so
 that a run is finished when its time is over, whatever the machine. Time spent is kept in the checkpoint;
-a run that was stopped goes on where it was.
+a run that was stopped goes on where it was. On a machine that does other things too, `computing_time` counts what
+the run was given of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ class Run:
         optimisers: Mapping[str, torch.optim.Optimizer],
         *,
         warmup_steps: int = WARMUP_STEPS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.clock = clock
         self.folder = work / stage
         self.folder.mkdir(parents=True, exist_ok=True)
         self.stage = stage
@@ -118,16 +121,18 @@ class Run:
                 group["lr"] = peak * scale
 
     def __iter__(self) -> Iterator[int]:
-        last = saved = logged = time.monotonic()
+        last = self.clock()
+        saved = logged = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, transient=True) as bar:
             task = bar.add_task(self.stage, total=self.budget_s, completed=self.spent_s)
             while self.spent_s < self.budget_s:
                 self._set_learning_rates()
                 yield self.step
+                spent = self.clock()
+                self.spent_s += spent - last
+                last = spent
                 now = time.monotonic()
-                self.spent_s += now - last
-                last = now
                 self.step += 1
                 shown = " ".join(f"{k} {v:.3f}" for k, v in self.means.items())
                 bar.update(task, completed=self.spent_s, description=f"{self.stage} {self.step} {shown}")
@@ -138,7 +143,8 @@ class Run:
                     self.save()
                     self.draw()
                     self._change_budget()
-                    saved = last = time.monotonic()
+                    saved = time.monotonic()
+                    last = self.clock()
         self.save()
         self.draw()
 
@@ -157,6 +163,11 @@ class Run:
     def draw(self) -> None:
         """Curves of every logged figure, as WORK/STAGE/curves.png."""
         draw_curves(self.folder / "log.jsonl", self.folder / "curves.png", self.stage)
+
+
+def computing_time() -> float:
+    """Seconds of the machine that this process was given, per thread that computes."""
+    return time.process_time() / torch.get_num_threads()
 
 
 def stage_file(work: Path, stage: str) -> Path:

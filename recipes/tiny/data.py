@@ -46,8 +46,12 @@ class Corpus:
 
     def get(self, kind: str, i: int) -> Tensor:
         """Array `kind` of recording i; fp16 is widened to fp32."""
+        return self.part(kind, i, 0, self.length(kind, i))
+
+    def part(self, kind: str, i: int, start: int, end: int) -> Tensor:
+        """Array `kind` of recording i from `start` to `end`."""
         data, offsets = self._array(kind)
-        part = torch.from_numpy(np.array(data[offsets[i] : offsets[i + 1]]))
+        part = torch.from_numpy(np.array(data[offsets[i] + start : offsets[i] + end]))
         return part.float() if part.dtype == torch.float16 else part
 
     def length(self, kind: str, i: int) -> int:

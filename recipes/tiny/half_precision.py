@@ -1,4 +1,4 @@
-"""DiT and BigVGAN in half precision against float32: what fp16 and bf16 arithmetic cost, the flow's state in fp32.
+"""DiT and vocoder in half precision against float32: what fp16 and bf16 arithmetic cost, the flow's state in fp32.
 
 In: a pack in float32. Out: a table of log-mel and STFT-magnitude differences, on sentences of the front end's
 choice, with the same codes, latents and noise. Weights and activations are in half precision; what goes in and
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from edgetts.enrol import mel_spectrogram
-from edgetts.models.bigvgan import BigVGAN
 from edgetts.models.s2mel import S2Mel
+from edgetts.models.vocoder import build_vocoder
 from edgetts.pack.load import open_pack
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
+from edgetts.runtime.acoustic import lower
 from edgetts.runtime.flow import solve_flow
 from edgetts.runtime.settings import FlowSettings
 from quant import texts
@@ -41,7 +42,7 @@ def compare(pack_path: Path, voice: Path | None, n_steps: int) -> None:
     samples = make_samples(pipeline, speaker, spoken, max_codes=_MAX_CODES, seed=_SEED)
     settings = FlowSettings(n_steps=n_steps, solver="euler", cfg_rate=0.7)
     prompt = speaker.reference_mel.shape[-1]
-    print("| | log-mel of S2Mel | log-mel of BigVGAN | STFT magnitude of both |\n|---|---|---|---|")
+    print("| | log-mel of S2Mel | log-mel of the vocoder | STFT magnitude of both |\n|---|---|---|---|")
     rows: dict[str, list[list[float]]] = {name: [] for name in _DTYPES}
     for sample in samples:
         latents = pipeline.latents(speaker, sample.text_ids, sample.codes)
@@ -64,10 +65,10 @@ def compare(pack_path: Path, voice: Path | None, n_steps: int) -> None:
         waveform = pipeline.vocoder(mel)
         for name, dtype in _DTYPES.items():
             s2mel = pack.module("s2mel", lambda: S2Mel(pack.config.s2mel), dtype=dtype)
-            vocoder = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder), dtype=dtype)
+            vocoder = lower(pack.module("vocoder", lambda: build_vocoder(pack.config.vocoder)), dtype)
             half_mel = flow(s2mel.cfm.estimator, dtype)
-            by_vocoder = vocoder(mel.to(dtype)).float()
-            both = vocoder(half_mel.to(dtype)).float()
+            by_vocoder = vocoder(mel)
+            both = vocoder(half_mel)
             rows[name].append(
                 [
                     float((half_mel - mel).abs().mean()),

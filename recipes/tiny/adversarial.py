@@ -1,0 +1,136 @@
+"""Losses that a vocoder is trained with: distances of spectra, and small networks that tell made speech from real.
+
+In: waveforms (B, S), made and real. Out: losses. It does not know what made them.
+
+Discriminators look at waveforms folded at several periods (MPD, Kong et al. 2020, "HiFi-GAN") and at spectrograms at
+several resolutions (MRD, Jang et al. 2021, "UnivNet"); their losses are least squares and feature matching. All are
+sized for a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from edgetts.audio.features import mel_spectrogram
+from recipes.tiny import dims
+
+STFT_SIZES = (256, 512, 1024, 2048)
+MAGNITUDE_FLOOR = 1e-4
+Verdicts = list[list[Tensor]]  # of each discriminator: features of its layers, the verdict last
+
+
+def mel_of(waveform: Tensor) -> Tensor:
+    a = dims.AUDIO
+    return mel_spectrogram(
+        waveform,
+        sample_rate=a.sample_rate,
+        n_fft=a.n_fft,
+        hop_length=a.hop_length,
+        n_mels=a.n_mels,
+        fmin=a.fmin,
+        fmax=a.fmax,
+    )
+
+
+def magnitude(x: Tensor, size: int) -> Tensor:
+    """(B, S) -> (B, size / 2 + 1, frames)."""
+    window = torch.hann_window(size, device=x.device)
+    spectrum = torch.stft(x, size, size // 4, size, window, return_complex=True)
+    return (spectrum.real.square() + spectrum.imag.square()).clamp_min(MAGNITUDE_FLOOR**2).sqrt()
+
+
+def stft_loss(made: Tensor, real: Tensor) -> Tensor:
+    """Spectral convergence and log-magnitude distance, over several resolutions."""
+    total = torch.zeros((), device=made.device)
+    for size in STFT_SIZES:
+        a, b = magnitude(made, size), magnitude(real, size)
+        total = total + (a - b).norm() / b.norm().clamp_min(1e-3) + 0.5 * F.l1_loss(a.log(), b.log())
+    return total / len(STFT_SIZES)
+
+
+class PeriodDiscriminator(nn.Module):
+    def __init__(self, period: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.period = period
+        sizes = pairwise((1, *widths))
+        self.convs = nn.ModuleList(weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in sizes)
+        self.last = weight_norm(nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0)))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Waveform (B, S) -> features of each layer, the verdict last."""
+        x = x[:, : x.shape[1] // self.period * self.period].view(len(x), 1, -1, self.period)
+        features = []
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), 0.1)
+            features.append(x)
+        return [*features, self.last(x)]
+
+
+class ResolutionDiscriminator(nn.Module):
+    def __init__(self, size: int, widths: Sequence[int], strides: Sequence[tuple[int, int]]) -> None:
+        super().__init__()
+        self.size = size
+        self.convs = nn.ModuleList(
+            weight_norm(nn.Conv2d(a, b, (3, 5), stride, (1, 2)))
+            for (a, b), stride in zip(pairwise((1, *widths)), strides, strict=True)
+        )
+        self.last = weight_norm(nn.Conv2d(widths[-1], 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        spectrum = magnitude(x, self.size).log().transpose(1, 2)[:, None]  # (B, 1, frames, bins)
+        features = []
+        for conv in self.convs:
+            spectrum = F.leaky_relu(conv(spectrum), 0.1)
+            features.append(spectrum)
+        return [*features, self.last(spectrum)]
+
+
+class Discriminators(nn.ModuleList):
+    def __init__(
+        self,
+        periods: Sequence[int] = (2, 3, 5, 7),
+        resolutions: Sequence[int] = (512, 1024, 256),
+        *,
+        period_widths: Sequence[int] = (16, 32, 64, 96),
+        resolution_widths: Sequence[int] = (16, 24, 32, 32),
+        resolution_strides: Sequence[tuple[int, int]] = ((1, 2), (1, 2), (1, 2), (1, 1)),  # frames, bins
+    ) -> None:
+        super().__init__(
+            [PeriodDiscriminator(p, period_widths) for p in periods]
+            + [ResolutionDiscriminator(s, resolution_widths, resolution_strides) for s in resolutions]
+        )
+
+    def forward(self, x: Tensor) -> Verdicts:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return [[f.float() for f in d(x)] for d in self]
+
+
+def judge_loss(of_real: Verdicts, of_made: Verdicts) -> Tensor:
+    """What the discriminators learn from: 1 for real, 0 for made."""
+    loss = torch.zeros((), device=of_real[0][-1].device)
+    for real, made in zip(of_real, of_made, strict=True):
+        loss = loss + (real[-1] - 1).square().mean() + made[-1].square().mean()
+    return loss
+
+
+def adversarial_loss(of_made: Verdicts) -> Tensor:
+    """What the vocoder learns from: to be taken for real."""
+    loss = torch.zeros((), device=of_made[0][-1].device)
+    for made in of_made:
+        loss = loss + (made[-1] - 1).square().mean()
+    return loss
+
+
+def matching_loss(of_real: Verdicts, of_made: Verdicts, weights: Sequence[float]) -> Tensor:
+    """Distance of the discriminators' features, each relative to its size. weights: one per discriminator."""
+    loss = torch.zeros((), device=of_real[0][-1].device)
+    for real, made, weight in zip(of_real, of_made, weights, strict=True):
+        for a, b in zip(real[:-1], made[:-1], strict=True):
+            loss = loss + weight * F.l1_loss(b, a) / (a.abs().mean() + 1e-4)
+    return loss

@@ -1,0 +1,56 @@
+"""Sizes of the built-in model's vocoder at the frame rate, and where its training starts from.
+
+In: the spectrogram of `dims`. Out: `VOCODER` and a fresh network. Nothing here is learned.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from edgetts.audio.features import slaney_filters
+from edgetts.models.istft_vocoder import IstftVocoder
+from edgetts.pack.config import IstftVocoderConfig, PitchConfig
+from recipes.tiny import dims
+
+LOWEST_HZ = 55.0
+RAYLEIGH_MEAN = math.sqrt(math.pi) / 2  # of the magnitude of noise, to the root of its power
+
+PITCH = PitchConfig(
+    channels=96,
+    n_layers=3,
+    ffn_dim=288,
+    lowest=LOWEST_HZ * dims.HOP / dims.SAMPLE_RATE,
+    classes_per_octave=48,
+    n_classes=168,  # three and a half octaves, to 622 Hz
+)
+VOCODER = IstftVocoderConfig(
+    n_mels=dims.N_MELS,
+    hop_length=dims.HOP,
+    n_fft=512,
+    frames_per_mel=2,
+    channels=224,
+    n_layers=6,
+    ffn_dim=672,
+    pitch=PITCH,
+)
+
+
+def fresh(config: IstftVocoderConfig = VOCODER) -> IstftVocoder:
+    """An untrained vocoder that already filters as loudly as the mel says, between the centers of its bands."""
+    vocoder = IstftVocoder(config)
+    audio = dims.AUDIO
+    filters = slaney_filters(audio.sample_rate, audio.n_fft, audio.n_mels, audio.fmin, audio.fmax)  # (M, bins)
+    bins = np.linspace(0, 1, filters.shape[1])
+    centers = (filters * bins).sum(1) / filters.sum(1)
+    # What white noise of variance 1 has in each band of the mel.
+    window_power = float(torch.hann_window(audio.n_fft).square().sum())
+    noise = np.log(filters.sum(1) * RAYLEIGH_MEAN * math.sqrt(window_power))
+    targets = np.linspace(0, 1, vocoder.n_bins)
+    weight = np.stack([np.interp(targets, centers, row) for row in np.eye(len(centers))], axis=1)  # (K, M)
+    with torch.no_grad():
+        vocoder.envelope.weight.copy_(torch.from_numpy(weight))
+        vocoder.envelope.bias.copy_(torch.from_numpy(-weight @ noise))
+    return vocoder
