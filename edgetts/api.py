@@ -35,7 +35,7 @@ from edgetts.memory import Budget, parse_size
 from edgetts.options import OptionKeywords, SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
-from edgetts.pack.manifest import VOICE_SUFFIX
+from edgetts.pack.manifest import EMOTION, VOICE_SUFFIX
 from edgetts.pack.mapped import give_back_freed
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 MAX_REFERENCE_SECONDS = 15.0  # upstream uses no more of a recording
+_NO_EMOTION = "This model has no emotions that can be heard: the one that was asked for changes nothing."
 _ENROLLED = (
     "Learning this voice took memory that the budget does not count; from now on it is remembered, and "
     "`edgetts voices` can make a voice file of it elsewhere."
@@ -448,6 +449,8 @@ class TTS:
         frontend = self.frontend(call.glossary)
         is_offline = isinstance(call.schedule, Whole)
         notices: list[str] = []
+        if call.emotion is not None and EMOTION in self.pack.manifest.without:
+            notices.append(_NO_EMOTION)
         if self.budget is not None:
             voice = self.voice(call.voice, adapt_steps=options.adapt_steps, progress=call.progress)
             call = replace(call, voice=voice)

@@ -54,6 +54,7 @@ class Source:
     description: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     encoder_id: str | None = None
+    without: tuple[str, ...] = ()  # features that the model lacks
     schemes: Mapping[str, Mapping[str, SchemeGroup]] = field(default_factory=dict)
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -115,6 +116,7 @@ def build_pack(
         text=source.text,
         defaults={**source.defaults, **(defaults or {})},
         encoder_id=source.encoder_id,
+        without=source.without,
         force=force,
     )
     with writer:

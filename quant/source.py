@@ -43,6 +43,7 @@ def open_pack_source(folder: Path) -> Source:
         description=manifest.description,
         defaults=manifest.defaults,
         encoder_id=manifest.encoder_id,
+        without=manifest.without,
         schemes={c: entry.scheme_of() for c, entry in manifest.components.items() if entry.schemes},
     )
 

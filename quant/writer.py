@@ -61,7 +61,8 @@ class PackWriter:
 
     text: options of the text front end. defaults: synthesis options that suit this model.
     encoder_id: of the encoders, where the tensors given here are not
-    their float32 originals (default: computed from them). force: replace a pack that is there already.
+    their float32 originals (default: computed from them). without: features that this model lacks.
+    force: replace a pack that is there already.
     Raises UsageError when the target is in the way, PackError when another process is writing it.
     """
 
@@ -77,6 +78,7 @@ class PackWriter:
         text: Mapping[str, Any] | None = None,
         defaults: Mapping[str, Any] | None = None,
         encoder_id: str | None = None,
+        without: Sequence[str] = (),
         force: bool = False,
     ) -> None:
         self.target = Path(target).absolute()
@@ -85,6 +87,7 @@ class PackWriter:
         self._text = dict(text or {})
         self._defaults = dict(defaults or {})
         self._encoder_id = encoder_id
+        self._without = tuple(without)
         self._force = force
         self._written: dict[str, WrittenComponent] = {}
         self._entries: dict[str, ComponentEntry] = {}
@@ -199,6 +202,7 @@ class PackWriter:
             components={c: self._entries[c] for c in COMPONENTS},
             files=dict(sorted(self._files.items())),
             quality=quality,
+            without=self._without,
             **self._about,
         )
         content = manifest_json(manifest)

@@ -139,3 +139,8 @@ def test_close_frees_the_networks_and_a_later_call_loads_them_again(tmp_path: Pa
     tts.close()
     assert "not loaded yet" in repr(tts)
     assert tts.say("Hello.", seed=1, **QUICK) == before
+
+
+def test_an_emotion_that_the_model_lacks_is_told(tts: TTS) -> None:
+    assert any("no emotions" in n for n in tts.say("Hello.", emotion={"sad": 0.5}, seed=1, **QUICK).notices)
+    assert not any("emotion" in n for n in tts.say("Hello.", seed=1, **QUICK).notices)

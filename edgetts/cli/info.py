@@ -74,6 +74,7 @@ def info(
         "components": components,
         "model": to_dict(manifest.model),
         "defaults": dict(manifest.defaults),
+        "without": list(manifest.without),
         "quality": manifest.quality,
     }
     if kernels:
@@ -105,6 +106,8 @@ def _print(about: dict[str, Any]) -> None:
     if about["defaults"]:
         print_line()
         print_line("defaults: " + ", ".join(f"{name} {value}" for name, value in about["defaults"].items()))
+    if about["without"]:
+        print_line(f"without: {', '.join(about['without'])}, which can be asked for and change nothing")
     _print_quality(about["quality"], about["path"])
     for trial in about.get("kernels", ()):
         verdict = trial["problem"] or f"error {trial['error']:.1e}, {trial['microseconds']:.0f} us"

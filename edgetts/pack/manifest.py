@@ -15,6 +15,7 @@ Format (version 2), one JSON table:
   components               per component: file, dtype, and the tensors not stored plainly, by scheme
   files                    per file: bytes and sha256
   quality                  what was measured when the pack was made, or null
+  without                  features that this model lacks, of FEATURES; may be left out
   checksum                 sha256 of all of the above (`edgetts.pack.seal`); version 1 has none and is still read
 """
 
@@ -57,6 +58,8 @@ ENROL_COMPONENTS = (
 RUN_COMPONENTS = ("quantizer", "emotion", "gpt", "s2mel", "vocoder")
 COMPONENTS = tuple(dict.fromkeys(ENROL_COMPONENTS + RUN_COMPONENTS))
 
+EMOTION = "emotion"
+FEATURES = (EMOTION,)  # that callers may ask for and a model may lack: they change nothing in its speech
 DTYPES = ("float32", "float16", "bfloat16")
 SCHEMES = ("int8_channel", "int4_group", "nf4_group")  # besides plain storage; see `edgetts.pack.schemes`
 
@@ -114,6 +117,7 @@ class Manifest:
     components: Mapping[str, ComponentEntry]
     files: Mapping[str, FileEntry]
     quality: Mapping[str, Any] | None = field(default=None)
+    without: tuple[str, ...] = ()
 
     @property
     def total_bytes(self) -> int:
@@ -204,6 +208,8 @@ def manifest_json(manifest: Manifest) -> str:
         "files": {name: to_dict(entry) for name, entry in manifest.files.items()},
         "quality": None if manifest.quality is None else dict(manifest.quality),
     }
+    if manifest.without:
+        table["without"] = list(manifest.without)
     return table_text(sealed(table))
 
 
@@ -218,13 +224,19 @@ class _Reader:
     _TEXTS = ("name", "description", "created_by", "recipe", "licence")
     _TABLES = ("model", "text", "defaults", "components", "files")
     _KEYS = ("format", "format_version", "family", *_TEXTS, "encoder_id", *_TABLES, "quality")
+    _OPTIONAL = ("without",)
 
     def __init__(self, where: str) -> None:
         self.where = where
         self.problems: list[str] = []
 
     def manifest(self, table: dict[str, Any], *, is_sealed: bool) -> Manifest:
-        self._keys(table, (*self._KEYS, CHECKSUM) if is_sealed else self._KEYS, "")
+        required = {key: value for key, value in table.items() if key not in self._OPTIONAL}
+        self._keys(required, (*self._KEYS, CHECKSUM) if is_sealed else self._KEYS, "")
+        without = table.get("without", [])
+        if not isinstance(without, list) or not all(feature in FEATURES for feature in without):
+            self.problems.append(f"without must be a list of {', '.join(FEATURES)}, not {_shown(without)}")
+            without = []
         texts = {key: self._text(table.get(key, ""), key) for key in self._TEXTS}
         encoder_id = self._text(table.get("encoder_id", ""), "encoder_id")
         if not _SHA256.fullmatch(encoder_id):
@@ -259,6 +271,7 @@ class _Reader:
             components=components,
             files=files,
             quality=quality,
+            without=tuple(without),
         )
 
     def _component(self, value: Any, path: str) -> ComponentEntry:

@@ -24,7 +24,7 @@ from torch import Tensor
 from edgetts.api import TTS
 from edgetts.models.conditioning import Conditioning
 from edgetts.pack.config import to_dict
-from edgetts.pack.manifest import LEXICON_FILE, TOKENIZER_FILE
+from edgetts.pack.manifest import EMOTION, LEXICON_FILE, TOKENIZER_FILE
 from quant.build import ALWAYS_FP32
 from quant.schemes import SchemeRule
 from quant.writer import PackWriter
@@ -196,6 +196,7 @@ def write(
             description=DESCRIPTION,
             text=to_dict(TEXT_CONFIG),
             defaults=defaults,
+            without=(EMOTION,),  # its matrix gives the path something to move along; nothing of it is heard
             force=True,
         ) as writer:
             for component, values in tensors.items():

@@ -196,3 +196,12 @@ def test_fuzz_bytes(mini_pack: Path, seed: int, data: bytes) -> None:
 def test_fuzz_anything(data: bytes) -> None:
     with pytest.raises(PackError):
         parse_manifest(data, "manifest.json")
+
+
+def test_features_that_a_model_lacks_are_optional_and_known(mini_pack: Path) -> None:
+    table = table_of(mini_pack)
+    assert "without" not in table and read_manifest(mini_pack).without == ()
+    lacking = parse_manifest(written(table | {"without": ["emotion"]}), "it")
+    assert lacking.without == ("emotion",) and parse_manifest(manifest_json(lacking).encode(), "copy") == lacking
+    for wrong in ("emotion", ["singing"], [1], {"emotion": True}, None):
+        assert "without must be a list of emotion" in refusal(table | {"without": wrong})

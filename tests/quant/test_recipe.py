@@ -212,3 +212,9 @@ def test_an_unquantised_part_may_not_be_quantised_twice(mini_pack: Path) -> None
     with pytest.raises(PackError, match="stored as int8_channel already.*start from the checkpoint"):
         check_fits(int4, source)
     assert open_pack(mini_pack).manifest.components["gpt"].schemes == ()
+
+
+def test_what_a_model_lacks_is_taken_along() -> None:
+    from edgetts.pack.locate import builtin_pack
+
+    assert open_pack_source(builtin_pack()).without == ("emotion",)
