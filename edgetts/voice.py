@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 2  # 1: voices without offsets, which are still written so
 _MAX_FILE_BYTES = 64 * 2**20
 _MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrolment uses
-_METADATA_KEY = "edgetts_voice"
+METADATA_KEY = "edgetts_voice"
 _MAX_OFFSETS = 1 << 20  # numbers; the published model has 37 056
 # Name, number of dimensions, integer?
 _TENSORS = (
@@ -70,8 +70,12 @@ class Voice:
     adapted_to: str = ""
     adapt_steps: int = 0
 
-    def save(self, path: str | Path) -> Path:
-        """Write the voice file; it appears whole or not at all."""
+    def save(self, path: str | Path, *, replace: bool = True) -> Path:
+        """Write the voice file; it appears whole or not at all.
+
+        replace: what is at `path` gives way; otherwise FileExistsError, also when it appears while this is written.
+        Raises VoiceError when it cannot be written.
+        """
         from safetensors.torch import save
 
         target = Path(path)
@@ -86,7 +90,7 @@ class Voice:
         }
         if self.offsets is not None:
             about |= {"format_version": 2, "adapted_to": self.adapted_to, "adapt_steps": self.adapt_steps}
-        data = save(tensors, metadata={_METADATA_KEY: json.dumps(about, ensure_ascii=False)})
+        data = save(tensors, metadata={METADATA_KEY: json.dumps(about, ensure_ascii=False)})
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
@@ -97,10 +101,14 @@ class Voice:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(target)
+            if replace or not _linked(Path(temporary), target):
+                Path(temporary).replace(target)
+        except FileExistsError:
+            raise
         except OSError as error:
-            Path(temporary).unlink(missing_ok=True)
             raise VoiceError(f"Cannot write the voice file {target}: {error.strerror or error}.") from error
+        finally:
+            Path(temporary).unlink(missing_ok=True)  # Ctrl-C too must leave nothing behind
         return target
 
     @classmethod
@@ -121,7 +129,7 @@ class Voice:
             )
         try:
             with safe_open(source, framework="pt") as file:
-                about = _read_about((file.metadata() or {}).get(_METADATA_KEY), source)
+                about = _read_about((file.metadata() or {}).get(METADATA_KEY), source)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         except (SafetensorError, OSError) as error:
             raise VoiceError(
@@ -161,6 +169,19 @@ class Voice:
                 f"Voice {self.name or '(unnamed)'} was adapted to another S2Mel ({self.adapted_to[:12]}) than that of "
                 f"this pack ({s2mel_id[:12]}): enrol the recording again with `edgetts voices add NAME RECORDING`."
             )
+
+
+def _linked(whole: Path, target: Path) -> bool:
+    """Give `whole` the name `target`, too; where the file system knows no second names, only take the name, which
+    is False. Raises FileExistsError when something has it."""
+    try:
+        os.link(whole, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        return False
+    return True
 
 
 def _read_about(text: str | None, source: Path) -> dict[str, Any]:

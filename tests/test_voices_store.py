@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,130 @@ def test_other_files_are_passed_over(store: VoiceStore) -> None:
     assert store.names() == ["me"]
 
 
+def put_odd_things_in(store: VoiceStore, elsewhere: Path) -> None:
+    """Whatever may lie in the folder beside the voice `good`."""
+    store.add("good", make_voice())
+    folder = store.voices_dir
+    (folder / "loop.safetensors").symlink_to("loop.safetensors")
+    (folder / "one.safetensors").symlink_to("two.safetensors")
+    (folder / "two.safetensors").symlink_to("one.safetensors")
+    (folder / "dangling.safetensors").symlink_to(elsewhere / "nothing")
+    (folder / "folder.safetensors").mkdir()
+    os.mkfifo(folder / "pipe.safetensors")
+    make_voice().save(elsewhere / "real.safetensors")
+    (folder / "linked.safetensors").symlink_to(elsewhere / "real.safetensors")
+    (folder / "weights.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+
+
+def test_odd_things_in_the_folder_break_nothing(store: VoiceStore, tmp_path: Path) -> None:
+    put_odd_things_in(store, tmp_path)
+    assert store.names() == ["good", "linked", "weights"]
+    assert {e.name: e.problem != "" for e in store.entries()} == {
+        **dict.fromkeys(["dangling", "folder", "loop", "one", "pipe", "two"], True),
+        **dict.fromkeys(["good", "linked", "weights"], False),
+    }
+    assert store.load("good").seconds == store.load("linked").seconds == 2.5
+    for name in ("dangling", "loop", "one", "two"):
+        assert not store.has(name)
+        with pytest.raises(VoiceError, match=f"'{name}' is a link that leads nowhere"):
+            store.load(name)
+        with pytest.raises(UsageError, match="already a voice"):
+            store.check_new(name)
+    for name in ("folder", "pipe"):
+        with pytest.raises(VoiceError, match="in the place of a voice"):
+            store.load(name)
+
+
+def test_remove_takes_links_and_voices_alone(store: VoiceStore, tmp_path: Path) -> None:
+    put_odd_things_in(store, tmp_path)
+    for name in ("loop", "one", "dangling", "linked", "good"):
+        store.remove(name)
+        assert not os.path.lexists(store.path(name))
+    assert Voice.load(tmp_path / "real.safetensors").seconds == 2.5
+    for name in ("folder", "pipe", "weights"):
+        with pytest.raises(VoiceError, match="not a voice file"):
+            store.remove(name)
+        assert os.path.lexists(store.path(name))
+
+
+def test_a_torn_voice_can_be_removed(store: VoiceStore) -> None:
+    store.add("torn", make_voice())
+    path = store.path("torn")
+    path.write_bytes(path.read_bytes()[:-40])
+    store.remove("torn")
+    assert store.entries() == []
+
+
+def test_replacing_a_link_leaves_its_target(store: VoiceStore, tmp_path: Path) -> None:
+    put_odd_things_in(store, tmp_path)
+    before = (tmp_path / "real.safetensors").read_bytes()
+    for name in ("linked", "loop", "dangling"):
+        store.add(name, make_voice("f" * 64), replace=True)
+        assert not store.path(name).is_symlink()
+        assert store.load(name).encoder_id == "f" * 64
+    assert (tmp_path / "real.safetensors").read_bytes() == before
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_two_at_once_under_one_name(store: VoiceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both find the name free; the second one to be ready is told, and the first one is kept."""
+    monkeypatch.setattr(VoiceStore, "check_new", lambda *_, **__: None)
+    store.add("same", make_voice("a" * 64))
+    with pytest.raises(UsageError, match="already a voice called 'same'"):
+        store.add("same", make_voice("b" * 64))
+    assert store.load("same").encoder_id == "a" * 64
+    assert [p.name for p in store.voices_dir.iterdir()] == ["same.safetensors"], "nothing half-made is left"
+
+
+def test_two_at_once_where_there_are_no_hard_links(store: VoiceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    test_two_at_once_under_one_name(store, monkeypatch)
+
+
+def test_many_threads_under_one_name(store: VoiceStore) -> None:
+    def add(number: int) -> bool:
+        try:
+            store.add("same", make_voice(f"{number:064x}"))
+        except UsageError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        added = list(pool.map(add, range(16)))
+    assert added.count(True) == 1
+    assert store.load("same").encoder_id == f"{added.index(True):064x}"
+
+
+def test_names_that_differ_in_capitals_only(store: VoiceStore) -> None:
+    store.add("Anna", make_voice())
+    for name in ("anna", "ANNA"):
+        for replace in (False, True):
+            with pytest.raises(UsageError, match="called 'Anna', which differs"):
+                store.add(name, make_voice(), replace=replace)
+    store.add("Anna", make_voice("f" * 64), replace=True)
+    assert store.names() == ["Anna"]
+
+
+def test_a_full_disk_leaves_the_old_voice(store: VoiceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add("me", make_voice())
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for replace, name in ((True, "me"), (False, "other")):
+        with pytest.raises(VoiceError, match="No space left"):
+            store.add(name, make_voice("f" * 64), replace=replace)
+    notice = store.remember("a" * 64, make_voice())
+    assert notice is not None and "No space left" in notice
+    assert store.load("me").encoder_id == ENCODERS
+    assert [p.name for p in store.voices_dir.iterdir()] == ["me.safetensors"]
+    assert list(store.cache_dir.iterdir()) == []
+
+
 def test_cache_by_content_and_encoders(store: VoiceStore) -> None:
     assert store.cached("a" * 64, ENCODERS) is None
     assert store.remember("a" * 64, make_voice()) is None
@@ -139,8 +264,22 @@ def test_damaged_cache_is_dropped(store: VoiceStore) -> None:
     store.remember("a" * 64, make_voice())
     (file,) = store.cache_dir.iterdir()
     file.write_bytes(file.read_bytes()[:50])
-    assert store.cached("a" * 64, ENCODERS) is None
+    notices: list[str] = []
+    assert store.cached("a" * 64, ENCODERS, notices=notices) is None
     assert not file.exists()
+    assert "damaged" in notices[0]
+    assert store.cached("a" * 64, ENCODERS, notices=notices) is None
+    assert len(notices) == 1
+
+
+def test_only_its_own_files_leave_the_cache(store: VoiceStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(voices_store, "MAX_CACHED", 0)
+    store.cache_dir.mkdir(parents=True)
+    (store.cache_dir / ("0" * 64 + ".safetensors")).symlink_to(tmp_path / ("0" * 64 + ".safetensors"))
+    (store.cache_dir / "mine.safetensors").write_text("x")
+    (store.cache_dir / ("1" * 64 + ".safetensors")).symlink_to("1" * 64 + ".safetensors")
+    store.remember("a" * 64, make_voice())
+    assert [p.name for p in store.cache_dir.iterdir()] == ["mine.safetensors"]
 
 
 def test_cache_is_bounded(store: VoiceStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,14 @@ def voices(incomplete: str) -> list[str]:
     return _beginning([*own, *ready], incomplete)
 
 
+def own_voices(incomplete: str) -> list[str]:
+    """Voices of the user's folder alone."""
+    from edgetts.pack.locate import data_folder
+    from edgetts.pack.manifest import VOICE_SUFFIX
+
+    return _beginning(_names(data_folder(_home()) / "voices", VOICE_SUFFIX), incomplete)
+
+
 def packs(incomplete: str) -> list[str]:
     """Packs of the user's folder."""
     from edgetts.pack.locate import MANIFEST, packs_folder

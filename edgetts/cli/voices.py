@@ -1,4 +1,4 @@
-"""`edgetts voices`: the voices that have a name."""
+"""`edgetts voices`: the voices that have a name, the user's own and those that come with the pack."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
+from edgetts.cli import complete
 from edgetts.cli.common import (
     STDIO,
     AdaptStepsOption,
     DeviceOption,
+    Environment,
     JsonOption,
     PackOption,
     Progress,
@@ -23,7 +25,7 @@ from edgetts.cli.common import (
     print_line,
     print_notice,
 )
-from edgetts.errors import UsageError, one_line
+from edgetts.errors import PackError, UsageError, VoiceError, one_line
 
 app = typer.Typer(
     help="Keep voices under names: enrol a recording once, then use it with `--voice NAME`.",
@@ -31,7 +33,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.", autocompletion=complete.voices)]
+StoredNames = Annotated[list[str], typer.Argument(metavar="NAME...", autocompletion=complete.own_voices)]
 
 
 @app.callback()
@@ -43,7 +46,7 @@ def voices(context: typer.Context) -> None:
 @app.command("add")
 def add(
     context: typer.Context,
-    name: NameArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
     recording: Annotated[
         str,
         typer.Argument(
@@ -51,7 +54,9 @@ def add(
             help="A recording (WAV, FLAC, OGG or MP3; 5 to 15 s of clear speech are best) or a voice file.",
         ),
     ],
-    force: Annotated[bool, typer.Option("--force", help="Replace a voice of that name.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a voice of that name, or hide one of the pack's own.")
+    ] = False,
     adapt_steps: AdaptStepsOption = None,
     pack: PackOption = None,
     device: DeviceOption = None,
@@ -70,6 +75,10 @@ def add(
     known = environment(context)
     store = VoiceStore.default(known.home)
     store.check_new(name, replace=force)
+    if not force and name in ready_voices(known, pack):
+        raise UsageError(
+            f"{name!r} is a voice that comes with the pack: choose another name, or hide that voice with --force."
+        )
     if recording == STDIO:
         raise UsageError("A voice is read from a file, not from standard input: save the recording first.")
     source = Path(recording)
@@ -102,32 +111,49 @@ def add(
 
 
 @app.command("list")
-def list_voices(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List the voices, one a line."""
+def list_voices(context: typer.Context, pack: PackOption = None, as_json: JsonOption = False) -> None:
+    """List the voices, one a line: your own, then those that come with the pack."""
     from edgetts.voices_store import VoiceStore
 
-    entries = VoiceStore.default(environment(context).home).entries()
+    known = environment(context)
+    entries = VoiceStore.default(known.home).entries()
+    names = {entry.name for entry in entries if not entry.problem}
+    ready = {name: file for name, file in ready_voices(known, pack).items() if name not in names}
     if as_json:
-        print_json({"voices": [{"name": e.name, "file": e.path, "bytes": e.n_bytes} for e in entries]})
+        own = [
+            {"name": e.name, "file": e.path, "bytes": e.n_bytes, "builtin": False, "problem": e.problem or None}
+            for e in entries
+        ]
+        sizes = {name: file.stat().st_size if file.is_file() else 0 for name, file in ready.items()}
+        came = [
+            {"name": name, "file": file, "bytes": sizes[name], "builtin": True, "problem": None}
+            for name, file in ready.items()
+        ]
+        print_json({"voices": own + came})
         return
     for entry in entries:
-        print_line(entry.name)
+        if entry.problem:
+            print_notice(entry.problem)
+        else:
+            print_line(entry.name)
+    for name in ready:
+        print_line(f"{one_line(name)} (built-in)")
     if not entries:
-        print_notice("There are no voices yet; make one with `edgetts voices add NAME RECORDING`.")
+        print_notice("You have no voices of your own yet; make one with `edgetts voices add NAME RECORDING`.")
 
 
 @app.command("show")
-def show(context: typer.Context, name: NameArgument, as_json: JsonOption = False) -> None:
+def show(context: typer.Context, name: NameArgument, pack: PackOption = None, as_json: JsonOption = False) -> None:
     """Show what is known about a voice."""
-    from edgetts.voices_store import VoiceStore
+    from edgetts.voice import Voice
 
-    store = VoiceStore.default(environment(context).home)
-    voice = store.load(name)
-    path = store.path(name)
+    path, is_builtin = _find(context, name, pack)
+    voice = Voice.load(path)
     about = {
         "name": name,
         "file": path,
         "bytes": path.stat().st_size,
+        "builtin": is_builtin,
         "seconds": round(voice.seconds, 3),
         "encoder_id": voice.encoder_id,
         "adapt_steps": voice.adapt_steps,
@@ -136,24 +162,42 @@ def show(context: typer.Context, name: NameArgument, as_json: JsonOption = False
     if as_json:
         print_json(about)
         return
-    print_line(f"name        {name}")
-    print_line(f"file        {os.fspath(path)} ({about['bytes']} bytes)")
-    print_line(f"speech      {voice.seconds:.1f} s")
-    print_line(f"encoders    {voice.encoder_id[:12]}")
+    lines = [
+        ("name", f"{name} (built-in)" if is_builtin else name),
+        ("file", f"{os.fspath(path)} ({about['bytes']} bytes)"),
+        ("speech", f"{voice.seconds:.1f} s"),
+        ("encoders", voice.encoder_id[:12]),
+    ]
     if voice.adapt_steps:
-        print_line(f"adapted     in {voice.adapt_steps} steps, to S2Mel {voice.adapted_to[:12]}")
-    for notice in voice.notices:
-        print_line(f"notice      {one_line(notice)}")
+        lines.append(("adapted", f"in {voice.adapt_steps} steps, to S2Mel {voice.adapted_to[:12]}"))
+    for label, text in [*lines, *(("notice", notice) for notice in voice.notices)]:
+        print_line(f"{label:<12}{one_line(text)}")  # what a voice file says may hold control characters
+
+
+def _find(context: typer.Context, name: str, pack: str | None) -> tuple[Path, bool]:
+    """The file of a voice, and whether it came with the pack. Raises VoiceError when there is none."""
+    from edgetts.voices_store import VoiceStore
+
+    known = environment(context)
+    store = VoiceStore.default(known.home)
+    ready = ready_voices(known, pack)
+    if name in ready and not store.has(name):
+        return ready[name], True
+    return store.existing(name, others=ready), False
 
 
 @app.command("remove")
-def remove(context: typer.Context, names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> None:
+def remove(context: typer.Context, names: StoredNames) -> None:
     """Delete voices. The recordings they were made from are not touched."""
     from edgetts.voices_store import VoiceStore
 
-    store = VoiceStore.default(environment(context).home)
+    known = environment(context)
+    store = VoiceStore.default(known.home)
+    stored = {entry.name for entry in store.entries()}
     for name in names:
-        store.existing(name)  # all of them or none
+        if name not in stored and name in ready_voices(known, None):
+            raise VoiceError(f"{name!r} is a voice that comes with the pack and cannot be removed.")
+        store.removable(name)  # all of them or none
     for name in names:
         store.remove(name)
 
@@ -164,13 +208,13 @@ def export(
     name: NameArgument,
     target: Annotated[str, typer.Argument(metavar="FILE", help="Voice file to write (.safetensors), or a folder.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    pack: PackOption = None,
 ) -> None:
     """Copy a voice to a file that `--voice` and `voices add` read on another machine."""
     from edgetts.audio.encode import atomic_file, check_target
     from edgetts.pack.manifest import VOICE_SUFFIX
-    from edgetts.voices_store import VoiceStore
 
-    source = VoiceStore.default(environment(context).home).existing(name)
+    source, _ = _find(context, name, pack)
     path = Path(target)
     if path.is_dir():
         path = path / source.name
@@ -186,3 +230,21 @@ def export(
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({(error.strerror or str(error)).lower()}).") from None
     print_line(os.fspath(path))
+
+
+def ready_voices(known: Environment, pack: str | None) -> dict[str, Path]:
+    """Voices that came with the pack, by name; none where there is no pack yet and none was asked for.
+
+    Raises PackError for a pack that cannot be used.
+    """
+    from edgetts.pack.locate import locate_pack
+    from edgetts.pack.manifest import read_manifest
+
+    wanted = pack or known.pack
+    try:
+        folder = locate_pack(wanted, known.home).path
+    except PackError:
+        if wanted is not None:
+            raise
+        return {}
+    return {name: folder / file for name, file in read_manifest(folder).ready_voices().items()}

@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from command import Edgetts
+from typer.testing import CliRunner
 
+from edgetts.pack.locate import builtin_pack
+from edgetts.pack.manifest import read_manifest
 from edgetts.voice import Voice
+
+BUILTIN = "".join(f"{name} (built-in)\n" for name in read_manifest(builtin_pack()).ready_voices())
 
 
 def make_voice(**changes: object) -> Voice:
@@ -36,18 +41,20 @@ def file(tmp_path: Path) -> Path:
 def test_life_of_a_voice(edgetts: Edgetts, file: Path, home: Path, tmp_path: Path) -> None:
     result = edgetts("voices", "list")
     assert result.exit_code == 0
-    assert "no voices yet" in result.stderr
+    assert "no voices of your own yet" in result.stderr
+    builtin = result.stdout
     result = edgetts("voices", "add", "anna", file)
     assert result.exit_code == 0, result.stderr
     assert "Voice anna is ready" in result.stdout
     assert result.stderr == "note: cut at 15 s.\n"
-    assert edgetts("voices", "list").stdout == "anna\n"
+    assert edgetts("voices", "list").stdout == "anna\n" + builtin
     assert "2.5 s" in edgetts("voices", "show", "anna").stdout
     about = json.loads(edgetts("voices", "show", "anna", "--json").stdout)
     assert about["seconds"] == 2.5
     assert about["encoder_id"] == "e" * 64
     listed = json.loads(edgetts("voices", "list", "--json").stdout)
-    assert listed["voices"] == [{"name": "anna", "file": about["file"], "bytes": about["bytes"]}]
+    own = {"name": "anna", "file": about["file"], "bytes": about["bytes"], "builtin": False, "problem": None}
+    assert [v for v in listed["voices"] if not v["builtin"]] == [own]
 
     out = tmp_path / "out.safetensors"
     assert edgetts("voices", "export", "anna", out).stdout == f"{out}\n"
@@ -60,13 +67,13 @@ def test_life_of_a_voice(edgetts: Edgetts, file: Path, home: Path, tmp_path: Pat
     assert edgetts("voices", "add", "anna", file).exit_code == 2
     assert edgetts("voices", "add", "anna", file, "--force").exit_code == 0
     assert edgetts("voices", "remove", "anna").exit_code == 0
-    assert edgetts("voices", "list").stdout == ""
+    assert edgetts("voices", "list").stdout == builtin
 
 
 def test_remove_is_all_or_nothing(edgetts: Edgetts, file: Path) -> None:
     edgetts("voices", "add", "anna", file)
     assert edgetts("voices", "remove", "anna", "bert").exit_code == 1
-    assert edgetts("voices", "list").stdout == "anna\n"
+    assert edgetts("voices", "list").stdout.startswith("anna\n")
 
 
 def test_damaged_voice_file(edgetts: Edgetts, tmp_path: Path) -> None:
@@ -75,7 +82,7 @@ def test_damaged_voice_file(edgetts: Edgetts, tmp_path: Path) -> None:
     result = edgetts("voices", "add", "anna", bad)
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
-    assert edgetts("voices", "list").stdout == ""
+    assert edgetts("voices", "list").stdout == BUILTIN
 
 
 def test_bad_recording_is_told_first(edgetts: Edgetts, tmp_path: Path) -> None:
@@ -84,3 +91,84 @@ def test_bad_recording_is_told_first(edgetts: Edgetts, tmp_path: Path) -> None:
     result = edgetts("voices", "add", "anna", empty)
     assert result.exit_code == 1
     assert "is an empty file" in result.stderr
+
+
+def test_built_in_voices_are_shown(edgetts: Edgetts, tmp_path: Path) -> None:
+    assert "af_heart (built-in)\n" in edgetts("voices", "list").stdout
+    listed = json.loads(edgetts("voices", "list", "--json").stdout)["voices"]
+    assert all(v["builtin"] and Path(v["file"]).is_file() and v["bytes"] for v in listed)
+    shown = edgetts("voices", "show", "af_heart")
+    assert shown.exit_code == 0
+    assert "af_heart (built-in)" in shown.stdout
+    assert json.loads(edgetts("voices", "show", "af_heart", "--json").stdout)["builtin"] is True
+    out = tmp_path / "heart.safetensors"
+    assert edgetts("voices", "export", "af_heart", out).exit_code == 0
+    assert Voice.load(out).encoder_id == read_manifest(builtin_pack()).encoder_id
+    missing = edgetts("voices", "show", "af_hart")
+    assert missing.exit_code == 1
+    assert "did you mean 'af_heart'?" in missing.stderr
+
+
+def test_a_built_in_voice_is_hidden_only_when_asked(edgetts: Edgetts, file: Path) -> None:
+    refused = edgetts("voices", "add", "af_heart", file)
+    assert refused.exit_code == 2
+    assert "comes with the pack" in refused.stderr and "--force" in refused.stderr
+    assert edgetts("voices", "list").stdout == BUILTIN
+    assert edgetts("voices", "add", "af_heart", file, "--force").exit_code == 0
+    assert edgetts("voices", "list").stdout.count("af_heart") == 1
+    assert "2.5 s" in edgetts("voices", "show", "af_heart").stdout
+    assert edgetts("voices", "remove", "af_heart").exit_code == 0
+    kept = edgetts("voices", "remove", "af_heart")
+    assert kept.exit_code == 1
+    assert "cannot be removed" in kept.stderr
+    assert edgetts("voices", "list").stdout == BUILTIN
+
+
+def test_voices_of_another_pack(edgetts: Edgetts, file: Path, mini_pack: Path) -> None:
+    assert edgetts("voices", "list", "--pack", mini_pack).stdout == ""
+    assert edgetts("voices", "show", "af_heart", "--pack", mini_pack).exit_code == 1
+    assert edgetts("voices", "add", "af_heart", file, "--pack", mini_pack).exit_code == 0
+    assert edgetts("voices", "list", "--pack", "/nowhere").exit_code == 1
+
+
+def test_a_loop_of_links_is_named_and_removed(edgetts: Edgetts, file: Path, home: Path) -> None:
+    edgetts("voices", "add", "anna", file)
+    (home / "voices" / "loop.safetensors").symlink_to("loop.safetensors")
+    (home / "voices" / "gone.safetensors").symlink_to("/nowhere/at/all")
+    listed = edgetts("voices", "list")
+    assert listed.exit_code == 0
+    assert listed.stdout == "anna\n" + BUILTIN
+    assert "'loop' is a link that leads nowhere" in listed.stderr
+    assert "'gone' is a link that leads nowhere" in listed.stderr
+    assert edgetts("voices", "show", "anna").exit_code == 0
+    for use in (("show",), ("export",)):
+        result = edgetts("voices", *use, "loop", *(["x.safetensors"] if use == ("export",) else []))
+        assert result.exit_code == 1
+        assert len(result.stderr.splitlines()) == 1
+    assert edgetts("voices", "remove", "loop", "gone", "anna").exit_code == 0
+    assert edgetts("voices", "list").stdout == BUILTIN
+
+
+def test_what_a_voice_file_says_reaches_no_terminal_as_control(edgetts: Edgetts, tmp_path: Path) -> None:
+    path = make_voice(notices=("\x1b[2Jgone\nline",), encoder_id="\x1b]0;title\x07").save(tmp_path / "v.safetensors")
+    added = edgetts("voices", "add", "evil", path)
+    shown = edgetts("voices", "show", "evil")
+    for result in (added, shown):
+        assert result.exit_code == 0
+        assert "\x1b" not in result.stdout + result.stderr
+    assert "\\x1b[2Jgone line" in shown.stdout
+
+
+def test_completion_knows_the_voices(edgetts: Edgetts, file: Path) -> None:
+    edgetts("voices", "add", "afanna", file)
+
+    def offered(words: str) -> list[str]:
+        from edgetts.cli.app import app
+
+        variables = {"_EDGETTS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        result = CliRunner().invoke(app, [], prog_name="edgetts", env=variables)
+        return result.stdout.split()
+
+    assert {"afanna", "af_heart"} <= set(offered("edgetts voices show af"))
+    assert offered("edgetts voices remove af") == ["afanna"]
+    assert {"afanna", "af_heart"} <= set(offered("edgetts say --voice af"))
