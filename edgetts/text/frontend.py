@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from edgetts.text import marks
 from edgetts.text import segment as segmenter
 from edgetts.text.config import Language
+from edgetts.text.foreign import foreign_notice
 from edgetts.text.glossary import Glossary
 from edgetts.text.markup import MAX_PAUSE_S, Pause, split_pauses
 from edgetts.text.normalize import TextNormalizer
@@ -88,7 +89,8 @@ class TextFrontend:
         language = language or self.normalizer.language_of(whole)
         segments: list[Segment] = []
         unspeakable: dict[str, None] = {}
-        notices: list[str] = []
+        foreign = foreign_notice(whole, self.tokenizer.config.languages)
+        notices: list[str] = [] if foreign is None else [foreign]
         before_s = 0.0  # explicit silence before the first segment
         pause_s = 0.0  # explicit silence since the last segment
         for part in parts:

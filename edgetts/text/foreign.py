@@ -1,0 +1,60 @@
+"""Notices when a text is in a European language that the model does not speak: it would be read by English rules.
+
+In: a text, and the languages of the model. Out: the name of another language, or None. It counts small words, which
+make up a fifth and more of any running text, and says nothing where they are too few to be sure. Other scripts need
+no such look: their characters are unknown to the model and told as such.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+MIN_HITS = 3
+MIN_SHARE = 0.2  # of all words
+MAX_WORDS = 400  # that are looked at: a page says what a book is in
+_WORD = re.compile(r"[^\W\d_]+")
+
+# Frequent small words that are no English words (and in ENGLISH, no words of the others), by language.
+_SMALL_WORDS = {
+    "German": "und nicht ist der das ich wir sie ein eine einen einem mit auf für wie geht guten auch dem sich aber "
+    "wenn noch nur oder sind haben heute wird wurde werden nach bei aus vom zum zur ihr ihnen mein dein kein sehr "
+    "schon hier wo weil dass über können müssen danke bitte",
+    "French": "le la les un une des et est dans pour que qui ne pas sur avec plus ce cette ces sont nous vous ils elle "
+    "elles je tu mais ou où donc très bien être avoir fait été comme aussi tout du au aux votre notre bonjour merci",
+    "Spanish": "el los las una unos del y es que en por para con no se su al lo como más pero sus le ya este esta "
+    "porque cuando muy sin sobre también hasta hay donde quien desde todo nos ellos estoy está son hola gracias buenos",
+    "Italian": "il lo gli una della dello dei delle che di è non per con sono come più ma anche nel nella alla questo "
+    "questa mi ti si ho hai ha abbiamo hanno molto bene sempre dove quando perché ciao grazie buongiorno",
+    "Portuguese": "o os uma não é em para com por mais como mas foi ao ele das tem seu sua ou ser quando muito nos já "
+    "está eu também só pelo pela até isso ela entre era depois sem mesmo aos você obrigado bom dos",
+    "Dutch": "het een en van ik niet dat je wij zijn op te met voor er maar om hem dan zou wat nog naar heeft hebben "
+    "ook wordt geen goed deze uit bij zo haar daar veel moet hier waar onze dank",
+}
+_ENGLISH = (
+    "the of and to is that it for was are with you this be have from not by they we his she at but what when your "
+    "which their if will would there been who has had were my me do how our out up all one an"
+)
+_WORDS = {language: frozenset(words.split()) for language, words in _SMALL_WORDS.items()}
+_ENGLISH_WORDS = frozenset(_ENGLISH.split())
+_NAMES = {"en": "English", "zh": "Chinese"}
+
+
+def foreign_language(text: str) -> str | None:
+    """The language of `text`, in English, if it is one of those above and surely so; else None."""
+    words = [match.group().casefold() for match, _ in zip(_WORD.finditer(text), range(MAX_WORDS), strict=False)]
+    counts = {language: sum(word in known for word in words) for language, known in _WORDS.items()}
+    language = max(counts, key=lambda name: counts[name])
+    hits = counts[language]
+    in_english = sum(word in _ENGLISH_WORDS for word in words)
+    is_sure = hits >= MIN_HITS and hits >= MIN_SHARE * len(words) and hits > 2 * in_english
+    return language if is_sure else None
+
+
+def foreign_notice(text: str, languages: Sequence[str]) -> str | None:
+    """A sentence about a text that a model of these languages (`TextConfig.languages`) does not speak."""
+    found = foreign_language(text)
+    if found is None:
+        return None
+    spoken = " and ".join(_NAMES.get(language, language) for language in languages)
+    return f"The text looks {found}: this model speaks {spoken} and reads it by those rules."
