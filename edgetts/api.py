@@ -49,8 +49,10 @@ from edgetts.streaming.schedule import SEEDED_CHUNKS, Fixed, Schedule, Whole
 from edgetts.streaming.session import Engine, Session
 from edgetts.streaming.source import TextFeed, plan_lines, pump
 from edgetts.streaming.stream import AsyncSpeechStream, AudioChunk, SampleType, SpeechStream
+from edgetts.text.config import Language
 from edgetts.text.frontend import TextFrontend, TextPlan
 from edgetts.text.glossary import Glossary
+from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
 from edgetts.text.tokenizer import TextTokenizer
 from edgetts.voice import Voice
 from edgetts.voices_store import VoiceStore, looks_like_path
@@ -87,6 +89,7 @@ class _Call:
     emotion: Emotion | None
     glossary: Glossary | None
     markup: bool
+    normalizer: NormalizerName
     progress: Progress | None
     options: Mapping[str, Any]
     schedule: Schedule | None
@@ -99,6 +102,7 @@ class _Call:
         emotion: Emotion | Mapping[str, float] | None,
         glossary: Glossary | None,
         markup: bool,
+        normalizer: str,
         progress: Progress | None,
         options: Mapping[str, Any],
         schedule: Schedule | None,
@@ -109,7 +113,8 @@ class _Call:
         _check_type("glossary", glossary, (Glossary,), "a Glossary, from `Glossary.load(path)`")
         if progress is not None and not callable(progress):
             raise UsageError("progress cannot be called; give a function of what is done (str) and how far (0 to 1).")
-        return cls(voice, as_emotion(emotion), glossary, markup, progress, options, schedule, dtype)
+        kind = check_normalizer(normalizer)
+        return cls(voice, as_emotion(emotion), glossary, markup, kind, progress, options, schedule, dtype)
 
 
 class TTS:
@@ -139,7 +144,7 @@ class TTS:
         self._engine: Engine | None = None
         self._loading = threading.Lock()  # streams may be asked for by several threads
         self._tokenizer: TextTokenizer | None = None
-        self._frontend: TextFrontend | None = None
+        self._frontends: dict[NormalizerName, TextFrontend] = {}  # without a caller's glossary
 
     @classmethod
     def load(
@@ -211,17 +216,22 @@ class TTS:
         loaded = "loaded" if self._engine is not None else "not loaded yet"
         return f"TTS({self.pack.manifest.name!r} at {str(self.pack.path)!r} on {self.device}, {self.compute}, {loaded})"
 
-    def frontend(self, glossary: Glossary | None = None) -> TextFrontend:
-        """Text to token ids as this pack wants it, with `glossary` or else the one that came with the pack."""
+    def frontend(
+        self, glossary: Glossary | None = None, normalizer: NormalizerName = DEFAULT_NORMALIZER
+    ) -> TextFrontend:
+        """Text to token ids as this pack wants it, with `glossary` or else the one that came with the pack.
+
+        normalizer: who reads numbers, signs and abbreviations. Raises UsageError for one that does not exist.
+        """
         if self._tokenizer is None:
             self._tokenizer = tokenizer_of(self.pack)
+        if glossary is not None:
+            return TextFrontend(self._tokenizer, glossary, normalizer)
+        if check_normalizer(normalizer) not in self._frontends:
             path = self.pack.glossary_path
             own = Glossary.load(path) if path is not None else None
-            self._frontend = TextFrontend(self._tokenizer, own)
-        if glossary is not None:
-            return TextFrontend(self._tokenizer, glossary)
-        assert self._frontend is not None
-        return self._frontend
+            self._frontends[normalizer] = TextFrontend(self._tokenizer, own, normalizer)
+        return self._frontends[normalizer]
 
     # --- voices ------------------------------------------------------------------------------------
 
@@ -328,19 +338,21 @@ class TTS:
         emotion: Emotion | Mapping[str, float] | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
+        normalizer: NormalizerName = DEFAULT_NORMALIZER,
         progress: Progress | None = None,
         **options: Unpack[OptionKeywords],
     ) -> Audio:
         """Speak `text` and return the whole audio.
 
         voice: what `TTS.voice` takes. emotion: an `Emotion`, or weights such as `{"happy": 0.4}`. markup: read
-        `[pause:1.5]` and `<break time="500ms"/>` as pauses and refuse other tags. options: fields of
+        `[pause:1.5]` and `<break time="500ms"/>` as pauses and refuse other tags. normalizer: who reads
+        numbers, signs and abbreviations, "edgetts" or "upstream" (for parity). options: fields of
         `SynthesisOptions`. Raises EdgeTTSError with one sentence.
         """
         if not isinstance(text, str):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string (`stream` takes pieces).")
         report = progress or _no_progress
-        call = _Call.of(voice, emotion, glossary, markup, progress, options, Whole())
+        call = _Call.of(voice, emotion, glossary, markup, normalizer, progress, options, Whole())
         stream, _ = self._open(text, call)
         report("speaking", 0.0)
         parts: list[npt.NDArray[Any]] = []
@@ -360,6 +372,7 @@ class TTS:
         emotion: Emotion | Mapping[str, float] | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
+        normalizer: NormalizerName = DEFAULT_NORMALIZER,
         progress: Progress | None = None,
         **options: Unpack[OptionKeywords],
     ) -> Audio:
@@ -370,7 +383,7 @@ class TTS:
         if not isinstance(text, str):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string (`astream` takes pieces).")
         report = progress or _no_progress
-        call = _Call.of(voice, emotion, glossary, markup, None, options, Whole())
+        call = _Call.of(voice, emotion, glossary, markup, normalizer, None, options, Whole())
         parts: list[npt.NDArray[Any]] = []
         chunks = AsyncSpeechStream(partial(self._open, text, call))
         report("speaking", 0.0)
@@ -390,6 +403,7 @@ class TTS:
         emotion: Emotion | Mapping[str, float] | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
+        normalizer: NormalizerName = DEFAULT_NORMALIZER,
         progress: Progress | None = None,
         dtype: SampleType = "float32",
         chunks: Iterable[int] | None = None,
@@ -408,7 +422,7 @@ class TTS:
         if text is None or isinstance(text, (bytes, bytearray)) or not isinstance(text, Iterable):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
         schedule = _schedule(chunks, options)
-        call = _Call.of(voice, emotion, glossary, markup, progress, options, schedule, dtype)
+        call = _Call.of(voice, emotion, glossary, markup, normalizer, progress, options, schedule, dtype)
         return self._open(text, call)[0]
 
     def astream(
@@ -419,6 +433,7 @@ class TTS:
         emotion: Emotion | Mapping[str, float] | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
+        normalizer: NormalizerName = DEFAULT_NORMALIZER,
         progress: Progress | None = None,
         dtype: SampleType = "float32",
         chunks: Iterable[int] | None = None,
@@ -432,7 +447,7 @@ class TTS:
         if isinstance(text, (bytes, bytearray)) or not isinstance(text, (Iterable, AsyncIterable)):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
         schedule = _schedule(chunks, options)
-        call = _Call.of(voice, emotion, glossary, markup, progress, options, schedule, dtype)
+        call = _Call.of(voice, emotion, glossary, markup, normalizer, progress, options, schedule, dtype)
         if isinstance(text, AsyncIterable):
             return AsyncSpeechStream(partial(self._open, None, call), text)
         return AsyncSpeechStream(partial(self._open, text, call))
@@ -446,7 +461,7 @@ class TTS:
         """Start a stream; for a text that arrives (None: the caller feeds it) with what feeds it."""
         check_process()
         options = SynthesisOptions.of(self.pack.manifest.defaults, call.options)
-        frontend = self.frontend(call.glossary)
+        frontend = self.frontend(call.glossary, call.normalizer)
         is_offline = isinstance(call.schedule, Whole)
         notices: list[str] = []
         if call.emotion is not None and EMOTION in self.pack.manifest.without:
@@ -459,12 +474,13 @@ class TTS:
         # A beam search gives its codes at the end of a segment: then the first ones have to be short.
         quick_tokens = options.max_segment_tokens if options.n_beams > 1 and not is_offline else 0
 
-        def plan(piece: str, quick_tokens: int = 0) -> TextPlan:
-            return frontend.segments(piece, options.max_segment_tokens, quick_tokens=quick_tokens, markup=call.markup)
+        def plan(piece: str, heard: Language | None = None, quick_tokens: int = 0) -> TextPlan:
+            max_tokens, markup = options.max_segment_tokens, call.markup
+            return frontend.segments(piece, max_tokens, quick_tokens=quick_tokens, markup=markup, heard=heard)
 
         whole: TextPlan | None = None
         if isinstance(text, str):
-            whole = plan(text, quick_tokens)
+            whole = plan(text, quick_tokens=quick_tokens)
             notices += whole.notices
             if not whole.segments:
                 raise UsageError("There is nothing to speak in the text: " + (" ".join(notices) or "it is empty."))

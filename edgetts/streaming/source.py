@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 from edgetts.errors import Cancelled, UsageError
 from edgetts.streaming.clauses import ClauseSplitter
 from edgetts.streaming.feed import Board, Line
+from edgetts.text.config import Language
 from edgetts.text.frontend import TextPlan
 
-Planner = Callable[[str], TextPlan]
+Planner = Callable[[str, "Language | None"], TextPlan]  # of text, after what was heard in a language
 
 MAX_PLANNED_CHARS = 2000  # at once: planning takes time too, and the rest is planned while these are spoken
 MAX_WAITING_CHARS = 4 * MAX_PLANNED_CHARS  # minutes of speech; whoever brings more has to wait
@@ -110,6 +111,7 @@ class TextFeed:
 
     def __iter__(self) -> Iterator[Line]:
         offset, pause_s, has_spoken = 0, 0.0, False
+        heard: Language | None = None  # goes on where a clause has none of its own, such as figures alone
         while True:
             with self._board.changed:
                 self._await_clauses()
@@ -119,7 +121,8 @@ class TextFeed:
             self._board.tell()  # there is room
             text = "".join(clause for clause, _ in clauses)
             if text.strip():
-                plan = self._planner(text)
+                plan = self._planner(text, heard)
+                heard = plan.language
                 self._notices += [notice for notice in plan.notices if notice not in self._notices]
                 lines = list(plan_lines(plan, clauses[0][1], offset, pause_s))
                 if lines:

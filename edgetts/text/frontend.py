@@ -16,7 +16,8 @@ from edgetts.text.config import Language
 from edgetts.text.foreign import foreign_notice
 from edgetts.text.glossary import Glossary
 from edgetts.text.markup import MAX_PAUSE_S, Pause, split_pauses
-from edgetts.text.normalize import TextNormalizer
+from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, TextNormalizer
+from edgetts.text.readings.language import Run
 from edgetts.text.tokenizer import TextTokenizer
 from edgetts.text.traced import TracedText
 from edgetts.text.written import cut_before
@@ -55,6 +56,7 @@ class TextPlan:
     pause_before_s: float  # from a pause tag before the first word, else 0
     unspeakable: tuple[str, ...]  # distinct characters of the text that the model does not know
     notices: tuple[str, ...]  # sentences for the user: what is not spoken as it was written
+    language: Language | None = None  # of the last words: what goes on in `heard`; None: nothing decided one
 
 
 class TextFrontend:
@@ -64,10 +66,13 @@ class TextFrontend:
         self,
         tokenizer: TextTokenizer,
         glossary: Glossary | None = None,
-        normalizer: TextNormalizer | None = None,
+        normalizer: TextNormalizer | NormalizerName = DEFAULT_NORMALIZER,
     ) -> None:
+        """`normalizer`: whose readings of numbers and signs, ours or upstream's, or one made before."""
         self.tokenizer = tokenizer
-        self.normalizer = normalizer or TextNormalizer(tokenizer.config, glossary)
+        if not isinstance(normalizer, TextNormalizer):
+            normalizer = TextNormalizer(tokenizer.config, glossary, kind=normalizer, is_piece=tokenizer.has_piece)
+        self.normalizer = normalizer
 
     def segments(
         self,
@@ -77,16 +82,19 @@ class TextFrontend:
         quick_tokens: int = 0,
         markup: bool = False,
         language: Language | None = None,
+        heard: Language | None = None,
     ) -> TextPlan:
         """The plan for `text`.
 
         `max_tokens` bounds a segment, `quick_tokens` keeps the beginning in short ones (see
         `segment.split_segments`). With `markup`, pause tags become pauses and other tags raise
-        `UsageError`; without, everything is text and no text raises. `language` None: found from the text.
+        `UsageError`; without, everything is text and no text raises. `language` None: found from the text, sentence by
+        sentence; `heard` is the `language` of the plan before, for a text that arrives in parts.
         """
         parts = split_pauses(text) if markup else [TracedText.of(text)]
         whole = "".join(part.text for part in parts if isinstance(part, TracedText))
-        language = language or self.normalizer.language_of(whole)
+        runs = [Run(0, len(whole), language)] if language else self.normalizer.languages(whole, heard)
+        done = 0  # characters of `whole`
         segments: list[Segment] = []
         unspeakable: dict[str, None] = {}
         foreign = foreign_notice(whole, self.tokenizer.config.languages)
@@ -97,7 +105,8 @@ class TextFrontend:
             if isinstance(part, Pause):
                 pause_s = min(MAX_PAUSE_S, pause_s + part.seconds)
                 continue
-            normalized = self.normalizer.rewrite(part, language)
+            normalized = self.normalizer.rewrite(part, languages=_within(runs, done, done + len(part)))
+            done += len(part)
             notices += normalized.notices
             spoken = self._in_known_marks(self.tokenizer.spell_known(normalized.text), text)
             unspeakable |= dict.fromkeys(self.tokenizer.unknown_characters(spoken.text))
@@ -114,7 +123,8 @@ class TextFrontend:
             segments[-1] = replace(segments[-1], pause_after_s=pause_s)
         if unspeakable:
             notices.insert(0, f"The model cannot speak {_shown(' '.join(unspeakable))}.")
-        return TextPlan(tuple(segments), before_s, tuple(unspeakable), _first(notices))
+        last = runs[-1].language if runs else heard
+        return TextPlan(tuple(segments), before_s, tuple(unspeakable), _first(notices), last)
 
     def _split(
         self,
@@ -169,6 +179,12 @@ def _pause_s(tokens: tuple[str, ...]) -> float:
         if mark != _QUOTE:
             return _MARK_PAUSES_S.get(mark, 0.0)
     return 0.0
+
+
+def _within(runs: list[Run], start: int, stop: int) -> list[Run]:
+    """The runs of a text that lie in the part from `start` to `stop`, counted from there."""
+    shared = [run for run in runs if run.start < stop and run.stop > start]
+    return [Run(max(run.start, start) - start, min(run.stop, stop) - start, run.language) for run in shared]
 
 
 def _first(notices: list[str]) -> tuple[str, ...]:

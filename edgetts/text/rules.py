@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from edgetts.text.config import Language
+from edgetts.text.readings.script import is_maybe_traditional
 from edgetts.text.traced import TracedText
 
 MAX_PIECE_CHARS = 120  # a sentence; twice as long takes three times as long
@@ -46,6 +47,10 @@ _CENTURIES = (  # 11 to 20
     "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"
 )  # fmt: skip
 _TENS = ("twentie", "thirtie", "fortie", "fiftie", "sixtie", "seventie", "eightie", "ninetie")  # 2 to 9
+
+# What the Chinese rules change besides traditional characters: digits, and full-width forms that are not marks.
+_CHANGED_CHINESE = re.compile("\\d|[\uff01-\uff5e](?<![，：；！？（）])")
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 _ESCAPED = re.compile(r'\\(["\\])')
 _RUNS = re.compile(r"\d+|[^\W\d_]+|\s+|[^\w\s]|_")
@@ -135,14 +140,17 @@ class NumberRules:
 def _load_wetext(language: Language) -> Rule:
     from wetext import Normalizer
 
-    rule: Rule = Normalizer(lang=language, operator="tn", remove_erhua=False).normalize
+    rule: Rule = Normalizer(
+        lang=language, operator="tn", remove_erhua=False, traditional_to_simple=language == "zh",
+        full_to_half=language == "zh",
+    ).normalize  # fmt: skip
     return rule
 
 
 def _is_plain(text: str, language: Language) -> bool:
     """Whether the rules would leave `text` (without outer spaces) as it is."""
     if language == "zh":
-        return not any(char.isdecimal() for char in text)
+        return _CHANGED_CHINESE.search(text) is None and not any(map(is_maybe_traditional, set(_HAN.findall(text))))
     return _PLAIN_ENGLISH.fullmatch(text) is not None
 
 

@@ -11,6 +11,7 @@ see a minus sign. Protected on top of that: words that the rules misread (see `_
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from edgetts.text import pinyin
 from edgetts.text.config import Language
@@ -53,6 +54,17 @@ def protect(text: TracedText, language: Language) -> TracedText:
     text = text.substitute(pinyin.SYLLABLE, lambda m: _shadow(pinyin.spell(m[1]) + m[2]))
     text = text.substitute(_NAME_DOT, lambda _: _shadow("-"))
     return text.substitute(_MISREAD_CHINESE, lambda m: _shadow(m.group()))
+
+
+def protect_syllables(text: TracedText, is_piece: Callable[[str], bool] | None) -> TracedText:
+    """`text` with shadows for what our own Chinese rules must not read: pinyin that the vocabulary has as one piece
+    (None: any), so not the "A4" of paper, and the dot between the parts of a name."""
+
+    def spelled(match: re.Match[str]) -> str:
+        piece = pinyin.spell(match[1]) + match[2]
+        return _shadow(piece) if is_piece is None or is_piece(piece.upper()) else match.group()
+
+    return text.substitute(pinyin.SYLLABLE, spelled).substitute(_NAME_DOT, lambda _: _shadow("-"))
 
 
 def restore(text: TracedText, language: Language) -> TracedText:

@@ -87,6 +87,10 @@ class TextTokenizer:
         """The number of ids, added tokens included."""
         return self._tokenizer.get_vocab_size()
 
+    def has_piece(self, piece: str) -> bool:
+        """Whether the vocabulary has `piece` as one."""
+        return self._tokenizer.token_to_id(piece) is not None
+
     def tokenize(self, text: str) -> list[str]:
         """The tokens of normalised `text`."""
         return list(self.encode(text).tokens)

@@ -177,7 +177,8 @@ def test_weights_reach_the_api(say: Edgetts, tmp_path: Path, monkeypatch: pytest
     glossary = tmp_path / "glossary.yaml"
     glossary.write_text("GPU: gee pee you\n")
     emotion = ("-e", "happy=0.8,sad=0.1", "--emotion-alpha", 0.9, "--emotion-cap")
-    knobs = ("--length-penalty", 1, "--repetition-penalty", 2, "--cfg-rate", 0, "--solver", "heun", "--markup")
+    knobs = ("--length-penalty", 1, "--repetition-penalty", 2, "--cfg-rate", 0, "--solver", "heun", "--markup",
+             "--normalizer", "upstream")  # fmt: skip
     result = say("Hello.", "-o", tmp_path / "a.wav", *emotion, *knobs, "--glossary", glossary)
     assert result.stderr.endswith("edgetts: Enough.\n")
     (given,) = seen
@@ -186,6 +187,7 @@ def test_weights_reach_the_api(say: Edgetts, tmp_path: Path, monkeypatch: pytest
     assert given.pop("progress") is not None
     assert given == {
         "markup": True,
+        "normalizer": "upstream",
         "do_sample": False,
         "n_beams": 1,
         "max_codes": 12,

@@ -18,11 +18,12 @@ from edgetts.pack.load import open_pack
 from edgetts.pack.text import tokenizer_of
 from edgetts.streaming.feed import Board, Line
 from edgetts.streaming.source import MAX_PLANNED_CHARS, MAX_WAITING_CHARS, SLICE_CHARS, TextFeed, plan_lines, pump
-from edgetts.text.frontend import TextFrontend
+from edgetts.text.config import Language
+from edgetts.text.frontend import TextFrontend, TextPlan
 
 SENTENCES = (
     "Well, here is what happened: the kettle boiled, nobody was there!",
-    "Dr. Smith paid 3.50 for it... \"Really?\" she asked.",
+    'Dr. Smith paid 3.50 for it... "Really?" she asked.',
     "The answer is simple; we wait, and then we go on",
     "\n\nA new paragraph begins, and goes on for quite a while without any mark at all",
 )
@@ -34,7 +35,10 @@ def frontend(mini_pack: Path) -> TextFrontend:
 
 
 def feed(board: Board, frontend: TextFrontend, notices: list[str], *, markup: bool = False) -> TextFeed:
-    return TextFeed(board, lambda text: frontend.segments(text, 120, markup=markup), markup=markup, notices=notices)
+    def plan(text: str, heard: Language | None) -> TextPlan:
+        return frontend.segments(text, 120, markup=markup, heard=heard)
+
+    return TextFeed(board, plan, markup=markup, notices=notices)
 
 
 def test_five_hundred_tokens(frontend: TextFrontend) -> None:
@@ -88,6 +92,31 @@ def test_tags_are_pauses_in_an_arriving_text(frontend: TextFrontend) -> None:
     source.finish()
     lines = list(source)
     assert len(lines) == 2 and lines[1].pause_before_s == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("My number is:\n555-1234\n", "five five five, one two three four"),
+        ("The price is:\n42.\n", "forty two."),
+        ("我的号码是：\n555-1234\n", "五五五一二三四"),
+        ("好的。\n42\n", "四十二"),
+    ],
+)
+def test_the_language_last_heard_goes_on(frontend: TextFrontend, text: str, spoken: str) -> None:
+    board = Board()
+    source = feed(board, frontend, [])
+    lines = iter(source)
+    said = []
+    for char in text:  # each clause is planned by itself, as in a conversation
+        source.push(char)
+        with board.changed:
+            has_clause = bool(source._clauses)
+        if has_clause:
+            said.append(next(lines).text)
+    source.finish()
+    said += [line.text for line in lines]
+    assert said[-1] == spoken, said
 
 
 def test_a_cancel_ends_both_sides(frontend: TextFrontend) -> None:

@@ -30,6 +30,12 @@ def normalizer() -> TextNormalizer:
 
 
 @pytest.fixture(scope="session")
+def upstream() -> TextNormalizer:
+    """As IndexTTS-2 reads, for parity."""
+    return TextNormalizer(CONFIG, kind="upstream")
+
+
+@pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
     """A few dozen pieces."""
     return small_tokenizer(tmp_path_factory.mktemp("tokenizer"))

@@ -4,7 +4,7 @@ import pytest
 from small_tokenizer import CONFIG
 
 from edgetts.errors import UsageError
-from edgetts.text.config import TextConfig
+from edgetts.text.config import Language, TextConfig
 from edgetts.text.glossary import Glossary
 from edgetts.text.normalize import TextNormalizer, normalize
 from edgetts.text.rules import NumberRules
@@ -28,8 +28,8 @@ from edgetts.text.rules import NumberRules
         ("ni3 hao3, 3", "ni3 hao3, 三"),
     ],
 )
-def test_written_text_becomes_spoken_text(normalizer: TextNormalizer, text: str, spoken: str) -> None:
-    assert normalizer.normalize(text) == spoken
+def test_written_text_becomes_spoken_text(upstream: TextNormalizer, text: str, spoken: str) -> None:
+    assert upstream.normalize(text) == spoken
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_written_text_becomes_spoken_text(normalizer: TextNormalizer, text: str,
         ("pages 3–5 {x}", "pages three-five 'x'", "a dash that the model does not know"),
     ],
 )
-def test_what_the_rules_misread(normalizer: TextNormalizer, text: str, spoken: str, reason: str) -> None:
-    assert normalizer.normalize(text) == spoken, reason
+def test_what_the_rules_misread(upstream: TextNormalizer, text: str, spoken: str, reason: str) -> None:
+    assert upstream.normalize(text) == spoken, reason
 
 
 def test_punctuation_is_what_the_model_knows(normalizer: TextNormalizer) -> None:
@@ -72,12 +72,38 @@ def test_blank_text_is_empty(normalizer: TextNormalizer, text: str) -> None:
         ("beta2 voice3 A4", "en"),
     ],
 )
-def test_language(normalizer: TextNormalizer, text: str, language: str) -> None:
-    assert normalizer.language_of(text) == language
+def test_language_of_upstream(upstream: TextNormalizer, text: str, language: str) -> None:
+    assert upstream.language_of(text) == language
+
+
+@pytest.mark.parametrize(
+    ("text", "heard", "language"),
+    [
+        ("12:30", None, "zh"),
+        ("12:30", "en", "en"),
+        ("foo@bar.com", None, "en"),
+        ("foo@bar.com", "zh", "zh"),
+        ("XK2", None, "en"),
+        ("A4 5 kg", "zh", "zh"),
+        ("say ni3", None, "zh"),
+        ("Hello 5 你好", None, "zh"),
+        ("你好。 It is 5.", None, "en"),
+        ("It is 5. 你好", None, "zh"),
+        ("", "en", "en"),
+    ],
+)
+def test_language_of_the_end(normalizer: TextNormalizer, text: str, heard: Language | None, language: Language) -> None:
+    assert normalizer.language_of(text, heard) == language
+
+
+def test_traditional_and_full_width_are_read_as_upstream_reads_them(upstream: TextNormalizer) -> None:
+    assert upstream.normalize("我們明天去臺灣，請記得帶護照。") == "我们明天去台湾,请记得带护照."
+    assert upstream.normalize("第7章，，，雨停了") == "第七章…雨停了"
+    assert upstream.normalize("第ＡＢＣ１２") == upstream.normalize("第ABC12")
 
 
 def test_a_model_of_one_language_has_its_rules_only() -> None:
-    english = TextNormalizer(TextConfig(("en",), "lower", False))
+    english = TextNormalizer(TextConfig(("en",), "lower", False), kind="upstream")
     assert english.normalize("12:30") == "twelve thirty"
     assert english.language_of("你好") == "en"
     assert "你好" in english.normalize("say 你好 5 times")
@@ -93,16 +119,27 @@ def test_a_glossary_term_may_hold_what_is_protected() -> None:
     assert normalize("F5-TTS and GPT-5", CONFIG, glossary) == "eff five and GPT-five"
 
 
-def test_private_use_characters_are_not_taken_for_protected_ones(normalizer: TextNormalizer) -> None:
+def test_private_use_characters_are_not_taken_for_protected_ones(
+    normalizer: TextNormalizer, upstream: TextNormalizer
+) -> None:
     assert normalizer.normalize("a\ue041b 第5\ue02d") == "a\ufffdb 第五\ufffd"
-    assert normalizer.normalize("a<H>b 5") != normalizer.normalize("a-b 5")
+    for one in (normalizer, upstream):
+        assert one.normalize("a<H>b 5") != one.normalize("a-b 5")
+
+
+def test_our_readings_load_no_rules_of_upstream() -> None:
+    def load(language: str) -> None:
+        raise AssertionError(f"{language} rules loaded")
+
+    ours = TextNormalizer(CONFIG, rules=NumberRules(load))  # type: ignore[arg-type]
+    assert ours.normalize("It is 5 kg. 我有2个。") == "It is five kilograms. 我有两个."
 
 
 def test_plain_english_and_chinese_load_no_rules() -> None:
     def load(language: str) -> None:
         raise AssertionError(f"{language} rules loaded")
 
-    plain = TextNormalizer(CONFIG, rules=NumberRules(load))  # type: ignore[arg-type]
+    plain = TextNormalizer(CONFIG, rules=NumberRules(load), kind="upstream")  # type: ignore[arg-type]
     for text in (
         "The quick brown fox jumps over the lazy dog. Why not, then?",
         "你好，世界。",

@@ -48,6 +48,14 @@ MarkupFlag = Annotated[
 GlossaryOption = Annotated[
     Path | None, _option("--glossary", metavar="FILE", help="YAML file of terms and how they are read.")
 ]
+NormalizerOption = Annotated[
+    str,
+    _option(
+        "--normalizer",
+        metavar="NAME",
+        help="Who reads numbers, signs and abbreviations: edgetts, or upstream as IndexTTS-2 does. [edgetts]",
+    ),
+]
 MaxSegmentTokensOption = Annotated[
     int | None, _option("--max-segment-tokens", help="Longest piece spoken at once: 20 to 600 tokens. [120]")
 ]

@@ -43,6 +43,7 @@ def say(
     file: options.FileOption = None,
     markup: options.MarkupFlag = False,
     glossary: options.GlossaryOption = None,
+    normalizer: options.NormalizerOption = "edgetts",
     max_segment_tokens: options.MaxSegmentTokensOption = None,
     voice: options.VoiceOption = None,
     adapt_steps: AdaptStepsOption = None,
@@ -127,6 +128,7 @@ def say(
     from edgetts.pack.locate import locate_pack
     from edgetts.pack.manifest import VOICE_SUFFIX
     from edgetts.text.glossary import Glossary
+    from edgetts.text.normalize import check_normalizer
     from edgetts.voices_store import looks_like_path
 
     known = environment(context)
@@ -138,6 +140,7 @@ def say(
     notices = [located.notice] if located.notice and is_told and is_first_time(BUILTIN_TOLD, known.home) else []
     terms = Glossary.load(glossary) if glossary is not None else None
     call: dict[str, Any] = {"emotion": chosen_emotion, "glossary": terms, "markup": markup, **knobs}
+    call["normalizer"] = check_normalizer(normalizer)
 
     from edgetts.api import TTS
 

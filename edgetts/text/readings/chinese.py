@@ -1,0 +1,38 @@
+"""The order of the Chinese rules.
+
+In: Chinese text in simplified characters, with Latin words perhaps. Out: text in characters and letters. As in
+English, the clearest forms come first, plain figures last.
+"""
+
+from __future__ import annotations
+
+from edgetts.text.readings import phone, web, zh_dates, zh_money, zh_numbers, zh_signs, zh_units
+from edgetts.text.readings.rule import apply
+from edgetts.text.traced import TracedText
+
+_MOBILE_DIGITS = 11
+_SHORT_DIGITS = 6
+
+
+def _groups(parts: list[str]) -> str:
+    """A number in one piece has 幺 for 1, as upstream says it; one written in groups 一."""
+    is_whole = len(parts) == 1 and (len(parts[0]) == _MOBILE_DIGITS or len(parts[0]) <= _SHORT_DIGITS)
+    return "".join(
+        zh_numbers.digits(p, one="幺" if is_whole else "一") if p.isdecimal() else " ".join(p) for p in parts
+    )
+
+
+_WEB = web.rules(web.ZH_SIGNS, zh_numbers.name_digits, zh_numbers.digits, apart="")
+_PHONE = phone.rules(_groups, plus="加")
+
+
+def read(text: TracedText) -> TracedText:
+    """`text` as it is said."""
+    text = apply(text, _WEB, spaced=False)
+    text = apply(text, _PHONE, spaced=False)
+    text = apply(text, zh_money.RULES, spaced=False)
+    text = apply(text, zh_dates.RULES, spaced=False)
+    text = apply(text, zh_units.RULES, spaced=False)
+    text = apply(text, zh_signs.BEFORE_NUMBERS, spaced=False)
+    text = apply(text, zh_signs.NUMBERS, spaced=False)
+    return apply(text, zh_signs.AFTER_NUMBERS, spaced=False)

@@ -1,0 +1,239 @@
+"""English dates, times, years and decades.
+
+In: "2024-01-05", "Jan. 5th", "7:05 pm", "the '90s", "in 1905". Out: words. A date of figures alone is read month
+first unless only day first is possible, as upstream does.
+"""
+
+from __future__ import annotations
+
+import re
+
+from edgetts.text.readings.en_context import ends_sentence, previous_word
+from edgetts.text.readings.en_numbers import cardinal, decade, digits, is_one, number, ordinal, year
+from edgetts.text.readings.rule import DASHES, Rule, either, rule, words
+
+_MONTHS = words("january february march april may june july august september october november december")
+_SHORT = {
+    "Jan": 1, "Feb": 2, "Mar": 3, "Apr": 4, "Jun": 6, "Jul": 7, "Aug": 8, "Sep": 9, "Sept": 9, "Oct": 10, "Nov": 11,
+    "Dec": 12,
+}  # fmt: skip
+_NUMBER_OF = {
+    **{name.capitalize(): n for n, name in enumerate(_MONTHS, 1)},
+    **{name.upper(): n for n, name in enumerate(_MONTHS, 1)},
+    **_SHORT,
+    **{name.upper(): n for name, n in _SHORT.items()},
+}
+_DAYS = {
+    "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Weds": "Wednesday", "Thu": "Thursday",
+    "Thur": "Thursday", "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
+}  # fmt: skip
+_DAY_NAMES, _MONTH_NAMES = either(_DAYS), either(_NUMBER_OF)
+_MONTH = rf"(?<![A-Za-z])(?P<month>{_MONTH_NAMES})\b\.?"
+_DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])"
+_DAY_2 = r"(?P<upto>0?[1-9]|[12]\d|3[01])"
+_TH = r"(?:st|nd|rd|th)?"
+_YEAR = r"(?P<year>1\d{3}|20\d{2})"
+_NO_MORE = r"(?![\d:/%]|[.,]\d|-\d)"
+_NOT_A_DAY = r"(?! (?:miles|km|kilometers|meters|hours|days|steps|times|people|pages|men|minutes|million|percent)\b)"
+_MAX_HOUR, _MAX_MINUTE, _NOON = 24, 59, 12
+_HALF_DAY = r"(?P<half>[apAP])(?:\.?[mM]\b\.?|\.[mM]\.?(?![\w.]))"
+
+
+def _date(match: re.Match[str]) -> str | None:
+    groups = match.groupdict()
+    month = _NUMBER_OF[groups["month"]] if not groups["month"].isdecimal() else int(groups["month"])
+    day = int(groups["day"])
+    if not 1 <= month <= len(_MONTHS):
+        if not 1 <= day <= len(_MONTHS):
+            return None
+        month, day = day, month
+    article = "" if previous_word(match) == "the" else "the "
+    spoken = f"{article}{ordinal(day)}"
+    if groups.get("upto"):
+        spoken += f" to the {ordinal(int(groups['upto']))}"
+    spoken += f" of {_MONTHS[month - 1]}"
+    if groups.get("year"):
+        spoken += f"{groups.get('comma') or ''} {year(_full_year(groups['year']))}"
+    return spoken
+
+
+def _full_year(text: str) -> int:
+    value = int(text)
+    if len(text) > 2:
+        return value
+    return value + (2000 if value < 70 else 1900)
+
+
+def _month_year(match: re.Match[str]) -> str:
+    return f"{_MONTHS[_NUMBER_OF[match['month']] - 1]} {year(int(match['year']))}"
+
+
+def _figures(match: re.Match[str]) -> str:
+    return f"{_MONTHS[int(match['month']) - 1]} {year(int(match['year']))}"
+
+
+def _day_name(match: re.Match[str]) -> str:
+    return _DAYS[match["name"]]
+
+
+def _month_name(match: re.Match[str]) -> str:
+    return _MONTHS[_NUMBER_OF[match["month"]] - 1]
+
+
+def _time(match: re.Match[str]) -> str | None:
+    groups = match.groupdict()
+    spoken = _clock(groups["hour"], groups["minute"], groups.get("second"), groups.get("half"))
+    if spoken is None:
+        return None
+    if groups.get("hour2"):
+        until = _clock(groups["hour2"], groups["minute2"], None, groups.get("half2"))
+        if until is None:
+            return None
+        spoken += f" to {until}"
+    return spoken + _stop(match)
+
+
+def _clock(hour: str, minute: str | None, second: str | None, half: str | None) -> str | None:
+    hours, minutes = int(hour), int(minute or "0")
+    if hours > _MAX_HOUR or minutes > _MAX_MINUTE or (half and not 1 <= hours <= _NOON):
+        return None
+    if minutes:
+        spoken = f"{cardinal(hours)} {'oh ' if minutes < 10 else ''}{cardinal(minutes)}"
+    elif half or second:
+        spoken = cardinal(hours)
+    elif hours in (0, _MAX_HOUR):
+        spoken = "midnight"
+    else:
+        spoken = f"{cardinal(hours)} o'clock" if hours <= _NOON else f"{cardinal(hours)} hundred"
+    if second:
+        name = "second" if int(second) == 1 else "seconds"
+        spoken += ("" if minutes else " o'clock") + f" and {cardinal(int(second))} {name}"
+    return spoken + (f" {_HALVES[half.lower()]}" if half else "")
+
+
+_HALVES = {"a": "A M", "p": "PM"}
+
+
+def _stop(match: re.Match[str]) -> str:
+    """The full stop that "7 p.m." ends a sentence with."""
+    return "." if match.group().endswith(".") and ends_sentence(match) else ""
+
+
+def _hours_to(match: re.Match[str]) -> str | None:
+    first = _clock(match["hour"], None, None, match["half1"] or match["half"])
+    last = _clock(match["hour2"], None, None, match["half"])
+    if first is None or last is None:
+        return None
+    if not match["half1"]:
+        first = cardinal(int(match["hour"]))
+    return f"{first} to {last}{_stop(match)}"
+
+
+def _decade(match: re.Match[str]) -> str:
+    century = int(match["century"]) if match["century"] else 0
+    return decade(century, int(match["tens"]) * 10)
+
+
+_DECADE_WORDS = frozenset(
+    ["the", "his", "her", "their", "my", "our", "your", "its", "early", "mid", "late", "and", "or", "to"]
+)
+
+
+def _tens(match: re.Match[str]) -> str | None:
+    """The 90s are a decade behind such words, else 30s are seconds."""
+    return _decade(match) if previous_word(match) in _DECADE_WORDS else None
+
+
+def _season(match: re.Match[str]) -> str | None:
+    first, last = int(match["a"]), int(match["b"])
+    if last != (first + 1) % 100:
+        return None
+    return f"{year(int(match['century']) * 100 + first)} to {'oh ' if last < 10 else ''}{cardinal(last)}"
+
+
+def _years(match: re.Match[str]) -> str | None:
+    first, last = int(match["a"]), int(match["b"])
+    return f"{year(first)} to {year(last)}" if first < last else None
+
+
+def _era(match: re.Match[str]) -> str:
+    letters = " ".join(match["era"].replace(".", "").upper())
+    if match["year"]:
+        return f"{year(int(match['year']))} {letters}{_stop(match)}"
+    return f"{letters} {year(int(match['later']))}"
+
+
+def _duration(match: re.Match[str]) -> str:
+    parts = [("h", "hour"), ("m", "minute"), ("s", "second")]
+    said = [f"{number(match[key])} {name if is_one(match[key]) else name + 's'}" for key, name in parts if match[key]]
+    return " ".join(said)
+
+
+_HOUR, _MINUTE = r"(?<![\d:.,/])(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)", r"(?::(?P<second>[0-5]\d))?"
+_LATER = rf"(?: ?[{DASHES}] ?(?P<hour2>\d{{1,2}}):(?P<minute2>[0-5]\d)(?: ?(?P<half2>[apAP])\.?[mM]\b\.?)?)?"
+
+RULES: tuple[Rule, ...] = (
+    rule(r"(?<![\d/])24/7(?![\d/])", "twenty four seven"),
+    rule(r"(?<![\d/])9/11(?![\d/])", "nine eleven"),
+    # Figures alone. The groups are named for the American order; _date swaps them where it must.
+    rule(rf"(?<![\d./-]){_YEAR}(?P<sep>[-/.])(?P<month>0?[1-9]|1[0-2])(?P=sep){_DAY}(?!\d|[-/.]\d)", _date),
+    rule(
+        rf"(?<![\d./-])(?P<month>0?[1-9]|[12]\d|3[01])(?P<sep>[-/.]){_DAY}(?P=sep)"
+        r"(?P<year>1\d{3}|20\d{2}|(?<=[/])\d{2})(?!\d|[-/.]\d)",
+        _date,
+    ),
+    rule(r"(?<![\d./-])(?P<month>0[1-9])/(?P<day>0[1-9]|[12]\d|3[01])(?![\d/])", _date),
+    rule(rf"(?<![\d./-]){_YEAR}-(?P<month>0[1-9]|1[0-2])(?![\d-])", _figures),
+    # A month's name.
+    rule(rf"{_MONTH} {_DAY}{_TH}(?: ?[{DASHES}] ?{_DAY_2}{_TH})?(?P<comma>,)? {_YEAR}{_NO_MORE}", _date),
+    rule(rf"{_MONTH} {_DAY}{_TH}(?: ?[{DASHES}] ?{_DAY_2}{_TH})?{_NO_MORE}(?![A-Za-z]){_NOT_A_DAY}", _date),
+    rule(
+        rf"(?<![\d.,:/-]){_DAY}{_TH}(?: ?[{DASHES}] ?{_DAY_2}{_TH})?(?: of)? {_MONTH}"
+        rf"(?:(?P<comma>,)? {_YEAR}{_NO_MORE})?"
+        r"(?![\d'’])",
+        _date,
+    ),
+    rule(rf"{_MONTH},? {_YEAR}{_NO_MORE}(?!s\b)", _month_year),
+    rule(
+        rf"(?<![A-Za-z])(?P<a>{_DAY_NAMES})\.? ?[{DASHES}] ?(?P<b>{_DAY_NAMES})\b(?:\.(?= [a-z\d]))?",
+        lambda m: f"{_DAYS[m['a']]} to {_DAYS[m['b']]}",
+    ),
+    rule(
+        rf"(?<![A-Za-z])(?P<a>{_MONTH_NAMES})\.?[{DASHES}](?P<b>{_MONTH_NAMES})\b(?:\.(?= [a-z\d]))?",
+        lambda m: f"{_MONTHS[_NUMBER_OF[m['a']] - 1]} to {_MONTHS[_NUMBER_OF[m['b']] - 1]}",
+    ),
+    rule(
+        rf"(?<![A-Za-z])(?P<month>{either(k for k in _SHORT if k not in ('Mar', 'Jun', 'Jul'))})\.(?= \w)", _month_name
+    ),
+    rule(rf"(?<![A-Za-z])(?P<name>{_DAY_NAMES})(?:\.(?= [\w])|(?=,? (?:{_MONTH_NAMES})\b|,? \d))", _day_name),
+    # The clock.
+    rule(rf"{_HOUR}{_MINUTE}(?: ?{_HALF_DAY})?{_LATER}(?![\d:]|\.\d)", _time),
+    rule(
+        rf"(?<![\d:.,/$€£])(?P<hour>\d{{1,2}})(?: ?(?P<half1>[apAP])\.?[mM]\b\.?)? ?[{DASHES}] ?"
+        rf"(?P<hour2>\d{{1,2}}) ?{_HALF_DAY}",
+        _hours_to,
+    ),
+    rule(rf"(?<![\d:.,/$€£])(?P<hour>\d{{1,2}})(?P<minute>) ?{_HALF_DAY}", _time),
+    rule(
+        r"(?<![\w.,])(?:(?P<h>\d{1,3})h ?(?P<m>\d{1,2})m(?:in)?(?: ?(?P<s>\d{1,2})s)?)(?!\w)",
+        _duration,
+    ),
+    rule(
+        r"(?<![\w.,])(?P<h>)(?P<m>\d{1,3})m(?:in)? ?(?P<s>\d{1,2})s(?!\w)",
+        _duration,
+    ),
+    # Years.
+    rule(r"(?<![\d.,$€£])(?P<century>1[1-9]|20)(?P<tens>\d)0['’]?s\b", _decade),
+    rule(r"(?<![\w'’])['’‘](?P<century>)(?P<tens>[0-9])0['’]?s\b", _decade),
+    rule(r"(?<![\w.,$€£:'’])(?P<century>)(?P<tens>[2-9])0['’]?s\b", _tens),
+    rule(
+        r"(?<![\w'’])['’‘](?P<yy>\d{2})(?![\w'’])", lambda m: digits(m["yy"]) if m["yy"][0] == "0" else number(m["yy"])
+    ),
+    rule(rf"(?<![\d.,/-])(?P<a>1[1-9]\d\d|20\d\d) ?[{DASHES}] ?(?P<b>1[1-9]\d\d|20\d\d)(?![\d/%-]|[.,]\d)", _years),
+    rule(rf"(?<![\d.,/-])(?P<century>1[1-9]|20)(?P<a>\d\d)[/{DASHES}](?P<b>\d\d)(?![\d/%-]|[.,]\d)", _season),
+    rule(
+        r"(?<![\d.,])(?P<later>)(?P<year>\d{1,4}) ?(?P<era>B\.?C\.?E\.?|BCE|B\.C\.|BC|A\.D\.|AD|C\.E\.|CE)(?![A-Za-z])",
+        _era,
+    ),
+    rule(r"\b(?P<year>)(?P<era>A\.D\.|AD) (?P<later>\d{1,4})(?![\d,])", _era),
+)

@@ -1,0 +1,206 @@
+"""English signs and plain numbers: ranges, scores, fractions, arithmetic, ordinals, what is left in figures.
+
+In: text whose money, units, dates, names and telephone numbers are read already. Out: no figure is left. Comes last.
+"""
+
+from __future__ import annotations
+
+import re
+
+from edgetts.text.readings.en_context import is_count, is_year_before, next_word
+from edgetts.text.readings.en_numbers import VULGAR, cardinal, fraction, number, ordinal, pair, year
+from edgetts.text.readings.prepare import superscript
+from edgetts.text.readings.rule import (
+    DASHES,
+    GROUPED,
+    MAX_DIGITS,
+    MINUS,
+    NOT_GOING_ON,
+    NOT_INSIDE,
+    NUMBER,
+    Rule,
+    rule,
+    words,
+)
+
+_MAX_DENOMINATOR, _OTHER_DENOMINATORS = 20, frozenset((32, 50, 64, 100, 1000))
+_RATED = re.compile(
+    r"\b(?:rat(?:ed|ing|e|es)|scor(?:ed|e|es|ing)|gave|give|gives|got|get|review|grade)\b[^.!?]{0,24}$", re.I
+)
+_HALF = 50
+_OUT_OF = frozenset((5, 10, 20, 100))
+_FIRST_YEAR, _LAST_YEAR = 1100, 2099
+_FIRST_OLD_YEAR = 1001
+_POWERS = {2: "squared", 3: "cubed"}
+_GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξοπρστυφχψωΓΔΘΛΞΠΣΦΨΩ",
+        words(
+            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon "
+            "phi chi psi omega gamma delta theta lambda xi pi sigma phi psi omega"
+        ),
+        strict=True,
+    )
+)
+_SIGN_WORDS = {
+    "±": "plus or minus", "×": "times", "÷": "divided by", "≈": "approximately", "≠": "is not equal to",
+    "≤": "less than or equal to", "≥": "greater than or equal to", "∞": "infinity", "√": "square root of",
+    "©": "copyright", "®": "registered", "™": "trademark", "→": "to", "⇒": "means", "∑": "sum", "∆": "delta",
+    "°": "degrees", "‰": "per thousand", "¢": "cents", "№": "number", "µ": "micro", "∙": "times", "⋅": "times",
+    "§": "section", "¶": "paragraph", "€": "euros", "£": "pounds", "¥": "yen", "₹": "rupees", "$": "dollars",
+}  # fmt: skip
+_LETTER_SIGNS = {"C++": "C plus plus", "c++": "C plus plus", "C#": "C sharp", "F#": "F sharp", "G#": "G sharp",
+                 "D#": "D sharp", "A#": "A sharp", "R&D": "R and D", "Q&A": "Q and A"}  # fmt: skip
+
+
+def _mixed(match: re.Match[str]) -> str:
+    n, d = VULGAR[match["f"]]
+    part = fraction(n, d)
+    if not match["whole"]:
+        return part
+    part = part.replace("one ", "a ", 1) if n == 1 else part
+    return f"{number(match['whole'])} and {part}"
+
+
+def _mixed_slash(match: re.Match[str]) -> str | None:
+    n, d = int(match["n"]), int(match["d"])
+    if not 0 < n < d:
+        return None
+    part = fraction(n, d)
+    return f"{number(match['whole'])} and " + (part.replace("one ", "a ", 1) if n == 1 else part)
+
+
+def _fraction(match: re.Match[str]) -> str | None:
+    n, d = int(match["n"]), int(match["d"])
+    if n == d == _HALF:
+        return "fifty fifty"
+    if _RATED.search(match.string[max(0, match.start() - 40) : match.start()]) and d in _OUT_OF:
+        return f"{cardinal(n)} out of {cardinal(d)}"
+    if n == d or (d == 10 and not next_word(match)):
+        return f"{cardinal(n)} out of {cardinal(d)}"
+    if 0 < n < d and (d <= _MAX_DENOMINATOR or d in _OTHER_DENOMINATORS) and d > 1 and match["d"][0] != "0":
+        return fraction(n, d)
+    return f"{number(match['n'])} over {number(match['d'])}"
+
+
+def _range(match: re.Match[str]) -> str:
+    a, b = match["a"], match["b"]
+    if len(a) == len(b) == _MODEL_DIGITS and a.isdecimal() and b.isdecimal() and a > b:
+        return f"{pair(a)} {pair(b)}"  # Boeing 747-400
+    return f"{_plain(match['a'])} to {_plain(match['b'])}{_scale_of(match)}"
+
+
+def _scale_of(match: re.Match[str]) -> str:
+    return f" {_SCALES[match['scale']]}" if match["scale"] else ""
+
+
+_MODEL_DIGITS = 3
+_SCALES = {"k": "thousand", "K": "K", "M": "million", "m": "million", "bn": "billion", "B": "billion"}
+
+
+def _plain(text: str) -> str:
+    return year(int(text)) if _looks_year(text) else number(text)
+
+
+def _looks_year(text: str) -> bool:
+    return len(text) == 4 and text.isdecimal() and _FIRST_YEAR <= int(text) <= _LAST_YEAR
+
+
+def _number(match: re.Match[str]) -> str:
+    """What is left: years by their looks and surroundings, all else as a number."""
+    text = match["n"]
+    minus = "minus " if match["minus"] else "plus " if match["plus"] else ""
+    if match["minus"] or match["plus"] or len(text) != 4 or not text.isdecimal() or text[0] == "0":
+        return minus + number(text)
+    value = int(text)
+    if _FIRST_YEAR <= value <= _LAST_YEAR:
+        return number(text) if is_count(match) else year(value)
+    return year(value) if _FIRST_OLD_YEAR <= value < _FIRST_YEAR and is_year_before(match) else number(text)
+
+
+def _power(match: re.Match[str]) -> str:
+    n = superscript(match["up"]) if match["up"] else int(match["n"])
+    minus = "minus " if match["minus"] else ""
+    return f" {_POWERS[n]}" if not minus and n in _POWERS else f" to the power of {minus}{cardinal(n)}"
+
+
+def _ordinal(match: re.Match[str]) -> str:
+    return ordinal(int(match["n"].replace(",", "")))
+
+
+def _scaled(match: re.Match[str]) -> str:
+    return f"{number(match['n'])} {_SCALES[match['scale']]}"
+
+
+def _sign(match: re.Match[str]) -> str:
+    before, after = match.string[match.start() - 1 : match.start()], match.string[match.end() : match.end() + 1]
+    left = " " if before and not before.isspace() else ""
+    right = " " if after and not after.isspace() and (after.isalnum() or after in "$€£") else ""
+    return f"{left}{_SIGN_WORDS[match.group()]}{right}"
+
+
+BEFORE_NUMBERS: tuple[Rule, ...] = (
+    rule(r"(?<![A-Za-z])(?:C\+\+|c\+\+|[CFGDA]#|R&D|Q&A)(?!\w)", lambda m: _LETTER_SIGNS.get(m.group())),
+    rule(rf"(?<![\d.,/])(?P<whole>\d{{1,6}})? ?(?P<f>[{''.join(VULGAR)}])", _mixed),
+    rule(r"(?<![\d.,/$])(?P<whole>\d{1,4})[ -](?P<n>\d{1,3})/(?P<d>\d{1,3})(?![\d/])", _mixed_slash),
+    rule(r"(?<![\d.,/])(?P<n>\d{1,6})[/⁄](?P<d>[1-9]\d{0,5})(?:ths?|rds?)?(?![\d/]|[.,]\d|\w)", _fraction),
+    rule(
+        r"(?<![\d.,:])(?P<a>\d{1,4}):(?P<b>\d{1,4})(?![\d:]|[.,]\d)", lambda m: f"{number(m['a'])} to {number(m['b'])}"
+    ),
+    rule(r"(?<=\w)(?P<minus>)(?P<n>)(?P<up>[⁰¹²³⁴-⁹]{1,4})", _power),
+    rule(rf"(?<=\w)\^(?P<minus>[{MINUS}]?)(?P<n>\d{{1,4}})(?P<up>)(?!\w)", _power),
+    rule(rf"{NOT_INSIDE}(?P<n>{GROUPED}|\d{{1,{MAX_DIGITS}}})(?:st|nd|rd|th|ST|ND|RD|TH)(?![A-Za-z])", _ordinal),
+)
+NUMBERS: tuple[Rule, ...] = (
+    # #5 and §5.
+    rule(r"(?<![\w&#])#(?=\d)", "number "),
+    rule(r"(?<![\w&#/])#(?=[A-Za-z])", "hashtag "),
+    rule(r"§§ ?(?=\d)", "sections "),
+    rule(r"(?<![\w.])@(?=[A-Za-z_])", "at "),
+    rule(r"~ ?(?=[$€£]?[.\d])(?<![\d~]~)", "about "),
+    # Arithmetic: a sign between two things, or all through where there is an equals sign.
+    rule(
+        rf"(?<=\d) [{MINUS}*] (?=\d{{1,15}}(?:\.\d{{1,9}})? ?(?:[=+×÷]|[{MINUS}] ))",
+        lambda m: " times " if "*" in m.group() else " minus ",
+    ),
+    rule(
+        rf"(?<=\d)(?:(?P<x>[x×*])|(?P<m>[{MINUS}])|/)(?=\d{{1,15}}(?:\.\d{{1,9}})?=)",
+        lambda m: " times " if m["x"] else " minus " if m["m"] else " over ",
+    ),
+    rule(r"(?<=\d) ?\* ?(?=\d)|(?<=\d) x (?=\d{1,15}(?:\.\d{1,9})? =)", " times "),
+    rule(r"(?<=\d) / (?=\d)", " divided by "),
+    rule(r"(?<=[\w)%]) ?\+ ?(?=[\w(])(?!\+)", " plus "),
+    rule(r"(?<=\d) ?\+(?![\w+])", " plus"),
+    rule(r"(?<=[\w)%°²³]) ?(?<![<>=!])=(?![=>]) ?(?=[\w($€£.\-−√~≈])", " equals "),
+    rule(
+        r"(?<=[\w)%]) ?<=? ?(?=[\d.$€£\-−])|(?<=\d) ?<=? ?(?=\w)|(?<!\w)< ?(?=\d)",
+        lambda m: " less than or equal to " if "=" in m.group() else " less than ",
+    ),
+    rule(
+        r"(?<=[\w)%]) ?>=? ?(?=[\d.$€£\-−])|(?<=\d) ?>=? ?(?=\w)|(?<!\w)> ?(?=\d)",
+        lambda m: " greater than or equal to " if "=" in m.group() else " greater than ",
+    ),
+    rule(r"(?<=\w) ?& ?(?=\w)|(?<= )&(?= )", lambda m: "and" if m.group() == "&" else " and "),
+    rule(r"(?<=\d) ?% ?", " percent "),
+    # Ranges and scores; then what is left in figures.
+    rule(
+        rf"{NOT_INSIDE}(?<![A-Za-z]-)(?P<a>{NUMBER})(?:[{DASHES}]| [–—] )(?P<b>{NUMBER})"
+        rf"(?:(?P<scale>bn|[kKMmB])(?![A-Za-z]))?{NOT_GOING_ON}(?![{DASHES}]\d)",
+        _range,
+    ),
+    rule(rf"{NOT_INSIDE}(?P<n>{NUMBER})(?P<scale>bn|[kKMB])(?![A-Za-z0-9])", _scaled),
+    rule(rf"(?:(?<![\w)\]])(?:(?P<minus>[{MINUS}])|(?P<plus>\+)) ?)?(?P<n>{NUMBER})", _number),
+    rule(rf"(?P<n>\d{{1,{MAX_DIGITS}}})(?P<minus>)(?P<plus>)", _number),
+)
+AFTER_NUMBERS: tuple[Rule, ...] = (
+    rule(f"[{''.join(_SIGN_WORDS)}]", _sign),
+    rule(r"(?<![^\W\d_])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![^\W\d_])", lambda m: _GREEK.get(m.group())),
+    rule(r"(?<=[A-Z])/(?=[A-Z])", " "),
+    rule(
+        r"(?<=[A-Za-z])/(?=[A-Za-z])|(?<= )/(?= )", lambda m: " slash " if m.string[m.start() - 1] != " " else "slash"
+    ),
+    rule(r"(?<=\w)_(?=\w)", " "),
+    rule(r"(?<=\w)@(?=\w)|(?<= )@(?= )", lambda m: "at" if m.string[m.start() - 1] == " " else " at "),
+    rule(r"  +", " "),
+    rule(r" +(?=[,.!?;:](?:\s|$))", ""),
+)

@@ -1,0 +1,50 @@
+"""The order of the English rules.
+
+In: English text, white space single. Out: text in words. Each file's rules see what those before them left: what has
+the clearest form comes first (addresses, telephone numbers, money), plain figures last.
+"""
+
+from __future__ import annotations
+
+from edgetts.text.readings import (
+    en_abbreviations,
+    en_dates,
+    en_money,
+    en_names,
+    en_numbers,
+    en_roman,
+    en_signs,
+    en_units,
+    phone,
+    web,
+)
+from edgetts.text.readings.rule import apply
+from edgetts.text.traced import TracedText
+
+_WEB = web.rules({**web.EN_SIGNS, "point": "point"}, en_names.name_digits, en_numbers.digits, apart=" ")
+
+
+def _groups(parts: list[str]) -> str:
+    return ", ".join(en_numbers.digits(part) if part.isdecimal() else " ".join(part) for part in parts)
+
+
+_PHONE = phone.rules(_groups, plus="plus ")
+# Those that only figures or signs set off are skipped where there are none.
+_WITH_FIGURES = (
+    *_PHONE,
+    *en_money.RULES,
+    *en_dates.RULES,
+    *en_units.RULES,
+    *en_signs.BEFORE_NUMBERS,
+    *en_names.RULES,
+)
+_WORDS = (*en_roman.RULES, *en_abbreviations.RULES)
+
+
+def read(text: TracedText) -> TracedText:
+    """`text` as it is said."""
+    text = apply(text, _WEB, spaced=True)
+    text = apply(text, _WORDS, spaced=True)
+    text = apply(text, _WITH_FIGURES, spaced=True)
+    text = apply(text, en_signs.NUMBERS, spaced=True)
+    return apply(text, en_signs.AFTER_NUMBERS, spaced=False)

@@ -1,0 +1,109 @@
+"""Which language reads which part of a text: one decision a sentence, with memory.
+
+In: text, what the model speaks, the language heard last. Out: runs of sentences of one language. Letters decide;
+figures, signs, units, addresses and names such as A4 or CO2 have no language of their own: they are read in that of
+what came before, or of what follows where nothing did. Linear: a sentence is looked at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from edgetts.text import pinyin
+from edgetts.text.config import LANGUAGES, Language
+from edgetts.text.readings.en_units import UNIT_SIGNS
+from edgetts.text.readings.rule import words
+
+IsPiece = Callable[[str], bool]
+
+_CLOSING = "\"'”’)）」』】》"
+_SENTENCE_END = re.compile(
+    rf"[。！？!?…\n][{_CLOSING}]*|(?<=[^\W\d_][^\W\d_])\.[{_CLOSING}]*(?=\s)|\.[{_CLOSING}]*(?=\s*[\u4e00-\u9fff])"
+)
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
+_CHINESE_MARK = re.compile("[。，、；：！？]")
+_WORD = re.compile(r"(?<![A-Za-z0-9@/._-])[A-Za-z][A-Za-z'’]{0,40}(?![A-Za-z0-9@/_-]|\.\w)")
+_LETTER = re.compile("[A-Za-z]")
+_SYLLABLES = re.compile(r"[A-Za-z\u00fc\u00dc]{2,6}[1-5](?![0-9])")
+# Words that make a sentence English, though a Chinese name stands in it.
+_ENGLISH = frozenset(
+    words(
+        "a an and are as at be by did for from had has have he her his i in is it its me my not of on or our said "
+        "says she that the their them there they this to was we were what when which who will with you your"
+    )
+)
+_MIN_SHARE = 1.5  # English words for each Chinese character, where both are in a sentence
+
+
+@dataclass(frozen=True)
+class Run:
+    """A part of a text that is read in one language."""
+
+    start: int
+    stop: int
+    language: Language
+
+
+def runs(text: str, spoken: Sequence[str], heard: Language | None = None, is_piece: IsPiece | None = None) -> list[Run]:
+    """The runs of `text`, which together are the whole; none for empty text.
+
+    spoken: the languages of the model, the first one for text in which nothing decides. heard: the language of
+    what was spoken before. is_piece: whether the model's vocabulary has a syllable with its tone, such as HAO3.
+    """
+    known = [language for language in LANGUAGES if language in spoken]
+    if len(known) == 1:
+        return [Run(0, len(text), known[0])] if text else []
+    sentences = [(start, stop, _language(text[start:stop], is_piece)) for start, stop in _sentences(text)]
+    first = next((language for _, _, (language, is_sure) in sentences if is_sure), None)
+    weak = next((language for _, _, (language, _) in sentences if language is not None), None)
+    current: Language = heard or first or weak or ("zh" if spoken[0] == "zh" else "en")
+    found: list[Run] = []
+    for start, stop, (language, is_sure) in sentences:
+        if is_sure and language is not None:
+            current = language
+        if found and found[-1].language == current:
+            found[-1] = Run(found[-1].start, stop, current)
+        else:
+            found.append(Run(start, stop, current))
+    return found
+
+
+def _sentences(text: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    for match in _SENTENCE_END.finditer(text):
+        yield start, match.end()
+        start = match.end()
+    if start < len(text):
+        yield start, len(text)
+
+
+def _language(sentence: str, is_piece: IsPiece | None) -> tuple[Language | None, bool]:
+    """The language of a sentence and whether it is sure; (None, False) where nothing decides."""
+    n_han = len(_HAN.findall(sentence))
+    if not n_han and not _LETTER.search(sentence):
+        return None, False
+    words = [word for word in _WORD.findall(sentence) if word not in UNIT_SIGNS and (len(word) > 1 or word in "Ia")]
+    if n_han:
+        is_english = (
+            len(words) >= n_han * _MIN_SHARE
+            and not _CHINESE_MARK.search(sentence)
+            and any(word.lower() in _ENGLISH for word in words)
+        )
+        return ("en" if is_english else "zh"), True
+    toned = [m.group() for m in _SYLLABLES.finditer(sentence) if is_toned_syllable(m.group(), is_piece)]
+    if toned and len(toned) >= len(words):
+        return "zh", True
+    return "en", bool(words)
+
+
+def is_toned_syllable(text: str, is_piece: IsPiece | None) -> bool:
+    """Whether `text`, such as hao3, is pinyin that the model reads as one piece."""
+    match = pinyin.SYLLABLE.fullmatch(text)
+    return match is not None and (is_piece is None or is_piece(piece_of(match)))
+
+
+def piece_of(match: re.Match[str]) -> str:
+    """The vocabulary's spelling of a syllable that `pinyin.SYLLABLE` matched: HAO3."""
+    return pinyin.spell(match[1]).upper() + match[2]

@@ -1,0 +1,44 @@
+"""Characters that stand for others, in both languages: what the rules need not know twice.
+
+In: text as typed. Out: full-width letters, digits and signs as their ASCII forms, other scripts' decimal digits as
+ours, Roman numerals, circled numbers and squared units taken apart. The full-width comma stays: it separates two
+numbers, where an ASCII one may group the digits of one.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from edgetts.text.traced import TracedText
+
+_BLOCKS = (
+    "\uff01-\uff0b\uff0d-\uff5e"  # full-width forms, without the comma
+    "\uffe0-\uffe1\uffe5-\uffe6"  # full-width currency signs
+    "\u2160-\u217f"  # Roman numerals
+    "\u2460-\u2473"  # circled numbers
+    "\u2080-\u2089"  # subscripts
+    "\u3380-\u33df"  # squared units
+    "\u2103\u2109\u2126"  # degrees Celsius and Fahrenheit, the ohm sign
+    "\ufe69-\ufe6b"  # small $, % and @
+)
+_FORMS = re.compile(f"[{_BLOCKS}]")
+_DIGIT = re.compile(r"[^\W_a-zA-Z0-9\u3400-\u9fff]")  # candidates: decimal digits of other scripts
+
+
+def prepare(text: TracedText) -> TracedText:
+    """`text` with one form for each sign."""
+    if text.text.isascii():
+        return text
+    text = text.substitute(_FORMS, lambda m: _form(m.group()))
+    return text.substitute(_DIGIT, lambda m: str(unicodedata.decimal(m.group(), m.group())))
+
+
+def superscript(text: str) -> int:
+    """The number that superscript digits write."""
+    return int("".join(str(unicodedata.digit(char)) for char in text))
+
+
+def _form(char: str) -> str:
+    form = unicodedata.normalize("NFKC", char)
+    return f" {form} " if "\u2460" <= char <= "\u2473" else form

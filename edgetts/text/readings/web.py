@@ -1,0 +1,107 @@
+"""Addresses and other dotted names: web, e-mail, IP, versions, handles. For both languages.
+
+In: "https://example.com/a?b=1", "jane.doe@example.com", "192.168.1.1", "v2.0.1", "@name", "#tag". Out: their words with
+the signs between them by name; the scheme and "www." are not said. `rules` takes the names of the signs and how digits
+are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from edgetts.text.readings.rule import Rule, rule, words
+
+_TOP = (
+    "com|org|net|edu|gov|mil|int|info|biz|io|ai|app|dev|co|uk|us|de|fr|es|it|nl|eu|ch|at|be|se|no|dk|fi|pl|cz|ru|cn|jp|"
+    "kr|tw|hk|in|au|nz|ca|br|mx|za|tv|me|cc|xyz|online|tech|site|blog|wiki|fm|ly|gg|to|sh|rs|py"
+)
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})"
+_HOST = rf"{_LABEL}(?:\.{_LABEL}){{1,8}}"
+_PATH = r"[/?#](?:[\w\-.~:/?#@!$&*+,;=%]{0,400}[\w/=~&-])?"
+_NOT_WORD = r"(?<![\w@./-])"
+_RUNS = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]")
+_SHORT = 3  # letters of a top-level domain or label that are spelled, unless listed
+_SAID_WHOLE = frozenset(
+    words("com org net edu gov int info biz app dev co io api blog shop news mail docs wiki tech me")
+)
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
+
+EN_SIGNS = {
+    ".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", ":": "colon", "?": "question mark",
+    "=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "!": "exclamation mark",
+    "$": "dollar", "*": "star", ",": "comma", ";": "semicolon",
+}  # fmt: skip
+ZH_SIGNS = {
+    ".": "点", "/": "斜杠", "@": "艾特", "-": "杠", "_": "下划线", ":": "冒号", "?": "问号", "=": "等于", "&": "和",
+    "#": "井号", "%": "百分号", "+": "加", "~": "波浪线", "!": "感叹号", "$": "美元", "*": "星号", ",": "逗号",
+    ";": "分号",
+}  # fmt: skip
+
+
+def rules(
+    signs: Mapping[str, str], number: Callable[[str], str], digits: Callable[[str], str], *, apart: str
+) -> tuple[Rule, ...]:
+    """`number` reads digits in a name, `digits` one by one; `apart` stands between two words."""
+
+    def address(text: str) -> str:
+        words: list[str] = []
+        for run in _RUNS.findall(text):
+            if run.isdecimal():
+                words.append(number(run))
+            elif run.isalpha():
+                words.append(_letters(run))
+            else:
+                words.append(signs.get(run, run))
+        return apart.join(words)
+
+    def url(match: re.Match[str]) -> str:
+        rest = match["rest"].rstrip("/")
+        return address(re.sub(r"^www\.", "", rest, flags=re.IGNORECASE))
+
+    def plain(match: re.Match[str]) -> str:
+        return address(re.sub(r"^www\.", "", match.group().rstrip("/"), flags=re.IGNORECASE))
+
+    def dotted(match: re.Match[str]) -> str:
+        parts = match["parts"].split(".")
+        said = [digits(part) if len(part) > 2 or (part[0] == "0" and len(part) > 1) else number(part) for part in parts]
+        before = f"{match['v']}{apart}" if match["v"] else ""
+        point = (
+            signs["."] if len(parts) == 4 and all(int(part) < 256 for part in parts) else signs.get("point", signs["."])
+        )
+        return before + f"{apart}{point}{apart}".join(said) + (apart + match["rc"] if match["rc"] else "")
+
+    return (
+        rule(
+            rf"(?i:\b(?:https?|ftp|ftps|sftp|ssh|git|file|ws|wss)://)(?P<rest>[A-Za-z0-9\[][\w.:@\[\]-]{{0,253}}(?:{_PATH})?(?<![.,;:!?]))",
+            url,
+        ),
+        rule(
+            rf"(?i:\bmailto:)?(?P<mail>(?<![\w@.+-])[A-Za-z0-9](?:[\w.+-]{{0,62}}[\w+-])?@{_HOST})(?![\w@])",
+            lambda m: address(m["mail"]),
+        ),
+        rule(rf"{_NOT_WORD}(?i:www\.){_HOST}(?::\d{{1,5}})?(?:{_PATH})?(?<![.,;:!?])", plain),
+        rule(
+            rf"{_NOT_WORD}{_LABEL}(?:\.{_LABEL}){{0,4}}\.(?:{_TOP})(?::\d{{2,5}})?(?:(?={{_}}){_PATH})?(?![\w@])(?!\.[A-Za-z])".replace(
+                "(?={_})", ""
+            ),
+            lambda m: plain(m) if re.search("[A-Za-z]", m.group().split(".")[0]) else None,
+        ),
+        rule(rf"(?<![\d.])(?P<v>)(?P<parts>{_OCTET}(?:\.{_OCTET}){{3}})(?P<rc>)(?!\d|\.\d)", dotted),
+        rule(
+            r"(?<![\d.,A-Za-z])(?P<v>[vV](?:er(?:sion)?)?\.? ?)?(?P<parts>\d{1,4}(?:\.\d{1,5}){2,5})"
+            r"(?P<rc>(?:-?(?:rc|beta|alpha|dev)\.?)?)(?!\d|\.\d)",
+            dotted,
+        ),
+        rule(r"(?<![\d.,A-Za-z])(?P<v>[vV](?:er)?\.? ?)(?P<parts>\d{1,4}\.\d{1,5})(?P<rc>)(?!\d|\.\d)", dotted),
+    )
+
+
+def _letters(run: str) -> str:
+    """A run of letters in an address: spelled where it is too short to be a word."""
+    if run.lower() in _SAID_WHOLE or len(run) > _SHORT:
+        return run
+    vowels = sum(char in "aeiouAEIOU" for char in run)
+    if len(run) == 1 or (vowels and run.islower()):
+        return run
+    return " ".join(run)

@@ -1,0 +1,137 @@
+"""Chinese signs, names with digits, and plain numbers: ranges, scores, fractions, arithmetic, what is left in figures.
+
+In: text whose money, units, dates and telephone numbers are read already. Out: no figure is left. Comes last.
+"""
+
+from __future__ import annotations
+
+import re
+
+from edgetts.text.readings.prepare import superscript
+from edgetts.text.readings.rule import DASHES, MINUS, NOT_GOING_ON, NOT_INSIDE, NUMBER, Rule, rule
+from edgetts.text.readings.zh_dates import is_score
+from edgetts.text.readings.zh_numbers import MEASURES, cardinal, digits, name_digits, number
+
+_VULGAR = {
+    "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5),
+    "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8), "⅑": (1, 9),
+    "⅒": (1, 10),
+}  # fmt: skip
+_SIGNS = {
+    "±": "正负", "×": "乘", "÷": "除以", "≈": "约等于", "≠": "不等于", "≤": "小于等于", "≥": "大于等于",
+    "∞": "无穷大", "√": "根号", "™": "商标", "©": "版权", "®": "注册商标", "→": "到", "°": "度", "§": "第", "№": "第",
+    "$": "美元", "€": "欧元", "£": "英镑", "¥": "元", "￥": "元", "₹": "卢比",
+}  # fmt: skip
+_SERVICES = "10000|10010|10086|12306|12315|12320|12333|12345|12348|12366|12580|95\\d{3}"
+_FAMOUS = (
+    r"985(?=[高大院和、]|工程)|211(?=[高大院和、]|工程)|315(?=晚会)|911(?=事件|恐)|(?<=波音)7\d7|(?<=空客)3\d0|996(?=工作|的)|"
+    r"(?:110|112|114|119|120|122)(?=报警|急救|热线|电话|指挥|救护|平台)|007(?!\d)"
+)
+_LETTERS_DIGITS = r"(?<![A-Za-z\d])(?P<a>[A-Za-z]{1,20})(?P<gap>-?)(?P<n>\d{1,15})(?![\d]|\.\d|,\d{3})"
+_OLD_ZERO = "〇"
+_RUN = re.compile(r"\d+|\D+")
+
+
+def _mixed(match: re.Match[str]) -> str:
+    n, d = _VULGAR[match["f"]]
+    whole = f"{number(match['whole'])}又" if match["whole"] else ""
+    return f"{whole}{cardinal(d)}分之{cardinal(n)}"
+
+
+def _fraction(match: re.Match[str]) -> str:
+    whole = f"{number(match['whole'])}又" if match["whole"] else ""
+    return f"{whole}{number(match['d'])}分之{number(match['n'])}"
+
+
+def _range(match: re.Match[str]) -> str:
+    if is_score(match):
+        return f"{number(match['a'])}比{number(match['b'])}"
+    counts = match["counted"] is not None and match["ordinal"] is None
+    low, high = number(match["a"], counts=counts), number(match["b"], counts=counts)
+    return f"{match['ordinal'] or ''}{low}到{high}"
+
+
+def _name(match: re.Match[str]) -> str:
+    return f"{match['a']}{match['gap']}{name_digits(match['n'])}"
+
+
+def _mix(match: re.Match[str]) -> str:
+    return "".join(name_digits(run) if run.isdecimal() else run for run in _RUN.findall(match.group()))
+
+
+def _number(match: re.Match[str]) -> str:
+    sign = "负" if match["minus"] else "正" if match["plus"] else ""
+    counts = match["counted"] is not None and match["ordinal"] is None
+    return f"{match['ordinal'] or ''}{sign}{number(match['n'], counts=counts)}"
+
+
+def _scientific(match: re.Match[str]) -> str:
+    minus = "负" if match["sign"] and match["sign"] in MINUS else ""
+    return f"{number(match['n'])}乘以十的{minus}{number(match['e'])}次方"
+
+
+def _power(match: re.Match[str]) -> str:
+    n = superscript(match["up"]) if match["up"] else int(match["n"])
+    return {2: "的平方", 3: "的立方"}.get(n, f"的{cardinal(n)}次方")
+
+
+def _service(match: re.Match[str]) -> str:
+    return digits(match.group(), one="幺")
+
+
+BEFORE_NUMBERS: tuple[Rule, ...] = (
+    rule(_OLD_ZERO + r"|(?<=[一二三四五六七八九〇零])[○◯](?=[一二三四五六七八九〇零年])", "零"),
+    rule(rf"(?<![\d.,])(?:{_SERVICES})(?!\d|[.,]\d| ?[元人个块米年万次])", _service),
+    rule(
+        rf"(?<![\d.,])(?:{_FAMOUS})",
+        lambda m: digits(m.group(), one="一" if m.group()[0] in "2379" and m.group() != "911" else "幺"),
+    ),
+    rule(r"(?<![\d/])24/7(?![\d/])", "二十四七"),
+    rule(r"(?<![\d.,/])(?P<whole>\d{1,6})? ?(?P<f>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅑⅒])", _mixed),
+    rule(r"(?<![\d.,/])(?:(?P<whole>\d{1,4}) )?(?P<n>\d{1,6})[/⁄](?P<d>[1-9]\d{0,5})(?![\d/]|[.,]\d)", _fraction),
+    rule(r"(?<![\d.,:])(?P<a>\d{1,4}):(?P<b>\d{1,4})(?![\d:]|[.,]\d)", lambda m: f"{number(m['a'])}比{number(m['b'])}"),
+    rule(r"(?<=\w)(?P<n>)(?P<up>[⁰¹²³⁴-⁹]{1,4})", _power),
+    rule(r"(?<=\w)\^(?P<n>\d{1,4})(?P<up>)(?![\w.])", _power),
+    rule(rf"{NOT_INSIDE}(?<!\w)(?P<n>{NUMBER})[eE](?P<sign>[{MINUS}+]?)(?P<e>\d{{1,3}})(?!\w)", _scientific),
+    rule(r"(?<![\d.,A-Za-z])(?P<n>[1-9]\d?)(?:st|nd|rd|th)(?![A-Za-z])", lambda m: f"第{cardinal(int(m['n']))}"),
+    rule(r"(?<![A-Za-z])(?:No|NO|no|Nr)\.? ?(?=\d)|№ ?(?=\d)|§ ?(?=\d)", "第"),
+    rule(r"(?<![A-Za-z])(?:Vol|vol)\.? ?(?P<n>\d{1,4})(?!\d)", lambda m: f"第{number(m['n'])}卷"),
+    rule(r"(?<![A-Za-z])(?:[Ff]ig)\.? ?(?P<n>\d{1,4})(?!\d)", lambda m: f"图{number(m['n'])}"),
+    rule(r"(?<![\w#])#(?P<n>\d{1,6})(?!\d)", lambda m: f"{number(m['n'])}号"),
+    # Names of letters and digits.
+    rule(_LETTERS_DIGITS + r"(?![A-Za-z])", _name),
+    rule(r"(?<![A-Za-z\d])[A-Za-z]{1,20}\d{1,6}(?:[A-Za-z]{1,10}\d{0,6}){1,3}(?![A-Za-z\d])", _mix),
+)
+NUMBERS: tuple[Rule, ...] = (
+    rule(r"[~～] ?(?=\d)(?<!\d.)(?<!\d. )", "约"),
+    rule(r"(?<=[\d)]) ?[*×x] ?(?=[\d(])", "乘"),
+    rule(r"(?<=\d) ?÷ ?(?=\d)|(?<=\d) / (?=\d)", "除以"),
+    rule(rf"(?<=\d) ?[{MINUS}] ?(?=\d{{1,15}}(?:\.\d{{1,9}})? ?=)", "减"),
+    rule(r"(?<=[\w)%]) ?\+ ?(?=[\w(])(?!\+)", "加"),
+    rule(r"(?<=[\d万亿千百])\+", "加"),
+    rule(r"(?<=[\w)%²³]) ?(?<![<>=!])=(?![=>]) ?(?=[\w($\-−√])", "等于"),
+    rule(
+        r"(?<=[\w)%]) ?<=? ?(?=[\d.\-−])|(?<=\d) ?<=? ?(?=\w)|(?<!\w)< ?(?=\d)",
+        lambda m: "小于等于" if "=" in m.group() else "小于",
+    ),
+    rule(
+        r"(?<=[\w)%]) ?>=? ?(?=[\d.\-−])|(?<=\d) ?>=? ?(?=\w)|(?<!\w)> ?(?=\d)",
+        lambda m: "大于等于" if "=" in m.group() else "大于",
+    ),
+    rule(
+        rf"{NOT_INSIDE}(?<![A-Za-z]-)(?P<ordinal>第)?(?P<a>{NUMBER})(?: ?[{DASHES}] ?)第?(?P<b>{NUMBER}){NOT_GOING_ON}"
+        rf"(?![{DASHES}]\d)(?=(?P<counted>[多余几]?(?:{MEASURES})))?",
+        _range,
+    ),
+    rule(
+        rf"(?:(?<![A-Za-z0-9)\]])(?:(?P<minus>[{MINUS}])|(?P<plus>\+)) ?)?(?P<ordinal>第)?(?P<n>{NUMBER})"
+        rf"(?=(?P<counted>[多余几]?(?:{MEASURES})))?",
+        _number,
+    ),
+)
+AFTER_NUMBERS: tuple[Rule, ...] = (
+    rule(f"[{''.join(_SIGNS)}]", lambda m: _SIGNS[m.group()]),
+    rule(r"(?<=[A-Za-z]) ?& ?(?=[A-Za-z])", " and "),
+    rule(r"(?<=\w) ?& ?(?=\w)", "和"),
+    rule(r"(?<=[零一二三四五六七八九十百千万亿]) ?% ?", "百分号"),
+)
