@@ -36,6 +36,7 @@ from edgetts.pack.config import (
     VocoderConfig,
     WaveNetConfig,
 )
+from edgetts.pack.ranges import model_problems
 from quant.checkpoint import BIGVGAN_REPO
 from quant.strict_table import Table
 
@@ -209,7 +210,7 @@ def model_config(upstream: UpstreamConfig, w2v_bert_path: Path, bigvgan_path: Pa
     )
     c.no_effect(_NO_EFFECT)
     c.unknown_keys()
-    problems = c.problems + w.problems + v.problems
+    problems = c.problems + w.problems + v.problems or model_problems(config)
     if problems:
         raise CheckpointError(
             f"The configuration of this checkpoint is not one that can be converted: {'; '.join(problems)}."

@@ -42,6 +42,8 @@ from edgetts.pack.manifest import (
     manifest_json,
     parse_manifest,
 )
+from edgetts.pack.plain_json import listed
+from edgetts.pack.ranges import model_problems
 from edgetts.pack.verify import file_sha256
 from quant.components import component_problems
 from quant.lazy import LazyTensor
@@ -94,6 +96,8 @@ class PackWriter:
         self._files: dict[str, FileEntry] = {}
         self._is_complete = False  # all but its quality
         self.reused: list[str] = []  # components taken over from an interrupted run
+        if problems := model_problems(config):
+            raise PackError(f"No pack can have these dimensions: {listed(problems)}.")
         check_target(self.target, force=force)
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self.folder = self.target.parent / f".{self.target.name}.partial"

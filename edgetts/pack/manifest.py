@@ -29,9 +29,10 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from edgetts.errors import PackError
-from edgetts.pack.config import ModelConfig, from_dict, printable, to_dict
+from edgetts.pack.config import ModelConfig, printable, to_dict
 from edgetts.pack.plain_json import UnsoundJSON, listed, read_json
 from edgetts.pack.plain_json import shown as _shown
+from edgetts.pack.ranges import read_model
 from edgetts.pack.seal import CHECKSUM, checksum, sealed
 
 FORMAT = "edgetts-pack"
@@ -45,7 +46,7 @@ TOKENIZER_FILE = "tokenizer.json"
 GLOSSARY_FILE = "glossary.yaml"
 LEXICON_FILE = "lexicon.txt"
 READY_VOICES = "voices/"  # names of files that are voices made with the pack begin so
-VOICE_SUFFIX = ".safetensors"
+TENSORS_SUFFIX = VOICE_SUFFIX = ".safetensors"
 
 ENROL_COMPONENTS = (
     "semantic_encoder",
@@ -65,9 +66,12 @@ SCHEMES = ("int8_channel", "int4_group", "nf4_group")  # besides plain storage; 
 
 # Bounds that no real pack reaches: a hostile or damaged manifest must not make the reader hang.
 MAX_MANIFEST_BYTES = 4 << 20
-MAX_DIMENSION = 1 << 24
-MAX_REPEATS = 1024  # layers, blocks, or entries of a list of dimensions
-_REPEAT_KEYS = ("n_layers", "n_blocks", "n_convs", "depth", "vocos_n_layers")
+MAX_TEXT = 20_000  # characters of a description or licence
+MAX_FILES = 1_000
+MAX_FILE_BYTES = 1 << 40
+MAX_GROUP_SIZE = 1 << 16
+# Of files that are read whole into memory, such as tokeniser, glossary and voices.
+MAX_SMALL_FILE_BYTES = 64 << 20
 
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,99}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -253,14 +257,15 @@ class _Reader:
             for name, entry in self._table(table.get("components"), "components").items()
         }
         self._keys(components, COMPONENTS, "components.")
+        if len(files) > MAX_FILES:
+            self.problems.append(f"files has {len(files)} entries, more than {MAX_FILES}")
         for name in (*(c.file for c in components.values()), TOKENIZER_FILE):
             if name not in files:
                 self.problems.append(f"file {_shown(name)} is used but not listed in files")
         model_table = self._table(table.get("model"), "model")
-        self._bounds(model_table, "model")
         if self.problems:
             raise PackError(f"{self.where} is not usable: " + listed(self.problems) + f"; {_MAKE_AGAIN}.")
-        model = from_dict(ModelConfig, model_table, what=f"The model table of {self.where}")
+        model = read_model(model_table, what=f"The model table of {self.where}")
         return Manifest(
             family=FAMILY,
             **texts,
@@ -297,7 +302,7 @@ class _Reader:
         scheme, group_size, tensors = (table.get(k) for k in ("scheme", "group_size", "tensors"))
         if scheme not in SCHEMES:
             self.problems.append(f"{path}.scheme {_shown(scheme)} is unknown; known are {', '.join(SCHEMES)}")
-        if group_size is not None and not (_is_int(group_size) and 0 < group_size <= MAX_DIMENSION):
+        if group_size is not None and not (_is_int(group_size) and 0 < group_size <= MAX_GROUP_SIZE):
             self.problems.append(f"{path}.group_size must be null or positive, not {_shown(group_size)}")
         if not isinstance(tensors, list) or not all(isinstance(name, str) for name in tensors):
             self.problems.append(f"{path}.tensors must be a list of tensor names, not {_shown(tensors)}")
@@ -308,8 +313,9 @@ class _Reader:
         table = self._table(value, path)
         self._keys(table, ("bytes", "sha256"), f"{path}.")
         size, digest = table.get("bytes"), table.get("sha256")
-        if not _is_int(size) or size < 0:
-            self.problems.append(f"{path}.bytes must be a size, not {_shown(size)}")
+        most = MAX_FILE_BYTES if path.endswith(TENSORS_SUFFIX) and READY_VOICES not in path else MAX_SMALL_FILE_BYTES
+        if not _is_int(size) or not 0 <= size <= most:
+            self.problems.append(f"{path}.bytes must be a size up to {most}, not {_shown(size)}")
         if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
             self.problems.append(f"{path}.sha256 must be 64 hexadecimal digits, not {_shown(digest)}")
         return FileEntry(size if _is_int(size) else 0, str(digest))
@@ -322,6 +328,8 @@ class _Reader:
     def _text(self, value: Any, path: str) -> str:
         if not isinstance(value, str):
             self.problems.append(f"{path} must be text, not {_shown(value)}")
+        elif len(value) > MAX_TEXT:
+            self.problems.append(f"{path} has {len(value)} characters, more than {MAX_TEXT}")
         return str(value)
 
     def _table(self, value: Any, path: str) -> dict[str, Any]:
@@ -333,23 +341,6 @@ class _Reader:
     def _keys(self, table: Mapping[str, Any], allowed: tuple[str, ...], prefix: str) -> None:
         self.problems += [f"unknown key {_shown(prefix + key)}" for key in table if key not in allowed]
         self.problems += [f"missing key {prefix}{key}" for key in allowed if key not in table]
-
-    def _bounds(self, value: Any, path: str) -> None:
-        """Sizes that would keep a reader busy for ever are refused before a network is built from them."""
-        if isinstance(value, dict):
-            for key, item in value.items():
-                self._bounds(item, _inside(path, key))
-                if key in _REPEAT_KEYS and _is_int(item) and item > MAX_REPEATS:
-                    self.problems.append(f"{path}.{key} is {item}, more than {MAX_REPEATS}")
-        elif isinstance(value, list):
-            if len(value) > MAX_REPEATS:
-                self.problems.append(f"{path} has {len(value)} entries, more than {MAX_REPEATS}")
-            for i, item in enumerate(value[:MAX_REPEATS]):
-                self._bounds(item, f"{path}[{i}]")
-                if path.endswith("block_layers") and _is_int(item) and item > MAX_REPEATS:
-                    self.problems.append(f"{path}[{i}] is {item}, more than {MAX_REPEATS}")
-        elif _is_int(value) and not 0 <= value <= MAX_DIMENSION:
-            self.problems.append(f"{path} is {_shown(value)}, allowed is from 0 to {MAX_DIMENSION}")
 
 
 def _inside(path: str, key: str) -> str:

@@ -5,6 +5,7 @@ In: an open pack. Out: the `TextTokenizer` that every part of the runtime and of
 
 from __future__ import annotations
 
+from edgetts.errors import PackError, UsageError
 from edgetts.pack.config import from_dict
 from edgetts.pack.load import Pack
 from edgetts.text.config import TextConfig
@@ -14,7 +15,11 @@ from edgetts.text.tokenizer import TextTokenizer
 
 def text_config_of(pack: Pack) -> TextConfig:
     """The manifest's text table. Raises PackError for one that is not usable."""
-    return from_dict(TextConfig, dict(pack.manifest.text), what=f"The text table of {pack.path}")
+    what = f"The text table of {pack.path}"
+    try:
+        return from_dict(TextConfig, dict(pack.manifest.text), what=what)
+    except UsageError as error:  # the same words of a caller's own table are misuse
+        raise PackError(f"{what} is not usable: {error}") from None
 
 
 def tokenizer_of(pack: Pack) -> TextTokenizer:
