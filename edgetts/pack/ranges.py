@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgetts.errors import PackError
-from edgetts.pack.config import ConformerConfig, ModelConfig, PerceiverConfig, VocoderConfig, from_dict, to_dict
+from edgetts.pack.config import (
+    ConformerConfig,
+    IstftVocoderConfig,
+    ModelConfig,
+    PerceiverConfig,
+    VocoderConfig,
+    from_dict,
+    to_dict,
+)
 from edgetts.pack.plain_json import listed, shown
 
 MAX_ENTRIES = 64  # of a list of numbers
@@ -129,6 +137,11 @@ RANGES: dict[str, Range] = {
     "upsample_kernel_sizes": Range(1, 512),
     "resblock_kernel_sizes": KERNEL,
     "resblock_dilation_sizes": Range(1, 64),
+    # the vocoder at the frame rate
+    "frames_per_mel": Range(1, 256),
+    "lowest": Range(1e-3, 100),  # periods per mel frame
+    "classes_per_octave": Range(1, 1_200),
+    "n_classes": Range(2, 10_000),
     # numerics
     "layer_norm_eps": Range(1e-12, 1e-2),
 }
@@ -235,11 +248,7 @@ RELATIONS: tuple[Relation, ...] = (
         f"the dilations of s2mel.dit.wavenet must stay below {MAX_REACH}",
         lambda m: m.s2mel.dit.wavenet.dilation_rate ** (m.s2mel.dit.wavenet.n_layers - 1) < MAX_REACH,
     ),
-    (
-        "n_mels of audio, s2mel.dit and vocoder must be the same",
-        lambda m: m.audio.n_mels == m.s2mel.dit.n_mels == m.vocoder.n_mels,
-    ),
-    ("vocoder.upsample_rates must multiply to audio.hop_length", lambda m: _of_bigvgan(m, _gives_the_hop)),
+    ("s2mel.dit.n_mels must be audio.n_mels", lambda m: m.audio.n_mels == m.s2mel.dit.n_mels),
     (
         "each of vocoder.upsample_kernel_sizes must exceed its rate by an even number",
         lambda m: _of_bigvgan(m, _kernels_fit_rates),
@@ -268,7 +277,10 @@ def read_model(table: dict[str, Any], *, what: str) -> ModelConfig:
 def model_problems(model: ModelConfig) -> list[str]:
     """Every number out of its range, or else everything that does not fit together; empty for a possible model."""
     problems = list(_out_of_range(to_dict(model), ""))
-    return problems or [sentence for sentence, holds in RELATIONS if not holds(model)]
+    if problems:
+        return problems
+    vocoder = model.vocoder.problems() if isinstance(model.vocoder, IstftVocoderConfig) else []
+    return [*model.problems(), *vocoder, *(sentence for sentence, holds in RELATIONS if not holds(model))]
 
 
 def _out_of_range(value: Any, path: str) -> Iterator[str]:
@@ -298,10 +310,6 @@ def _conditioner(model: ModelConfig, conformer: ConformerConfig, perceiver: Perc
 
 def _of_bigvgan(model: ModelConfig, holds: Callable[[VocoderConfig, ModelConfig], bool]) -> bool:
     return not isinstance(model.vocoder, VocoderConfig) or holds(model.vocoder, model)
-
-
-def _gives_the_hop(vocoder: VocoderConfig, model: ModelConfig) -> bool:
-    return math.prod(vocoder.upsample_rates) == model.audio.hop_length
 
 
 def _kernels_fit_rates(vocoder: VocoderConfig, _: ModelConfig) -> bool:

@@ -90,7 +90,7 @@ def test_impossible_values_are_refused_wherever_they_stand(path: tuple[Any, ...]
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("audio.hop_length", 216, "multiply to audio.hop_length"),
+        ("audio.hop_length", 216, "not audio.hop_length 216"),
         ("audio.hop_length", 0, "16 to 16384"),
         ("audio.sample_rate", 1, "8000 to 192000"),
         ("audio.sample_rate", 22051, "multiple of 25"),
