@@ -36,7 +36,7 @@ from edgetts.pack.config import (
     VocoderConfig,
     WaveNetConfig,
 )
-from edgetts.pack.ranges import model_problems
+from edgetts.pack.relations import model_problems
 from quant.checkpoint import BIGVGAN_REPO
 from quant.strict_table import Table
 

@@ -43,7 +43,7 @@ from edgetts.pack.manifest import (
     parse_manifest,
 )
 from edgetts.pack.plain_json import listed
-from edgetts.pack.ranges import model_problems
+from edgetts.pack.relations import model_problems
 from edgetts.pack.verify import file_sha256
 from quant.components import component_problems
 from quant.lazy import LazyTensor

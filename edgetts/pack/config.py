@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from edgetts.errors import PackError
 from edgetts.pack.plain_json import listed
 from edgetts.pack.plain_json import shown as _shown
+from edgetts.pack.ranges import out_of_range
 
 
 @dataclass(frozen=True)
@@ -336,6 +337,8 @@ def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
         needed = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
         problems += [f"missing key {prefix}{k}" for k in needed if k not in value]
         fields = {k: _build(h, value[k], prefix + k, problems) for k, h in hints.items() if k in value}
+        if kind is ModelConfig and not problems:
+            problems += out_of_range(value)
         if problems:
             return None
         made = kind(**fields)

@@ -32,7 +32,7 @@ from edgetts.errors import PackError
 from edgetts.pack.config import ModelConfig, printable, to_dict
 from edgetts.pack.plain_json import UnsoundJSON, listed, read_json
 from edgetts.pack.plain_json import shown as _shown
-from edgetts.pack.ranges import read_model
+from edgetts.pack.relations import read_model
 from edgetts.pack.seal import CHECKSUM, checksum, sealed
 
 FORMAT = "edgetts-pack"

@@ -1,40 +1,21 @@
-"""Which dimensions a model can have: a range for every number, and what must fit together.
+"""Which numbers the dimensions of a model can be: one table of ranges.
 
-In: the `model` table of a manifest. Out: a `ModelConfig` that was found possible, or one `PackError` that lists what is
-not. The networks are built from these numbers, so whatever is refused here costs no memory and no time. Whether the
-tensors agree with them is looked at in `edgetts.pack.load`.
+In: the `model` table of a manifest as plain JSON values. Out: every number that is outside its range. The networks are
+built from these numbers, so what is refused here costs no memory and no time. What must fit together is in `relations`.
 
 Ranges are wide: they hold any model of this family that a small machine could run, and none that divides by zero.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from edgetts.errors import PackError
-from edgetts.pack.config import (
-    ConformerConfig,
-    IstftVocoderConfig,
-    ModelConfig,
-    PerceiverConfig,
-    VocoderConfig,
-    from_dict,
-    to_dict,
-)
-from edgetts.pack.plain_json import listed, shown
+from edgetts.pack.plain_json import shown
 
 MAX_ENTRIES = 64  # of a list of numbers
-MAX_DENSE_LAYERS = 256  # of the speaker encoder, all blocks together
-MAX_REACH = 4096  # frames that a convolution may look back, dilated
-N_EMOTIONS = 8  # groups of rows, in the order of `edgetts.emotion.EMOTIONS`
-SEMANTIC_FEATURES = 160  # two stacked frames of 80 bands, which `edgetts.audio.features` makes
-FBANK_BANDS = 80  # that it makes for the speaker encoder
-RATE_STEP = 25  # Hz; resampling to 16 kHz takes memory with the numerator of the reduced ratio
-RATE_TOLERANCE = 0.05  # between mel frames per code as given, and as rates and hop say
 
 
 @dataclass(frozen=True)
@@ -146,174 +127,19 @@ RANGES: dict[str, Range] = {
     "layer_norm_eps": Range(1e-12, 1e-2),
 }
 
-Relation = tuple[str, Callable[[ModelConfig], bool]]
 
-
-def _heads(name: str, width: Callable[[ModelConfig], int], heads: Callable[[ModelConfig], int]) -> Relation:
-    return f"{name} must be a multiple of the number of heads", lambda m: width(m) % heads(m) == 0
-
-
-# What must hold once every number is in its range: how it reads in a sentence, and how it is looked at.
-RELATIONS: tuple[Relation, ...] = (
-    (f"audio.sample_rate must be a multiple of {RATE_STEP}", lambda m: m.audio.sample_rate % RATE_STEP == 0),
-    ("audio.hop_length must not exceed audio.n_fft", lambda m: m.audio.hop_length <= m.audio.n_fft),
-    (
-        "audio.fmin and audio.fmax must rise up to half the sample rate",
-        lambda m: m.audio.fmin < (m.audio.fmax or m.audio.sample_rate / 2) <= m.audio.sample_rate / 2,
-    ),
-    (
-        "s2mel.mel_frames_per_code must be what sample rate, hop_length and code_rate give",
-        lambda m: math.isclose(m.s2mel.mel_frames_per_code * m.code_rate, m.audio.frame_rate, rel_tol=RATE_TOLERANCE),
-    ),
-    (
-        "silence_code must be below semantic_codec.codebook_size",
-        lambda m: m.silence_code is None or m.silence_code < m.semantic_codec.codebook_size,
-    ),
-    (
-        "gpt.start_text_token and gpt.stop_text_token must be two of gpt.n_text_tokens",
-        lambda m: (
-            m.gpt.start_text_token != m.gpt.stop_text_token
-            and max(m.gpt.start_text_token, m.gpt.stop_text_token) < m.gpt.n_text_tokens
-        ),
-    ),
-    (
-        "gpt.n_mel_codes must be the codebook and two more, gpt.start_mel_token and gpt.stop_mel_token",
-        lambda m: (
-            {m.gpt.start_mel_token, m.gpt.stop_mel_token}
-            == {m.semantic_codec.codebook_size, m.semantic_codec.codebook_size + 1}
-            and m.gpt.n_mel_codes == m.semantic_codec.codebook_size + 2
-        ),
-    ),
-    _heads(
-        "semantic_encoder.hidden_size",
-        lambda m: m.semantic_encoder.hidden_size,
-        lambda m: m.semantic_encoder.n_heads,
-    ),
-    _heads("gpt.model_dim", lambda m: m.gpt.model_dim, lambda m: m.gpt.n_heads),
-    _heads("half of s2mel.dit.hidden_dim", lambda m: m.s2mel.dit.hidden_dim, lambda m: 2 * m.s2mel.dit.n_heads),
-    ("s2mel.dit.time_frequency_dim must be even", lambda m: m.s2mel.dit.time_frequency_dim % 2 == 0),
-    (
-        f"semantic_encoder.feature_dim must be {SEMANTIC_FEATURES}",
-        lambda m: m.semantic_encoder.feature_dim == SEMANTIC_FEATURES,
-    ),
-    (f"speaker_encoder.n_mels must be {FBANK_BANDS}", lambda m: m.speaker_encoder.n_mels == FBANK_BANDS),
-    (
-        "the lists of speaker_encoder must be of one length",
-        lambda m: (
-            len(m.speaker_encoder.block_layers)
-            == len(m.speaker_encoder.block_kernel_sizes)
-            == len(m.speaker_encoder.block_dilations)
-        ),
-    ),
-    (
-        f"speaker_encoder.block_layers must add up to at most {MAX_DENSE_LAYERS}",
-        lambda m: sum(m.speaker_encoder.block_layers) <= MAX_DENSE_LAYERS,
-    ),
-    (
-        "conditioning.speaker_conformer and speaker_perceiver must fit together",
-        lambda m: _conditioner(m, m.conditioning.speaker_conformer, m.conditioning.speaker_perceiver),
-    ),
-    (
-        "conditioning.emotion_conformer and emotion_perceiver must fit together",
-        lambda m: _conditioner(m, m.conditioning.emotion_conformer, m.conditioning.emotion_perceiver),
-    ),
-    (
-        "conditioning must give gpt.n_conditioning_latents of gpt.model_dim and one emotion",
-        lambda m: (
-            m.conditioning.speaker_perceiver.n_latents == m.gpt.n_conditioning_latents
-            and m.conditioning.speaker_perceiver.dim == m.conditioning.model_dim == m.gpt.model_dim
-            and m.conditioning.emotion_perceiver.n_latents == 1
-        ),
-    ),
-    (
-        "s2mel.latent_projection_dims must lead from gpt.model_dim to semantic_codec.hidden_size",
-        lambda m: (
-            (m.s2mel.latent_projection_dims[0], m.s2mel.latent_projection_dims[-1])
-            == (m.gpt.model_dim, m.semantic_codec.hidden_size)
-            and len(m.s2mel.latent_projection_dims) > 1
-        ),
-    ),
-    (
-        "s2mel.length_regulator must lead from semantic_codec.hidden_size to s2mel.dit.content_dim",
-        lambda m: (
-            m.s2mel.length_regulator.in_channels == m.semantic_codec.hidden_size
-            and m.s2mel.length_regulator.out_channels == m.s2mel.dit.content_dim
-        ),
-    ),
-    (
-        "s2mel.dit.style_dim must be speaker_encoder.embedding_size",
-        lambda m: m.s2mel.dit.style_dim == m.speaker_encoder.embedding_size,
-    ),
-    (
-        f"the dilations of s2mel.dit.wavenet must stay below {MAX_REACH}",
-        lambda m: m.s2mel.dit.wavenet.dilation_rate ** (m.s2mel.dit.wavenet.n_layers - 1) < MAX_REACH,
-    ),
-    ("s2mel.dit.n_mels must be audio.n_mels", lambda m: m.audio.n_mels == m.s2mel.dit.n_mels),
-    (
-        "each of vocoder.upsample_kernel_sizes must exceed its rate by an even number",
-        lambda m: _of_bigvgan(m, _kernels_fit_rates),
-    ),
-    (
-        "vocoder.upsample_initial_channel must be halved by each of the rates",
-        lambda m: _of_bigvgan(m, lambda v, _: v.upsample_initial_channel % 2 ** len(v.upsample_rates) == 0),
-    ),
-    (
-        "vocoder.resblock_kernel_sizes and resblock_dilation_sizes must be of one length",
-        lambda m: _of_bigvgan(m, lambda v, _: len(v.resblock_kernel_sizes) == len(v.resblock_dilation_sizes)),
-    ),
-    (f"emotion.group_sizes must be {N_EMOTIONS} numbers", lambda m: len(m.emotion.group_sizes) == N_EMOTIONS),
-)
-
-
-def read_model(table: dict[str, Any], *, what: str) -> ModelConfig:
-    """The dimensions in a manifest's `model` table. `what` names it in the PackError that lists every problem."""
-    model = from_dict(ModelConfig, table, what=what)
-    problems = model_problems(model)
-    if problems:
-        raise PackError(f"{what} is not usable: {listed(problems)}.")
-    return model
-
-
-def model_problems(model: ModelConfig) -> list[str]:
-    """Every number out of its range, or else everything that does not fit together; empty for a possible model."""
-    problems = list(_out_of_range(to_dict(model), ""))
-    if problems:
-        return problems
-    vocoder = model.vocoder.problems() if isinstance(model.vocoder, IstftVocoderConfig) else []
-    return [*model.problems(), *vocoder, *(sentence for sentence, holds in RELATIONS if not holds(model))]
-
-
-def _out_of_range(value: Any, path: str) -> Iterator[str]:
+def out_of_range(value: Any, path: str = "") -> Iterator[str]:
+    """Every number in plain JSON values that is not in its range, one phrase each, and lists that are too long."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _out_of_range(item, f"{path}.{key}" if path else key)
+            yield from out_of_range(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         if len(value) > MAX_ENTRIES:
             yield f"{path} has {len(value)} entries, more than {MAX_ENTRIES}"
             return
         for i, item in enumerate(value):
-            yield from _out_of_range(item, f"{path}[{i}]")
+            yield from out_of_range(item, f"{path}[{i}]")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         allowed = RANGES[re.sub(r"(\[\d+\])+$", "", path.rpartition(".")[2])]
         if value not in allowed:
             yield f"{path} is {shown(value)}, allowed is {allowed}"
-
-
-def _conditioner(model: ModelConfig, conformer: ConformerConfig, perceiver: PerceiverConfig) -> bool:
-    return (
-        conformer.input_size == model.semantic_codec.hidden_size
-        and conformer.output_size == perceiver.dim_context
-        and conformer.output_size % conformer.n_heads == 0
-        and conformer.output_size % 2 == 0  # sines and cosines of the position
-    )
-
-
-def _of_bigvgan(model: ModelConfig, holds: Callable[[VocoderConfig, ModelConfig], bool]) -> bool:
-    return not isinstance(model.vocoder, VocoderConfig) or holds(model.vocoder, model)
-
-
-def _kernels_fit_rates(vocoder: VocoderConfig, _: ModelConfig) -> bool:
-    rates, sizes = vocoder.upsample_rates, vocoder.upsample_kernel_sizes
-    return len(rates) == len(sizes) and all(
-        size >= rate and (size - rate) % 2 == 0 for rate, size in zip(rates, sizes, strict=True)
-    )

@@ -19,7 +19,8 @@ from edgetts.pack.config import ModelConfig, from_dict, to_dict
 from edgetts.pack.load import compare_shapes, open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import read_manifest
-from edgetts.pack.ranges import RANGES, model_problems, read_model
+from edgetts.pack.ranges import RANGES
+from edgetts.pack.relations import model_problems, read_model
 from quant.components import NETWORKS
 
 BUILTIN = read_manifest(builtin_pack()).model
@@ -90,6 +91,7 @@ def test_impossible_values_are_refused_wherever_they_stand(path: tuple[Any, ...]
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
+        ("speaker_encoder.block_layers", [10**39] * 50_000, "50000 entries"),
         ("audio.hop_length", 216, "not audio.hop_length 216"),
         ("audio.hop_length", 0, "16 to 16384"),
         ("audio.sample_rate", 1, "8000 to 192000"),
