@@ -135,6 +135,7 @@ class TTS:
         memory_budget: int | None = None,
     ) -> None:
         check_compute(compute)
+        SynthesisOptions.of(pack.manifest.defaults, {})  # a pack that cannot speak says so when it is opened
         self.pack = pack
         self.budget = None if memory_budget is None else _budget(memory_budget, pack, device, compute, kernel)
         self.compute = compute

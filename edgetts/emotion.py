@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgetts.errors import UsageError
+from edgetts.pack.plain_json import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,13 +57,13 @@ class Emotion:
                 raise UsageError(f"Unknown emotion {name!r}: known are {', '.join(EMOTIONS)}.")
             if isinstance(weight, bool) or not isinstance(weight, numbers.Real):
                 raise UsageError(f"Emotion weight {name} is {weight!r}; allowed is a number from 0 to {_MAX_WEIGHT:g}.")
-            if not (math.isfinite(weight) and 0.0 <= weight <= _MAX_WEIGHT):
-                raise UsageError(f"Emotion weight {name}={weight:g}; allowed is from 0 to {_MAX_WEIGHT:g}.")
+            if not 0.0 <= weight <= _MAX_WEIGHT:  # which no NaN is
+                raise UsageError(f"Emotion weight {name}={shown(weight)}; allowed is from 0 to {_MAX_WEIGHT:g}.")
         if isinstance(self.alpha, bool) or not isinstance(self.alpha, numbers.Real):
             raise UsageError(f"Emotion alpha is {self.alpha!r}; allowed is a number.")
         limit = 1.0 if self.weights else _MAX_WEIGHT
-        if not (math.isfinite(self.alpha) and 0.0 <= self.alpha <= limit):
-            raise UsageError(f"Emotion alpha is {self.alpha:g}; allowed is from 0 to {limit:g}.")
+        if not 0.0 <= self.alpha <= limit:
+            raise UsageError(f"Emotion alpha is {shown(self.alpha)}; allowed is from 0 to {limit:g}.")
         if self.cap and not self.weights:
             raise UsageError("The emotion cap applies to weights only: give weights such as happy=0.4 or drop it.")
 

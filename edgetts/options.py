@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypedDict
 
-from edgetts.errors import UsageError
-from edgetts.runtime.settings import DecodeSettings, FlowSettings, Solver
+from edgetts.errors import PackError, UsageError
+from edgetts.pack.plain_json import shown
+from edgetts.runtime.settings import DecodeSettings, FlowSettings, Solver, settle_types
 
 MAX_SEED = 2**53 - 1  # the largest whole number that every reader of JSON keeps exactly
 MAX_RETRIES = 5
+_LONGEST_NAME = 40  # of an option, to look for those that are spelled alike
 MIN_PROMPT_S = 0.5  # less tells little about a voice
 MAX_PROMPT_S = 15.0  # recordings are cut there
 MAX_ADAPT_STEPS = 2000
@@ -75,17 +77,17 @@ class SynthesisOptions:
     retries: int = 1  # 0 to 5: further tries with another seed when a guard fires
 
     def __post_init__(self) -> None:
+        settle_types(self)
         self.decode_settings(self.max_codes)
         self.flow_settings()
         self.first_flow_settings()
         if self.prompt_s is not None and not MIN_PROMPT_S <= self.prompt_s <= MAX_PROMPT_S:
-            raise UsageError(f"prompt_s is {self.prompt_s!r}; allowed is {MIN_PROMPT_S:g} to {MAX_PROMPT_S:g} s.")
-        _check("adapt_steps", self.adapt_steps, int, 0, MAX_ADAPT_STEPS)
-        _check("max_segment_tokens", self.max_segment_tokens, int, MIN_SEGMENT_TOKENS, MAX_SEGMENT_TOKENS)
-        _check("retries", self.retries, int, 0, MAX_RETRIES)
-        _check("guards", self.guards, bool, False, True)
+            raise UsageError(f"prompt_s is {shown(self.prompt_s)}; allowed is {MIN_PROMPT_S:g} to {MAX_PROMPT_S:g} s.")
+        _check("adapt_steps", self.adapt_steps, 0, MAX_ADAPT_STEPS)
+        _check("max_segment_tokens", self.max_segment_tokens, MIN_SEGMENT_TOKENS, MAX_SEGMENT_TOKENS)
+        _check("retries", self.retries, 0, MAX_RETRIES)
         if self.seed is not None:
-            _check("seed", self.seed, int, 0, MAX_SEED)
+            _check("seed", self.seed, 0, MAX_SEED)
 
     def decode_settings(self, max_codes: int) -> DecodeSettings:
         """How to generate at most `max_codes` codes."""
@@ -118,14 +120,25 @@ class SynthesisOptions:
 
     @classmethod
     def of(cls, pack_defaults: Mapping[str, Any], given: Mapping[str, Any]) -> SynthesisOptions:
-        """Upstream's defaults, under the pack's, under what the caller gave. Unknown names raise UsageError."""
+        """Upstream's defaults, under the pack's, under what the caller gave.
+
+        Raises UsageError for what the caller gave, PackError for what the pack says.
+        """
+        try:
+            cls._of(pack_defaults)
+        except UsageError as error:
+            raise PackError(f"The default options of this pack are not usable: {error}") from None
+        return cls._of({**pack_defaults, **given})
+
+    @classmethod
+    def _of(cls, options: Mapping[str, Any]) -> SynthesisOptions:
         known = [f.name for f in dataclasses.fields(cls)]
-        for name in (*pack_defaults, *given):
+        for name in options:
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
+                close = difflib.get_close_matches(name, known, n=1) if len(name) <= _LONGEST_NAME else []
                 hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
-                raise UsageError(f"Unknown synthesis option {name!r}: {hint}")
-        return cls(**{**pack_defaults, **given})
+                raise UsageError(f"Unknown synthesis option {shown(name)}: {hint}")
+        return cls(**options)
 
 
 class OptionKeywords(TypedDict, total=False):
@@ -159,10 +172,10 @@ def preset_options(name: str | None) -> dict[str, Any]:
     if name is None:
         return {}
     if name not in PRESETS:
-        raise UsageError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+        raise UsageError(f"There is no preset {shown(name)}; choose one of {', '.join(PRESETS)}.")
     return dict(PRESETS[name])
 
 
-def _check(name: str, value: Any, kind: type[int], least: int, most: int) -> None:
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or not least <= value <= most:
-        raise UsageError(f"{name} is {value!r}; allowed is {least} to {most}.")
+def _check(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise UsageError(f"{name} is {shown(value)}; allowed is {least} to {most}.")

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from edgetts import __version__
 from edgetts.errors import EdgeTTSError, PackError, UsageError
+from edgetts.options import SynthesisOptions
 from edgetts.pack.config import ModelConfig, from_dict, to_dict
 from edgetts.pack.manifest import (
     COMPONENTS,
@@ -98,6 +99,7 @@ class PackWriter:
         self.reused: list[str] = []  # components taken over from an interrupted run
         if problems := model_problems(config):
             raise PackError(f"No pack can have these dimensions: {listed(problems)}.")
+        SynthesisOptions.of(self._defaults, {})
         check_target(self.target, force=force)
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self.folder = self.target.parent / f".{self.target.name}.partial"

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import dataclasses
+from decimal import Decimal
+from typing import Any
 
-from edgetts.errors import UsageError
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgetts.errors import PackError, UsageError
 from edgetts.options import PRESETS, SynthesisOptions, preset_options
 
 _WORDS = {"n_steps": "flow steps", "first_steps": "flow steps", "solver": "flow solver", "cfg_rate": "guidance rate"}
@@ -77,3 +84,53 @@ def test_the_best_preset_is_what_nothing_gives_and_the_others_do_less() -> None:
     assert work == sorted(work, reverse=True)
     with pytest.raises(UsageError, match="'slow'; choose one of best, balanced, fast"):
         preset_options("slow")
+
+
+_HUGE = 10**400
+_OTHER_TYPES: tuple[Any, ...] = (
+    None, "x", "1", b"1", [], {}, (1,), object(), 1j, float("nan"), float("inf"), -float("inf"), _HUGE, -_HUGE,
+    np.float32("nan"), np.array([1, 2]), np.datetime64("2026-01-01"), Decimal("1"),
+)  # fmt: skip
+_NUMBERS = [f.name for f in dataclasses.fields(SynthesisOptions) if "int" in str(f.type) or "float" in str(f.type)]
+_MAY_BE_NONE = {"first_steps", "prompt_s", "seed"}
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(SynthesisOptions)])
+def test_other_types_and_endless_numbers_are_one_sentence(name: str) -> None:
+    """For whatever a caller or a pack can put there; the caller's is misuse, the pack's is a bad pack."""
+    for value in (*_OTHER_TYPES, *([True, np.True_] if name in _NUMBERS else [1, 1.0, np.int64(1)])):
+        if value is None and name in _MAY_BE_NONE:
+            continue
+        with pytest.raises(UsageError) as caught:
+            SynthesisOptions.of({}, {name: value})
+        assert len(str(caught.value)) < 300 and str(caught.value).endswith(".")
+        with pytest.raises(PackError, match="default options of this pack") as refused:
+            SynthesisOptions.of({name: value}, {})
+        assert refused.value.exit_code == 1
+
+
+def test_what_the_caller_gives_does_not_mend_a_pack() -> None:
+    with pytest.raises(PackError, match="prompt_s"):
+        SynthesisOptions.of({"prompt_s": "x"}, {"prompt_s": 3.0})
+
+
+def test_numbers_of_numpy_count_as_what_they_are() -> None:
+    options = SynthesisOptions(
+        temperature=np.float32(0.5), n_steps=np.int64(7), guards=np.False_, seed=np.uint8(3), prompt_s=np.array(2)
+    )
+    assert options == SynthesisOptions(temperature=0.5, n_steps=7, guards=False, seed=3, prompt_s=2.0)
+    assert [type(getattr(options, n)) for n in ("temperature", "n_steps", "guards", "seed")] == [float, int, bool, int]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    name=st.sampled_from([f.name for f in dataclasses.fields(SynthesisOptions)]) | st.text(max_size=60),
+    value=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2),
+)
+def test_any_value_is_taken_or_refused(name: str, value: Any) -> None:
+    try:
+        options = SynthesisOptions.of({}, {name: value})
+    except UsageError as error:
+        assert str(error).isprintable()
+    else:
+        assert getattr(options, name) == value

@@ -10,8 +10,10 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from edgetts.errors import UsageError
+from edgetts.pack.plain_json import shown
 
 MAX_BEAMS = 16
+MAX_WHOLE = 2**53  # up to which a whole number is a float exactly; also bounds what has no other bound
 MAX_TEMPERATURE = 10.0
 MAX_REPETITION_PENALTY = 100.0
 MAX_LENGTH_PENALTY = 10.0
@@ -61,10 +63,9 @@ class DecodeSettings:
     max_codes: int = 1500
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_type(field.name, getattr(self, field.name))
+        settle_types(self)
         _check(0 < self.temperature <= MAX_TEMPERATURE, "temperature", self.temperature, "above 0 up to 10")
-        _check(self.top_k >= 0, "top_k", self.top_k, "0 (keep all) or more")
+        _check(0 <= self.top_k <= MAX_WHOLE, "top_k", self.top_k, "0 (keep all) or more")
         _check(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 up to 1")
         penalty = self.repetition_penalty
         _check(0 < penalty <= MAX_REPETITION_PENALTY, "repetition_penalty", penalty, "above 0 up to 100")
@@ -75,7 +76,7 @@ class DecodeSettings:
             "-10 to 10",
         )
         _check(1 <= self.n_beams <= MAX_BEAMS, "n_beams", self.n_beams, f"1 to {MAX_BEAMS}")
-        _check(self.max_codes >= 1, "max_codes", self.max_codes, "1 or more")
+        _check(1 <= self.max_codes <= MAX_WHOLE, "max_codes", self.max_codes, "1 or more")
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,12 @@ class FlowSettings:
     noise_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.n_steps, bool) or not isinstance(self.n_steps, int):
-            raise UsageError(f"The number of flow steps must be a whole number, not {self.n_steps!r}.")
+        settle_types(self)
         if not 1 <= self.n_steps <= MAX_STEPS:
-            raise UsageError(f"{self.n_steps} flow steps are not possible; choose 1 to {MAX_STEPS}.")
+            raise UsageError(f"{shown(self.n_steps)} flow steps are not possible; choose 1 to {MAX_STEPS}.")
         if self.solver not in get_args(Solver):
             allowed = ", ".join(get_args(Solver))
-            raise UsageError(f"There is no flow solver {self.solver!r}; choose one of {allowed}.")
+            raise UsageError(f"There is no flow solver {shown(self.solver)}; choose one of {allowed}.")
         if not (math.isfinite(self.cfg_rate) and 0.0 <= self.cfg_rate <= MAX_CFG_RATE):
             raise UsageError(
                 f"A guidance rate of {self.cfg_rate} is not possible; choose 0 (none) to {MAX_CFG_RATE:g}."
@@ -156,15 +156,36 @@ class FlowSettings:
         return found
 
 
-_KINDS: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (float, int)}
+def settle_types(settings: Any) -> None:
+    """Give every field of a settings dataclass the plain type that it is declared with, numpy's scalars included.
+
+    A whole number is a fine `float`; a bool is no number, and no text is. Raises UsageError, naming the field.
+    """
+    for field in fields(settings):
+        kind, optional, _ = str(field.type).partition(" | None")
+        value = _plain(getattr(settings, field.name))
+        if value is None and optional:
+            continue
+        if kind == "float" and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_WHOLE:
+            value = float(value)
+        if type(value) is not _KINDS.get(kind, str):
+            raise UsageError(f"{field.name} is {shown(value)}; it must be of type {kind}{optional}.")
+        object.__setattr__(settings, field.name, value)  # frozen for everybody else
 
 
-def _check_type(name: str, value: Any) -> None:
-    kind = DecodeSettings.__annotations__[name]
-    if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "bool"):
-        raise UsageError(f"{name} is {value!r}; it must be of type {kind}.")
+_KINDS: dict[str, type] = {"bool": bool, "int": int, "float": float}
+
+
+def _plain(value: Any) -> Any:
+    """numpy's scalars and subclasses of int, float and str as what they stand for; numpy itself is not loaded here."""
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
 
 
 def _check(fine: bool, name: str, value: float, allowed: str) -> None:
     if not fine:  # a NaN fails every comparison and lands here too
-        raise UsageError(f"{name} is {value}; allowed is {allowed}.")
+        raise UsageError(f"{name} is {shown(value)}; allowed is {allowed}.")
