@@ -28,7 +28,6 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetts.errors import UsageError
@@ -120,12 +119,10 @@ def shown(n_bytes: float) -> str:
 
 def held_now() -> float:
     """Bytes that this process has to itself now; an assumption where the system does not tell."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return _ASSUMED_START
-    kilobytes = [float(line.split()[1]) for line in lines if line.startswith("RssAnon:")]
-    return kilobytes[0] * 1024 if kilobytes else _ASSUMED_START
+    from edgetts.pack.mapped import held_bytes
+
+    held = held_bytes()
+    return _ASSUMED_START if held is None else held
 
 
 def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> Weights:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgetts.bench.report import Report, StageReport
+from edgetts.bench.soak import MOST_WORDS, Soak
 
 _CHAIN = ("prefill", "decode", "latent", "s2mel", "vocoder")  # what a call does, one after the other
 _LABELS = {
@@ -25,6 +26,7 @@ _LABELS = {
     "whole": "all of it",
 }
 _WIDTH, _LABEL_WIDTH, _VALUE_WIDTH, _ROW, _BAR = 760, 120, 110, 34, 18  # pixels
+_SOAK_HEIGHT = 160
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2433; --paper: #fff; --bar: #3d6fd9; --floor: #e0912f; --line: #d5dae3 }
 @media (prefers-color-scheme: dark) {
@@ -36,6 +38,7 @@ table { border-collapse: collapse } td, th { padding: .25rem .8rem; text-align: 
 td, th { border-bottom: 1px solid var(--line) }
 td:first-child, th:first-child { text-align: left } svg { max-width: 100%; height: auto }
 .bar { fill: var(--bar) } .floor { fill: var(--floor) } .grid { stroke: var(--line) }
+.curve { fill: none; stroke: var(--bar); stroke-width: 2 }
 text { fill: var(--ink); font: 13px system-ui }
 .big { font-size: 1.6rem; margin-right: .4rem } .fact { display: inline-block; margin: 0 2rem 1rem 0 }
 """
@@ -55,6 +58,9 @@ def render(report: Report) -> str:
         facts.append((_time(report.startup.first_sound_s), "from the start of the program to the first sound"))
     if report.peak_cuda_mb is not None:
         facts.append((f"{report.peak_cuda_mb:.0f} MB", "peak GPU memory"))
+    if report.soak is not None:
+        soak = report.soak
+        facts.append((f"{soak.growth_mb:+.0f} MB", f"from call {soak.settled_at} to {soak.n_calls}"))
     facts += [(f"{each.speedups['whole']:.2f}×", f"as fast as {each.name}") for each in report.comparisons]
     parts = [
         f"<h1>{_escape(title)}</h1>",
@@ -65,6 +71,7 @@ def render(report: Report) -> str:
         "matrix rate, measured in the same run, allow at best.</p>",
         "<h2>Stages</h2>",
         _stage_table(report),
+        *(() if report.soak is None else ("<h2>Memory, call after call</h2>", _soak(report.soak))),
         "<h2>Call and machine</h2>",
         _facts_table({**report.about, **report.machine, "load_s": report.load_s, "warmup_s": report.warmup_s}),
     ]
@@ -114,6 +121,31 @@ def _waterfall(report: Report) -> str:
     )
 
 
+def _soak(soak: Soak) -> str:
+    """Resident memory as a line over calls."""
+    width, top = _WIDTH - _LABEL_WIDTH - _VALUE_WIDTH, max(soak.rss_mb)
+    points = " ".join(
+        f"{_LABEL_WIDTH + width * i / soak.n_calls:.1f},{_SOAK_HEIGHT * (1 - mb / top) + _BAR:.1f}"
+        for i, mb in enumerate(soak.rss_mb)
+    )
+    bottom = _SOAK_HEIGHT + _BAR
+    at_settled = _LABEL_WIDTH + width * soak.settled_at / soak.n_calls
+    drawing = (
+        f'<svg viewBox="0 0 {_WIDTH} {bottom + _ROW}" width="{_WIDTH}" height="{bottom + _ROW}" role="img" '
+        f'aria-label="Resident memory after each call">'
+        f'<line class="grid" x1="{_LABEL_WIDTH}" x2="{_LABEL_WIDTH + width}" y1="{bottom}" y2="{bottom}"/>'
+        f'<line class="grid" x1="{at_settled:.1f}" x2="{at_settled:.1f}" y1="{_BAR}" y2="{bottom}"/>'
+        f'<polyline class="curve" points="{points}"/>'
+        f'<text x="0" y="{_BAR + 14}">{top:.0f} MB</text><text x="0" y="{bottom}">0</text>'
+        f'<text x="{at_settled:.1f}" y="{bottom + 20}">{soak.settled_at}</text>'
+        f'<text x="{_LABEL_WIDTH + width + 6}" y="{bottom + 20}">{soak.n_calls} calls</text></svg>'
+    )
+    return drawing + (
+        f"<p>{soak.settled_mb:.0f} MB after call {soak.settled_at}, {soak.end_mb:.0f} MB after call {soak.n_calls}; "
+        f"{soak.calls_per_minute:.3g} calls a minute of 1 to {MOST_WORDS} words.</p>"
+    )
+
+
 def _stage_table(report: Report) -> str:
     heads = ["stage", "median", "spread", "runs", "floor", "of the floor's speed"]
     heads += [f"against {each.name}" for each in report.comparisons]
@@ -142,6 +174,8 @@ def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k}: {_value(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_value, value)) or "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

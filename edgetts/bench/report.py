@@ -2,8 +2,8 @@
 
 In: candidates that ran, the work of a call, the machine's rates. Out: `Report`. The keys of `Report.to_json`
 that stay: `stages.<name>.{median_s, floor_s, floor_ratio}`, `rtf`, `first_audio_ms`, `peak_rss_mb`,
-`peak_cuda_mb`, `machine`, `compare.<name>.speedup`, `import_s`, `start_to_sound_s`. It measures nothing and draws
-nothing.
+`peak_cuda_mb`, `machine`, `compare.<name>.speedup`, `import_s`, `start_to_sound_s`, `soak.{settled_mb, end_mb,
+growth_mb, calls_per_minute}`. It measures nothing and draws nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgetts.bench.soak import Soak
 from edgetts.bench.startup import Startup
 
 _QUARTILES = 4
@@ -93,6 +94,7 @@ class Report:
     peak_rss_mb: float
     peak_cuda_mb: float | None
     startup: Startup | None  # of fresh processes, where that was measured
+    soak: Soak | None = None  # of a process that speaks on and on, where that was measured
 
     @property
     def rtf(self) -> float:
@@ -115,6 +117,7 @@ class Report:
             "start_to_sound_s": None if self.startup is None else self.startup.first_sound_s,
             "peak_rss_mb": self.peak_rss_mb,
             "peak_cuda_mb": self.peak_cuda_mb,
+            "soak": None if self.soak is None else self.soak.to_json(),
             "compare": {each.name: each.to_json() for each in self.comparisons},
         }
 

@@ -10,8 +10,8 @@ It does not know how the stages run (`stages`), what they need (`work`), or how 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +28,7 @@ from edgetts.bench.machine import (
     reset_peak_memory,
 )
 from edgetts.bench.report import Report, StageReport, compare
+from edgetts.bench.soak import MIN_CALLS, Soak, measure_soak
 from edgetts.bench.stages import STAGES, Call, Candidate, run_in_turn, voice_of_length
 from edgetts.bench.startup import Startup, measure_startup
 from edgetts.bench.work import Sizes, enrol_work, stage_works, whole_floor_s
@@ -38,6 +39,7 @@ from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
 from edgetts.pipeline import Pipeline
 from edgetts.runtime.kernels import AUTO, DECODED
+from edgetts.runtime.process import prepare_process
 from edgetts.runtime.settings import Compute
 from edgetts.voice import Voice
 from edgetts.voices_store import VoiceStore
@@ -45,7 +47,9 @@ from edgetts.voices_store import VoiceStore
 REFERENCE = "reference"
 DEFAULT_TEXT = "Every stage of this voice is measured, from the first word to the last sample of the sound."
 _WARMUP_CODES, _WARMUP_STEPS = 8, 1
+_MOST_CALLS = 100_000
 _RECORDING_LEVEL = 0.1
+DEFAULT_PROMPT_S = 5.0
 _TEXT_POSITIONS = 2  # start and stop of the text, in front of the codes
 _SPEED_POSITIONS = 2
 
@@ -64,16 +68,41 @@ class Plan:
     enrols: bool = True
     streams: bool = True
     starts: bool = True  # fresh processes, too
+    soak: int = 0  # calls of a process that speaks on and on, 2 to 100 000; 0: none
     options: SynthesisOptions = field(default_factory=lambda: SynthesisOptions(n_beams=1, seed=0))
+    given: tuple[str, ...] = ()  # names of the options that are not the pack's own
 
     def __post_init__(self) -> None:
         for name, value, least, most in (
+            ("The number of calls of the soak", self.soak or MIN_CALLS, MIN_CALLS, _MOST_CALLS),
             ("The seconds of speech", self.seconds, 0.2, 60.0),
             ("The seconds of the prompt", self.prompt_s, 0.5, 15.0),
             ("The number of repeats", self.repeats, 1, 1000),
         ):
             if not least <= value <= most:
                 raise UsageError(f"{name} to measure are {value}; allowed is {least:g} to {most:g}.")
+
+    @classmethod
+    def of(
+        cls,
+        pack: Pack,
+        given: Mapping[str, Any],
+        *,
+        seconds: float = 5.0,
+        prompt_s: float | None = None,
+        repeats: int = 3,
+        **others: Any,
+    ) -> Plan:
+        """With the pack's own settings under those given, one beam and a fixed seed; others: fields as they are.
+
+        prompt_s: seconds of the voice; None: what the settings say, 5 where they leave it open.
+        """
+        options = SynthesisOptions.of(pack.manifest.defaults, {**given, "n_beams": 1, "seed": 0})
+        if prompt_s is None:
+            prompt_s = options.prompt_s or DEFAULT_PROMPT_S
+        # The measured voice is as long as the prompt, so none of it is to be left out.
+        options = replace(options, prompt_s=None)
+        return cls(seconds, prompt_s, repeats, options=options, given=tuple(sorted(given)), **others)
 
 
 def measure(
@@ -93,6 +122,7 @@ def measure(
     UsageError where it does not fit.
     """
     startup: Startup | None = None
+    soak: Soak | None = None
     with TemporaryDirectory() as folder:
         tts = TTS(
             pack, device, VoiceStore.default(Path(folder)), kernel=kernel, compute=compute, memory_budget=memory_budget
@@ -104,6 +134,7 @@ def measure(
             _check_budget(tts.budget, plan, len(segments[0].ids))
         others = [_other(name, pack, device, compute, home) for name in plan.compare]
         progress("looking at the machine", 0.0)
+        prepare_process()  # before the first product, as everywhere
         rates = measure_rates(device)
         reset_peak_memory(device)
         progress("loading", 0.1)
@@ -146,6 +177,16 @@ def measure(
                 compute=compute,
                 kernel=kernel,
             )
+        if plan.soak:
+            soak = measure_soak(
+                *(pack.path, _own_voice(tts, call.voice), plan.options, plan.soak, Path(folder)),
+                device=str(device),
+                compute=compute,
+                kernel=kernel,
+                threads=torch.get_num_threads(),
+                memory_budget=memory_budget,
+                progress=lambda share: progress("speaking on and on", share),
+            )
         progress("counting", 0.95)
         rates = rates.better(measure_rates(device))
     pipeline = main.pipeline
@@ -176,6 +217,8 @@ def measure(
             "cfg_until": flow.cfg_until,
             "sway": flow.sway,
             "noise_scale": flow.noise_scale,
+            "beams": plan.options.n_beams,
+            "given": list(plan.given),
             "dtypes": {n: str(done.dtype).removeprefix("torch.") for n, done in pipeline.prepared.items()},
         },
         machine={
@@ -192,6 +235,7 @@ def measure(
         peak_rss_mb=memory[0],
         peak_cuda_mb=memory[1],
         startup=startup,
+        soak=soak,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,11 +16,13 @@ from edgetts.cli.common import (
     MemoryBudgetOption,
     PackOption,
     Progress,
+    QuietOption,
     compute_name,
     environment,
     memory_bytes,
     print_json,
     print_line,
+    print_notice,
 )
 from edgetts.errors import UsageError
 
@@ -35,7 +38,9 @@ def bench(
         str | None, typer.Option("--text", metavar="TEXT", help="What is spoken; its length counts, not its words.")
     ] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Of speech to make, 0.2 to 60.")] = 5.0,
-    prompt_seconds: Annotated[float, typer.Option("--prompt-seconds", help="Of the voice, 0.5 to 15.")] = 5.0,
+    prompt_seconds: Annotated[
+        float | None, typer.Option("--prompt-seconds", help="Of the voice, 0.5 to 15. [the pack's, else 5]")
+    ] = None,
     repeats: Annotated[int, typer.Option("--repeats", help="Runs of each stage.")] = 3,
     compare: Annotated[
         list[str] | None,
@@ -50,16 +55,25 @@ def bench(
     start: Annotated[
         bool, typer.Option("--start/--no-start", help="Measure the start of a fresh process, too.")
     ] = True,
-    steps: Annotated[int | None, typer.Option("--steps", help="Flow steps. [25]", rich_help_panel=SOUND)] = None,
+    soak: Annotated[
+        int,
+        typer.Option(
+            "--soak", metavar="CALLS", help="Speak so many texts one after the other, too, and watch the memory."
+        ),
+    ] = 0,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Flow steps. [the pack's]", rich_help_panel=SOUND)
+    ] = None,
     solver: Annotated[
-        str | None, typer.Option("--solver", help="euler, ab2, heun or midpoint. [euler]", rich_help_panel=SOUND)
+        str | None,
+        typer.Option("--solver", help="euler, ab2, heun or midpoint. [the pack's]", rich_help_panel=SOUND),
     ] = None,
     cfg_rate: Annotated[
-        float | None, typer.Option("--cfg-rate", help="Guidance, 0 to 10. [0.7]", rich_help_panel=SOUND)
+        float | None, typer.Option("--cfg-rate", help="Guidance, 0 to 10. [the pack's]", rich_help_panel=SOUND)
     ] = None,
     cfg_until: Annotated[
         float | None,
-        typer.Option("--cfg-until", help="Guidance up to this part of the way. [1]", rich_help_panel=SOUND),
+        typer.Option("--cfg-until", help="Guidance up to this part of the way. [the pack's]", rich_help_panel=SOUND),
     ] = None,
     preset: Annotated[
         str | None, typer.Option("--preset", help="best, balanced or fast.", rich_help_panel=SOUND)
@@ -70,6 +84,7 @@ def bench(
     compute: ComputeOption = None,
     memory_budget: MemoryBudgetOption = None,
     as_json: JsonOption = False,
+    quiet: QuietOption = False,
     page: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page with a picture.", rich_help_panel="Output"),
@@ -78,11 +93,14 @@ def bench(
     """Measure every stage of a pack, beside the floor that this machine's bandwidth and matrix rate set.
 
     Times depend on lengths, so the voice is noise and one beam is used. With --compare the others run in
-    turn with it, stage by stage: the ratios hold on a busy machine, too.
+    turn with it, stage by stage: the ratios hold on a busy machine, too. Settings are the pack's own where
+    none are given, and the report says which.
 
-    Example:
+    Examples:
 
         edgetts bench --compare reference --compute fast --html bench.html
+
+        edgetts bench --soak 300 --html bench.html
     """
     from edgetts.options import SynthesisOptions, preset_options
 
@@ -90,8 +108,8 @@ def bench(
     budget = memory_bytes(memory_budget)
     given = {"n_steps": steps, "solver": solver, "cfg_rate": cfg_rate, "cfg_until": cfg_until}
     chosen = {**preset_options(preset), **{name: value for name, value in given.items() if value is not None}}
-    prompt_s = min(prompt_seconds, chosen.pop("prompt_s", prompt_seconds))
-    options = SynthesisOptions.of({}, {**chosen, "n_beams": 1, "seed": 0})
+    chosen.pop("n_beams", None)  # one is measured
+    SynthesisOptions.of({}, chosen)  # misuse is told before anything slow
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads are not possible; choose 1 or more.")
     if page is not None and page.is_dir():
@@ -112,20 +130,23 @@ def bench(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    plan = Plan(
+    where = choose_device(device or known.device or "auto")
+    opened = open_pack(located.path, cache_dir=cache_folder(known.home))
+    plan = Plan.of(
+        *(opened, chosen),
         seconds=seconds,
-        prompt_s=prompt_s,
+        prompt_s=prompt_seconds,
         repeats=repeats,
         text=DEFAULT_TEXT if text is None else text,
         compare=tuple(compare or ()),
         enrols=enrol,
         streams=stream,
         starts=start,
-        options=options,
+        soak=soak,
     )
-    where = choose_device(device or known.device or "auto")
-    with Progress() as progress:
-        opened = open_pack(located.path, cache_dir=cache_folder(known.home))
+    if located.notice and not (quiet or as_json):
+        print_notice(located.notice)
+    with Progress(enabled=not quiet) as progress:
         report = measure(
             *(opened, plan),
             device=where,
@@ -175,7 +196,25 @@ def _print(report: Report) -> None:
             f"a fresh process imports edgetts in {fresh.import_s:.3f} s, and its first sound of {report.pack} "
             f"leaves {fresh.first_sound_s:.2f} s after its start"
         )
+    if report.soak is not None:
+        soak = report.soak
+        print_line(
+            f"resident memory {soak.settled_mb:.0f} MB after call {soak.settled_at}, {soak.end_mb:.0f} MB after call "
+            f"{soak.n_calls}: {soak.growth_mb:+.0f} MB; {soak.calls_per_minute:.3g} calls a minute"
+        )
+    print_line(settings_line(report.about))
     print_line(
         f"machine: {report.machine['bandwidth_gb_s']:.1f} GB/s, {report.machine['matrix_tflops']:.3g} TFLOP/s, "
         f"{report.machine['threads']} threads, {report.machine['device']}"
+    )
+
+
+def settings_line(about: Mapping[str, Any]) -> str:
+    """What was measured, and whose choice it was."""
+    given = [name.replace("_", " ") for name in about["given"]]
+    whose = f"given: {', '.join(given)}; the others are the pack's own" if given else "the pack's own"
+    return (
+        f"settings: {about['n_steps']} steps of {about['solver']}, guidance {about['cfg_rate']:g} up to "
+        f"{about['cfg_until']:g}, sway {about['sway']:g}, noise {about['noise_scale']:g}, "
+        f"{about['prompt_seconds']:g} s of voice, one beam ({whose})"
     )

@@ -26,6 +26,7 @@ import torch
 from edgetts.errors import GenerationError
 from edgetts.models.vocoder import reach
 from edgetts.options import SynthesisOptions
+from edgetts.pack.mapped import FreedMemory
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
 from edgetts.runtime.device import describe
 from edgetts.runtime.settings import FlowSettings
@@ -54,6 +55,7 @@ class Engine:
     speeds_path: Path | None = None  # where speeds are kept; None: nowhere
     codes_turns: Turns = field(default_factory=Turns)
     sound_turns: Turns = field(default_factory=Turns)
+    freed: FreedMemory = field(default_factory=FreedMemory)
 
     @classmethod
     def open(cls, pipeline: Pipeline, cache_dir: Path, how: str = "") -> Engine:
@@ -233,6 +235,7 @@ class Session:
         while (spoken := self._next_line(index)) is not None:
             self._give(np.zeros(round(spoken.line.pause_before_s * self._sample_rate), np.float32), index)
             self._sound(spoken, index)
+            self._engine.freed.look()
             index += 1
         board.complete()
         if self._engine.speeds_path is not None:

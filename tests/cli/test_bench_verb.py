@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from command import Edgetts
+
+import edgetts as package
+from edgetts.pack.manifest import read_manifest
+
+BUILT_IN = Path(package.__file__).parent / "builtin" / "tiny"
 
 QUICK = (
     "--no-enrol",
@@ -32,6 +38,34 @@ def test_reports_and_writes_a_page(edgetts: Edgetts, mini_pack: Path, tmp_path: 
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_settings_are_the_packs_own_unless_given(edgetts: Edgetts) -> None:
+    quick = ("--no-enrol", "--no-stream", "--no-start", "--seconds", 0.3, "--repeats", 1)
+    defaults = read_manifest(BUILT_IN).defaults
+    result = edgetts("bench", "--pack", BUILT_IN, *quick, "--json", "--quiet")
+    assert result.exit_code == 0 and result.stderr == ""
+    call = json.loads(result.stdout)["call"]
+    for name in ("n_steps", "solver", "cfg_rate", "cfg_until", "noise_scale"):
+        assert call[name] == defaults[name]
+    assert (call["prompt_seconds"], call["beams"], call["given"]) == (defaults["prompt_s"], 1, [])
+    result = edgetts("bench", "--pack", BUILT_IN, *quick, "--steps", 2, "--prompt-seconds", 1, "-q")
+    assert result.exit_code == 0 and result.stderr == ""
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("settings:")]
+    assert f"2 steps of {defaults['solver']}" in line and "1 s of voice" in line
+    assert "given: n steps; the others are the pack's own" in line
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux what a process holds")
+def test_the_soak_is_in_every_form_of_the_report(edgetts: Edgetts, mini_pack: Path, tmp_path: Path) -> None:
+    page = tmp_path / "bench.html"
+    result = edgetts("bench", "--pack", mini_pack, "--text", "abc", *QUICK, "--soak", 3, "--json", "--html", page)
+    assert result.exit_code == 0, result.stderr
+    soak = json.loads(result.stdout)["soak"]
+    assert soak["calls"] == 3 and soak["settled_at"] == 1 and len(soak["rss_mb"]) == 4
+    assert soak["growth_mb"] == pytest.approx(soak["end_mb"] - soak["settled_mb"]) and soak["rss_mb"][0] > 50
+    assert soak["calls_per_minute"] == pytest.approx(180 / sum(soak["seconds"])) and soak["silent_calls"] == 0
+    assert "<polyline" in page.read_text(encoding="utf-8") and "calls a minute" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -41,6 +75,8 @@ def test_reports_and_writes_a_page(edgetts: Edgetts, mini_pack: Path, tmp_path: 
         (("--threads", 0), "0 threads"),
         (("--steps", 0), "0 flow steps"),
         (("--preset", "slow"), "slow"),
+        (("--soak", 1), "calls of the soak to measure are 1"),
+        (("--soak", -3), "-3"),
     ],
 )
 def test_misuse(edgetts: Edgetts, mini_pack: Path, arguments: tuple[object, ...], word: str) -> None:

@@ -132,6 +132,17 @@ def test_no_codes_are_made_while_a_listener_waits(tts: TTS, voice: Voice, monkey
     assert sum(made[1:]) > 1
 
 
+def test_freed_memory_is_looked_after_at_the_end_of_each_segment(
+    tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    monkeypatch.setattr(tts.engine.freed, "look", lambda: looks.append(threading.current_thread().name))
+    with tts.stream(TEXT, voice, chunks=(10,), max_segment_tokens=20, **QUICK) as stream:
+        chunks = list(stream)
+    n_segments = chunks[-1].segment + 1
+    assert len(chunks) > 2 * n_segments and looks == ["edgetts-sound"] * n_segments
+
+
 def test_int16_is_the_same_sound(tts: TTS, voice: Voice) -> None:
     floats = joined(list(tts.stream("One.", voice, chunks=(30,), **QUICK)))
     ints = joined(list(tts.stream("One.", voice, chunks=(30,), dtype="int16", **QUICK)))
