@@ -7,7 +7,7 @@ from pathlib import Path
 TABLE = Path(__file__).parent / "data" / "readings.tsv"
 # Syllables of one letter that the published vocabulary has; of those of more letters it has nearly all.
 _SHORT_SYLLABLES = frozenset(("A1", "A5", "E1", "E2", "E3", "E4", "E5", "O1", "O2", "O5"))
-_NO_SYLLABLES = frozenset(("CO",))  # which the pattern of syllables takes for one
+_NO_SYLLABLES = frozenset(("CO", "SO", "FE"))  # which the pattern of syllables takes for one
 
 
 def cases() -> list[tuple[str, str, str]]:

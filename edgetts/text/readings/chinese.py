@@ -7,7 +7,7 @@ English, the clearest forms come first, plain figures last.
 from __future__ import annotations
 
 from edgetts.text.readings import phone, web, zh_dates, zh_money, zh_numbers, zh_signs, zh_units
-from edgetts.text.readings.rule import apply
+from edgetts.text.readings.rule import apply, ascii_only
 from edgetts.text.traced import TracedText
 
 _MOBILE_DIGITS = 11
@@ -22,17 +22,20 @@ def _groups(parts: list[str]) -> str:
     )
 
 
-_WEB = web.rules(web.ZH_SIGNS, zh_numbers.name_digits, zh_numbers.digits, apart="")
-_PHONE = phone.rules(_groups, plus="加")
+_WEB = ascii_only(web.rules(web.ZH_SIGNS, zh_numbers.name_digits, zh_numbers.digits, apart=""))
+_PHONE = ascii_only(phone.rules(_groups, plus="加"))
+RULES = (
+    *_WEB,
+    *_PHONE,
+    *zh_money.RULES,
+    *zh_dates.RULES,
+    *zh_units.RULES,
+    *zh_signs.BEFORE_NUMBERS,
+    *zh_signs.NUMBERS,
+    *zh_signs.AFTER_NUMBERS,
+)
 
 
 def read(text: TracedText) -> TracedText:
     """`text` as it is said."""
-    text = apply(text, _WEB, spaced=False)
-    text = apply(text, _PHONE, spaced=False)
-    text = apply(text, zh_money.RULES, spaced=False)
-    text = apply(text, zh_dates.RULES, spaced=False)
-    text = apply(text, zh_units.RULES, spaced=False)
-    text = apply(text, zh_signs.BEFORE_NUMBERS, spaced=False)
-    text = apply(text, zh_signs.NUMBERS, spaced=False)
-    return apply(text, zh_signs.AFTER_NUMBERS, spaced=False)
+    return apply(text, RULES, spaced=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from edgetts.text.readings.en_context import ends_sentence
+from edgetts.text.readings.en_context import ends_sentence, previous_word
 from edgetts.text.readings.rule import Rule, either, rule, words
 
 # Before a name.
@@ -47,23 +47,24 @@ _BARE_WORDS = {
 }  # fmt: skip
 # Before a number.
 _REFERENCES = {
-    "No": "number", "no": "number", "Nr": "number", "Nos": "numbers", "nos": "numbers", "Vol": "volume",
-    "vol": "volume", "Vols": "volumes", "vols": "volumes", "Fig": "figure", "fig": "figure", "Figs": "figures",
-    "figs": "figures", "p": "page", "P": "page", "pp": "pages", "Pp": "pages", "pg": "page", "Ch": "chapter",
-    "ch": "chapter", "Chap": "chapter", "chap": "chapter", "Sec": "section", "sec": "section", "Sect": "section",
-    "Eq": "equation", "eq": "equation", "Eqs": "equations", "eqs": "equations", "Art": "article", "art": "article",
-    "Ref": "reference", "ref": "reference", "Tab": "table", "tab": "table", "Ex": "example", "Rm": "room",
-    "rm": "room", "Apt": "apartment", "apt": "apartment", "ext": "extension", "Ext": "extension", "para": "paragraph",
-    "v": "version", "ver": "version", "Ver": "version", "Ep": "episode", "ep": "episode", "Pt": "part", "pt": "part",
-    "Op": "opus", "op": "opus", "Lv": "level", "lv": "level", "Lvl": "level", "lvl": "level", "c": "circa",
-    "l": "line", "ll": "lines",
+    "No": "number", "NO": "number", "no": "number", "Nr": "number", "Nos": "numbers", "nos": "numbers",
+    "Vol": "volume", "vol": "volume", "Vols": "volumes", "vols": "volumes", "Fig": "figure", "fig": "figure",
+    "Figs": "figures", "figs": "figures", "p": "page", "P": "page", "pp": "pages", "Pp": "pages", "pg": "page",
+    "Ch": "chapter", "ch": "chapter", "Chap": "chapter", "chap": "chapter", "Sec": "section", "sec": "section",
+    "Sect": "section", "Eq": "equation", "eq": "equation", "Eqs": "equations", "eqs": "equations", "Art": "article",
+    "art": "article", "Ref": "reference", "ref": "reference", "Tab": "table", "tab": "table", "Ex": "example",
+    "Rm": "room", "rm": "room", "Apt": "apartment", "apt": "apartment", "ext": "extension", "Ext": "extension",
+    "para": "paragraph", "v": "version", "ver": "version", "Ver": "version", "Ep": "episode", "ep": "episode",
+    "Pt": "part", "pt": "part", "Op": "opus", "op": "opus", "Lv": "level", "lv": "level", "Lvl": "level",
+    "lvl": "level", "c": "circa", "l": "line", "ll": "lines",
 }  # fmt: skip
-_NEEDS_STOP = frozenset(words("no c P v sec tab art ex pt ref l ll op ch p Ex Tab Art Ref Op Pt"))
+_ANSWER_BEFORE = frozenset(words("or and said say says answer answered is was yes a the with mean means"))
+_NEEDS_STOP = frozenset(words("no NO c P v sec tab art ex pt ref l ll op ch p Ex Tab Art Ref Op Pt"))
 # Words of capitals that a pronouncing lexicon takes for other words.
 _SAID_TOGETHER = frozenset(("USA", "UK"))
 _MAX_SPELLED = 3  # letters with stops; more are a word (N.A.T.O.)
 _LETTERS = {"US": "U S", "AI": "A I"}
-_NEVER_LAST = ("for example", "that is", "versus")
+_MAY_END = ("et cetera", "et al", "respectively")  # a sentence, whatever capital follows
 
 
 def _stopped(match: re.Match[str], spoken: str, *, any_capital: bool = False) -> str:
@@ -73,7 +74,7 @@ def _stopped(match: re.Match[str], spoken: str, *, any_capital: bool = False) ->
 
 def _word(match: re.Match[str]) -> str:
     spoken = _WORDS[match.group()]
-    return spoken if spoken in _NEVER_LAST else _stopped(match, spoken, any_capital=True)
+    return _stopped(match, spoken, any_capital=spoken in _MAY_END)
 
 
 def _street(match: re.Match[str]) -> str | None:
@@ -92,7 +93,7 @@ def _letters(match: re.Match[str]) -> str:
 
 def _reference(match: re.Match[str]) -> str | None:
     name = match["name"]
-    if name in _NEEDS_STOP and not match["stop"]:
+    if (name in _NEEDS_STOP and not match["stop"]) or (name == "no" and previous_word(match) in _ANSWER_BEFORE):
         return None
     return _REFERENCES[name] + " "
 
@@ -116,7 +117,7 @@ RULES: tuple[Rule, ...] = (
     rule(
         rf"(?P<name>\b(?:[A-Z][a-z]{{1,20}}(?:['’]s)?|\d{{1,3}}(?:st|nd|rd|th))) (?P<kind>{either(_STREETS)})"
         r"(?:\.(?!\w)|(?=[,;]))"
-        r"(?! [A-Z][a-z]+ [A-Z][a-z]+ (?:said|was|is)\b)",
+        r"(?! [A-Z][a-z]{1,20} [A-Z][a-z]{1,20} (?:said|was|is)\b)",
         lambda m: _street(m) if not _begins_name(m) else None,
     ),
     rule(r"\bSt\. ?(?=[A-Z])|\bSt (?=[A-Z][a-z])", _saint),
@@ -125,12 +126,17 @@ RULES: tuple[Rule, ...] = (
     rule(rf"\b(?P<t>{either(_TITLES)})\. ?(?=[A-Z]|and )", lambda m: _TITLES[m["t"]] + " "),
     rule(rf"\b(?P<t>{either(_BARE_TITLES)}) (?=[A-Z])", lambda m: _TITLES[m["t"]] + " "),
     rule(
-        rf"(?<=\w)(?P<gap>,? )(?P<e>{either(_ENDINGS)})(?:\.|(?=,))", lambda m: _stopped(m, m["gap"] + _ENDINGS[m["e"]])
+        rf"(?<=[\w&])(?P<gap>,? )(?P<e>{either(_ENDINGS)})(?:\.|(?=,))",
+        lambda m: _stopped(m, m["gap"] + _ENDINGS[m["e"]]),
     ),
     rule(r"(?<=[A-Z][a-z])(?P<gap>,? )(?P<e>Jr|Sr|Inc|Ltd|Corp)\b(?!\.)", lambda m: m["gap"] + _ENDINGS[m["e"]]),
     rule(r"\bPh\.? ?D\.?(?!\w)", lambda m: _stopped(m, "P H D")),
     rule(r"(?<![\w.])(?:[A-Z]\.){2,8}(?!\w)|(?<![\w.])(?:[A-Z]\.){1,8}[A-Z](?![\w])", _letters),
-    rule(rf"\b(?:{either(_LETTERS)})\b(?!\.\w)", _capital_words),
+    rule(rf"\b(?:{either(_LETTERS)})\b(?!\.\w| ?\$)", _capital_words),
+    rule(
+        r"(?<![\w&])(?P<a>[A-Z]{1,3})&(?P<b>[A-Z]{1,2})(?![\w&])",
+        lambda m: f"{' '.join(m['a'])} and {' '.join(m['b'])}",
+    ),
     rule(r"(?<![\w.'’])[A-HJ-Z]\.(?= [A-Z][a-z.])", lambda m: None if ends_sentence(m) else m.group()[0]),
 )
 

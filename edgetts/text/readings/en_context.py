@@ -10,7 +10,7 @@ import re
 from edgetts.text.readings.rule import words
 
 _NEAR_CHARS = 24
-_PREVIOUS = re.compile(r"([A-Za-z.'’]+)[ -]$")
+_PREVIOUS = re.compile(r"([A-Za-z.'’]{1,24})[ -]$")
 _NEXT = re.compile(r" ([A-Za-z']{1,24})")
 
 # "a $5 bill" is a five dollar bill; after these words the amount stands by itself.
@@ -21,7 +21,9 @@ _STANDS_ALONE = (
     "them|then|there|these|they|this|those|through|to|today|too|under|until|up|very|was|we|were|when|where|which|"
     "while|who|will|with|without|would|you|your"
 )
-_ARTICLE = re.compile(r"(?:^|[\s('\"“‘])(?:a|an)(?: [a-z]+)? $", re.IGNORECASE)
+_ARTICLE = re.compile(
+    r"(?:^|[\s('\"“‘])(?:(?:a|an)(?: [a-z]{1,20})?|the|this|that|his|her|our|your|their|my|its) $", re.IGNORECASE
+)
 _NOUN = re.compile(rf" (?!(?:{_STANDS_ALONE})\b)[a-z]{{3,}}")
 
 
@@ -91,8 +93,8 @@ _STARTERS = words(
     "First However Just Last Many May Maybe Meanwhile Most Next Once One Only Perhaps Since Still Such Thus Today "
     "Tomorrow Until Upon Very While Would Yesterday"
 )
-_SENTENCE_FOLLOWS = re.compile(rf"""["'”’)\]]{{0,2}}(?:\s*$|\s*\n|\s+["'“‘(]?(?:{"|".join(_STARTERS)})\b)""")
-_CAPITAL_FOLLOWS = re.compile(r"""["'”’)\]]{0,2}(?:\s*$|\s*\n|\s+["'“‘(]?[A-Z])""")
+_SENTENCE_FOLLOWS = re.compile(rf"""["'”’)\]]{{0,2}}(?:\s?$|\s["'“‘(]?(?:{"|".join(_STARTERS)})\b)""")
+_CAPITAL_FOLLOWS = re.compile(r"""["'”’)\]]{0,2}(?:\s?$|\s["'“‘(]?[A-Z])""")
 
 
 def ends_sentence(match: re.Match[str], *, any_capital: bool = False) -> bool:

@@ -64,6 +64,14 @@ def _full_year(text: str) -> int:
     return value + (2000 if value < 70 else 1900)
 
 
+def _between_days(match: re.Match[str]) -> str:
+    return f"{_day_of(match['m1'], match['d1'])} to {_day_of(match['m2'], match['d2'])}"
+
+
+def _day_of(month: str, day: str) -> str:
+    return f"the {ordinal(int(day))} of {_MONTHS[_NUMBER_OF[month] - 1]}"
+
+
 def _month_year(match: re.Match[str]) -> str:
     return f"{_MONTHS[_NUMBER_OF[match['month']] - 1]} {year(int(match['year']))}"
 
@@ -99,19 +107,19 @@ def _clock(hour: str, minute: str | None, second: str | None, half: str | None) 
         return None
     if minutes:
         spoken = f"{cardinal(hours)} {'oh ' if minutes < 10 else ''}{cardinal(minutes)}"
-    elif half or second:
+    elif half or (second and int(second)):
         spoken = cardinal(hours)
     elif hours in (0, _MAX_HOUR):
         spoken = "midnight"
     else:
         spoken = f"{cardinal(hours)} o'clock" if hours <= _NOON else f"{cardinal(hours)} hundred"
-    if second:
+    if second and int(second):
         name = "second" if int(second) == 1 else "seconds"
         spoken += ("" if minutes else " o'clock") + f" and {cardinal(int(second))} {name}"
-    return spoken + (f" {_HALVES[half.lower()]}" if half else "")
+    return spoken + (f" {HALVES[half.lower()]}" if half else "")
 
 
-_HALVES = {"a": "A M", "p": "PM"}
+HALVES = {"a": "A M", "p": "PM"}
 
 
 def _stop(match: re.Match[str]) -> str:
@@ -141,7 +149,8 @@ _DECADE_WORDS = frozenset(
 
 def _tens(match: re.Match[str]) -> str | None:
     """The 90s are a decade behind such words, else 30s are seconds."""
-    return _decade(match) if previous_word(match) in _DECADE_WORDS else None
+    before = previous_word(match)
+    return _decade(match) if before in _DECADE_WORDS or before.endswith("ies") else None
 
 
 def _season(match: re.Match[str]) -> str | None:
@@ -173,6 +182,23 @@ _HOUR, _MINUTE = r"(?<![\d:.,/])(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)", r"(?::(?
 _LATER = rf"(?: ?[{DASHES}] ?(?P<hour2>\d{{1,2}}):(?P<minute2>[0-5]\d)(?: ?(?P<half2>[apAP])\.?[mM]\b\.?)?)?"
 
 RULES: tuple[Rule, ...] = (
+    rule(
+        rf"(?<![A-Za-z])(?P<a>{_DAY_NAMES})\.? ?[{DASHES}] ?(?P<b>{_DAY_NAMES})\b(?:\.(?= [a-z\d]))?",
+        lambda m: f"{_DAYS[m['a']]} to {_DAYS[m['b']]}",
+    ),
+    rule(
+        rf"(?<![A-Za-z])(?P<a>{_MONTH_NAMES})\.?[{DASHES}](?P<b>{_MONTH_NAMES})\b(?:\.(?= [a-z\d]))?",
+        lambda m: f"{_MONTHS[_NUMBER_OF[m['a']] - 1]} to {_MONTHS[_NUMBER_OF[m['b']] - 1]}",
+    ),
+    rule(rf"(?<![A-Za-z])(?P<name>{_DAY_NAMES})(?:\.(?= [a-z\d]|,)|(?=,? (?:{_MONTH_NAMES})\b|,? \d))", _day_name),
+    rule(r"(?<![A-Za-z])(?P<name>Tue|Tues|Weds|Thu|Thur|Thurs)(?:\.|(?=,))", lambda m: _DAYS[m["name"]] + _stop(m)),
+    rule(
+        rf"(?<![A-Za-z])(?P<m1>{_MONTH_NAMES})\.? (?P<d1>\d{{1,2}}){_TH} ?[{DASHES}] ?(?P<m2>{_MONTH_NAMES})\.? "
+        rf"(?P<d2>\d{{1,2}}){_TH}{_NO_MORE}",
+        _between_days,
+    ),
+    # "T" stands between date and time in what programs write.
+    rule(r"(?<=\d)T(?=\d\d:\d\d)", ", "),
     rule(r"(?<![\d/])24/7(?![\d/])", "twenty four seven"),
     rule(r"(?<![\d/])9/11(?![\d/])", "nine eleven"),
     # Figures alone. The groups are named for the American order; _date swaps them where it must.
@@ -195,18 +221,11 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(rf"{_MONTH},? {_YEAR}{_NO_MORE}(?!s\b)", _month_year),
     rule(
-        rf"(?<![A-Za-z])(?P<a>{_DAY_NAMES})\.? ?[{DASHES}] ?(?P<b>{_DAY_NAMES})\b(?:\.(?= [a-z\d]))?",
-        lambda m: f"{_DAYS[m['a']]} to {_DAYS[m['b']]}",
-    ),
-    rule(
-        rf"(?<![A-Za-z])(?P<a>{_MONTH_NAMES})\.?[{DASHES}](?P<b>{_MONTH_NAMES})\b(?:\.(?= [a-z\d]))?",
-        lambda m: f"{_MONTHS[_NUMBER_OF[m['a']] - 1]} to {_MONTHS[_NUMBER_OF[m['b']] - 1]}",
-    ),
-    rule(
         rf"(?<![A-Za-z])(?P<month>{either(k for k in _SHORT if k not in ('Mar', 'Jun', 'Jul'))})\.(?= \w)", _month_name
     ),
-    rule(rf"(?<![A-Za-z])(?P<name>{_DAY_NAMES})(?:\.(?= [\w])|(?=,? (?:{_MONTH_NAMES})\b|,? \d))", _day_name),
     # The clock.
+    rule(r"(?<=:\d\d)(?:\.\d{1,6})?Z\b", " U T C"),
+    rule(rf"(?<![\d:.,/])(?P<hour>\d{{1,2}})\.(?P<minute>[0-5]\d) ?{_HALF_DAY}", _time),
     rule(rf"{_HOUR}{_MINUTE}(?: ?{_HALF_DAY})?{_LATER}(?![\d:]|\.\d)", _time),
     rule(
         rf"(?<![\d:.,/$€£])(?P<hour>\d{{1,2}})(?: ?(?P<half1>[apAP])\.?[mM]\b\.?)? ?[{DASHES}] ?"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from edgetts.text.readings.en_context import is_adjective
 from edgetts.text.readings.en_numbers import cardinal, is_one, number
 from edgetts.text.readings.en_units import per
+from edgetts.text.readings.euro import COMMA_PRICE, point_price
 from edgetts.text.readings.rule import DASHES, MINUS, NOT_GOING_ON, NOT_INSIDE, NUMBER, Rule, either, rule
 
 
@@ -35,15 +36,15 @@ def _dollar(country: str) -> _Currency:
 
 
 _SIGNS = {
-    "$": _DOLLAR, "€": _EURO, "£": _POUND, "¥": _YEN, "￥": _YUAN,
-    "₹": _Currency("rupee", "rupees", "paisa", "paise"), "₩": _Currency("won", "won"),
-    "₽": _Currency("ruble", "rubles"), "฿": _Currency("baht", "baht"), "₫": _Currency("dong", "dong"),
-    "₴": _Currency("hryvnia", "hryvnias"), "₺": _Currency("lira", "lira"), "₪": _Currency("shekel", "shekels"),
-    "₦": _Currency("naira", "naira"), "₱": _Currency("peso", "pesos"), "₿": _Currency("bitcoin", "bitcoins"),
-    "R$": _Currency("real", "reais"), "US$": _dollar("U S"), "U.S.$": _dollar("U S"), "HK$": _dollar("Hong Kong"),
-    "A$": _dollar("Australian"), "AU$": _dollar("Australian"), "C$": _dollar("Canadian"), "CA$": _dollar("Canadian"),
-    "NZ$": _dollar("New Zealand"), "S$": _dollar("Singapore"), "NT$": _dollar("New Taiwan"),
-    "MX$": _Currency("Mexican peso", "Mexican pesos"), "CN¥": _YUAN, "RMB¥": _YUAN,
+    "$": _DOLLAR, "€": _EURO, "£": _POUND, "¥": _YEN, "￥": _YUAN, "Rs.": _Currency("rupee", "rupees"),
+    "Rs": _Currency("rupee", "rupees"), "US $": _dollar("U S"), "₹": _Currency("rupee", "rupees", "paisa", "paise"),
+    "₩": _Currency("won", "won"), "₽": _Currency("ruble", "rubles"), "฿": _Currency("baht", "baht"),
+    "₫": _Currency("dong", "dong"), "₴": _Currency("hryvnia", "hryvnias"), "₺": _Currency("lira", "lira"),
+    "₪": _Currency("shekel", "shekels"), "₦": _Currency("naira", "naira"), "₱": _Currency("peso", "pesos"),
+    "₿": _Currency("bitcoin", "bitcoins"), "R$": _Currency("real", "reais"), "US$": _dollar("U S"),
+    "U.S.$": _dollar("U S"), "HK$": _dollar("Hong Kong"), "A$": _dollar("Australian"), "AU$": _dollar("Australian"),
+    "C$": _dollar("Canadian"), "CA$": _dollar("Canadian"), "NZ$": _dollar("New Zealand"), "S$": _dollar("Singapore"),
+    "NT$": _dollar("New Taiwan"), "MX$": _Currency("Mexican peso", "Mexican pesos"), "CN¥": _YUAN, "RMB¥": _YUAN,
 }  # fmt: skip
 _CODES = {
     "USD": _dollar("U S"), "EUR": _EURO, "GBP": _POUND, "JPY": _YEN, "CNY": _YUAN, "RMB": _YUAN,
@@ -58,18 +59,19 @@ _SCALES = {
     "k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million", "mm": "million",
     "MM": "million", "mil": "million", "b": "billion", "B": "billion", "bn": "billion", "Bn": "billion",
     "BN": "billion", "t": "trillion", "T": "trillion", "tn": "trillion", "trn": "trillion", "thousand": "thousand",
-    "million": "million", "billion": "billion", "trillion": "trillion",
+    "million": "million", "billion": "billion", "trillion": "trillion", "crore": "crore", "lakh": "lakh",
 }  # fmt: skip
 _CENT_DIGITS = 2
-_SCALE = rf"(?:(?P<scale>{either(_SCALES)})(?![A-Za-z0-9])| (?P<word>thousand|million|billion|trillion)\b)"
+_SCALE = rf"(?:(?P<scale>{either(_SCALES)})(?![A-Za-z0-9])| (?P<word>thousand|million|billion|trillion|crore|lakh)\b)"
 _BEFORE = rf"(?<![A-Za-z])(?P<sign>{either(_SIGNS)}|(?:{either(_CODES)})(?=[ \d.]))"
 _AFTER = rf"(?P<sign>[€£¥￥₹₩₽฿₫₴₺₪₦₱]|\$(?![\d.])|(?<![A-Za-z])(?:{either(_CODES)})(?![A-Za-z]))"
-_PER = r"(?:(?P<per>/ ?[A-Za-z]{1,12}[²³]?)(?![A-Za-z/]))?"
+_PER = r"(?:(?P<per>(?:/ ?[A-Za-z]{1,12}[²³]?){1,3})(?![A-Za-z/]))?"
+_CODE = rf"(?: (?P<code>{either(_CODES)})\b)?"
 
 
 def _amount(match: re.Match[str]) -> str:
     groups = match.groupdict()
-    currency = _ALL[groups["sign"]]
+    currency = _ALL[groups.get("code") or groups["sign"]]
     scale = _SCALES.get(groups.get("scale") or groups.get("word") or "", "")
     unit = per(groups.get("per") or "")
     amount = groups["amount"]
@@ -111,11 +113,17 @@ def _price(amount: str, currency: _Currency, *, terse: bool, adjective: bool = F
     return f"{number(whole)} {name} and {cardinal(cents)} {cents_name}"
 
 
+def _pence(match: re.Match[str]) -> str:
+    return f"{number(match['amount'])} {_POUND.cent if is_one(match['amount']) else _POUND.cents}"
+
+
 def _cents(match: re.Match[str]) -> str:
     return f"{number(match['amount'])} {'cent' if is_one(match['amount']) else 'cents'}"
 
 
 RULES: tuple[Rule, ...] = (
+    rule(COMMA_PRICE, point_price),
+    rule(rf"(?<=illion)[{DASHES}](?=[$€£¥]?\d)", " to "),
     # $5-10, $5–$10 million; then one amount, the sign first; then the sign last.
     rule(
         rf"{_BEFORE} ?(?P<amount>{NUMBER}) ?[{DASHES}] ?(?P=sign)?(?P<upto>{NUMBER}){NOT_GOING_ON}(?:{_SCALE})?{_PER}"
@@ -124,9 +132,11 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(
         rf"(?:(?<![\w)])(?P<minus>[{MINUS}]) ?)?{_BEFORE} ?(?P<minus2>[{MINUS}](?=\d))?(?P<amount>{NUMBER})"
-        rf"{NOT_GOING_ON}(?:{_SCALE})?{_PER}",
+        rf"{NOT_GOING_ON}(?:{_SCALE})?{_PER}{_CODE}",
         _amount,
     ),
     rule(rf"{NOT_INSIDE}(?P<amount>{NUMBER})(?:{_SCALE})? ?{_AFTER}{_PER}", _amount),
     rule(rf"{NOT_INSIDE}(?P<amount>{NUMBER}) ?¢", _cents),
+    rule(r"(?<![\w.,])(?P<amount>\d{1,2})p(?!\w)", _pence),
+    rule(rf"{NOT_INSIDE}(?P<amount>{NUMBER}) ?kr(?!\w)", lambda m: f"{number(m['amount'])} kronor"),
 )

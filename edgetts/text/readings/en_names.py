@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 
-from edgetts.text.readings.en_numbers import cardinal, digits, pair
+from edgetts.text.readings.en_numbers import cardinal, digits, pair, year
 from edgetts.text.readings.rule import Rule, rule
 
 _RUN = re.compile(r"[A-Za-z]+|\d+")
 _MAX_SPELLED = 3  # letters; longer groups are words
 _VOWELS = frozenset("aeiouyAEIOUY")
+_CENTURIES = ("19", "20")  # FY2024
 _PAIRED = 3  # digits
 
 
@@ -23,6 +24,8 @@ def name_digits(text: str) -> str:
         return digits(text)
     if len(text) < _PAIRED:
         return cardinal(int(text))
+    if text[:2] in _CENTURIES and len(text) == len("2024"):
+        return year(int(text))
     return pair(text) if len(text) == _PAIRED else digits(text)
 
 
@@ -39,6 +42,11 @@ def spelled(letters: str) -> str:
 def _name(match: re.Match[str]) -> str:
     runs = _RUN.findall(match.group())
     return " ".join(name_digits(run) if run.isdecimal() else spelled(run) for run in runs)
+
+
+def _model(match: re.Match[str]) -> str:
+    text = match["digits"]
+    return f"nine {cardinal(int(text[1:]))}" if text == "911" else pair(text)
 
 
 def _house(match: re.Match[str]) -> str:
@@ -60,6 +68,7 @@ def _term(match: re.Match[str]) -> str:
 
 # The letters of what follows a number must not be one of these endings: 1st, 90s, 5x are read elsewhere.
 RULES: tuple[Rule, ...] = (
+    rule(r"(?:(?<=\b[RG]TX )|(?<=\bPorsche ))(?P<digits>\d{3,4})(?![\d.,])", _model),
     rule(
         r"(?<![A-Za-z0-9-])(?=[A-Za-z0-9-]{0,40}\d)[A-Za-z][A-Za-z0-9]{0,20}(?:-[A-Za-z0-9]{1,20}){1,6}(?![A-Za-z0-9-])",
         _term,

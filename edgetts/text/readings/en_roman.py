@@ -15,7 +15,7 @@ _VALID = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3
 _RULERS = words(
     "Henry Louis Elizabeth George Charles Edward Richard James William John Paul Pius Benedict Gregory Leo Philip "
     "Philippe Napoleon Frederick Friedrich Catherine Ivan Peter Nicholas Alexander Otto Wilhelm Ferdinand Francis "
-    "Innocent Clement Urban Mary Ramesses Ramses Ptolemy Darius Xerxes Cleopatra Baldwin Malcolm Robert David "
+    "Innocent Clement Urban Mary Ramesses Ramses Ptolemy Darius Xerxes Cleopatra Baldwin Robert David "
     "Kenneth Harald Harold Olav Christian Gustav Gustavus Haakon Carl Umberto Emanuel Pedro Alfonso Felipe Carlos "
     "Franz Joseph Juan Leopold Albert Rudolf Maximilian Sixtus Julius Martin Boniface Celestine Eugene Stephen "
     "Thutmose Amenhotep Margaret Margrethe Beatrix Wilhelmina Christina Isabella Constantine Theodosius Justinian "
@@ -33,7 +33,7 @@ _PLAIN = r"[IVX]{2,7}"
 _FOLLOWING = (
     "of|was|is|and|began|ended|to|from|in|on|at|by|the|scene|scenes|had|has|or|veterans?|ships?|diabetes|for|as|with"
 )
-_ALONE_AFTER = rf"(?=[.,;:!?)\]\"'”’]|\s*$|\s(?:{_FOLLOWING})\b)"
+_ALONE_AFTER = rf"(?=[.,;:!?)\]\"'”’]|\s?$|\s(?:{_FOLLOWING})\b)"
 
 
 def value(numeral: str) -> int | None:
@@ -70,6 +70,12 @@ RULES: tuple[Rule, ...] = (
         rf"\b(?P<name>{either([*_TRIGGERS, *map(str.lower, _TRIGGERS), *map(str.upper, _TRIGGERS)])})"
         rf" (?P<n>(?!I\b){_NUMERAL})\b(?!['.]\w)",
         lambda m: _numbered(m) if len(m["n"]) > 1 or m["n"] in "VX" else None,
+    ),
+    rule(r"\bWW(?P<n>II?)\b", lambda m: f"World War {cardinal(len(m['n']))}"),
+    rule(r"\bWW(?P<n>[12])\b", lambda m: f"World War {cardinal(int(m['n']))}"),
+    rule(
+        r"(?i:\b(?P<name>scene|chapter|part|act|page|pages|section|book|volume|canto)) (?P<n>[ivx]{2,7})\b",
+        lambda m: None if (n := value(m["n"].upper())) is None else f"{m['name']} {cardinal(n)}",
     ),
     rule(
         r"\b(?P<n>[IVX]{1,6})(?:th)?(?= century| centuries|th\b)(?:th)?",

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 
-from edgetts.text.readings.en_context import is_count, is_year_before, next_word
+from edgetts.text.readings.en_context import ends_sentence, is_count, is_year_before, next_word
+from edgetts.text.readings.en_dates import HALVES
 from edgetts.text.readings.en_numbers import VULGAR, cardinal, fraction, number, ordinal, pair, year
-from edgetts.text.readings.prepare import superscript
+from edgetts.text.readings.prepare import GREEK, superscript
 from edgetts.text.readings.rule import (
     DASHES,
     GROUPED,
@@ -20,7 +21,6 @@ from edgetts.text.readings.rule import (
     NUMBER,
     Rule,
     rule,
-    words,
 )
 
 _MAX_DENOMINATOR, _OTHER_DENOMINATORS = 20, frozenset((32, 50, 64, 100, 1000))
@@ -32,16 +32,6 @@ _OUT_OF = frozenset((5, 10, 20, 100))
 _FIRST_YEAR, _LAST_YEAR = 1100, 2099
 _FIRST_OLD_YEAR = 1001
 _POWERS = {2: "squared", 3: "cubed"}
-_GREEK = dict(
-    zip(
-        "αβγδεζηθικλμνξοπρστυφχψωΓΔΘΛΞΠΣΦΨΩ",
-        words(
-            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon "
-            "phi chi psi omega gamma delta theta lambda xi pi sigma phi psi omega"
-        ),
-        strict=True,
-    )
-)
 _SIGN_WORDS = {
     "±": "plus or minus", "×": "times", "÷": "divided by", "≈": "approximately", "≠": "is not equal to",
     "≤": "less than or equal to", "≥": "greater than or equal to", "∞": "infinity", "√": "square root of",
@@ -50,7 +40,7 @@ _SIGN_WORDS = {
     "§": "section", "¶": "paragraph", "€": "euros", "£": "pounds", "¥": "yen", "₹": "rupees", "$": "dollars",
 }  # fmt: skip
 _LETTER_SIGNS = {"C++": "C plus plus", "c++": "C plus plus", "C#": "C sharp", "F#": "F sharp", "G#": "G sharp",
-                 "D#": "D sharp", "A#": "A sharp", "R&D": "R and D", "Q&A": "Q and A"}  # fmt: skip
+                 "D#": "D sharp", "A#": "A sharp"}  # fmt: skip
 
 
 def _mixed(match: re.Match[str]) -> str:
@@ -85,6 +75,8 @@ def _fraction(match: re.Match[str]) -> str | None:
 
 def _range(match: re.Match[str]) -> str:
     a, b = match["a"], match["b"]
+    if a == b == str(_HALF):
+        return "fifty fifty"
     if len(a) == len(b) == _MODEL_DIGITS and a.isdecimal() and b.isdecimal() and a > b:
         return f"{pair(a)} {pair(b)}"  # Boeing 747-400
     return f"{_plain(match['a'])} to {_plain(match['b'])}{_scale_of(match)}"
@@ -95,7 +87,16 @@ def _scale_of(match: re.Match[str]) -> str:
 
 
 _MODEL_DIGITS = 3
-_SCALES = {"k": "thousand", "K": "K", "M": "million", "m": "million", "bn": "billion", "B": "billion"}
+_SCALES = {
+    "k": "thousand",
+    "K": "K",
+    "M": "million",
+    "m": "million",
+    "bn": "billion",
+    "B": "billion",
+    "mil": "million",
+    "mn": "million",
+}
 
 
 def _plain(text: str) -> str:
@@ -119,8 +120,9 @@ def _number(match: re.Match[str]) -> str:
 
 
 def _power(match: re.Match[str]) -> str:
-    n = superscript(match["up"]) if match["up"] else int(match["n"])
-    minus = "minus " if match["minus"] else ""
+    up = match["up"] or ""
+    n = superscript(up.lstrip("⁻")) if up else int(match["n"])
+    minus = "minus " if match["minus"] or up.startswith("⁻") else ""
     return f" {_POWERS[n]}" if not minus and n in _POWERS else f" to the power of {minus}{cardinal(n)}"
 
 
@@ -129,7 +131,11 @@ def _ordinal(match: re.Match[str]) -> str:
 
 
 def _scaled(match: re.Match[str]) -> str:
-    return f"{number(match['n'])} {_SCALES[match['scale']]}"
+    return f"{number(match['n'])} {_SCALES[match['scale'].strip()]}"
+
+
+def _half(match: re.Match[str]) -> str:
+    return HALVES[match["half"]] + ("." if ends_sentence(match) else "")
 
 
 def _sign(match: re.Match[str]) -> str:
@@ -140,18 +146,23 @@ def _sign(match: re.Match[str]) -> str:
 
 
 BEFORE_NUMBERS: tuple[Rule, ...] = (
-    rule(r"(?<![A-Za-z])(?:C\+\+|c\+\+|[CFGDA]#|R&D|Q&A)(?!\w)", lambda m: _LETTER_SIGNS.get(m.group())),
+    rule(
+        rf"{NOT_INSIDE}(?<![A-Za-z-])(?P<n>{NUMBER})(?P<scale>bn|mn|k|M(?= [a-z])|B(?= [a-z])| mil)(?![A-Za-z0-9])",
+        _scaled,
+    ),
+    rule(r"(?<![A-Za-z])(?:C\+\+|c\+\+|[CFGDA]#)(?!\w)", lambda m: _LETTER_SIGNS.get(m.group())),
     rule(rf"(?<![\d.,/])(?P<whole>\d{{1,6}})? ?(?P<f>[{''.join(VULGAR)}])", _mixed),
     rule(r"(?<![\d.,/$])(?P<whole>\d{1,4})[ -](?P<n>\d{1,3})/(?P<d>\d{1,3})(?![\d/])", _mixed_slash),
     rule(r"(?<![\d.,/])(?P<n>\d{1,6})[/⁄](?P<d>[1-9]\d{0,5})(?:ths?|rds?)?(?![\d/]|[.,]\d|\w)", _fraction),
     rule(
         r"(?<![\d.,:])(?P<a>\d{1,4}):(?P<b>\d{1,4})(?![\d:]|[.,]\d)", lambda m: f"{number(m['a'])} to {number(m['b'])}"
     ),
-    rule(r"(?<=\w)(?P<minus>)(?P<n>)(?P<up>[⁰¹²³⁴-⁹]{1,4})", _power),
+    rule(r"(?<=\w)(?P<minus>)(?P<n>)(?P<up>⁻?[⁰¹²³⁴-⁹]{1,4})", _power),
     rule(rf"(?<=\w)\^(?P<minus>[{MINUS}]?)(?P<n>\d{{1,4}})(?P<up>)(?!\w)", _power),
     rule(rf"{NOT_INSIDE}(?P<n>{GROUPED}|\d{{1,{MAX_DIGITS}}})(?:st|nd|rd|th|ST|ND|RD|TH)(?![A-Za-z])", _ordinal),
 )
 NUMBERS: tuple[Rule, ...] = (
+    rule(r"(?<![α-ωΑ-Ω])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![α-ωΑ-Ω])", lambda m: GREEK.get(m.group())),
     # #5 and §5.
     rule(r"(?<![\w&#])#(?=\d)", "number "),
     rule(r"(?<![\w&#/])#(?=[A-Za-z])", "hashtag "),
@@ -188,19 +199,20 @@ NUMBERS: tuple[Rule, ...] = (
         rf"(?:(?P<scale>bn|[kKMmB])(?![A-Za-z]))?{NOT_GOING_ON}(?![{DASHES}]\d)",
         _range,
     ),
-    rule(rf"{NOT_INSIDE}(?P<n>{NUMBER})(?P<scale>bn|[kKMB])(?![A-Za-z0-9])", _scaled),
     rule(rf"(?:(?<![\w)\]])(?:(?P<minus>[{MINUS}])|(?P<plus>\+)) ?)?(?P<n>{NUMBER})", _number),
     rule(rf"(?P<n>\d{{1,{MAX_DIGITS}}})(?P<minus>)(?P<plus>)", _number),
 )
 AFTER_NUMBERS: tuple[Rule, ...] = (
     rule(f"[{''.join(_SIGN_WORDS)}]", _sign),
-    rule(r"(?<![^\W\d_])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![^\W\d_])", lambda m: _GREEK.get(m.group())),
+    rule(r"(?<![\w.])(?P<half>[ap])\.m\.", _half),
     rule(r"(?<=[A-Z])/(?=[A-Z])", " "),
+    rule(r"(?<![\w/])/(?=[A-Za-z])", "slash "),
+    rule(r"(?<=\w)\\(?=\w)", " backslash "),
     rule(
         r"(?<=[A-Za-z])/(?=[A-Za-z])|(?<= )/(?= )", lambda m: " slash " if m.string[m.start() - 1] != " " else "slash"
     ),
     rule(r"(?<=\w)_(?=\w)", " "),
     rule(r"(?<=\w)@(?=\w)|(?<= )@(?= )", lambda m: "at" if m.string[m.start() - 1] == " " else " at "),
-    rule(r"  +", " "),
-    rule(r" +(?=[,.!?;:](?:\s|$))", ""),
+    rule(r"  {1,}", " "),
+    rule(r" (?=[,.!?;:](?:\s|$))", ""),
 )

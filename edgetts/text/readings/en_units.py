@@ -22,29 +22,30 @@ _UNITS = {
     "ns": "nanosecond", "µs": "microsecond", "μs": "microsecond", "ms": "millisecond", "s": "second", "sec": "second",
     "secs": "second", "min": "minute", "mins": "minute", "h": "hour", "hr": "hour", "hrs": "hour", "yr": "year",
     "yrs": "year", "wk": "week", "wks": "week", "mos": "month", "Hz": "hertz", "kHz": "kilohertz", "KHz": "kilohertz",
-    "MHz": "megahertz", "GHz": "gigahertz", "THz": "terahertz", "kB": "kilobyte", "KB": "kilobyte",
-    "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte", "PB": "petabyte", "KiB": "kibibyte", "MiB": "mebibyte",
-    "GiB": "gibibyte", "TiB": "tebibyte", "kb": "kilobit", "Mb": "megabit", "Gb": "gigabit", "kbit": "kilobit",
-    "Mbit": "megabit", "Gbit": "gigabit", "mW": "milliwatt", "W": "watt", "kW": "kilowatt", "KW": "kilowatt",
-    "MW": "megawatt", "GW": "gigawatt", "Wh": "watt hour", "kWh": "kilowatt hour", "KWh": "kilowatt hour",
-    "MWh": "megawatt hour", "GWh": "gigawatt hour", "TWh": "terawatt hour", "mAh": "milliamp hour", "Ah": "amp hour",
-    "mV": "millivolt", "V": "volt", "kV": "kilovolt", "mA": "milliamp", "Ω": "ohm", "kΩ": "kilohm",
-    "J": "joule", "kJ": "kilojoule", "MJ": "megajoule", "cal": "calorie", "kcal": "kilocalorie",
-    "eV": "electron volt", "Pa": "pascal", "hPa": "hectopascal", "kPa": "kilopascal", "MPa": "megapascal",
-    "N": "newton", "Nm": "newton meter", "bar": "bar", "mbar": "millibar", "psi": "pound per square inch",
-    "dB": "decibel", "dBA": "decibel", "pF": "picofarad", "nF": "nanofarad", "µF": "microfarad", "hp": "horsepower",
-    "px": "pixel", "MP": "megapixel", "dpi": "dot per inch", "ppm": "part per million", "ppb": "part per billion",
-    "rpm": "revolution per minute", "RPM": "revolution per minute", "bpm": "beat per minute",
-    "BPM": "beat per minute", "fps": "frame per second", "FPS": "frame per second", "mph": "mile per hour",
-    "MPH": "mile per hour", "mpg": "mile per gallon", "kph": "kilometer per hour", "kmh": "kilometer per hour",
-    "bps": "bit per second", "kbps": "kilobit per second", "Kbps": "kilobit per second", "Mbps": "megabit per second",
-    "Gbps": "gigabit per second", "ac": "acre", "ha": "hectare", "sq ft": "square foot", "sq. ft": "square foot",
-    "sqft": "square foot", "sq m": "square meter", "sq km": "square kilometer", "sq mi": "square mile",
-    "sq in": "square inch", "sq yd": "square yard", "cu ft": "cubic foot", "cu m": "cubic meter",
-    "cc": "cubic centimeter", "cwt": "hundredweight", "mol": "mole", "lm": "lumen", "lx": "lux", "Sv": "sievert",
-    "mSv": "millisievert", "mmHg": "millimeter of mercury", "°C": "degree Celsius", "°F": "degree Fahrenheit",
-    "°": "degree", "ºC": "degree Celsius", "ºF": "degree Fahrenheit", "° C": "degree Celsius",
-    "° F": "degree Fahrenheit", "%": "percent", "‰": "per thousand", "‱": "per ten thousand",
+    "MHz": "megahertz", "GHz": "gigahertz", "THz": "terahertz", "kB": "kilobyte", "KB": "kilobyte", "MB": "megabyte",
+    "GB": "gigabyte", "TB": "terabyte", "PB": "petabyte", "KiB": "kibibyte", "MiB": "mebibyte", "GiB": "gibibyte",
+    "TiB": "tebibyte", "kb": "kilobit", "Mb": "megabit", "Gb": "gigabit", "kbit": "kilobit", "Mbit": "megabit",
+    "Gbit": "gigabit", "mW": "milliwatt", "W": "watt", "kW": "kilowatt", "KW": "kilowatt", "MW": "megawatt",
+    "GW": "gigawatt", "Wh": "watt hour", "kWh": "kilowatt hour", "KWh": "kilowatt hour", "MWh": "megawatt hour",
+    "GWh": "gigawatt hour", "TWh": "terawatt hour", "mAh": "milliamp hour", "Ah": "amp hour", "mV": "millivolt",
+    "V": "volt", "kV": "kilovolt", "mA": "milliamp", "Ω": "ohm", "kΩ": "kilohm", "J": "joule", "kJ": "kilojoule",
+    "MJ": "megajoule", "cal": "calorie", "kcal": "kilocalorie", "eV": "electron volt", "Pa": "pascal",
+    "hPa": "hectopascal", "kPa": "kilopascal", "MPa": "megapascal", "N": "newton", "Nm": "newton meter", "bar": "bar",
+    "mbar": "millibar", "psi": "pound per square inch", "dB": "decibel", "dBA": "decibel", "pF": "picofarad",
+    "nF": "nanofarad", "µF": "microfarad", "hp": "horsepower", "px": "pixel", "MP": "megapixel",
+    "dpi": "dot per inch", "ppm": "part per million", "ppb": "part per billion", "rpm": "revolution per minute",
+    "RPM": "revolution per minute", "bpm": "beat per minute", "BPM": "beat per minute", "fps": "frame per second",
+    "FPS": "frame per second", "mph": "mile per hour", "MPH": "mile per hour", "mpg": "mile per gallon",
+    "kph": "kilometer per hour", "kmh": "kilometer per hour", "bps": "bit per second", "kbps": "kilobit per second",
+    "Kbps": "kilobit per second", "Mbps": "megabit per second", "Gbps": "gigabit per second", "ac": "acre",
+    "ha": "hectare", "sq ft": "square foot", "sq. ft": "square foot", "sqft": "square foot", "sqm": "square meter",
+    "sq m": "square meter", "sq km": "square kilometer", "sq mi": "square mile", "sq in": "square inch",
+    "sq yd": "square yard", "cu ft": "cubic foot", "cu m": "cubic meter", "cc": "cubic centimeter",
+    "cwt": "hundredweight", "mol": "mole", "lm": "lumen", "lx": "lux", "Sv": "sievert", "mSv": "millisievert",
+    "mmHg": "millimeter of mercury", "°C": "degree Celsius", "°F": "degree Fahrenheit", "°": "degree",
+    "ºC": "degree Celsius", "ºF": "degree Fahrenheit", "° C": "degree Celsius", "°N": "degree north",
+    "°S": "degree south", "°E": "degree east", "°W": "degree west", "° F": "degree Fahrenheit", "%": "percent",
+    "‰": "per thousand", "‱": "per ten thousand",
 }  # fmt: skip
 _LENGTHS = ("mm", "cm", "dm", "m", "km", "in", "ft", "mi", "yd")
 for _length in _LENGTHS:
@@ -59,6 +60,7 @@ _PLURALS = {
     "hundredweight": "hundredweight",
 }  # fmt: skip
 _ONLY_GLUED = frozenset(("in", "t", "N", "J", "MP", "ac"))  # "5 in the morning", "5 B", "5 t"
+_SCALES = {"C": "Celsius", "F": "Fahrenheit"}
 _PER_WORDS = {
     "h": "hour", "hr": "hour", "s": "second", "sec": "second", "min": "minute", "d": "day", "day": "day",
     "night": "night", "wk": "week", "week": "week", "mo": "month", "month": "month", "yr": "year", "y": "year",
@@ -80,8 +82,8 @@ _SIGNED = rf"(?:(?<![\w)\]])(?P<minus>[{MINUS}]) ?)?"
 
 def per(written: str) -> str:
     """What "/kg" says behind a price: "per kilogram"; "" for "", "per" and the word for a whole word."""
-    name = written.lstrip("/ ")
-    return f"per {_PER_WORDS.get(name, name)}" if name else ""
+    names = [name.strip() for name in written.split("/") if name.strip()]
+    return " ".join(f"per {_PER_WORDS.get(name, name)}" for name in names)
 
 
 def plural(unit: str) -> str:
@@ -89,7 +91,7 @@ def plural(unit: str) -> str:
     if unit in _PLURALS:
         return _PLURALS[unit]
     head, sep, rest = unit, "", ""
-    for joint in (" per ", " of ", " Celsius", " Fahrenheit"):
+    for joint in (" per ", " of ", " Celsius", " Fahrenheit", " north", " south", " east", " west"):
         if joint in unit:
             head, _, rest = unit.partition(joint)
             sep = joint
@@ -192,5 +194,9 @@ RULES: tuple[Rule, ...] = (
         rf"{_UNIT}(?:(?<=[%‰‱°])|{_END}){_PER_UNIT}{_STOP}",
         _measure,
     ),
-    rule(rf"{_SIGNED}{NOT_INSIDE}(?P<amount>{NUMBER})(?P<gap> ?)(?P<unit>°)(?=[NSEW]\b)", _measure),
+    rule(r"(?<=degrees )[CF]\b", lambda m: _SCALES[m.group()]),
+    rule(
+        rf"{_SIGNED}{NOT_INSIDE}(?P<amount>\d{{1,3}}\.\d)(?P<scale>[CF])\b",
+        lambda m: f"{'minus ' if m['minus'] else ''}{number(m['amount'])} degrees {_SCALES[m['scale']]}",
+    ),
 )

@@ -18,17 +18,17 @@ from edgetts.text.readings import (
     phone,
     web,
 )
-from edgetts.text.readings.rule import apply
+from edgetts.text.readings.rule import apply, ascii_only
 from edgetts.text.traced import TracedText
 
-_WEB = web.rules({**web.EN_SIGNS, "point": "point"}, en_names.name_digits, en_numbers.digits, apart=" ")
+_WEB = ascii_only(web.rules({**web.EN_SIGNS, "point": "point"}, en_names.name_digits, en_numbers.digits, apart=" "))
 
 
 def _groups(parts: list[str]) -> str:
     return ", ".join(en_numbers.digits(part) if part.isdecimal() else " ".join(part) for part in parts)
 
 
-_PHONE = phone.rules(_groups, plus="plus ")
+_PHONE = ascii_only(phone.rules(_groups, plus="plus "))
 # Those that only figures or signs set off are skipped where there are none.
 _WITH_FIGURES = (
     *_PHONE,
@@ -39,6 +39,7 @@ _WITH_FIGURES = (
     *en_names.RULES,
 )
 _WORDS = (*en_roman.RULES, *en_abbreviations.RULES)
+RULES = (*_WEB, *_WORDS, *_WITH_FIGURES, *en_signs.NUMBERS, *en_signs.AFTER_NUMBERS)
 
 
 def read(text: TracedText) -> TracedText:

@@ -20,7 +20,7 @@ IsPiece = Callable[[str], bool]
 
 _CLOSING = "\"'”’)）」』】》"
 _SENTENCE_END = re.compile(
-    rf"[。！？!?…\n][{_CLOSING}]*|(?<=[^\W\d_][^\W\d_])\.[{_CLOSING}]*(?=\s)|\.[{_CLOSING}]*(?=\s*[\u4e00-\u9fff])"
+    rf"[。！？!?…\n][{_CLOSING}]{{0,3}}|(?<=[^\W\d_][^\W\d_])\.[{_CLOSING}]{{0,3}}(?=\s)|\.[{_CLOSING}]{{0,3}}(?=\s?[\u4e00-\u9fff])"
 )
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 _CHINESE_MARK = re.compile("[。，、；：！？]")

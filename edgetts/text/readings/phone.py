@@ -22,7 +22,7 @@ _EN_CODES = (
     "tracking number|serial|serial number|license|id|otp|flight|reference|booking"
 )
 _ZH_WORDS = (
-    "电话|手机|手机号|号码|座机|传真|热线|拨打|拨|致电|来电|联系|联系电话|客服|验证码|密码|邮编|学号|工号|编号|单号|订单号|账号|卡号|"
+    "电话|手机|手机号|号码|座机|传真|热线|拨打|拨|致电|来电|联系|联系电话|客服|验证码|房间号|密码|邮编|学号|工号|编号|单号|订单号|账号|卡号|"
     "尾号|身份证|身份证号|QQ|微信|代码|股票代码|车牌|房号|口令|呼叫|打"
 )
 _BEHIND = r"(?:\.|:|：| is| at| to| no\.?| number| #| ID)?(?: is| at| to)?"
@@ -37,7 +37,7 @@ def rules(say: Callable[[list[str]], str], *, plus: str) -> tuple[Rule, ...]:
 
     def spoken(match: re.Match[str]) -> str:
         groups = match.groupdict()
-        said = say(_GROUPS.findall(groups["digits"]))
+        said = say(_GROUPS.findall(groups["digits"] or groups["alone"]))
         return groups.get("before", "") + (plus if groups.get("plus") else "") + said
 
     def if_long(match: re.Match[str]) -> str | None:
@@ -50,18 +50,20 @@ def rules(say: Callable[[list[str]], str], *, plus: str) -> tuple[Rule, ...]:
         rule(rf"(?P<digits>\d{{{MAX_DIGITS + 1},}})", spoken),
         # +1 (415) 555-2671, +49 30 1234567, 0086 ...
         rule(
-            rf"(?<![\w)])(?P<plus>\+) ?(?P<digits>\d{{1,4}}(?:{_GAP}?\(\d{{1,5}}\))?(?:{_GAP}?\d{{2,12}}){{1,6}}){end}",
+            rf"(?<![\w)])(?P<plus>\+) ?(?P<digits>\d{{1,4}}(?:{_GAP}?\(\d{{1,5}}\))?(?:{_GAP}?\d{{1,12}}){{1,6}}){end}",
             if_long,
         ),
         rule(rf"(?<!\w)(?P<digits>(?:1{_GAP})?\(\d{{2,5}}\) ?\d{{3,8}}(?:{_GAP}\d{{2,8}}){{0,3}}){end}", spoken),
         # 1-800-FLOWERS, 1-800-555-1234, 415-555-2671, 415.555.2671, 321 434-5049
-        rule(rf"{start}(?P<digits>1-[89]\d\d-[A-Z]{{3,10}}(?:-[A-Z]{{2,8}})?)(?!\w)", spoken),
+        rule(rf"{start}(?P<digits>1-[89]\d\d-[A-Z]{{2,10}}(?:-[A-Z]{{2,10}})?)(?!\w)", spoken),
         rule(rf"{start}(?P<digits>(?:1{_GAP})?[2-9]\d\d({_GAP})\d{{3}}{_GAP}\d{{4}}){end}", spoken),
         rule(rf"{start}(?P<digits>[2-9]\d\d[ -]\d{{3}}[ -]\d{{4}}){end}", spoken),
-        # Numbers with a leading zero, or of a mobile network in China; with an exchange: 555-1234.
+        # Of a mobile network in China.
+        rule(rf"{start}(?P<digits>(?:86[ -])?1[3-9]\d(?P<gap>[ -]?)\d{{4}}(?P=gap)\d{{4}}){end}", spoken),
+        rule(rf"{start}(?P<digits>0\d(?P<gap>[ .])\d\d(?:(?P=gap)\d\d){{3}}){end}", spoken),
+        # Numbers with a leading zero; with an exchange: 555-1234.
         rule(rf"{start}(?P<digits>0\d{{1,4}}[ \-–]\d{{3,8}}(?:[ \-–]\d{{2,8}}){{0,3}}){end}", if_long),
         rule(rf"{start}(?P<digits>0\d{{9,11}}){end}", spoken),
-        rule(rf"{start}(?P<digits>1[3-9]\d[ -]\d{{4}}[ -]\d{{4}}){end}", spoken),
         rule(rf"{start}(?P<digits>(?:400|800)-?\d{{3}}-\d{{4}}|[48]00-\d{{4}}-\d{{3}}){end}", spoken),
         rule(rf"{start}(?P<digits>\d{{3,4}}[-‑]\d{{4}}){end}(?![ ]?[年月日])", _not_years(spoken)),
         # Cards, social security, emergency.
@@ -73,7 +75,8 @@ def rules(say: Callable[[list[str]], str], *, plus: str) -> tuple[Rule, ...]:
             spoken,
         ),
         rule(
-            rf"{start}(?P<digits>911){end}(?= (?i:call|calls|operator|dispatch|emergency|center|caller)|[.!?]?$)",
+            rf"{start}(?P<digits>911){end}(?= (?i:call|calls|operator|dispatch|emergency|center|caller))"
+            r"|(?<![\s\S])(?P<alone>911)(?=[.!?]?\s?$)",
             spoken,
         ),
         rule(

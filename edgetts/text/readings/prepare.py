@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from edgetts.text.readings.rule import words
 from edgetts.text.traced import TracedText
 
 _BLOCKS = (
@@ -24,6 +25,18 @@ _BLOCKS = (
 )
 _FORMS = re.compile(f"[{_BLOCKS}]")
 _DIGIT = re.compile(r"[^\W_a-zA-Z0-9\u3400-\u9fff]")  # candidates: decimal digits of other scripts
+
+# Letters that stand by themselves; both languages call them by these names.
+GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξοπρστυφχψωΓΔΘΛΞΠΣΦΨΩ",
+        words(
+            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon "
+            "phi chi psi omega gamma delta theta lambda xi pi sigma phi psi omega"
+        ),
+        strict=True,
+    )
+)
 
 
 def prepare(text: TracedText) -> TracedText:

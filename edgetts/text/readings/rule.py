@@ -41,6 +41,13 @@ def rule(pattern: str, read: Read | str, flags: int = 0) -> Rule:
     return Rule(re.compile(pattern, flags), read)
 
 
+def ascii_only(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules with ASCII letters and digits as the only word characters: "邮箱a@b.com" has an address in it."""
+    return tuple(
+        Rule(re.compile(each.pattern.pattern, each.pattern.flags & ~re.UNICODE | re.ASCII), each.read) for each in rules
+    )
+
+
 def apply(text: TracedText, rules: Iterable[Rule], *, spaced: bool) -> TracedText:
     """`text` after one rule and then the next. `spaced`: words are set apart from letters and digits beside them."""
     for each in rules:

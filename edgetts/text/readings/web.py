@@ -25,6 +25,12 @@ _SHORT = 3  # letters of a top-level domain or label that are spelled, unless li
 _SAID_WHOLE = frozenset(
     words("com org net edu gov int info biz app dev co io api blog shop news mail docs wiki tech me")
 )
+_SOFTWARE = "[Vv]ersion|[Rr]elease|Python|Java|Node|PHP|Ruby|iOS|macOS|Android|Firefox|Chrome|PyTorch|CUDA|Ubuntu|Linux"
+_FILES = (
+    "html|htm|css|js|ts|py|md|txt|csv|tsv|json|xml|yaml|yml|toml|ini|pdf|docx?|xlsx?|pptx?|jpe?g|png|gif|svg|mp3|mp4|wav|"
+    "flac|ogg|opus|avi|mov|mkv|zip|tar|gz|exe|dll|so|deb|iso|apk|cpp|rs|go|java|rb|php|sh|bat|log|srt|safetensors|ipynb"
+)
+_DATE = (r"(?:19|20)\d\d", r"0?[1-9]|1[0-2]", r"0?[1-9]|[12]\d|3[01]")
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 
 EN_SIGNS = {
@@ -62,14 +68,19 @@ def rules(
     def plain(match: re.Match[str]) -> str:
         return address(re.sub(r"^www\.", "", match.group().rstrip("/"), flags=re.IGNORECASE))
 
-    def dotted(match: re.Match[str]) -> str:
+    def dotted(match: re.Match[str]) -> str | None:
         parts = match["parts"].split(".")
+        if len(parts) == len(_DATE) and all(re.fullmatch(p, part) for p, part in zip(_DATE, parts, strict=True)):
+            return None  # 2024.12.31
         said = [digits(part) if len(part) > 2 or (part[0] == "0" and len(part) > 1) else number(part) for part in parts]
-        before = f"{match['v']}{apart}" if match["v"] else ""
+        port = match.groupdict().get("port") or ""
+        port = f"{apart}{signs[port[0]]}{apart}{number(port[1:])}" if port else ""
+        before = f"{match['v'].rstrip()}{apart or ' ' * match['v'].endswith(' ')}" if match["v"] else ""
         point = (
             signs["."] if len(parts) == 4 and all(int(part) < 256 for part in parts) else signs.get("point", signs["."])
         )
-        return before + f"{apart}{point}{apart}".join(said) + (apart + match["rc"] if match["rc"] else "")
+        stage = apart + match["rc"].lstrip("-") if match["rc"] else ""
+        return before + f"{apart}{point}{apart}".join(said) + stage + port
 
     return (
         rule(
@@ -87,13 +98,18 @@ def rules(
             ),
             lambda m: plain(m) if re.search("[A-Za-z]", m.group().split(".")[0]) else None,
         ),
-        rule(rf"(?<![\d.])(?P<v>)(?P<parts>{_OCTET}(?:\.{_OCTET}){{3}})(?P<rc>)(?!\d|\.\d)", dotted),
+        rule(rf"(?<![\w.@/-])[\w-]{{0,64}}\.(?:{_FILES})(?![\w/])(?!\.\w)", plain),
+        rule(
+            rf"(?<![\d.])(?P<v>)(?P<parts>{_OCTET}(?:\.{_OCTET}){{3}})(?P<rc>)(?P<port>[:/]\d{{1,5}})?(?!\d|\.\d)",
+            dotted,
+        ),
         rule(
             r"(?<![\d.,A-Za-z])(?P<v>[vV](?:er(?:sion)?)?\.? ?)?(?P<parts>\d{1,4}(?:\.\d{1,5}){2,5})"
             r"(?P<rc>(?:-?(?:rc|beta|alpha|dev)\.?)?)(?!\d|\.\d)",
             dotted,
         ),
         rule(r"(?<![\d.,A-Za-z])(?P<v>[vV](?:er)?\.? ?)(?P<parts>\d{1,4}\.\d{1,5})(?P<rc>)(?!\d|\.\d)", dotted),
+        rule(rf"\b(?P<v>(?:{_SOFTWARE}) )(?P<parts>\d{{1,4}}\.\d{{1,3}})(?P<rc>)(?![\d%]|\.\d)", dotted),
     )
 
 
@@ -101,7 +117,7 @@ def _letters(run: str) -> str:
     """A run of letters in an address: spelled where it is too short to be a word."""
     if run.lower() in _SAID_WHOLE or len(run) > _SHORT:
         return run
-    vowels = sum(char in "aeiouAEIOU" for char in run)
+    vowels = sum(char in "aeiouyAEIOUY" for char in run)
     if len(run) == 1 or (vowels and run.islower()):
         return run
     return " ".join(run)

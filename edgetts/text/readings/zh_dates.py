@@ -85,7 +85,10 @@ def _years(match: re.Match[str]) -> str | None:
 _FORWARD = r"(?![\d:]|\.\d)"
 RULES: tuple[Rule, ...] = (
     rule(rf"(?<![\d./-]){_YEAR}(?P<sep>[-/.]){_MONTH}(?P=sep){_DAY}(?!\d|[-/.]\d)(?P<ri>日?)", _date),
+    rule(rf"(?<![\d./-]){_MONTH}/{_DAY}/{_YEAR}(?![\d/])", _date),
     rule(rf"(?<![\d./-]){_YEAR}-(?P<month>0[1-9]|1[0-2])(?![\d-])", _date),
+    # 3月-5月, 上午9点-11点: up to.
+    rule(rf"(?<=[\d\u4e00-\u9fff][月日号年天周点时分秒岁])[{DASHES}](?=\d)", "到"),
     rule(r"(?<!\d)0(?P<n>[1-9])(?=[月日号])", lambda m: cardinal(int(m["n"]))),
     rule(rf"(?<!\d)(?P<a>[12]\d{{3}})(?P<first>年?) ?[{DASHES}至到] ?(?P<b>[12]\d{{3}})(?P<unit>年)(?!级)", _years),
     rule(

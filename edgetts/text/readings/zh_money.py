@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from edgetts.text.readings.euro import COMMA_PRICE, point_price
 from edgetts.text.readings.rule import DASHES, MINUS, NOT_GOING_ON, NOT_INSIDE, NUMBER, Rule, either, rule
 from edgetts.text.readings.zh_numbers import cardinal, number
 from edgetts.text.readings.zh_units import per
@@ -65,6 +66,7 @@ def _scaled(amount: str, scale: str | None, big: str | None) -> str:
 
 
 RULES: tuple[Rule, ...] = (
+    rule(COMMA_PRICE, point_price),
     rule(
         rf"{_SIGN} ?(?P<amount>{NUMBER}) ?[{DASHES}] ?(?:{either(_SIGNS)})?(?P<upto>{NUMBER}){NOT_GOING_ON}{_SCALE}"
         rf"(?P<name>{_NAMES})?(?P<per>/[A-Za-z\u4e00-\u9fff]{{1,6}}[²³]?)?(?![{DASHES}]\d)",

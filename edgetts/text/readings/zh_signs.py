@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from edgetts.text.readings.prepare import superscript
+from edgetts.text.readings.prepare import GREEK, superscript
 from edgetts.text.readings.rule import DASHES, MINUS, NOT_GOING_ON, NOT_INSIDE, NUMBER, Rule, rule
 from edgetts.text.readings.zh_dates import is_score
 from edgetts.text.readings.zh_numbers import MEASURES, cardinal, digits, name_digits, number
@@ -25,7 +25,8 @@ _SIGNS = {
 _SERVICES = "10000|10010|10086|12306|12315|12320|12333|12345|12348|12366|12580|95\\d{3}"
 _FAMOUS = (
     r"985(?=[高大院和、]|工程)|211(?=[高大院和、]|工程)|315(?=晚会)|911(?=事件|恐)|(?<=波音)7\d7|(?<=空客)3\d0|996(?=工作|的)|"
-    r"(?:110|112|114|119|120|122)(?=报警|急救|热线|电话|指挥|救护|平台)|007(?!\d)"
+    r"(?:110|112|114|119|120|122)(?=报警|急救|热线|电话|指挥|救护|平台|火警)|007(?!\d)|"
+    r"(?<![\s\S])(?:110|112|114|119|120|122)(?=[。.!！]?\s?$)"
 )
 _LETTERS_DIGITS = r"(?<![A-Za-z\d])(?P<a>[A-Za-z]{1,20})(?P<gap>-?)(?P<n>\d{1,15})(?![\d]|\.\d|,\d{3})"
 _OLD_ZERO = "〇"
@@ -71,7 +72,10 @@ def _scientific(match: re.Match[str]) -> str:
 
 
 def _power(match: re.Match[str]) -> str:
-    n = superscript(match["up"]) if match["up"] else int(match["n"])
+    up = match["up"] or ""
+    n = superscript(up.lstrip("⁻")) if up else int(match["n"])
+    if match["minus"] or up.startswith("⁻"):
+        return f"的负{cardinal(n)}次方"
     return {2: "的平方", 3: "的立方"}.get(n, f"的{cardinal(n)}次方")
 
 
@@ -80,8 +84,10 @@ def _service(match: re.Match[str]) -> str:
 
 
 BEFORE_NUMBERS: tuple[Rule, ...] = (
+    rule(r"(?<![一二三四五六七八九〇])一[〇零](?=[月日号])", "十"),
+    rule(r"(?<![\d.,A-Za-z])(?P<n>\d{3,4})(?=号?房间|号房|室(?![内外]))", lambda m: digits(m["n"], one="幺")),
     rule(_OLD_ZERO + r"|(?<=[一二三四五六七八九〇零])[○◯](?=[一二三四五六七八九〇零年])", "零"),
-    rule(rf"(?<![\d.,])(?:{_SERVICES})(?!\d|[.,]\d| ?[元人个块米年万次])", _service),
+    rule(rf"(?<![A-Za-z\d.,])(?:{_SERVICES})(?!\d|[.,]\d| ?[元人个块米年万次])", _service),
     rule(
         rf"(?<![\d.,])(?:{_FAMOUS})",
         lambda m: digits(m.group(), one="一" if m.group()[0] in "2379" and m.group() != "911" else "幺"),
@@ -90,8 +96,8 @@ BEFORE_NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<![\d.,/])(?P<whole>\d{1,6})? ?(?P<f>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅑⅒])", _mixed),
     rule(r"(?<![\d.,/])(?:(?P<whole>\d{1,4}) )?(?P<n>\d{1,6})[/⁄](?P<d>[1-9]\d{0,5})(?![\d/]|[.,]\d)", _fraction),
     rule(r"(?<![\d.,:])(?P<a>\d{1,4}):(?P<b>\d{1,4})(?![\d:]|[.,]\d)", lambda m: f"{number(m['a'])}比{number(m['b'])}"),
-    rule(r"(?<=\w)(?P<n>)(?P<up>[⁰¹²³⁴-⁹]{1,4})", _power),
-    rule(r"(?<=\w)\^(?P<n>\d{1,4})(?P<up>)(?![\w.])", _power),
+    rule(r"(?<=\w)(?P<minus>)(?P<n>)(?P<up>⁻?[⁰¹²³⁴-⁹]{1,4})", _power),
+    rule(r"(?<=\w)\^(?P<minus>[-−]?)(?P<n>\d{1,4})(?P<up>)(?![A-Za-z0-9_.])", _power),
     rule(rf"{NOT_INSIDE}(?<!\w)(?P<n>{NUMBER})[eE](?P<sign>[{MINUS}+]?)(?P<e>\d{{1,3}})(?!\w)", _scientific),
     rule(r"(?<![\d.,A-Za-z])(?P<n>[1-9]\d?)(?:st|nd|rd|th)(?![A-Za-z])", lambda m: f"第{cardinal(int(m['n']))}"),
     rule(r"(?<![A-Za-z])(?:No|NO|no|Nr)\.? ?(?=\d)|№ ?(?=\d)|§ ?(?=\d)", "第"),
@@ -103,6 +109,7 @@ BEFORE_NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<![A-Za-z\d])[A-Za-z]{1,20}\d{1,6}(?:[A-Za-z]{1,10}\d{0,6}){1,3}(?![A-Za-z\d])", _mix),
 )
 NUMBERS: tuple[Rule, ...] = (
+    rule(r"(?<=[\d万亿千百])\+(?=[岁人个年天次种名条款家所国项位篇部套])", "多"),
     rule(r"[~～] ?(?=\d)(?<!\d.)(?<!\d. )", "约"),
     rule(r"(?<=[\d)]) ?[*×x] ?(?=[\d(])", "乘"),
     rule(r"(?<=\d) ?÷ ?(?=\d)|(?<=\d) / (?=\d)", "除以"),
@@ -124,14 +131,25 @@ NUMBERS: tuple[Rule, ...] = (
         _range,
     ),
     rule(
-        rf"(?:(?<![A-Za-z0-9)\]])(?:(?P<minus>[{MINUS}])|(?P<plus>\+)) ?)?(?P<ordinal>第)?(?P<n>{NUMBER})"
+        rf"(?:(?:(?<![\w)\]])|(?<=[为是至到约达得了在于值温差比率量]))(?:(?P<minus>[{MINUS}])|(?P<plus>\+)) ?)?"
+        rf"(?P<ordinal>第)?(?P<n>{NUMBER})"
         rf"(?=(?P<counted>[多余几]?(?:{MEASURES})))?",
         _number,
     ),
 )
 AFTER_NUMBERS: tuple[Rule, ...] = (
+    rule(r"(?<![α-ωΑ-Ω])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![α-ωΑ-Ω])", lambda m: GREEK.get(m.group())),
     rule(f"[{''.join(_SIGNS)}]", lambda m: _SIGNS[m.group()]),
+    rule(r"@(?=\w)", "艾特"),
     rule(r"(?<=[A-Za-z]) ?& ?(?=[A-Za-z])", " and "),
+    rule(r"和/或", "和或"),
+    rule(
+        r"(?<=[元米里克斤升吨次页字个块时零一二三四五六七八九十百千万亿])/"
+        r"(?=[人天年月周日次小分秒平立公千斤克升米吨度台件晚夜])",
+        "每",
+    ),
+    rule(r"(?<=[\u4e00-\u9fff])/(?=[\u4e00-\u9fff])", "或"),
+    rule(r"(?<=\w)/(?=\w)", "斜杠"),
     rule(r"(?<=\w) ?& ?(?=\w)", "和"),
     rule(r"(?<=[零一二三四五六七八九十百千万亿]) ?% ?", "百分号"),
 )

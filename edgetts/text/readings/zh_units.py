@@ -19,11 +19,11 @@ _UNITS = {
     "h": "小时", "hr": "小时", "Hz": "赫兹", "kHz": "千赫", "KHz": "千赫", "MHz": "兆赫", "GHz": "吉赫", "mW": "毫瓦",
     "W": "瓦", "kW": "千瓦", "KW": "千瓦", "MW": "兆瓦", "GW": "吉瓦", "Wh": "瓦时", "kWh": "千瓦时", "KWh": "千瓦时",
     "MWh": "兆瓦时", "mAh": "毫安时", "mah": "毫安时", "Ah": "安时", "V": "伏", "kV": "千伏", "mV": "毫伏",
-    "mA": "毫安", "Ω": "欧姆", "kΩ": "千欧", "J": "焦耳", "kJ": "千焦", "cal": "卡", "kcal": "千卡",
-    "Pa": "帕", "hPa": "百帕", "kPa": "千帕", "MPa": "兆帕", "N": "牛", "dB": "分贝", "DB": "分贝", "db": "分贝",
-    "px": "像素", "ppm": "ppm", "KB": "千字节", "kB": "千字节", "MB": "兆字节", "GB": "吉字节", "TB": "太字节",
-    "ha": "公顷", "hp": "马力", "mmHg": "毫米汞柱", "mol": "摩尔", "lm": "流明", "eV": "电子伏", "°C": "摄氏度",
-    "ºC": "摄氏度", "° C": "摄氏度", "°F": "华氏度", "° F": "华氏度", "°": "度",
+    "mA": "毫安", "Ω": "欧姆", "kΩ": "千欧", "J": "焦耳", "kJ": "千焦", "cal": "卡", "kcal": "千卡", "Pa": "帕",
+    "hPa": "百帕", "kPa": "千帕", "MPa": "兆帕", "N": "牛", "dB": "分贝", "DB": "分贝", "db": "分贝", "px": "像素",
+    "ppm": "ppm", "KB": "千字节", "kB": "千字节", "MB": "兆字节", "GB": "吉字节", "TB": "太字节", "ha": "公顷",
+    "hp": "马力", "mmHg": "毫米汞柱", "mol": "摩尔", "lm": "流明", "eV": "电子伏", "°C": "摄氏度", "ºC": "摄氏度",
+    "° C": "摄氏度", "°F": "华氏度", "° F": "华氏度", "°": "度",
 }  # fmt: skip
 for _length in ("mm", "cm", "dm", "m", "km"):
     _UNITS |= {_length + two: "平方" + _UNITS[_length] for two in ("²", "2", "^2")}
@@ -37,10 +37,9 @@ _RATES = {
     "m3/s": ("秒", "立方米"), "L/min": ("分钟", "升"), "ml/h": ("小时", "毫升"),
 }  # fmt: skip
 _PER = {
-
-    **{sign: _UNITS[sign] for sign in words("kg g t m km L l ml mL min h s kWh m² m³ m2 m3 lb")},
-    "day": "天", "d": "天", "week": "周", "month": "月", "mo": "月", "year": "年", "hour": "小时", "night": "晚",
-    "hr": "小时", "dL": "分升", "dl": "分升", "cm²": "平方厘米", "cm³": "立方厘米",
+    **{sign: _UNITS[sign] for sign in words("kg g t m km L l ml mL min h s kWh m² m³ m2 m3 lb")}, "day": "天",
+    "d": "天", "week": "周", "month": "月", "mo": "月", "year": "年", "hour": "小时", "night": "晚", "hr": "小时",
+    "dL": "分升", "dl": "分升", "cm²": "平方厘米", "cm³": "立方厘米",
 }  # fmt: skip
 _GLUED = frozenset(("in", "us", "s", "t", "h", "g", "l", "N", "J", "V", "W", "m"))  # words or names behind a space
 _SIGNED = rf"(?:(?<![A-Za-z0-9)\]%°])(?P<minus>[{MINUS}]) ?)?"
