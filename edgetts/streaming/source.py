@@ -16,12 +16,14 @@ from edgetts.streaming.clauses import ClauseSplitter
 from edgetts.streaming.feed import Board, Line
 from edgetts.text.config import Language
 from edgetts.text.frontend import TextPlan
+from edgetts.text.lines import pause_of
 
 Planner = Callable[[str, "Language | None"], TextPlan]  # of text, after what was heard in a language
 
 MAX_PLANNED_CHARS = 2000  # at once: planning takes time too, and the rest is planned while these are spoken
 MAX_WAITING_CHARS = 4 * MAX_PLANNED_CHARS  # minutes of speech; whoever brings more has to wait
 SLICE_CHARS = 1000  # of a long piece: its first clauses are planned while the rest is looked at
+MAX_GAP_CHARS = 100  # of white space between two lines that are looked at
 LINE_WAIT_S = 0.3  # behind a long line, for the text that shows whether its sentence goes on
 
 
@@ -112,6 +114,8 @@ class TextFeed:
     def __iter__(self) -> Iterator[Line]:
         offset, pause_s, has_spoken = 0, 0.0, False
         heard: Language | None = None  # goes on where a clause has none of its own, such as figures alone
+        has_pause_tag = False  # behind what was spoken
+        before, gap = "", ""  # the end of what was spoken, and white space behind it
         while True:
             with self._board.changed:
                 self._await_clauses()
@@ -124,11 +128,18 @@ class TextFeed:
                 plan = self._planner(text, heard)
                 heard = plan.language
                 self._notices += [notice for notice in plan.notices if notice not in self._notices]
+                gap += text[: len(text) - len(text.lstrip())]
+                if has_spoken and not (has_pause_tag or plan.pause_before_s):
+                    pause_s = max(pause_s, pause_of(gap, before))
                 lines = list(plan_lines(plan, clauses[0][1], offset, pause_s))
                 if lines:
                     has_spoken, end = True, plan.segments[-1]
+                    has_pause_tag = end.pause_after_s > 0
                     pause_s = end.pause_after_s or end.natural_pause_s  # spent if something follows
                 yield from lines
+                before, gap = text.rstrip()[-1:], text[len(text.rstrip()) :]
+            else:
+                gap = (gap + text)[-MAX_GAP_CHARS:]
             offset += len(text)
             if is_last:
                 break

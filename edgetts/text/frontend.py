@@ -15,6 +15,7 @@ from edgetts.text import segment as segmenter
 from edgetts.text.config import Language
 from edgetts.text.foreign import foreign_notice
 from edgetts.text.glossary import Glossary
+from edgetts.text.lines import split_lines
 from edgetts.text.markup import MAX_PAUSE_S, Pause, split_pauses
 from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, TextNormalizer
 from edgetts.text.readings.language import Run
@@ -91,7 +92,7 @@ class TextFrontend:
         `UsageError`; without, everything is text and no text raises. `language` None: found from the text, sentence by
         sentence; `heard` is the `language` of the plan before, for a text that arrives in parts.
         """
-        parts = split_pauses(text) if markup else [TracedText.of(text)]
+        parts = split_lines(split_pauses(text) if markup else [TracedText.of(text)])
         whole = "".join(part.text for part in parts if isinstance(part, TracedText))
         runs = [Run(0, len(whole), language)] if language else self.normalizer.languages(whole, heard)
         done = 0  # characters of `whole`

@@ -20,6 +20,7 @@ from edgetts.streaming.feed import Board, Line
 from edgetts.streaming.source import MAX_PLANNED_CHARS, MAX_WAITING_CHARS, SLICE_CHARS, TextFeed, plan_lines, pump
 from edgetts.text.config import Language
 from edgetts.text.frontend import TextFrontend, TextPlan
+from edgetts.text.lines import LINE_PAUSE_S, PARAGRAPH_PAUSE_S
 
 SENTENCES = (
     "Well, here is what happened: the kettle boiled, nobody was there!",
@@ -244,3 +245,28 @@ def test_a_long_line_is_spoken_although_nothing_follows(frontend: TextFrontend) 
     source.push("and goes on. ")
     source.finish()
     assert [line.text for line in lines] == ["and goes on."]
+
+
+def arriving(frontend: TextFrontend, *pieces: str, markup: bool = False) -> list[tuple[str, float]]:
+    """Lines and the pauses before them of pieces that arrive one after the other, each when all before it is planned."""
+    source = feed(Board(), frontend, [], markup=markup)
+    lines, found = iter(source), []
+    for piece in pieces:
+        source.push(piece)
+        found += [next(lines)] if piece.strip() else []
+    source.finish()
+    return [(line.text, line.pause_before_s) for line in [*found, *lines]]
+
+
+def test_line_ends_are_pauses_in_an_arriving_text(frontend: TextFrontend) -> None:
+    pieces = ("Shopping list\n", "milk\n", "\n", "Now the end. ", "\nStop. ")
+    assert arriving(frontend, *pieces) == [
+        ("Shopping list", 0.0),
+        ("milk", LINE_PAUSE_S),
+        ("Now the end.", PARAGRAPH_PAUSE_S),
+        ("Stop.", pytest.approx(0.35)),
+    ]
+
+
+def test_a_line_end_beside_a_tag_adds_nothing_in_an_arriving_text(frontend: TextFrontend) -> None:
+    assert arriving(frontend, "Hello there.\n", "[pause:0.1]\n\nworld. ", markup=True)[1][1] == pytest.approx(0.35)
