@@ -32,7 +32,7 @@ from edgetts import TTS
 from edgetts.audio.io import read_audio, resample
 from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute
 from recipes.tiny import dims
-from recipes.tiny.train_vocoder import mel_of
+from recipes.tiny.adversarial import mel_of
 
 UNHEARD = ("af_nova", "am_puck", "bf_lily", "bm_daniel")  # never in the training set
 SENTENCES = Path(__file__).with_name("sentences.txt")

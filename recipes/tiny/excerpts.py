@@ -49,7 +49,9 @@ class Excerpts:
         lengths = np.array([n for _, _, n in self.places], float)
         self.shares = lengths / lengths.sum()
 
-    def draw(self, n: int, generator: np.random.Generator, *, gain: bool = True) -> Drawn:
+    def draw(
+        self, n: int, generator: np.random.Generator, *, gain: bool = True, device: torch.device | str = "cpu"
+    ) -> Drawn:
         waves, pitches = [], []
         size = (self.n_frames + 2 * AROUND) * dims.HOP
         while len(waves) < n:
@@ -64,6 +66,6 @@ class Excerpts:
                 wave = wave * math.exp(generator.uniform(math.log(QUIETEST), math.log(max(highest, 1.0))))
             waves.append(wave)
             pitches.append(corpus.part("pitch", i, start + AROUND, start + AROUND + self.n_frames))
-        wave = torch.stack(waves)
+        wave = torch.stack(waves).to(device)
         edge = AROUND * dims.HOP
-        return Drawn(mel_of(wave)[:, :, AROUND:-AROUND], wave[:, edge:-edge], torch.stack(pitches))
+        return Drawn(mel_of(wave)[:, :, AROUND:-AROUND], wave[:, edge:-edge], torch.stack(pitches).to(device))

@@ -1,7 +1,9 @@
 """Pitch of recorded speech, one value per mel frame: what the vocoder's pitch network learns from.
 
-In: a waveform. Out: periods per mel frame, 0 where nothing is voiced. Slow and careful, for training only; while
-speaking the network reads the pitch from the mel.
+In: a waveform, or a cached corpus. Out: periods per mel frame, 0 where nothing is voiced. Slow and careful, for
+training only; while speaking the network reads the pitch from the mel.
+
+    python -m recipes.tiny.pitch --recordings DIR --out CACHE    # what the vocoder's stages need, and no more
 
 The autocorrelation of windowed frames, divided by that of the window, peaks at the period; the best path through the
 peaks of all frames is found by dynamic programming, with a price on jumps and on changes of voicing.
@@ -12,29 +14,90 @@ sampled sound".
 
 from __future__ import annotations
 
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
+import soundfile as sf
+from rich.progress import track
 
+from edgetts.audio.io import resample
 from recipes.tiny import dims
+from recipes.tiny.data import Corpus
+from recipes.tiny.prepare import LONGEST_S, read_metadata
 
 LOWEST_HZ, HIGHEST_HZ = 65.0, 500.0
 WINDOW = 1024  # samples: three periods of the lowest pitch
 STATES_PER_OCTAVE = 48
 UNVOICED_STRENGTH = 0.45  # of a frame's autocorrelation: below, nothing is voiced
 SILENT_LEVEL = 0.03  # of the loudest frame
+SILENCE_STRENGTH = 2.0  # more than any autocorrelation: what is silent is unvoiced
 OCTAVE_PRICE = 0.02  # per octave that a pitch is lower: of equal peaks, the shortest period
 JUMP_PRICE = 0.5  # per octave between frames
 VOICING_PRICE = 0.14  # for each beginning and end
 WIDEST_JUMP = 12  # states between two frames
 
+PCM_SCALE = 32768
 Frames = npt.NDArray[np.float64]
 
 
 def pitch_of(waveform: npt.NDArray[np.float32], hop: int = dims.HOP, rate: int = dims.SAMPLE_RATE) -> Frames:
     """Waveform (S,) -> periods per frame (S // hop,), 0 where unvoiced. Frame t is centered on its hop."""
+    correlation, lag, _ = _voiced(waveform, hop, rate)
+    pitch = np.zeros(len(correlation))
+    pitch[lag > 0] = hop / lag[lag > 0]
+    return pitch
+
+
+def strength_of(waveform: npt.NDArray[np.float32], hop: int = dims.HOP, rate: int = dims.SAMPLE_RATE) -> Frames:
+    """Waveform (S,) -> the share of each voiced frame's power that repeats, 0 where unvoiced."""
+    return _voiced(waveform, hop, rate)[2]
+
+
+def add_pitch(corpus: Corpus, workers: int = 1) -> None:
+    """The kind `pitch` of every recording, where the corpus lacks it."""
+    if corpus.has("pitch"):
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = pool.map(partial(_pitch_in, corpus.folder), range(len(corpus)), chunksize=8)
+        corpus.put("pitch", list(track(jobs, total=len(corpus), description="pitch")))
+
+
+def _pitch_in(folder: Path, i: int) -> npt.NDArray[np.float32]:
+    return pitch_of(Corpus(folder).get("wav", i).numpy().astype(np.float32) / PCM_SCALE).astype(np.float32)
+
+
+def _samples_of(path: str) -> npt.NDArray[np.int16]:
+    samples, rate = sf.read(path, dtype="float32")
+    samples = resample(samples, rate, dims.SAMPLE_RATE)[: int(LONGEST_S * dims.SAMPLE_RATE)]
+    return np.rint(samples.clip(-1, 1) * (PCM_SCALE - 1)).astype(np.int16)
+
+
+def cache(recordings: Path, target: Path, workers: int) -> Corpus:
+    """A cached corpus with `wav` and `pitch` alone, of a folder with recordings, or with `metadata.tsv` and `wav/`."""
+    if (recordings / "metadata.tsv").exists():
+        items = read_metadata(recordings)
+    else:
+        items = [{"name": p.stem, "path": str(p), "voice": ""} for p in sorted(recordings.iterdir()) if p.is_file()]
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "items.json").write_text(json.dumps(items))
+    corpus = Corpus(target)
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = pool.map(_samples_of, [it["path"] for it in items], chunksize=8)
+        corpus.put("wav", list(track(jobs, total=len(items), description="recordings")))
+    add_pitch(corpus, workers)
+    return corpus
+
+
+def _voiced(waveform: npt.NDArray[np.float32], hop: int, rate: int) -> tuple[Frames, Frames, Frames]:
+    """Autocorrelation (T, lags), the period in samples (T,) and its peak (T,); 0 where unvoiced."""
     n_frames = len(waveform) // hop
     if n_frames == 0:
-        return np.zeros(0)
+        return np.zeros((0, 1)), np.zeros(0), np.zeros(0)
     margin = WINDOW // 2 - hop // 2
     padded = np.pad(waveform.astype(np.float64), (margin, margin + hop))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: n_frames * hop : hop]
@@ -51,14 +114,12 @@ def pitch_of(waveform: npt.NDArray[np.float32], hop: int = dims.HOP, rate: int =
     share = lags - lower
     strength = correlation[:, lower] * (1 - share) + correlation[:, lower + 1] * share  # (T, states)
     score = strength - OCTAVE_PRICE * np.log2(lags / lags[-1])
-    silent = level < SILENT_LEVEL * level.max()
-    unvoiced = UNVOICED_STRENGTH + np.where(silent, 2.0, 0.0)
+    unvoiced = UNVOICED_STRENGTH + np.where(level < SILENT_LEVEL * level.max(), SILENCE_STRENGTH, 0.0)
     path = _best_path(score, unvoiced)
-    pitch = np.zeros(n_frames)
     voiced = np.flatnonzero(path >= 0)
-    lag = _refined(correlation[voiced], np.rint(lags[path[voiced]]).astype(int))
-    pitch[voiced] = hop / lag
-    return pitch
+    lag, peak = np.zeros(n_frames), np.zeros(n_frames)
+    lag[voiced], peak[voiced] = _refined(correlation[voiced], np.rint(lags[path[voiced]]).astype(int))
+    return correlation, lag, peak
 
 
 def _best_path(score: Frames, unvoiced: Frames) -> npt.NDArray[np.int64]:
@@ -89,13 +150,26 @@ def _best_path(score: Frames, unvoiced: Frames) -> npt.NDArray[np.int64]:
     return path
 
 
-def _refined(correlation: Frames, lag: npt.NDArray[np.int64]) -> Frames:
-    """The top of the parabola through the highest point near each lag (N,)."""
+def _refined(correlation: Frames, lag: npt.NDArray[np.int64]) -> tuple[Frames, Frames]:
+    """Place and height of the top of the parabola through the highest point near each lag (N,)."""
     rows = np.arange(len(lag))
     near = lag[:, None] + np.arange(-2, 3)
     near = near.clip(1, correlation.shape[1] - 2)
     lag = near[rows, correlation[rows[:, None], near].argmax(1)]
     before, at, after = (correlation[rows, lag + k] for k in (-1, 0, 1))
     bend = before - 2 * at + after
-    shift = np.where(bend < 0, 0.5 * (before - after) / np.where(bend < 0, bend, 1), 0.0)
-    return lag + shift.clip(-1, 1)
+    shift = np.where(bend < 0, 0.5 * (before - after) / np.where(bend < 0, bend, 1), 0.0).clip(-1, 1)
+    return lag + shift, at - 0.25 * (before - after) * shift
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recordings", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    cache(args.recordings, args.out, args.workers)
+
+
+if __name__ == "__main__":
+    main()

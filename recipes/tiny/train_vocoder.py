@@ -1,9 +1,8 @@
 """Stage `vocoder`: BigVGAN, mel spectrogram to waveform.
 
 In: corpora with `mel` and `wav`. Out: `WORK/vocoder/last.pt` (generator, its running average, discriminators).
-First spectra only (multi-resolution STFT and mel), then also against two small discriminators, of waveforms
-folded at several periods (MPD, Kong et al. 2020) and of spectrograms at several resolutions (MRD, Jang et al.
-2021), with least-squares losses and feature matching. On short excerpts.
+First spectra only (multi-resolution STFT and mel), then also against discriminators (`recipes.tiny.adversarial`). On
+short excerpts.
 
 The anti-aliased activation is most of the time: the native kernel is used where it was built, else a compiled form.
 
@@ -16,20 +15,18 @@ import argparse
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
 
-from edgetts.audio.features import mel_spectrogram
 from edgetts.models import bigvgan
 from edgetts.models.bigvgan import BigVGAN
 from edgetts.runtime.activation import snake_function
 from recipes.tiny import dims
+from recipes.tiny.adversarial import Discriminators, adversarial_loss, judge_loss, matching_loss, mel_of, stft_loss
 from recipes.tiny.common import Run, adamw, average_into
 from recipes.tiny.data import Corpus
 
@@ -39,9 +36,6 @@ PEAK_LR = 1.5e-3
 DISCRIMINATOR_LR = 4e-4
 ADVERSARIAL_FROM = 0.5  # of the budget
 MEL_WEIGHT, STFT_WEIGHT, FEATURE_WEIGHT, ADVERSARIAL_WEIGHT = 3.0, 2.0, 1.0, 0.7
-STFT_SIZES = (256, 512, 1024, 2048)
-PERIODS = (2, 3, 5, 7)
-RESOLUTIONS = (512, 1024, 256)
 AVERAGE_DECAY = 0.998
 EVALUATE_EVERY = 400
 SILENT_PEAK = 0.02  # excerpts below are mostly skipped
@@ -67,81 +61,6 @@ def sliced_snake(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     return sum(taps[1::2][k] * even[..., k + 1 : k + 1 + length] for k in range(n)) + sum(
         taps[0::2][k] * odd[..., k : k + length] for k in range(n)
     )
-
-
-def mel_of(waveform: Tensor) -> Tensor:
-    a = dims.AUDIO
-    return mel_spectrogram(
-        waveform,
-        sample_rate=a.sample_rate,
-        n_fft=a.n_fft,
-        hop_length=a.hop_length,
-        n_mels=a.n_mels,
-        fmin=a.fmin,
-        fmax=a.fmax,
-    )
-
-
-def magnitude(x: Tensor, size: int) -> Tensor:
-    """(B, S) -> (B, size / 2 + 1, frames)."""
-    window = torch.hann_window(size)
-    spectrum = torch.stft(x, size, size // 4, size, window, return_complex=True)
-    return (spectrum.real.square() + spectrum.imag.square()).clamp_min(1e-8).sqrt()
-
-
-def stft_loss(made: Tensor, real: Tensor) -> Tensor:
-    """Spectral convergence and log-magnitude distance, over several resolutions."""
-    total = torch.zeros(())
-    for size in STFT_SIZES:
-        a, b = magnitude(made, size), magnitude(real, size)
-        total = total + (a - b).norm() / b.norm().clamp_min(1e-3) + 0.5 * F.l1_loss(a.log(), b.log())
-    return total / len(STFT_SIZES)
-
-
-class PeriodDiscriminator(nn.Module):
-    def __init__(self, period: int) -> None:
-        super().__init__()
-        self.period = period
-        widths = (1, 16, 32, 64, 96)
-        self.convs = nn.ModuleList(weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in pairwise(widths))
-        self.last = weight_norm(nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0)))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Waveform (B, S) -> features of each layer, the verdict last."""
-        x = x[:, : x.shape[1] // self.period * self.period].view(len(x), 1, -1, self.period)
-        features = []
-        for conv in self.convs:
-            x = F.leaky_relu(conv(x), 0.1)
-            features.append(x)
-        return [*features, self.last(x)]
-
-
-class ResolutionDiscriminator(nn.Module):
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-        self.convs = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, b, (3, 5), (1, s), (1, 2)))
-            for a, b, s in ((1, 16, 2), (16, 24, 2), (24, 32, 2), (32, 32, 1))
-        )
-        self.last = weight_norm(nn.Conv2d(32, 1, 3, padding=1))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        spectrum = magnitude(x, self.size).log().transpose(1, 2)[:, None]  # (B, 1, frames, bins)
-        features = []
-        for conv in self.convs:
-            spectrum = F.leaky_relu(conv(spectrum), 0.1)
-            features.append(spectrum)
-        return [*features, self.last(spectrum)]
-
-
-class Discriminators(nn.ModuleList):
-    def __init__(self) -> None:
-        super().__init__([PeriodDiscriminator(p) for p in PERIODS] + [ResolutionDiscriminator(s) for s in RESOLUTIONS])
-
-    def forward(self, x: Tensor) -> list[list[Tensor]]:
-        with torch.autocast("cpu", torch.bfloat16):
-            return [[f.float() for f in d(x)] for d in self]
 
 
 def excerpts(corpora: Sequence[Corpus], n: int, generator: np.random.Generator, held: bool) -> tuple[Tensor, Tensor]:
@@ -219,9 +138,7 @@ def _train(
         spectral = stft_loss(made, real)
         loss = MEL_WEIGHT * mel_loss + STFT_WEIGHT * spectral
         if run.progress >= adversarial_from:
-            verdict = torch.zeros(())
-            for of_real, of_made in zip(judges(real), judges(made.detach()), strict=True):
-                verdict = verdict + (of_real[-1] - 1).square().mean() + of_made[-1].square().mean()
+            verdict = judge_loss(judges(real), judges(made.detach()))
             judged_by.zero_grad(set_to_none=True)
             verdict.backward()
             nn.utils.clip_grad_norm_(judges.parameters(), 5.0)
@@ -229,11 +146,9 @@ def _train(
             judges.requires_grad_(False)
             with torch.no_grad():
                 real_features = judges(real)
-            adversarial, matching = torch.zeros(()), torch.zeros(())
-            for of_real, of_made in zip(real_features, judges(made), strict=True):
-                adversarial = adversarial + (of_made[-1] - 1).square().mean()
-                for a, b in zip(of_real[:-1], of_made[:-1], strict=True):
-                    matching = matching + F.l1_loss(b, a) / (a.abs().mean() + 1e-4)
+            of_made = judges(made)
+            adversarial = adversarial_loss(of_made)
+            matching = matching_loss(real_features, of_made, (1.0,) * len(judges))
             judges.requires_grad_(True)
             loss = loss + ADVERSARIAL_WEIGHT * adversarial + FEATURE_WEIGHT * 0.2 * matching
             run.log(judges=verdict.detach(), adversarial=adversarial.detach(), matching=matching.detach())

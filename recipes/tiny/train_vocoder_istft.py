@@ -1,11 +1,12 @@
 """Stage `vocoder_istft`: the vocoder at the frame rate, mel spectrogram to waveform.
 
-In: corpora with `wav` and `pitch`. Out: `WORK/vocoder_istft/last.pt` (vocoder, its running average, discriminators).
-First spectra only, which takes minutes, then also against discriminators (`recipes.tiny.adversarial`). Sources follow
-the recordings' pitch, from a random phase on; the pitch network is a stage of its own (`train_pitch`), which may run
-before or after, and `with_pitch_net` puts both together.
+In: corpora with `wav`; `pitch` is added. Out: `WORK/vocoder_istft/last.pt` (vocoder, its running average,
+discriminators). First spectra only, which takes minutes, then also against discriminators (`recipes.tiny.adversarial`).
+Sources follow the recordings' pitch, from a random phase on; the pitch network is a stage of its own (`train_pitch`),
+before or after this one, and `with_pitch_net` puts both together.
 
-Evaluates itself by distances of spectra of held-out excerpts, made with the recordings' pitch.
+Time is what the process was given of the machine. Evaluates itself by distances of spectra of held-out excerpts, made
+with the recordings' pitch.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgetts.models.istft_vocoder import NUMBER, PHASE, SILENT_PITCH, IstftVocoder, pitch_rows, source_reach
+from edgetts.pack.config import IstftVocoderConfig
 from recipes.tiny import dims, istft_dims
 from recipes.tiny.adversarial import (
     Discriminators,
@@ -33,35 +36,64 @@ from recipes.tiny.adversarial import (
 from recipes.tiny.common import Run, adamw, average_into, computing_time, stage_weights
 from recipes.tiny.data import Corpus
 from recipes.tiny.excerpts import Drawn, Excerpts
+from recipes.tiny.pitch import add_pitch
 
 STAGE = "vocoder_istft"
-BATCH = 10
-FRAMES = 48  # 0.56 s, of which the outermost are not judged
 EDGE = source_reach(istft_dims.VOCODER) + 1  # frames on either side whose sound is incomplete
-PEAK_LR, DISCRIMINATOR_LR = 8e-4, 4e-4
 BETAS = (0.8, 0.99)
 ADVERSARIAL_FROM = 0.2  # of the budget
 MEL_WEIGHT, STFT_WEIGHT, ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 10.0, 3.0, 1.0, 0.5
-PERIODS, RESOLUTIONS = (2, 3, 5), (512, 1024, 2048)
 # The phase of made speech is its own: folded waveforms match in kind, not sample by sample.
 PERIOD_MATCHING, RESOLUTION_MATCHING = 0.2, 1.0
 AVERAGE_DECAY = 0.998
+LARGEST_GRADIENT, LARGEST_JUDGE_GRADIENT = 10.0, 5.0
 EVALUATE_EVERY = 250
+N_EVALUATED = 64  # excerpts
 LONGEST_START = 1 << 14  # frames: noise begins anywhere
-RESOLUTION_STRIDES = ((1, 2), (2, 2), (1, 2), (1, 2))
 
 
-def discriminators() -> Discriminators:
-    return Discriminators(PERIODS, RESOLUTIONS, resolution_strides=RESOLUTION_STRIDES)
+@dataclass(frozen=True)
+class Plan:
+    """What fits a machine."""
+
+    batch: int
+    n_frames: int  # of an excerpt; the outermost are not judged
+    periods: tuple[int, ...]
+    period_widths: tuple[int, ...]
+    resolutions: tuple[int, ...]
+    resolution_widths: tuple[int, ...]
+    resolution_strides: tuple[tuple[int, int], ...]  # frames, bins
+    lr: float = 8e-4
+    judge_lr: float = 4e-4
+
+    def discriminators(self) -> Discriminators:
+        return Discriminators(
+            self.periods,
+            self.resolutions,
+            period_widths=self.period_widths,
+            resolution_widths=self.resolution_widths,
+            resolution_strides=self.resolution_strides,
+        )
+
+
+CPU_PLAN = Plan(
+    batch=10,
+    n_frames=48,
+    periods=(2, 3, 5),
+    period_widths=(16, 32, 64, 96),
+    resolutions=(512, 1024, 2048),
+    resolution_widths=(16, 24, 32, 32),
+    resolution_strides=((1, 2), (2, 2), (1, 2), (1, 2)),
+)
 
 
 def frames_of(drawn: Drawn, generator: np.random.Generator) -> Tensor:
     """What `IstftVocoder.render` takes, from the recordings' pitch and any phase."""
     voiced = drawn.pitch > 0
-    rows = pitch_rows(torch.where(voiced, drawn.pitch, torch.full((), SILENT_PITCH)), voiced.float())
-    n = len(rows)
-    phase = torch.from_numpy(generator.random((n, 1))).float()
-    first = torch.from_numpy(generator.integers(LONGEST_START, size=(n, 1))).float()
+    rows = pitch_rows(torch.where(voiced, drawn.pitch, SILENT_PITCH), voiced.float())
+    n, device = len(rows), rows.device
+    phase = torch.from_numpy(generator.random((n, 1))).float().to(device)
+    first = torch.from_numpy(generator.integers(LONGEST_START, size=(n, 1))).float().to(device)
     rows[:, PHASE] = (rows[:, PHASE] + phase).remainder(1.0)
     rows[:, NUMBER] += first
     return torch.cat([drawn.mel, rows], dim=1)
@@ -73,58 +105,84 @@ def judged(wave: Tensor) -> Tensor:
     return wave[..., edge:-edge]
 
 
-def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, adversarial_from: float = ADVERSARIAL_FROM) -> None:
+class Trainer:
+    """Vocoder, discriminators and their optimisers; `step` is one batch."""
+
+    def __init__(self, plan: Plan, device: torch.device, config: IstftVocoderConfig = istft_dims.VOCODER) -> None:
+        self.plan, self.device = plan, device
+        self.vocoder = istft_dims.fresh(config).to(device)
+        self.vocoder.pitch_net.requires_grad_(False)
+        self.average = copy.deepcopy(self.vocoder)
+        self.judges = plan.discriminators().to(device)
+        self.made_by = adamw([self.vocoder], plan.lr, betas=BETAS)
+        self.judged_by = adamw([self.judges], plan.judge_lr, betas=BETAS)
+        self.modules = {"vocoder": self.vocoder, "average": self.average, "judges": self.judges}
+        self.optimisers = {"vocoder": self.made_by, "judges": self.judged_by}
+        self.weights = (PERIOD_MATCHING,) * len(plan.periods) + (RESOLUTION_MATCHING,) * len(plan.resolutions)
+
+    def step(self, i: int, drawn: Drawn, generator: np.random.Generator, *, adversarial: bool) -> dict[str, Tensor]:
+        """One batch; the losses. i: number of the step, from 0."""
+        real = judged(drawn.wave)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            made = judged(self.vocoder.render(frames_of(drawn, generator)))
+        mel, stft = F.l1_loss(mel_of(made), mel_of(real)), stft_loss(made, real)
+        loss, losses = MEL_WEIGHT * mel + STFT_WEIGHT * stft, {"mel": mel, "stft": stft}
+        if adversarial:
+            found = self._judge(real, made)
+            loss = loss + ADVERSARIAL_WEIGHT * found["adversarial"] + FEATURE_WEIGHT * found["matching"]
+            losses |= found
+        self.made_by.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.vocoder.parameters(), LARGEST_GRADIENT)
+        self.made_by.step()
+        average_into(self.average, self.vocoder, min(AVERAGE_DECAY, (i + 1) / (i + 20)))
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _judge(self, real: Tensor, made: Tensor) -> dict[str, Tensor]:
+        """The discriminators learn; then what they say of the made, which the vocoder learns from."""
+        of_real, of_made = self.judges(real), self.judges(made.detach())
+        verdict = judge_loss(of_real, of_made)
+        self.judged_by.zero_grad(set_to_none=True)
+        verdict.backward()
+        nn.utils.clip_grad_norm_(self.judges.parameters(), LARGEST_JUDGE_GRADIENT)
+        self.judged_by.step()
+        self.judges.requires_grad_(False)
+        of_made = self.judges(made)
+        self.judges.requires_grad_(True)
+        matching = matching_loss([[f.detach() for f in d] for d in of_real], of_made, self.weights)
+        return {"judges": verdict, "adversarial": adversarial_loss(of_made), "matching": matching}
+
+    @torch.no_grad()
+    def distances(self, drawn: Drawn, frames: Tensor) -> dict[str, float]:
+        """Of the running average from recordings."""
+        made, real = judged(self.average.render(frames)), judged(drawn.wave)
+        return {"mel": float(F.l1_loss(mel_of(made), mel_of(real))), "stft": float(stft_loss(made, real))}
+
+
+def train(
+    work: Path,
+    corpora: Sequence[Corpus],
+    minutes: float,
+    *,
+    plan: Plan = CPU_PLAN,
+    adversarial_from: float = ADVERSARIAL_FROM,
+) -> None:
     torch.manual_seed(0)
+    for corpus in corpora:
+        add_pitch(corpus)
     generator = np.random.default_rng()
-    vocoder = istft_dims.fresh()
-    vocoder.pitch_net.requires_grad_(False)
-    average = copy.deepcopy(vocoder)
-    judges = discriminators()
-    made_by = adamw([vocoder], PEAK_LR, betas=BETAS)
-    judged_by = adamw([judges], DISCRIMINATOR_LR, betas=BETAS)
-    modules = {"vocoder": vocoder, "average": average, "judges": judges}
-    run = Run(work, STAGE, minutes, modules, {"vocoder": made_by, "judges": judged_by}, clock=computing_time)
-    training, held = Excerpts(corpora, FRAMES, held=False), Excerpts(corpora[:1], FRAMES, held=True)
-    fixed = held.draw(64, np.random.default_rng(0), gain=False)
+    trainer = Trainer(plan, torch.device("cpu"))
+    run = Run(work, STAGE, minutes, trainer.modules, trainer.optimisers, clock=computing_time)
+    training, held = Excerpts(corpora, plan.n_frames, held=False), Excerpts(corpora[:1], plan.n_frames, held=True)
+    fixed = held.draw(N_EVALUATED, np.random.default_rng(0), gain=False)
     fixed_frames = frames_of(fixed, np.random.default_rng(1))
-    weights = (PERIOD_MATCHING,) * len(PERIODS) + (RESOLUTION_MATCHING,) * len(RESOLUTIONS)
 
     def evaluate() -> None:
-        with torch.no_grad():
-            made, real = judged(average.render(fixed_frames)), judged(fixed.wave)
-            found = {
-                "mel": float(F.l1_loss(mel_of(made), mel_of(real))),
-                "stft": float(stft_loss(made, real)),
-            }
-        run.write_log({"eval": {k: round(v, 4) for k, v in found.items()}})
+        run.write_log({"eval": {k: round(v, 4) for k, v in trainer.distances(fixed, fixed_frames).items()}})
 
     for step in run:
-        drawn = training.draw(BATCH, generator)
-        real = judged(drawn.wave)
-        with torch.autocast("cpu", torch.bfloat16):
-            made = judged(vocoder.render(frames_of(drawn, generator)))
-        mel_loss, spectral = F.l1_loss(mel_of(made), mel_of(real)), stft_loss(made, real)
-        loss = MEL_WEIGHT * mel_loss + STFT_WEIGHT * spectral
-        if run.progress >= adversarial_from:
-            of_real, of_made = judges(real), judges(made.detach())
-            verdict = judge_loss(of_real, of_made)
-            judged_by.zero_grad(set_to_none=True)
-            verdict.backward()
-            nn.utils.clip_grad_norm_(judges.parameters(), 5.0)
-            judged_by.step()
-            judges.requires_grad_(False)
-            of_made = judges(made)
-            judges.requires_grad_(True)
-            adversarial = adversarial_loss(of_made)
-            matching = matching_loss([[f.detach() for f in d] for d in of_real], of_made, weights)
-            loss = loss + ADVERSARIAL_WEIGHT * adversarial + FEATURE_WEIGHT * matching
-            run.log(judges=verdict.detach(), adversarial=adversarial.detach(), matching=matching.detach())
-        made_by.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(vocoder.parameters(), 10.0)
-        made_by.step()
-        average_into(average, vocoder, min(AVERAGE_DECAY, (step + 1) / (step + 20)))
-        run.log(mel=mel_loss.detach(), stft=spectral.detach())
+        drawn = training.draw(plan.batch, generator)
+        run.log(**trainer.step(step, drawn, generator, adversarial=run.progress >= adversarial_from))
         if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
             evaluate()
     evaluate()
@@ -142,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, action="append", required=True)
-    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--minutes", type=float, default=90, help="of computing")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--adversarial-from", type=float, default=ADVERSARIAL_FROM, help="share of the budget")
     args = parser.parse_args()
