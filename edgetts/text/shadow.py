@@ -30,6 +30,7 @@ _ENGLISH_HYPHEN_BACK = re.compile(f" ?{_ENGLISH_HYPHEN} ?")
 
 # Bounded repeats and look-behinds keep the search linear on 100 000 letters in a row.
 _TERM = re.compile(r"(?<![A-Za-z])[A-Za-z][A-Za-z0-9]{0,63}(?:-[A-Za-z0-9]{1,64})+")
+_NAME_GOES_ON = re.compile(r"[A-Za-z]|-\d")
 _NAME_DOT = re.compile(r"(?<=[\u4e00-\u9fff])[-·—](?=[\u4e00-\u9fff])")
 
 # The rules read "No." as "number" also where it is an answer, and "Sun" as "Sunday" also where the sun is
@@ -61,6 +62,8 @@ def protect_syllables(text: TracedText, is_piece: Callable[[str], bool] | None) 
     (None: any), so not the "A4" of paper, and the dot between the parts of a name."""
 
     def spelled(match: re.Match[str]) -> str:
+        if len(match[1]) == 1 and _NAME_GOES_ON.match(match.string, match.end()):
+            return match.group()  # E5-2680, O2O
         piece = pinyin.spell(match[1]) + match[2]
         return _shadow(piece) if is_piece is None or is_piece(piece.upper()) else match.group()
 

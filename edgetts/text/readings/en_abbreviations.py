@@ -13,7 +13,7 @@ from edgetts.text.readings.rule import Rule, either, rule, words
 
 # Before a name.
 _TITLES = {
-    "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Dr": "doctor", "Prof": "professor", "Gen": "general",
+    "Mr": "Mister", "Mrs": "Missus", "Ms": "Miss", "Dr": "doctor", "Prof": "professor", "Gen": "general",
     "Sgt": "sergeant", "Capt": "captain", "Cpt": "captain", "Lt": "lieutenant", "Col": "colonel", "Maj": "major",
     "Cmdr": "commander", "Adm": "admiral", "Gov": "governor", "Sen": "senator", "Rep": "representative",
     "Rev": "reverend", "Hon": "honorable", "Pres": "president", "Fr": "father", "Br": "brother", "Mt": "Mount",
@@ -64,6 +64,7 @@ _NEEDS_STOP = frozenset(words("no NO c P v sec tab art ex pt ref l ll op ch p Ex
 _SAID_TOGETHER = frozenset(("USA", "UK"))
 _MAX_SPELLED = 3  # letters with stops; more are a word (N.A.T.O.)
 _LETTERS = {"US": "U S", "AI": "A I"}
+_NEVER_LAST = ("for example", "that is", "versus", "namely", "compare")  # in a sentence, except that the text ends
 _MAY_END = ("et cetera", "et al", "respectively")  # a sentence, whatever capital follows
 
 
@@ -74,6 +75,8 @@ def _stopped(match: re.Match[str], spoken: str, *, any_capital: bool = False) ->
 
 def _word(match: re.Match[str]) -> str:
     spoken = _WORDS[match.group()]
+    if spoken in _NEVER_LAST and match.string[match.end() : match.end() + 2].strip():
+        return spoken
     return _stopped(match, spoken, any_capital=spoken in _MAY_END)
 
 
@@ -105,7 +108,7 @@ def _capital_words(match: re.Match[str]) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(rf"(?<![\w.])(?:{either(_WORDS)})(?![\w])", _word),
+    rule(rf"(?<![\w.])(?<!\d )(?:{either(_WORDS)})(?![\w])", _word),
     rule(rf"(?<![\w/])(?:{either(_BARE_WORDS)})(?![\w/.]\w|\w|/)", lambda m: _BARE_WORDS[m.group()]),
     rule(
         rf"(?<![\w./-])(?P<name>{either(_REFERENCES)})(?P<stop>\.?)(?: ?(?=#?\d)|(?<=\.) (?=(?:[IVX]{{2,5}}|[VX])\b))",
@@ -129,6 +132,9 @@ RULES: tuple[Rule, ...] = (
         rf"(?<=[\w&])(?P<gap>,? )(?P<e>{either(_ENDINGS)})(?:\.|(?=,))",
         lambda m: _stopped(m, m["gap"] + _ENDINGS[m["e"]]),
     ),
+    rule(r"\b(?P<e>Jr|Sr)\.(?= [a-z])", lambda m: _ENDINGS[m["e"]]),
+    rule(r"\bProf\.", lambda m: _stopped(m, "professor")),
+    rule(r"\b(?P<kind>Blvd|Hwy|Pkwy|Ave|Rd)\b\.?", lambda m: _stopped(m, _STREETS[m["kind"]])),
     rule(r"(?<=[A-Z][a-z])(?P<gap>,? )(?P<e>Jr|Sr|Inc|Ltd|Corp)\b(?!\.)", lambda m: m["gap"] + _ENDINGS[m["e"]]),
     rule(r"\bPh\.? ?D\.?(?!\w)", lambda m: _stopped(m, "P H D")),
     rule(r"(?<![\w.])(?:[A-Z]\.){2,8}(?!\w)|(?<![\w.])(?:[A-Z]\.){1,8}[A-Z](?![\w])", _letters),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from edgetts.text.readings.en_context import ends_sentence, previous_word
+from edgetts.text.readings.en_context import ends_sentence, next_word, previous_word
 from edgetts.text.readings.en_numbers import cardinal, decade, digits, is_one, number, ordinal, year
 from edgetts.text.readings.rule import DASHES, Rule, either, rule, words
 
@@ -147,9 +147,22 @@ _DECADE_WORDS = frozenset(
 )
 
 
+_OF_DECADES = frozenset(words("music hits fashion style kid kids movies rock pop era nostalgia cartoons classics"))
+
+
+def _military(hour: str) -> str:
+    return f"oh {cardinal(int(hour))}" if hour[0] == "0" else cardinal(int(hour))
+
+
+def _duration_short(match: re.Match[str]) -> str:
+    return f"{cardinal(int(match['h']))} {'hour' if is_one(match['h']) else 'hours'} {cardinal(int(match['m']))}"
+
+
 def _tens(match: re.Match[str]) -> str | None:
     """The 90s are a decade behind such words, else 30s are seconds."""
     before = previous_word(match)
+    if next_word(match) in _OF_DECADES:
+        return _decade(match)
     return _decade(match) if before in _DECADE_WORDS or before.endswith("ies") else None
 
 
@@ -199,7 +212,11 @@ RULES: tuple[Rule, ...] = (
     ),
     # "T" stands between date and time in what programs write.
     rule(r"(?<=\d)T(?=\d\d:\d\d)", ", "),
+    rule(r"(?<![\d/])24/7/365(?![\d/])", "twenty four seven three sixty five"),
     rule(r"(?<![\d/])24/7(?![\d/])", "twenty four seven"),
+    rule(rf"(?<=\d0s) ?[{DASHES}] ?(?=['’]?\d{{2,4}}s)", " to "),
+    rule(r"(?<![\d:.,])(?P<h>[01]\d|2[0-4])00(?= (?:hours|hrs)\b)", lambda m: f"{_military(m['h'])} hundred"),
+    rule(r"(?<![\w.,])(?P<h>\d{1,2})h(?P<m>[0-5]\d)(?!\w)", _duration_short),
     rule(r"(?<![\d/])9/11(?![\d/])", "nine eleven"),
     # Figures alone. The groups are named for the American order; _date swaps them where it must.
     rule(rf"(?<![\d./-]){_YEAR}(?P<sep>[-/.])(?P<month>0?[1-9]|1[0-2])(?P=sep){_DAY}(?!\d|[-/.]\d)", _date),

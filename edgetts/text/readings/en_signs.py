@@ -19,6 +19,7 @@ from edgetts.text.readings.rule import (
     NOT_GOING_ON,
     NOT_INSIDE,
     NUMBER,
+    RATIO,
     Rule,
     rule,
 )
@@ -145,18 +146,21 @@ def _sign(match: re.Match[str]) -> str:
     return f"{left}{_SIGN_WORDS[match.group()]}{right}"
 
 
+_BILLION = r"B(?= (?:people|[a-z]{3,20}s)\b)"  # not "exit 4B off"
+
 BEFORE_NUMBERS: tuple[Rule, ...] = (
     rule(
-        rf"{NOT_INSIDE}(?<![A-Za-z-])(?P<n>{NUMBER})(?P<scale>bn|mn|k|M(?= [a-z])|B(?= [a-z])| mil)(?![A-Za-z0-9])",
+        r"(?<![\d.,/])(?P<n>\d{1,2}\.\d)/(?P<d>5|10)(?![\d/.])", lambda m: f"{number(m['n'])} out of {number(m['d'])}"
+    ),
+    rule(
+        rf"{NOT_INSIDE}(?<![A-Za-z-])(?P<n>{NUMBER})(?P<scale>bn|mn|k|M(?= [a-z])|{_BILLION}| mil)(?![A-Za-z0-9])",
         _scaled,
     ),
     rule(r"(?<![A-Za-z])(?:C\+\+|c\+\+|[CFGDA]#)(?!\w)", lambda m: _LETTER_SIGNS.get(m.group())),
     rule(rf"(?<![\d.,/])(?P<whole>\d{{1,6}})? ?(?P<f>[{''.join(VULGAR)}])", _mixed),
     rule(r"(?<![\d.,/$])(?P<whole>\d{1,4})[ -](?P<n>\d{1,3})/(?P<d>\d{1,3})(?![\d/])", _mixed_slash),
     rule(r"(?<![\d.,/])(?P<n>\d{1,6})[/⁄](?P<d>[1-9]\d{0,5})(?:ths?|rds?)?(?![\d/]|[.,]\d|\w)", _fraction),
-    rule(
-        r"(?<![\d.,:])(?P<a>\d{1,4}):(?P<b>\d{1,4})(?![\d:]|[.,]\d)", lambda m: f"{number(m['a'])} to {number(m['b'])}"
-    ),
+    rule(RATIO, lambda m: f"{number(m['a'])} to {number(m['b'])}"),
     rule(r"(?<=\w)(?P<minus>)(?P<n>)(?P<up>⁻?[⁰¹²³⁴-⁹]{1,4})", _power),
     rule(rf"(?<=\w)\^(?P<minus>[{MINUS}]?)(?P<n>\d{{1,4}})(?P<up>)(?!\w)", _power),
     rule(rf"{NOT_INSIDE}(?P<n>{GROUPED}|\d{{1,{MAX_DIGITS}}})(?:st|nd|rd|th|ST|ND|RD|TH)(?![A-Za-z])", _ordinal),
@@ -169,6 +173,12 @@ NUMBERS: tuple[Rule, ...] = (
     rule(r"§§ ?(?=\d)", "sections "),
     rule(r"(?<![\w.])@(?=[A-Za-z_])", "at "),
     rule(r"~ ?(?=[$€£]?[.\d])(?<![\d~]~)", "about "),
+    rule(r"\+/[-−] ?", "plus or minus "),
+    rule(r"!= ?(?=[\w$])", "is not equal to "),
+    rule(
+        r"(?<![A-Za-z\d])(?P<a>[a-z]) ?(?P<o>[<>]) ?(?=[a-z](?![A-Za-z\d]))",
+        lambda m: m["a"] + {"<": " less than ", ">": " greater than "}[m["o"]],
+    ),
     # Arithmetic: a sign between two things, or all through where there is an equals sign.
     rule(
         rf"(?<=\d) [{MINUS}*] (?=\d{{1,15}}(?:\.\d{{1,9}})? ?(?:[=+×÷]|[{MINUS}] ))",
@@ -184,16 +194,17 @@ NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<=\d) ?\+(?![\w+])", " plus"),
     rule(r"(?<=[\w)%°²³]) ?(?<![<>=!])=(?![=>]) ?(?=[\w($€£.\-−√~≈])", " equals "),
     rule(
-        r"(?<=[\w)%]) ?<=? ?(?=[\d.$€£\-−])|(?<=\d) ?<=? ?(?=\w)|(?<!\w)< ?(?=\d)",
+        r"(?<=[\w)%]) ?<=? ?(?=[\d.$€£\-−])|(?<=\d) ?<=? ?(?=\w)|(?<!\w)<=? ?(?=\d)",
         lambda m: " less than or equal to " if "=" in m.group() else " less than ",
     ),
     rule(
-        r"(?<=[\w)%]) ?>=? ?(?=[\d.$€£\-−])|(?<=\d) ?>=? ?(?=\w)|(?<!\w)> ?(?=\d)",
+        r"(?<=[\w)%]) ?>=? ?(?=[\d.$€£\-−])|(?<=\d) ?>=? ?(?=\w)|(?<!\w)>=? ?(?=\d)",
         lambda m: " greater than or equal to " if "=" in m.group() else " greater than ",
     ),
     rule(r"(?<=\w) ?& ?(?=\w)|(?<= )&(?= )", lambda m: "and" if m.group() == "&" else " and "),
     rule(r"(?<=\d) ?% ?", " percent "),
-    # Ranges and scores; then what is left in figures.
+    # Ranges and scores, and rows of numbers; then what is left in figures.
+    rule(r"(?<![\w.-])\d{1,4}(?:-\d{1,4}){2,12}(?![\w-])", lambda m: ", ".join(map(number, m.group().split("-")))),
     rule(
         rf"{NOT_INSIDE}(?<![A-Za-z]-)(?P<a>{NUMBER})(?:[{DASHES}]| [–—] )(?P<b>{NUMBER})"
         rf"(?:(?P<scale>bn|[kKMmB])(?![A-Za-z]))?{NOT_GOING_ON}(?![{DASHES}]\d)",

@@ -76,7 +76,7 @@ UNIT_SIGNS = frozenset(_UNITS)
 _UNIT = rf"(?P<unit>{either(_UNITS)})"
 _END = r"(?![A-Za-z0-9²³°])(?!-[A-Za-z])"
 _PER_UNIT = rf"(?:/(?P<per>{either(_PER_WORDS)})(?![A-Za-z0-9/]))?"
-_STOP = r"(?:(?<=ft|lb|oz|in|hr|yd|mi)\.(?= [a-z]|,)|(?<=lbs|hrs|yrs|min|sec|gal)\.(?= [a-z]|,))?"
+_STOP = r"(?:(?<=ft|lb|oz|in|hr|yd|mi)\.(?= [a-z\d]|,)|(?<=lbs|hrs|yrs|min|sec|gal)\.(?= [a-z\d]|,))?"
 _SIGNED = rf"(?:(?<![\w)\]])(?P<minus>[{MINUS}]) ?)?"
 
 
@@ -167,6 +167,7 @@ def _scientific(match: re.Match[str]) -> str:
 
 
 RULES: tuple[Rule, ...] = (
+    rule(r"(?<![\w/.] )(?<![\w/.])km/h(?![\w/])", "kilometers per hour"),
     rule(
         rf"{NOT_INSIDE}(?<!\w)(?P<amount>{NUMBER})[eE](?P<sign>[{MINUS}+]?)(?P<power>\d{{1,3}})(?!\w)"
         rf"(?: ?{_UNIT}{_END})?",

@@ -38,7 +38,7 @@ _WITH_FIGURES = (
     *en_signs.BEFORE_NUMBERS,
     *en_names.RULES,
 )
-_WORDS = (*en_roman.RULES, *en_abbreviations.RULES)
+_WORDS = (*en_abbreviations.RULES, *en_roman.RULES)
 RULES = (*_WEB, *_WORDS, *_WITH_FIGURES, *en_signs.NUMBERS, *en_signs.AFTER_NUMBERS)
 
 

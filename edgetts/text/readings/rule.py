@@ -19,6 +19,7 @@ GROUPED = r"\d{1,3}(?:,\d{3}){1,5}(?!,?\d)"
 NUMBER = rf"(?:(?:{GROUPED}|\d{{1,{MAX_DIGITS}}})(?:\.\d{{1,{MAX_DIGITS}}})?|\.\d{{1,{MAX_DIGITS}}})"
 NOT_INSIDE = r"(?<![\d.])(?<!\d,)"  # no digits before it that belong to it
 NOT_GOING_ON = r"(?!\d|[.,]\d)"  # none behind it
+RATIO = r"(?<![\d.,:])(?P<a>\d{1,4}(?:\.\d{1,3})?):(?P<b>\d{1,4}(?:\.\d{1,3})?)(?![\d:]|[.,]\d)"
 DASHES = "-‐‑–—−~～"
 MINUS = "-‐‑–−"
 

@@ -109,7 +109,7 @@ def rules(
             dotted,
         ),
         rule(r"(?<![\d.,A-Za-z])(?P<v>[vV](?:er)?\.? ?)(?P<parts>\d{1,4}\.\d{1,5})(?P<rc>)(?!\d|\.\d)", dotted),
-        rule(rf"\b(?P<v>(?:{_SOFTWARE}) )(?P<parts>\d{{1,4}}\.\d{{1,3}})(?P<rc>)(?![\d%]|\.\d)", dotted),
+        rule(rf"\b(?P<v>(?:{_SOFTWARE}) ?)(?P<parts>\d{{1,4}}\.\d{{1,3}})(?P<rc>)(?![\d%]|\.\d)", dotted),
     )
 
 

@@ -83,6 +83,13 @@ RULES: tuple[Rule, ...] = (
         _amount,
     ),
     rule(rf"{NOT_INSIDE}(?P<n>{NUMBER}) ?¢", lambda m: f"{number(m['n'], counts=True)}美分"),
+    # 100-200元, 10万-20万元: the second amount is read by what follows.
+    rule(
+        rf"{NOT_INSIDE}(?<![A-Za-z]-)(?P<a>{NUMBER})(?P<big>[百千万亿]?) ?[{DASHES}] ?"
+        rf"(?={NUMBER}[百千万亿]?(?:{_NAMES}))",
+        lambda m: f"{number(m['a'], counts=True, price=True)}{m['big']}到",
+    ),
+    rule(rf"(?<![A-Za-z0-9)元])[{MINUS}](?={NUMBER}[百千万亿]?(?:{_NAMES}))", "负"),
     # 5k美元, 12,000.50元, 3.00块
     rule(
         rf"{NOT_INSIDE}(?P<n>{NUMBER})(?P<k>[kKwW])?(?P<name>美元|美金|欧元|英镑|元|块钱|港元|日元)",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from edgetts.text.readings.prepare import GREEK, superscript
-from edgetts.text.readings.rule import DASHES, MINUS, NOT_GOING_ON, NOT_INSIDE, NUMBER, Rule, rule
+from edgetts.text.readings.rule import DASHES, MINUS, NOT_GOING_ON, NOT_INSIDE, NUMBER, RATIO, Rule, rule
 from edgetts.text.readings.zh_dates import is_score
 from edgetts.text.readings.zh_numbers import MEASURES, cardinal, digits, name_digits, number
 
@@ -30,6 +30,7 @@ _FAMOUS = (
 )
 _LETTERS_DIGITS = r"(?<![A-Za-z\d])(?P<a>[A-Za-z]{1,20})(?P<gap>-?)(?P<n>\d{1,15})(?![\d]|\.\d|,\d{3})"
 _OLD_ZERO = "〇"
+_MAX_POINTS = 3  # digits
 _RUN = re.compile(r"\d+|\D+")
 
 
@@ -47,9 +48,16 @@ def _fraction(match: re.Match[str]) -> str:
 def _range(match: re.Match[str]) -> str:
     if is_score(match):
         return f"{number(match['a'])}比{number(match['b'])}"
-    counts = match["counted"] is not None and match["ordinal"] is None
-    low, high = number(match["a"], counts=counts), number(match["b"], counts=counts)
+    counts = (match["counted"] is not None or bool(match["big"])) and match["ordinal"] is None
+    if not match["counted"] and not match["ordinal"] and not match["big"] and _falls(match["a"], match["b"]):
+        return f"{number(match['a'])}比{number(match['b'])}"
+    low, high = number(match["a"], counts=counts) + match["big"], number(match["b"], counts=counts)
     return f"{match['ordinal'] or ''}{low}到{high}"
+
+
+def _falls(high: str, low: str) -> bool:
+    """Whether two numbers go down, as a score may and a range does not."""
+    return high.isdecimal() and low.isdecimal() and len(high) <= _MAX_POINTS and int(high) > int(low)
 
 
 def _name(match: re.Match[str]) -> str:
@@ -79,6 +87,10 @@ def _power(match: re.Match[str]) -> str:
     return {2: "的平方", 3: "的立方"}.get(n, f"的{cardinal(n)}次方")
 
 
+def _letters_compared(match: re.Match[str]) -> str:
+    return match["a"] + {"<": "小于", ">": "大于"}[match["o"]]
+
+
 def _service(match: re.Match[str]) -> str:
     return digits(match.group(), one="幺")
 
@@ -95,7 +107,7 @@ BEFORE_NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<![\d/])24/7(?![\d/])", "二十四七"),
     rule(r"(?<![\d.,/])(?P<whole>\d{1,6})? ?(?P<f>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅑⅒])", _mixed),
     rule(r"(?<![\d.,/])(?:(?P<whole>\d{1,4}) )?(?P<n>\d{1,6})[/⁄](?P<d>[1-9]\d{0,5})(?![\d/]|[.,]\d)", _fraction),
-    rule(r"(?<![\d.,:])(?P<a>\d{1,4}):(?P<b>\d{1,4})(?![\d:]|[.,]\d)", lambda m: f"{number(m['a'])}比{number(m['b'])}"),
+    rule(RATIO, lambda m: f"{number(m['a'])}比{number(m['b'])}"),
     rule(r"(?<=\w)(?P<minus>)(?P<n>)(?P<up>⁻?[⁰¹²³⁴-⁹]{1,4})", _power),
     rule(r"(?<=\w)\^(?P<minus>[-−]?)(?P<n>\d{1,4})(?P<up>)(?![A-Za-z0-9_.])", _power),
     rule(rf"{NOT_INSIDE}(?<!\w)(?P<n>{NUMBER})[eE](?P<sign>[{MINUS}+]?)(?P<e>\d{{1,3}})(?!\w)", _scientific),
@@ -104,11 +116,28 @@ BEFORE_NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<![A-Za-z])(?:Vol|vol)\.? ?(?P<n>\d{1,4})(?!\d)", lambda m: f"第{number(m['n'])}卷"),
     rule(r"(?<![A-Za-z])(?:[Ff]ig)\.? ?(?P<n>\d{1,4})(?!\d)", lambda m: f"图{number(m['n'])}"),
     rule(r"(?<![\w#])#(?P<n>\d{1,6})(?!\d)", lambda m: f"{number(m['n'])}号"),
+    # Rooms, roads, schools and screens by their digits; minutes and seconds.
+    rule(r"(?<![\d.,A-Za-z-])\d{3}(?=医院|路(?!人)|中学|国道|省道|高地)", _service),
+    rule(r"(?<![\d.,])(?:360|480|720|1080|1440|2160)(?=[pP](?![A-Za-z]))", lambda m: digits(m.group())),
+    rule(
+        r"(?<![\d.,'])(?P<m>\d{1,2})['′’](?P<s>\d{1,2})[\"″”]",
+        lambda m: f"{cardinal(int(m['m']))}分{cardinal(int(m['s']))}秒",
+    ),
     # Names of letters and digits.
+    rule(
+        r"(?<![A-Za-z\d])(?P<a>[A-Za-z]{1,6})(?P<b>\d{1,3})-(?P<n>\d{3,6})(?![\dA-Za-z.])",
+        lambda m: f"{m['a']}{name_digits(m['b'])}-{digits(m['n'])}",
+    ),
     rule(_LETTERS_DIGITS + r"(?![A-Za-z])", _name),
     rule(r"(?<![A-Za-z\d])[A-Za-z]{1,20}\d{1,6}(?:[A-Za-z]{1,10}\d{0,6}){1,3}(?![A-Za-z\d])", _mix),
 )
 NUMBERS: tuple[Rule, ...] = (
+    rule(r"\+/[-−] ?", "正负"),
+    rule(r"!= ?(?=\w)", "不等于"),
+    rule(
+        r"(?<![A-Za-z\d])(?P<a>[a-z]) ?(?P<o>[<>]) ?(?=[a-z](?![A-Za-z\d]))",
+        _letters_compared,
+    ),
     rule(r"(?<=[\d万亿千百])\+(?=[岁人个年天次种名条款家所国项位篇部套])", "多"),
     rule(r"[~～] ?(?=\d)(?<!\d.)(?<!\d. )", "约"),
     rule(r"(?<=[\d)]) ?[*×x] ?(?=[\d(])", "乘"),
@@ -118,15 +147,16 @@ NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<=[\d万亿千百])\+", "加"),
     rule(r"(?<=[\w)%²³]) ?(?<![<>=!])=(?![=>]) ?(?=[\w($\-−√])", "等于"),
     rule(
-        r"(?<=[\w)%]) ?<=? ?(?=[\d.\-−])|(?<=\d) ?<=? ?(?=\w)|(?<!\w)< ?(?=\d)",
+        r"(?<=[\w)%]) ?<=? ?(?=[\d.\-−])|(?<=\d) ?<=? ?(?=\w)|(?<!\w)<=? ?(?=\d)",
         lambda m: "小于等于" if "=" in m.group() else "小于",
     ),
     rule(
-        r"(?<=[\w)%]) ?>=? ?(?=[\d.\-−])|(?<=\d) ?>=? ?(?=\w)|(?<!\w)> ?(?=\d)",
+        r"(?<=[\w)%]) ?>=? ?(?=[\d.\-−])|(?<=\d) ?>=? ?(?=\w)|(?<!\w)>=? ?(?=\d)",
         lambda m: "大于等于" if "=" in m.group() else "大于",
     ),
     rule(
-        rf"{NOT_INSIDE}(?<![A-Za-z]-)(?P<ordinal>第)?(?P<a>{NUMBER})(?: ?[{DASHES}] ?)第?(?P<b>{NUMBER}){NOT_GOING_ON}"
+        rf"{NOT_INSIDE}(?<![A-Za-z]-)(?P<ordinal>第)?(?P<a>{NUMBER})(?P<big>[百千万亿]?)"
+        rf"(?: ?[{DASHES}] ?)第?(?P<b>{NUMBER}){NOT_GOING_ON}"
         rf"(?![{DASHES}]\d)(?=(?P<counted>[多余几]?(?:{MEASURES})))?",
         _range,
     ),

@@ -88,6 +88,10 @@ _UPTO = rf"(?: ?[{DASHES}至到] ?(?P<below>[{MINUS}])?(?P<upto>{NUMBER}))?"
 
 RULES: tuple[Rule, ...] = (
     rule(
+        r"(?<![\d.])(?P<d>\d{1,3})°(?P<m>\d{1,2})['′’](?:(?P<s>\d{1,2})[\"″”])?",
+        lambda m: f"{number(m['d'])}度{number(m['m'])}分" + (f"{number(m['s'])}秒" if m["s"] else ""),
+    ),
+    rule(
         rf"(?:(?<![A-Za-z0-9)\]%])(?:(?P<minus>[{MINUS}])|(?P<plus>\+)) ?)?{NOT_INSIDE}(?P<amount>{NUMBER})"
         rf"(?: ?(?P<first>[%‰])? ?[{DASHES}至到] ?(?P<upto>{NUMBER}))? ?(?P<sign>[%‰‱])",
         _share,
