@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from edgetts.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
-from edgetts.errors import Cancelled, GenerationError, VoiceError
+from edgetts.errors import Cancelled, VoiceError
 from edgetts.models.dit import TimeConditions
 from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import Quantizer
@@ -27,9 +27,10 @@ from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.options import SynthesisOptions
 from edgetts.pack.mapped import give_back_freed
 from edgetts.runtime.acoustic import adapted, prepare_s2mel, prepare_vocoder
+from edgetts.runtime.attempts import Attempt, better, words_missing
 from edgetts.runtime.decode import generate_codes, max_codes_limit
 from edgetts.runtime.flow import solve_flow
-from edgetts.runtime.guards import CodeGuard, Finding, cap_codes, fewest_codes, find_problem
+from edgetts.runtime.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge
 from edgetts.runtime.kernels import AUTO, KernelChoice
 from edgetts.runtime.latents import LatentPass
 from edgetts.runtime.linear import replacer
@@ -77,7 +78,7 @@ class SpokenSegment:
     codes: tuple[int, ...]
     seed: int  # of the attempt that was kept
     attempts: int
-    notices: tuple[str, ...]  # guards that fired, caps that were reached
+    notices: tuple[str, ...]  # what a guard objects to in the attempt that was kept
 
 
 class Pipeline:
@@ -176,15 +177,17 @@ class Pipeline:
         seed: int,
         should_stop: ShouldStop | None = None,
         heard: Callable[[int], None] | None = None,
-    ) -> tuple[list[int], str | None]:
+        expected: Expected | None = None,
+    ) -> tuple[list[int], Problem | None]:
         """Codes of one attempt and what is wrong with them, if a guard finds something.
 
-        What a guard objects to is cut off, so that the attempt is usable when none is better. `heard` is
-        told each code as soon as it is certain.
+        What a guard objects to is cut off, so that the attempt is usable when none is better and no words are
+        missing. `heard` is told each code as soon as it is certain. expected: how long the text can take.
         """
+        expected = expected or Expected()
         rate, silence_code = self.config.code_rate, self.config.silence_code
         limit = min(options.max_codes, max_codes_limit(self.config.gpt))
-        cap = cap_codes(ids.shape[1], rate, limit) if options.guards else limit
+        cap = cap_codes(ids.shape[1], rate, limit, expected=expected) if options.guards else limit
         guard = CodeGuard(rate, silence_code) if options.guards and options.n_beams == 1 else None
         findings: list[Finding] = []
 
@@ -211,16 +214,13 @@ class Pipeline:
         if options.guards and options.n_beams > 1:  # a beam search knows its codes only at the end
             found = find_problem(codes, rate, silence_code)
             findings += [found] if found is not None else []
-        if findings:
-            finding = findings[0]
-            return codes[: max(1, finding.start + finding.period)], f"{finding}, cut off"
-        if options.guards and not codes:
-            return codes, "nothing was said"
-        if options.guards and not result.stopped:
-            return codes, f"no end after {len(codes) / rate:.1f} s, cut off"
-        if options.guards and len(codes) < fewest_codes(ids.shape[1], rate):
-            return codes, f"an end after {len(codes) / rate:.1f} s, too early for the text"
-        return codes, None
+        if not options.guards:
+            return codes, None
+        finding = findings[0] if findings else None
+        if finding is not None:
+            codes = codes[: max(1, finding.start + finding.period)]
+        problem = judge(codes, rate, silence_code, expected=expected, finding=finding, stopped=result.stopped)
+        return codes, problem
 
     def latents(self, speaker: Speaker, text_ids: torch.Tensor, codes: Sequence[int]) -> torch.Tensor:
         """GPT latents (1, T, C) of codes, from the second causal pass."""
@@ -305,25 +305,32 @@ class Pipeline:
         options: SynthesisOptions,
         seed: int,
         should_stop: ShouldStop | None = None,
+        expected: Expected | None = None,
     ) -> SpokenSegment:
-        """One segment, from token ids to waveform, with a retry under another seed when a guard fires."""
+        """One segment, from token ids to waveform, with a retry under another seed when a guard fires.
+
+        Raises GenerationError when words are missing in every attempt.
+        """
         check_process()
         ids = torch.tensor([list(text_ids)], device=self.device)
-        notices: list[str] = []
-        for attempt in range(options.retries + 1 if options.guards else 1):
-            attempt_seed = derive_seed(seed, attempt)
-            codes, problem = self.codes(speaker, ids, options, attempt_seed, should_stop)
+        kept: Attempt | None = None
+        for n_attempts in range(1, 2 + (options.retries if options.guards else 0)):
+            attempt_seed = derive_seed(seed, n_attempts - 1)
+            codes, problem = self.codes(speaker, ids, options, attempt_seed, should_stop, expected=expected)
+            kept = better(kept, Attempt(codes, attempt_seed, problem))
             if problem is None:
                 break
-            notices.append(problem)
-        if not codes:
-            raise GenerationError("The model ended before it said anything: try another with seed=.")
+        assert kept is not None
+        if not kept.codes or kept.is_loss:
+            raise words_missing(kept.problem, n_attempts)
+        codes = kept.codes
         latents = self.latents(speaker, ids, codes)
         condition = self.condition(self.semantic(torch.tensor([codes], device=self.device), latents))
-        noise = self.noise(condition.shape[1], torch.Generator().manual_seed(attempt_seed))
+        noise = self.noise(condition.shape[1], torch.Generator().manual_seed(kept.seed))
         mel = self.mel(speaker, condition, noise, options.flow_settings(), should_stop)
         waveform = self.waveform(mel, should_stop=should_stop)
-        return SpokenSegment(waveform, tuple(codes), attempt_seed, attempt + 1, tuple(notices))
+        notices = () if kept.problem is None else (str(kept.problem),)
+        return SpokenSegment(waveform, tuple(codes), kept.seed, n_attempts, notices)
 
 
 def derive_seed(seed: int, *path: int) -> int:

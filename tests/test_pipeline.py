@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,13 +14,14 @@ from safetensors.torch import load_file
 from voices import golden_voice
 
 from edgetts.emotion import Emotion
-from edgetts.errors import Cancelled, VoiceError
+from edgetts.errors import Cancelled, GenerationError, VoiceError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import ENROL_COMPONENTS, RUN_COMPONENTS
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
 from edgetts.runtime.decode import DecodeResult
 from edgetts.runtime.flow import solve_flow
+from edgetts.runtime.guards import Expected
 from edgetts.runtime.settings import Compute, FlowSettings
 
 QUICK = SynthesisOptions(n_beams=1, n_steps=2, max_codes=20, guards=False)
@@ -86,21 +89,54 @@ def test_a_guard_cuts_retries_and_reports(pipeline: Pipeline, speaker: Speaker) 
     # Random weights never end by themselves, so the cap by text length is reached in every attempt.
     options = dataclasses.replace(QUICK, guards=True, retries=1)
     spoken = pipeline.speak(speaker, IDS, options, 5)
-    assert spoken.attempts == 2 and len(spoken.notices) == 2
+    assert spoken.attempts == 2 and len(spoken.notices) == 1
     assert "no end after" in spoken.notices[0]
     assert spoken.seed == derive_seed(5, 1)
 
 
-def test_an_end_too_early_is_tried_again(pipeline: Pipeline, speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    lengths = iter([len(IDS) - 1, len(IDS)])
+LEAST = Expected(least_s=0.2)  # 10 codes at 50 a second
 
-    def generate(*_args: object, **_options: object) -> DecodeResult:
-        return DecodeResult(list(range(next(lengths))), stopped=True, cancelled=False)
+
+def ends_after(lengths: Iterable[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of decoding: attempts of these lengths, which end by themselves, or at the cap if they are so long."""
+    remaining = iter(lengths)
+
+    def generate(*arguments: Any, **_options: object) -> DecodeResult:
+        n, most = next(remaining), arguments[4].max_codes
+        return DecodeResult(list(range(min(n, most))), stopped=n < most, cancelled=False)
 
     monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
-    spoken = pipeline.speak(speaker, IDS, dataclasses.replace(QUICK, guards=True, retries=1), 5)
-    assert len(spoken.codes) == len(IDS) and spoken.attempts == 2
-    assert len(spoken.notices) == 1 and "too early for the text" in spoken.notices[0]
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_an_end_too_early_is_tried_again(
+    pipeline: Pipeline, speaker: Speaker, n_beams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends_after([9, 10], monkeypatch)
+    options = dataclasses.replace(QUICK, guards=True, retries=1, n_beams=n_beams)
+    spoken = pipeline.speak(speaker, IDS, options, 5, expected=LEAST)
+    assert len(spoken.codes) == 10 and spoken.attempts == 2
+    assert spoken.notices == ()  # nothing is wrong with what was kept
+
+
+def test_missing_words_are_an_error_when_no_try_has_them(
+    pipeline: Pipeline, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends_after([9, 0, 3], monkeypatch)
+    with pytest.raises(GenerationError, match="in 3 tries.*seed=") as error:
+        pipeline.speak(speaker, IDS, dataclasses.replace(QUICK, guards=True, retries=2), 5, expected=LEAST)
+    assert error.value.exit_code == 1
+    ends_after([9], monkeypatch)  # without guards a caller gets what there is
+    assert len(pipeline.speak(speaker, IDS, QUICK, 5, expected=LEAST).codes) == 9
+
+
+def test_a_try_with_all_words_is_kept_over_a_later_one_without(
+    pipeline: Pipeline, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends_after([99, 3], monkeypatch)
+    spoken = pipeline.speak(speaker, IDS, dataclasses.replace(QUICK, guards=True, retries=1), 5, expected=LEAST)
+    assert len(spoken.codes) == 20 and spoken.attempts == 2
+    assert spoken.seed == derive_seed(5, 0) and "no end after 0.4 s" in spoken.notices[0]
 
 
 def test_cancelling(pipeline: Pipeline, speaker: Speaker) -> None:

@@ -27,13 +27,12 @@ class GuardSettings:
     """When speech counts as failed. Times are in seconds of speech. Raises UsageError if not above 0.
 
     A text token is a word piece, a letter or a Chinese character: 0.15 to 0.4 s of speech in most texts.
-    The cap allows a slow speaker twice that, and some time that no text accounts for. Where tokens are phones,
-    the fastest of 3200 recordings by the built-in model's teacher has 0.038 s for each: half of that leaves words out.
+    The cap allows a slow speaker twice that, and some time that no text accounts for. What is known about a text
+    beyond the number of its tokens is in `Expected`.
     """
 
     base_s: float = 2.0  # allowed to any text
     per_token_s: float = 0.6  # and for each of its tokens
-    least_per_token_s: float = 0.02
     max_silence_s: float = 2.0  # pauses of speakers stay well below
     max_period_s: float = 3.0  # the longest phrase whose repetition is looked for
     min_loop_s: float = 1.5  # repetition shorter than this is a held sound or a laugh
@@ -48,6 +47,25 @@ class GuardSettings:
             raise UsageError(
                 f"Guard setting min_repeats is {self.min_repeats}; it must be a whole number from {_FEWEST_REPEATS}."
             )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How long a text can take to speak, in seconds."""
+
+    least_s: float = 0.0  # of sound, silence not counted: with less, words are missing
+    most_s: float = math.inf  # with more, the model has run on
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with codes; `str` makes a clause of it, for a notice."""
+
+    what: str
+    is_loss: bool  # words are certainly missing: what was made is not the text
+
+    def __str__(self) -> str:
+        return self.what
 
 
 @dataclass(frozen=True)
@@ -67,20 +85,54 @@ class Finding:
         return f"the same {self.period / self.code_rate:.2f} s over and over from {at:.1f} s on"
 
 
-def cap_codes(n_text_tokens: int, code_rate: float, max_codes: int, settings: GuardSettings | None = None) -> int:
+def cap_codes(
+    n_text_tokens: int,
+    code_rate: float,
+    max_codes: int,
+    settings: GuardSettings | None = None,
+    expected: Expected | None = None,
+) -> int:
     """The most codes that a text of this many tokens can need, `max_codes` at most and 1 at least.
 
     code_rate is in codes per second.
     """
     settings = settings or GuardSettings()
     seconds = settings.base_s + settings.per_token_s * n_text_tokens
+    if expected is not None:
+        seconds = min(seconds, expected.most_s)
     return max(1, min(max_codes, math.ceil(seconds * code_rate)))
 
 
-def fewest_codes(n_text_tokens: int, code_rate: float, settings: GuardSettings | None = None) -> int:
-    """The codes that a text of this many tokens needs at least; code_rate is in codes per second."""
-    settings = settings or GuardSettings()
-    return math.ceil(settings.least_per_token_s * n_text_tokens * code_rate)
+def sound_s(codes: Sequence[int], code_rate: float, silence_code: int | None) -> float:
+    """Seconds of codes that are not silence."""
+    return sum(code != silence_code for code in codes) / code_rate
+
+
+def judge(
+    codes: Sequence[int],
+    code_rate: float,
+    silence_code: int | None,
+    *,
+    expected: Expected,
+    finding: Finding | None,
+    stopped: bool,
+) -> Problem | None:
+    """What is wrong with all codes of an attempt. finding: what made it stop; stopped: the model ended by itself.
+
+    Too little sound for the text is a loss, whatever else was found: what follows the place is missing.
+    """
+    heard_s = sound_s(codes, code_rate, silence_code)
+    if not codes or heard_s == 0:
+        return Problem("nothing was said", is_loss=True)
+    if heard_s < expected.least_s:
+        found = f"{finding}, and " if finding is not None else ""
+        least = f"{expected.least_s:.1f} s at least"
+        return Problem(f"{found}only {heard_s:.1f} s of speech for a text that needs {least}", is_loss=True)
+    if finding is not None:
+        return Problem(f"{finding}, cut off there", is_loss=False)
+    if not stopped:
+        return Problem(f"no end after {len(codes) / code_rate:.1f} s, cut off", is_loss=False)
+    return None
 
 
 class CodeGuard:

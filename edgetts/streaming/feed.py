@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgetts.errors import Cancelled, GenerationError
+from edgetts.runtime.guards import Expected
 
 Samples = npt.NDArray[np.float32]  # (S,)
 
@@ -29,6 +30,7 @@ class Line:
     start: int  # offsets in the user's text
     end: int
     pause_before_s: float
+    expected: Expected  # how long it can take
     ready_at: float  # when its text was complete, by `time.perf_counter`
 
 

@@ -5,8 +5,8 @@ in order, each as soon as it is made. While the sound of one part is made, the c
 listener hears nothing yet; the codes of the next line begin when the last code of this one is there. Knows no text and
 no playback.
 
-A guard that objects before any sound of a line was given out leads to another attempt, after that the rest
-of the line is cut off and the notice says so.
+A guard that objects before any sound of a line was given out leads to another attempt, and to an error when words are
+missing in all of them. After that the rest of the line is cut off, and a notice says so and shows the words.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from edgetts.models.vocoder import reach
 from edgetts.options import SynthesisOptions
 from edgetts.pack.mapped import FreedMemory
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
+from edgetts.runtime.attempts import Attempt, better, words_missing
 from edgetts.runtime.device import describe
 from edgetts.runtime.settings import FlowSettings
 from edgetts.streaming.feed import Board, Line, Samples, Sound, Spoken
@@ -175,31 +176,41 @@ class Session:
             board.changed.notify_all()
 
     def _speak(self, spoken: Spoken, seed: int) -> None:
-        """Codes of one line: attempts, until no guard objects or no further one is allowed."""
+        """Codes of one line: attempts, until no guard objects or no further one is allowed.
+
+        Raises GenerationError when words are missing in all of them. What was heard in part cannot be made anew: then
+        a notice names the words.
+        """
         options, board = self._options, self.board
         ids = torch.tensor([spoken.line.ids], device=self._engine.pipeline.device)
-        for attempt in range(options.retries + 1 if options.guards else 1):
+        kept: Attempt | None = None
+        for number in range(options.retries + 1 if options.guards else 1):
             with board.changed:
-                if attempt and spoken.is_heard:
+                if kept is not None and spoken.is_heard:
                     break
                 spoken.codes.clear()
-                spoken.seed = derive_seed(seed, attempt)
-                spoken.attempts = attempt + 1
-            codes, problem = self._attempt(spoken, ids)
-            with board.changed:
-                # What was rendered meanwhile cannot be taken back.
-                spoken.codes[:] = codes if len(codes) >= spoken.n_rendered else spoken.codes[: spoken.n_rendered]
-                if problem is not None:
-                    spoken.notices.append(problem)
-            if problem is None:
+                spoken.seed = derive_seed(seed, number)
+                spoken.attempts = number + 1
+            latest = self._attempt(spoken, ids)
+            kept = better(kept, latest)
+            if latest.problem is None:
                 break
-        if not spoken.codes:
-            raise GenerationError("The model ended before it said anything: try another with seed=.")
+        assert kept is not None
         with board.changed:
+            if spoken.is_heard:
+                kept = latest
+            elif kept.is_loss or not kept.codes:
+                raise words_missing(kept.problem, spoken.attempts, spoken.line.written)
+            spoken.seed = kept.seed
+            # What was rendered meanwhile cannot be taken back.
+            spoken.codes[:] = kept.codes if len(kept.codes) >= spoken.n_rendered else spoken.codes[: spoken.n_rendered]
+            if kept.problem is not None:
+                missing = ", and words may be missing" if kept.is_loss else ""
+                spoken.notices.append(f"{kept.problem}{missing}")
             spoken.is_done = True
             board.changed.notify_all()
 
-    def _attempt(self, spoken: Spoken, ids: torch.Tensor) -> tuple[list[int], str | None]:
+    def _attempt(self, spoken: Spoken, ids: torch.Tensor) -> Attempt:
         board, speeds = self.board, self._engine.speeds
         with self._engine.codes_turns.take() as turn:
             watch = Watch(turn)
@@ -224,9 +235,9 @@ class Session:
                 return board.is_cancelled
 
             codes, problem = self._engine.pipeline.codes(
-                self._speaker, ids, self._options, spoken.seed, should_stop, heard
+                *(self._speaker, ids, self._options, spoken.seed, should_stop, heard, spoken.line.expected)
             )
-        return codes, problem
+        return Attempt(codes, spoken.seed, problem)
 
     # --- sound -------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from edgetts.errors import Cancelled, UsageError
+from edgetts.runtime.guards import Expected
 from edgetts.streaming.clauses import ClauseSplitter
 from edgetts.streaming.feed import Board, Line
 from edgetts.text.config import Language
@@ -38,6 +39,7 @@ def plan_lines(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: float 
             start=offset + segment.start,
             end=offset + segment.end,
             pause_before_s=pause_s,
+            expected=Expected(segment.length.least_s, segment.length.most_s),
             ready_at=ready_at,
         )
         pause_s = segment.pause_after_s

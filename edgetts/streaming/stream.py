@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from edgetts.audio.encode import to_pcm16
 from edgetts.errors import UsageError
+from edgetts.runtime.attempts import shown
 from edgetts.runtime.process import check_process, is_forked
 from edgetts.streaming.feed import Board, Samples, Sound, Spoken
 from edgetts.streaming.session import Session
@@ -163,7 +164,11 @@ class SpeechStream:
     @property
     def notices(self) -> tuple[str, ...]:
         """Sentences for the user so far: what is not spoken as written, what guards objected to."""
-        of_segments = [f"Segment {i + 1}: {notice}" for i, s in enumerate(self.spoken) for notice in s.notices]
+        of_segments = [
+            f"Segment {i + 1}, {shown(spoken.line.written)}: {notice}"
+            for i, spoken in enumerate(self.spoken)
+            for notice in spoken.notices
+        ]
         return (*self._notices, *self._session.notices, *of_segments)
 
     def __iter__(self) -> SpeechStream:

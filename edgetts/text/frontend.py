@@ -15,6 +15,7 @@ from edgetts.text import segment as segmenter
 from edgetts.text.config import Language
 from edgetts.text.foreign import foreign_notice
 from edgetts.text.glossary import Glossary
+from edgetts.text.length import SpokenLength, spoken_length
 from edgetts.text.lines import split_lines
 from edgetts.text.markup import MAX_PAUSE_S, Pause, split_pauses
 from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, TextNormalizer
@@ -42,6 +43,7 @@ class Segment:
     pause_after_s: float  # silence that follows; natural at punctuation, 0 after the last segment
     start: int  # offset in the user's text of the first character that this segment speaks
     end: int  # offset after the last one; the next segment's start, unless markup lies between
+    length: SpokenLength  # how long it can take
 
     @property
     def natural_pause_s(self) -> float:
@@ -162,7 +164,8 @@ class TextFrontend:
                 notices.append(f"Left out {_shown(text)}: there is nothing in it that the model can speak.")
                 continue
             start, end = edges[number], edges[number + 1]
-            segments.append(Segment(text, whole[start:end].strip(), tokens, ids, _pause_s(tokens), start, end))
+            length = spoken_length(tokens, phones=self.tokenizer.lexicon is not None)
+            segments.append(Segment(text, whole[start:end].strip(), tokens, ids, _pause_s(tokens), start, end, length))
         return segments
 
     def _in_known_marks(self, spoken: TracedText, original: str) -> TracedText:

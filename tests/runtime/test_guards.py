@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from edgetts.errors import UsageError
 from edgetts.runtime.guards import (
     CodeGuard,
+    Expected,
+    Finding,
     GuardSettings,
+    Problem,
     cap_codes,
-    fewest_codes,
     find_problem,
     find_repeat_loop,
     find_silence_run,
+    judge,
     shrink_silence,
 )
 
@@ -40,11 +43,47 @@ def test_a_short_text_cannot_run_to_the_cap() -> None:
     assert caps == sorted(caps)
 
 
-def test_a_long_text_cannot_end_at_once() -> None:
-    assert fewest_codes(60, RATE) == 60  # 1.2 s; the fastest recording of the teacher would be 2.3 s
-    assert fewest_codes(60, RATE / 2) == 30
-    assert fewest_codes(0, RATE) == 0
-    assert all(fewest_codes(n, RATE) < cap_codes(n, RATE, 1500) for n in range(600))
+def test_a_text_that_is_known_has_a_cap_of_its_own() -> None:
+    assert cap_codes(2, RATE, 1500, expected=Expected(most_s=1.2)) == 60
+    assert cap_codes(2, RATE, 1500, expected=Expected(most_s=100.0)) == cap_codes(2, RATE, 1500)
+    assert cap_codes(2, RATE, 40, expected=Expected(most_s=1.2)) == 40
+
+
+SILENT = 9
+
+
+def judged(codes: list[int], least_s: float, finding: Finding | None = None, *, stopped: bool = True) -> Problem | None:
+    return judge(codes, RATE, SILENT, expected=Expected(least_s), finding=finding, stopped=stopped)
+
+
+def test_too_little_sound_is_a_loss() -> None:
+    assert judged([1] * 60, 1.2) is None
+    short = judged([1] * 59, 1.21)
+    assert short is not None and short.is_loss and "1.2 s of speech for a text that needs 1.2 s at least" in str(short)
+
+
+def test_silence_is_no_speech() -> None:
+    """A list item that is gone after a silence has the length of the text, but not its sound."""
+    codes = [1] * 40 + [SILENT] * 70
+    assert judged(codes, 0.8) is None
+    gone = judged(codes, 0.9)
+    assert gone is not None and gone.is_loss
+
+
+@pytest.mark.parametrize("codes", [[], [SILENT] * 10])
+def test_nothing_but_silence_is_a_loss_whatever_is_expected(codes: list[int]) -> None:
+    nothing = judged(codes, 0.0)
+    assert nothing is not None and nothing.is_loss and str(nothing) == "nothing was said"
+
+
+def test_what_is_cut_off_is_a_loss_only_if_too_little_is_left() -> None:
+    finding = Finding("silence", 50, 100, 1, RATE)
+    kept = judged([1] * 50, 0.9, finding, stopped=False)
+    assert kept is not None and not kept.is_loss and "cut off" in str(kept)
+    lost = judged([1] * 50, 1.1, finding, stopped=False)
+    assert lost is not None and lost.is_loss and "2.0 s of silence" in str(lost)
+    endless = judged([1] * 50, 0.9, stopped=False)
+    assert endless is not None and not endless.is_loss and "no end after 1.0 s" in str(endless)
 
 
 def test_silence_is_found_when_it_is_too_long_and_not_before() -> None:

@@ -22,6 +22,7 @@ from edgetts.errors import GenerationError, UsageError
 from edgetts.models.gpt import KVCache
 from edgetts.options import SynthesisOptions
 from edgetts.pipeline import Pipeline, derive_seed
+from edgetts.runtime.decode import DecodeResult
 from edgetts.runtime.device import choose_device
 from edgetts.streaming.segment import SegmentRenderer
 from edgetts.streaming.session import Session
@@ -157,12 +158,61 @@ def test_a_guard_retries_unheard_sound_and_cuts_heard_sound(tts: TTS, voice: Voi
     options = {**QUICK, "guards": True, "retries": 1, "max_codes": 60}
     unheard = tts.stream("One.", voice, chunks=(1000,), **options)
     list(unheard)
-    assert unheard.spoken[0].attempts == 2 and len(unheard.spoken[0].notices) == 2
+    assert unheard.spoken[0].attempts == 2 and len(unheard.spoken[0].notices) == 1
     heard = tts.stream("One.", voice, chunks=(20,), **options)
     samples = joined(list(heard))
     assert len(samples)
     assert heard.spoken[0].attempts == 1 and len(heard.spoken[0].notices) == 1
-    assert "Segment 1: no end after" in heard.notices[-1]
+    assert "Segment 1, 'One.': no end after" in heard.notices[-1]
+
+
+def ends_after(lengths: list[int], monkeypatch: pytest.MonkeyPatch, pace_s: float = 0.0) -> None:
+    """Instead of decoding: attempts that end by themselves after so many codes, each told after `pace_s`."""
+    remaining = iter(lengths)
+
+    def generate(*_arguments: Any, should_stop: Any, on_code: Any) -> DecodeResult:
+        codes = list(range(next(remaining)))
+        for code in codes:
+            if should_stop():
+                return DecodeResult(codes, stopped=False, cancelled=True)
+            on_code(code)
+            time.sleep(pace_s)
+        return DecodeResult(codes, stopped=True, cancelled=False)
+
+    monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
+
+
+LONG = "Three words here. Somebody walked along a river in the evening."
+GUARDED: dict[str, Any] = {**QUICK, "guards": True, "retries": 1, "max_segment_tokens": 20}
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_each_segment_must_be_long_enough(
+    tts: TTS, voice: Voice, n_beams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_segments = len(tts.frontend().segments(LONG, 20).segments)
+    assert n_segments > 1
+    options = {**GUARDED, "n_beams": n_beams}
+    lengths = [99] * (n_segments - 1)
+    ends_after([*lengths, 1, 99], monkeypatch)
+    said = tts.say(LONG, voice, **options)
+    assert [s.attempts for s in said.segments] == [1] * (n_segments - 1) + [2]
+    assert len(said.segments[-1].codes) == 99 and not said.notices
+    for speak in (lambda: tts.say(LONG, voice, **options), lambda: list(tts.stream(LONG, voice, **options))):
+        ends_after([*lengths, 1, 0], monkeypatch)
+        with pytest.raises(GenerationError, match="did not say all of.*in 2 tries"):
+            speak()
+
+
+def test_words_that_a_heard_segment_lost_are_named(tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "Hello world."
+    ends_after([30], monkeypatch, pace_s=0.02)
+    monkeypatch.setattr("edgetts.text.length.LEAST_LETTER_S", 0.1)
+    stream = tts.stream(text, voice, chunks=(18,), **GUARDED)
+    assert len(joined(list(stream)))
+    (spoken,) = stream.spoken
+    assert spoken.attempts == 1 and len(spoken.codes) == 30
+    assert [n for n in stream.notices if text in n and "words may be missing" in n]
 
 
 def test_leaving_the_loop_ends_everything(tts: TTS, voice: Voice) -> None:
