@@ -23,6 +23,7 @@ _LONGEST_NAME = 40  # of an option, to look for those that are spelled alike
 MIN_PROMPT_S = 0.5  # less tells little about a voice
 MAX_PROMPT_S = 15.0  # recordings are cut there
 MAX_ADAPT_STEPS = 2000
+MAX_TAIL_S = 1.0
 # Named sets of options, from upstream's numbers to little work, chosen from the table of solvers in recipes/README.md,
 # which was made with the built-in model: eight steps of `ab2`, shorter ones first, come closer to 25 of Euler's than 12
 # even ones. What they cost with the published weights is not measured.
@@ -57,6 +58,7 @@ class SynthesisOptions:
     length_penalty: float = 0.0  # only with beams
     n_beams: int = 3
     max_codes: int = 1500  # per segment; at most what the model has positions for
+    tail_s: float = 0.0  # of silence that a segment ends with at least, so that its last sound can ring out
     # Mel: flow matching.
     n_steps: int = 25
     solver: Solver = "euler"
@@ -83,6 +85,8 @@ class SynthesisOptions:
         self.first_flow_settings()
         if self.prompt_s is not None and not MIN_PROMPT_S <= self.prompt_s <= MAX_PROMPT_S:
             raise UsageError(f"prompt_s is {shown(self.prompt_s)}; allowed is {MIN_PROMPT_S:g} to {MAX_PROMPT_S:g} s.")
+        if not 0 <= self.tail_s <= MAX_TAIL_S:
+            raise UsageError(f"tail_s is {shown(self.tail_s)}; allowed is 0 to {MAX_TAIL_S:g} s.")
         _check("adapt_steps", self.adapt_steps, 0, MAX_ADAPT_STEPS)
         _check("max_segment_tokens", self.max_segment_tokens, MIN_SEGMENT_TOKENS, MAX_SEGMENT_TOKENS)
         _check("retries", self.retries, 0, MAX_RETRIES)
@@ -158,6 +162,7 @@ class OptionKeywords(TypedDict, total=False):
     cfg_until: float
     sway: float
     noise_scale: float
+    tail_s: float
     first_steps: int | None
     prompt_s: float | None
     adapt_steps: int

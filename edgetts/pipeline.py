@@ -30,7 +30,7 @@ from edgetts.runtime.acoustic import adapted, prepare_s2mel, prepare_vocoder
 from edgetts.runtime.attempts import Attempt, better, words_missing
 from edgetts.runtime.decode import generate_codes, max_codes_limit
 from edgetts.runtime.flow import solve_flow
-from edgetts.runtime.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge
+from edgetts.runtime.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge, n_at_end
 from edgetts.runtime.kernels import AUTO, KernelChoice
 from edgetts.runtime.latents import LatentPass
 from edgetts.runtime.linear import replacer
@@ -215,12 +215,21 @@ class Pipeline:
             found = find_problem(codes, rate, silence_code)
             findings += [found] if found is not None else []
         if not options.guards:
-            return codes, None
+            return self._ringing_out(codes, options), None
         finding = findings[0] if findings else None
         if finding is not None:
             codes = codes[: max(1, finding.start + finding.period)]
         problem = judge(codes, rate, silence_code, expected=expected, finding=finding, stopped=result.stopped)
-        return codes, problem
+        return self._ringing_out(codes, options), problem
+
+    def _ringing_out(self, codes: list[int], options: SynthesisOptions) -> list[int]:
+        """Codes with silence behind them, as much as is wanted and not there: mel and sound of the last code then
+        decay, where without it they break off."""
+        silence = self.config.silence_code
+        if silence is None or not codes:
+            return codes
+        wanted = min(round(options.tail_s * self.config.code_rate), max_codes_limit(self.config.gpt) - len(codes))
+        return codes + [silence] * max(0, wanted - n_at_end(codes, silence))
 
     def latents(self, speaker: Speaker, text_ids: torch.Tensor, codes: Sequence[int]) -> torch.Tensor:
         """GPT latents (1, T, C) of codes, from the second causal pass."""

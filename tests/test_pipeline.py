@@ -139,6 +139,24 @@ def test_a_try_with_all_words_is_kept_over_a_later_one_without(
     assert spoken.seed == derive_seed(5, 0) and "no end after 0.4 s" in spoken.notices[0]
 
 
+def test_an_abrupt_end_rings_out(pipeline: Pipeline, speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    silence = pipeline.config.silence_code
+    ids = torch.tensor([list(IDS)])
+
+    def made(ending: list[int], tail_s: float) -> list[int]:
+        def generate(*_arguments: Any, **_options: Any) -> DecodeResult:
+            return DecodeResult([1, 2, 3, *ending], stopped=True, cancelled=False)
+
+        monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
+        return pipeline.codes(speaker, ids, dataclasses.replace(QUICK, tail_s=tail_s), 1)[0]
+
+    assert silence is not None
+    assert made([], 0.0) == [1, 2, 3]  # as upstream
+    assert made([], 0.1) == [1, 2, 3, *[silence] * 5]
+    assert made([silence] * 2, 0.1) == [1, 2, 3, *[silence] * 5]
+    assert made([silence] * 9, 0.1) == [1, 2, 3, *[silence] * 9]
+
+
 def test_cancelling(pipeline: Pipeline, speaker: Speaker) -> None:
     asked = 0
 

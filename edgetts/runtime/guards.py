@@ -108,6 +108,11 @@ def sound_s(codes: Sequence[int], code_rate: float, silence_code: int | None) ->
     return sum(code != silence_code for code in codes) / code_rate
 
 
+def n_at_end(codes: Sequence[int], code: int) -> int:
+    """How many of this code the codes end with."""
+    return next((i for i, other in enumerate(reversed(codes)) if other != code), len(codes))
+
+
 def judge(
     codes: Sequence[int],
     code_rate: float,

@@ -76,6 +76,7 @@ DEFAULTS: dict[str, Any] = {
     "prompt_s": 3.0,
     "first_steps": 4,
     "noise_scale": NOISE_SCALE,
+    "tail_s": 0.1,  # without it one end in ten breaks off
     "adapt_steps": 100,  # of a new voice: seconds, once, and the right voice is twice as often the nearest
 }
 LOWEST_PITCH, HIGHEST_PITCH = 70, 400  # Hz
