@@ -188,7 +188,7 @@ class Pipeline:
         rate, silence_code = self.config.code_rate, self.config.silence_code
         limit = min(options.max_codes, max_codes_limit(self.config.gpt))
         cap = cap_codes(ids.shape[1], rate, limit, expected=expected) if options.guards else limit
-        guard = CodeGuard(rate, silence_code) if options.guards and options.n_beams == 1 else None
+        guard = CodeGuard(rate, silence_code, expected.settings()) if options.guards and options.n_beams == 1 else None
         findings: list[Finding] = []
 
         def on_code(code: int) -> None:
@@ -212,7 +212,7 @@ class Pipeline:
             raise Cancelled("The speech was cancelled.")
         codes = result.codes
         if options.guards and options.n_beams > 1:  # a beam search knows its codes only at the end
-            found = find_problem(codes, rate, silence_code)
+            found = find_problem(codes, rate, silence_code, expected.settings())
             findings += [found] if found is not None else []
         if not options.guards:
             return self._ringing_out(codes, options), None

@@ -119,6 +119,27 @@ def test_an_end_too_early_is_tried_again(
     assert spoken.notices == ()  # nothing is wrong with what was kept
 
 
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_a_long_silence_inside_is_tried_again(
+    pipeline: Pipeline, speaker: Speaker, n_beams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows it was left out, however long the whole is."""
+    silence = pipeline.config.silence_code
+    assert silence is not None
+    tries = iter([[*range(9), *[silence] * 10, 60], list(range(9))])
+
+    def generate(*_arguments: Any, on_code: Any, **_options: Any) -> DecodeResult:
+        codes = next(tries)
+        for code in codes:
+            on_code(code)
+        return DecodeResult(codes, stopped=True, cancelled=False)
+
+    monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
+    options = dataclasses.replace(QUICK, guards=True, retries=1, n_beams=n_beams)
+    spoken = pipeline.speak(speaker, IDS, options, 5, expected=Expected(max_silence_s=0.2))
+    assert spoken.attempts == 2 and spoken.codes == tuple(range(9))
+
+
 def test_missing_words_are_an_error_when_no_try_has_them(
     pipeline: Pipeline, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

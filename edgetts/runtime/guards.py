@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from edgetts.errors import UsageError
@@ -55,6 +55,12 @@ class Expected:
 
     least_s: float = 0.0  # of sound, silence not counted: with less, words are missing
     most_s: float = math.inf  # with more, the model has run on
+    max_silence_s: float = math.inf  # in one go; `GuardSettings` may allow less
+
+    def settings(self) -> GuardSettings:
+        """The usual ones, as strict about silence as this text allows."""
+        usual = GuardSettings()
+        return replace(usual, max_silence_s=min(usual.max_silence_s, self.max_silence_s))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def plan_lines(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: float 
             start=offset + segment.start,
             end=offset + segment.end,
             pause_before_s=pause_s,
-            expected=Expected(segment.length.least_s, segment.length.most_s),
+            expected=Expected(segment.length.least_s, segment.length.most_s, segment.length.max_silence_s),
             ready_at=ready_at,
         )
         pause_s = segment.pause_after_s

@@ -49,6 +49,14 @@ def test_a_text_that_is_known_has_a_cap_of_its_own() -> None:
     assert cap_codes(2, RATE, 40, expected=Expected(most_s=1.2)) == 40
 
 
+def test_a_text_may_allow_less_silence() -> None:
+    codes = [1, 2, *[SILENCE] * 40, 3]
+    assert find_problem(codes, RATE, SILENCE) is None
+    found = find_problem(codes, RATE, SILENCE, Expected(max_silence_s=0.6).settings())
+    assert found is not None and (found.kind, found.start) == ("silence", 2)
+    assert Expected().settings() == GuardSettings()
+
+
 SILENT = 9
 
 

@@ -61,6 +61,7 @@ def report(audio: Audio, output: Output, stats: PlaybackStats | None, notices: S
         "segments": [
             {
                 "text": s.text,
+                "spoken": s.spoken,
                 "start": round(s.start, 4),
                 "end": round(s.end, 4),
                 "codes": len(s.codes),
