@@ -89,6 +89,7 @@ class _Call:
     emotion: Emotion | None
     glossary: Glossary | None
     markup: bool
+    markdown: bool | None
     normalizer: NormalizerName
     progress: Progress | None
     options: Mapping[str, Any]
@@ -102,6 +103,7 @@ class _Call:
         emotion: Emotion | Mapping[str, float] | None,
         glossary: Glossary | None,
         markup: bool,
+        markdown: bool | None,
         normalizer: str,
         progress: Progress | None,
         options: Mapping[str, Any],
@@ -113,8 +115,9 @@ class _Call:
         _check_type("glossary", glossary, (Glossary,), "a Glossary, from `Glossary.load(path)`")
         if progress is not None and not callable(progress):
             raise UsageError("progress cannot be called; give a function of what is done (str) and how far (0 to 1).")
+        _check_type("markdown", markdown, (bool,), "True, False or None")
         kind = check_normalizer(normalizer)
-        return cls(voice, as_emotion(emotion), glossary, markup, kind, progress, options, schedule, dtype)
+        return cls(voice, as_emotion(emotion), glossary, markup, markdown, kind, progress, options, schedule, dtype)
 
 
 class TTS:
@@ -339,6 +342,7 @@ class TTS:
         emotion: Emotion | Mapping[str, float] | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
+        markdown: bool | None = None,
         normalizer: NormalizerName = DEFAULT_NORMALIZER,
         progress: Progress | None = None,
         **options: Unpack[OptionKeywords],
@@ -346,14 +350,15 @@ class TTS:
         """Speak `text` and return the whole audio.
 
         voice: what `TTS.voice` takes. emotion: an `Emotion`, or weights such as `{"happy": 0.4}`. markup: read
-        `[pause:1.5]` and `<break time="500ms"/>` as pauses and refuse other tags. normalizer: who reads
-        numbers, signs and abbreviations, "edgetts" or "upstream" (for parity). options: fields of
-        `SynthesisOptions`. Raises EdgeTTSError with one sentence.
+        `[pause:1.5]` and `<break time="500ms"/>` as pauses and refuse other tags. markdown: leave out the marks of
+        Markdown; None: for a text in pieces (`stream`), not for a string. normalizer: who reads numbers, signs and
+        abbreviations, "edgetts" or "upstream" (for parity). options: fields of `SynthesisOptions`. Raises
+        EdgeTTSError with one sentence.
         """
         if not isinstance(text, str):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string (`stream` takes pieces).")
         report = progress or _no_progress
-        call = _Call.of(voice, emotion, glossary, markup, normalizer, progress, options, Whole())
+        call = _Call.of(voice, emotion, glossary, markup, markdown, normalizer, progress, options, Whole())
         stream, _ = self._open(text, call)
         report("speaking", 0.0)
         parts: list[npt.NDArray[Any]] = []
@@ -373,6 +378,7 @@ class TTS:
         emotion: Emotion | Mapping[str, float] | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
+        markdown: bool | None = None,
         normalizer: NormalizerName = DEFAULT_NORMALIZER,
         progress: Progress | None = None,
         **options: Unpack[OptionKeywords],
@@ -384,7 +390,7 @@ class TTS:
         if not isinstance(text, str):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string (`astream` takes pieces).")
         report = progress or _no_progress
-        call = _Call.of(voice, emotion, glossary, markup, normalizer, None, options, Whole())
+        call = _Call.of(voice, emotion, glossary, markup, markdown, normalizer, None, options, Whole())
         parts: list[npt.NDArray[Any]] = []
         chunks = AsyncSpeechStream(partial(self._open, text, call))
         report("speaking", 0.0)
@@ -404,6 +410,7 @@ class TTS:
         emotion: Emotion | Mapping[str, float] | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
+        markdown: bool | None = None,
         normalizer: NormalizerName = DEFAULT_NORMALIZER,
         progress: Progress | None = None,
         dtype: SampleType = "float32",
@@ -423,7 +430,7 @@ class TTS:
         if text is None or isinstance(text, (bytes, bytearray)) or not isinstance(text, Iterable):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
         schedule = _schedule(chunks, options)
-        call = _Call.of(voice, emotion, glossary, markup, normalizer, progress, options, schedule, dtype)
+        call = _Call.of(voice, emotion, glossary, markup, markdown, normalizer, progress, options, schedule, dtype)
         return self._open(text, call)[0]
 
     def astream(
@@ -434,6 +441,7 @@ class TTS:
         emotion: Emotion | Mapping[str, float] | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
+        markdown: bool | None = None,
         normalizer: NormalizerName = DEFAULT_NORMALIZER,
         progress: Progress | None = None,
         dtype: SampleType = "float32",
@@ -448,7 +456,7 @@ class TTS:
         if isinstance(text, (bytes, bytearray)) or not isinstance(text, (Iterable, AsyncIterable)):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
         schedule = _schedule(chunks, options)
-        call = _Call.of(voice, emotion, glossary, markup, normalizer, progress, options, schedule, dtype)
+        call = _Call.of(voice, emotion, glossary, markup, markdown, normalizer, progress, options, schedule, dtype)
         if isinstance(text, AsyncIterable):
             return AsyncSpeechStream(partial(self._open, None, call), text)
         return AsyncSpeechStream(partial(self._open, text, call))
@@ -475,13 +483,18 @@ class TTS:
         # A beam search gives its codes at the end of a segment: then the first ones have to be short.
         quick_tokens = options.max_segment_tokens if options.n_beams > 1 and not is_offline else 0
 
-        def plan(piece: str, heard: Language | None = None, quick_tokens: int = 0) -> TextPlan:
+        # Of a text that arrives, Markdown is read before it is cut into clauses.
+        def plan(
+            piece: str, heard: Language | None = None, quick_tokens: int = 0, *, markdown: bool = False
+        ) -> TextPlan:
             max_tokens, markup = options.max_segment_tokens, call.markup
-            return frontend.segments(piece, max_tokens, quick_tokens=quick_tokens, markup=markup, heard=heard)
+            return frontend.segments(
+                *(piece, max_tokens), quick_tokens=quick_tokens, markup=markup, markdown=markdown, heard=heard
+            )
 
         whole: TextPlan | None = None
         if isinstance(text, str):
-            whole = plan(text, quick_tokens=quick_tokens)
+            whole = plan(text, quick_tokens=quick_tokens, markdown=call.markdown is True)
             notices += whole.notices
             if not whole.segments:
                 raise UsageError("There is nothing to speak in the text: " + (" ".join(notices) or "it is empty."))
@@ -501,7 +514,7 @@ class TTS:
                 n_tokens = sum(len(segment.ids) for segment in whole.segments)
                 lines = plan_lines(whole, time.perf_counter())
             else:
-                feed = TextFeed(board, plan, markup=call.markup, notices=notices)
+                feed = TextFeed(board, plan, markup=call.markup, notices=notices, markdown=call.markdown is not False)
                 lines = iter(feed)
             return Session(engine, speaker, lines, options, seed, call.schedule, board, n_tokens=n_tokens)
 

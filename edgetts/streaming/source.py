@@ -18,6 +18,8 @@ from edgetts.streaming.feed import Board, Line
 from edgetts.text.config import Language
 from edgetts.text.frontend import TextPlan
 from edgetts.text.lines import pause_of
+from edgetts.text.markdown import MarkdownStripper
+from edgetts.text.traced import TracedText
 
 Planner = Callable[[str, "Language | None"], TextPlan]  # of text, after what was heard in a language
 
@@ -52,10 +54,15 @@ class TextFeed:
     `offer` refuses, for those who may not sleep.
     """
 
-    def __init__(self, board: Board, planner: Planner, *, markup: bool, notices: list[str]) -> None:
+    def __init__(
+        self, board: Board, planner: Planner, *, markup: bool, notices: list[str], markdown: bool = False
+    ) -> None:
         self._board = board
         self._planner = planner
+        self._stripper = MarkdownStripper(markup=markup) if markdown else None
         self._splitter = ClauseSplitter(markup=markup)
+        self._n_read = 0  # characters that were pushed
+        self._origins: list[int] = []  # where the characters come from that have not been planned yet
         self._notices = notices  # what plans have to say is added here
         self._clauses: list[tuple[str, float]] = []  # and when each was complete
         self._n_waiting = 0  # characters in them
@@ -75,17 +82,27 @@ class TextFeed:
                 raise Cancelled("The speech was cancelled.")
             if not self._has_room():
                 return False
-            self._add(self._splitter.push(part), is_last=False)
+            self._add(self._splitter.push(self._read(part)), is_last=False)
         return True
 
     def finish(self) -> None:
         """That was all."""
         with self._board.changed:
-            self._add(self._splitter.flush(), is_last=True)
+            rest = self._splitter.push(self._read("", is_last=True))
+            self._add([*rest, *self._splitter.flush()], is_last=True)
 
     def fail(self, error: BaseException) -> None:
         """The text broke off: what was made of it is given out, then the error."""
         self._board.fail(error)
+
+    def _read(self, part: str, *, is_last: bool = False) -> str:
+        """What is spoken of a part of the text, without the marks of Markdown where it has any."""
+        read = TracedText.of(part, self._n_read) if self._stripper is None else self._stripper.push(part)
+        if is_last and self._stripper is not None:
+            read = TracedText.join([read, self._stripper.finish()])
+        self._n_read += len(part)
+        self._origins += read.origins
+        return read.text
 
     def _has_room(self) -> bool:
         return self._n_waiting < MAX_WAITING_CHARS
@@ -114,7 +131,7 @@ class TextFeed:
         board.is_waiting_for_text = False
 
     def __iter__(self) -> Iterator[Line]:
-        offset, pause_s, has_spoken = 0, 0.0, False
+        pause_s, has_spoken = 0.0, False
         heard: Language | None = None  # goes on where a clause has none of its own, such as figures alone
         has_pause_tag = False  # behind what was spoken
         before, gap = "", ""  # the end of what was spoken, and white space behind it
@@ -123,17 +140,19 @@ class TextFeed:
                 self._await_clauses()
                 clauses = self._take()
                 is_last = self._is_finished and not self._clauses
+                text = "".join(clause for clause, _ in clauses)
+                source = TracedText(text, tuple(self._origins[: len(text)]))
+                del self._origins[: len(text)]
                 self._board.changed.notify_all()
             self._board.tell()  # there is room
-            text = "".join(clause for clause, _ in clauses)
             if text.strip():
-                plan = self._planner(text, heard)
+                plan = self._planner(text, heard).traced_to(source)
                 heard = plan.language
                 self._notices += [notice for notice in plan.notices if notice not in self._notices]
                 gap += text[: len(text) - len(text.lstrip())]
                 if has_spoken and not (has_pause_tag or plan.pause_before_s):
                     pause_s = max(pause_s, pause_of(gap, before))
-                lines = list(plan_lines(plan, clauses[0][1], offset, pause_s))
+                lines = list(plan_lines(plan, clauses[0][1], pause_s=pause_s))
                 if lines:
                     has_spoken, end = True, plan.segments[-1]
                     has_pause_tag = end.pause_after_s > 0
@@ -142,7 +161,6 @@ class TextFeed:
                 before, gap = text.rstrip()[-1:], text[len(text.rstrip()) :]
             else:
                 gap = (gap + text)[-MAX_GAP_CHARS:]
-            offset += len(text)
             if is_last:
                 break
         if not has_spoken:

@@ -17,7 +17,8 @@ from edgetts.text.foreign import foreign_notice
 from edgetts.text.glossary import Glossary
 from edgetts.text.length import SpokenLength, spoken_length
 from edgetts.text.lines import split_lines
-from edgetts.text.markup import MAX_PAUSE_S, Pause, split_pauses
+from edgetts.text.markdown import strip_markdown
+from edgetts.text.markup import MAX_PAUSE_S, TAG_HINT, Pause, has_tags, split_pauses
 from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, TextNormalizer
 from edgetts.text.readings.language import Run
 from edgetts.text.tokenizer import TextTokenizer
@@ -61,6 +62,12 @@ class TextPlan:
     notices: tuple[str, ...]  # sentences for the user: what is not spoken as it was written
     language: Language | None = None  # of the last words: what goes on in `heard`; None: nothing decided one
 
+    def traced_to(self, source: TracedText) -> TextPlan:
+        """The plan of `source.text`, with offsets in the text that `source` was made of."""
+        origins = source.origins
+        segments = [replace(s, start=origins[s.start], end=origins[s.end - 1] + 1) for s in self.segments]
+        return replace(self, segments=tuple(segments))
+
 
 class TextFrontend:
     """The front end for one pack and one glossary. Safe to keep; loads its number rules when needed."""
@@ -84,6 +91,7 @@ class TextFrontend:
         *,
         quick_tokens: int = 0,
         markup: bool = False,
+        markdown: bool = False,
         language: Language | None = None,
         heard: Language | None = None,
     ) -> TextPlan:
@@ -91,9 +99,15 @@ class TextFrontend:
 
         `max_tokens` bounds a segment, `quick_tokens` keeps the beginning in short ones (see
         `segment.split_segments`). With `markup`, pause tags become pauses and other tags raise
-        `UsageError`; without, everything is text and no text raises. `language` None: found from the text, sentence by
+        `UsageError`; without, everything is text and no text raises. With `markdown`, marks of Markdown are left out
+        before anything else. `language` None: found from the text, sentence by
         sentence; `heard` is the `language` of the plan before, for a text that arrives in parts.
         """
+        if markdown:
+            source = strip_markdown(text, markup=markup)
+            return self.segments(
+                *(source.text, max_tokens), quick_tokens=quick_tokens, markup=markup, language=language, heard=heard
+            ).traced_to(source)
         parts = split_lines(split_pauses(text) if markup else [TracedText.of(text)])
         whole = "".join(part.text for part in parts if isinstance(part, TracedText))
         runs = [Run(0, len(whole), language)] if language else self.normalizer.languages(whole, heard)
@@ -102,11 +116,17 @@ class TextFrontend:
         unspeakable: dict[str, None] = {}
         foreign = foreign_notice(whole, self.tokenizer.config.languages)
         notices: list[str] = [] if foreign is None else [foreign]
+        if not markup and has_tags(text):
+            notices.append(TAG_HINT)
         before_s = 0.0  # explicit silence before the first segment
         pause_s = 0.0  # explicit silence since the last segment
+        line_s = 0.0  # for line ends since then, where there is no explicit one
         for part in parts:
             if isinstance(part, Pause):
-                pause_s = min(MAX_PAUSE_S, pause_s + part.seconds)
+                if part.is_line_end:
+                    line_s = max(line_s, part.seconds)
+                else:
+                    pause_s = min(MAX_PAUSE_S, pause_s + part.seconds)
                 continue
             normalized = self.normalizer.rewrite(part, languages=_within(runs, done, done + len(part)))
             done += len(part)
@@ -117,11 +137,11 @@ class TextFrontend:
             if not new:
                 continue
             if segments:
-                segments[-1] = replace(segments[-1], pause_after_s=pause_s)
+                segments[-1] = replace(segments[-1], pause_after_s=pause_s or line_s)
             else:
                 before_s = pause_s
             segments += new
-            pause_s = 0.0
+            pause_s = line_s = 0.0
         if segments:
             segments[-1] = replace(segments[-1], pause_after_s=pause_s)
         if unspeakable:

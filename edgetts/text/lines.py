@@ -77,7 +77,7 @@ def _split(part: TracedText) -> Iterator[TracedText | Pause]:
     done = 0
     for index, pause_s in _breaks(lines):
         yield part.slice(done, lines[index].start)
-        yield Pause(pause_s)
+        yield Pause(pause_s, is_line_end=True)
         done = lines[index].start
     yield part.slice(done, len(part))
 

@@ -21,12 +21,18 @@ _PAUSE = re.compile(
     rf"|<break[ ]+time[ ]?=[ ]?(?P<quote>[\"'])(?P<time>{_NUMBER})(?P<unit>ms|s)(?P=quote)[ ]?/?>",
     re.IGNORECASE,
 )
+TAG_HINT = (
+    'The text has tags such as <break time="1s"/> or [pause:1], which are read out as text: --markup '
+    "(markup=True from Python) reads them."
+)
 _REFUSED_TAGS = (
     "speak|voice|emphasis|prosody|say-as|sub|phoneme|audio|mark|lang|desc|token|lexicon|lookup|metadata|meta|"
     "media|seq|par|break|pause|silence|amazon:[a-z-]+|mstts:[a-z-]+|google:[a-z-]+"
 )
+_ELEMENT = rf"</?(?:{_REFUSED_TAGS})(?:\s[^<>]{{0,200}})?/?>"  # of SSML, with or without attributes
+_TAG = re.compile(rf"\[(?:pause|break|silence)\b[^\[\]]{{0,40}}\]|{_ELEMENT}", re.IGNORECASE)
 _REFUSED = re.compile(
-    rf"</?(?:{_REFUSED_TAGS})(?:\s[^<>]{{0,200}})?/?>"  # SSML elements, with or without attributes
+    rf"{_ELEMENT}"
     r"|</?[psw]/?>"  # its one-letter elements, without: "<p and q>" may be a formula
     r"|\[(?:pause|break|silence)\b[^\[\]]{0,40}\]",
     re.IGNORECASE,
@@ -38,6 +44,12 @@ class Pause:
     """Silence between two stretches of text."""
 
     seconds: float  # 0 to MAX_PAUSE_S
+    is_line_end: bool = False  # or a tag that a writer put there
+
+
+def has_tags(text: str) -> bool:
+    """Whether `text` looks as if its writer meant it to be read with its tags."""
+    return _TAG.search(text) is not None
 
 
 def split_pauses(text: str) -> list[TracedText | Pause]:

@@ -35,11 +35,13 @@ def frontend(mini_pack: Path) -> TextFrontend:
     return TextFrontend(tokenizer_of(open_pack(mini_pack)))
 
 
-def feed(board: Board, frontend: TextFrontend, notices: list[str], *, markup: bool = False) -> TextFeed:
+def feed(
+    board: Board, frontend: TextFrontend, notices: list[str], *, markup: bool = False, markdown: bool = False
+) -> TextFeed:
     def plan(text: str, heard: Language | None) -> TextPlan:
         return frontend.segments(text, 120, markup=markup, heard=heard)
 
-    return TextFeed(board, plan, markup=markup, notices=notices)
+    return TextFeed(board, plan, markup=markup, notices=notices, markdown=markdown)
 
 
 def test_five_hundred_tokens(frontend: TextFrontend) -> None:
@@ -270,3 +272,17 @@ def test_line_ends_are_pauses_in_an_arriving_text(frontend: TextFrontend) -> Non
 
 def test_a_line_end_beside_a_tag_adds_nothing_in_an_arriving_text(frontend: TextFrontend) -> None:
     assert arriving(frontend, "Hello there.\n", "[pause:0.1]\n\nworld. ", markup=True)[1][1] == pytest.approx(0.35)
+
+
+def test_markdown_that_arrives_is_read_without_its_marks(frontend: TextFrontend) -> None:
+    source = feed(Board(), frontend, [], markdown=True)
+    text = "# The list\nBuy **milk. And** then [eggs](https://a.b/c) now. "
+    for piece in ("# The li", "st\nBuy *", "*mi", "lk. And*", "* then [eg", "gs](htt", "ps://a.b/c) now. "):
+        source.push(piece)
+    source.finish()
+    lines = list(source)
+    assert [(line.text, text[line.start : line.end].strip()) for line in lines] == [
+        ("The list", "The list"),
+        ("Buy milk. And then eggs now.", "Buy **milk. And** then [eggs](https://a.b/c) now."),
+    ]
+    assert lines[1].pause_before_s == PARAGRAPH_PAUSE_S

@@ -12,6 +12,8 @@ from edgetts.errors import UsageError
 from edgetts.text.config import TextConfig
 from edgetts.text.frontend import TextFrontend, TextPlan
 from edgetts.text.glossary import Glossary
+from edgetts.text.lines import PARAGRAPH_PAUSE_S
+from edgetts.text.markup import TAG_HINT
 from edgetts.text.normalize import TextNormalizer
 from edgetts.text.rules import NumberRules
 from edgetts.text.tokenizer import TextTokenizer
@@ -99,6 +101,17 @@ def test_tags_are_refused_with_markup_and_text_without(frontend: TextFrontend) -
     with pytest.raises(UsageError, match="not supported"):
         frontend.segments("<speak>hello</speak>", markup=True)
     assert frontend.segments("<speak>hello</speak>").segments
+
+
+@pytest.mark.parametrize("text", ["<speak>hello</speak>", 'hello <break time="1s"/> world', "hello [pause:1] world [pause]"])
+def test_tags_that_are_not_asked_for_are_told_once(frontend: TextFrontend, text: str) -> None:
+    assert frontend.segments(text).notices.count(TAG_HINT) == 1
+    assert TAG_HINT not in frontend.segments("hello <b> < 5 [sic] <p and q>").notices
+
+
+def test_what_is_left_out_adds_no_line_pauses(frontend: TextFrontend) -> None:
+    plan = frontend.segments("?\nHello\n?\n?\n\n?\nworld\n?")
+    assert [(plan.pause_before_s, s.pause_after_s) for s in plan.segments] == [(0.0, PARAGRAPH_PAUSE_S), (0.0, 0.0)]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\n", "?", "...", "😀", "😀 ?!", "\x00", "привет"])

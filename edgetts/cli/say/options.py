@@ -45,6 +45,14 @@ FileOption = Annotated[str | None, _option("--file", "-f", metavar="FILE", help=
 MarkupFlag = Annotated[
     bool, _flag("--markup", help='Read `[pause:1.5]` and `<break time="500ms"/>` in the text as pauses.')
 ]
+MarkdownFlag = Annotated[
+    bool | None,
+    _flag(
+        "--markdown/--plain",
+        help="Leave out the marks of Markdown, or keep the text as it is. [--markdown for text from a pipe and "
+        ".md files, else --plain]",
+    ),
+]
 GlossaryOption = Annotated[
     Path | None, _option("--glossary", metavar="FILE", help="YAML file of terms and how they are read.")
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetts.cli.common import STDIO
@@ -19,6 +20,7 @@ from edgetts.errors import UsageError
 if TYPE_CHECKING:
     from edgetts.emotion import Emotion
 
+_MARKDOWN_SUFFIXES = (".md", ".markdown")
 _NEEDS_SAMPLING = ("temperature", "top_k", "top_p")
 
 
@@ -64,6 +66,13 @@ def emotion(weights: str | None, voice: str | None, alpha: float | None, cap: bo
         alpha=1.0 if alpha is None else alpha,
         cap=cap,
     )
+
+
+def may_be_markdown(given: Sequence[str], file: str | None) -> bool:
+    """Whether a text is likely to have been written with Markdown: what a program pipes in, files that say so."""
+    if file is not None:
+        return file == STDIO or Path(file).suffix.lower() in _MARKDOWN_SUFFIXES
+    return not given or list(given) == [STDIO]
 
 
 def words(given: Sequence[str], file: str | None, *, is_live: bool) -> str | Iterator[str]:

@@ -42,6 +42,7 @@ def say(
     text: options.TextArgument = None,
     file: options.FileOption = None,
     markup: options.MarkupFlag = False,
+    markdown: options.MarkdownFlag = None,
     glossary: options.GlossaryOption = None,
     normalizer: options.NormalizerOption = "edgetts",
     max_segment_tokens: options.MaxSegmentTokensOption = None,
@@ -140,6 +141,7 @@ def say(
     notices = [located.notice] if located.notice and is_told and is_first_time(BUILTIN_TOLD, known.home) else []
     terms = Glossary.load(glossary) if glossary is not None else None
     call: dict[str, Any] = {"emotion": chosen_emotion, "glossary": terms, "markup": markup, **knobs}
+    call["markdown"] = request.may_be_markdown(text or (), file) if markdown is None else markdown
     call["normalizer"] = check_normalizer(normalizer)
 
     from edgetts.api import TTS
