@@ -1,10 +1,10 @@
-"""Numbers, dates, money, units and abbreviations become words, by the WeTextProcessing rules.
+"""Numbers, dates, money, units and abbreviations become words as upstream reads them: by the WeTextProcessing rules.
 
-In: text in one language. Out: text to be spoken, and a notice for what the rules cannot read at all. Uses
-`wetext`, which carries those rules as compiled transducers; it takes half a second and 100 MB to load,
-so it is loaded when the first text needs it: plain sentences never do. `wetext` takes time that grows
-faster than the text, and raises on some inputs, so it only ever sees pieces of at most `MAX_PIECE_CHARS`
-characters, and what it raises on is given to it in ever smaller parts, down to leaving it as it is.
+For parity; our own readings (`readings`) are the default. In: text in one language. Out: text to be spoken, and a
+notice for what the rules cannot read at all. Uses `wetext`, which carries those rules as compiled transducers; it takes
+half a second and 100 MB to load, so it is loaded when the first text needs it: plain sentences never do. `wetext` takes
+time that grows faster than the text, and raises on some inputs, so it only ever sees pieces of at most
+`MAX_PIECE_CHARS` characters, and what it raises on is given to it in ever smaller parts, down to leaving it as it is.
 """
 
 from __future__ import annotations

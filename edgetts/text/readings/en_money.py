@@ -122,6 +122,7 @@ def _cents(match: re.Match[str]) -> str:
 
 
 RULES: tuple[Rule, ...] = (
+    rule(r"(?<![\w)\]])\+ ?(?=[$€£¥]?\.?\d)", "plus "),
     rule(COMMA_PRICE, point_price),
     rule(rf"(?<=illion)[{DASHES}](?=[$€£¥]?\d)", " to "),
     # $5-10, $5–$10 million; then one amount, the sign first; then the sign last.

@@ -68,7 +68,7 @@ def rules(say: Callable[[list[str]], str], *, plus: str) -> tuple[Rule, ...]:
         rule(rf"{start}(?P<digits>\d{{3,4}}[-‑]\d{{4}}){end}(?![ ]?[年月日])", _not_years(spoken)),
         # Cards, social security, emergency.
         rule(rf"{start}(?P<digits>\d{{4}}(?:[ -]\d{{4}}){{2,4}}){end}", spoken),
-        rule(rf"{start}(?P<digits>\d{{3}}-\d\d-\d{{4}}|9-1-1){end}", spoken),
+        rule(rf"{start}(?P<digits>\d{{3}}-\d\d-\d{{4}}|\d{{5}}-\d{{4}}|9-1-1){end}", spoken),
         rule(
             r"(?P<before>\b(?i:call|dial|dialed|called|dialing|calling|text|ring|phone) )"
             rf"(?P<digits>{_EMERGENCY}|988){end}{_BEFORE_COUNTS}",

@@ -1,8 +1,8 @@
 """Characters that stand for others, in both languages: what the rules need not know twice.
 
 In: text as typed. Out: full-width letters, digits and signs as their ASCII forms, other scripts' decimal digits as
-ours, Roman numerals, circled numbers and squared units taken apart. The full-width comma stays: it separates two
-numbers, where an ASCII one may group the digits of one.
+ours, Roman numerals of one character as figures, circled numbers and squared units taken apart, thousands joined that
+are not set apart by commas. The full-width comma stays: it separates two numbers, where an ASCII one may group digits.
 """
 
 from __future__ import annotations
@@ -16,14 +16,20 @@ from edgetts.text.traced import TracedText
 _BLOCKS = (
     "\uff01-\uff0b\uff0d-\uff5e"  # full-width forms, without the comma
     "\uffe0-\uffe1\uffe5-\uffe6"  # full-width currency signs
-    "\u2160-\u217f"  # Roman numerals
     "\u2460-\u2473"  # circled numbers
     "\u2080-\u2089"  # subscripts
     "\u3380-\u33df"  # squared units
     "\u2103\u2109\u2126"  # degrees Celsius and Fahrenheit, the ohm sign
     "\ufe69-\ufe6b"  # small $, % and @
 )
+_ROMAN = re.compile("[\u2160-\u216b\u2170-\u217b]")  # one to twelve
 _FORMS = re.compile(f"[{_BLOCKS}]")
+# Thousands set apart by other marks than the comma: 1'000'000, 1_000_000, 1 000 000, 10 000.
+_GROUPED = re.compile(
+    r"(?<![\w.,'’])(?<!\d )[1-9]\d{0,2}(?:(?:['’]\d{3}){1,5}|(?:_\d{3}){1,5}|(?: \d{3}){2,5}| 000)(?!\w|['’_ .]\d)",
+    re.ASCII,
+)
+_SEPARATOR = re.compile(r"[^\d]")
 _DIGIT = re.compile(r"[^\W_a-zA-Z0-9\u3400-\u9fff]")  # candidates: decimal digits of other scripts
 
 # Letters that stand by themselves; both languages call them by these names.
@@ -41,8 +47,10 @@ GREEK = dict(
 
 def prepare(text: TracedText) -> TracedText:
     """`text` with one form for each sign."""
+    text = text.substitute(_GROUPED, lambda m: _SEPARATOR.sub("", m.group()))
     if text.text.isascii():
         return text
+    text = text.substitute(_ROMAN, lambda m: str(int(unicodedata.numeric(m.group()))))
     text = text.substitute(_FORMS, lambda m: _form(m.group()))
     return text.substitute(_DIGIT, lambda m: str(unicodedata.decimal(m.group(), m.group())))
 

@@ -15,7 +15,7 @@ from edgetts.text.traced import TracedText
 MAX_DIGITS = 15  # a longer run is read digit by digit, before any other rule looks at it
 
 # A number that stands alone: grouped by commas, or plain, with or without decimals. Use it behind NOT_INSIDE.
-GROUPED = r"\d{1,3}(?:,\d{3}){1,5}(?!,?\d)"
+GROUPED = r"(?:\d{1,3}(?:,\d{3}){1,5}|\d{1,2}(?:,\d\d){1,4},\d{3})(?!,?\d)"  # the second as in India
 NUMBER = rf"(?:(?:{GROUPED}|\d{{1,{MAX_DIGITS}}})(?:\.\d{{1,{MAX_DIGITS}}})?|\.\d{{1,{MAX_DIGITS}}})"
 NOT_INSIDE = r"(?<![\d.])(?<!\d,)"  # no digits before it that belong to it
 NOT_GOING_ON = r"(?!\d|[.,]\d)"  # none behind it

@@ -30,7 +30,10 @@ _FILES = (
     "html|htm|css|js|ts|py|md|txt|csv|tsv|json|xml|yaml|yml|toml|ini|pdf|docx?|xlsx?|pptx?|jpe?g|png|gif|svg|mp3|mp4|wav|"
     "flac|ogg|opus|avi|mov|mkv|zip|tar|gz|exe|dll|so|deb|iso|apk|cpp|rs|go|java|rb|php|sh|bat|log|srt|safetensors|ipynb"
 )
-_DATE = (r"(?:19|20)\d\d", r"0?[1-9]|1[0-2]", r"0?[1-9]|[12]\d|3[01]")
+_NO_VERSIONS = re.compile(  # dates and a telephone number
+    r"(?:19|20)\d\d\.(?:0?[1-9]|1[0-2])\.(?:0?[1-9]|[12]\d|3[01])|(?:0?[1-9]|[12]\d|3[01])\.(?:0?[1-9]|1[0-2])\.(?:19|20)\d\d"
+    r"|[2-9]\d\d\.\d{3}\.\d{4}"
+)
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 
 EN_SIGNS = {
@@ -70,8 +73,8 @@ def rules(
 
     def dotted(match: re.Match[str]) -> str | None:
         parts = match["parts"].split(".")
-        if len(parts) == len(_DATE) and all(re.fullmatch(p, part) for p, part in zip(_DATE, parts, strict=True)):
-            return None  # 2024.12.31
+        if _NO_VERSIONS.fullmatch(match["parts"]):
+            return None
         said = [digits(part) if len(part) > 2 or (part[0] == "0" and len(part) > 1) else number(part) for part in parts]
         port = match.groupdict().get("port") or ""
         port = f"{apart}{signs[port[0]]}{apart}{number(port[1:])}" if port else ""

@@ -86,6 +86,7 @@ _FORWARD = r"(?![\d:]|\.\d)"
 RULES: tuple[Rule, ...] = (
     rule(rf"(?<![\d./-]){_YEAR}(?P<sep>[-/.]){_MONTH}(?P=sep){_DAY}(?!\d|[-/.]\d)(?P<ri>日?)", _date),
     rule(rf"(?<![\d./-]){_MONTH}/{_DAY}/{_YEAR}(?![\d/])", _date),
+    rule(rf"(?<![\d./-]){_DAY}\.{_MONTH}\.{_YEAR}(?![\d.])", _date),
     rule(rf"(?<![\d./-]){_YEAR}-(?P<month>0[1-9]|1[0-2])(?![\d-])", _date),
     # 3月-5月, 上午9点-11点: up to.
     rule(rf"(?<=[\d\u4e00-\u9fff][月日号年天周点时分秒岁])[{DASHES}](?=\d)", "到"),
