@@ -148,6 +148,11 @@ def test_language_is_that_of_the_whole_text(frontend: TextFrontend) -> None:
     assert frontend.segments("hello 2[pause:1]你好", markup=True).segments[0].text == "hello 二"
 
 
+def test_pauses_do_not_move_the_languages(frontend: TextFrontend) -> None:
+    plan = frontend.segments("hello the world 2.[pause:1] 你好 2。[pause:1]2", markup=True)
+    assert [segment.text for segment in plan.segments] == ["hello the world two.", "你好 二.", "二"]
+
+
 def test_the_language_heard_last_is_given_on(frontend: TextFrontend) -> None:
     first = frontend.segments("the world is")
     assert first.language == "en"
