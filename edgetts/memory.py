@@ -58,7 +58,10 @@ _WAVENET_FLOATS = 16  # per channel: both gates, the convolution's two layouts, 
 # Of the widest stage's size, in fp32; measured 14, 16 and 22 with the built-in pack, in this order: the library that
 # multiplies pads channels in half precision.
 _VOCODER_TENSORS = {"exact": 14, "reference": 16, "fast": 24}
-_SHORT_FRAME_FLOATS = 16  # of a vocoder at the frame rate, per sample of a short frame; measured 12
+# Of a vocoder at the frame rate: per sample of a short frame (6 were counted, the rest is scratch of the library), and
+# per hidden value of a ConvNeXt layer (3 of its inner size).
+_SHORT_FRAME_FLOATS = 9
+_CONVNEXT_FLOATS = 4
 _N_PREFIX_EXTRAS = 6  # two speeds, start and stop of the text, start of the codes, a quotation mark
 _SQUARE_BYTES = 2 * 2  # scores of attention and what the softmax makes of them in bf16, one head at a time
 _PROMPT_STEP_S = 0.5
@@ -186,6 +189,8 @@ def estimate(config: ModelConfig, weights: Weights, size: Size, compute: Compute
 
     n_frames = _window_frames() + 2 * reach(config.vocoder)
     vocoder = _SLACK * _FLOAT32 * n_frames * _vocoder_floats(config.vocoder, compute)
+    if isinstance(config.vocoder, IstftVocoderConfig):  # which reads the pitch of all frames at once
+        vocoder += _SLACK * _FLOAT32 * length * _CONVNEXT_FLOATS * config.vocoder.pitch.ffn_dim
     return Estimate(start, weights.loading, weights.resident, decode, latents, cache + flow, cache + vocoder)
 
 
@@ -203,7 +208,8 @@ def _window_frames() -> int:
 def _vocoder_floats(config: VocoderConfig | IstftVocoderConfig, compute: Compute) -> int:
     """Numbers that one mel frame is in the vocoder at its widest."""
     if isinstance(config, IstftVocoderConfig):
-        return _SHORT_FRAME_FLOATS * config.frames_per_mel * config.n_fft
+        short_frames = _SHORT_FRAME_FLOATS * config.frames_per_mel * config.n_fft
+        return short_frames + _CONVNEXT_FLOATS * config.ffn_dim
     channels, samples, widest = config.upsample_initial_channel, 1, 0
     for rate in config.upsample_rates:
         channels, samples = channels // 2, samples * rate

@@ -17,7 +17,7 @@ from edgetts.api import TTS
 from edgetts.bench.work import Sizes, stage_works
 from edgetts.cli.app import app
 from edgetts.errors import UsageError
-from edgetts.memory import weigh
+from edgetts.memory import Size, estimate, weigh
 from edgetts.models.istft_vocoder import IstftVocoder
 from edgetts.models.vocoder import build_vocoder
 from edgetts.options import SynthesisOptions
@@ -111,12 +111,22 @@ def test_work_and_memory(pack_path: Path, mini_pack: Path) -> None:
     """Both are those of this vocoder: its weights, and what it computes."""
     pack = open_pack(pack_path)
     sizes = Sizes(n_prefix=8, n_codes=10, n_prompt=20, n_frames=100, settings=FlowSettings(2, "euler", 0.7))
+    size = Size(n_tokens=40, n_codes=200, n_beams=1, prompt_frames=200, n_rows=2, in_parts=False)
     work = stage_works(pack, sizes)["vocoder"]
     weights = load_file(pack_path / "vocoder.safetensors")
     assert work.n_bytes == sum(value.numel() * value.element_size() for value in weights.values())
     vocoder = build_vocoder(pack.config.vocoder)
     linear = sum(p.numel() for name, p in vocoder.named_parameters() if p.dim() > 1 and "dwconv" not in name)
     assert work.flops == pytest.approx(2 * 100 * linear, rel=0.1)
+    frames = size.prompt_frames + size.n_codes * pack.config.s2mel.mel_frames_per_code
+    wider = dataclasses.replace(ISTFT, pitch=dataclasses.replace(ISTFT.pitch, ffn_dim=2 * ISTFT.pitch.ffn_dim))
     for compute in ("reference", "exact", "fast"):
         held = weigh(pack, compute, half_bytes=2, decodes=True)
         assert held.resident < weigh(open_pack(mini_pack), compute, half_bytes=2, decodes=True).resident
+        found, more = (
+            estimate(dataclasses.replace(pack.config, vocoder=vocoder), held, size, compute, start=0.0).vocoder
+            for vocoder in (ISTFT, wider)
+        )
+        # The pitch of a whole segment is read at once; the rest is computed in windows.
+        assert 3 * 4 * frames * ISTFT.pitch.ffn_dim < more - found < 8 * 4 * frames * ISTFT.pitch.ffn_dim
+        assert 256 * 4 * ISTFT.frames_per_mel * ISTFT.n_fft * 6 < found < 40e6
