@@ -307,12 +307,16 @@ class TTS:
             return Voice.load(path)
         content_hash = io.hash_file(path)
         manifest, steps = self.pack.manifest, self._enrol_options(adapt_steps).adapt_steps
-        known = self.store.cached(content_hash, manifest.encoder_id, manifest.s2mel_id if steps else "", steps)
+        notices: list[str] = []
+        adapted_to = manifest.s2mel_id if steps else ""
+        known = self.store.cached(
+            content_hash, manifest.encoder_id, adapted_to, steps, notices=notices, model=manifest.model
+        )
         if known is not None:
             return known
         voice = self.enrol(path, adapt_steps=steps, progress=progress)
         problem = self.store.remember(content_hash, voice)
-        notices = [] if problem is None else [problem]
+        notices += [] if problem is None else [problem]
         give_back_freed()
         if self.budget is not None:
             notices.append(_ENROLLED)

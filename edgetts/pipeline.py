@@ -131,13 +131,12 @@ class Pipeline:
         check_process()
         for each in filter(None, (voice, emotion_voice)):
             each.check(self.pack.manifest.encoder_id)
+            each.check_fits(self.config)
         dit = self.config.s2mel.dit
         offsets = None
         if voice.offsets is not None:
             voice.check_adaptation(self.pack.manifest.s2mel_id, n_offsets(dit))
             offsets = voice_offsets(voice.offsets.to(self.device), dit)
-        if int(voice.reference_codes.max()) >= self.config.semantic_codec.codebook_size:
-            raise VoiceError(f"Voice {voice.name or '(unnamed)'} has codes outside the codebook of this pack.")
         style = voice.style.to(self.device)
         vector = voice.emotion_vector.to(self.device)
         if emotion is not None and emotion.recording is not None:

@@ -18,14 +18,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetts.errors import VoiceError
+from edgetts.pack.header import METADATA, read_header
+from edgetts.pack.plain_json import UnsoundJSON, listed, read_json, shown
 
 if TYPE_CHECKING:
     import torch
+
+    from edgetts.pack.config import ModelConfig
 
 FORMAT_VERSION = 2  # 1: voices without offsets, which are still written so
 _MAX_FILE_BYTES = 64 * 2**20
 _MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrolment uses
 METADATA_KEY = "edgetts_voice"
+MAX_REFERENCE_SECONDS = 30.0  # enrolment uses 15; the flow's time grows with the square
+_LARGEST = 1e6  # of any number
+_FLOAT_FORMATS, _WHOLE_FORMATS = ("F32", "F16", "BF16", "F64"), ("I64", "I32")
+_MAX_ABOUT_BYTES, _MAX_ABOUT_DEPTH = 256 << 10, 8
+_MAX_ID, _MAX_NAME, _MAX_NOTICE, _MAX_NOTICES = 128, 200, 2_000, 50
+_MAX_ADAPT_STEPS = 100_000
 _MAX_OFFSETS = 1 << 20  # numbers; the published model has 37 056
 # Name, number of dimensions, integer?
 _TENSORS = (
@@ -128,30 +138,28 @@ class Voice:
                 "Make one with `edgetts voices add NAME RECORDING`."
             )
         try:
+            header = read_header(source)  # before the format's own reader: nothing is made of what it declares
+            about = _read_about((header.pop(METADATA, None) or {}).get(METADATA_KEY), source)
+            problems = _declared_problems(header, adapted=bool(about["adapted_to"]))
+            if problems:
+                raise VoiceError(f"{source} is not a usable voice file: {listed(problems)}.")
             with safe_open(source, framework="pt") as file:
-                about = _read_about((file.metadata() or {}).get(METADATA_KEY), source)
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        except (SafetensorError, OSError) as error:
+                tensors = {name: file.get_tensor(name) for name in header}
+        except (UnsoundJSON, SafetensorError, OSError) as error:
             raise VoiceError(
                 f"{source} is damaged or not a voice file ({error}). "
                 "Make it again with `edgetts voices add NAME RECORDING`."
             ) from error
-        needed = [name for name, _, _ in _TENSORS if name != "offsets" or about["adapted_to"]]
-        problems = [f"{name} is missing" for name in needed if name not in tensors]
-        problems += [f"{name} is unknown" for name in tensors if name not in {n for n, _, _ in _TENSORS}]
-        for name, dimensions, whole in _TENSORS:
-            value = tensors.get(name)
-            if value is None:
-                continue
-            longest = _MAX_OFFSETS if name == "offsets" else _MAX_FRAMES
-            if value.ndim != dimensions or value.shape[0] != 1 or 0 in value.shape or max(value.shape) > longest:
-                problems.append(f"{name} has shape {tuple(value.shape)}")
-            elif value.is_floating_point() == whole or (not whole and not bool(torch.isfinite(value).all())):
-                problems.append(f"{name} holds unusable values")
-            elif whole and int(value.min()) < 0:
-                problems.append(f"{name} holds negative codes")
+        for name, _, whole in _TENSORS:
+            if name in tensors:
+                value = tensors[name] = tensors[name].to(torch.int64 if whole else torch.float32)
+                # Which no NaN is. Real ones stay below a hundred; far above, arithmetic ends in infinities.
+                if not bool((value.abs() <= _LARGEST).all()):
+                    problems.append(f"{name} holds unusable values")
+                elif whole and int(value.min()) < 0:
+                    problems.append(f"{name} holds negative codes")
         if problems:
-            raise VoiceError(f"{source} is not a usable voice file: {'; '.join(sorted(problems))}.")
+            raise VoiceError(f"{source} is not a usable voice file: {listed(problems)}.")
         return cls(**tensors, **about)
 
     def check(self, encoder_id: str) -> None:
@@ -160,6 +168,33 @@ class Voice:
             raise VoiceError(
                 f"Voice {self.name or '(unnamed)'} was made with other encoders ({self.encoder_id[:12]}) than those "
                 f"of this pack ({encoder_id[:12]}): enrol the recording again with `edgetts voices add NAME RECORDING`."
+            )
+
+    def check_fits(self, model: ModelConfig) -> None:
+        """Raise VoiceError unless a model of these dimensions can speak with the tensors, whoever made them."""
+        width, frames = model.gpt.model_dim, math.ceil(MAX_REFERENCE_SECONDS * model.audio.frame_rate)
+        wanted: dict[str, tuple[int, int]] = {  # the last two sizes; of times the most
+            "conditioning_latents": (model.gpt.n_conditioning_latents, width),
+            "emotion_vector": (1, width),
+            "emotion_base": (1, width),
+            "style": (1, model.s2mel.dit.style_dim),
+            "reference_mel": (model.audio.n_mels, frames),
+            "reference_codes": (1, math.ceil(MAX_REFERENCE_SECONDS * model.code_rate)),
+        }
+        problems = []
+        for name, (rows, columns) in wanted.items():
+            shape = tuple(getattr(self, name).shape)
+            is_time = name.startswith("reference")
+            fits = shape[-2] == rows and (0 < shape[-1] <= columns if is_time else shape[-1] == columns)
+            if not fits:
+                most = "up to " if is_time else ""
+                problems.append(f"{name} has shape {list(shape)}, and this pack takes {rows} x {most}{columns}")
+        if int(self.reference_codes.max()) >= model.semantic_codec.codebook_size:
+            problems.append(f"reference_codes are not all below {model.semantic_codec.codebook_size}")
+        if problems:
+            raise VoiceError(
+                f"Voice {self.name or '(unnamed)'} does not fit this pack: {'; '.join(problems)}; enrol the recording "
+                "again with `edgetts voices add NAME RECORDING`."
             )
 
     def check_adaptation(self, s2mel_id: str, n_offsets: int) -> None:
@@ -191,30 +226,31 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
             f"{source} is a safetensors file but not a voice: make one with `edgetts voices add NAME RECORDING`."
         )
     try:
-        about = json.loads(text)
-    except ValueError as error:
-        raise VoiceError(f"{source} is damaged: its description is not JSON ({error}).") from error
+        about = read_json(text.encode(), max_bytes=_MAX_ABOUT_BYTES, max_depth=_MAX_ABOUT_DEPTH)
+    except UnsoundJSON as error:
+        raise VoiceError(f"{source} is damaged: its description is not usable ({error}).") from error
     version = about.get("format_version") if isinstance(about, dict) else None
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool):
         raise VoiceError(f"{source} is damaged: its description has no format version.")
     if version > FORMAT_VERSION:
         raise VoiceError(
-            f"{source} has voice format {version}; this version reads up to {FORMAT_VERSION}: "
+            f"{source} has voice format {shown(version)}; this version reads up to {FORMAT_VERSION}: "
             "upgrade with `pip install -U edgetts`."
         )
     encoder_id, seconds, name = about.get("encoder_id"), about.get("seconds"), about.get("name")
     notices = about.get("notices")
     adapted_to, adapt_steps = about.get("adapted_to", ""), about.get("adapt_steps", 0)
-    if (
-        not isinstance(encoder_id, str)
-        or not isinstance(name, str)
-        or not isinstance(seconds, (int, float))
-        or not math.isfinite(seconds)
-        or not isinstance(notices, list)
-        or not all(isinstance(n, str) for n in notices)
-        or not isinstance(adapted_to, str)
-        or not isinstance(adapt_steps, int)
-    ):
+    sound = (
+        _is_text(encoder_id, _MAX_ID)
+        and _is_text(name, _MAX_NAME)
+        and _is_number(seconds, float, MAX_REFERENCE_SECONDS)
+        and isinstance(notices, list)
+        and len(notices) <= _MAX_NOTICES
+        and all(_is_text(notice, _MAX_NOTICE) for notice in notices)
+        and _is_text(adapted_to, _MAX_ID)
+        and _is_number(adapt_steps, int, _MAX_ADAPT_STEPS)
+    )
+    if not sound:
         raise VoiceError(f"{source} is damaged: its description has missing or wrong fields.")
     return {
         "encoder_id": encoder_id,
@@ -224,3 +260,28 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
         "adapted_to": adapted_to,
         "adapt_steps": adapt_steps,
     }
+
+
+def _is_text(value: Any, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest
+
+
+def _is_number(value: Any, kind: type[float], most: float) -> bool:
+    return isinstance(value, (int, kind)) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _declared_problems(header: dict[str, Any], *, adapted: bool) -> list[str]:
+    """What is wrong with the tensors as the file declares them: names, shapes, number formats."""
+    known = {name for name, _, _ in _TENSORS}
+    problems = [f"{shown(name)} is unknown" for name in header if name not in known]
+    for name, dimensions, whole in _TENSORS:
+        if name not in header:
+            problems += [f"{name} is missing"] if name != "offsets" or adapted else []
+            continue
+        shape, dtype = header[name]["shape"], header[name]["dtype"]
+        longest = _MAX_OFFSETS if name == "offsets" else _MAX_FRAMES
+        if len(shape) != dimensions or shape[0] != 1 or 0 in shape or max(shape) > longest:
+            problems.append(f"{name} has shape {tuple(shape)}")
+        elif dtype not in (_WHOLE_FORMATS if whole else _FLOAT_FORMATS):
+            problems.append(f"{name} holds unusable values ({shown(dtype)})")
+    return problems

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgetts.errors import UsageError, VoiceError
+from edgetts.pack.config import ModelConfig
 from edgetts.pack.locate import cache_folder, data_folder
 from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.voice import METADATA_KEY, Voice
@@ -174,11 +175,13 @@ class VoiceStore:
         adapted_to: str = "",
         adapt_steps: int = 0,
         notices: list[str] | None = None,
+        model: ModelConfig | None = None,
     ) -> Voice | None:
         """The voice that these encoders made of the recording with this hash, if it is remembered.
 
         adapted_to, adapt_steps: how it was adapted, as the voice says it. A damaged file is dropped, as if it had
-        not been there: the recording is at hand to make it again; `notices` is told so.
+        not been there, and so is one that does not fit `model`: the recording is at hand to make it again; `notices`
+        is told so.
         """
         path = self._cache_path(content_hash, encoder_id, adapted_to, adapt_steps)
         if not os.path.lexists(path):
@@ -186,6 +189,8 @@ class VoiceStore:
         try:
             voice = Voice.load(path)
             voice.check(encoder_id)
+            if model is not None:
+                voice.check_fits(model)
         except VoiceError:
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -36,24 +36,29 @@ _BYTES = {
 def tensor_header(path: Path) -> dict[str, Any]:
     """Name to dtype, shape and offsets of every tensor, and the metadata. Raises PackError, naming the file."""
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            length = file.read(_LENGTH_BYTES)
-            n_bytes = struct.unpack("<Q", length)[0] if len(length) == _LENGTH_BYTES else size
-            if n_bytes > min(MAX_HEADER_BYTES, size - _LENGTH_BYTES):
-                raise UnsoundJSON(f"its header would be {n_bytes} bytes long")
-            header: dict[str, Any] = read_json(file.read(n_bytes), max_bytes=MAX_HEADER_BYTES)
-        if not isinstance(header, dict):
-            raise UnsoundJSON("its header is no table")
-        problem = _problem(header, size - _LENGTH_BYTES - n_bytes)
+        return read_header(path)
     except FileNotFoundError:
         raise PackError(f"The pack is incomplete: {path} is missing; copy or convert it again.") from None
     except OSError as error:
         raise PackError(f"{path} cannot be read ({error.strerror or error}); check who may read it.") from None
     except UnsoundJSON as error:
-        problem = str(error)
+        raise PackError(f"{path} is not a sound tensor file ({error}); copy or convert the pack again.") from None
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The same for any file. Raises UnsoundJSON, whose text is the end of a sentence, and OSError."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        length = file.read(_LENGTH_BYTES)
+        n_bytes = struct.unpack("<Q", length)[0] if len(length) == _LENGTH_BYTES else size
+        if n_bytes > min(MAX_HEADER_BYTES, size - _LENGTH_BYTES):
+            raise UnsoundJSON(f"its header would be {n_bytes} bytes long")
+        header: dict[str, Any] = read_json(file.read(n_bytes), max_bytes=MAX_HEADER_BYTES)
+    if not isinstance(header, dict):
+        raise UnsoundJSON("its header is no table")
+    problem = _problem(header, size - _LENGTH_BYTES - n_bytes)
     if problem is not None:
-        raise PackError(f"{path} is not a sound tensor file ({problem}); copy or convert the pack again.")
+        raise UnsoundJSON(problem)
     return header
 
 
