@@ -34,7 +34,7 @@ from edgetts.errors import UsageError
 from edgetts.memory import Budget, parse_size
 from edgetts.options import OptionKeywords, SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
-from edgetts.pack.locate import locate_pack
+from edgetts.pack.locate import cache_folder, locate_pack
 from edgetts.pack.manifest import EMOTION, VOICE_SUFFIX
 from edgetts.pack.mapped import give_back_freed
 from edgetts.pack.text import tokenizer_of
@@ -174,7 +174,7 @@ class TTS:
         """
         located = locate_pack(pack, home)
         n_bytes = parse_size(memory_budget) if isinstance(memory_budget, str) else memory_budget
-        opened, store = open_pack(located.path), VoiceStore.default(home)
+        opened, store = open_pack(located.path, cache_dir=cache_folder(home)), VoiceStore.default(home)
         return cls(opened, choose_device(device), store, kernel=kernel, compute=compute, memory_budget=n_bytes)
 
     @property
@@ -473,6 +473,7 @@ class TTS:
     ) -> tuple[SpeechStream, TextFeed | None]:
         """Start a stream; for a text that arrives (None: the caller feeds it) with what feeds it."""
         check_process()
+        self.pack.check_unchanged()
         options = SynthesisOptions.of(self.pack.manifest.defaults, call.options)
         frontend = self.frontend(call.glossary, call.normalizer)
         is_offline = isinstance(call.schedule, Whole)

@@ -8,12 +8,15 @@ import re
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgetts.cli.common import DeviceOption, JsonOption, environment, print_json, print_line
+from edgetts.cli.common import DeviceOption, JsonOption, Progress, environment, print_json, print_line
 from edgetts.errors import PackError, one_line
+
+if TYPE_CHECKING:
+    from edgetts.pack.manifest import Manifest
 
 _CODES_IN_A_BYTE = {"int8_channel": 1, "int4_group": 2, "nf4_group": 2}
 _UNCHANGED = 200.0  # dB, what is written for tensors that quantising did not change
@@ -29,6 +32,9 @@ def info(
     kernels: Annotated[
         bool, typer.Option("--kernels", help="Also try what can multiply by the pack's quantised weights here.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also read every file and compare it with its checksum.")
+    ] = False,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,12 +48,14 @@ def info(
         edgetts info indextts2.pack --kernels
     """
     from edgetts.pack.config import to_dict
-    from edgetts.pack.locate import locate_pack
+    from edgetts.pack.locate import cache_folder, locate_pack
     from edgetts.pack.manifest import ENROL_COMPONENTS, RUN_COMPONENTS, read_manifest
 
     known = environment(context)
     located = locate_pack(pack or known.pack, known.home)
     manifest = read_manifest(located.path)
+    if verify:
+        _verify(located.path, manifest, cache_folder(known.home))
     components = {}
     for name, entry in manifest.components.items():
         phases = [p for p, names in (("enrol", ENROL_COMPONENTS), ("run", RUN_COMPONENTS)) if name in names]
@@ -76,9 +84,11 @@ def info(
         "defaults": dict(manifest.defaults),
         "without": list(manifest.without),
         "quality": manifest.quality,
+        "verified": verify,
     }
     if kernels:
-        about["kernels"] = _kernels(located.path, device or known.device or "auto", known.kernel or "auto")
+        where, wanted = device or known.device or "auto", known.kernel or "auto"
+        about["kernels"] = _kernels(located.path, cache_folder(known.home), where, wanted)
     if as_json:
         print_json(about)
         return
@@ -90,7 +100,8 @@ def _print(about: dict[str, Any]) -> None:
         if str(about[key]):
             print_line(f"{key.replace('_', ' '):<12}{one_line(str(about[key]))}")
     print_line(f"{'encoders':<12}{about['encoder_id'][:12]}")
-    print_line(f"{'size':<12}{_mib(about['bytes'])}")
+    verified = ", every file as its checksum says" if about["verified"] else ""
+    print_line(f"{'size':<12}{_mib(about['bytes'])}{verified}")
     model = about["model"]
     print_line(f"{'speech':<12}{model['audio']['sample_rate']} Hz, {model['code_rate']:g} codes a second")
     before = _sizes_before(about["quality"])
@@ -113,6 +124,18 @@ def _print(about: dict[str, Any]) -> None:
         verdict = trial["problem"] or f"error {trial['error']:.1e}, {trial['microseconds']:.0f} us"
         mark = "*" if trial["chosen"] else " "
         print_line(f"{mark} {trial['weights']:<24}{trial['kernel']:<14}{verdict}")
+
+
+def _verify(path: Path, manifest: Manifest, cache_dir: Path) -> None:
+    """Read every file. Raises PackError for the first that is not what the manifest says."""
+    from edgetts.pack.verify import Verifier
+
+    verifier, done = Verifier(cache_dir), 0
+    with Progress() as progress:
+        for name, entry in manifest.files.items():
+            progress(f"checking {name}", done / max(manifest.total_bytes, 1))
+            verifier.check(path / name, entry, force=True)
+            done += entry.bytes
 
 
 def _sizes_before(quality: Any) -> dict[str, int]:
@@ -165,7 +188,7 @@ def _noise(tensors: Mapping[str, float]) -> str:
     return text
 
 
-def _kernels(path: Path, device: str, wanted: str) -> list[dict[str, Any]]:
+def _kernels(path: Path, cache_dir: Path, device: str, wanted: str) -> list[dict[str, Any]]:
     """Every kernel for every kind of quantised weight of the GPT, tried on this machine."""
     from edgetts.pack.load import open_pack
     from edgetts.pack.schemes import Quantised
@@ -175,7 +198,7 @@ def _kernels(path: Path, device: str, wanted: str) -> list[dict[str, Any]]:
     where = choose_device(device)
     choice = KernelChoice(where, wanted)
     weights: dict[str, Quantised] = {}
-    for weight in open_pack(path).stored("gpt").values():
+    for weight in open_pack(path, cache_dir=cache_dir).stored("gpt").values():
         if isinstance(weight, Quantised):
             group = "" if weight.group_size is None else f"/{weight.group_size}"
             weights.setdefault(f"{weight.scheme}{group} of {weight.shape[1]}", weight)

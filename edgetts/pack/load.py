@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -21,11 +20,13 @@ from edgetts.errors import PackError
 from edgetts.pack.blank import blank
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.header import tensor_header
+from edgetts.pack.locate import cache_folder
 from edgetts.pack.manifest import (
     COMPONENTS,
     FORMAT,
     GLOSSARY_FILE,
     LEXICON_FILE,
+    MANIFEST_FILE,
     TOKENIZER_FILE,
     ComponentEntry,
     Manifest,
@@ -34,7 +35,7 @@ from edgetts.pack.manifest import (
 )
 from edgetts.pack.mapped import give_back_whole
 from edgetts.pack.schemes import SCHEMES, Quantised, layout_problem
-from edgetts.pack.verify import Verifier, check_size
+from edgetts.pack.verify import Stamp, Verifier, check_size
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 # Gets the blank network and its quantised tensors; puts layers that compute with those in its place, and says
@@ -51,7 +52,6 @@ _STORED_DTYPES = {
     "I8": torch.int8,
     "U8": torch.uint8,
 }
-_APPLICATION = "edgetts"
 
 
 def open_pack(path: str | Path, *, verify: bool = False, cache_dir: Path | None = None) -> Pack:
@@ -62,12 +62,12 @@ def open_pack(path: str | Path, *, verify: bool = False, cache_dir: Path | None 
     the user's cache folder). Raises PackError.
     """
     folder = Path(path)
+    stamp = Stamp.of(folder / MANIFEST_FILE)
     manifest = read_manifest(folder)
     for name, entry in manifest.files.items():
         check_size(folder / name, entry)
-    if cache_dir is None:
-        cache_dir = Path(platformdirs.user_cache_dir(_APPLICATION))
-    pack = Pack(folder, manifest, Verifier(cache_dir))
+    pack = Pack(folder, manifest, Verifier(cache_folder() if cache_dir is None else cache_dir))
+    pack.used[MANIFEST_FILE] = stamp
     if verify:
         pack.verify()
     return pack
@@ -80,6 +80,7 @@ class Pack:
         self.path = path
         self.manifest = manifest
         self._verifier = verifier
+        self.used: dict[str, Stamp | None] = {}  # files that were given out, as they were then
 
     @property
     def config(self) -> ModelConfig:
@@ -104,8 +105,23 @@ class Pack:
         if name not in self.manifest.files:
             raise PackError(f"The pack {self.path} holds no file {name!r}.")
         path = self.path / name
+        stamp = Stamp.of(path)
         self._verifier.check(path, self.manifest.files[name])
+        self.used[name] = stamp
         return path
+
+    def is_current(self) -> bool:
+        """Whether the folder still holds the files that were loaded: a process that stays asks, and opens it anew."""
+        return all(Stamp.of(self.path / name) == stamp for name, stamp in self.used.items())
+
+    def check_unchanged(self) -> None:
+        """Raise PackError when a file in use was written into. Replaced and deleted ones are safe to go on with."""
+        for name, stamp in self.used.items():
+            if stamp is not None and stamp.was_written_into(Stamp.of(self.path / name)):
+                raise PackError(
+                    f"{self.path / name} was overwritten while it was in use: load the pack again, and replace packs "
+                    "by renaming a complete copy instead of copying over them."
+                )
 
     def verify(self, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Read every file and compare its sha256. `progress` gets file name, bytes done, bytes in all."""

@@ -1,8 +1,15 @@
-"""Is a file of a pack still what its manifest says?
+"""Is a file of a pack still what its manifest says, and still what was loaded?
 
 In: a path and its manifest entry. Out: nothing, or a `PackError` that names the file. Sizes are looked at
-every time. The sha256 is computed when a file is first used and remembered in the user's cache folder with
-the file's size and times, so that later starts read nothing twice; a file that changed is read again.
+every time. The sha256 is computed when a file is first used and remembered in the cache folder with the file's
+size, times and inode, so that later starts read nothing twice; a file that changed is read again.
+
+What cannot be noticed this way: a write through a shared mapping into a page that was written to before and not yet
+stored, which changes no time, and what a disk loses in silence. `edgetts info PACK --verify` reads everything anew.
+
+A pack's files are mapped while they are in use. Replacing or deleting them is safe: the old content stays. Writing into
+them is not: shorter files kill the process at the next look (SIGBUS), others change the sound. Nothing in this program
+does it; `rsync --inplace` and `cp` over a pack do. `Stamp` tells between two calls.
 """
 
 from __future__ import annotations
@@ -11,16 +18,47 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgetts.errors import PackError
 from edgetts.pack.manifest import FileEntry
+from edgetts.pack.plain_json import UnsoundJSON, read_json
+from edgetts.pack.whole_file import replace_file
 
 MEMORY_FILE = "verified.json"
 _MAX_REMEMBERED = 512
+_MAX_MEMORY_BYTES = 1 << 20
 _CHUNK_BYTES = 4 << 20
+_CLOCK_STEP_NS = 20_000_000  # file systems stamp by the kernel's tick: a second write within it leaves the same times
+_OWNER_ONLY, _OWNER_FOLDER = 0o600, 0o700
+_WRITABLE_BY_OTHERS = 0o022
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Which file it was and when it was last written, as the system says it."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp | None:
+        """None where there is no file any more."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return None
+        return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+    def was_written_into(self, now: Stamp | None) -> bool:
+        """Whether it is the same file with other content; one that was replaced or deleted is not."""
+        same_file = now is not None and (now.device, now.inode) == (self.device, self.inode)
+        return same_file and now != self
 
 
 def check_size(path: Path, entry: FileEntry) -> None:
@@ -48,25 +86,29 @@ class Verifier:
     def check(self, path: Path, entry: FileEntry, *, force: bool = False) -> None:
         """Raises PackError when the content is not what the manifest says. `force`: read it in any case."""
         check_size(path, entry)
-        stat = path.stat()
-        # ctime cannot be set back, so an edit that restores the modification time is seen too.
-        seen = [entry.sha256, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-        key = str(path.resolve())
+        key, seen = str(path.resolve()), _seen(path, entry)
         if not force and self._remembered().get(key) == seen:
             return
+        started_ns = time.time_ns()
         if file_sha256(path) != entry.sha256:
             raise PackError(
                 f"{path} was altered since the pack was made: its sha256 is not the one in the manifest; "
                 "copy or convert the pack again."
             )
-        self._remember(key, seen)
+        # Written while it was read, or so shortly before that a later write might leave the same times: not remembered.
+        if _seen(path, entry) == seen and path.stat().st_ctime_ns < started_ns - _CLOCK_STEP_NS:
+            self._remember(key, seen)
 
     def _remembered(self) -> dict[str, Any]:
         if self._memory is None:
             return {}
+        # No memory yet, a damaged one, or one that others may have written: the files are read again.
         try:
-            table = json.loads(self._memory.read_bytes())
-        except (OSError, ValueError):  # no memory yet, or a damaged one: the files are read again
+            with self._memory.open("rb") as file:
+                if not _is_ours(os.fstat(file.fileno())):
+                    return {}
+                table = read_json(file.read(_MAX_MEMORY_BYTES + 1), max_bytes=_MAX_MEMORY_BYTES, max_depth=2)
+        except (OSError, UnsoundJSON):
             return {}
         return table if isinstance(table, dict) else {}
 
@@ -79,11 +121,19 @@ class Verifier:
         table = dict(list(table.items())[-_MAX_REMEMBERED:])
         # A cache folder that cannot be written (read-only system, full disk) costs time, not correctness.
         with contextlib.suppress(OSError):
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._memory.parent, prefix=MEMORY_FILE)
-            with os.fdopen(handle, "w") as file:
-                json.dump(table, file)
-            Path(name).replace(self._memory)
+            self._memory.parent.mkdir(parents=True, exist_ok=True, mode=_OWNER_FOLDER)
+            replace_file(self._memory, json.dumps(table).encode(), mode=_OWNER_ONLY)
+
+
+def _seen(path: Path, entry: FileEntry) -> list[Any]:
+    """What is compared with the memory. ctime cannot be set back: an edit that restores the other times is seen."""
+    stat = path.stat()
+    return [entry.sha256, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def _is_ours(stat: os.stat_result) -> bool:
+    owner = getattr(os, "geteuid", lambda: stat.st_uid)()
+    return stat.st_uid == owner and not stat.st_mode & _WRITABLE_BY_OTHERS
 
 
 def file_sha256(path: Path) -> str:

@@ -63,3 +63,14 @@ def test_notices_and_errors_of_voices(edgetts: Edgetts, tmp_path: Path) -> None:
     for wrong in (other, tmp_path / "\x1b[31mabsent\n.wav"):
         result = edgetts("say", "Hi.", "--voice", wrong, "-o", tmp_path / "x.wav")
         assert result.exit_code and is_plain(result.stderr) and result.stderr.count("\n") == 1, result.stderr
+
+
+def test_info_verifies_what_the_memory_of_checks_would_pass(edgetts: Edgetts, tmp_path: Path) -> None:
+    pack = copy_tree(builtin_pack(), tmp_path / "a.pack")
+    assert json.loads(edgetts("info", pack, "--verify", "--json").stdout)["verified"]
+    assert "every file as its checksum says" in edgetts("info", pack, "--verify").stdout
+    content = (pack / "lexicon.txt").read_bytes()
+    replace(pack / "lexicon.txt", content[:-2] + b"X" + content[-1:])
+    result = edgetts("info", pack, "--verify")
+    assert result.exit_code == 1 and "lexicon.txt was altered" in result.stderr
+    assert edgetts("info", pack).exit_code == 0
