@@ -26,9 +26,10 @@ from quant.build import ALWAYS_FP32, Progress, Source, Storage, Tensors, build_p
 from quant.components import NETWORKS, component_problems, network_shapes
 from quant.folding import fold_weight_norm, is_transposed, transpose_conv1d
 from quant.lazy import LazyTensor
-from quant.tokenizer_convert import convert_tokenizer
+from quant.target import check_target
+from quant.tokenizer_convert import read_tokenizer
 from quant.upstream_config import model_config, read_upstream_config
-from quant.writer import PackWriter, check_target
+from quant.writer import PackWriter
 
 DTYPES = {"fp32": "float32", "fp16": "float16"}
 
@@ -73,8 +74,7 @@ def convert(
     """
     if dtype not in DTYPES:
         raise UsageError(f"--dtype {dtype} is unknown: give one of {', '.join(DTYPES)}.")
-    target = Path(pack_dir).absolute()
-    check_target(target, force=force)
+    target = check_target(pack_dir, force=force, source=checkpoint_dir)
     source = open_checkpoint(checkpoint_dir, hub_caches, name=name)
     stored = {c: Storage(DTYPES[dtype] if c not in ALWAYS_FP32 else "float32") for c in COMPONENTS}
     built = build_pack(source, target, stored, recipe=f"reference-{dtype}", force=force, progress=progress)
@@ -204,11 +204,11 @@ def _statistics(tensors: Tensors) -> Tensors:
 
 
 def _add_tokenizer(writer: PackWriter, model_path: Path, config: ModelConfig) -> None:
-    path = writer.folder / TOKENIZER_FILE
-    size = convert_tokenizer(model_path, path)
+    tokenizer = read_tokenizer(model_path)
+    size = tokenizer.get_vocab_size()
     if size > config.gpt.n_text_tokens:
         raise CheckpointError(
             f"{model_path} has {size} pieces, but the GPT knows {config.gpt.n_text_tokens}: the files do not belong "
             "together; download the checkpoint again."
         )
-    writer.add_file(TOKENIZER_FILE, path.read_bytes())
+    writer.add_file(TOKENIZER_FILE, tokenizer.to_str().encode())

@@ -8,10 +8,11 @@ reference pack beside the target, which is removed at the end.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-import shutil
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 
 from torch import Tensor
 
-from edgetts.errors import PackError
+from edgetts.errors import PackError, UsageError
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS, MANIFEST_FILE
 from quant import calibrate, gptq, hqq, report
@@ -29,9 +30,12 @@ from quant.machine import this_machine
 from quant.recipe import AUTO, Recipe, check_fits, choose_recipe, describe, load_recipe
 from quant.schemes import Encode, Parts, SchemeRule, round_to_nearest
 from quant.source import open_pack_source
-from quant.writer import PackWriter, check_target
+from quant.staging import finish_removal, remove_pack
+from quant.target import check_target, own_pack
+from quant.writer import PackWriter
 
 GPT = "gpt"
+_INTERMEDIATE = "Intermediate of quantising, from "  # begins the description of a reference pack
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,7 @@ def quantize(
     """
     recipe, reason = resolve_recipe(recipe)
     plan = load_recipe(recipe)
-    target = Path(pack_dir).absolute()
-    check_target(target, force=force)
+    target = check_target(pack_dir, force=force, source=source_path)
     path = Path(source_path)
     reference: Path | None = None
     if (path / MANIFEST_FILE).is_file():
@@ -110,7 +113,7 @@ def quantize(
         measure=compare if measure else None,
     )
     if reference is not None:
-        shutil.rmtree(reference)
+        remove_pack(reference)
     return Quantisation(target, plan.name, reason, built.n_bytes, built.seconds, built.reused, made or None)
 
 
@@ -151,16 +154,21 @@ class _Calibrated:
 
 def _reference_pack(source: Source, target: Path, progress: Progress | None) -> Path:
     """The checkpoint as an fp32 pack beside the target, made now or left by an interrupted run."""
-    folder = target.parent / f".{target.name}.reference"
+    folder = target.with_name(f".{target.name}.reference")
     digest = hashlib.sha256(json.dumps(source.identity, sort_keys=True, default=str).encode()).hexdigest()
-    marked = f"Intermediate of quantising, from {digest}"
-    if folder.is_dir():
-        try:
-            if open_pack(folder).manifest.description == marked:
+    marked = f"{_INTERMEDIATE}{digest}"
+    finish_removal(folder)
+    if os.path.lexists(folder):
+        described = own_pack(folder).description
+        if not described.startswith(_INTERMEDIATE):
+            raise UsageError(
+                f"{folder} is needed to work in, but holds a pack that was made for something else, so it is left "
+                "alone: rename it, or give another name for the new pack."
+            )
+        with contextlib.suppress(PackError):  # damaged: it is made again
+            open_pack(folder)
+            if described == marked:
                 return folder
-        except PackError:  # another version's, or damaged: it is made again
-            pass
-        shutil.rmtree(folder)
     source = dataclasses.replace(source, description=marked)
     stored = {component: Storage("float32") for component in COMPONENTS}
-    return build_pack(source, folder, stored, recipe="reference-fp32", progress=progress).path
+    return build_pack(source, folder, stored, recipe="reference-fp32", force=True, progress=progress).path

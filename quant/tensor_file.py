@@ -12,12 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -125,13 +123,13 @@ class TensorFilePlan:
 
     def write(
         self,
-        path: Path,
+        file: BinaryIO,
         *,
         digests: bool,
         progress: Callable[[int], None] | None = None,
         encode: Encode = round_to_nearest,
     ) -> WrittenComponent:
-        """Write the file and flush it to the disk. `progress` gets the bytes of each tensor written.
+        """Write the component to an empty file. `progress` gets the bytes of each tensor written.
 
         `digests`: also hash the float32 values of every tensor as they came. `encode` quantises. Raises
         PackError naming a tensor that is not finite, or that the narrower format makes so.
@@ -141,24 +139,21 @@ class TensorFilePlan:
         value_digests: dict[str, str] = {}
         snr: dict[str, float] = {}
         waiting: dict[str, Tensor] = {}  # further parts of a quantised tensor, small
-        with path.open("wb") as file:
-            file.write(header)
-            for part in self._parts:
-                if part.name in waiting:
-                    stored = waiting.pop(part.name)
-                else:
-                    value = self._value(part.tensor)
-                    if digests and part.tensor not in value_digests:
-                        value_digests[part.tensor] = _digest(value)
-                    stored = self._stored(part, value, waiting, encode, snr)
-                data = _bytes(stored)
-                total.update(data)
-                file.write(data)
-                self.tensors[part.tensor].give_back()
-                if progress is not None:
-                    progress(part.n_bytes)
-            file.flush()
-            os.fsync(file.fileno())
+        file.write(header)
+        for part in self._parts:
+            if part.name in waiting:
+                stored = waiting.pop(part.name)
+            else:
+                value = self._value(part.tensor)
+                if digests and part.tensor not in value_digests:
+                    value_digests[part.tensor] = _digest(value)
+                stored = self._stored(part, value, waiting, encode, snr)
+            data = _bytes(stored)
+            total.update(data)
+            file.write(data)
+            self.tensors[part.tensor].give_back()
+            if progress is not None:
+                progress(part.n_bytes)
         return WrittenComponent(FileEntry(len(header) + self.n_bytes, total.hexdigest()), value_digests, snr)
 
     def _value(self, name: str) -> Tensor:

@@ -48,6 +48,16 @@ class _Model:
 def convert_tokenizer(source: Path, target: Path) -> int:
     """Writes `target` (a `tokenizer.json`) for the SentencePiece model `source`; returns its piece count.
 
+    Raises `CheckpointError` as `read_tokenizer` does.
+    """
+    tokenizer = read_tokenizer(source)
+    target.write_text(tokenizer.to_str(), encoding="utf-8")
+    return int(tokenizer.get_vocab_size())
+
+
+def read_tokenizer(source: Path) -> Tokenizer:
+    """The equivalent `Tokenizer` of the SentencePiece model `source`.
+
     Raises `CheckpointError` when `source` is missing, damaged, or a model whose ids `tokenizers` could
     not reproduce (BPE, word, char, unused pieces, suffix whitespace).
     """
@@ -63,9 +73,7 @@ def convert_tokenizer(source: Path, target: Path) -> int:
         raise CheckpointError(
             f"The text tokenizer {source} cannot be read ({error.strerror}): download the checkpoint again."
         ) from error
-    tokenizer = build_tokenizer(data, str(source))
-    target.write_text(tokenizer.to_str(), encoding="utf-8")
-    return int(tokenizer.get_vocab_size())
+    return build_tokenizer(data, str(source))
 
 
 def build_tokenizer(data: bytes, name: str) -> Tokenizer:

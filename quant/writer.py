@@ -1,9 +1,9 @@
 """Writing a model pack: it appears whole or not at all.
 
 In: a configuration, tensors per component, the tokeniser and other files. Out: a pack folder. Everything is
-written into a hidden folder beside the target, flushed, and renamed at the end. A writer that died leaves
-that folder behind; the next one takes finished components over if they come from the same source, and
-removes the rest. Used by the converter and by the training recipe.
+written into a hidden folder beside the target (`quant.staging`), flushed, and renamed at the end. A writer that
+died leaves that folder behind; the next one takes finished components over if they come from the same source, and
+removes the rest of what the first one made. Used by the converter and by the training recipe.
 
     with PackWriter(target, config, name="tiny", recipe="tiny", licence="...") as writer:
         for component, tensors in trained.items():
@@ -14,11 +14,9 @@ removes the rest. Used by the converter and by the training recipe.
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
+import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -45,18 +43,24 @@ from edgetts.pack.manifest import (
 )
 from edgetts.pack.plain_json import listed
 from edgetts.pack.relations import model_problems
-from edgetts.pack.verify import file_sha256
 from quant.components import component_problems
 from quant.lazy import LazyTensor
 from quant.schemes import Encode, SchemeRule, round_to_nearest
+from quant.staging import StagingFolder
+from quant.target import check_target
 from quant.tensor_file import TensorFilePlan, WrittenComponent
 
 # Measures a pack that is complete but not in its place yet: folder -> the manifest's quality table.
 Measure = Callable[[Path], Mapping[str, Any]]
 
+_TENSORS_SUFFIX = ".safetensors"
 _RECEIPT_SUFFIX = ".written.json"
-_RENAME_EXCHANGE = 2  # flag of Linux's renameat2: swap two folders in one step
-_AT_FDCWD = -100  # paths are relative to the working folder
+_MAX_RECEIPT_BYTES = 64 << 20
+_PLANNED = (
+    MANIFEST_FILE,
+    TOKENIZER_FILE,
+    *(component + suffix for component in COMPONENTS for suffix in (_TENSORS_SUFFIX, _RECEIPT_SUFFIX)),
+)
 
 
 class PackWriter:
@@ -84,7 +88,7 @@ class PackWriter:
         without: Sequence[str] = (),
         force: bool = False,
     ) -> None:
-        self.target = Path(target).absolute()
+        self.target = check_target(target, force=force)
         self.config = config
         self._about = {"name": name, "recipe": recipe, "licence": licence, "description": description}
         self._text = dict(text or {})
@@ -100,10 +104,13 @@ class PackWriter:
         if problems := model_problems(config):
             raise PackError(f"No pack can have these dimensions: {listed(problems)}.")
         SynthesisOptions.of(self._defaults, {})
-        check_target(self.target, force=force)
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.folder = self.target.parent / f".{self.target.name}.partial"
-        self._lock: int | None = _lock_folder(self.folder, self.target)
+        self._staging = StagingFolder(self.target, _PLANNED)
+        self._is_open = True
+
+    @property
+    def folder(self) -> Path:
+        """Where the pack is until it is finished."""
+        return self._staging.path
 
     def __enter__(self) -> PackWriter:
         return self
@@ -113,11 +120,13 @@ class PackWriter:
     ) -> None:
         """Removes what was written when the tensors were at fault; keeps it for the next run when this one was
         interrupted, or when measuring failed."""
-        if self._lock is None:
+        if not self._is_open:
             return
+        self._is_open = False
         if kind is None or (issubclass(kind, EdgeTTSError) and not self._is_complete):
-            shutil.rmtree(self.folder, ignore_errors=True)
-        self._unlock()
+            with contextlib.suppress(UsageError):  # something of others is in it: that stays
+                self._staging.discard()
+        self._staging.close()
 
     def add_component(
         self,
@@ -145,30 +154,29 @@ class PackWriter:
         if problems:
             raise PackError(f"The tensors of {component} do not fit its network: {'; '.join(problems)}.")
         plan = TensorFilePlan(component, lazy, dtype, rules)
-        path = self.folder / f"{component}.safetensors"
-        receipt = self.folder / f"{component}{_RECEIPT_SUFFIX}"
-        written = None if fingerprint is None else _read_receipt(receipt, path, fingerprint)
+        name, receipt = f"{component}{_TENSORS_SUFFIX}", f"{component}{_RECEIPT_SUFFIX}"
+        written = None if fingerprint is None else _read_receipt(self._staging, receipt, name, fingerprint)
         if written is None:
-            receipt.unlink(missing_ok=True)
+            self._staging.remove(receipt)
             _require_space(self.folder, plan.n_bytes, self.target)
-            written = plan.write(path, digests=component in ENROL_COMPONENTS, progress=progress, encode=encode)
+            with self._staging.create(name) as file:
+                written = plan.write(file, digests=component in ENROL_COMPONENTS, progress=progress, encode=encode)
             if fingerprint is not None:
-                _write_receipt(receipt, written, fingerprint)
+                _write_receipt(self._staging, receipt, written, fingerprint)
         else:
             self.reused.append(component)
             if progress is not None:
                 progress(plan.n_bytes)
         self._written[component] = written
-        self._entries[component] = plan.entry(path.name)
-        self._files[path.name] = written.file
+        self._entries[component] = plan.entry(name)
+        self._files[name] = written.file
 
     def add_file(self, name: str, source: str | Path | bytes) -> None:
         """Add a file, such as `tokenizer.json`, by path or content."""
-        path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(source if isinstance(source, bytes) else Path(source).read_bytes())
-        _flush(path)
-        self._files[name] = FileEntry(path.stat().st_size, file_sha256(path))
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        with self._staging.create(name) as file:
+            file.write(data)
+        self._files[name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
 
     @property
     def snr(self) -> dict[str, dict[str, float]]:
@@ -190,11 +198,9 @@ class PackWriter:
             self._is_complete = True
             quality = quality(self.folder)
         self._write_manifest(quality)
-        self._remove_leftovers()
-        _flush(self.folder)
-        _publish(self.folder, self.target, force=self._force)
-        _flush(self.target.parent)
-        self._unlock()
+        self._staging.keep_only({*self._files, MANIFEST_FILE})
+        self._staging.publish(force=self._force)
+        self._is_open = False
         return self.target
 
     def _write_manifest(self, quality: Mapping[str, Any] | None) -> None:
@@ -213,8 +219,8 @@ class PackWriter:
         )
         content = manifest_json(manifest)
         parse_manifest(content.encode(), MANIFEST_FILE)  # what is written can be read
-        (self.folder / MANIFEST_FILE).write_text(content, encoding="utf-8")
-        _flush(self.folder / MANIFEST_FILE)
+        with self._staging.create(MANIFEST_FILE) as file:
+            file.write(content.encode())
 
     def _computed_encoder_id(self) -> str:
         """Hash of everything that decides what a recording becomes: encoder values and dimensions."""
@@ -228,74 +234,6 @@ class PackWriter:
         }
         return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
-    def _remove_leftovers(self) -> None:
-        for path in self.folder.rglob("*"):
-            if path.is_file() and str(path.relative_to(self.folder)) not in (*self._files, MANIFEST_FILE):
-                path.unlink()
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-
-def check_target(target: Path, *, force: bool) -> None:
-    """Raises UsageError when a pack cannot be written to `target`."""
-    if target.is_dir() and not any(target.iterdir()):
-        return
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise UsageError(f"{target} is a file, but a pack is a folder: give another name.")
-    if not (target / MANIFEST_FILE).is_file():
-        raise UsageError(f"{target} holds other files and is no pack, so it is left alone: give another name.")
-    if not force:
-        raise UsageError(f"There is a pack at {target} already: give another name, or replace it with --force.")
-
-
-def _lock_folder(folder: Path, target: Path) -> int:
-    """Make the hidden folder and lock it. The lock goes when the process does, however it ends."""
-    while True:
-        folder.mkdir(exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise PackError(f"Another process is writing the pack {target} now: wait until it is done.") from error
-        # The process that held the lock may have renamed the folder just before we got it.
-        if folder.exists() and os.path.samestat(folder.stat(), os.fstat(handle)):
-            return handle
-        os.close(handle)
-
-
-def _publish(folder: Path, target: Path, *, force: bool) -> None:
-    check_target(target, force=force)
-    if not (target.is_dir() and any(target.iterdir())):
-        folder.replace(target)
-        return
-    if not _exchange(folder, target):
-        # No file system call swaps folders here: for a moment there is none, and the old one comes back on error.
-        old = target.parent / f".{target.name}.old"
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-        try:
-            folder.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
-        folder = old
-    shutil.rmtree(folder)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in one step, where kernel and file system can."""
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if renameat2 is None:
-        return False
-    result: int = renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
-    return result == 0
-
 
 def _require_space(folder: Path, n_bytes: int, target: Path) -> None:
     free = shutil.disk_usage(folder).free
@@ -306,38 +244,29 @@ def _require_space(folder: Path, n_bytes: int, target: Path) -> None:
         )
 
 
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _write_receipt(receipt: Path, written: WrittenComponent, fingerprint: str) -> None:
+def _write_receipt(folder: StagingFolder, name: str, written: WrittenComponent, fingerprint: str) -> None:
     table = {
         "fingerprint": fingerprint,
         "file": to_dict(written.file),
         "digests": dict(written.digests),
         "snr": dict(written.snr),
     }
-    temporary = receipt.with_suffix(".tmp")
-    temporary.write_text(json.dumps(table))
-    _flush(temporary)
-    temporary.replace(receipt)
+    with folder.create(name) as file:
+        file.write(json.dumps(table).encode())
 
 
-def _read_receipt(receipt: Path, path: Path, fingerprint: str) -> WrittenComponent | None:
+def _read_receipt(folder: StagingFolder, receipt: str, name: str, fingerprint: str) -> WrittenComponent | None:
     """What an interrupted run wrote from the same source, if it finished that file."""
-    if not receipt.is_file() or not path.is_file():
+    data = folder.read(receipt, _MAX_RECEIPT_BYTES)
+    if data is None:
         return None
     try:
-        table = json.loads(receipt.read_text())
+        table = json.loads(data)
         if table["fingerprint"] != fingerprint:
             return None
-        file = from_dict(FileEntry, table["file"], what=str(receipt))
+        file = from_dict(FileEntry, table["file"], what=receipt)
         digests = {str(k): str(v) for k, v in table["digests"].items()}
         snr = {str(k): float(v) for k, v in table["snr"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, PackError):  # torn: the component is written again
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PackError):  # torn: written again
         return None
-    return WrittenComponent(file, digests, snr) if path.stat().st_size == file.bytes else None
+    return WrittenComponent(file, digests, snr) if folder.size(name) == file.bytes else None

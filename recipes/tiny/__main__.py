@@ -11,7 +11,6 @@ whole and says nothing that anybody understands.
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 import torch
@@ -98,7 +97,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.quick:
-        shutil.rmtree(args.work, ignore_errors=True)
+        if args.work.is_symlink() or (args.work.exists() and any(args.work.iterdir())):
+            parser.error(f"--work {args.work} is not empty: give a new folder, or remove it yourself")
         corpus = synthetic.make(args.work / "buzzes")
         print(run(args.work, corpus, QUICK_MINUTES, workers=args.threads, compiled=False))
         return

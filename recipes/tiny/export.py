@@ -12,7 +12,6 @@ change of liveliness and pace, not acting.
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from edgetts.pack.config import to_dict
 from edgetts.pack.manifest import EMOTION, LEXICON_FILE, TOKENIZER_FILE
 from quant.build import ALWAYS_FP32
 from quant.schemes import SchemeRule
+from quant.staging import remove_pack
 from quant.writer import PackWriter
 from recipes.tiny import dims
 from recipes.tiny.common import stage_weights
@@ -221,7 +221,7 @@ def write(
         voices[name] = path.read_bytes()
         path.unlink()
     once(target, voices)
-    shutil.rmtree(draft)
+    remove_pack(draft)
     return target
 
 

@@ -104,7 +104,8 @@ def test_file_layout(tmp_path: Path) -> None:
     lazy = {name: LazyTensor.of(tensor) for name, tensor in tensors.items()}
     plan = TensorFilePlan("gpt", lazy, "float16", [SchemeRule("quant*", "int8_channel")])
     written: list[int] = []
-    result = plan.write(tmp_path / "x.safetensors", digests=True, progress=written.append)
+    with (tmp_path / "x.safetensors").open("xb") as file:
+        result = plan.write(file, digests=True, progress=written.append)
     data = (tmp_path / "x.safetensors").read_bytes()
     assert len(data) == result.file.bytes and sum(written) == plan.n_bytes
     assert (8 + struct.unpack("<Q", data[:8])[0]) % 64 == 0

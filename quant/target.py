@@ -1,0 +1,208 @@
+"""Where a pack may be written: a place that is free, or holds a pack and nothing else.
+
+In: the path that the user gave. Out: the same without links and dots, or a `UsageError`, before any work is done.
+Nothing here writes or removes. A path is looked at without following its last part: what a link points to is never
+taken for the target, so that it can be neither emptied nor replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from edgetts.errors import PackError, UsageError
+from edgetts.pack.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, parse_manifest
+
+MARK_FILE = ".edgetts-staging"  # in a folder that is being filled, or about to be removed: see `quant.staging`
+DISCARDED = "-"  # a line of the mark: the folder is only to be removed
+MARK = "Made by edgetts, which may remove the files that are listed here:"
+STAGING = ".{}.partial"
+_LONGEST = "..{}.reference.xxxxxxxx.partial"  # of the names that are made from the target's
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAX_SHOWN = 5
+_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,99}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # as in a manifest
+
+
+def check_target(path: str | Path, *, force: bool, source: str | Path | None = None) -> Path:
+    """The target with every link in its parent folders resolved. Raises UsageError when no pack can be written there.
+
+    force: a pack that is there may be replaced, if it holds nothing but what its manifest lists. source: what the
+    pack will be made from; it may be neither the target nor hold it.
+    """
+    try:
+        target = _resolved(Path(path))
+        _check_place(target, Path(path))
+        if _is_pack_in_the_way(target):
+            if not force:
+                raise UsageError(
+                    f"There is a pack at {target} already: give another name, or replace it with --force."
+                )
+            own_pack(target)
+        if source is not None:
+            _check_apart(target, Path(source))
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a zero byte; RuntimeError: a loop of links
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"No pack can be written to {str(path)!r} ({reason}): give another name.") from None
+    return target
+
+
+def own_pack(folder: Path) -> Manifest:
+    """The manifest of a pack that holds nothing else. Raises UsageError for anything else of that name."""
+    try:
+        handle = os.open(folder, OPEN_FOLDER)
+    except OSError as error:  # a link, a file
+        raise UsageError(f"{folder} is no folder, so it is left alone: give another name.") from error
+    try:
+        return replaceable(handle, folder)
+    finally:
+        os.close(handle)
+
+
+def replaceable(handle: int, where: Path) -> Manifest:
+    """The manifest of the pack in the open folder. Raises UsageError when it is none or holds anything else."""
+    manifest = _own_manifest(handle, where)
+    others = sorted(foreign(handle, {*manifest.files, MANIFEST_FILE, MARK_FILE}))
+    if others:
+        raise UsageError(
+            f"{where} holds {shown(others)} besides the pack, not made by edgetts, so it is left alone: move that "
+            "away, or give another name."
+        )
+    return manifest
+
+
+def foreign(handle: int, known: Iterable[str]) -> Iterator[str]:
+    """What an open folder holds besides plain files called so ("name" or "folder/name"); links are never known."""
+    names = set(known)
+    folders = {name.partition("/")[0] for name in names if "/" in name}
+    with os.scandir(handle) as entries:
+        inside = list(entries)
+    for entry in inside:
+        if entry.is_dir(follow_symlinks=False) and entry.name in folders:
+            inner = os.open(entry.name, OPEN_FOLDER, dir_fd=handle)
+            try:
+                for name in os.listdir(inner):  # noqa: PTH208
+                    status = os.stat(name, dir_fd=inner, follow_symlinks=False)
+                    if f"{entry.name}/{name}" not in names or not stat.S_ISREG(status.st_mode):
+                        yield f"{entry.name}/{name}"
+            finally:
+                os.close(inner)
+        elif entry.name not in names or not entry.is_file(follow_symlinks=False):
+            yield entry.name
+
+
+def read_inside(handle: int, name: str, most: int) -> bytes | None:
+    """At most `most` bytes of a plain file in an open folder; None when there is none of that name."""
+    try:
+        file = os.open(name, _OPEN_FILE, dir_fd=handle)
+    except OSError:  # not there, or a link
+        return None
+    with open(file, "rb") as opened:  # noqa: PTH123
+        return opened.read(most) if stat.S_ISREG(os.fstat(file).st_mode) else None
+
+
+def shown(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+    return ", ".join(repr(name) for name in names[:_MAX_SHOWN]) + more
+
+
+def _resolved(path: Path) -> Path:
+    absolute = path.absolute()
+    if absolute.name in ("", ".."):
+        return absolute.resolve(strict=True)
+    for parent in absolute.parents:
+        if parent.is_symlink() and not parent.exists():
+            raise UsageError(f"{parent} is a symbolic link to nothing: mend or remove it, or give another name.")
+        if parent.exists():
+            if not parent.is_dir():
+                raise UsageError(f"{parent} is a file, so no pack can be made in it: give another name.")
+            break
+    return absolute.parent.resolve() / absolute.name
+
+
+def _check_place(target: Path, given: Path) -> None:
+    """Raises UsageError for places that a finished folder cannot or should not take."""
+    if target.is_symlink():
+        meant = target.readlink()
+        raise UsageError(
+            f"{given} is a symbolic link to {meant}, and a link is never replaced or followed: give the name of the "
+            "folder itself."
+        )
+    home = Path("~").expanduser()
+    for place, what in ((Path.cwd(), "the folder you are in"), (home, "your home folder")):
+        resolved = place.resolve()
+        if target == resolved or target in resolved.parents:
+            verb = "is" if target == resolved else "holds"
+            raise UsageError(f"{given} {verb} {what}: give the name of a new folder, such as {target / 'my.pack'}.")
+    if target.is_dir() and target.is_mount():
+        raise UsageError(f"{given} is a mount point, which no pack can take the place of: give a folder inside it.")
+    for pattern in (STAGING, _LONGEST):
+        beside = target.with_name(pattern.format(target.name))
+        try:
+            beside.lstat()
+        except FileNotFoundError:
+            continue
+        os.close(open_marked(beside))
+
+
+def open_marked(folder: Path) -> int:
+    """A handle of a folder that carries our mark. Raises UsageError for anything else of that name."""
+    with contextlib.suppress(OSError):  # a link, a file
+        handle = os.open(folder, OPEN_FOLDER)
+        if read_mark(handle) is not None:
+            return handle
+        os.close(handle)
+    raise UsageError(
+        f"{folder} is needed to work in, but was not made by this version of edgetts, so it is left alone: rename or "
+        "remove it, or give another name for the pack."
+    )
+
+
+def read_mark(handle: int) -> list[str] | None:
+    """The lines of our mark in an open folder, after the first one; None where there is no mark."""
+    data = read_inside(handle, MARK_FILE, MAX_MANIFEST_BYTES)
+    lines = [] if data is None else data.decode("utf-8", errors="replace").splitlines()
+    if lines[:1] != [MARK] or not all(line == DISCARDED or _NAME.fullmatch(line) for line in lines[1:]):
+        return None
+    return lines[1:]
+
+
+def _check_apart(target: Path, source: Path) -> None:
+    origin = source.resolve()
+    if target == origin:
+        raise UsageError(f"{source} cannot be read and replaced at once: give another name for the pack.")
+    if origin in target.parents:
+        raise UsageError(f"{target} lies inside {source}, which it is made from: give a folder outside.")
+
+
+def _is_pack_in_the_way(target: Path) -> bool:
+    """Whether a manifest is there; False where nothing is. Raises UsageError for what is no pack."""
+    try:
+        status = target.lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
+        raise UsageError(f"{target} is a file, but a pack is a folder: give another name.")
+    if not any(target.iterdir()):
+        return False
+    if not (target / MANIFEST_FILE).is_file():
+        raise UsageError(f"{target} holds other files and is no pack, so it is left alone: give another name.")
+    return True
+
+
+def _own_manifest(handle: int, where: Path) -> Manifest:
+    data = read_inside(handle, MANIFEST_FILE, MAX_MANIFEST_BYTES + 1)
+    try:
+        if data is None or len(data) > MAX_MANIFEST_BYTES:
+            raise PackError(f"{MANIFEST_FILE} is no manifest")
+        return parse_manifest(data, str(where / MANIFEST_FILE))
+    except PackError as error:
+        reason = str(error).partition(";")[0].rstrip(".")
+        raise UsageError(
+            f"{where} holds a {MANIFEST_FILE} that is not of a pack of this program, so it is left alone "
+            f"({reason}): give another name, or remove it yourself."
+        ) from error
