@@ -295,6 +295,20 @@ def test_cache_is_bounded(store: VoiceStore, monkeypatch: pytest.MonkeyPatch) ->
     assert [store.cached(k, ENCODERS) is not None for k in keys] == [True, False, True, True]
 
 
+def test_files_of_others_in_the_cache_stay(store: VoiceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voices_store, "MAX_CACHED", 1)
+    store.cache_dir.mkdir(parents=True)
+    torn = store.cache_dir / f".{'e' * 64}.safetensors.x1.part"
+    others = [store.cache_dir / name for name in ("mine.safetensors", ".notes.part", "0123.safetensors")]
+    for file in (torn, *others):
+        file.write_text("mine")
+        os.utime(file, (1, 1))
+    for key in ("a" * 64, "b" * 64):
+        store.remember(key, make_voice())
+    assert all(file.exists() for file in others) and not torn.exists()
+    assert len(list(store.cache_dir.iterdir())) == len(others) + 1
+
+
 def test_unwritable_cache_is_a_notice(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     notice = VoiceStore(tmp_path / "v", tmp_path / "file" / "c").remember("a" * 64, make_voice())

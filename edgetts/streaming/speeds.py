@@ -105,7 +105,8 @@ class Speeds:
         part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps({"format": FORMAT, "stages": stages}) + "\n", encoding="utf-8")
+            with part.open("x", encoding="utf-8") as file:  # never through a link
+                file.write(json.dumps({"format": FORMAT, "stages": stages}) + "\n")
             part.replace(path)
         except OSError:
             with contextlib.suppress(OSError):
