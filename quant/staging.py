@@ -9,8 +9,6 @@ A process that died leaves folder and mark behind, for the next one to take up.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
 import fcntl
 import os
 import secrets
@@ -21,26 +19,23 @@ from typing import BinaryIO
 
 from edgetts.errors import PackError, UsageError
 from edgetts.pack.manifest import MANIFEST_FILE
-from quant.target import (
-    DISCARDED,
-    MARK,
-    MARK_FILE,
+from quant.folders import (
+    NEW_FILE,
     OPEN_FOLDER,
-    STAGING,
-    check_target,
+    TAKEN,
+    exchange,
+    folder_of,
     foreign,
-    open_marked,
-    read_inside,
-    read_mark,
-    replaceable,
-    shown,
+    is_at,
+    opened,
+    read_file,
+    remove_file,
+    remove_folder,
+    rename_new,
+    unlink,
+    write_new,
 )
-
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2  # flags of Linux's renameat2
-_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
-_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
-_NOT_A_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+from quant.target import DISCARDED, MARK, MARK_FILE, STAGING, check_target, open_marked, read_mark, replaceable, shown
 
 
 class StagingFolder:
@@ -73,16 +68,16 @@ class StagingFolder:
         """A new file called so ("name" or "folder/name"), open for writing; flushed to the disk at the end."""
         if name not in self._names:
             self._mark([name])
-        with _folder_of(self._handle, name, make=True) as (folder, last):
-            _unlink(folder, last)
-            with open(os.open(last, _NEW_FILE, 0o666, dir_fd=folder), "wb") as file:  # noqa: PTH123
+        with folder_of(self._handle, name, make=True) as (folder, last):
+            unlink(folder, last)
+            with open(os.open(last, NEW_FILE, 0o666, dir_fd=folder), "wb") as file:  # noqa: PTH123
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
 
     def read(self, name: str, most: int) -> bytes | None:
         """At most `most` bytes of a file; None when there is none."""
-        return read_inside(self._handle, name, most)
+        return read_file(self._handle, name, most)
 
     def size(self, name: str) -> int | None:
         """Bytes of a file; None when there is none, or something else in its place."""
@@ -94,7 +89,7 @@ class StagingFolder:
 
     def remove(self, name: str) -> None:
         """Remove a file, if there is one."""
-        _remove(self._handle, name)
+        remove_file(self._handle, name)
 
     def keep_only(self, names: Collection[str]) -> None:
         """Remove what was put here and is not called so."""
@@ -108,13 +103,14 @@ class StagingFolder:
         old = self._pack_in_the_way()
         try:
             if old is None:
-                _rename(self._parent, self.path.name, self.target.name)
+                # Free, or an empty folder: the system refuses to put a folder in the place of anything else.
+                os.rename(self.path.name, self.target.name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
             else:
                 self._replace(old)
         finally:
             if old is not None:
                 os.close(old)
-        _unlink(self._handle, MARK_FILE)
+        unlink(self._handle, MARK_FILE)
         os.fsync(self._parent)
         self.close()
 
@@ -144,7 +140,7 @@ class StagingFolder:
                     f"Another process is writing the pack {self.target} now: wait until it is done."
                 ) from error
             # The process that held the lock may have renamed the folder just before we got it.
-            if not _is_at(self._parent, self.path.name, handle):
+            if not is_at(self._parent, self.path.name, handle):
                 os.close(handle)
             elif DISCARDED in (read_mark(handle) or ()):  # one that died had only to remove it
                 try:
@@ -161,12 +157,11 @@ class StagingFolder:
         handle = os.open(name, OPEN_FOLDER, dir_fd=self._parent)
         try:
             _write_mark(handle, planned)
-            if not _renameat2(self._parent, name, self.path.name, _RENAME_NOREPLACE):
-                _rename(self._parent, name, self.path.name)
+            rename_new(self._parent, name, self._parent, self.path.name)
         except BaseException as error:
-            _unlink(handle, MARK_FILE)
+            unlink(handle, MARK_FILE)
             os.rmdir(name, dir_fd=self._parent)
-            if not (isinstance(error, OSError) and error.errno in _TAKEN):  # another process was faster
+            if not (isinstance(error, OSError) and error.errno in TAKEN):  # another process was faster
                 raise
         finally:
             os.close(handle)
@@ -198,60 +193,44 @@ class StagingFolder:
     def _replace(self, old: int) -> None:
         """Swap with the pack in the way, and remove that."""
         name, ours = self.target.name, self.path.name
-        if not _exchange(self._parent, ours, name):
+        if not exchange(self._parent, ours, name):
             # No system call swaps folders here: for a moment there is none, and the old one comes back on error.
             ours = f".{name}.{secrets.token_hex(4)}.old"
-            _rename(self._parent, name, ours)
+            rename_new(self._parent, name, self._parent, ours)
             try:
-                _rename(self._parent, self.path.name, name)
+                rename_new(self._parent, self.path.name, self._parent, name)
             except OSError:
-                _rename(self._parent, ours, name)
+                rename_new(self._parent, ours, self._parent, name)
                 raise
-        if not _is_at(self._parent, ours, old):  # another folder was put there just now
-            _exchange(self._parent, ours, name)
+        if not is_at(self._parent, ours, old):  # another folder was put there just now
+            exchange(self._parent, ours, name)
             raise UsageError(f"{self.target} was replaced by another program just now: give another name.")
         _discard(self._parent, ours, old)
 
 
 def remove_pack(path: Path) -> None:
     """Remove a pack that this program made. Raises UsageError when it holds anything else."""
-    with _opened(path) as (parent, handle):
+    with opened(path.parent.resolve()) as parent, opened(path) as handle:
         _mark_discarded(handle, path)
         _discard(parent, path.name, handle)
 
 
 def finish_removal(path: Path) -> None:
     """Remove what is left of a folder that a process died removing; anything else of that name stays."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), _opened(path) as (parent, handle):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened(path) as handle:
         if DISCARDED in (read_mark(handle) or ()):
-            _discard(parent, path.name, handle)
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[int, int]]:
-    """Handles of the parent of a folder and of itself."""
-    parent = os.open(path.parent, OPEN_FOLDER)
-    try:
-        handle = os.open(path.name, OPEN_FOLDER, dir_fd=parent)
-        try:
-            yield parent, handle
-        finally:
-            os.close(handle)
-    finally:
-        os.close(parent)
+            with opened(path.parent.resolve()) as parent:
+                _discard(parent, path.name, handle)
 
 
 def _mark_discarded(handle: int, where: Path) -> None:
     manifest = replaceable(handle, where)
-    _unlink(handle, MARK_FILE)
+    unlink(handle, MARK_FILE)
     _write_mark(handle, [DISCARDED, MANIFEST_FILE, *sorted(manifest.files)])
 
 
 def _write_mark(handle: int, names: Iterable[str]) -> None:
-    with open(os.open(MARK_FILE, _NEW_FILE, 0o666, dir_fd=handle), "wb") as file:  # noqa: PTH123
-        file.write("".join(f"{line}\n" for line in (MARK, *names)).encode())
-        file.flush()
-        os.fsync(file.fileno())
+    write_new(handle, MARK_FILE, "".join(f"{line}\n" for line in (MARK, *names)).encode())
 
 
 def _discard(parent: int, name: str, handle: int) -> None:
@@ -259,85 +238,12 @@ def _discard(parent: int, name: str, handle: int) -> None:
     listed = read_mark(handle) or []
     for inside in listed:
         if inside != DISCARDED:
-            _remove(handle, inside)
+            remove_file(handle, inside)
     for folder_name in {inside.partition("/")[0] for inside in listed if "/" in inside}:
-        _remove_folder(handle, folder_name)
+        remove_folder(handle, folder_name)
     left = sorted(foreign(handle, {MARK_FILE}))
     if left:
         raise UsageError(f"{name} could not be removed: it holds {shown(left)}, not made by edgetts; move that away.")
-    _unlink(handle, MARK_FILE)
-    if _is_at(parent, name, handle):
-        _remove_folder(parent, name)
-
-
-def _remove_folder(parent: int, name: str) -> None:
-    """Remove an empty folder; one that is not stays."""
-    try:
-        os.rmdir(name, dir_fd=parent)
-    except OSError as error:
-        if error.errno not in (*_TAKEN, *_NOT_A_FOLDER):
-            raise
-
-
-def _remove(handle: int, name: str) -> None:
-    """Remove "name" or "folder/name", if it is a plain file in a plain folder."""
-    try:
-        with _folder_of(handle, name) as (folder, last):
-            _unlink(folder, last)
-    except OSError as error:
-        if error.errno not in _NOT_A_FOLDER:
-            raise
-
-
-@contextlib.contextmanager
-def _folder_of(handle: int, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
-    """A handle of the folder that "name" or "folder/name" is in, and the last part."""
-    first, _, last = name.rpartition("/")
-    if not first:
-        yield handle, last
-        return
-    if make:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(first, dir_fd=handle)
-    folder = os.open(first, OPEN_FOLDER, dir_fd=handle)
-    try:
-        yield folder, last
-    finally:
-        os.close(folder)
-
-
-def _unlink(folder: int, name: str) -> None:
-    """Remove a plain file; anything else of that name is not ours and stays."""
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            os.unlink(name, dir_fd=folder)
-
-
-def _is_at(parent: int, name: str, handle: int) -> bool:
-    try:
-        there = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(there, os.fstat(handle))
-
-
-def _rename(parent: int, old: str, new: str) -> None:
-    """Rename a folder. The new name is free or an empty folder: the system refuses anything else."""
-    os.rename(old, new, src_dir_fd=parent, dst_dir_fd=parent)
-
-
-def _exchange(parent: int, one: str, other: str) -> bool:
-    """Swap two folders in one step, where kernel and file system can."""
-    return _renameat2(parent, one, other, _RENAME_EXCHANGE)
-
-
-def _renameat2(parent: int, old: str, new: str, flags: int) -> bool:
-    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if function is None:
-        return False
-    if function(parent, os.fsencode(old), parent, os.fsencode(new), flags) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in _UNSUPPORTED:
-        return False
-    raise OSError(code, os.strerror(code), new)
+    unlink(handle, MARK_FILE)
+    if is_at(parent, name, handle):
+        remove_folder(parent, name)

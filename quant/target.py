@@ -11,19 +11,17 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edgetts.errors import PackError, UsageError
 from edgetts.pack.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from quant.folders import OPEN_FOLDER, foreign, opened, read_file
 
 MARK_FILE = ".edgetts-staging"  # in a folder that is being filled, or about to be removed: see `quant.staging`
 DISCARDED = "-"  # a line of the mark: the folder is only to be removed
 MARK = "Made by edgetts, which may remove the files that are listed here:"
 STAGING = ".{}.partial"
 _LONGEST = "..{}.reference.xxxxxxxx.partial"  # of the names that are made from the target's
-OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_SHOWN = 5
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,99}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # as in a manifest
 
@@ -54,13 +52,10 @@ def check_target(path: str | Path, *, force: bool, source: str | Path | None = N
 def own_pack(folder: Path) -> Manifest:
     """The manifest of a pack that holds nothing else. Raises UsageError for anything else of that name."""
     try:
-        handle = os.open(folder, OPEN_FOLDER)
+        with opened(folder) as handle:
+            return replaceable(handle, folder)
     except OSError as error:  # a link, a file
         raise UsageError(f"{folder} is no folder, so it is left alone: give another name.") from error
-    try:
-        return replaceable(handle, folder)
-    finally:
-        os.close(handle)
 
 
 def replaceable(handle: int, where: Path) -> Manifest:
@@ -73,36 +68,6 @@ def replaceable(handle: int, where: Path) -> Manifest:
             "away, or give another name."
         )
     return manifest
-
-
-def foreign(handle: int, known: Iterable[str]) -> Iterator[str]:
-    """What an open folder holds besides plain files called so ("name" or "folder/name"); links are never known."""
-    names = set(known)
-    folders = {name.partition("/")[0] for name in names if "/" in name}
-    with os.scandir(handle) as entries:
-        inside = list(entries)
-    for entry in inside:
-        if entry.is_dir(follow_symlinks=False) and entry.name in folders:
-            inner = os.open(entry.name, OPEN_FOLDER, dir_fd=handle)
-            try:
-                for name in os.listdir(inner):  # noqa: PTH208
-                    status = os.stat(name, dir_fd=inner, follow_symlinks=False)
-                    if f"{entry.name}/{name}" not in names or not stat.S_ISREG(status.st_mode):
-                        yield f"{entry.name}/{name}"
-            finally:
-                os.close(inner)
-        elif entry.name not in names or not entry.is_file(follow_symlinks=False):
-            yield entry.name
-
-
-def read_inside(handle: int, name: str, most: int) -> bytes | None:
-    """At most `most` bytes of a plain file in an open folder; None when there is none of that name."""
-    try:
-        file = os.open(name, _OPEN_FILE, dir_fd=handle)
-    except OSError:  # not there, or a link
-        return None
-    with open(file, "rb") as opened:  # noqa: PTH123
-        return opened.read(most) if stat.S_ISREG(os.fstat(file).st_mode) else None
 
 
 def shown(names: list[str]) -> str:
@@ -164,7 +129,7 @@ def open_marked(folder: Path) -> int:
 
 def read_mark(handle: int) -> list[str] | None:
     """The lines of our mark in an open folder, after the first one; None where there is no mark."""
-    data = read_inside(handle, MARK_FILE, MAX_MANIFEST_BYTES)
+    data = read_file(handle, MARK_FILE, MAX_MANIFEST_BYTES)
     lines = [] if data is None else data.decode("utf-8", errors="replace").splitlines()
     if lines[:1] != [MARK] or not all(line == DISCARDED or _NAME.fullmatch(line) for line in lines[1:]):
         return None
@@ -195,7 +160,7 @@ def _is_pack_in_the_way(target: Path) -> bool:
 
 
 def _own_manifest(handle: int, where: Path) -> Manifest:
-    data = read_inside(handle, MANIFEST_FILE, MAX_MANIFEST_BYTES + 1)
+    data = read_file(handle, MANIFEST_FILE, MAX_MANIFEST_BYTES + 1)
     try:
         if data is None or len(data) > MAX_MANIFEST_BYTES:
             raise PackError(f"{MANIFEST_FILE} is no manifest")

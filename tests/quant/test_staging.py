@@ -11,7 +11,7 @@ import pytest
 
 from edgetts.errors import EdgeTTSError, PackError, UsageError
 from edgetts.pack.manifest import MANIFEST_FILE, READY_VOICES, manifest_json, read_manifest
-from quant import staging, target
+from quant import folders, staging, target
 from quant.convert import convert
 from quant.quantize import quantize
 from quant.staging import StagingFolder, finish_removal, remove_pack
@@ -260,7 +260,7 @@ def test_replacing_without_the_system_call(
     small: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_swap: bool
 ) -> None:
     if not can_swap:
-        monkeypatch.setattr(staging, "_renameat2", lambda *_: False)
+        monkeypatch.setattr(folders, "_renameat2", lambda *_: False)
     small(tmp_path / "out")
     fill(tmp_path / "out")
     assert tree(tmp_path) == {"out": None, "out/gpt.safetensors": b"new"}
@@ -311,7 +311,7 @@ def test_what_appears_during_the_work_survives(small: Make, tmp_path: Path) -> N
 def test_another_folder_at_the_last_moment(small: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the last look and the swap another folder takes the name: it comes back, whole."""
     at = small(tmp_path / "out")
-    exchange = staging._exchange
+    exchange = staging.exchange
     calls = []
 
     def too_late(parent: int, one: str, other: str) -> bool:
@@ -321,7 +321,7 @@ def test_another_folder_at_the_last_moment(small: Make, tmp_path: Path, monkeypa
         calls.append(one)
         return exchange(parent, one, other)
 
-    monkeypatch.setattr(staging, "_exchange", too_late)
+    monkeypatch.setattr(staging, "exchange", too_late)
     with pytest.raises(UsageError, match="replaced by another program"):
         fill(at)
     assert (at / "thesis.tex").read_text() == "years of work"
