@@ -4,7 +4,8 @@ In: a folder, and a hub address. Out: the folder in the layout that upstream's d
 `quant.checkpoint` reads, with only the files that conversion needs, and the licences that come with them.
 First a `Plan` (what is there, what is missing, does it fit), so that a person can be asked; then the fetching.
 A file appears under its name only whole and with the published checksum. An interrupted run is taken up where
-it stopped; `edgetts-download.json` in the folder keeps what was agreed to and what was already checked.
+it stopped; `edgetts-download.json` in the folder keeps what was agreed to and what was already checked. No link in
+the folder is written through, and nothing is removed but parts of files.
 
 Source: upstream indextts/utils/model_download.py (which repositories, where their files lie).
 """
@@ -13,10 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,15 +26,15 @@ from typing import Any
 from edgetts.errors import CheckpointError, DownloadError, UsageError
 from edgetts.pack.manifest import MANIFEST_FILE
 from quant.checkpoint import AUXILIARY_FILES, CACHE_FOLDER, CONFIG_FILE, GLOSSARY_FILE, locate_files
+from quant.download_record import RECORD_FILE, RECORD_FORMAT, entry_of, is_ours, read_record, was_fetched, write_record
+from quant.folders import opened, remove_folder, unlink
 from quant.hub import DEFAULT_REVISION, Hub, HubFile, Repository
-from quant.part_file import PartFile, has_checksum, part_path
+from quant.part_file import PartFile, has_checksum, is_part, part_path
 from quant.upstream_config import read_upstream_config
 
 REPOSITORY = "IndexTeam/IndexTTS-2"
 # As the published config.yaml names them; compared with it as soon as that is here.
 OWN_FILES = (CONFIG_FILE, "bpe.model", "gpt.pth", "s2mel.pth", "wav2vec2bert_stats.pt", "feat1.pt", "feat2.pt")
-RECORD_FILE = "edgetts-download.json"
-RECORD_FORMAT = 1
 PARTS_FOLDER = ".edgetts-download"
 SPARE_BYTES = 64 << 20  # left free on the disk
 OWN_LICENCE = "bilibili Model Use License Agreement"
@@ -66,6 +67,7 @@ class Plan:
     repositories: tuple[Repository, ...]
     files: tuple[WantedFile, ...]
     missing: tuple[WantedFile, ...]
+    replaced: frozenset[str]  # targets of those that something else is in the place of
     fetch_bytes: int
     agreed: bool  # the licences were agreed to for this folder before
 
@@ -103,21 +105,21 @@ def plan_download(
     taken as they are now. replace: files that differ from the published ones will be fetched again. Raises
     UsageError for a folder or an address that cannot be used, DownloadError for everything else.
     """
-    target = Path(folder).absolute()
-    _check_folder(target)
+    target = _check_folder(Path(folder))
     hub = Hub(endpoint)
     own = hub.repository(REPOSITORY, revision)
     names = dict.fromkeys(auxiliary.repo for auxiliary in AUXILIARY_FILES.values())
     repositories = {REPOSITORY: own, **{name: hub.repository(name) for name in names}}
     files = _wanted(target, hub, repositories)
-    record = _read_record(target)
+    record = read_record(target)
     missing = _missing(target, files, record, replace, progress)
     parts = target / PARTS_FOLDER
     here = sum(min(_size(part_path(parts, w.file.checksum)), w.file.size) for w in missing)
     fetch_bytes = sum(wanted.file.size for wanted in missing) - here
     _check_space(target, fetch_bytes)
     agreed = record.get("licences") == _licences(repositories.values())
-    return Plan(target, hub, tuple(repositories.values()), files, missing, fetch_bytes, agreed)
+    replaced = frozenset(w.target for w in missing if os.path.lexists(target / w.target))
+    return Plan(target, hub, tuple(repositories.values()), files, missing, replaced, fetch_bytes, agreed)
 
 
 def download(plan: Plan, *, progress: Progress | None = None) -> Download:
@@ -127,31 +129,31 @@ def download(plan: Plan, *, progress: Progress | None = None) -> Download:
     """
     parts = plan.folder / PARTS_FOLDER
     done = plan.total_bytes - sum(wanted.file.size for wanted in plan.missing)
-    record = _read_record(plan.folder)
-    entries: dict[str, Any] = dict(record.get("files", {}))
+    entries: dict[str, Any] = dict(read_record(plan.folder).get("files", {}))
     commits = {repository.name: repository.commit for repository in plan.repositories}
 
     def save() -> None:
-        _write_record(
-            plan.folder, {"format": RECORD_FORMAT, "licences": plan.licences, "commits": commits, "files": entries}
-        )
+        record = {"format": RECORD_FORMAT, "licences": plan.licences, "commits": commits, "files": entries}
+        write_record(plan.folder, parts, record)
 
     with _writing(plan.folder):
-        parts.mkdir(parents=True, exist_ok=True)
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            parts.mkdir()
         with _only_one(parts):
             for wanted in plan.files:
                 if wanted not in plan.missing:
-                    entries[wanted.target] = _entry(plan.folder / wanted.target, wanted.file)
+                    entries[wanted.target] = entry_of(plan.folder / wanted.target, wanted.file.checksum)
             save()
             for wanted in plan.missing:
                 _fetch(plan, wanted, parts, done, progress)
                 done += wanted.file.size
-                entries[wanted.target] = _entry(plan.folder / wanted.target, wanted.file)
+                entries[wanted.target] = entry_of(plan.folder / wanted.target, wanted.file.checksum)
                 save()
                 if wanted.target == CONFIG_FILE:
                     _check_config(plan)
             _check_config(plan)
-            shutil.rmtree(parts)
+            _remove_parts(parts)
     return Download(plan.folder, plan.total_bytes, tuple(w.target for w in plan.missing), commits)
 
 
@@ -166,7 +168,16 @@ def _fetch(plan: Plan, wanted: WantedFile, parts: Path, done: int, progress: Pro
 
     with PartFile(parts, wanted.file.size, wanted.file.checksum, on_bytes) as part:
         plan.hub.fetch(wanted.repository, wanted.file, part)
-        if not part.finish(plan.folder / wanted.target):
+        try:
+            is_right = part.finish(
+                plan.folder / wanted.target, plan.folder, replace=wanted.target in plan.replaced
+            )
+        except FileExistsError:
+            raise DownloadError(
+                f"{wanted.target} has appeared in {plan.folder} meanwhile, and is left alone: see what it is, and run "
+                "the same command again."
+            ) from None
+        if not is_right:
             raise DownloadError(
                 f"What arrived as {wanted.name} is not what was published (its checksum is not "
                 f"{wanted.file.checksum}), and was thrown away: run the same command again, or try without the "
@@ -174,11 +185,24 @@ def _fetch(plan: Plan, wanted: WantedFile, parts: Path, done: int, progress: Pro
             )
 
 
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file: give a folder to download to.")
-    if (folder / MANIFEST_FILE).is_file():
-        raise UsageError(f"{folder} is a model pack already: give another folder to download to.")
+def _check_folder(given: Path) -> Path:
+    """The folder without links on the way to it. Raises UsageError for one that cannot be filled."""
+    try:
+        folder = given.resolve()
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{given} is a file: give a folder to download to.")
+        if (folder / MANIFEST_FILE).is_file():
+            raise UsageError(f"{given} is a model pack already: give another folder to download to.")
+        for name, is_right in ((RECORD_FILE, stat.S_ISREG), (PARTS_FOLDER, stat.S_ISDIR)):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                if not is_right((folder / name).lstat().st_mode):
+                    raise UsageError(
+                        f"{folder / name} is needed for the download, but was not made by it: remove it, or give "
+                        "another folder."
+                    )
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero byte
+        raise UsageError(f"{str(given)!r} is no folder to download to ({error}): give another.") from None
+    return folder
 
 
 def _wanted(folder: Path, hub: Hub, repositories: Mapping[str, Repository]) -> tuple[WantedFile, ...]:
@@ -210,7 +234,7 @@ def _missing(
     """Files that are not here as published. Raises UsageError for others in their place that we did not fetch."""
     entries = record.get("files", {})
     missing, strange = [], []
-    doubtful = [w for w in files if (folder / w.target).exists() and not _is_known(folder, w, entries)]
+    doubtful = [w for w in files if os.path.lexists(folder / w.target) and not _is_known(folder, w, entries)]
     total, done = sum(_size(folder / wanted.target) for wanted in doubtful), 0
 
     def on_bytes(count: int) -> None:
@@ -222,11 +246,11 @@ def _missing(
     for wanted in files:
         path = folder / wanted.target
         if wanted not in doubtful:
-            if not path.exists():
+            if not os.path.lexists(path):
                 missing.append(wanted)
         elif _size(path) != wanted.file.size or not has_checksum(path, wanted.file.checksum, on_bytes):
             missing.append(wanted)
-            if not _is_ours(path, entries.get(wanted.target)):
+            if not was_fetched(path, entries.get(wanted.target)):
                 strange.append(wanted.target)
     if strange and not replace:
         raise UsageError(
@@ -238,20 +262,8 @@ def _missing(
 
 def _is_known(folder: Path, wanted: WantedFile, entries: Mapping[str, Any]) -> bool:
     """Whether the file is the one wanted by what the record says of it, and was not written to since."""
-    ours = _is_ours(folder / wanted.target, entries.get(wanted.target))
+    ours = is_ours(folder / wanted.target, entries.get(wanted.target))
     return ours and entries[wanted.target]["checksum"] == str(wanted.file.checksum)
-
-
-def _is_ours(path: Path, entry: Any) -> bool:
-    if not isinstance(entry, dict) or not path.is_file():
-        return False
-    stat = path.stat()
-    return entry.get("size") == stat.st_size and entry.get("mtime_ns") == stat.st_mtime_ns and "checksum" in entry
-
-
-def _entry(path: Path, file: HubFile) -> dict[str, Any]:
-    stat = path.stat()
-    return {"checksum": str(file.checksum), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
 def _check_space(folder: Path, fetch_bytes: int) -> None:
@@ -288,20 +300,13 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
-    """The record, or nothing: one that cannot be read costs a check and a question, no more."""
-    try:
-        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    right = isinstance(record, dict) and record.get("format") == RECORD_FORMAT and isinstance(record.get("files"), dict)
-    return record if right else {}
-
-
-def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    new = folder / (RECORD_FILE + ".new")
-    new.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    new.replace(folder / RECORD_FILE)
+def _remove_parts(parts: Path) -> None:
+    """Remove parts of files, and their folder unless something else is in it."""
+    with opened(parts) as handle, opened(parts.parent) as folder:
+        for part in parts.iterdir():
+            if is_part(part.name):
+                unlink(handle, part.name)
+        remove_folder(folder, parts.name)
 
 
 @contextlib.contextmanager
@@ -316,12 +321,9 @@ def _writing(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _only_one(parts: Path) -> Iterator[None]:
     """Keeps two runs out of one folder. Raises DownloadError."""
-    handle = os.open(parts, os.O_RDONLY)
-    try:
+    with opened(parts) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DownloadError(f"Another download into {parts.parent} is running: wait until it has ended.") from None
         yield
-    finally:
-        os.close(handle)

@@ -1,8 +1,9 @@
 """The Hugging Face hub, or a mirror of it: what a repository holds, and the bytes of a file.
 
 In: a repository, a revision, an address. Out: `Repository` (commit, licence, files with size and checksum),
-and bytes appended to a `PartFile`. Knows no model and no folder. `huggingface_hub` is imported when something
-is asked for; it brings the user's token, proxies and certificates.
+and bytes appended to a `PartFile`, or a `DownloadError` in words. What an answer must be like is in `answers`, how
+long it may take in `patience`. Knows no model and no folder. `huggingface_hub` is imported when something is asked
+for; it brings the user's token, proxies and certificates.
 
 Its own `hf_hub_download` is not used: newer versions throw away what an interrupted run has fetched, and
 gigabytes over a slow line are rarely fetched in one go. Source: huggingface_hub, hf_api.py, file_download.py.
@@ -15,22 +16,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from edgetts import __version__
 from edgetts.errors import DownloadError, UsageError
+from quant.answers import WrongAnswer, ask, check_content, commit_of, licence_of, read_json, siblings_of
 from quant.part_file import Checksum, PartFile
+from quant.patience import Progress, TooSlow, patiently
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 DEFAULT_REVISION = "main"
-METADATA_TIMEOUT_S = 30.0
-TRANSFER_TIMEOUT_S = 30.0  # without a byte
-CHUNK_BYTES = 1 << 16  # what at most is fetched in vain when the connection breaks
-MAX_STALLS = 3  # failures in a row, without one byte between them, before giving up
+READ_TIMEOUT_S = 30.0  # without a byte
+METADATA_LIMIT_S = 60.0  # for all that is said about a repository
+# A line that brings less than this is of no use for gigabytes: half of what the slowest telephone modems did.
+SLOW_STRETCH_S = 60.0
+SLOW_BYTES = 64 << 10  # in each stretch
+MIN_GAIN_BYTES = 64 << 10  # of a request, or it counts as a failure
+MAX_STALLS = 3  # failures in a row before giving up
 RETRY_WAIT_S = 2.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _TEMPORARY = (408, 429, 500, 502, 503, 504)  # HTTP statuses worth another try
-_PARTIAL_CONTENT = 206
 _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND, _PROXY_LOGIN, _TOO_MANY = 401, 403, 404, 407, 429
 _SERVER_ERROR = 500
 
@@ -78,22 +83,28 @@ class Hub:
     def repository(self, name: str, revision: str = DEFAULT_REVISION) -> Repository:
         """What the repository holds at a branch, tag or commit. Raises DownloadError."""
         library = _library()
-        api = library.HfApi(
-            endpoint=self.endpoint, token=self._token, library_name="edgetts", library_version=__version__
-        )
+        url = f"{self.endpoint}/api/models/{name}/revision/{quote(revision, safe='')}?blobs=true"
+
+        def work(_: Progress) -> Any:
+            with ask(library, url, self._headers(), READ_TIMEOUT_S) as response:
+                return read_json(response)
+
         with self._explained(name, revision):
             try:
-                info = api.model_info(name, revision=revision, files_metadata=True, timeout=METADATA_TIMEOUT_S)
-                files = {s.rfilename: s for s in info.siblings or ()}
-                commit = str(info.sha or "")
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                table = patiently(work, METADATA_LIMIT_S, least=1)
+                commit = commit_of(table)
+                files = {path: HubFile(path, *about) for path, about in siblings_of(table).items()}
+            except TooSlow:
+                raise DownloadError(
+                    f"{self.endpoint} does not say within {METADATA_LIMIT_S:.0f} s what {name} holds: check the "
+                    "network, or name a mirror with --mirror URL."
+                ) from None
+            except WrongAnswer as error:
                 raise DownloadError(
                     f"{self.endpoint} does not answer like a Hugging Face hub about {name} ({error}): "
                     "check the address, and whether the network asks for a login page first."
                 ) from error
-        if not commit:
-            raise DownloadError(f"{self.endpoint} names no commit for {name}: it is not a Hugging Face hub.")
-        return Repository(name, revision, commit, _licence(info), _files(files))
+        return Repository(name, revision, commit, licence_of(table), files)
 
     def fetch(
         self,
@@ -105,37 +116,65 @@ class Hub:
         """Append what `part` lacks of the file, trying again while anything arrives. Raises DownloadError."""
         library = _library()
         url = library.hf_hub_url(repository.name, file.path, revision=repository.commit, endpoint=self.endpoint)
-        stalls = 0
-        with self._explained(repository.name, repository.revision, file.path):
+
+        def work(progress: Progress) -> None:
+            most, stalls = part.size, 0  # a server that begins anew each time has got no further
             while part.size < file.size:
-                before = part.size
                 try:
-                    self._append(url, part)
+                    self._append(url, part, progress)
+                    problem: Exception = WrongAnswer(f"it ends after {part.size} of {file.size} bytes")
+                except WrongAnswer as error:
+                    if error.is_final:
+                        raise
+                    problem = error
                 except _network_errors() as error:
                     if not _is_temporary(error):
                         raise
-                    stalls = 0 if part.size > before else stalls + 1
-                    if stalls >= MAX_STALLS:
-                        raise
-                    wait(RETRY_WAIT_S)
+                    problem = error
+                if part.size >= file.size:
+                    return
+                stalls = 0 if part.size >= most + MIN_GAIN_BYTES else stalls + 1
+                most = max(most, part.size)
+                if stalls >= MAX_STALLS:
+                    raise problem
+                wait(RETRY_WAIT_S)
 
-    def _append(self, url: str, part: PartFile) -> None:
+        what = f"{file.path} of {repository.name}"
+        with self._explained(repository.name, repository.revision, file.path):
+            try:
+                patiently(work, SLOW_STRETCH_S, SLOW_BYTES)
+            except TooSlow:
+                raise DownloadError(
+                    f"{self.endpoint} sends {what} too slowly (less than {SLOW_BYTES >> 10} KiB in "
+                    f"{SLOW_STRETCH_S:.0f} s): run the same command again, it goes on where it stopped, or name a "
+                    "mirror with --mirror URL."
+                ) from None
+            except WrongAnswer as error:
+                raise DownloadError(
+                    f"{self.endpoint} does not send {what} ({error}): check whether the network asks for a login page "
+                    "first, and run the same command again, it goes on where it stopped."
+                ) from error
+
+    def _append(self, url: str, part: PartFile, progress: Progress) -> None:
         """One request for what is lacking."""
-        library = _library()
-        headers = library.utils.build_hf_headers(token=self._token, library_name="edgetts", library_version=__version__)
         # Compressed on the way, a range of bytes would be one of something else.
-        headers["Accept-Encoding"] = "identity"
+        headers = {**self._headers(), "Accept-Encoding": "identity"}
         if part.size:
             headers["Range"] = f"bytes={part.size}-"
-        # A redirect to another host loses the token: the library's client sees to that.
-        with library.get_session().stream("GET", url, headers=headers, timeout=TRANSFER_TIMEOUT_S) as response:
-            library.utils.hf_raise_for_status(response)
-            if part.size and response.status_code != _PARTIAL_CONTENT:
+        with ask(_library(), url, headers, READ_TIMEOUT_S) as response:
+            if not check_content(response, part.size, part.wanted_size):
                 part.restart()  # the server sends everything again
-            for chunk in response.iter_bytes(CHUNK_BYTES):
+            for chunk in response.iter_raw():
+                progress.add(len(chunk))
                 part.write(chunk)
                 if part.size > part.wanted_size:
                     return  # cannot be the right file: its checksum will say so
+
+    def _headers(self) -> dict[str, str]:
+        headers: dict[str, str] = _library().utils.build_hf_headers(
+            token=self._token, library_name="edgetts", library_version=__version__
+        )
+        return headers
 
     @contextlib.contextmanager
     def _explained(self, name: str, revision: str, path: str = "") -> Iterator[None]:
@@ -216,22 +255,3 @@ def _is_temporary(error: BaseException) -> bool:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     return _status(error) in (0, *_TEMPORARY) and not isinstance(error, OfflineModeIsEnabled)
-
-
-def _licence(info: Any) -> str:
-    card = info.card_data.to_dict() if info.card_data is not None else {}
-    declared = [str(card[key]) for key in ("license_name", "license") if card.get(key)]
-    return declared[0] if declared else ""
-
-
-def _files(siblings: Mapping[str, Any]) -> dict[str, HubFile]:
-    """Files whose size and checksum the hub tells; one that is wanted and not here is reported as missing."""
-    files: dict[str, HubFile] = {}
-    for path, sibling in siblings.items():
-        algorithm, digest = ("sha256", sibling.lfs.sha256) if sibling.lfs else ("git-sha1", sibling.blob_id)
-        if sibling.size is not None and digest:
-            try:
-                files[path] = HubFile(path, int(sibling.size), Checksum(algorithm, str(digest)))
-            except ValueError as error:
-                raise DownloadError(f"The hub gives a checksum of {path} that is none ({error}).") from None
-    return files

@@ -2,20 +2,23 @@
 
 In: chunks from `hub`, in order. Out: a file under its own name, once its checksum is the published one. What
 an interrupted run has written is taken up by the next; the name of a part is its checksum, so that a part
-never continues another file. Knows no network.
+never continues another file. No link is followed, and no file written that has a second name. Knows no network.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edgetts.errors import DownloadError
+from quant.folders import NO_FOLDER, folder_of, opened, rename_new
 
 PART_SUFFIX = ".part"
 _BLOCK = 1 << 20  # bytes read at once when hashing
@@ -68,7 +71,7 @@ class PartFile:
         self._checksum = checksum
         self._on_bytes = on_bytes
         self._hasher = checksum.hasher(size)
-        self._file = self.path.open("a+b")
+        self._file = _open_own(self.path)
 
     def __enter__(self) -> PartFile:
         try:
@@ -111,17 +114,56 @@ class PartFile:
             ) from error
         self._count(data)
 
-    def finish(self, target: Path) -> bool:
-        """Give the file its name, if its checksum is right; remove it otherwise. Says which."""
+    def finish(self, target: Path, root: Path | None = None, *, replace: bool = True) -> bool:
+        """Give the file its name, if its checksum is right; remove it otherwise. Says which.
+
+        root: folder below which no link is followed (default: the target's own). replace: what has the name now;
+        FileExistsError otherwise.
+        """
         if self.size != self.wanted_size or self._hasher.hexdigest() != self._checksum.digest:
             self._file.close()
             self.path.unlink()
             return False
         os.fsync(self._file.fileno())
         self._file.close()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self.path.replace(target)
+        if root is None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            root = target.parent
+        inside = target.relative_to(root).as_posix()
+        with (
+            opened(self.path.parent) as parts,
+            opened(root) as handle,
+            folder_of(handle, inside, make=True) as (folder, name),
+        ):
+            if replace:
+                os.replace(self.path.name, name, src_dir_fd=parts, dst_dir_fd=folder)
+            else:
+                rename_new(parts, self.path.name, folder, name)
         return True
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name is one that this file makes."""
+    return name.endswith(PART_SUFFIX) and any(p.fullmatch(name[: -len(PART_SUFFIX)]) for p in _DIGESTS.values())
+
+
+def _open_own(path: Path) -> BinaryIO:
+    """The part, open for reading and appending. Raises DownloadError for anything that is not a file of its own."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    problem = None
+    try:
+        with opened(path.parent) as folder:
+            handle = os.open(path.name, flags, 0o666, dir_fd=folder)
+        status = os.fstat(handle)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            return open(handle, "a+b")  # noqa: PTH123
+        os.close(handle)
+        problem = "has another name elsewhere" if stat.S_ISREG(status.st_mode) else "is no file"
+    except OSError as error:
+        if error.errno not in (*NO_FOLDER, errno.EISDIR, errno.ENXIO):
+            raise
+        problem = "is a link or a folder"
+    raise DownloadError(f"{path} {problem}, and was not made by edgetts: remove it, and run the same command again.")
 
 
 def part_path(folder: Path, checksum: Checksum) -> Path:

@@ -10,8 +10,8 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,6 +42,8 @@ class FakeHub:
     ignore_range: bool = False
     no_checksums: bool = False
     not_a_hub: bool = False
+    # End of an address -> what is done instead of answering it; gets the handler.
+    scripts: dict[str, Callable[[Any], None]] = field(default_factory=dict)
     requests: list[tuple[str, str | None]] = field(default_factory=list)  # path, Range
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -89,7 +91,11 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
             path = unquote(urlsplit(self.path).path)
             hub.requests.append((path, self.headers.get("Range")))
             hub.headers.append({k.lower(): v for k, v in self.headers.items()})
-            if hub.not_a_hub:
+            script = next((done for end, done in hub.scripts.items() if path.endswith(end)), None)
+            if script is not None:
+                with suppress(ConnectionError):  # the other side may have had enough
+                    script(self)
+            elif hub.not_a_hub:
                 self.answer(200, b"<html>Please log in</html>", {"Content-Type": "text/html"})
             elif match := re.fullmatch("/api/models/([^/]+/[^/]+)/revision/(.+)", path):
                 self.information(match[1], match[2])

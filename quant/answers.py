@@ -1,0 +1,156 @@
+"""What a hub says, read with distrust: one request, its redirects, and the JSON about a repository.
+
+In: a client of the hub's library, an address, and the bytes of an answer. Out: an answer that is what was asked
+for, or `WrongAnswer` with the reason in words. Sizes, depths and numbers of redirects are bounded. Knows no folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edgetts.errors import DownloadError
+from edgetts.pack.config import printable
+from quant.part_file import Checksum
+
+MAX_REDIRECTS = 10
+MAX_ANSWER_BYTES = 16 << 20  # of JSON about a repository; the published ones have some KB
+OK, PARTIAL_CONTENT = 200, 206
+_ERRORS_FROM = 400
+_MAX_FILE_BYTES = 1 << 46  # no file has 64 TiB
+_COMMIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+_MAX_LICENCE_CHARS = 100
+_MAX_SHOWN = 120  # characters of another's words in a sentence
+# What the library calls a redirect to something that is no address.
+_NO_ADDRESS = ("InvalidURL", "UnsupportedProtocol", "LocalProtocolError")
+
+
+class WrongAnswer(Exception):
+    """An answer that is none to the question; the text says what is wrong with it. is_final: it will not get better."""
+
+    def __init__(self, reason: str, *, is_final: bool = False) -> None:
+        super().__init__(reason)
+        self.is_final = is_final
+
+
+@contextlib.contextmanager
+def ask(library: Any, url: str, headers: Mapping[str, str], timeout_s: float) -> Iterator[Any]:
+    """The answer to a GET request, its body unread. Raises WrongAnswer, and what the library raises for errors.
+
+    The library's client takes the token off when a redirect leads to another host.
+    """
+    client = library.get_session()
+    try:
+        request = client.build_request("GET", url, headers=dict(headers), timeout=timeout_s)
+        for _ in range(MAX_REDIRECTS + 1):
+            response = client.send(request, stream=True, follow_redirects=False)
+            request = response.next_request
+            if request is None:
+                break
+            response.close()
+        else:
+            raise WrongAnswer(f"it redirects more than {MAX_REDIRECTS} times", is_final=True)
+    except Exception as error:
+        # ValueError: a host name of 300 characters
+        if isinstance(error, ValueError) or type(error).__name__ in _NO_ADDRESS or "location header" in str(error):
+            raise WrongAnswer(f"it redirects to an address that is none ({_short(error)})", is_final=True) from error
+        raise
+    try:
+        if response.status_code >= _ERRORS_FROM:
+            library.utils.hf_raise_for_status(_without_body(response))
+        if response.status_code not in (OK, PARTIAL_CONTENT):
+            raise WrongAnswer(f"HTTP {response.status_code}, which brings no content", is_final=True)
+        yield response
+    finally:
+        response.close()
+
+
+def read_json(response: Any) -> Any:
+    """The body of an answer as plain values. Raises WrongAnswer."""
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise WrongAnswer(f"it says more than {MAX_ANSWER_BYTES >> 20} MiB about a repository")
+    try:
+        return json.loads(bytes(body))
+    except (ValueError, RecursionError) as error:
+        raise WrongAnswer(f"what it says is not JSON: {_short(error)}") from error
+
+
+def check_content(response: Any, start: int, size: int) -> bool:
+    """Whether the answer goes on at byte `start` of a file of `size` bytes; False where it begins anew.
+
+    Raises WrongAnswer for one that brings something else.
+    """
+    headers = response.headers
+    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise WrongAnswer(f"it sends the file packed as {_short(encoding)}, which was not asked for")
+    if response.status_code == PARTIAL_CONTENT:
+        given = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
+        if given is None or int(given[1]) != start or given[3] not in ("*", str(size)):
+            raise WrongAnswer(f"it sends another part of the file than from byte {start} of {size}")
+        return True
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    length = headers.get("Content-Length", "").strip()
+    if kind in ("text/html", "application/xhtml+xml"):
+        raise WrongAnswer("it sends a web page, perhaps one to log in, instead of the file")
+    if length and length != str(size):
+        raise WrongAnswer(f"it sends {_short(length)} bytes instead of the {size} published")
+    return start == 0
+
+
+def siblings_of(table: Any) -> dict[str, tuple[int, Checksum]]:
+    """Size and checksum of the files that the hub tells both of; one that is wanted and not here counts as missing."""
+    files: dict[str, tuple[int, Checksum]] = {}
+    listed = table.get("siblings")
+    if not isinstance(listed, list):
+        raise WrongAnswer("it lists no files")
+    for entry in listed:
+        if not isinstance(entry, dict) or not isinstance(entry.get("rfilename"), str):
+            raise WrongAnswer("it lists a file without a name")
+        path, size, lfs = entry["rfilename"], entry.get("size"), entry.get("lfs")
+        if lfs:
+            algorithm, digest = "sha256", lfs.get("sha256") if isinstance(lfs, dict) else None
+        else:
+            algorithm, digest = "git-sha1", entry.get("blobId")
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_FILE_BYTES or not digest:
+            continue
+        try:
+            files[path] = size, Checksum(algorithm, str(digest))
+        except ValueError as error:
+            raise DownloadError(
+                f"The hub gives a checksum of {_short(path)} that is none ({_short(error)}): try another --mirror."
+            ) from None
+    return files
+
+
+def commit_of(table: Any) -> str:
+    """The commit that an answer is about. Raises WrongAnswer."""
+    if not isinstance(table, dict):
+        raise WrongAnswer("what it says is no table")
+    commit = table.get("sha")
+    if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+        raise WrongAnswer("it names no commit")
+    return commit
+
+
+def licence_of(table: Any) -> str:
+    card = table.get("cardData")
+    declared = [card.get(key) for key in ("license_name", "license")] if isinstance(card, dict) else []
+    return next((text[:_MAX_LICENCE_CHARS] for text in declared if isinstance(text, str) and text), "")
+
+
+def _without_body(response: Any) -> Any:
+    """The same refusal with its headers only: the library would read all of what an error has to say."""
+    told = {name: value for name, value in response.headers.items() if name.lower().startswith("x-error")}
+    return type(response)(response.status_code, headers=told, request=response.request)
+
+
+def _short(text: object) -> str:
+    return printable(" ".join(str(text).split()))[:_MAX_SHOWN]
