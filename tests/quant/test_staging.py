@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgetts.errors import EdgeTTSError, PackError, UsageError
-from edgetts.pack.manifest import MANIFEST_FILE, READY_VOICES, manifest_json, read_manifest
+from edgetts.pack.manifest import MANIFEST_FILE, READY_VOICES, FileEntry, manifest_json, read_manifest
 from quant import folders, staging, target
 from quant.convert import convert
 from quant.quantize import quantize
@@ -25,13 +25,12 @@ def small(mini_pack: Path) -> Callable[[Path], Path]:
     """Makes what counts as a pack: its manifest, and a few bytes under each name in it."""
 
     def make(folder: Path) -> Path:
-        table = json.loads(manifest_json(read_manifest(mini_pack)))
-        voice = {"bytes": 1, "sha256": "0" * 64}
-        table["files"][f"{READY_VOICES}anna.safetensors"] = voice
+        manifest = read_manifest(mini_pack)
+        files = {**manifest.files, f"{READY_VOICES}anna.safetensors": FileEntry(1, "0" * 64)}
         (folder / READY_VOICES).mkdir(parents=True)
-        for name in table["files"]:
+        for name in files:
             (folder / name).write_bytes(b"x")
-        (folder / MANIFEST_FILE).write_text(json.dumps(table))
+        (folder / MANIFEST_FILE).write_text(manifest_json(dataclasses.replace(manifest, files=files)))
         return folder
 
     return make
