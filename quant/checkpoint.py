@@ -1,31 +1,31 @@
-"""Finding and opening the files of a published checkpoint.
+"""Finding the files of a published checkpoint.
 
 In: the folder that upstream's downloader fills, or a Hugging Face hub cache. Out: the path of every file
-that conversion needs, and tensors by name, read lazily from memory-mapped files. Pickles are opened with
-`weights_only=True` and nowhere else in the project. Knows no network and no dimension.
+that conversion needs, each of them the file itself and not a note or a web page in its place. What is in them is
+read by `weights`. Knows no network and no dimension.
 
 Source: upstream indextts/utils/model_download.py (where files lie), infer_v2.py (how they are wrapped).
 """
 
 from __future__ import annotations
 
-import pickle
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
 
-import torch
-from safetensors import SafetensorError, safe_open
-
-from edgetts.errors import CheckpointError
-from edgetts.pack import mapped
-from quant.lazy import LazyTensor
+from edgetts.errors import CheckpointError, UsageError
+from edgetts.pack.plain_json import shown
+from edgetts.text.glossary import MAX_FILE_BYTES, Glossary
 
 CONFIG_FILE = "config.yaml"
 GLOSSARY_FILE = "glossary.yaml"
 CACHE_FOLDER = "hf_cache"
-_ZIP_MAGIC = b"PK\x03\x04"  # the archive that torch has written since 1.6; only that can be mapped
+_LFS_POINTER = b"version https://git-lfs"  # begins the note that git keeps in place of a large file
+_WEB_PAGE = (b"<!doctype html", b"<html")
+_HEAD_BYTES = 64
+_SUFFIXES = (".yaml", ".pth", ".pt", ".model")
+_OUTSIDE = "outside of the checkpoint"
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,18 @@ def locate_files(folder: Path, own: Mapping[str, str], hub_caches: Sequence[Path
     """
     found: dict[str, Path] = {}
     missing: list[str] = []
+    strange = [name for name in own.values() if not _is_plain(name)]
+    if strange:
+        raise CheckpointError(
+            f"{CONFIG_FILE} of {folder} names {', '.join(map(shown, strange))}, which is not a file in that folder: "
+            "download it again."
+        )
     for key, name in own.items():
         if (folder / name).is_file():
             found[key] = folder / name
         else:
             missing.append(f"{name} (from IndexTeam/IndexTTS-2)")
-    roots = [folder / CACHE_FOLDER, folder, *hub_caches]
-    if folder.parent.name == "snapshots":  # the checkpoint lies in a hub cache: its neighbours may too
-        roots.append(folder.parent.parent.parent)
+    roots = _roots(folder, hub_caches)
     for key, auxiliary in AUXILIARY_FILES.items():
         path = _find(auxiliary, roots)
         if path is None:
@@ -113,76 +117,80 @@ def locate_files(folder: Path, own: Mapping[str, str], hub_caches: Sequence[Path
             f"The checkpoint {folder} lacks {len(missing)} file(s): {'; '.join(missing)}. Fetch them with "
             f"`edgetts download {folder}`, or let upstream's own download fill {folder / CACHE_FOLDER}."
         )
+    check_contents(folder, list(found.values()))
     return found
 
 
-def open_safetensors(path: Path) -> dict[str, LazyTensor]:
-    """Tensors of a safetensors file by name. Raises CheckpointError."""
-    try:
-        file: Any = safe_open(str(path), framework="pt", device="cpu")
-        return {name: _lazy_slice(file, name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}): download it again.") from error
+def present(folder: Path, hub_caches: Sequence[Path] = ()) -> list[Path]:
+    """Files of a checkpoint that are there, whether or not its configuration can be read."""
+    own = [path for path in sorted(folder.iterdir()) if path.suffix in _SUFFIXES and path.is_file()]
+    others = [_find(auxiliary, _roots(folder, hub_caches)) for auxiliary in AUXILIARY_FILES.values()]
+    return own + [path for path in others if path is not None]
 
 
-def open_pickled(path: Path, unwrap: Sequence[str] = ()) -> dict[str, LazyTensor]:
-    """Tensors of a file written by `torch.save`, by dotted name.
-
-    `unwrap`: keys to descend into first, each where present. Raises CheckpointError, also when the file
-    holds anything that is not a tensor.
-    """
-    value = load_pickled(path)
-    for key in unwrap:
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-    tensors: dict[str, LazyTensor] = {}
-    strange: list[str] = []
-    _flatten(value, "", tensors, strange)
-    if strange or not tensors:
-        what = "; ".join(strange[:10]) or "no tensors"
-        raise CheckpointError(f"{path} is not the checkpoint file it should be: it holds {what}.")
-    return tensors
-
-
-def load_pickled(path: Path) -> Any:
-    """What `torch.save` wrote, mapped where the format allows. Raises CheckpointError."""
-    try:
-        with path.open("rb") as file:
-            can_map = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=can_map)
-    except pickle.UnpicklingError as error:
+def check_contents(folder: Path, paths: Sequence[Path]) -> None:
+    """Raises CheckpointError naming all files that only stand for a file: pointers of Git LFS, and web pages."""
+    pointers, pages = [], []
+    for path in dict.fromkeys(paths):
+        try:
+            with path.open("rb") as file:
+                head = file.read(_HEAD_BYTES)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise CheckpointError(f"{path} cannot be read ({reason}): check who may read it.") from error
+        if head.startswith(_LFS_POINTER):
+            pointers.append(f"{path} ({path.stat().st_size} bytes)")
+        elif head.lstrip().lower().startswith(_WEB_PAGE):
+            pages.append(str(path))
+    if pointers:
         raise CheckpointError(
-            f"{path} cannot be read: it is damaged or holds more than tensors, and such a file is never run; "
-            "download it again."
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read ({reason}): download it again.") from error
+            f"{len(pointers)} file(s) of the checkpoint are Git LFS pointers, not the files themselves: "
+            f"{', '.join(pointers)}. Fetch the files with `git lfs pull` where the repository was cloned, or with "
+            f"`edgetts download {folder} --force`."
+        )
+    if pages:
+        raise CheckpointError(
+            f"{len(pages)} file(s) of the checkpoint are web pages, perhaps ones to log in: {', '.join(pages)}. Fetch "
+            f"the files with `edgetts download {folder} --force`."
+        )
 
 
-def _flatten(value: Any, prefix: str, tensors: dict[str, LazyTensor], strange: list[str]) -> None:
-    if isinstance(value, torch.Tensor):
-        tensors[prefix] = LazyTensor.of_file(value.detach())
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            # Checkpoints of distributed training carry one "module." more.
-            name = str(key).removeprefix("module.")
-            _flatten(item, f"{prefix}.{name}" if prefix else name, tensors, strange)
-    else:
-        strange.append(f"{prefix or 'the file'}, a {type(value).__name__}")
+def glossary_of(folder: Path) -> bytes | None:
+    """The glossary that came with the checkpoint, sound and small; None where there is none. Raises CheckpointError."""
+    path = folder / GLOSSARY_FILE
+    if not os.path.lexists(path):
+        return None
+    # A hub's cache keeps every file as a link to its blobs; any other place is somebody else's file.
+    repository = folder.parent.parent if folder.parent.name == "snapshots" else folder
+    try:
+        meant = path.resolve(strict=True)
+        if repository.resolve() not in meant.parents:
+            raise UsageError(f"The glossary {path} is a link to {meant}, {_OUTSIDE}.")
+        with meant.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1) if meant.is_file() else None
+        if data is None or len(data) > MAX_FILE_BYTES:
+            raise UsageError(f"The glossary {path} is no file of at most {MAX_FILE_BYTES} bytes.")
+        Glossary.parse(data, f"The glossary {path}")
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise CheckpointError(f"The glossary {path} cannot be read ({reason}): remove it, or mend it.") from error
+    except UsageError as error:
+        raise CheckpointError(f"{str(error).rstrip('.')}: mend or remove it, then convert again.") from error
+    return data
 
 
-def _lazy_slice(file: Any, name: str) -> LazyTensor:
-    view = file.get_slice(name)
-    dtype = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}.get(
-        view.get_dtype(), torch.int64
-    )
-    return LazyTensor(
-        tuple(view.get_shape()),
-        dtype,
-        lambda: file.get_tensor(name),
-        lambda: mapped.give_back(file.get_tensor(name)),  # the mapping, again: nothing is read
-    )
+def _roots(folder: Path, hub_caches: Sequence[Path]) -> list[Path]:
+    """Where to look for the auxiliary models."""
+    roots = [folder / CACHE_FOLDER, folder, *hub_caches]
+    if folder.parent.name == "snapshots":  # the checkpoint lies in a hub cache: its neighbours may too
+        roots.append(folder.parent.parent.parent)
+    return roots
+
+
+def _is_plain(name: str) -> bool:
+    """Whether it names a file inside the folder."""
+    path = PurePath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and name.isprintable()
 
 
 def _find(auxiliary: AuxiliaryFile, roots: Sequence[Path]) -> Path | None:
@@ -203,5 +211,5 @@ def _snapshots(repository: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     main = repository / "refs" / "main"
-    current = main.read_text().strip() if main.is_file() else ""
+    current = main.read_text(errors="replace").strip() if main.is_file() else ""
     return sorted((s for s in folder.iterdir() if s.is_dir()), key=lambda s: (s.name != current, s.name))

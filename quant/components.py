@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from edgetts.models import bigvgan, campplus, conditioning, gpt, repcodec, s2mel, vocoder, w2v_bert
 from edgetts.pack.blank import blank
@@ -47,10 +47,14 @@ NETWORKS: Mapping[str, Component] = {
 }
 
 
+def network_tensors(component: str, config: ModelConfig) -> dict[str, Tensor]:
+    """Every tensor that the network of a component holds, without values."""
+    return dict(blank(lambda: NETWORKS[component].build(config)).state_dict())
+
+
 def network_shapes(component: str, config: ModelConfig) -> dict[str, Shape]:
     """Name and shape of every tensor that the network of a component holds."""
-    network = blank(lambda: NETWORKS[component].build(config))
-    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    return {name: tuple(value.shape) for name, value in network_tensors(component, config).items()}
 
 
 def matrix_shapes(component: str, config: ModelConfig) -> dict[str, tuple[int | None, ...]]:

@@ -20,10 +20,11 @@ import torch
 from edgetts.errors import CheckpointError, UsageError
 from edgetts.pack.config import ModelConfig, to_dict
 from edgetts.pack.manifest import COMPONENTS, GLOSSARY_FILE, TOKENIZER_FILE
+from edgetts.pack.plain_json import listed, shown
 from edgetts.text.config import TextConfig
-from quant import checkpoint
+from quant import checkpoint, weights
 from quant.build import ALWAYS_FP32, Progress, Source, Storage, Tensors, build_pack
-from quant.components import NETWORKS, component_problems, network_shapes
+from quant.components import NETWORKS, component_problems, network_tensors
 from quant.folding import fold_weight_norm, is_transposed, transpose_conv1d
 from quant.lazy import LazyTensor
 from quant.target import check_target
@@ -87,15 +88,17 @@ def open_checkpoint(checkpoint_dir: str | Path, hub_caches: Sequence[Path] = (),
     hub_caches: as of `convert`. Raises CheckpointError.
     """
     folder = checkpoint.checkpoint_folder(Path(checkpoint_dir))
+    checkpoint.check_contents(folder, checkpoint.present(folder, hub_caches))
     upstream = read_upstream_config(folder / checkpoint.CONFIG_FILE)
     files = checkpoint.locate_files(folder, upstream.files, hub_caches)
+    glossary = checkpoint.glossary_of(folder)
     config = model_config(upstream, files["w2vbert_config"], files["bigvgan_config"])
     components, left_out = _assign(_open_sources(files), config)
 
     def add_files(writer: PackWriter) -> None:
         _add_tokenizer(writer, files["tokenizer"], config)
-        if (folder / checkpoint.GLOSSARY_FILE).is_file():
-            writer.add_file(GLOSSARY_FILE, folder / checkpoint.GLOSSARY_FILE)
+        if glossary is not None:
+            writer.add_file(GLOSSARY_FILE, glossary)
 
     return Source(
         config=config,
@@ -117,16 +120,16 @@ def file_identities(files: Mapping[str, Path]) -> dict[str, list[Any]]:
 
 def _open_sources(files: Mapping[str, Path]) -> dict[str, Tensors]:
     """Tensors of every published file as our networks name and shape them, values unread."""
-    sources = {key: checkpoint.open_pickled(files[key], unwrap) for key, unwrap in _WRAPPERS.items()}
-    sources["w2vbert"] = checkpoint.open_safetensors(files["w2vbert"])
-    sources["codec"] = checkpoint.open_safetensors(files["codec"])
+    sources = {key: weights.open_pickled(files[key], unwrap) for key, unwrap in _WRAPPERS.items()}
+    sources["w2vbert"] = weights.open_safetensors(files["w2vbert"])
+    sources["codec"] = weights.open_safetensors(files["codec"])
     sources = {key: fold_weight_norm(tensors) for key, tensors in sources.items()}
     sources["gpt"] = transpose_conv1d(sources["gpt"])
     matrices: Tensors = {}
     for key in ("speaker_matrix", "emotion_matrix"):
-        matrices[key] = _single(checkpoint.open_pickled(files[key]), files[key])
+        matrices[key] = _single(weights.open_pickled(files[key]), files[key])
     sources["matrices"] = matrices
-    sources["statistics"] = _statistics(checkpoint.open_pickled(files["statistics"]))
+    sources["statistics"] = _statistics(weights.open_pickled(files["statistics"]))
     return sources
 
 
@@ -139,9 +142,18 @@ def _assign(
     left_out: dict[str, tuple[str, ...]] = {}
     for source in dict.fromkeys(network.source for network in NETWORKS.values()):
         tensors = sources[source]
-        wanted: dict[str, dict[str, tuple[int, ...]]] = {
-            name: network_shapes(name, config) for name, network in NETWORKS.items() if network.source == source
-        }
+        wanted: dict[str, dict[str, tuple[int, ...]]] = {}
+        whole: set[str] = set()  # tensors of whole numbers
+        for name in (name for name, network in NETWORKS.items() if network.source == source):
+            try:
+                blank = network_tensors(name, config)
+            except (ArithmeticError, ValueError, RuntimeError, AssertionError, TypeError, IndexError) as error:
+                raise CheckpointError(
+                    f"The configuration of this checkpoint gives dimensions that {name} cannot have "
+                    f"({shown(' '.join(str(error).split()))}): download it again."
+                ) from error
+            wanted[name] = {key: tuple(tensor.shape) for key, tensor in blank.items()}
+            whole.update(key for key, tensor in blank.items() if not tensor.is_floating_point())
         for name, shapes in wanted.items():
             components[name] = {key: _scalar(tensors[key], shapes[key]) for key in shapes if key in tensors}
             problems += [f"{source}: missing {key}" for key in shapes if key not in tensors]
@@ -149,6 +161,11 @@ def _assign(
                 f"{source}: {key} has shape {_published(key, tensor.shape)} instead of {_published(key, shapes[key])}"
                 for key, tensor in components[name].items()
                 if tensor.shape != shapes[key]
+            ]
+            problems += [
+                f"{source}: {key} is of type {tensor.dtype} instead of {'whole numbers' if key in whole else 'floats'}"
+                for key, tensor in components[name].items()
+                if tensor.dtype.is_floating_point == (key in whole)
             ]
         others = [key for key in tensors if not any(key in shapes for shapes in wanted.values())]
         extras = tuple(extra for name in wanted for extra in NETWORKS[name].extras)
@@ -159,10 +176,15 @@ def _assign(
         components[name] = dict(sources[source])
         found = {key: tensor.shape for key, tensor in components[name].items()}
         problems += [f"{name}: {problem}" for problem in component_problems(name, found, config)]
+        problems += [
+            f"{name}: {key} is of type {tensor.dtype} instead of floats"
+            for key, tensor in components[name].items()
+            if not tensor.dtype.is_floating_point
+        ]
     if problems:
         raise CheckpointError(
             f"The tensors of this checkpoint are not those of IndexTTS-2 ({len(problems)} differences): "
-            f"{'; '.join(problems)}. Download it again, or see whether its files belong together."
+            f"{listed(problems)}. Download it again, or see whether its files belong together."
         )
     return components, left_out
 

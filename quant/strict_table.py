@@ -9,6 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from edgetts.errors import CheckpointError
+from edgetts.pack.config import printable
+from edgetts.pack.manifest import MAX_DIMENSION, MAX_REPEATS
+from edgetts.pack.plain_json import listed, shown
+
+# The last part of keys that say how many times something is built.
+REPEATS = ("layers", "num_layers", "num_hidden_layers", "num_blocks", "vocos_num_layers", "depth", "perceiver_mult")
 
 
 class Table:
@@ -23,11 +29,22 @@ class Table:
 
     def integer(self, key: str) -> int:
         value = self._get(key, (int,), "an integer")
-        return int(value) if value is not None else 0
+        if value is None:
+            return 0
+        most = MAX_REPEATS if key.rpartition(".")[2] in REPEATS else MAX_DIMENSION
+        if not 0 <= value <= most:
+            self._problem(f"{self.where}: {key} is {shown(value)}, allowed is from 0 to {most}")
+            return 0
+        return int(value)
 
     def number(self, key: str) -> float:
         value = self._get(key, (int, float), "a number")
-        return float(value) if value is not None else 0.0
+        if value is None:
+            return 0.0
+        if not abs(value) <= MAX_DIMENSION:  # no number at all, too
+            self._problem(f"{self.where}: {key} is {shown(value)}, allowed is up to {MAX_DIMENSION}")
+            return 0.0
+        return float(value)
 
     def boolean(self, key: str) -> bool:
         return bool(self._get(key, (bool,), "true or false"))
@@ -37,15 +54,15 @@ class Table:
 
     def integers(self, key: str) -> tuple[int, ...]:
         value = self._get(key, (list,), "a list of integers") or []
-        if not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
-            self.problems.append(f"{self.where}: {key} must be a list of integers")
+        if not _are_sizes(value):
+            self._problem(f"{self.where}: {key} must be a list of integers from 1 to {MAX_DIMENSION}, not too long")
             return ()
         return tuple(value)
 
     def nested_integers(self, key: str) -> tuple[tuple[int, ...], ...]:
         value = self._get(key, (list,), "a list of lists") or []
-        if not all(isinstance(v, list) and all(isinstance(n, int) for n in v) for v in value):
-            self.problems.append(f"{self.where}: {key} must be a list of lists of integers")
+        if len(value) > MAX_REPEATS or not all(isinstance(v, list) and _are_sizes(v) for v in value):
+            self._problem(f"{self.where}: {key} must be a list of lists of integers from 1 to {MAX_DIMENSION}")
             return ()
         return tuple(tuple(v) for v in value)
 
@@ -54,17 +71,17 @@ class Table:
         self.used.add(key)
         value = self.values.get(key, allowed)
         if value != allowed or isinstance(value, bool) != isinstance(allowed, bool):
-            self.problems.append(f"{self.where}: {key} is {value!r}, only {allowed!r} is implemented")
+            self.problems.append(f"{self.where}: {key} is {shown(value)}, only {allowed!r} is implemented")
 
     def no_effect(self, keys: tuple[str, ...]) -> None:
         self.used.update(keys)
 
     def unknown_keys(self) -> None:
-        self.problems += [f"{self.where}: unknown key {key}" for key in self.values if key not in self.used]
+        self.problems += [f"{self.where}: unknown key {printable(key)}" for key in self.values if key not in self.used]
 
     def raise_problems(self) -> None:
         if self.problems:
-            raise CheckpointError(f"A checkpoint is not complete: {'; '.join(self.problems)}; download it again.")
+            raise CheckpointError(f"A checkpoint is not complete: {listed(self.problems)}; download it again.")
 
     def _get(self, key: str, kinds: tuple[type, ...], what: str) -> Any:
         self.used.add(key)
@@ -73,7 +90,7 @@ class Table:
             return None
         value = self.values[key]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            self._problem(f"{self.where}: {key} must be {what}, not {value!r}")
+            self._problem(f"{self.where}: {key} must be {what}, not {shown(value)}")
             return None
         return value
 
@@ -87,3 +104,9 @@ class Table:
                 self._flatten(item, f"{prefix}.{key}" if prefix else str(key))
         else:
             self.values[prefix] = value
+
+
+def _are_sizes(values: list[Any]) -> bool:
+    return len(values) <= MAX_REPEATS and all(
+        isinstance(v, int) and not isinstance(v, bool) and 0 < v <= MAX_DIMENSION for v in values
+    )

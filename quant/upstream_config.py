@@ -11,12 +11,10 @@ Source: upstream indextts/infer_v2.py, gpt/model_v2.py, s2mel/modules/.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from edgetts.errors import CheckpointError
 from edgetts.pack.config import (
@@ -36,8 +34,9 @@ from edgetts.pack.config import (
     VocoderConfig,
     WaveNetConfig,
 )
+from edgetts.pack.plain_json import listed, read_json, shown
 from edgetts.pack.relations import model_problems
-from quant.checkpoint import BIGVGAN_REPO
+from edgetts.text.plain_yaml import read_yaml
 from quant.strict_table import Table
 
 SUPPORTED_VERSION = 2.0
@@ -93,6 +92,7 @@ _NO_EFFECT = (
     "s2mel.DiT.content_codebooks",
     "s2mel.wavenet.p_dropout",
     "qwen_emo_path",
+    "vocoder.name",  # where upstream fetches it from; what it is is in its config.json
 )
 
 # Keys that choose between architectures, and the one that is implemented. All but `version` may be absent
@@ -120,7 +120,6 @@ _FIXED: dict[str, Any] = {
     "s2mel.DiT.add_resblock_in_transformer": False,
     "s2mel.wavenet.style_condition": True,
     "vocoder.type": "bigvgan",
-    "vocoder.name": BIGVGAN_REPO,
 }
 _W2V_BERT_FIXED: dict[str, Any] = {
     "model_type": "wav2vec2-bert",
@@ -141,7 +140,8 @@ _FILE_KEYS = {
     "emotion_matrix": "emo_matrix",
     "speaker_matrix": "spk_matrix",
 }
-_MAX_CONFIG_BYTES = 1 << 20
+_MAX_CONFIG_BYTES = 128 << 10  # the published ones have some KB
+_MAX_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class UpstreamConfig:
 
 def read_upstream_config(path: Path) -> UpstreamConfig:
     """Read `config.yaml`. Raises CheckpointError for another version, by its name."""
-    table = Table(_read(path, yaml.safe_load, yaml.YAMLError), str(path))
+    table = Table(_read(path, _yaml), str(path))
     _check_version(table, path)
     files = {key: table.text(name) for key, name in _FILE_KEYS.items()}
     table.raise_problems()
@@ -164,8 +164,8 @@ def read_upstream_config(path: Path) -> UpstreamConfig:
 def model_config(upstream: UpstreamConfig, w2v_bert_path: Path, bigvgan_path: Path) -> ModelConfig:
     """All dimensions. Raises CheckpointError listing every problem of the three files."""
     c = upstream.table
-    w = Table(_read(w2v_bert_path, json.loads, ValueError), str(w2v_bert_path))
-    v = Table(_read(bigvgan_path, json.loads, ValueError), str(bigvgan_path))
+    w = Table(_read(w2v_bert_path, _json), str(w2v_bert_path))
+    v = Table(_read(bigvgan_path, _json), str(bigvgan_path))
     for table, fixed in ((c, _FIXED), (w, _W2V_BERT_FIXED), (v, _BIGVGAN_FIXED)):
         for key, value in fixed.items():
             table.fixed(key, value)
@@ -213,7 +213,7 @@ def model_config(upstream: UpstreamConfig, w2v_bert_path: Path, bigvgan_path: Pa
     problems = c.problems + w.problems + v.problems or model_problems(config)
     if problems:
         raise CheckpointError(
-            f"The configuration of this checkpoint is not one that can be converted: {'; '.join(problems)}."
+            f"The configuration of this checkpoint is not one that can be converted: {listed(problems)}."
         )
     return config
 
@@ -347,19 +347,31 @@ def _check_version(table: Table, path: Path) -> None:
         )
     if number != SUPPORTED_VERSION:
         raise CheckpointError(
-            f"{path} gives version {version!r}; checkpoints of version {SUPPORTED_VERSION:g} (IndexTTS-2) can be "
+            f"{path} gives version {shown(version)}; checkpoints of version {SUPPORTED_VERSION:g} (IndexTTS-2) can be "
             "converted: download IndexTeam/IndexTTS-2."
         )
 
 
-def _read(path: Path, parse: Any, damaged: type[Exception]) -> dict[str, Any]:
+def _read(path: Path, parse: Callable[[bytes], Any]) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
+        with path.open("rb") as file:
+            data = file.read(_MAX_CONFIG_BYTES + 1)
+        if len(data) > _MAX_CONFIG_BYTES:
             raise CheckpointError(f"{path} is too large for a configuration: download it again.")
-        table = parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, damaged) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        table = parse(data)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}): check who may read it.") from error
+    except ValueError as error:  # not UTF-8, not what it should be, or out of bounds
+        reason = shown(" ".join(str(error).split()), _MAX_REASON).strip("'\"")
         raise CheckpointError(f"{path} cannot be read ({reason}): download it again.") from error
     if not isinstance(table, dict):
         raise CheckpointError(f"{path} is not a configuration: it holds no keys; download it again.")
     return table
+
+
+def _yaml(data: bytes) -> Any:
+    return read_yaml(data.decode("utf-8"))
+
+
+def _json(data: bytes) -> Any:
+    return read_json(data, max_bytes=_MAX_CONFIG_BYTES)

@@ -15,10 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from edgetts.errors import UsageError
 from edgetts.text.config import LANGUAGES, Language
+from edgetts.text.plain_yaml import read_yaml
 from edgetts.text.traced import TracedText
 
 MAX_FILE_BYTES = 256 * 1024
@@ -39,20 +38,26 @@ class Glossary:
         """Reads a YAML file. Raises `UsageError` if it is missing, too large, not YAML or not a glossary."""
         path = Path(path)
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise UsageError(
-                    f"The glossary {path} has {path.stat().st_size} bytes; at most {MAX_FILE_BYTES} are read: "
-                    "keep the terms your texts need."
-                )
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            size = path.stat().st_size
+            data = path.read_bytes() if size <= MAX_FILE_BYTES else None
         except OSError as error:
             raise UsageError(f"The glossary {path} cannot be read ({error.strerror}).") from error
-        except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
+        if data is None:
             raise UsageError(
-                f"The glossary {path} is not YAML ({reason}); write one 'term: reading' a line."
-            ) from error
-        return cls.from_dict({} if data is None else data, f"The glossary {path}")
+                f"The glossary {path} has {size} bytes; at most {MAX_FILE_BYTES} are read: "
+                "keep the terms your texts need."
+            )
+        return cls.parse(data, f"The glossary {path}")
+
+    @classmethod
+    def parse(cls, data: bytes, name: str = "The glossary") -> Glossary:
+        """From the content of a YAML file. Raises `UsageError` as `load` does."""
+        try:
+            table = read_yaml(data.decode("utf-8"))
+        except ValueError as error:  # not UTF-8, not YAML
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(f"{name} is not YAML ({reason}); write one 'term: reading' a line.") from error
+        return cls.from_dict({} if table is None else table, name)
 
     @classmethod
     def from_dict(cls, entries: object, name: str = "The glossary") -> Glossary:

@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from edgetts.models.bigvgan import BigVGAN
 from edgetts.pack.load import open_pack
 from edgetts.pack.mapped import give_back
-from quant.checkpoint import open_pickled, open_safetensors
 from quant.folding import fold_weight_norm, transpose_conv1d
 from quant.lazy import LazyTensor
 from quant.quantize import quantize
 from quant.schemes import SchemeRule
 from quant.source import open_pack_source
 from quant.tensor_file import TensorFilePlan
+from quant.weights import open_pickled, open_safetensors
 
 SIDE = 512
 TENSOR_BYTES = SIDE * SIDE * 4
@@ -68,7 +68,8 @@ def test_one_tensor_at_a_time_is_in_memory(
     seen: list[int] = []
     rules = [SchemeRule("other.1.*", "int8_channel")]
     plan = TensorFilePlan("gpt", lazy, "float16", rules)
-    plan.write(tmp_path / "out", digests=True, progress=lambda _: seen.append(resident(path)))
+    with (tmp_path / "out").open("xb") as file:
+        plan.write(file, digests=True, progress=lambda _: seen.append(resident(path)))
     assert len(seen) == len(lazy) + 1  # the one that is quantised has two parts
     assert max(seen) < TENSOR_BYTES / 2  # between tensors; Linux reads a little around what it is asked for
     assert torch.equal(lazy["other.0.weight"].load(), tensors["other.0.weight"])  # and it can be read again

@@ -1,0 +1,63 @@
+"""Reading YAML that somebody else wrote, within bounds that hold while it is read.
+
+In: text. Out: plain values, or an `UnsoundYAML` whose text is the end of a sentence ("it refers to ..."). What YAML
+has beyond tables, lists and plain values is refused where it can be made to grow without bounds: references, which
+unfold a few bytes into any number of values, and numbers of very many digits. Knows no file format.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+MAX_DEPTH = 32
+MAX_NODES = 100_000
+MAX_NUMBER_CHARS = 40  # of a number; 64 bits need 20
+_MAX_REASON = 200
+
+
+class UnsoundYAML(ValueError):
+    """What is wrong with the text, as the end of a sentence."""
+
+
+def read_yaml(text: str) -> Any:
+    """The value that `text` stands for. Raises UnsoundYAML, and nothing else."""
+    try:
+        return yaml.load(text, Loader=_BoundedLoader)
+    except UnsoundYAML:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError, AttributeError, KeyError, TypeError) as error:
+        raise UnsoundYAML(" ".join(str(error).split())[:_MAX_REASON] or type(error).__name__) from error
+
+
+class _BoundedLoader(yaml.SafeLoader):
+    """The library's safe reader, which stops at the first thing that is out of bounds."""
+
+    depth = 0
+    n_nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise UnsoundYAML("it refers with `*` to another place in it, which is not allowed: write the value out")
+        self.n_nodes += 1
+        if self.n_nodes > MAX_NODES:
+            raise UnsoundYAML(f"it holds more than {MAX_NODES} values")
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise UnsoundYAML(f"it is nested deeper than {MAX_DEPTH} levels")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+    def number(self, node: Any) -> Any:
+        if len(str(node.value)) > MAX_NUMBER_CHARS:
+            raise UnsoundYAML(f"a number in it has {len(str(node.value))} characters")
+        if node.tag == "tag:yaml.org,2002:int":
+            return self.construct_yaml_int(node)
+        return self.construct_yaml_float(node)
+
+
+for _tag in ("int", "float"):
+    _BoundedLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _BoundedLoader.number)
