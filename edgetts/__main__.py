@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from edgetts.cli import main
+import sys
+from pathlib import Path
 
-main()
+
+def _leave_working_folder() -> None:
+    """Take the working folder off the path, where `-m` puts it first: a stray `quant.py` in it is not ours."""
+    first = Path(sys.path[0] or ".").resolve() if sys.path else None
+    if first == Path.cwd() and first != Path(__file__).resolve().parents[1]:
+        del sys.path[0]
+
+
+if __name__ == "__main__":
+    _leave_working_folder()
+    from edgetts.cli import main
+
+    main()

@@ -10,9 +10,11 @@ from typing import Any
 
 from edgetts.errors import CheckpointError
 from edgetts.pack.config import printable
-from edgetts.pack.manifest import MAX_DIMENSION, MAX_REPEATS
 from edgetts.pack.plain_json import listed, shown
 
+# Bounds that hold before anything is computed from a number; what each may be is looked at in `edgetts.pack.ranges`.
+MAX_DIMENSION = 1 << 24
+MAX_REPEATS = 1024  # layers, blocks, or entries of a list
 # The last part of keys that say how many times something is built.
 REPEATS = ("layers", "num_layers", "num_hidden_layers", "num_blocks", "vocos_num_layers", "depth", "perceiver_mult")
 

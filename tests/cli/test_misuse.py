@@ -215,3 +215,16 @@ def test_closed_pipe_is_quiet(tmp_path: Path) -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, timeout=120)
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+def test_stray_modules_in_the_working_folder_are_not_ours(tmp_path: Path) -> None:
+    for name in ("quant", "torch", "yaml", "typer", "recipes", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stray module was run')")
+    root = Path(__file__).resolve().parents[2]
+    environment = {"EDGETTS_HOME": str(tmp_path / "home"), "PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "edgetts", "quantize", "none", "x.pack", "--recipe", "cpu-x86"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert "none does not exist" in done.stderr and len(done.stderr.splitlines()) == 1
