@@ -27,7 +27,7 @@ from quant import calibrate, gptq, hqq, report
 from quant.build import Progress, Source, Storage, build_pack
 from quant.convert import open_checkpoint
 from quant.machine import this_machine
-from quant.recipe import AUTO, Recipe, check_fits, choose_recipe, describe, load_recipe
+from quant.recipe import AUTO, Recipe, check_fits, choose_recipe, describe, keep_quantised, load_recipe
 from quant.schemes import Encode, Parts, SchemeRule, round_to_nearest
 from quant.source import open_pack_source
 from quant.staging import finish_removal, remove_pack
@@ -49,6 +49,7 @@ class Quantisation:
     seconds: float
     reused: tuple[str, ...]  # components taken over from an interrupted run
     quality: Mapping[str, Any] | None
+    kept: Mapping[str, int]  # by component: tensors that were quantised in another way already, and stay so
 
 
 def quantize(
@@ -76,8 +77,10 @@ def quantize(
     target = check_target(pack_dir, force=force, source=source_path)
     path = Path(source_path)
     reference: Path | None = None
+    kept: dict[str, int] = {}
     if (path / MANIFEST_FILE).is_file():
         source = open_pack_source(path)
+        plan, kept = keep_quantised(plan, source)
     else:
         source = open_checkpoint(path, hub_caches)
         check_fits(plan, source)  # before hours of work
@@ -114,7 +117,7 @@ def quantize(
     )
     if reference is not None:
         remove_pack(reference)
-    return Quantisation(target, plan.name, reason, built.n_bytes, built.seconds, built.reused, made or None)
+    return Quantisation(target, plan.name, reason, built.n_bytes, built.seconds, built.reused, made or None, kept)
 
 
 def resolve_recipe(recipe: str) -> tuple[str, str]:

@@ -134,6 +134,29 @@ def parse_recipe(table: Mapping[str, Any], where: str) -> Recipe:
     return recipe
 
 
+def keep_quantised(recipe: Recipe, source: Source) -> tuple[Recipe, dict[str, int]]:
+    """The recipe for a source that is quantised in part, and how many tensors of each component that changes.
+
+    What is stored in one scheme already stays as it is where the recipe wants another: quantising it twice would add
+    one error to the other.
+    """
+    storage, kept = dict(recipe.storage), {}
+    for component, schemes in source.schemes.items():
+        stored = recipe.storage[component]
+        rules = []
+        for name, group in schemes.items():
+            tensor = source.components[component][name]
+            wanted = next((r for r in stored.rules if r.applies(name, tensor.shape, tensor.dtype)), None)
+            if wanted is None or wanted.scheme == PLAIN:
+                continue
+            if (wanted.scheme, wanted.group_size) != (group.scheme, group.group_size):
+                rules.append(SchemeRule(name, group.scheme, group.group_size))
+        if rules:
+            kept[component] = len(rules)
+            storage[component] = Storage(stored.dtype, (*rules, *stored.rules))
+    return dataclasses.replace(recipe, storage=storage), kept
+
+
 def check_fits(recipe: Recipe, source: Source) -> dict[str, int]:
     """Bytes of each component under a recipe. Raises UsageError for rules that name nothing or exceed the budget."""
     problems = [

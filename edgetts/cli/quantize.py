@@ -13,12 +13,19 @@ import typer
 from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_line, print_notice
 from edgetts.cli.making import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
 from edgetts.cli.text_input import read_text_file
+from edgetts.pack.locate import builtin_pack
+
+BUILTIN = "builtin"
 
 
 def quantize(
     context: typer.Context,
     source: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT_OR_PACK", help="Folder of the published checkpoint, or of a pack.")
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT_OR_PACK",
+            help="Folder of the published checkpoint, or of a pack; `builtin` is the one that comes along.",
+        ),
     ],
     pack: PackFolderArgument,
     recipe: Annotated[
@@ -52,6 +59,9 @@ def quantize(
         edgetts quantize IndexTTS-2 indextts2.pack --recipe laptop-4gb
     """
     lines = None if texts is None else [line.strip() for line in read_text_file(texts).splitlines() if line.strip()]
+    folder = Path(source)
+    if source == BUILTIN and not folder.exists():
+        folder = builtin_pack()
     from quant.quantize import quantize as make_pack
     from quant.quantize import resolve_recipe
 
@@ -60,7 +70,7 @@ def quantize(
         print_notice(f"Recipe {recipe}: {reason}.")
     with Progress(enabled=not quiet) as progress:
         made = make_pack(
-            Path(source),
+            folder,
             Path(pack),
             recipe,
             force=force,
@@ -80,9 +90,15 @@ def quantize(
                 "seconds": round(made.seconds, 3),
                 "reused": made.reused,
                 "quality": made.quality,
+                "kept": made.kept,
             }
         )
     elif not quiet:
+        for component, count in made.kept.items():
+            print_notice(
+                f"{count} tensors of {component} are quantised in {source} already and stay as they are there: "
+                "quantising twice would add one error to the other."
+            )
         print_ready(pack, made.n_bytes, made.seconds)
         if made.quality is not None:
             gpt = made.quality["gpt"]

@@ -9,12 +9,16 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from command import Edgetts
 
 from edgetts.pack.load import open_pack
+from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import read_manifest
 from quant import report
 from quant.machine import Machine
+from quant.recipe import check_fits, keep_quantised, load_recipe, recipe_names
+from quant.source import open_pack_source
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "cpu-arm64.toml"  # needs no calibration
 
@@ -85,3 +89,29 @@ def test_json_and_misuse(edgetts: Edgetts, mini_pack: Path, tmp_path: Path) -> N
         result = edgetts(*wrong)
         assert result.exit_code == 2 and said in result.stderr
         assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_built_in_pack_by_name(edgetts: Edgetts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is int8 in it stays so under every recipe that can be chosen; nothing is quantised twice."""
+    monkeypatch.chdir(tmp_path)
+    source = open_pack(builtin_pack())
+    made = edgetts("quantize", "builtin", "tiny.pack", "--recipe", "cpu-arm64", "--no-report")
+    assert made.exit_code == 0, made.stderr
+    assert "tensors of gpt are quantised in builtin already and stay as they are" in made.stderr
+    pack = open_pack(tmp_path / "tiny.pack", verify=True)
+    assert pack.manifest.recipe == "cpu-arm64" and pack.manifest.encoder_id == source.manifest.encoder_id
+    before, after = source.stored("gpt"), pack.stored("gpt")
+    kept, was = (p.manifest.components["gpt"].scheme_of() for p in (pack, source))
+    assert kept and all(was[name].scheme == group.scheme for name, group in kept.items())
+    for name in kept:
+        assert torch.equal(before[name].parts["codes"], after[name].parts["codes"])  # type: ignore[union-attr]
+    (tmp_path / "builtin").mkdir()  # a folder of that name is meant by it
+    assert "holds no config.yaml" in edgetts("quantize", "builtin", "x.pack", "--recipe", "cpu-arm64").stderr
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_every_recipe_takes_the_built_in_pack(recipe: str) -> None:
+    source = open_pack_source(builtin_pack())
+    plan, kept = keep_quantised(load_recipe(recipe), source)
+    sizes = check_fits(plan, source)
+    assert sum(sizes.values()) > 0 and set(kept) <= {"gpt"}
