@@ -187,6 +187,8 @@ class Pipeline:
         rate, silence_code = self.config.code_rate, self.config.silence_code
         limit = min(options.max_codes, max_codes_limit(self.config.gpt))
         cap = cap_codes(ids.shape[1], rate, limit, expected=expected) if options.guards else limit
+        if cap < expected.least_s * rate:  # the caller wants no more: no attempt could say it all
+            expected = replace(expected, least_s=0.0)
         guard = CodeGuard(rate, silence_code, expected.settings()) if options.guards and options.n_beams == 1 else None
         findings: list[Finding] = []
 

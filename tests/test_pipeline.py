@@ -151,6 +151,12 @@ def test_missing_words_are_an_error_when_no_try_has_them(
     assert len(pipeline.speak(speaker, IDS, QUICK, 5, expected=LEAST).codes) == 9
 
 
+def test_a_caller_who_wants_less_gets_it_with_a_notice(pipeline: Pipeline, speaker: Speaker) -> None:
+    options = dataclasses.replace(QUICK, guards=True, retries=0, max_codes=5)
+    spoken = pipeline.speak(speaker, IDS, options, 5, expected=LEAST)
+    assert len(spoken.codes) == 5 and "no end after 0.1 s, cut off" in spoken.notices[0]
+
+
 def test_a_try_with_all_words_is_kept_over_a_later_one_without(
     pipeline: Pipeline, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
