@@ -21,7 +21,7 @@ from edgetts.text.markdown import strip_markdown
 from edgetts.text.markup import MAX_PAUSE_S, TAG_HINT, Pause, has_tags, split_pauses
 from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, TextNormalizer
 from edgetts.text.readings.language import Run
-from edgetts.text.tokenizer import TextTokenizer
+from edgetts.text.tokenizer import TextTokenizer, TokenizedText
 from edgetts.text.traced import TracedText
 from edgetts.text.written import cut_before
 
@@ -132,8 +132,9 @@ class TextFrontend:
             done += len(part)
             notices += normalized.notices
             spoken = self._in_known_marks(self.tokenizer.spell_known(normalized.text), text)
-            unspeakable |= dict.fromkeys(self.tokenizer.unknown_characters(spoken.text))
-            new = self._split(text, part, spoken, max_tokens, 0 if segments else quick_tokens, notices)
+            tokenized = self.tokenizer.encode(spoken.text)
+            unspeakable |= dict.fromkeys(self.tokenizer.unknown_characters(spoken.text, tokenized))
+            new = self._split(text, part, spoken, tokenized, max_tokens, 0 if segments else quick_tokens, notices)
             if not new:
                 continue
             if segments:
@@ -154,6 +155,7 @@ class TextFrontend:
         whole: str,
         original: TracedText,
         spoken: TracedText,
+        tokenized: TokenizedText,
         max_tokens: int,
         quick_tokens: int,
         notices: list[str],
@@ -161,7 +163,6 @@ class TextFrontend:
         """The segments of one stretch of the whole text, with natural pauses; adds what is left out to `notices`."""
         if not original.text:
             return []
-        tokenized = self.tokenizer.encode(spoken.text)
         sentences = None
         if self.tokenizer.config.segments == "sentences":
             sentences = [bisect_left(tokenized.starts, at) for at in marks.sentence_starts(spoken.text)]

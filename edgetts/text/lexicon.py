@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from edgetts.errors import PackError
@@ -17,6 +18,7 @@ from edgetts.text.traced import TracedText
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_WORD_LETTERS = 64  # a longer one is in no lexicon
+KEPT_WORDS = 4096
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _APOSTROPHE = "'"
@@ -38,11 +40,13 @@ class Lexicon:
         except OSError as error:
             raise PackError(f"The lexicon {path} cannot be read ({error.strerror}): {advice}.") from error
         self.path = path
+        self._kept = lru_cache(maxsize=KEPT_WORDS)(self._look_up)  # a text says most of its words again and again
 
     def phones(self, word: str) -> str | None:
         """How `word` is spoken, or None: it is not in the lexicon. Raises `PackError` for a damaged line."""
-        if len(word) > MAX_WORD_LETTERS:
-            return None
+        return None if len(word) > MAX_WORD_LETTERS else self._kept(word)
+
+    def _look_up(self, word: str) -> str | None:
         wanted = word.encode("utf-8", "surrogatepass")
         low, high = 0, len(self._lines)  # both are starts of lines, or the end
         while low < high:

@@ -125,12 +125,14 @@ class TextTokenizer:
             starts.append(latest)
         return TokenizedText(tuple(encoding.tokens), tuple(encoding.ids), tuple(starts))
 
-    def unknown_characters(self, text: str) -> list[str]:
+    def unknown_characters(self, text: str, tokenized: TokenizedText | None = None) -> list[str]:
         """The distinct characters of `text` that the model cannot speak, in order of appearance.
 
-        What the tokenizer drops (control and invisible characters) is silent, not unspeakable.
+        What the tokenizer drops (control and invisible characters) is silent, not unspeakable. tokenized: what
+        `encode` gives for `text`, where that is there already.
         """
-        tokenized = self.encode(text)
+        if tokenized is None:
+            tokenized = self.encode(text)
         edges = (*tokenized.starts, len(text))
         unknown: dict[str, None] = {}
         for token_id, (start, stop) in zip(tokenized.ids, itertools.pairwise(edges), strict=True):
