@@ -25,12 +25,11 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 import torch
 
-from edgetts import enrol as enrolment
-from edgetts.adapt import adapt
-from edgetts.audio import io
+from edgetts.audio.io import Take
 from edgetts.emotion import Emotion, as_emotion
 from edgetts.enrol import Progress
 from edgetts.errors import UsageError
+from edgetts.learning import learn, take_of
 from edgetts.memory import Budget, parse_size
 from edgetts.options import OptionKeywords, SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
@@ -60,7 +59,6 @@ from edgetts.voices_store import VoiceStore, looks_like_path
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-MAX_REFERENCE_SECONDS = 15.0  # upstream uses no more of a recording
 _NO_EMOTION = "This model has no emotions that can be heard: the one that was asked for changes nothing."
 _ENROLLED = (
     "Learning this voice took memory that the budget does not count; from now on it is remembered, and "
@@ -146,6 +144,7 @@ class TTS:
         self.kernel = kernel
         self.store = store
         self._engine: Engine | None = None
+        self._learning = threading.Lock()
         self._loading = threading.Lock()  # streams may be asked for by several threads
         self._tokenizer: TextTokenizer | None = None
         self._frontends: dict[NormalizerName, TextFrontend] = {}  # without a caller's glossary
@@ -241,40 +240,29 @@ class TTS:
 
     def enrol(
         self,
-        recording: str | Path,
+        recording: str | Path | Take | npt.ArrayLike | tuple[npt.ArrayLike, int],
         *,
+        sample_rate: int | None = None,
         name: str = "",
         adapt_steps: int | None = None,
+        as_is: bool = False,
         progress: Progress | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> Voice:
-        """Learn a voice from a recording: any WAV, FLAC, OGG or MP3 with at least a second of speech.
+        """Learn a voice from a recording: a WAV, FLAC, OGG or MP3 file, or samples (S,) or (S, channels) with their
+        `sample_rate`, also as a pair of both.
 
-        Uses at most its first 15 s (a notice in the voice says so). adapt_steps: in which S2Mel is adapted to the
-        voice (`edgetts.adapt`), 0 for none; None: what the pack says. Raises AudioError, UsageError.
+        Uses at most 15 s of it, those with the most speech; notices in the voice say which, and what is wrong with
+        them. as_is: the first 15 s, as upstream does. adapt_steps: in which S2Mel is adapted to the voice
+        (`edgetts.adapt`), 0 for none; None: what the pack says. tell: is given a sentence before what takes long.
+        Raises AudioError, UsageError.
         """
         check_process()
         options = self._enrol_options(adapt_steps)
-        heard = io.read_audio(recording, self.sample_rate, MAX_REFERENCE_SECONDS)
-        heard_16k = io.read_audio(recording, enrolment.ENCODER_RATE, MAX_REFERENCE_SECONDS)
-        voice = enrolment.enrol(
-            self.pack,
-            torch.from_numpy(heard.samples),
-            torch.from_numpy(heard_16k.samples),
-            device=self.device,
-            name=name or Path(recording).stem,
-            notices=heard.notices,
-            progress=progress or _no_progress,
-        )
-        if not options.adapt_steps:
-            return voice
-        return adapt(
-            self.pack,
-            voice,
-            steps=options.adapt_steps,
-            noise_scale=options.noise_scale,
-            device=self.device,
-            progress=progress or _no_progress,
-        )
+        take = take_of(recording, sample_rate, as_is=as_is)
+        stem = Path(recording).stem if isinstance(recording, (str, Path)) else ""
+        report = progress or _no_progress
+        return learn(self.pack, take, options, device=self.device, name=name or stem, progress=report, tell=tell)
 
     def _enrol_options(self, adapt_steps: int | None) -> SynthesisOptions:
         given = {} if adapt_steps is None else {"adapt_steps": adapt_steps}
@@ -282,20 +270,23 @@ class TTS:
 
     def voice(
         self,
-        reference: str | Path | Voice | None = None,
+        reference: str | Path | Voice | Take | None = None,
         *,
         adapt_steps: int | None = None,
         progress: Progress | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> Voice:
         """The voice that `reference` means: a Voice, a stored name, a voice file or a recording.
 
-        None is the first ready voice of the pack. A recording is enrolled once, with `adapt_steps` as in `enrol`,
-        and remembered by its content. Raises UsageError, VoiceError, AudioError.
+        None is the first ready voice of the pack. A recording is enrolled once, with `adapt_steps` and `tell` as in
+        `enrol`, and remembered by its content. Raises UsageError, VoiceError, AudioError.
         """
         if isinstance(reference, Voice):
             return reference
         if reference is None:
             return self._default_voice()
+        if isinstance(reference, Take):
+            return self._remembered(reference, reference.name, adapt_steps, progress, tell)
         text = str(reference)
         if isinstance(reference, str) and not looks_like_path(text):
             ready = self.ready_voices()
@@ -305,17 +296,27 @@ class TTS:
         path = Path(reference).expanduser()
         if path.suffix == VOICE_SUFFIX:
             return Voice.load(path)
-        content_hash = io.hash_file(path)
+        return self._remembered(take_of(path), path.stem, adapt_steps, progress, tell)
+
+    def _remembered(
+        self,
+        take: Take,
+        name: str,
+        adapt_steps: int | None,
+        progress: Progress | None,
+        tell: Callable[[str], None] | None,
+    ) -> Voice:
+        """The voice of a recording, learned if it is not remembered."""
         manifest, steps = self.pack.manifest, self._enrol_options(adapt_steps).adapt_steps
-        notices: list[str] = []
-        adapted_to = manifest.s2mel_id if steps else ""
-        known = self.store.cached(
-            content_hash, manifest.encoder_id, adapted_to, steps, notices=notices, model=manifest.model
-        )
-        if known is not None:
-            return known
-        voice = self.enrol(path, adapt_steps=steps, progress=progress)
-        problem = self.store.remember(content_hash, voice)
+        adapted_to, notices = manifest.s2mel_id if steps else "", list[str]()
+        with self._learning:  # of two threads with one recording the second one finds it remembered
+            known = self.store.cached(
+                take.content_hash, manifest.encoder_id, adapted_to, steps, notices=notices, model=manifest.model
+            )
+            if known is not None:
+                return replace(known, notices=take.notices)
+            voice = self.enrol(take, name=name, adapt_steps=steps, progress=progress, tell=tell)
+            problem = self.store.remember(take.content_hash, voice)
         notices += [] if problem is None else [problem]
         give_back_freed()
         if self.budget is not None:

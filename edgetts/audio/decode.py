@@ -150,37 +150,57 @@ def _decode_channels(
     opened: _Opened, pieces: Sequence[Piece], seconds: float, notices: list[str], keep_silent: bool
 ) -> _Stream:
     """One stream, decoded again where the average of its channels would not be what was recorded."""
-    name = opened.name
     stream = _decode_stream(opened, pieces, seconds, None)
-    power, used = stream.power, list(range(stream.n_channels))
-    if stream.n_channels == 1 or not np.isfinite(power).all() or not power.any():
-        return stream
-    sounding = np.flatnonzero(power > SILENT_CHANNEL * power.max()).tolist()
-    if len(sounding) < len(used) and not keep_silent:
-        used = sounding
-        notices.append(
-            f"Of the {stream.n_channels} channels of {name} only {_listed(used)} can be heard; the silent ones are "
-            "left out."
-        )
+    power = stream.power
+    used, told = _heard_channels(power, opened.name, keep_silent)
+    notices += told
+    if len(used) < stream.n_channels:
         stream = _decode_stream(opened, pieces, seconds, used)
+    loudest, told = _cancelled(power, used, stream.samples, opened.name)
+    notices += told
+    return stream if loudest is None else _decode_stream(opened, pieces, seconds, [loudest])
+
+
+def mix(frames: npt.NDArray[np.float32], name: str, *, keep_silent_channels: bool) -> tuple[Samples, list[str]]:
+    """Frames (S, C) as one channel (S,), chosen as for a file, and what to say about that."""
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are reported by whoever judges the samples
+        power = np.square(frames, dtype=np.float64).mean(axis=0)
+        used, notices = _heard_channels(power, name, keep_silent_channels)
+        mono: Samples = frames[:, used].mean(axis=1, dtype=np.float32)
+        loudest, told = _cancelled(power, used, mono, name)
+    return (mono if loudest is None else frames[:, loudest]), notices + told
+
+
+def _heard_channels(power: npt.NDArray[np.float64], name: str, keep_silent: bool) -> tuple[list[int], list[str]]:
+    """Channels to average, from the power (C,) of each, and a sentence where these are not all."""
+    everything = list(range(len(power)))
+    if keep_silent or len(power) == 1 or not np.isfinite(power).all() or not power.any():
+        return everything, []
+    sounding: list[int] = np.flatnonzero(power > SILENT_CHANNEL * power.max()).tolist()
+    if len(sounding) == len(power):
+        return everything, []
+    heard = f"Of the {len(power)} channels of {name} only {_listed(sounding)} can be heard"
+    return sounding, [f"{heard}; the silent ones are left out."]
+
+
+def _cancelled(
+    power: npt.NDArray[np.float64], used: list[int], average: Samples, name: str
+) -> tuple[int | None, list[str]]:
+    """The loudest channel, and a sentence, where the average of those used has lost the sound; else None."""
+    if len(used) == 1 or not len(average) or not np.isfinite(power).all():
+        return None, []
     expected = float(power[used].sum()) / len(used) ** 2  # of the average of channels with nothing in common
-    if len(used) > 1 and len(stream.samples) and _power(stream.samples) < CANCELLED * expected:
-        loudest = int(power.argmax())
-        notices.append(
-            f"The channels of {name} cancel each other out (one is turned upside down); only channel {loudest + 1} "
-            "is used."
-        )
-        stream = _decode_stream(opened, pieces, seconds, [loudest])
-    return stream
+    if float(np.square(average, dtype=np.float64).mean()) >= CANCELLED * expected:
+        return None, []
+    loudest = int(power.argmax())
+    return loudest, [
+        f"The channels of {name} cancel each other out (one is turned upside down); only channel {loudest + 1} is used."
+    ]
 
 
 def _listed(channels: Sequence[int]) -> str:
     numbers = ", ".join(str(c + 1) for c in channels)
     return f"channel {numbers}" if len(channels) == 1 else f"channels {numbers}"
-
-
-def _power(samples: Samples) -> float:
-    return float(np.square(samples, dtype=np.float64).mean())
 
 
 # --- libsndfile ------------------------------------------------------------------------------------------

@@ -39,7 +39,6 @@ SILENCE_PEAK = 1e-3  # -60 dB of full scale
 # Decoded beyond the cut, so that the resampler's filter sees what follows it (soxr HQ needs under 0.1 s).
 MARGIN_SECONDS = 1.0
 HASH_BLOCK_BYTES = 1 << 20
-ARRAY_NAME = "the array"  # what samples that came from no file are called in messages
 
 
 @dataclass(frozen=True)

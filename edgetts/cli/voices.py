@@ -57,6 +57,10 @@ def add(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a voice of that name, or hide one of the pack's own.")
     ] = False,
+    as_is: Annotated[
+        bool,
+        typer.Option("--as-is", help="Use the first 15 s, as upstream does, instead of the 15 s with the most speech."),
+    ] = False,
     adapt_steps: AdaptStepsOption = None,
     pack: PackOption = None,
     device: DeviceOption = None,
@@ -88,10 +92,10 @@ def add(
 
         voice = Voice.load(source)
     else:
-        from edgetts.audio.io import hash_file
+        from edgetts.learning import take_of
         from edgetts.pack.locate import locate_pack
 
-        hash_file(source)  # a file that cannot be read is told before anything slow
+        take = take_of(source, as_is=as_is)  # a file that cannot be used is told before anything slow
         located = locate_pack(pack or known.pack, known.home)
 
         from edgetts.api import TTS
@@ -99,7 +103,8 @@ def add(
         with Progress(enabled=not quiet) as progress:
             progress("opening the pack", 0.0)
             tts = TTS.load(located.path, device=device or known.device or "auto", home=known.home)
-            voice = tts.enrol(source, name=name, adapt_steps=adapt_steps, progress=progress)
+            tell = None if quiet else print_notice
+            voice = tts.voice(take, adapt_steps=adapt_steps, progress=progress, tell=tell)
     path = store.add(name, voice, replace=force)
     if as_json:
         print_json({"name": name, "file": path, "seconds": voice.seconds, "notices": voice.notices})

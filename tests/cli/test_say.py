@@ -121,19 +121,19 @@ def test_recording_is_enrolled_once(
     say: Edgetts, mini_voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from edgetts.api import TTS
+    from edgetts.audio.io import Take
 
     calls: list[str] = []
 
-    def enrol(self: TTS, recording: Path, **_: object) -> Voice:
-        calls.append(str(recording))
+    def enrol(self: TTS, recording: Take, **_: object) -> Voice:
+        calls.append(recording.name)
         return mini_voice
 
     monkeypatch.setattr(TTS, "enrol", enrol)
-    t = np.arange(44_100) / 22_050
-    samples = 0.3 * np.sin(2 * np.pi * 220 * t)
+    samples, rate = soundfile.read(Path(__file__).parents[1] / "data" / "speech.ogg")
     first, copy, other = (tmp_path / n for n in ("first.wav", "copy.wav", "other.wav"))
     for path, level in ((first, 1.0), (copy, 1.0), (other, 0.5)):
-        soundfile.write(path, level * samples, 22_050)
+        soundfile.write(path, level * samples, rate)
     for path in (first, first, copy, other):
         result = say("Hello.", "-v", path, "-o", tmp_path / "out.wav")
         assert result.exit_code == 0, result.stderr

@@ -161,7 +161,9 @@ def say(
             if out.is_played:
                 sink = stack.enter_context(live.open_sink(out.device))
                 sink.open(tts.sample_rate)  # before anything slow: a missing device is said at once
-            speaker = tts.voice(reference, adapt_steps=adapt_steps, progress=progress)
+            speaker = tts.voice(
+                reference, adapt_steps=adapt_steps, progress=progress, tell=None if quiet else print_notice
+            )
             if is_recording:
                 notices += speaker.notices  # of a recording; a stored voice told them when it was made
             audio: Audio
