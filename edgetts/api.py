@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy.typing as npt
 import torch
@@ -59,6 +59,7 @@ from edgetts.voices_store import VoiceStore, looks_like_path
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+WHOLE: Final = "whole"  # chunks of a stream: a segment each
 _NO_EMOTION = "This model has no emotions that can be heard: the one that was asked for changes nothing."
 _ENROLLED = (
     "Learning this voice took memory that the budget does not count; from now on it is remembered, and "
@@ -419,7 +420,7 @@ class TTS:
         normalizer: NormalizerName = DEFAULT_NORMALIZER,
         progress: Progress | None = None,
         dtype: SampleType = "float32",
-        chunks: Iterable[int] | None = None,
+        chunks: Iterable[int] | Literal["whole"] | None = None,
         **options: Unpack[OptionKeywords],
     ) -> SpeechStream:
         """Speak `text`, giving out sound while the rest is still being made: iterate over the result.
@@ -428,7 +429,8 @@ class TTS:
         the lines of a pipe); each clause is spoken as soon as it is complete. dtype: of the samples, float32 in
         [-1, 1] or int16. chunks: sizes in codes (50 a second) of the parts that segments are made in, the last
         one repeating, for the same sound on every machine. None: with a seed 30, 60 and then 120, so that the seed
-        repeats the sound; without one by what was measured on this machine.
+        repeats the sound; without one by what was measured on this machine. "whole": each segment in one part, which
+        is the sound of `say`, for texts that are too long to be kept.
         Other arguments as of `say`, which gives the same speech in one part a segment. Several streams may be
         open at the same time and advance side by side. Errors of the synthesis are raised while iterating.
         """
@@ -450,7 +452,7 @@ class TTS:
         normalizer: NormalizerName = DEFAULT_NORMALIZER,
         progress: Progress | None = None,
         dtype: SampleType = "float32",
-        chunks: Iterable[int] | None = None,
+        chunks: Iterable[int] | Literal["whole"] | None = None,
         **options: Unpack[OptionKeywords],
     ) -> AsyncSpeechStream:
         """`stream` for `async for`: arguments as there, and the pieces of the text may arrive asynchronously.
@@ -538,8 +540,12 @@ class TTS:
         return self.pipeline.speaker(chosen, call.emotion, emotion_voice)
 
 
-def _schedule(chunks: Iterable[int] | None, options: Mapping[str, Any]) -> Schedule | None:
+def _schedule(chunks: Iterable[int] | str | None, options: Mapping[str, Any]) -> Schedule | None:
     """How a stream is cut; None: by what was measured. Measured sizes would change what a seed gives."""
+    if chunks == WHOLE:
+        return Whole()
+    if isinstance(chunks, str):
+        raise UsageError(f"chunks is {chunks!r}; give numbers of codes such as (30, 60, 120), or {WHOLE!r}.")
     if chunks is not None:
         return Fixed(tuple(chunks))
     return Fixed(SEEDED_CHUNKS) if options.get("seed") is not None else None

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from edgetts.audio import encode
+from edgetts.audio import encode, writer
 from edgetts.streaming.stream import SpeechStream
 
 BINARY_FORMAT = "wav"  # of a file object, which has no ending to go by
@@ -31,6 +31,52 @@ class SpokenText:
     codes: tuple[int, ...] = field(repr=False)
     seed: int
     attempts: int
+
+
+def segments_of(stream: SpeechStream) -> tuple[SpokenText, ...]:
+    """The pieces of text that a stream has spoken."""
+    rate = stream.sample_rate
+    return tuple(
+        SpokenText(
+            # One number may need several segments: the first shows it, the others what they say.
+            *(s.line.written or s.line.text, s.line.text, s.start / rate, s.end / rate),
+            *(tuple(s.codes), s.seed, s.attempts),
+        )
+        for s in stream.spoken
+    )
+
+
+@dataclass(frozen=True)
+class Speech:
+    """How speech came about whose samples went elsewhere while it was made."""
+
+    n_samples: int
+    sample_rate: int
+    seed: int
+    segments: tuple[SpokenText, ...] = field(repr=False)
+    notices: tuple[str, ...]
+    compute_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        return self.n_samples / self.sample_rate
+
+    @property
+    def rtf(self) -> float:
+        """Compute time over audio time; below 1 is faster than real time."""
+        return self.compute_seconds / self.seconds if self.n_samples else float("nan")
+
+    @classmethod
+    def of(cls, stream: SpeechStream, n_samples: int) -> Speech:
+        """What a stream that has ended made."""
+        return cls(
+            n_samples=n_samples,
+            sample_rate=stream.sample_rate,
+            seed=stream.seed,
+            segments=segments_of(stream),
+            notices=stream.notices,
+            compute_seconds=stream.compute_seconds,
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,19 +106,11 @@ class Audio:
     @classmethod
     def of(cls, stream: SpeechStream, parts: Sequence[npt.NDArray[np.float32]]) -> Audio:
         """What a stream that has ended made: `parts` are the samples of its chunks."""
-        rate = stream.sample_rate
         return cls(
             samples=np.concatenate([np.zeros(0, np.float32), *parts]),
-            sample_rate=rate,
+            sample_rate=stream.sample_rate,
             seed=stream.seed,
-            segments=tuple(
-                SpokenText(
-                    # One number may need several segments: the first shows it, the others what they say.
-                    *(s.line.written or s.line.text, s.line.text, s.start / rate, s.end / rate),
-                    *(tuple(s.codes), s.seed, s.attempts),
-                )
-                for s in stream.spoken
-            ),
+            segments=segments_of(stream),
             notices=stream.notices,
             compute_seconds=stream.compute_seconds,
         )
@@ -88,8 +126,8 @@ class Audio:
             target.write(encode.encode(self.samples, self.sample_rate, chosen))
             return None
         path = Path(target)
-        chosen = encode.choose_format(path, format)
-        encode.write_file(path, encode.encode(self.samples, self.sample_rate, chosen))
+        with writer.sound_file(path, self.sample_rate, encode.choose_format(path, format)) as file:
+            file.write(self.samples)
         return path
 
     def play(self, device: str | None = None) -> None:

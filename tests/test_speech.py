@@ -22,7 +22,7 @@ RATE = 22_050
 @pytest.fixture
 def audio() -> Audio:
     samples = (0.1 * np.sin(np.arange(RATE) / 20)).astype(np.float32)
-    segment = SpokenText("Hello.", 0.0, 1.0, tuple(range(50)), 5, 1)
+    segment = SpokenText("Hello.", "Hello.", 0.0, 1.0, tuple(range(50)), 5, 1)
     return Audio(samples, RATE, 7, (segment,), (), 0.2)
 
 

@@ -130,35 +130,17 @@ def encode(samples: Samples, sample_rate: int, format: Format, *, streamed: bool
 
     Raises AudioError when a sample is not finite or the encoder fails.
     """
-    pcm = to_pcm16(samples)
-    if format.container is None:
-        header = b"" if format.name == "pcm" else wav_header(sample_rate, None if streamed else len(samples))
-        return header + pcm
-    import soundfile
+    from edgetts.audio.writer import SoundWriter
 
-    if format.rates and sample_rate not in format.rates:
-        samples, sample_rate = _to_codec_rate(samples, sample_rate, format.rates)
-    # Whole numbers for lossless formats (the same as in WAV), full precision for the others.
-    lossless = format.subtype == "PCM_16"
-    values = np.frombuffer(pcm, "<i2").astype(np.int16) if lossless else np.clip(samples, -1.0, 1.0)
     buffer = io.BytesIO()
-    try:
-        with soundfile.SoundFile(
-            buffer, "w", sample_rate, 1, format=format.container, subtype=format.subtype
-        ) as file:
-            for start in range(0, len(values), ENCODE_BLOCK_SAMPLES):
-                file.write(values[start : start + ENCODE_BLOCK_SAMPLES])
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(f"The speech could not be written as {format.name} ({error}); try wav.") from error
+    with SoundWriter(buffer, sample_rate, format, streamed=streamed) as writer:
+        writer.write(samples)
     return buffer.getvalue()
 
 
-def _to_codec_rate(samples: Samples, sample_rate: int, rates: tuple[int, ...]) -> tuple[Samples, int]:
-    """Resampled to the lowest of `rates` that loses nothing."""
-    import soxr
-
-    target = min((r for r in rates if r >= sample_rate), default=max(rates))
-    return np.asarray(soxr.resample(samples, sample_rate, target, quality="HQ"), np.float32), target
+def codec_rate(sample_rate: int, rates: tuple[int, ...]) -> int:
+    """The lowest of the rates that loses nothing, else the highest."""
+    return min((r for r in rates if r >= sample_rate), default=max(rates))
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
@@ -198,9 +180,15 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     A device or pipe that is there already is written into, not replaced. Raises UsageError when it fails.
     """
     check_target(path)
+    with told_os_errors(path), atomic_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def told_os_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of the system in the block as one sentence about `path`; a reader that went away stays what it is."""
     try:
-        with atomic_file(path) as file:
-            file.write(data)
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -53,7 +53,11 @@ def test_elsewhere_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(UsageError, match="leave --soak out"):
         measure_soak(
-            *(mini_pack, voice, SynthesisOptions(), 3, tmp_path), device="cpu", compute="exact", kernel="auto", threads=1
+            *(mini_pack, voice, SynthesisOptions(), 3, tmp_path),
+            device="cpu",
+            compute="exact",
+            kernel="auto",
+            threads=1,
         )
 
 

@@ -7,7 +7,9 @@ import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,9 +96,49 @@ def test_interrupt_leaves_no_file(say: Edgetts, tmp_path: Path, monkeypatch: pyt
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TTS, "say", interrupted)
+    monkeypatch.setattr(TTS, "stream", interrupted)
     result = say("Hello world.", "-o", tmp_path / "out.wav")
     assert result.exit_code == 130
+    assert names(tmp_path) == {"mini.safetensors"}
+
+
+def test_a_file_is_written_segment_by_segment_and_whole_or_not_at_all(
+    say: Edgetts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgetts.audio.writer import SoundWriter
+    from edgetts.streaming.session import Session
+
+    out, order = tmp_path / "out.wav", []
+    write, sound = SoundWriter.write, Session._sound
+
+    def noted_write(self: SoundWriter, samples: Any) -> None:
+        order.append("written")
+        assert not out.exists()
+        write(self, samples)
+
+    def noted_sound(self: Session, spoken: Any, index: int) -> None:
+        if index:  # the one before is in the file by the time that this one is made
+            end = time.monotonic() + 60
+            while order.count("written") < index and time.monotonic() < end:
+                time.sleep(0.01)
+        order.append("made")
+        sound(self, spoken, index)
+
+    monkeypatch.setattr(SoundWriter, "write", noted_write)
+    monkeypatch.setattr(Session, "_sound", noted_sound)
+    text = "One two three. Four five six. Seven eight nine. " * 2
+    result = say(text, "-o", out, "--max-segment-tokens", 20)
+    assert result.exit_code == 0, result.stderr
+    written_before = [order[:i].count("written") for i, what in enumerate(order) if what == "made"]
+    assert len(written_before) > 2 and out.exists()
+    assert all(n >= index for index, n in enumerate(written_before))
+
+    def interrupted(self: SoundWriter, samples: Any) -> None:
+        raise KeyboardInterrupt
+
+    out.unlink()
+    monkeypatch.setattr(SoundWriter, "write", interrupted)
+    assert say(text, "-o", out).exit_code == 130
     assert names(tmp_path) == {"mini.safetensors"}
 
 
@@ -173,7 +215,7 @@ def test_weights_reach_the_api(say: Edgetts, tmp_path: Path, monkeypatch: pytest
         seen.append(given)
         raise GenerationError("Enough.")
 
-    monkeypatch.setattr(TTS, "say", note)
+    monkeypatch.setattr(TTS, "stream", note)
     glossary = tmp_path / "glossary.yaml"
     glossary.write_text("GPU: gee pee you\n")
     emotion = ("-e", "happy=0.8,sad=0.1", "--emotion-alpha", 0.9, "--emotion-cap")
@@ -186,6 +228,7 @@ def test_weights_reach_the_api(say: Edgetts, tmp_path: Path, monkeypatch: pytest
     assert given.pop("glossary") is not None
     assert given.pop("progress") is not None
     assert given == {
+        "chunks": "whole",
         "markup": True,
         "normalizer": "upstream",
         "do_sample": False,

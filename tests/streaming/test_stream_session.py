@@ -144,6 +144,18 @@ def test_freed_memory_is_looked_after_at_the_end_of_each_segment(
     assert len(chunks) > 2 * n_segments and looks == ["edgetts-sound"] * n_segments
 
 
+@pytest.mark.parametrize("n_beams", [1, 2])
+def test_whole_segments_are_the_sound_of_say(tts: TTS, voice: Voice, n_beams: int) -> None:
+    options = {**QUICK, "n_beams": n_beams, "max_segment_tokens": 20}
+    audio = tts.say(TEXT, voice, **options)
+    with tts.stream(TEXT, voice, chunks="whole", **options) as stream:
+        chunks = list(stream)
+    assert np.array_equal(joined(chunks), audio.samples) and len(audio.segments) > 1
+    assert sum(len(chunk.samples) > 0 and chunk.ends_segment for chunk in chunks) == len(audio.segments)
+    with pytest.raises(UsageError, match=r"chunks is 'half'; .*'whole'"):
+        tts.stream(TEXT, voice, chunks="half", **options)  # type: ignore[arg-type]
+
+
 def test_int16_is_the_same_sound(tts: TTS, voice: Voice) -> None:
     floats = joined(list(tts.stream("One.", voice, chunks=(30,), **QUICK)))
     ints = joined(list(tts.stream("One.", voice, chunks=(30,), dtype="int16", **QUICK)))

@@ -1,10 +1,11 @@
-"""What is left to do when the speech is made: the file, subtitles, notices, what `--json` prints."""
+"""Files that speech goes to while it is made, and what is left to do then: subtitles, what `--json` prints."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,31 +13,56 @@ from typing import TYPE_CHECKING, Any
 from edgetts.cli.say.output import Output
 
 if TYPE_CHECKING:
-    from edgetts.api import Audio
+    import numpy as np
+    import numpy.typing as npt
+
+    from edgetts.api import AudioChunk, Progress, SpeechStream
     from edgetts.audio.playback.sink import PlaybackStats
+    from edgetts.audio.writer import SoundWriter
+    from edgetts.speech import Speech
 
 
-def write_speech(audio: Audio, output: Output) -> None:
-    """The whole speech to a file or to standard output, where that is wanted and has not happened live."""
-    from edgetts.audio import encode
+@contextlib.contextmanager
+def speech_file(output: Output, sample_rate: int) -> Iterator[SoundWriter]:
+    """A writer for the file, or for standard output, where the speech goes."""
+    from edgetts.audio.writer import copied_sound, sound_file
 
-    if output.target is None or output.format is None or (output.is_live and output.to_stdout):
-        return
-    is_streamed = output.to_stdout and not output.is_redirected
-    data = encode.encode(audio.samples, audio.sample_rate, output.format, streamed=is_streamed)
+    assert output.target is not None and output.format is not None
     if output.to_stdout:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        is_streamed = not output.is_redirected
+        with copied_sound(sys.stdout.buffer, sample_rate, output.format, streamed=is_streamed) as writer:
+            yield writer
     else:
-        encode.write_file(output.target, data)
+        with sound_file(output.target, sample_rate, output.format) as writer:
+            yield writer
 
 
-def write_subtitles(audio: Audio, output: Output) -> None:
+def write_speech(stream: SpeechStream, output: Output, n_characters: int, progress: Progress) -> Speech:
+    """The whole speech into the file or to standard output, segment by segment; how it came about."""
+    from edgetts.speech import Speech
+
+    progress("speaking", 0.0)
+    with stream, speech_file(output, stream.sample_rate) as writer:
+        for chunk in stream:
+            writer.write(floats(chunk))
+            if chunk.ends_segment and not chunk.last:
+                progress("speaking", chunk.end / n_characters)
+    progress("speaking", 1.0)
+    return Speech.of(stream, writer.n_samples)
+
+
+def floats(chunk: AudioChunk) -> npt.NDArray[np.float32]:
+    """The samples of a chunk that was asked for in float32."""
+    samples: npt.NDArray[np.float32] = chunk.samples  # type: ignore[assignment]
+    return samples
+
+
+def write_subtitles(speech: Speech, output: Output) -> None:
     """The segments and when they are spoken, in the files that are wanted."""
     from edgetts.audio import subtitles
     from edgetts.audio.encode import write_file
 
-    cues = [(segment.text, segment.start, segment.end) for segment in audio.segments]
+    cues = [(segment.text, segment.start, segment.end) for segment in speech.segments]
     for path, render in ((output.srt, subtitles.srt), (output.vtt, subtitles.vtt)):
         if path is not None:
             write_file(path, render(cues).encode())
@@ -47,17 +73,17 @@ def say_rate(sample_rate: int) -> None:
     print(f"raw PCM: s16le, {sample_rate} Hz, mono", file=sys.stderr)
 
 
-def report(audio: Audio, output: Output, stats: PlaybackStats | None, notices: Sequence[str]) -> dict[str, Any]:
+def report(speech: Speech, output: Output, stats: PlaybackStats | None, notices: Sequence[str]) -> dict[str, Any]:
     """What --json prints; times in seconds from the start of the file."""
     is_written = output.target is not None and output.format is not None
     return {
         "file": os.fspath(Path(output.target).absolute()) if output.target is not None else None,
         "format": output.format.name if is_written and output.format is not None else None,
-        "seconds": round(audio.seconds, 4),
-        "sample_rate": audio.sample_rate,
-        "rtf": round(audio.rtf, 4),
-        "compute_seconds": round(audio.compute_seconds, 4),
-        "seed": audio.seed,
+        "seconds": round(speech.seconds, 4),
+        "sample_rate": speech.sample_rate,
+        "rtf": round(speech.rtf, 4),
+        "compute_seconds": round(speech.compute_seconds, 4),
+        "seed": speech.seed,
         "segments": [
             {
                 "text": s.text,
@@ -67,9 +93,9 @@ def report(audio: Audio, output: Output, stats: PlaybackStats | None, notices: S
                 "codes": len(s.codes),
                 "attempts": s.attempts,
             }
-            for s in audio.segments
+            for s in speech.segments
         ],
-        "retries": sum(s.attempts - 1 for s in audio.segments),
+        "retries": sum(s.attempts - 1 for s in speech.segments),
         "playback": {**asdict(stats), "state": stats.state.value} if stats is not None else None,
         "notices": list(notices),
     }

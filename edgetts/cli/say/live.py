@@ -1,28 +1,29 @@
 """Speech that leaves while it is made: to the speakers, to standard output, or both.
 
-In: a stream of chunks. Out: sound, bytes, a status line on a terminal, and the samples for whoever wants to keep
-them. Ctrl-C silences everything at once and leaves the terminal as it was.
+In: a stream of chunks. Out: sound, bytes, a status line on a terminal, a file; nothing of it is kept.
+Ctrl-C silences everything at once and leaves the terminal as it was.
 """
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+from edgetts.cli.say.finish import floats, speech_file
 from edgetts.cli.say.output import Output
 from edgetts.cli.text_input import recode_hint
 from edgetts.errors import UsageError, one_line
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from edgetts.api import Audio, AudioChunk, SpeechStream
+    from edgetts.api import SpeechStream
     from edgetts.audio.playback.sink import Sink
+    from edgetts.audio.writer import SoundWriter
+    from edgetts.speech import Speech
 
 READ_BYTES = 1 << 16
 STATUS_EVERY_S = 0.1
@@ -81,10 +82,10 @@ def print_devices() -> None:
         print(f"{device.name}  [{device.host_api}, {device.channels} ch, {device.default_rate} Hz]{default}")
 
 
-def speak(stream: SpeechStream, sink: Sink | None, output: Output, *, quiet: bool) -> Audio:
-    """Give a stream out to its end, then what it made as a whole. Raises what stream, device and pipe raise."""
-    from edgetts.api import Audio
+def speak(stream: SpeechStream, sink: Sink | None, output: Output, *, quiet: bool) -> Speech:
+    """Give a stream out to its end, then how it came about. Raises what stream, device, pipe and file raise."""
     from edgetts.audio.encode import wav_header
+    from edgetts.speech import Speech
 
     pipe: BinaryIO | None = None
     header = b""
@@ -92,16 +93,21 @@ def speak(stream: SpeechStream, sink: Sink | None, output: Output, *, quiet: boo
         pipe = sys.stdout.buffer
         header = b"" if output.format.name == "pcm" else wav_header(stream.sample_rate, None)
     start = pipe.tell() if pipe is not None and output.is_redirected else None
-    with stream, StatusLine(enabled=not quiet) as status:
-        parts = give_out(stream, sink, pipe, header, status)
-        audio = Audio.of(stream, parts)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stream)
+        file = None
+        if output.target is not None and not output.to_stdout:
+            file = stack.enter_context(speech_file(output, stream.sample_rate))
+        status = stack.enter_context(StatusLine(enabled=not quiet))
+        n_samples = give_out(stream, sink, pipe, header, status, file)
+    speech = Speech.of(stream, n_samples)
     if pipe is not None and start is not None and header and not _is_appending(pipe):
         end = pipe.tell()
         pipe.seek(start)
-        pipe.write(wav_header(audio.sample_rate, len(audio)))  # now that its length is known
+        pipe.write(wav_header(speech.sample_rate, n_samples))  # now that its length is known
         pipe.seek(end)
         pipe.flush()
-    return audio
+    return speech
 
 
 def _is_appending(file: BinaryIO) -> bool:
@@ -139,29 +145,34 @@ class StatusLine:
 
 
 def give_out(
-    stream: SpeechStream, sink: Sink | None, pipe: BinaryIO | None, header: bytes, status: StatusLine
-) -> list[npt.NDArray[np.float32]]:
-    """Play and write chunks as they come, to the end; their samples.
+    stream: SpeechStream,
+    sink: Sink | None,
+    pipe: BinaryIO | None,
+    header: bytes,
+    status: StatusLine,
+    file: SoundWriter | None = None,
+) -> int:
+    """Play and write chunks as they come, to the end; how many samples they had. Nothing of them is kept.
 
     pipe: where 16-bit samples go, after `header`. Raises what the stream, the device and the pipe raise.
     """
     from edgetts.audio.encode import to_pcm16
 
-    parts: list[Any] = []
     n_samples = 0
     try:
         if pipe is not None:
             pipe.write(header)
             pipe.flush()
         for chunk in stream:
-            parts.append(chunk.samples)
             n_samples += len(chunk.samples)
             if pipe is not None and len(chunk.samples):
-                pipe.write(to_pcm16(_floats(chunk)))
+                pipe.write(to_pcm16(floats(chunk)))
                 pipe.flush()
+            if file is not None:
+                file.write(floats(chunk))
             if sink is not None:
                 sink.prebuffer_s = stream.prebuffer_s
-                sink.write(_floats(chunk))
+                sink.write(floats(chunk))
                 if chunk.awaits_text:
                     sink.end()  # nothing is late: nobody knows yet what comes next
             rtf = stream.compute_seconds * stream.sample_rate / max(n_samples, 1)
@@ -173,9 +184,5 @@ def give_out(
             sink.abort()
         stream.close()
         raise
-    return parts
+    return n_samples
 
-
-def _floats(chunk: AudioChunk) -> npt.NDArray[np.float32]:
-    samples: npt.NDArray[np.float32] = chunk.samples  # type: ignore[assignment]
-    return samples

@@ -7,7 +7,7 @@ machine. Everything that can be wrong with the arguments is found before anythin
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
@@ -30,9 +30,6 @@ from edgetts.cli.common import (
 )
 from edgetts.cli.say import finish, live, options, request
 from edgetts.cli.say.output import check_output
-
-if TYPE_CHECKING:
-    from edgetts.api import Audio
 
 BUILTIN_TOLD = "builtin-pack"  # that the demonstration model is one
 
@@ -144,7 +141,7 @@ def say(
     call["markdown"] = request.may_be_markdown(text or (), file) if markdown is None else markdown
     call["normalizer"] = check_normalizer(normalizer)
 
-    from edgetts.api import TTS
+    from edgetts.api import TTS, WHOLE
 
     with contextlib.ExitStack() as stack:
         sink = None
@@ -166,22 +163,21 @@ def say(
             )
             if is_recording:
                 notices += speaker.notices  # of a recording; a stored voice told them when it was made
-            audio: Audio
             if out.is_live:
                 stream = tts.stream(words, speaker, progress=progress, chunks=out.chunks, **call)
             else:
                 assert isinstance(words, str)
-                audio = tts.say(words, speaker, progress=progress, **call)
+                stream = tts.stream(words, speaker, progress=progress, chunks=WHOLE, **call)
+                speech = finish.write_speech(stream, out, len(words), progress)
         if out.is_raw:
             finish.say_rate(tts.sample_rate)
         if out.is_live:
-            audio = live.speak(stream, sink, out, quiet=quiet or as_json)
+            speech = live.speak(stream, sink, out, quiet=quiet or as_json)
         stats = sink.stats if sink is not None else None
-    notices += [n for n in audio.notices if n not in notices]
+    notices += [n for n in speech.notices if n not in notices]
     if is_told:
         for notice in notices:
             print_notice(notice)
-    finish.write_speech(audio, out)
-    finish.write_subtitles(audio, out)
+    finish.write_subtitles(speech, out)
     if as_json:
-        print_json(finish.report(audio, out, stats, notices))
+        print_json(finish.report(speech, out, stats, notices))
