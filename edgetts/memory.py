@@ -16,9 +16,10 @@ Bounds, by the shapes that the networks have at their widest; the factors are te
     latents   keys and values for one row (again while a stream outgrows them), activations of all positions at once
     flow      per frame of prompt and speech, and per branch of guidance: the input, the skips, the widest layer
     vocoder   the widest stage over one window with what it reaches to
+    kept      primitives of many lengths (`edgetts.runtime.process` bounds them), which a first call has few of
 
 Codes of the next segment are made while the sound of this one is: the peak is the weights, decoding and the largest of
-the other three, which all have the latents' cache beside them.
+the other three, which all have the latents' cache beside them, and what is kept.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ _FLOAT32 = 4
 # Measured, x86-64 Linux, torch 2.13: what Python, torch and this package hold before a network is loaded, where the
 # system does not tell; and what threads, kernels made at run time and small things add to a short call.
 _ASSUMED_START = 160 * MIB
-_OVERHEAD = 128 * MIB
+_OVERHEAD = 96 * MIB
+_PRIMITIVE_BYTES = MIB  # with the gaps that they leave: 96 more of them, 104 MB more after 80 calls
 _SLACK = 1.25  # of activations: an allocator keeps gaps
 _PACKING = 1.1  # of quantised weights in the layout of a kernel: scales are wider, rows are rounded up
 
@@ -98,11 +100,12 @@ class Estimate:
     latents: float
     flow: float
     vocoder: float
+    kept: float  # from call to call
 
     @property
     def peak(self) -> float:
         """The most at any time."""
-        speaking = self.weights + self.decode + max(self.latents, self.flow, self.vocoder)
+        speaking = self.weights + self.decode + max(self.latents, self.flow, self.vocoder) + self.kept
         return self.start + _OVERHEAD + max(self.loading, speaking)
 
 
@@ -167,6 +170,7 @@ def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> We
 def estimate(config: ModelConfig, weights: Weights, size: Size, compute: Compute, *, start: float) -> Estimate:
     """Bytes by stage of a call of this size. start: what the process held before loading."""
     from edgetts.models.vocoder import reach
+    from edgetts.runtime.process import CACHED_PRIMITIVES
 
     gpt, dit = config.gpt, config.s2mel.dit
     n_prefix = gpt.n_conditioning_latents + size.n_tokens + _N_PREFIX_EXTRAS
@@ -191,7 +195,8 @@ def estimate(config: ModelConfig, weights: Weights, size: Size, compute: Compute
     vocoder = _SLACK * _FLOAT32 * n_frames * _vocoder_floats(config.vocoder, compute)
     if isinstance(config.vocoder, IstftVocoderConfig):  # which reads the pitch of all frames at once
         vocoder += _SLACK * _FLOAT32 * length * _CONVNEXT_FLOATS * config.vocoder.pitch.ffn_dim
-    return Estimate(start, weights.loading, weights.resident, decode, latents, cache + flow, cache + vocoder)
+    kept = CACHED_PRIMITIVES * _PRIMITIVE_BYTES
+    return Estimate(start, weights.loading, weights.resident, decode, latents, cache + flow, cache + vocoder, kept)
 
 
 def _cache_row(config: GPTConfig) -> int:
