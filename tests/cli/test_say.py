@@ -18,7 +18,7 @@ from command import Edgetts
 
 from edgetts.voice import Voice
 
-QUICK = ("--greedy", "--beams", 1, "--max-codes", 12, "--steps", 1, "--retries", 0, "--seed", 7)
+QUICK = ("--greedy", "--beams", 1, "--max-codes", 12, "--steps", 1, "--no-guards", "--seed", 7)
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_weights_reach_the_api(say: Edgetts, tmp_path: Path, monkeypatch: pytest
         "n_beams": 1,
         "max_codes": 12,
         "n_steps": 1,
-        "retries": 0,
+        "guards": False,
         "seed": 7,
         "length_penalty": 1.0,
         "repetition_penalty": 2.0,
