@@ -197,7 +197,9 @@ class TTS:
         with self._loading:
             if self._engine is None:
                 pipeline = Pipeline(self.pack, self.device, kernel=self.kernel, compute=self.compute)
-                self._engine = Engine.open(pipeline, self.store.cache_dir.parent, f"{self.kernel} {self.compute}")
+                engine = Engine.open(pipeline, self.store.cache_dir.parent, f"{self.kernel} {self.compute}")
+                engine.freed.limit = None if self.budget is None else self.budget.n_bytes
+                self._engine = engine
             return self._engine
 
     def close(self) -> None:

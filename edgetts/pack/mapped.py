@@ -18,7 +18,8 @@ from pathlib import Path
 from torch import Tensor
 
 KEPT_FREE_BYTES = 64 << 20  # by an allocator beyond what the work needs
-SETTLING = 8  # pieces of work until it is known what they need
+SETTLING = 4  # pieces of work until it is known what they need
+FULL_SHARE = 0.75  # of a limit that may be held between two pieces of work: the next one needs the rest
 
 _ON_LINUX = sys.platform.startswith("linux")
 _MAPS = Path("/proc/self/maps")
@@ -80,6 +81,7 @@ class FreedMemory:
     """
 
     def __init__(self) -> None:
+        self.limit: int | None = None  # bytes that the process shall stay within, where it has a memory budget
         self._most = 0  # held at the end of the pieces of work that show it
         self._n_to_come = SETTLING
 
@@ -88,7 +90,9 @@ class FreedMemory:
         held = held_bytes()
         if held is None:
             return
-        if self._n_to_come:
+        if self.limit is not None and held > FULL_SHARE * self.limit:
+            give_back_freed()
+        elif self._n_to_come:
             self._n_to_come -= 1
             self._most = max(self._most, held)
         elif held > self._most + KEPT_FREE_BYTES:

@@ -71,6 +71,16 @@ def test_many_calls_of_all_lengths_stay_near_what_they_need(monkeypatch: pytest.
     assert 0 < process.n_given_back < 50  # of a thousand
 
 
+def test_a_limit_is_not_approached(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = watched(monkeypatch, 0)
+    freed = FreedMemory()
+    freed.limit, process.kept = 400 * MIB, 200 * MIB
+    for held, n_expected in ((299 * MIB, 0), (301 * MIB, 1), (290 * MIB, 1), (399 * MIB, 2)):
+        process.held = held
+        freed.look()
+        assert process.n_given_back == n_expected
+
+
 def test_nothing_happens_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     process = watched(monkeypatch, None)
     freed = FreedMemory()
