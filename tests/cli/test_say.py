@@ -231,6 +231,7 @@ def test_weights_reach_the_api(say: Edgetts, tmp_path: Path, monkeypatch: pytest
         "chunks": "whole",
         "markup": True,
         "normalizer": "upstream",
+        "markdown": False,
         "do_sample": False,
         "n_beams": 1,
         "max_codes": 12,
