@@ -35,7 +35,7 @@ from recipes.tiny.adversarial import (
 )
 from recipes.tiny.common import Run, adamw, average_into, computing_time, stage_weights
 from recipes.tiny.data import Corpus
-from recipes.tiny.excerpts import Drawn, Excerpts
+from recipes.tiny.excerpts import KIND, Drawn, Excerpts
 from recipes.tiny.pitch import add_pitch
 
 STAGE = "vocoder_istft"
@@ -166,14 +166,17 @@ def train(
     *,
     plan: Plan = CPU_PLAN,
     adversarial_from: float = ADVERSARIAL_FROM,
+    predicted: float = 0.0,
 ) -> None:
+    """predicted: share of the excerpts that get the mel that S2Mel predicted, where the corpus has it."""
     torch.manual_seed(0)
     for corpus in corpora:
         add_pitch(corpus)
     generator = np.random.default_rng()
     trainer = Trainer(plan, torch.device("cpu"))
     run = Run(work, STAGE, minutes, trainer.modules, trainer.optimisers, clock=computing_time)
-    training, held = Excerpts(corpora, plan.n_frames, held=False), Excerpts(corpora[:1], plan.n_frames, held=True)
+    training = Excerpts(corpora, plan.n_frames, held=False, predicted=predicted)
+    held = Excerpts(corpora[:1], plan.n_frames, held=True)
     fixed = held.draw(N_EVALUATED, np.random.default_rng(0), gain=False)
     fixed_frames = frames_of(fixed, np.random.default_rng(1))
 
@@ -203,9 +206,19 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=90, help="of computing")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--adversarial-from", type=float, default=ADVERSARIAL_FROM, help="share of the budget")
+    parser.add_argument("--predicted", type=float, default=0.0, help="share of excerpts with S2Mel's mel")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    train(args.work, [Corpus(c) for c in args.corpus], args.minutes, adversarial_from=args.adversarial_from)
+    corpora = [Corpus(c) for c in args.corpus]
+    if args.predicted and not any(c.has(KIND) for c in corpora):
+        parser.error("no corpus has predicted mels: make them with `python -m recipes.tiny.predicted_mels`")
+    train(
+        args.work,
+        corpora,
+        args.minutes,
+        adversarial_from=args.adversarial_from,
+        predicted=args.predicted,
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,19 @@ import torch
 
 from edgetts.models.istft_vocoder import NUMBER, PHASE
 from edgetts.models.istft_vocoder import reach as reach_of
-from recipes.tiny import dims, evaluate_vocoder, istft_dims, pitch, sound_metrics, synthetic, vocoder_gpu
+from edgetts.pack.load import open_pack
+from edgetts.pack.locate import builtin_pack
+from edgetts.pipeline import Pipeline
+from recipes.tiny import (
+    dims,
+    evaluate_vocoder,
+    istft_dims,
+    pitch,
+    predicted_mels,
+    sound_metrics,
+    synthetic,
+    vocoder_gpu,
+)
 from recipes.tiny.adversarial import mel_of
 from recipes.tiny.common import Run, computing_time
 from recipes.tiny.data import Corpus, is_held_out
@@ -118,6 +130,48 @@ def test_excerpts_are_parts_of_the_whole(corpus: Corpus) -> None:
 def test_levels_change_but_nothing_clips(corpus: Corpus) -> None:
     peaks = Excerpts([corpus], 20, held=False).draw(60, np.random.default_rng(0)).wave.abs().amax(1)
     assert peaks.max() <= 1.0 and peaks.max() > 3 * peaks.min()
+
+
+def test_a_share_of_excerpts_has_predicted_mels(corpus: Corpus) -> None:
+    """Only where there is one for the place, and the recording stays at its own level beside it."""
+    n_frames = corpus.length("wav", 3) // dims.HOP
+    empty = np.zeros((0, dims.N_MELS), np.float16)
+    mark = np.arange(n_frames, dtype=np.float16)[:, None].repeat(dims.N_MELS, 1)
+    corpus.put("predicted", [mark if i == 3 else empty for i in range(len(corpus))])
+    try:
+        for share, wanted in ((0.0, set()), (1.0, {3})):
+            excerpts = Excerpts([corpus], 20, held=False, predicted=share)
+            excerpts.places = [place for place in excerpts.places if place[1] in (3, 4)]
+            excerpts.shares = np.array([0.5, 0.5])
+            drawn = excerpts.draw(12, np.random.default_rng(0))
+            marked = [k for k in range(12) if torch.equal(drawn.mel[k, 0], drawn.mel[k, 0, :1] + torch.arange(20))]
+            assert bool(marked) == bool(wanted) and len(marked) < 12
+            for k in marked:
+                start = int(drawn.mel[k, 0, 0])
+                there = corpus.get("wav", 3)[start * dims.HOP : (start + 20) * dims.HOP].float() / 32768
+                assert torch.equal(drawn.wave[k], there)
+    finally:
+        (corpus.folder / "predicted.npy").unlink()
+
+
+def test_prompts_are_other_recordings_of_the_voice() -> None:
+    items = [{"voice": v} for v in "abacab"]
+    assert predicted_mels.prompts(items, range(6)) == {0: 2, 2: 4, 4: 0, 1: 5, 5: 1}
+
+
+def test_predicted_mels_lie_beside_their_recordings(corpus: Corpus) -> None:
+    """With the built-in pack: for each recording with another of its voice, frames as it has them or one code less."""
+    pipeline = Pipeline(open_pack(builtin_pack()), CPU)
+    chosen = [0, 1, 3]  # two of one voice, one of another
+    try:
+        assert predicted_mels.add_predicted(pipeline, corpus, chosen) == 2
+        for i in range(5):
+            n_frames = corpus.length("predicted", i)
+            most = corpus.length("wav", i) // dims.HOP
+            assert (most - 4 <= n_frames <= most) if i in (0, 3) else n_frames == 0
+        assert corpus.get("predicted", 0).isfinite().all() and corpus.get("predicted", 0).std() > 0.1
+    finally:
+        (corpus.folder / "predicted.npy").unlink()
 
 
 def test_too_small_a_corpus_is_refused(corpus: Corpus) -> None:
