@@ -431,8 +431,9 @@ class TTS:
         the lines of a pipe); each clause is spoken as soon as it is complete. dtype: of the samples, float32 in
         [-1, 1] or int16. chunks: sizes in codes (50 a second) of the parts that segments are made in, the last
         one repeating, for the same sound on every machine. None: with a seed 30, 60 and then 120, so that the seed
-        repeats the sound; without one by what was measured on this machine. "whole": each segment in one part, which
-        is the sound of `say`, for texts that are too long to be kept.
+        repeats the sound (unless a guard fires in a segment that is heard already); without one by what was measured
+        on this machine. "whole": each segment in one part, which is the sound of `say`, for texts that are too long
+        to be kept.
         Other arguments as of `say`, which gives the same speech in one part a segment. Several streams may be
         open at the same time and advance side by side. Errors of the synthesis are raised while iterating.
         """

@@ -169,8 +169,8 @@ SeedOption = Annotated[
     _option(
         "--seed",
         panel=SAMPLING,
-        help="0 to 2^53 - 1. The same seed and settings give the same audio; what is played or piped is made in parts "
-        "(--chunks), so it is not the audio of a file. [a fresh one]",
+        help="0 to 2^53 - 1. The same seed and settings give the same audio. What is played or piped is made in parts "
+        "(--chunks): it is not the audio of a file, and may differ where a guard fires in mid-sentence. [a fresh one]",
     ),
 ]
 TemperatureOption = Annotated[float | None, _option("--temperature", panel=SAMPLING, help="Above 0, at most 10. [0.8]")]
