@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 from edgetts.cli.common import STDIO
 from edgetts.errors import EdgeTTSError, UsageError
 
+MAX_TEXT_MIB = 16  # hundreds of hours of speech; more comes from a program that never ends
+MAX_TEXT_BYTES = MAX_TEXT_MIB << 20
 _ENCODING_SAMPLE_BYTES = 1 << 16
 _EXPECTED_SHARE = 0.9  # of the characters beyond ASCII, to be sure enough
 # Old encodings: Python's name, the name to convert from, and the characters that text in them has beside ASCII. GB 2312
@@ -37,14 +40,15 @@ def read_text_file(path: str) -> str:
     if path == STDIO:
         if sys.stdin is None:
             raise UsageError("Standard input is closed: give the text as an argument or with -f FILE.")
-        return decode_text(sys.stdin.buffer.read(), "standard input")
+        return decode_text(_bounded(sys.stdin.buffer, "standard input"), "standard input")
     try:
         file = Path(path)
         if file.is_dir():
             raise UsageError(f"{path} is a folder; give a text file with -f.")
         if file.is_char_device() and not file.samefile("/dev/stdin"):
             raise UsageError(f"{path} is a device, not a text file.")
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            data = _bounded(opened, path)
     except EdgeTTSError:
         raise
     except FileNotFoundError:
@@ -53,6 +57,17 @@ def read_text_file(path: str) -> str:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(f"The text file {path} cannot be read ({reason.lower()}).") from None
     return decode_text(data, path)
+
+
+def _bounded(file: BinaryIO, name: str) -> bytes:
+    """All of a file. Raises UsageError when it is longer than any text: it may be without end."""
+    data = file.read(MAX_TEXT_BYTES + 1)
+    if len(data) > MAX_TEXT_BYTES:
+        raise UsageError(
+            f"The text in {name} has more than {MAX_TEXT_MIB} MiB: give it in parts, or speak it as it arrives, "
+            "without -o FILE."
+        )
+    return data
 
 
 def decode_text(data: bytes, name: str) -> str:

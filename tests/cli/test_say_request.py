@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import pytest
 
 from edgetts.cli.say.request import may_be_markdown
+from edgetts.cli.text_input import MAX_TEXT_BYTES, read_text_file
+from edgetts.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -22,3 +27,31 @@ from edgetts.cli.say.request import may_be_markdown
 )
 def test_markdown_is_expected_from_programs_and_its_own_files(given: list[str], file: str | None, expected: bool) -> None:
     assert may_be_markdown(given, file) is expected
+
+
+class Endless(io.RawIOBase):
+    """Bytes without end, and how many were asked for."""
+
+    n_given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        self.n_given += len(buffer)
+        buffer[:] = b"y" * len(buffer)
+        return len(buffer)
+
+
+def test_a_text_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    endless = Endless()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(endless)))
+    with pytest.raises(UsageError, match=r"standard input has more than 16 MiB.*without -o"):
+        read_text_file("-")
+    assert endless.n_given < 2 * MAX_TEXT_BYTES
+    long = tmp_path / "long.txt"
+    long.write_bytes(b"y" * (MAX_TEXT_BYTES + 1))
+    with pytest.raises(UsageError, match=r"long\.txt has more than 16 MiB"):
+        read_text_file(str(long))
+    long.write_bytes(b"y" * 100)
+    assert read_text_file(str(long)) == "y" * 100
