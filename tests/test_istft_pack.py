@@ -26,6 +26,8 @@ from edgetts.pipeline import Pipeline
 from edgetts.runtime.acoustic import prepare_vocoder
 from edgetts.runtime.device import fast_dtype
 from edgetts.runtime.settings import Compute, FlowSettings
+from quant.quantize import quantize
+from quant.schemes import SchemeRule
 from recipes.tiny.swap_vocoder import swap_vocoder
 
 CPU = torch.device("cpu")
@@ -130,3 +132,19 @@ def test_work_and_memory(pack_path: Path, mini_pack: Path) -> None:
         # The pitch of a whole segment is read at once; the rest is computed in windows.
         assert 3 * 4 * frames * ISTFT.pitch.ffn_dim < more - found < 8 * 4 * frames * ISTFT.pitch.ffn_dim
         assert 256 * 4 * ISTFT.frames_per_mel * ISTFT.n_fft * 6 < found < 40e6
+
+
+def test_quantized_like_the_rest(pack_path: Path, tmp_path: Path) -> None:
+    """A recipe stores it in half precision; int8 matrices load and speak, too."""
+    quantize(pack_path, tmp_path / "half", "laptop-8gb", measure=False)
+    half = open_pack(tmp_path / "half")
+    assert half.manifest.components["vocoder"].dtype == "float16"
+    rules = [SchemeRule("*.pwconv?.weight", "int8_channel")]
+    int8 = swap_vocoder(pack_path, tmp_path / "int8", filled(ISTFT), rules=rules)
+    mel = torch.randn(1, 80, 40, generator=torch.Generator().manual_seed(0)) * 2 - 5
+    with torch.inference_mode():
+        exact = filled(ISTFT)(mel)
+        for pack in (half, open_pack(int8)):
+            vocoder = pack.module("vocoder", lambda: build_vocoder(ISTFT))
+            error = (vocoder(mel) - exact).square().mean().sqrt() / exact.std()
+            assert 0 < float(error) < 0.5

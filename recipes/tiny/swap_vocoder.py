@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgetts.errors import UsageError
@@ -19,12 +20,15 @@ from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import MANIFEST_FILE, manifest_json
 from quant.components import component_problems
 from quant.lazy import LazyTensor
+from quant.schemes import SchemeRule
 from quant.tensor_file import TensorFilePlan
 
 COMPONENT = "vocoder"
 
 
-def swap_vocoder(source: Path, target: Path, vocoder: IstftVocoder, *, dtype: str = "float16") -> Path:
+def swap_vocoder(
+    source: Path, target: Path, vocoder: IstftVocoder, *, dtype: str = "float16", rules: Sequence[SchemeRule] = ()
+) -> Path:
     """Write to `target`, which must not exist, the pack of `source` with this vocoder. Raises UsageError."""
     manifest = open_pack(source).manifest
     if target.exists():
@@ -40,10 +44,11 @@ def swap_vocoder(source: Path, target: Path, vocoder: IstftVocoder, *, dtype: st
     problems = component_problems(COMPONENT, {name: t.shape for name, t in tensors.items()}, model)
     assert not problems, problems
     shutil.copytree(source, target)
-    plan = TensorFilePlan(COMPONENT, tensors, dtype, [])
+    plan = TensorFilePlan(COMPONENT, tensors, dtype, rules)
     path = target / manifest.components[COMPONENT].file
     path.unlink()
-    written = plan.write(path, digests=False)
+    with path.open("wb") as file:
+        written = plan.write(file, digests=False)
     changed = dataclasses.replace(
         manifest,
         model=model,
