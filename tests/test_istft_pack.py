@@ -143,8 +143,11 @@ def test_quantized_like_the_rest(pack_path: Path, tmp_path: Path) -> None:
     int8 = swap_vocoder(pack_path, tmp_path / "int8", filled(ISTFT), rules=rules)
     mel = torch.randn(1, 80, 40, generator=torch.Generator().manual_seed(0)) * 2 - 5
     with torch.inference_mode():
-        exact = filled(ISTFT)(mel)
+        plain = filled(ISTFT)
+        frames = plain.with_pitch(mel)  # of random weights, which have no peak to find: rounding may turn another up
+        exact = plain.render(frames)
         for pack in (half, open_pack(int8)):
             vocoder = pack.module("vocoder", lambda: build_vocoder(ISTFT))
-            error = (vocoder(mel) - exact).square().mean().sqrt() / exact.std()
-            assert 0 < float(error) < 0.5
+            error = (vocoder.render(frames) - exact).square().mean().sqrt() / exact.std()
+            assert 0 < float(error) < 0.05
+            assert vocoder(mel).isfinite().all()
