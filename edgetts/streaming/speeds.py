@@ -19,11 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from edgetts.pack.plain_json import read_json
+
 Stage = Literal["codes", "latents", "flow", "vocoder", "speech"]
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 
 FORMAT = 1
 MEMORY = 0.9  # weight of the past against one new measurement: the last ten or so count
+_MAX_FILE_BYTES, _MAX_DEPTH = 64 << 10, 4  # a few hundred bytes, three levels
 MIN_SPREAD = 0.05  # relative spread of sizes below which a fixed cost cannot be told from a cost per unit
 
 
@@ -88,7 +91,8 @@ class Speeds:
         """What was kept at `path`; empty when there is nothing usable, since it is measured again anyway."""
         speeds = cls()
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                kept = read_json(file.read(_MAX_FILE_BYTES + 1), max_bytes=_MAX_FILE_BYTES, max_depth=_MAX_DEPTH)
             if kept["format"] != FORMAT:
                 return speeds
             costs = {stage: Cost(*map(float, kept["stages"][stage])) for stage in STAGES}
