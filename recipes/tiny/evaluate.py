@@ -2,8 +2,9 @@
 
 In: a pack, a fixed list of sentences (`sentences.txt`, ours, in no training set) and recordings of voices. Out:
 word and character error rate as Whisper tiny hears it, how much the speech sounds like the reference voice
-(resemblyzer: cosine, and how often the right one of all voices is nearest), real-time factor, and, where the
-teacher's own recordings are given, its own error rate, the mel-cepstral distance to it and the ratio of lengths.
+(resemblyzer: cosine, and how often the right one of all voices is nearest), how good it sounds (DNSMOS) and whether it
+hums at the frame rate (`sound_metrics`), real-time factor, and, where the teacher's own recordings are given, its own
+error rate, the mel-cepstral distance to it and the ratio of lengths.
 
     python -m recipes.tiny.evaluate --voices DIR [--pack PACK] [--teacher DIR] [--limit 80] [--json FILE]
 
@@ -33,6 +34,7 @@ from edgetts.audio.io import read_audio, resample
 from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute
 from recipes.tiny import dims
 from recipes.tiny.adversarial import mel_of
+from recipes.tiny.sound_metrics import alone, means
 
 UNHEARD = ("af_nova", "am_puck", "bf_lily", "bm_daniel")  # never in the training set
 SENTENCES = Path(__file__).with_name("sentences.txt")
@@ -148,6 +150,7 @@ def evaluate(
         if not names:
             continue
         said, heard, cosines, nearest, seconds, compute = [], [], [], [], 0.0, 0.0
+        sounds: list[dict[str, float]] = []
         problems: dict[str, int] = defaultdict(int)
         cases = []
         for k, sentence in enumerate(track(sentences, description=group, transient=True)):
@@ -161,6 +164,8 @@ def evaluate(
             seconds, compute = seconds + audio.seconds, compute + audio.compute_seconds
             transcript = listener(samples, audio.sample_rate)
             said.append(words(sentence)), heard.append(words(transcript))
+            if len(samples) >= audio.sample_rate:  # a shorter one cannot be judged
+                sounds.append(alone(samples))
             embedding = ear(samples, audio.sample_rate)
             scores = {v: float(embedding @ e) for v, e in embeddings.items()}
             cosines.append(scores[voice])
@@ -171,6 +176,7 @@ def evaluate(
             "character_error_rate": jiwer.cer(said, heard),
             "similarity": float(np.mean(cosines)),
             "nearest_of_all": float(np.mean(nearest)),
+            "sound": means(sounds),
             "rtf": compute / max(seconds, 1e-6),
             "problems": dict(problems),
             "cases": cases,
@@ -215,7 +221,7 @@ def against_teacher(
 
 def show(result: dict[str, Any], console: Console) -> None:
     table = Table(title=f"pack {result['pack']}, {result['sentences']} sentences")
-    for column in ("", "WER", "CER", "similarity", "nearest", "RTF", "problems"):
+    for column in ("", "WER", "CER", "similarity", "nearest", "DNSMOS", "P.808", "comb", "RTF", "problems"):
         table.add_column(column)
     for group in ("heard", "unheard"):
         if group in result:
@@ -227,6 +233,8 @@ def show(result: dict[str, Any], console: Console) -> None:
                 f"{g['character_error_rate']:.1%}",
                 f"{g['similarity']:.3f}",
                 f"{g['nearest_of_all']:.0%}",
+                *(f"{g['sound'].get(k, np.nan):.2f}" for k in ("overall", "p808")),
+                f"{max((v for k, v in g['sound'].items() if k.startswith('comb')), default=np.nan):.0%}",
                 f"{g['rtf']:.2f}",
                 bad,
             )

@@ -17,7 +17,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import soundfile as sf
 import torch
 from rich.console import Console
@@ -34,12 +33,12 @@ from edgetts.runtime.settings import Compute
 from recipes.tiny import dims, sound_metrics
 from recipes.tiny.adversarial import mel_of
 from recipes.tiny.data import is_held_out
+from recipes.tiny.evaluate import UNHEARD
 from recipes.tiny.prepare import read_metadata
 from recipes.tiny.sound_metrics import Wave
 from recipes.tiny.train_vocoder_istft import with_pitch_net
 
 CPU = torch.device("cpu")
-UNHEARD = ("af_nova", "am_puck", "bf_lily", "bm_daniel")  # never in the training set
 Vocode = Callable[[Tensor], Tensor]
 
 
@@ -78,8 +77,7 @@ def figures(paths: list[Path], vocode: Vocode | None, what: str) -> dict[str, fl
         with torch.inference_mode():
             made = vocode(mel_of(torch.from_numpy(real)[None]))[0].numpy()
         rows.append(sound_metrics.against(made, real))
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: float(np.nanmean([row[name] for row in rows if name in row])) for name in names}
+    return sound_metrics.means(rows)
 
 
 def show(results: dict[str, dict[str, float]]) -> None:

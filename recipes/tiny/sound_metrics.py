@@ -6,6 +6,7 @@ packages of their own (PESQ, DNSMOS) are loaded when first asked.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,12 @@ def alone(waveform: Wave) -> dict[str, float]:
     if len(waveform) >= SHORTEST_COMB_S * dims.SAMPLE_RATE:
         figures |= {f"comb_{low}": share for (low, _), share in zip(BANDS_HZ, comb_shares(waveform), strict=True)}
     return figures
+
+
+def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each figure, over the rows that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(np.nanmean([row[name] for row in rows if name in row])) for name in names}
 
 
 def against(made: Wave, real: Wave) -> dict[str, float]:

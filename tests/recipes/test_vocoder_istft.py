@@ -279,6 +279,11 @@ def test_distances_are_none_from_itself_and_grow() -> None:
         assert distance(wave, wave) < 1e-4 < near < far
 
 
+def test_means_are_over_the_rows_that_have_a_figure() -> None:
+    found = sound_metrics.means([{"a": 1.0, "b": 3.0}, {"a": 2.0}, {"a": math.nan}])
+    assert found == {"a": 1.5, "b": 3.0} and sound_metrics.means([]) == {}
+
+
 def test_a_gpu_run_from_bundle_to_work_folder(corpus: Corpus, tmp_path: Path) -> None:
     """Packed, trained for two steps, taken back, and then a vocoder that makes sound."""
     n_all = vocoder_gpu.pack(corpus, tmp_path / "all", megabytes=100)
