@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 MIN_HITS = 3
+MIN_DISTINCT = 2  # "Ha ha ha" is laughter in any language
 MIN_SHARE = 0.2  # of all words
 MAX_WORDS = 400  # that are looked at: a page says what a book is in
 _WORD = re.compile(r"[^\W\d_]+")
@@ -46,8 +47,9 @@ def foreign_language(text: str) -> str | None:
     counts = {language: sum(word in known for word in words) for language, known in _WORDS.items()}
     language = max(counts, key=lambda name: counts[name])
     hits = counts[language]
+    distinct = len(set(words) & _WORDS[language])
     in_english = sum(word in _ENGLISH_WORDS for word in words)
-    is_sure = hits >= MIN_HITS and hits >= MIN_SHARE * len(words) and hits > 2 * in_english
+    is_sure = hits >= MIN_HITS and distinct >= MIN_DISTINCT and hits >= MIN_SHARE * len(words) and hits > 2 * in_english
     return language if is_sure else None
 
 

@@ -191,7 +191,10 @@ class TextFrontend:
 
     def _in_known_marks(self, spoken: TracedText, original: str) -> TracedText:
         known = self.tokenizer.config.marks
-        return spoken if known is None else marks.with_known(spoken, original, known)
+        if known is None:
+            return spoken
+        # Our own readings have left the stops of initials out: "Plan B. Then" is two sentences.
+        return marks.with_known(spoken, original, known, initials=self.normalizer.kind == "upstream")
 
     def _sounds(self, token: str, token_id: int) -> bool:
         return token_id != self.tokenizer.unknown_id and any(char.isalnum() for char in token)

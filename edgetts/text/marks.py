@@ -45,8 +45,8 @@ def check_marks(marks: Sequence[str]) -> None:
         )
 
 
-def with_known(text: TracedText, original: str, marks: Sequence[str]) -> TracedText:
-    """`text` in `marks`. original: what `text.origins` point into."""
+def with_known(text: TracedText, original: str, marks: Sequence[str], *, initials: bool = True) -> TracedText:
+    """`text` in `marks`. original: what `text.origins` point into. initials: whether stops of initials are left."""
     if not _SOUND.search(text.text):
         return text  # nothing to speak: whoever says so should see it as it is
     if "..." not in marks:
@@ -55,7 +55,8 @@ def with_known(text: TracedText, original: str, marks: Sequence[str]) -> TracedT
         text = text.substitute(_APART, lambda _: "")
     if "-" not in marks:
         text = _long_dashes_apart(text, original).substitute(_DASH, lambda _: COMMA + " ")
-    text = text.substitute(_INITIAL, lambda match: match[1])
+    if initials:
+        text = text.substitute(_INITIAL, lambda match: match[1])
     text = text.substitute(_LEADING, lambda _: "")
     text = text.substitute(_RUN, lambda match: _strongest(match.group(), marks))
     text = text.substitute(_SPACES, lambda match: " " if match.start() and match.end() < len(match.string) else "")

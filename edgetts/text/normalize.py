@@ -48,8 +48,8 @@ _PUNCTUATION = {
 }
 # What upstream leaves to the tokenizer, which then says "unknown": same meaning, other code points.
 _MORE_PUNCTUATION = {
-    **dict.fromkeys("–―‐‑−", "-"),
-    **dict.fromkeys("『』〈〉〔〕｛｝{}«»‹›„‚`´″′", "'"),
+    **dict.fromkeys("–―‐‑−•‣◦▪●■◆", "-"),  # bullets as the hyphen of a list
+    **dict.fromkeys("『』〈〉〔〕｛｝{}«»‹›„‚`´″′﹁﹂﹃﹄", "'"),
     **dict.fromkeys("؛،､", ","),
     **dict.fromkeys("｡।", "."),
     "؟": "?",

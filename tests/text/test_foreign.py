@@ -43,6 +43,7 @@ def test_foreign(text: str, language: str) -> None:
         "The die is cast; no man is an island, et cetera.",
         "We ate pad thai at Le Bernardin, then drove to Los Angeles and San Jose.",
         "El Niño and La Niña are patterns that the ocean shows.",
+        "Ha ha ha ha!",
         "He said: das ist gut.",  # too little to be sure
         "我们明天去台湾，请记得带护照。",
         "A man, a plan, a canal: Panama!",

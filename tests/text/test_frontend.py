@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,9 @@ def sentence_frontend(folder: Path) -> TextFrontend:
         ("'Hello?' the world. (One.) - Two -", ["Hello?", "the world.", "One.", "Two."]),
         ("I. The end", ["I.", "The end."]),
         ("One.\n\nTwo!", ["One.", "Two!"]),
+        ("We live in the U.S. It is big.", ["We live in the U S.", "It is big."]),
+        ("Plan B. Then we go.", ["Plan B.", "Then we go."]),
+        ("George W. Bush spoke.", ["George W Bush spoke."]),
     ],
 )
 def test_a_pack_may_want_sentences_in_marks_that_it_knows(tmp_path: Path, text: str, spoken: list[str]) -> None:
@@ -124,6 +128,13 @@ def test_unspeakable_characters_are_named(frontend: TextFrontend) -> None:
     plan = frontend.segments("Hello 😀 café world, привет")
     assert plan.unspeakable == ("😀", "п", "р", "и", "в", "е", "т")
     assert "😀" in plan.notices[0]
+
+
+@pytest.mark.parametrize("text", ["Hello :D", "Hello :) world", "Hello xD", "hello =P", "Hello :-("])
+def test_faces_are_named_and_none_of_their_letters_is_read(frontend: TextFrontend, text: str) -> None:
+    plan = frontend.segments(text)
+    assert plan.unspeakable and plan.unspeakable[0] in plan.notices[0]
+    assert {word.lower() for word in re.findall("[A-Za-z]+", plan.segments[0].text)} <= {"hello", "world"}
 
 
 def test_notices_are_few_and_each_once(tokenizer: TextTokenizer) -> None:

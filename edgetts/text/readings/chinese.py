@@ -6,7 +6,7 @@ English, the clearest forms come first, plain figures last.
 
 from __future__ import annotations
 
-from edgetts.text.readings import phone, web, zh_dates, zh_money, zh_numbers, zh_signs, zh_units
+from edgetts.text.readings import phone, web, zh_dates, zh_money, zh_numbers, zh_signs, zh_special, zh_units
 from edgetts.text.readings.rule import apply, ascii_only
 from edgetts.text.traced import TracedText
 
@@ -26,12 +26,14 @@ _WEB = ascii_only(web.rules(web.ZH_SIGNS, zh_numbers.name_digits, zh_numbers.dig
 _PHONE = ascii_only(phone.rules(_groups, plus="加"))
 RULES = (
     *_WEB,
+    *zh_special.EARLY,
     *_PHONE,
     *zh_money.RULES,
     *zh_dates.RULES,
     *zh_units.RULES,
     *zh_signs.BEFORE_NUMBERS,
     *zh_signs.NUMBERS,
+    *zh_special.LATE,
     *zh_signs.AFTER_NUMBERS,
 )
 

@@ -43,7 +43,7 @@ _WORDS = {
 _BARE_WORDS = {
     "vs": "versus", "w/o": "without", "aka": "also known as", "approx": "approximately", "and/or": "and or",
     "he/she": "he or she", "she/he": "she or he", "his/her": "his or her", "him/her": "him or her",
-    "s/he": "she or he", "n/a": "N A", "N/A": "N A", "w/": "with",
+    "s/he": "she or he", "c/o": "care of", "b/c": "because", "w/in": "within", "n/a": "N A", "N/A": "N A", "w/": "with",
 }  # fmt: skip
 # Before a number.
 _REFERENCES = {
@@ -143,7 +143,10 @@ RULES: tuple[Rule, ...] = (
         r"(?<![\w&])(?P<a>[A-Z]{1,3})&(?P<b>[A-Z]{1,2})(?![\w&])",
         lambda m: f"{' '.join(m['a'])} and {' '.join(m['b'])}",
     ),
-    rule(r"(?<![\w.'’])[A-HJ-Z]\.(?= [A-Z][a-z.])", lambda m: None if ends_sentence(m) else m.group()[0]),
+    rule(
+        r"(?<![\w.'’])(?:[A-HJ-Z]\.(?= [A-Z][a-z.])|I\.(?= [A-Z]\. [A-Z]))",
+        lambda m: None if ends_sentence(m) else m.group()[0],
+    ),
 )
 
 

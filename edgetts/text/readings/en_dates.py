@@ -226,7 +226,8 @@ RULES: tuple[Rule, ...] = (
         _date,
     ),
     rule(r"(?<![\d./-])(?P<month>0[1-9])/(?P<day>0[1-9]|[12]\d|3[01])(?![\d/])", _date),
-    rule(rf"(?<![\d./-]){_YEAR}-(?P<month>0[1-9]|1[0-2])(?![\d-])", _figures),
+    rule(rf"(?<![\d./-]){_YEAR}[-/](?P<month>0[1-9]|1[0-2])(?![\d/-])", _figures),
+    rule(rf"(?<![\d./-])(?P<month>0[1-9]|1[0-2])/{_YEAR}(?![\d/-])", _figures),
     # A month's name.
     rule(rf"{_MONTH} {_DAY}{_TH}(?: ?[{DASHES}] ?{_DAY_2}{_TH})?(?P<comma>,)? {_YEAR}{_NO_MORE}", _date),
     rule(rf"{_MONTH} {_DAY}{_TH}(?: ?[{DASHES}] ?{_DAY_2}{_TH})?{_NO_MORE}(?![A-Za-z]){_NOT_A_DAY}", _date),

@@ -54,6 +54,7 @@ _CODES = {
     "SEK": _Currency("Swedish krona", "Swedish kronor"), "NOK": _Currency("Norwegian krone", "Norwegian kroner"),
     "DKK": _Currency("Danish krone", "Danish kroner"), "MXN": _SIGNS["MX$"], "BRL": _SIGNS["R$"],
 }  # fmt: skip
+CODE_NAMES = {code: currency.one for code, currency in _CODES.items()}
 _ALL = {**_SIGNS, **_CODES}
 _SCALES = {
     "k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million", "mm": "million",
@@ -62,7 +63,9 @@ _SCALES = {
     "million": "million", "billion": "billion", "trillion": "trillion", "crore": "crore", "lakh": "lakh",
 }  # fmt: skip
 _CENT_DIGITS = 2
-_SCALE = rf"(?:(?P<scale>{either(_SCALES)})(?![A-Za-z0-9])| (?P<word>thousand|million|billion|trillion|crore|lakh)\b)"
+_SCALE = (
+    rf"(?:(?P<scale>{either(_SCALES)})(?![A-Za-z0-9])|[ -](?P<word>thousand|million|billion|trillion|crore|lakh)\b)"
+)
 _BEFORE = rf"(?<![A-Za-z])(?P<sign>{either(_SIGNS)}|(?:{either(_CODES)})(?=[ \d.]))"
 _AFTER = rf"(?P<sign>[€£¥￥₹₩₽฿₫₴₺₪₦₱]|\$(?![\d.])|(?<![A-Za-z])(?:{either(_CODES)})(?![A-Za-z]))"
 _PER = r"(?:(?P<per>(?:/ ?[A-Za-z]{1,12}[²³]?){1,3})(?![A-Za-z/]))?"

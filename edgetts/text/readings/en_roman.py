@@ -28,6 +28,11 @@ _TRIGGERS = words(
     "Figure Table Unit Round Season Episode Schedule Annex Canto Psalm Bowl Mark Apollo Category Factor Group "
     "Lesson Module Paragraph Amendment Symphony Sonata Tier Schedule Movement"
 )
+_SEVERAL = words(
+    "Wars Parts Chapters Acts Scenes Books Volumes Sections Articles Titles Phases Types Classes Stages Levels Bowls"
+)
+_BETWEEN = r"(?:, |,? (?:and|or|to|through|&) | ?[-–] ?)"
+_ONE_OF = re.compile(r"[IVX]+")
 _NUMERAL = r"[IVXLCDM]{1,8}"
 _PLAIN = r"[IVX]{2,7}"
 _FOLLOWING = (
@@ -57,12 +62,25 @@ def _numbered(match: re.Match[str]) -> str | None:
     return None if n is None else f"{match['name']} {cardinal(n)}"
 
 
+def _several(match: re.Match[str]) -> str | None:
+    """Wars I and II; a list of at least three that are no words."""
+    numerals = _ONE_OF.findall(match["list"])
+    if any(value(numeral) is None for numeral in numerals):
+        return None
+    spoken = _ONE_OF.sub(lambda m: cardinal(value(m.group()) or 0), match["list"])
+    return f"{match['name']} {spoken}" if match["name"] else spoken
+
+
 def _century(match: re.Match[str]) -> str | None:
     n = value(match["n"])
     return None if n is None else ordinal(n)
 
 
 RULES: tuple[Rule, ...] = (
+    rule(
+        rf"\b(?P<name>{either(_SEVERAL)}) (?P<list>[IVX]{{1,5}}(?:{_BETWEEN}[IVX]{{1,5}}){{1,8}})\b(?!['’])", _several
+    ),
+    rule(r"(?P<name>)(?<![\w.'’])(?P<list>I, II(?:,? (?:and )?[IVX]{1,5}){0,12})\b(?!['’])", _several),
     rule(rf"\b(?P<name>(?:{either(_RULERS)})|{_TITLED}) (?P<n>[IVX]{{2,7}}|[VX])\b(?!\.?\w)(?!')", _ruler),
     rule(rf"\b(?P<name>(?:{either(_RULERS)})|{_TITLED}) (?P<n>I){_ALONE_AFTER}", _ruler),
     rule(rf"\b(?P<name>{either(_TRIGGERS)}) (?P<n>I){_ALONE_AFTER}", _numbered),
@@ -84,5 +102,10 @@ RULES: tuple[Rule, ...] = (
     rule(rf"(?P<name>\b[A-Z][A-Za-z]{{2,24}}) (?P<n>{_PLAIN})\b(?!['.]\w)", _numbered),
     rule(
         rf"(?P<name>)(?:(?<=\n)|(?<![\s\S]))(?P<n>{_PLAIN})(?=[.)]\s)", lambda m: (_numbered(m) or "").strip() or None
+    ),
+    # What is no word and no abbreviation is a numeral wherever it stands.
+    rule(
+        r"(?<![\w.'’&/-])(?P<n>I{2,3}|VI{2,3}|XI{2,3}|XIV|XVI{1,3}|XXI{1,3})(?![\w'’&/-]|\.\w)",
+        lambda m: None if (n := value(m["n"])) is None else cardinal(n),
     ),
 )

@@ -33,6 +33,7 @@ _UNITS = {
     "hPa": "hectopascal", "kPa": "kilopascal", "MPa": "megapascal", "N": "newton", "Nm": "newton meter", "bar": "bar",
     "mbar": "millibar", "psi": "pound per square inch", "dB": "decibel", "dBA": "decibel", "pF": "picofarad",
     "nF": "nanofarad", "µF": "microfarad", "hp": "horsepower", "px": "pixel", "MP": "megapixel",
+    "pts": "point",
     "dpi": "dot per inch", "ppm": "part per million", "ppb": "part per billion", "rpm": "revolution per minute",
     "RPM": "revolution per minute", "bpm": "beat per minute", "BPM": "beat per minute", "fps": "frame per second",
     "FPS": "frame per second", "mph": "mile per hour", "MPH": "mile per hour", "mpg": "mile per gallon",
@@ -76,7 +77,7 @@ UNIT_SIGNS = frozenset(_UNITS)
 _UNIT = rf"(?P<unit>{either(_UNITS)})"
 _END = r"(?![A-Za-z0-9²³°])(?!-[A-Za-z])"
 _PER_UNIT = rf"(?:/(?P<per>{either(_PER_WORDS)})(?![A-Za-z0-9/]))?"
-_STOP = r"(?:(?<=ft|lb|oz|in|hr|yd|mi)\.(?= [a-z\d]|,)|(?<=lbs|hrs|yrs|min|sec|gal)\.(?= [a-z\d]|,))?"
+_STOP = r"(?:(?<=ft|lb|oz|in|hr|yd|mi)\.(?= [a-z\d]|,)|(?<=lbs|hrs|yrs|min|sec|gal|pts)\.(?= [a-z\d]|,))?"
 _SIGNED = rf"(?:(?<![\w)\]])(?P<minus>[{MINUS}]) ?)?"
 
 

@@ -14,7 +14,9 @@ from edgetts.text.readings import (
     en_numbers,
     en_roman,
     en_signs,
+    en_special,
     en_units,
+    en_written,
     phone,
     web,
 )
@@ -31,15 +33,19 @@ def _groups(parts: list[str]) -> str:
 _PHONE = ascii_only(phone.rules(_groups, plus="plus "))
 # Those that only figures or signs set off are skipped where there are none.
 _WITH_FIGURES = (
+    *en_special.EARLY,
     *_PHONE,
     *en_money.RULES,
     *en_dates.RULES,
     *en_units.RULES,
+    *en_special.LATE,
     *en_signs.BEFORE_NUMBERS,
     *en_names.RULES,
 )
 _WORDS = (*en_abbreviations.RULES, *en_roman.RULES)
-RULES = (*_WEB, *_WORDS, *_WITH_FIGURES, *en_signs.NUMBERS, *en_signs.AFTER_NUMBERS)
+_SIGNS = (*en_written.BEFORE_SIGNS, *en_signs.NUMBERS)
+_LEFT = (*en_written.AFTER_SIGNS, *en_signs.AFTER_NUMBERS)
+RULES = (*_WEB, *_WORDS, *_WITH_FIGURES, *_SIGNS, *_LEFT)
 
 
 def read(text: TracedText) -> TracedText:
@@ -47,5 +53,5 @@ def read(text: TracedText) -> TracedText:
     text = apply(text, _WEB, spaced=True)
     text = apply(text, _WORDS, spaced=True)
     text = apply(text, _WITH_FIGURES, spaced=True)
-    text = apply(text, en_signs.NUMBERS, spaced=True)
-    return apply(text, en_signs.AFTER_NUMBERS, spaced=False)
+    text = apply(text, _SIGNS, spaced=True)
+    return apply(text, _LEFT, spaced=False)

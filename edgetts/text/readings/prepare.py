@@ -7,6 +7,7 @@ are not set apart by commas. The full-width comma stays: it separates two number
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -16,6 +17,8 @@ from edgetts.text.traced import TracedText
 _BLOCKS = (
     "\uff01-\uff0b\uff0d-\uff5e"  # full-width forms, without the comma
     "\uffe0-\uffe1\uffe5-\uffe6"  # full-width currency signs
+    "\u2474-\u249b\u3220-\u3229"  # numbers in brackets and with full stops
+    "\u2236\u301c"  # ratio and wave dash
     "\u2460-\u2473"  # circled numbers
     "\u2080-\u2089"  # subscripts
     "\u3380-\u33df"  # squared units
@@ -29,6 +32,14 @@ _GROUPED = re.compile(
     r"(?<![\w.,'’])(?<!\d )[1-9]\d{0,2}(?:(?:['’]\d{3}){1,5}|(?:_\d{3}){1,5}|(?: \d{3}){2,5}| 000)(?!\w|['’_ .]\d)",
     re.ASCII,
 )
+_GROUPED_BY_STOPS = re.compile(r"(?<![\w.,])[1-9]\d{0,2}(?:\.\d{3}){2}(?!\w|\.\w|,\d)", re.ASCII)  # 1.000.000
+# What was copied from a web page's source.
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|mdash|ndash|hellip|copy|reg|euro|pound|yen|deg|times|#\d{2,5});")
+# Faces made of signs. As one sign they are told as not spoken, and no letter of theirs is read.
+_FACE = re.compile(r"(?:(?<=[\s\u3400-\u9fff])|(?<![\s\S]))(?:[:;=]['’]?-?[)(DPpOo3|/*]|[xX]D+|\^_+\^)(?![\w/)])")
+_SAD = frozenset("(/|")
+_NEAR = 100  # characters
+_OTHER_FORMS = {"\u2236": ":", "\u301c": "~"}
 _SEPARATOR = re.compile(r"[^\d]")
 _DIGIT = re.compile(r"[^\W_a-zA-Z0-9\u3400-\u9fff]")  # candidates: decimal digits of other scripts
 
@@ -48,11 +59,21 @@ GREEK = dict(
 def prepare(text: TracedText) -> TracedText:
     """`text` with one form for each sign."""
     text = text.substitute(_GROUPED, lambda m: _SEPARATOR.sub("", m.group()))
+    text = text.substitute(_GROUPED_BY_STOPS, lambda m: _SEPARATOR.sub("", m.group()))
+    text = text.substitute(_ENTITY, lambda m: html.unescape(m.group()))
+    text = text.substitute(_FACE, _face)
     if text.text.isascii():
         return text
     text = text.substitute(_ROMAN, lambda m: str(int(unicodedata.numeric(m.group()))))
     text = text.substitute(_FORMS, lambda m: _form(m.group()))
     return text.substitute(_DIGIT, lambda m: str(unicodedata.decimal(m.group(), m.group())))
+
+
+def _face(match: re.Match[str]) -> str:
+    before = match.string[max(0, match.start() - _NEAR) : match.start()]
+    if match.group()[-1] == ")" and before.rfind("(") > before.rfind(")"):
+        return match.group()  # it closes a bracket
+    return "\N{SLIGHTLY FROWNING FACE}" if match.group()[-1] in _SAD else "\N{SLIGHTLY SMILING FACE}"
 
 
 def superscript(text: str) -> int:
@@ -61,5 +82,5 @@ def superscript(text: str) -> int:
 
 
 def _form(char: str) -> str:
-    form = unicodedata.normalize("NFKC", char)
+    form = _OTHER_FORMS.get(char) or unicodedata.normalize("NFKC", char)
     return f" {form} " if "\u2460" <= char <= "\u2473" else form

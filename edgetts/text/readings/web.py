@@ -101,7 +101,7 @@ def rules(
             ),
             lambda m: plain(m) if re.search("[A-Za-z]", m.group().split(".")[0]) else None,
         ),
-        rule(rf"(?<![\w.@/-])[\w-]{{0,64}}\.(?:{_FILES})(?![\w/])(?!\.\w)", plain),
+        rule(rf"(?<![\w.@/-])[\w-]{{0,64}}(?:\.[\w-]{{1,20}}){{0,4}}\.(?:{_FILES})(?![\w/])(?!\.\w)", plain),
         rule(
             rf"(?<![\d.])(?P<v>)(?P<parts>{_OCTET}(?:\.{_OCTET}){{3}})(?P<rc>)(?P<port>[:/]\d{{1,5}})?(?!\d|\.\d)",
             dotted,

@@ -24,6 +24,7 @@ _CODES = {
     "TWD": "新台币", "AUD": "澳元", "CAD": "加元", "SGD": "新加坡元", "KRW": "韩元", "INR": "卢比", "RUB": "卢布",
     "CHF": "瑞士法郎", "THB": "泰铢", "BTC": "比特币",
 }  # fmt: skip
+CODE_NAMES = _CODES | {"CNY": "人民币", "RMB": "人民币"}  # of currencies as such
 _ALL = {**_SIGNS, **_CODES}
 _SCALES = {
     "k": 10**3, "K": 10**3, "m": 10**6, "M": 10**6, "mn": 10**6, "million": 10**6, "b": 10**9, "B": 10**9,
