@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from edgetts.audio import features
+from edgetts.errors import PackError
 from edgetts.models.campplus import SpeakerEncoder
 from edgetts.models.conditioning import Conditioning
 from edgetts.models.repcodec import Quantizer, SemanticCodecEncoder
@@ -112,6 +113,12 @@ def _semantic_features(
     config, quantised = pack.config.semantic_encoder, replacer(KernelChoice(device))
     encoder = pack.module("semantic_encoder", lambda: SemanticEncoder(config), device, replace=quantised)
     stats = pack.state_dict("semantic_statistics", device)
+    width = config.hidden_size
+    if any(tuple(stats[name].shape) != (width,) for name in ("mean", "std")):
+        raise PackError(
+            f"The statistics of this pack do not fit its encoder, whose features are {width} wide: convert the "
+            "checkpoint again."
+        )
     result = []
     for waveform in waveforms:
         inputs, mask = features.semantic_features(waveform)

@@ -34,6 +34,7 @@ MAX_NAME_LENGTH = 48  # characters: at most 192 bytes of UTF-8, and file names h
 _RESERVED = frozenset(("con", "prn", "aux", "nul", *(d + n for d in ("com", "lpt") for n in "123456789")))
 MAX_CACHED = 200  # voices; a few hundred KB each
 _CACHE_NAME = re.compile(r"[0-9a-f]{64}")
+_TORN_NAME = re.compile(rf"\.[0-9a-f]{{64}}{re.escape(VOICE_SUFFIX)}\.\w+\.part")  # as Voice.save makes it
 _HEADER_LENGTH_BYTES = 8  # a safetensors file begins with the length of its description
 _MAX_HEADER_BYTES = 1 << 20  # of a voice's description, and more
 _TORN_SECONDS = 3600.0  # a temporary file this old was left by a process that was killed
@@ -106,6 +107,11 @@ class VoiceStore:
                 raise _taken(name)
             if not path.is_symlink() and path.is_dir():
                 raise UsageError(f"{path} is a folder, which is in the way of the voice {name!r}: move it away.")
+            if not path.is_symlink() and not is_voice_file(path):
+                raise UsageError(
+                    f"{path} is not a voice file that was made here, so it is left alone: move it away, or choose "
+                    "another name."
+                )
             return
         for entry in self.entries():
             if entry.name.casefold() == name.casefold():
@@ -139,7 +145,7 @@ class VoiceStore:
         path = self.path(name)
         if not os.path.lexists(path):
             return self.existing(name)
-        if not path.is_symlink() and not _is_marked(path):
+        if not path.is_symlink() and not is_voice_file(path):
             raise VoiceError(f"{path} is not a voice file that was made here; if it is not needed, delete it yourself.")
         return path
 
@@ -226,7 +232,7 @@ class VoiceStore:
             for file in files[: max(0, len(files) - MAX_CACHED)]:
                 file.unlink(missing_ok=True)
             for torn in self.cache_dir.glob(f".*{VOICE_SUFFIX}.*.part"):
-                if time.time() - torn.lstat().st_mtime > _TORN_SECONDS:
+                if _TORN_NAME.fullmatch(torn.name) and time.time() - torn.lstat().st_mtime > _TORN_SECONDS:
                     torn.unlink(missing_ok=True)
 
 
@@ -264,7 +270,7 @@ def _entry(path: Path) -> StoredVoice:
     return StoredVoice(name, path, found.st_size)
 
 
-def _is_marked(path: Path) -> bool:
+def is_voice_file(path: Path) -> bool:
     """Whether the file begins as a voice file does. Raises VoiceError when it cannot be read."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):

@@ -8,9 +8,11 @@ taken for the target, so that it can be neither emptied nor replaced.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgetts.errors import PackError, UsageError
@@ -67,7 +69,26 @@ def replaceable(handle: int, where: Path) -> Manifest:
             f"{where} holds {shown(others)} besides the pack, not made by edgetts, so it is left alone: move that "
             "away, or give another name."
         )
+    changed = sorted(_changed(handle, manifest))
+    if changed:
+        raise UsageError(
+            f"{shown(changed)} in {where} was changed since the pack was made, so all is left alone: move that "
+            "away, or give another name."
+        )
     return manifest
+
+
+def _changed(handle: int, manifest: Manifest) -> Iterator[str]:
+    """Files that are no longer those that the manifest lists, among those that people write: glossaries, voices, notes.
+
+    Weights are not compared: nobody writes them by hand, and a pack with torn ones is what --force is for.
+    """
+    weights = {component.file for component in manifest.components.values()}
+    for name, entry in manifest.files.items():
+        if name not in weights:
+            data = read_file(handle, name, entry.bytes + 1)
+            if data and hashlib.sha256(data).hexdigest() != entry.sha256:
+                yield name
 
 
 def shown(names: list[str]) -> str:

@@ -319,3 +319,29 @@ def test_unwritable_cache_is_a_notice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("reference", "expected"), [("me", False), ("me.wav", True), ("./me", True), ("~/me", True)])
 def test_paths_and_names(reference: str, expected: bool) -> None:
     assert looks_like_path(reference) is expected
+
+
+def test_replacing_takes_voices_alone(store: VoiceStore, tmp_path: Path) -> None:
+    put_odd_things_in(store, tmp_path)
+    (store.voices_dir / "lora.safetensors").write_bytes(b"weights of something else" * 100)
+    for name in ("folder", "pipe", "weights", "lora"):
+        with pytest.raises(UsageError, match="move it away"):
+            store.add(name, make_voice(), replace=True)
+    assert (store.voices_dir / "lora.safetensors").read_bytes() == b"weights of something else" * 100
+    for name in ("good", "linked", "dangling"):
+        store.add(name, make_voice(), replace=True)
+        assert store.load(name).name == name
+    assert Voice.load(tmp_path / "real.safetensors").name == "recording"
+
+
+def test_torn_files_of_others_stay_in_a_cache_that_is_a_link(store: VoiceStore, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    theirs = [".x.safetensors.y.part", ".model.safetensors.tmp.part", f".{'a' * 63}.safetensors.abc.part"]
+    torn = f".{'a' * 64}.safetensors.k3x_9abc.part"
+    for name in (*theirs, torn):
+        (tmp_path / "mine" / name).write_text("x")
+        os.utime(tmp_path / "mine" / name, (0, 0))
+    store.cache_dir.parent.mkdir(parents=True, exist_ok=True)
+    store.cache_dir.symlink_to(tmp_path / "mine")
+    store.remember("recording", make_voice())
+    assert [name for name in (*theirs, torn) if not (tmp_path / "mine" / name).exists()] == [torn]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -22,6 +23,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from edgetts.audio.overwrite import Kind, check_kind
 from edgetts.errors import AudioError, UsageError
 
 Samples = npt.NDArray[np.float32]  # (S,)
@@ -64,6 +66,12 @@ FORMATS = {
         Format("pcm", (".pcm", ".raw", ".s16le"), None, None),
     )
 }
+
+SOUND = Kind(
+    "a sound file",
+    tuple(suffix for format in FORMATS.values() for suffix in format.suffixes),
+    re.compile(rb"RIFF|RF64|fLaC|OggS|ID3|\xff[\xe2-\xff]"),
+)
 
 
 def choose_format(path: str | os.PathLike[str] | None, name: str | None) -> Format:
@@ -170,6 +178,7 @@ def write_audio(
     """
     chosen = choose_format(path, format)
     check_target(path)
+    check_kind(path, SOUND)
     write_file(path, encode(samples, sample_rate, chosen))
     return Path(path)
 

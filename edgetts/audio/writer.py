@@ -20,6 +20,7 @@ import numpy as np
 
 from edgetts.audio import encode
 from edgetts.audio.encode import Format, Samples
+from edgetts.audio.overwrite import check_kind
 from edgetts.errors import AudioError
 
 
@@ -157,6 +158,7 @@ def sound_file(path: str | os.PathLike[str], sample_rate: int, format: Format) -
     Raises UsageError where it cannot be written; errors of the block itself stay what they are.
     """
     encode.check_target(path)
+    check_kind(path, encode.SOUND)
     stack = contextlib.ExitStack()
     with encode.told_os_errors(path):
         file = stack.enter_context(encode.atomic_file(path))

@@ -102,6 +102,8 @@ def bench(
 
         edgetts bench --soak 300 --html bench.html
     """
+    from edgetts.audio.encode import check_target, write_file
+    from edgetts.audio.overwrite import PAGE, check_kind
     from edgetts.options import SynthesisOptions, preset_options
 
     way = compute_name(compute)
@@ -114,6 +116,9 @@ def bench(
         raise UsageError(f"{threads} threads are not possible; choose 1 or more.")
     if page is not None and page.is_dir():
         raise UsageError(f"{page} is a folder; give a file with --html.")
+    if page is not None:
+        check_target(page)
+        check_kind(page, PAGE)
 
     from edgetts.pack.locate import cache_folder, locate_pack
 
@@ -157,7 +162,7 @@ def bench(
             progress=progress,
         )
     if page is not None:
-        page.write_text(render(report), encoding="utf-8")
+        write_file(page, render(report).encode())
     if as_json:
         print_json(report.to_json())
     else:

@@ -218,6 +218,7 @@ def export(
     """Copy a voice to a file that `--voice` and `voices add` read on another machine."""
     from edgetts.audio.encode import atomic_file, check_target
     from edgetts.pack.manifest import VOICE_SUFFIX
+    from edgetts.voices_store import is_voice_file
 
     source, _ = _find(context, name, pack)
     path = Path(target)
@@ -229,6 +230,8 @@ def export(
     check_target(path)
     if path.exists() and not force:
         raise UsageError(f"{path} exists already; choose another name, or replace it with --force.")
+    if path.exists() and path.stat().st_size and not is_voice_file(path.resolve()):
+        raise UsageError(f"{path} is not a voice file, so it is left alone: remove it yourself, or give another name.")
     try:
         with source.open("rb") as origin, atomic_file(path) as copy:
             shutil.copyfileobj(origin, copy)

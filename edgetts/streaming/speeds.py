@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from edgetts.pack.plain_json import read_json
+from edgetts.pack.whole_file import replace_file
 
 Stage = Literal["codes", "latents", "flow", "vocoder", "speech"]
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
@@ -106,15 +106,9 @@ class Speeds:
         """Keep them at `path`; whole or not at all. A cache: a disk that is full or read-only is no error."""
         with self._lock:
             stages = {stage: [c.n, c.x, c.y, c.xx, c.xy] for stage, c in self.costs.items()}
-        part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-        try:
+        with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("x", encoding="utf-8") as file:  # never through a link
-                file.write(json.dumps({"format": FORMAT, "stages": stages}) + "\n")
-            part.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+            replace_file(path, (json.dumps({"format": FORMAT, "stages": stages}) + "\n").encode())
 
 
 def _is_usable(cost: Cost) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,8 @@ def small(mini_pack: Path) -> Callable[[Path], Path]:
 
     def make(folder: Path) -> Path:
         manifest = read_manifest(mini_pack)
-        files = {**manifest.files, f"{READY_VOICES}anna.safetensors": FileEntry(1, "0" * 64)}
+        names = (*manifest.files, f"{READY_VOICES}anna.safetensors")
+        files = dict.fromkeys(names, FileEntry(1, hashlib.sha256(b"x").hexdigest()))
         (folder / READY_VOICES).mkdir(parents=True)
         for name in files:
             (folder / name).write_bytes(b"x")
@@ -369,3 +371,20 @@ def test_a_removal_is_finished_or_left_alone(small: Make, tmp_path: Path) -> Non
     with pytest.raises((EdgeTTSError, OSError)):
         remove_pack(tmp_path / "link")
     assert tree(tmp_path / "docs") == before
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", f"{READY_VOICES}anna.safetensors", MANIFEST_FILE])
+def test_what_was_written_over_since_is_not_thrown_away(small: Make, tmp_path: Path, name: str) -> None:
+    pack = small(tmp_path / "out")
+    (pack / name).write_bytes(b"my own work of a week")
+    before = tree(pack)
+    with pytest.raises(UsageError, match="left alone"):
+        fill(pack)
+    assert tree(pack) == before
+
+
+def test_a_pack_with_torn_weights_is_replaced(small: Make, tmp_path: Path) -> None:
+    pack = small(tmp_path / "out")
+    (pack / "gpt.safetensors").write_bytes(b"")
+    fill(pack)
+    assert (pack / "gpt.safetensors").read_bytes() == b"new"

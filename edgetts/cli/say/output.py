@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,7 @@ def check_output(
 ) -> Output:
     """Raises UsageError for what contradicts itself, and for places that cannot be written to."""
     from edgetts.audio.encode import check_target
+    from edgetts.audio.overwrite import SUBTITLES, check_apart, check_kind
 
     if raw and output is None:
         output = STDIO
@@ -77,11 +79,22 @@ def check_output(
         raise UsageError("--chunks and --first-steps have no effect with -o FILE alone: add --play, or drop them.")
     for path in filter(None, (srt, vtt)):
         check_target(path)
+        check_kind(path, SUBTITLES)
+    check_apart({"-o": target if target != STDIO else None, "--srt": srt, "--vtt": vtt}, {})
     return chosen
 
 
+def check_inputs_stay(output: Output, read: Mapping[str, str | os.PathLike[str] | None]) -> None:
+    """Raises UsageError when a file that is read, by option, would be written, too."""
+    from edgetts.audio.overwrite import check_apart
+
+    target = output.target if not output.to_stdout else None
+    check_apart({"-o": target, "--srt": output.srt, "--vtt": output.vtt}, read)
+
+
 def _target(output: str | None, format: str | None, *, raw: bool, as_json: bool) -> str | None:
-    from edgetts.audio.encode import check_target
+    from edgetts.audio.encode import SOUND, check_target
+    from edgetts.audio.overwrite import check_kind
 
     if raw and format not in (None, "pcm"):
         raise UsageError(f"--raw and --format {format} contradict each other: drop one of them.")
@@ -98,6 +111,7 @@ def _target(output: str | None, format: str | None, *, raw: bool, as_json: bool)
     _format(output, format, raw=raw)
     if output != STDIO:
         check_target(output)
+        check_kind(output, SOUND)
         return output
     if as_json:
         raise UsageError("--json and -o - both want standard output: write the speech to a file with -o FILE.")

@@ -29,7 +29,7 @@ from edgetts.cli.common import (
     print_notice,
 )
 from edgetts.cli.say import finish, live, options, request
-from edgetts.cli.say.output import check_output
+from edgetts.cli.say.output import check_inputs_stay, check_output
 
 BUILTIN_TOLD = "builtin-pack"  # that the demonstration model is one
 
@@ -131,6 +131,15 @@ def say(
 
     known = environment(context)
     reference = voice or known.voice
+    check_inputs_stay(
+        out,
+        {
+            "--voice": reference if reference is not None and looks_like_path(reference) else None,
+            "--emotion-voice": emotion_voice,
+            "-f": None if file == "-" else file,
+            "--glossary": glossary,
+        },
+    )
     is_recording = reference is not None and looks_like_path(reference) and not reference.endswith(VOICE_SUFFIX)
     check_adapts(adapt_steps, is_recording, reference)
     located = locate_pack(pack or known.pack, known.home)
