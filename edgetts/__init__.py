@@ -34,3 +34,8 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    # A prompt completes from this; without it TTS would be missing until it was used once.
+    return sorted({*globals(), *__all__})

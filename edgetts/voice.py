@@ -80,6 +80,10 @@ class Voice:
     adapted_to: str = ""
     adapt_steps: int = 0
 
+    def __repr__(self) -> str:
+        adapted = f", adapted in {self.adapt_steps} steps" if self.offsets is not None else ""
+        return f"Voice({self.name!r}, {self.seconds:.1f} s of speech{adapted}, encoders {self.encoder_id[:12]})"
+
     def save(self, path: str | Path, *, replace: bool = True) -> Path:
         """Write the voice file; it appears whole or not at all.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -144,3 +146,10 @@ def test_close_frees_the_networks_and_a_later_call_loads_them_again(tmp_path: Pa
 def test_an_emotion_that_the_model_lacks_is_told(tts: TTS) -> None:
     assert any("no emotions" in n for n in tts.say("Hello.", emotion={"sad": 0.5}, seed=1, **QUICK).notices)
     assert not any("emotion" in n for n in tts.say("Hello.", seed=1, **QUICK).notices)
+
+
+def test_a_fresh_interpreter_lists_every_public_name() -> None:
+    """A prompt completes from `dir`, before anything was used."""
+    code = "import edgetts, sys; print(set(edgetts.__all__) <= set(dir(edgetts)), 'torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["True", "False"]

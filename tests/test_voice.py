@@ -48,6 +48,12 @@ def adapted_voice() -> Voice:
     return make_voice(offsets=torch.randn(1, 30_000), adapted_to="ef" * 32, adapt_steps=40)
 
 
+def test_what_a_voice_prints_as() -> None:
+    assert repr(make_voice()) == "Voice('Zoë', 1.0 s of speech, encoders abababababab)"
+    adapted = make_voice(offsets=torch.zeros(1, 4), adapt_steps=100)
+    assert repr(adapted) == "Voice('Zoë', 1.0 s of speech, adapted in 100 steps, encoders abababababab)"
+
+
 def test_an_adapted_voice_comes_back(tmp_path: Path) -> None:
     voice = adapted_voice()
     loaded = Voice.load(voice.save(tmp_path / "a.safetensors"))

@@ -109,8 +109,9 @@ def _choice(sound: Sound, first: float, last: float, max_seconds: float, is_long
     """What to say about the part that was chosen."""
     name, seconds = sound.name, last - first
     if not is_long:
-        silence = f"{name}: {first:.1f} s before the speech and {len(sound.samples) / sound.sample_rate - last:.1f} s "
-        return [f"{silence}after it are left out."] if is_trimmed else []
+        cut = {"before the speech": first, "after the speech": len(sound.samples) / sound.sample_rate - last}
+        told = " and ".join(f"{cut_s:.1f} s {where}" for where, cut_s in cut.items() if cut_s > KEPT_SILENCE_SECONDS)
+        return [f"{name}: {told} are left out."] if is_trimmed else []
     total = sound.total_seconds
     length = f"{total:.1f} s long" if total > max_seconds else f"longer than {max_seconds:g} s"
     if first == 0.0 and not is_trimmed:

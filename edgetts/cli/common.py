@@ -75,7 +75,7 @@ PackOption = Annotated[
         "--pack",
         "-p",
         metavar="PACK",
-        help="Model pack: a folder, or the name of one under the user's packs. "
+        help="Model pack: a folder, the name of one under the user's packs, or builtin. "
         "Default: $EDGETTS_PACK, the pack called 'default', the built-in one.",
         rich_help_panel="Model",
         show_default=False,

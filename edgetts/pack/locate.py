@@ -19,6 +19,7 @@ from edgetts.errors import PackError
 
 APP_NAME = "edgetts"
 DEFAULT_PACK = "default"
+BUILTIN = "builtin"  # the name of the pack that comes with the package, where no other has it
 MANIFEST = "manifest.json"
 BUILTIN_NOTICE = (
     "This is the small built-in demonstration model; for IndexTTS-2 itself, fetch its published checkpoint once "
@@ -60,7 +61,7 @@ def builtin_pack() -> Path:
 
 
 def locate_pack(given: str | os.PathLike[str] | None = None, home: Path | None = None) -> LocatedPack:
-    """The pack meant by `given`: a folder, the name of a folder in `packs/`, or None for the default.
+    """The pack meant by `given`: a folder, the name of a folder in `packs/`, `builtin`, or None for the default.
 
     Raises PackError when there is none.
     """
@@ -86,6 +87,8 @@ def _named(given: str, packs: Path) -> LocatedPack:
         is_name = bool(given) and Path(given).name == given and given not in (os.curdir, os.pardir)
         if is_name and (packs / given).exists():
             return LocatedPack(packs / given, is_builtin=False)
+        if given == BUILTIN and (builtin_pack() / MANIFEST).is_file():
+            return LocatedPack(builtin_pack(), is_builtin=True)
     except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, no such user in ~user
         reason = error.strerror if isinstance(error, OSError) else error
         raise PackError(f"No pack can be at {given[:80]!r} ({reason}); give a folder with pack=.") from None

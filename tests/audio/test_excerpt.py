@@ -75,7 +75,14 @@ def test_silence_around_speech_is_left_out(speech: np.ndarray) -> None:
     assert take.seconds == pytest.approx(len(speech) / RATE, abs=1.0)
     assert np.abs(take.samples[:RATE]).max() > 0.05, "the speech comes within a second"
     assert "5." in take.notices[0] or "4." in take.notices[0]
-    assert "left out" in take.notices[0]
+    assert "s before the speech and " in take.notices[0]
+    assert "s after the speech are left out." in take.notices[0]
+    (before,) = taken(np.concatenate([silence(5.0), speech])).notices
+    assert before.endswith(" s before the speech are left out.")
+    assert "after" not in before
+    (after,) = taken(np.concatenate([speech, silence(3.0)])).notices
+    assert after.endswith(" s after the speech are left out.")
+    assert "before" not in after
     assert taken(np.concatenate([noise(5.0) * 0.01, speech])).seconds < 6.5
 
 

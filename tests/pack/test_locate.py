@@ -41,6 +41,19 @@ def test_by_path_and_by_name(tmp_path: Path) -> None:
     assert locate_pack(named, home).path == named
 
 
+def test_the_built_in_one_has_a_name(tmp_path: Path, no_builtin: Path) -> None:
+    home = tmp_path / "home"
+    with pytest.raises(PackError, match="no model pack at builtin"):
+        locate_pack("builtin", home)
+    no_builtin.mkdir()
+    (no_builtin / "manifest.json").write_text("{}")
+    (home / "packs" / "default").mkdir(parents=True)
+    assert locate_pack("builtin", home) == locate.LocatedPack(no_builtin, is_builtin=True)
+    own = home / "packs" / "builtin"
+    own.mkdir()
+    assert locate_pack("builtin", home) == locate.LocatedPack(own, is_builtin=False)
+
+
 @pytest.mark.parametrize("given", ["", "nope", "../small", "/no/such", "a\0b", "x" * 5000, "~nobody-here/x"])
 def test_nowhere(given: str, tmp_path: Path) -> None:
     with pytest.raises(PackError, match="pack"):
