@@ -166,8 +166,10 @@ def glossary_of(folder: Path) -> bytes | None:
         meant = path.resolve(strict=True)
         if repository.resolve() not in meant.parents:
             raise UsageError(f"The glossary {path} is a link to {meant}, {_OUTSIDE}.")
-        with meant.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1) if meant.is_file() else None
+        data = None
+        if meant.is_file():  # opening a pipe would wait for a writer
+            with meant.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
         if data is None or len(data) > MAX_FILE_BYTES:
             raise UsageError(f"The glossary {path} is no file of at most {MAX_FILE_BYTES} bytes.")
         Glossary.parse(data, f"The glossary {path}")

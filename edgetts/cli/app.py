@@ -70,10 +70,15 @@ class SentenceGroup(TyperGroup):
             print_error(f"Reading or writing failed: {error.strerror or error}{where}.")
             code = 1
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if isinstance(error.__context__, KeyboardInterrupt):  # which came while a lock was being taken back
+                code = EXIT_INTERRUPTED
+            elif isinstance(error.__context__, SystemExit):
+                code = error.__context__.code
+            elif _is_out_of_memory(error):
+                print_error("There is not enough memory for this: close other programs, or use a smaller pack.")
+                code = 1
+            else:
                 raise
-            print_error("There is not enough memory for this: close other programs, or use a smaller pack.")
-            code = 1
         sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -38,11 +38,12 @@ class Glossary:
         """Reads a YAML file. Raises `UsageError` if it is missing, too large, not YAML or not a glossary."""
         path = Path(path)
         try:
-            size = path.stat().st_size
-            data = path.read_bytes() if size <= MAX_FILE_BYTES else None
+            with path.open("rb") as file:  # a device has no size and no end
+                data = file.read(MAX_FILE_BYTES + 1)
+            size = max(path.stat().st_size, len(data))
         except OSError as error:
             raise UsageError(f"The glossary {path} cannot be read ({error.strerror}).") from error
-        if data is None:
+        if len(data) > MAX_FILE_BYTES:
             raise UsageError(
                 f"The glossary {path} has {size} bytes; at most {MAX_FILE_BYTES} are read: "
                 "keep the terms your texts need."

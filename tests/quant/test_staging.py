@@ -13,6 +13,7 @@ import pytest
 from edgetts.errors import EdgeTTSError, PackError, UsageError
 from edgetts.pack.manifest import MANIFEST_FILE, READY_VOICES, FileEntry, manifest_json, read_manifest
 from quant import folders, staging, target
+from quant.checkpoint import glossary_of
 from quant.convert import convert
 from quant.quantize import quantize
 from quant.staging import StagingFolder, finish_removal, remove_pack
@@ -388,3 +389,9 @@ def test_a_pack_with_torn_weights_is_replaced(small: Make, tmp_path: Path) -> No
     (pack / "gpt.safetensors").write_bytes(b"")
     fill(pack)
     assert (pack / "gpt.safetensors").read_bytes() == b"new"
+
+
+def test_a_pipe_in_the_place_of_the_glossary_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "glossary.yaml")
+    with pytest.raises(EdgeTTSError, match="is no file"):
+        glossary_of(tmp_path)

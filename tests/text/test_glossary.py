@@ -83,3 +83,8 @@ def test_all_problems_are_listed_and_the_size_is_bounded(tmp_path: Path) -> None
         Glossary.from_dict({f"term {i}": "x" for i in range(MAX_TERMS + 1)})
     with pytest.raises(UsageError, match="cannot be read"):
         Glossary.load(tmp_path / "none.yaml")
+
+
+def test_a_device_without_end_is_read_no_further_than_a_glossary_may_go() -> None:
+    with pytest.raises(UsageError, match=f"at most {MAX_FILE_BYTES} are read"):
+        Glossary.load("/dev/zero")
