@@ -27,8 +27,7 @@ from edgetts.runtime.acoustic import prepare_vocoder
 from edgetts.runtime.device import fast_dtype
 from edgetts.runtime.settings import Compute, FlowSettings
 from quant.quantize import quantize
-from quant.schemes import SchemeRule
-from recipes.tiny.swap_vocoder import swap_vocoder
+from recipes.tiny.swap_vocoder import INT8_RULES, swap_vocoder
 
 CPU = torch.device("cpu")
 QUICK = SynthesisOptions(n_beams=1, n_steps=2, max_codes=20, guards=False)
@@ -139,8 +138,10 @@ def test_quantized_like_the_rest(pack_path: Path, tmp_path: Path) -> None:
     quantize(pack_path, tmp_path / "half", "laptop-8gb", measure=False)
     half = open_pack(tmp_path / "half")
     assert half.manifest.components["vocoder"].dtype == "float16"
-    rules = [SchemeRule("*.pwconv?.weight", "int8_channel")]
-    int8 = swap_vocoder(pack_path, tmp_path / "int8", filled(ISTFT), rules=rules)
+    int8 = swap_vocoder(pack_path, tmp_path / "int8", filled(ISTFT), rules=INT8_RULES)
+    groups = open_pack(int8).manifest.components["vocoder"].schemes
+    n_matrices = 2 * ISTFT.n_layers + 1
+    assert [(group.scheme, len(group.tensors)) for group in groups] == [("int8_channel", n_matrices)]
     mel = torch.randn(1, 80, 40, generator=torch.Generator().manual_seed(0)) * 2 - 5
     with torch.inference_mode():
         plain = filled(ISTFT)

@@ -3,7 +3,7 @@
 In: a pack and a vocoder at the frame rate, or the work folder in which one was trained. Out: a new pack. Voices stay
 valid, as no encoder knows the vocoder.
 
-    python -m recipes.tiny.swap_vocoder --pack PACK --work WORK --out NEW
+    python -m recipes.tiny.swap_vocoder --pack PACK --work WORK --out NEW [--int8]
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from quant.schemes import SchemeRule
 from quant.tensor_file import TensorFilePlan
 
 COMPONENT = "vocoder"
+# Its large matrices; what reads the pitch stays in half precision.
+INT8_RULES = tuple(SchemeRule(name, "int8_channel") for name in ("stack.convnext.*.pwconv?.weight", "head.weight"))
 
 
 def swap_vocoder(
@@ -67,8 +69,10 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--int8", action="store_true", help="large matrices in 8 bits per output channel")
     args = parser.parse_args()
-    print(swap_vocoder(args.pack, args.out, with_pitch_net(args.work)))
+    rules = INT8_RULES if args.int8 else ()
+    print(swap_vocoder(args.pack, args.out, with_pitch_net(args.work), rules=rules))
 
 
 if __name__ == "__main__":
