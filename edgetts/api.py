@@ -99,7 +99,7 @@ class _Call:
     def of(
         cls,
         voice: str | Path | Voice | None,
-        emotion: Emotion | Mapping[str, float] | None,
+        emotion: Emotion | Mapping[str, float] | str | None,
         glossary: Glossary | None,
         markup: bool,
         markdown: bool | None,
@@ -172,6 +172,7 @@ class TTS:
         where that is needed, and say so in a notice; UsageError where even that is too much. On the CPU.
         Raises PackError, UsageError.
         """
+        _check_type("pack", pack, (str, Path), "a folder, or the name of a pack")
         located = locate_pack(pack, home)
         n_bytes = parse_size(memory_budget) if isinstance(memory_budget, str) else memory_budget
         opened, store = open_pack(located.path, cache_dir=cache_folder(home)), VoiceStore.default(home)
@@ -243,7 +244,7 @@ class TTS:
 
     def enrol(
         self,
-        recording: str | Path | Take | npt.ArrayLike | tuple[npt.ArrayLike, int],
+        recording: str | Path | Take | Audio | npt.ArrayLike | tuple[npt.ArrayLike, int],
         *,
         sample_rate: int | None = None,
         name: str = "",
@@ -252,8 +253,8 @@ class TTS:
         progress: Progress | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Voice:
-        """Learn a voice from a recording: a WAV, FLAC, OGG or MP3 file, or samples (S,) or (S, channels) with their
-        `sample_rate`, also as a pair of both.
+        """Learn a voice from a recording: a WAV, FLAC, OGG or MP3 file, samples (S,) or (S, channels) with their
+        `sample_rate`, also as a pair of both, or an Audio.
 
         Uses at most 15 s of it, those with the most speech; notices in the voice say which, and what is wrong with
         them. as_is: the first 15 s, as upstream does. adapt_steps: in which S2Mel is adapted to the voice
@@ -262,6 +263,8 @@ class TTS:
         """
         check_process()
         options = self._enrol_options(adapt_steps)
+        if isinstance(recording, Audio):
+            recording, sample_rate = recording.samples, recording.sample_rate
         take = take_of(recording, sample_rate, as_is=as_is)
         stem = Path(recording).stem if isinstance(recording, (str, Path)) else ""
         report = progress or _no_progress
@@ -347,7 +350,7 @@ class TTS:
         text: str,
         voice: str | Path | Voice | None = None,
         *,
-        emotion: Emotion | Mapping[str, float] | None = None,
+        emotion: Emotion | Mapping[str, float] | str | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
         markdown: bool | None = None,
@@ -383,7 +386,7 @@ class TTS:
         text: str,
         voice: str | Path | Voice | None = None,
         *,
-        emotion: Emotion | Mapping[str, float] | None = None,
+        emotion: Emotion | Mapping[str, float] | str | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
         markdown: bool | None = None,
@@ -415,7 +418,7 @@ class TTS:
         text: str | Iterable[str],
         voice: str | Path | Voice | None = None,
         *,
-        emotion: Emotion | Mapping[str, float] | None = None,
+        emotion: Emotion | Mapping[str, float] | str | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
         markdown: bool | None = None,
@@ -448,7 +451,7 @@ class TTS:
         text: str | Iterable[str] | AsyncIterable[str],
         voice: str | Path | Voice | None = None,
         *,
-        emotion: Emotion | Mapping[str, float] | None = None,
+        emotion: Emotion | Mapping[str, float] | str | None = None,
         glossary: Glossary | None = None,
         markup: bool = False,
         markdown: bool | None = None,

@@ -80,10 +80,15 @@ class Emotion:
         return tuple(weights)
 
 
-def as_emotion(given: Emotion | Mapping[str, float] | None) -> Emotion | None:
-    """What a caller gave as an emotion: one, weights by name, or None. Raises UsageError for anything else."""
+def as_emotion(given: Emotion | Mapping[str, float] | str | None) -> Emotion | None:
+    """What a caller gave as an emotion: one, weights by name or as "happy=0.4,sad=0.2", or None.
+
+    Raises UsageError for anything else.
+    """
     if given is None or isinstance(given, Emotion):
         return given
+    if isinstance(given, str):
+        return Emotion(weights=parse_weights(given))
     if not isinstance(given, Mapping):
         raise UsageError(
             f"The emotion is of type {type(given).__name__}: give weights such as {{'happy': 0.4}}, or an Emotion."

@@ -44,6 +44,8 @@ def take_of(recording: Any, sample_rate: Any = None, *, as_is: bool = False) -> 
     """
     if isinstance(recording, Take):
         return recording
+    if recording is None:
+        raise UsageError("There is no recording: give a file, or samples with sample_rate=.")
     seconds = MAX_REFERENCE_SECONDS + MARGIN_SECONDS if as_is else LISTENED_SECONDS
     if isinstance(recording, (str, Path)):
         if sample_rate is not None:

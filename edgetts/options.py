@@ -139,6 +139,8 @@ class SynthesisOptions:
         known = [f.name for f in dataclasses.fields(cls)]
         for name in options:
             if name not in known:
+                if name == "preset":
+                    raise UsageError("A preset is a set of options: give **edgetts.options.preset_options('fast').")
                 close = difflib.get_close_matches(name, known, n=1) if len(name) <= _LONGEST_NAME else []
                 hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
                 raise UsageError(f"Unknown synthesis option {shown(name)}: {hint}")

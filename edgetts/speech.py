@@ -6,6 +6,7 @@ In: a stream that has ended. Out: `Audio`, which can be written to a file. Knows
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgetts.audio import encode, writer
+from edgetts.errors import UsageError
 from edgetts.streaming.stream import SpeechStream
 
 BINARY_FORMAT = "wav"  # of a file object, which has no ending to go by
@@ -125,6 +127,8 @@ class Audio:
             chosen = encode.choose_format(None, format or BINARY_FORMAT)
             target.write(encode.encode(self.samples, self.sample_rate, chosen))
             return None
+        if not isinstance(target, (str, os.PathLike)):
+            raise UsageError(f"The target is of type {type(target).__name__}; give a path, or a binary file object.")
         path = Path(target)
         with writer.sound_file(path, self.sample_rate, encode.choose_format(path, format)) as file:
             file.write(self.samples)

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ _TENSORS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Voice:
     """An enrolled voice.
 
@@ -79,6 +79,15 @@ class Voice:
     offsets: torch.Tensor | None = None
     adapted_to: str = ""
     adapt_steps: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all is the same, values of tensors included."""
+        if not isinstance(other, Voice):
+            return NotImplemented
+        return all(_same(getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
+
+    def __hash__(self) -> int:
+        return hash((self.encoder_id, self.name, self.seconds))
 
     def __repr__(self) -> str:
         adapted = f", adapted in {self.adapt_steps} steps" if self.offsets is not None else ""
@@ -289,3 +298,10 @@ def _declared_problems(header: dict[str, Any], *, adapted: bool) -> list[str]:
         elif dtype not in (_WHOLE_FORMATS if whole else _FLOAT_FORMATS):
             problems.append(f"{name} holds unusable values ({shown(dtype)})")
     return problems
+
+
+def _same(one: Any, other: Any) -> bool:
+    import torch
+
+    tensors = [isinstance(each, torch.Tensor) for each in (one, other)]
+    return torch.equal(one, other) if all(tensors) else not any(tensors) and bool(one == other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_a_piece_of_another_type_ends_the_stream(tts: TTS, piece: Any) -> None:
         ({"voice": 5}, "voice is of type int"),
         ({"voice": b"me"}, "voice is of type bytes"),
         ({"emotion": 0.5}, "emotion is of type float"),
-        ({"emotion": "happy=0.5"}, "emotion is of type str"),
+        ({"emotion": "happy"}, "is not name=weight"),
         ({"emotion": ["happy"]}, "emotion is of type list"),
         ({"emotion": {"happy": "0.5"}}, "Emotion weight happy is '0.5'"),
         ({"emotion": {"happy": True}}, "Emotion weight happy is True"),
@@ -64,6 +65,7 @@ def test_a_piece_of_another_type_ends_the_stream(tts: TTS, piece: Any) -> None:
         ({"emotion": {}}, "An emotion needs weights"),
         ({"glossary": {"AI": "a i"}}, "glossary is of type dict"),
         ({"progress": "bar"}, "progress cannot be called"),
+        ({"preset": "fast"}, "A preset is a set of options"),
         ({"sped": 3}, "Unknown synthesis option 'sped'"),
         ({"seed": 2**53}, "seed is 9007199254740992"),
     ],
@@ -77,6 +79,7 @@ def test_other_arguments_are_checked_before_anything_is_done(tts: TTS, arguments
 def test_an_emotion_may_be_given_by_its_weights(tts: TTS) -> None:
     by_name = tts.say("Hello there.", emotion={"happy": 0.6}, seed=1, **QUICK)
     assert by_name == tts.say("Hello there.", emotion=Emotion({"happy": 0.6}), seed=1, **QUICK)
+    assert by_name == tts.say("Hello there.", emotion="happy=0.6", seed=1, **QUICK)
 
 
 def test_keywords_are_the_fields_of_the_options() -> None:
@@ -130,6 +133,27 @@ def test_a_seed_repeats_a_stream(tts: TTS) -> None:
         tts.engine.speeds.add("codes", 16, 5.0)
         tts.engine.speeds.add("vocoder", 100, 5.0)
         assert np.array_equal(heard(), first)
+
+
+def test_other_calls_name_an_argument_of_the_wrong_type(tts: TTS) -> None:
+    with pytest.raises(UsageError, match="pack is of type int"):
+        TTS.load(3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="There is no recording"):
+        tts.enrol(None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="target is of type NoneType"):
+        tts.say("Hello.", seed=1, **QUICK).save(None)  # type: ignore[arg-type]
+
+
+def test_voices_are_equal_by_their_values(tts: TTS) -> None:
+    one, same, other = tts.voice("af_heart"), tts.voice("af_heart"), tts.voice("am_michael")
+    assert one == same and hash(one) == hash(same) and one != other and one != "af_heart"
+    assert one != dataclasses.replace(one, offsets=one.style)
+
+
+def test_a_voice_is_learned_from_speech_that_was_made(tts: TTS) -> None:
+    audio = tts.say("This is a voice that was made here, and it is learned again from its own speech.", seed=1)
+    voice = tts.enrol(audio, name="made", adapt_steps=0)
+    assert voice == tts.enrol(audio.samples, sample_rate=audio.sample_rate, name="made", adapt_steps=0)
 
 
 def test_close_frees_the_networks_and_a_later_call_loads_them_again(tmp_path: Path) -> None:

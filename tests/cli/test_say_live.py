@@ -64,7 +64,7 @@ def test_plays_by_default(say: Edgetts, heard: list[np.ndarray]) -> None:
 def test_pipe_in_and_out(say: Edgetts) -> None:
     result = say("-", "--raw", "--chunks", "18", "--quiet", input="Hello there. World!")
     assert result.exit_code == 0, result.stderr
-    assert result.stderr == "raw PCM: s16le, 22050 Hz, mono\n"
+    assert result.stderr == ""
     samples = np.frombuffer(result.stdout_bytes, "<i2")
     assert len(samples) > 10_000 and samples.any()
     for data in ("Hello.".encode("utf-16"), b"\xef\xbb\xbfHello."):

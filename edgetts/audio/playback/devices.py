@@ -17,7 +17,7 @@ SAMPLE_TYPE = "int16"
 # Hz, tried after the wanted rate and the device's own: what sound hardware takes.
 COMMON_RATES = (48_000, 44_100, 96_000, 32_000, 24_000, 16_000)
 CHANNELS = (1, 2)  # hardware without a converter often refuses mono
-OR_FILE = "or write a file with `-o FILE`"
+OR_FILE = "or write the speech to a file"
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ def say(
                 assert isinstance(words, str)
                 stream = tts.stream(words, speaker, progress=progress, chunks=WHOLE, **call)
                 speech = finish.write_speech(stream, out, len(words), progress)
-        if out.is_raw:
+        if out.is_raw and not quiet:
             finish.say_rate(tts.sample_rate)
         if out.is_live:
             speech = live.speak(stream, sink, out, quiet=quiet or as_json)
