@@ -51,7 +51,8 @@ def test_convert(edgetts: Edgetts, mini_checkpoint: Path, tmp_path: Path) -> Non
     assert edgetts("info", tmp_path / "fp16.pack").exit_code == 0
     assert edgetts("convert", mini_checkpoint, tmp_path / "fp16.pack").exit_code == 2
     shutil.rmtree(tmp_path / "fp16.pack")
-    result = edgetts("convert", tmp_path, tmp_path / "x.pack")
+    (tmp_path / "empty").mkdir()
+    result = edgetts("convert", tmp_path / "empty", tmp_path / "x.pack")
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "x.pack").exists()

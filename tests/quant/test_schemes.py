@@ -109,7 +109,8 @@ def test_what_quantising_did_is_measured_while_writing(tmp_path: Path) -> None:
     value = weight()
     tensors = {"w": LazyTensor.of(value), "zero": LazyTensor.of(torch.zeros(2, 32))}
     plan = TensorFilePlan("gpt", tensors, "float32", [SchemeRule("*", "int4_group", 32)])
-    written = plan.write(tmp_path / "x.safetensors", digests=False)
+    with (tmp_path / "x.safetensors").open("xb") as file:
+        written = plan.write(file, digests=False)
     assert written.snr["w"] == pytest.approx(snr(value, stored(value, "int4_group", 32).decode()), abs=1e-3)
     assert written.snr["zero"] == 200.0
 
@@ -118,6 +119,7 @@ def test_bf16_is_stored_as_bf16(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     plan = TensorFilePlan("gpt", {"w": LazyTensor.of(weight()), "b": LazyTensor.of(torch.ones(3))}, "bfloat16")
-    plan.write(tmp_path / "x.safetensors", digests=False)
+    with (tmp_path / "x.safetensors").open("xb") as file:
+        plan.write(file, digests=False)
     found = load_file(tmp_path / "x.safetensors")
     assert torch.equal(found["w"], weight().bfloat16()) and found["b"].dtype == torch.float32

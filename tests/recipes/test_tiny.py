@@ -151,6 +151,8 @@ def test_the_runtime_reads_words_phone_by_phone_and_unknown_ones_by_letters(text
 def test_some_words_keep_their_letters_in_training(text_tables: Path) -> None:
     text = " ".join(["cat"] * 300)
     words = spelled(text_ids(frontend(text_tables, Forgetful(text_tables / "lexicon.txt", 1)), text)).split(SPACE)[1:]
+    assert words[-1].endswith(".")  # as the runtime closes a sentence without a mark
+    words[-1] = words[-1].removesuffix(".")
     assert set(words) == {"kæt", "CAT"}
     assert 0.04 < words.count("CAT") / len(words) < 0.25
 
