@@ -263,9 +263,10 @@ class TTS:
         """
         check_process()
         options = self._enrol_options(adapt_steps)
-        if isinstance(recording, Audio):
-            recording, sample_rate = recording.samples, recording.sample_rate
-        take = take_of(recording, sample_rate, as_is=as_is)
+        given: Any = recording
+        if isinstance(given, Audio):
+            given, sample_rate = given.samples, given.sample_rate
+        take = take_of(given, sample_rate, as_is=as_is)
         stem = Path(recording).stem if isinstance(recording, (str, Path)) else ""
         report = progress or _no_progress
         return learn(self.pack, take, options, device=self.device, name=name or stem, progress=report, tell=tell)
