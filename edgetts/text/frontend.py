@@ -20,6 +20,7 @@ from edgetts.text.lines import split_lines
 from edgetts.text.markdown import strip_markdown
 from edgetts.text.markup import MAX_PAUSE_S, TAG_HINT, Pause, has_tags, split_pauses
 from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, TextNormalizer
+from edgetts.text.parts import written_words
 from edgetts.text.readings.language import Run
 from edgetts.text.tokenizer import TextTokenizer, TokenizedText
 from edgetts.text.traced import TracedText
@@ -163,13 +164,15 @@ class TextFrontend:
         """The segments of one stretch of the whole text, with natural pauses; adds what is left out to `notices`."""
         if not original.text:
             return []
-        sentences = None
+        sentences = words = None
         if self.tokenizer.config.segments == "sentences":
             sentences = [bisect_left(tokenized.starts, at) for at in marks.sentence_starts(spoken.text)]
+            words = written_words(tokenized.tokens, tokenized.starts, spoken, whole)
         indices = segmenter.segment_indices(
             *(tokenized.tokens, max_tokens, quick_tokens),
             whole_words=self.tokenizer.lexicon is not None,
             sentences=sentences,
+            words=words,
         )
         # Offsets in the spoken text, then in the user's, at which segments begin, and where the last ends.
         cuts = [0, *(tokenized.starts[segment[0]] for segment in indices[1:]), len(spoken)]

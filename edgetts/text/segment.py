@@ -10,17 +10,16 @@ the limit falls; where tokens are single sounds that would cut a word, so there 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from edgetts.errors import UsageError
+from edgetts.text.parts import CLAUSE_MARKS, WORD_START, equal_parts
 
 DEFAULT_MAX_TOKENS = 120
 
 # Pieces, as SentencePiece writes them: "▁" begins a word. The exclamation mark has no such piece.
 _SENTENCE_MARKS = frozenset({".", "!", "?", "▁.", "▁?", "▁..."})
-_CLAUSE_MARKS = frozenset({",", "▁,"})
 _HYPHEN = "-"
-_WORD_START = "▁"
 _QUOTES = frozenset({"'", "▁'"})
 _MIN_SENTENCE_TOKENS = 3  # a shorter one is joined to what follows: "I." of "I. E."
 
@@ -41,12 +40,14 @@ def segment_indices(
     *,
     whole_words: bool = False,
     sentences: Sequence[int] | None = None,
+    words: Collection[int] | None = None,
 ) -> list[list[int]]:
     """As `split_segments`, giving the tokens' places instead of the tokens.
 
     whole_words: where the limit falls into a word, cut before it (unless the word alone is over the limit).
     sentences: the places at which sentences begin behind another one; then each is spoken on its own, and one over
     the limit in as few parts as possible of about the same length. None: neighbors are merged while they fit.
+    words: the places at which a written word begins, for cuts in such a sentence (see `parts.equal_parts`).
     """
     if max_tokens < 1:
         raise UsageError(f"A segment of {max_tokens} tokens is not possible; the limit must be 1 or more.")
@@ -57,23 +58,10 @@ def segment_indices(
     segments: list[list[int]] = []
     edges = sorted({0, *sentences, len(tokens)})
     for start, end in itertools.pairwise(edges):
-        parts = _parts(tokens[start:end], max_tokens, whole_words)
+        within = None if words is None else {place - start for place in range(start + 1, end) if place in words}
+        parts = equal_parts(tokens[start:end], max_tokens, within)
         segments += [[start + place for place in part] for part in parts]
     return segments
-
-
-def _parts(sentence: Sequence[str], max_tokens: int, whole_words: bool) -> list[list[int]]:
-    """One sentence in as few parts as possible; the smallest limit that gives so few makes them alike in length."""
-    clauses = _clauses(sentence, max_tokens, whole_words)
-    n_parts = len(_merge(clauses, max_tokens, 0))
-    low, high = 1, max_tokens
-    while low < high:
-        middle = (low + high) // 2
-        if len(_merge(clauses, middle, 0)) <= n_parts:
-            high = middle
-        else:
-            low = middle + 1
-    return _merge(clauses, low, 0)
 
 
 def _clauses(tokens: Sequence[str], max_tokens: int, whole_words: bool) -> list[list[int]]:
@@ -82,7 +70,7 @@ def _clauses(tokens: Sequence[str], max_tokens: int, whole_words: bool) -> list[
     current: list[int] = []
     for index, token in enumerate(tokens):
         current.append(index)
-        ends_clause = token in _CLAUSE_MARKS or token == _HYPHEN
+        ends_clause = token in CLAUSE_MARKS or token == _HYPHEN
         if whole_words and len(current) > max_tokens:
             cut = _last_word(tokens, current) or max_tokens
             clauses.append(current[:cut])
@@ -103,7 +91,7 @@ def _clauses(tokens: Sequence[str], max_tokens: int, whole_words: bool) -> list[
 
 def _last_word(tokens: Sequence[str], places: Sequence[int]) -> int:
     """Where the last word among the places begins; 0 if that is at the start of all."""
-    starts = (k for k in range(len(places) - 1, 0, -1) if tokens[places[k]].startswith(_WORD_START))
+    starts = (k for k in range(len(places) - 1, 0, -1) if tokens[places[k]].startswith(WORD_START))
     return next(starts, 0)
 
 

@@ -1,0 +1,109 @@
+"""Where a sentence that is over the limit is cut: between words as they were written, into parts of about one length.
+
+In: a sentence's tokens, and the places at which a written word begins. Out: as few parts as possible, each within the
+limit. Among the cuts that give so few, those at clause marks and near equal parts win. What was written as one word, a
+number of many figures say, is cut only if it alone is over the limit, and then between the words that are spoken for
+it. Takes time linear in the tokens. Also finds those places. Knows no language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from edgetts.text.traced import TracedText
+
+WORD_START = "▁"  # as SentencePiece writes it
+CLAUSE_MARKS = frozenset({",", "▁,"})
+_LONG_DASHES = frozenset("—–―…")
+_DASHES = _LONG_DASHES | {"-"}
+# What a cut costs beside the squares of how far, relative to equal parts, each part is off.
+_AT_CLAUSE = 0.0
+_AT_WORD = 0.2
+_INSIDE_WORD = 1.0
+
+
+def equal_parts(tokens: Sequence[str], max_tokens: int, words: Collection[int] | None = None) -> list[list[int]]:
+    """The places of `tokens` in parts. words: places at which a written word begins; None: each spoken word is one."""
+    if len(tokens) <= max_tokens:
+        return [list(range(len(tokens)))] if tokens else []
+    costs = _cuts(tokens, max_tokens, words)
+    cuts = sorted(costs)
+    target = len(tokens) / _fewest(cuts, max_tokens)
+    # best[k]: parts up to cuts[k], what they cost, and the cut before.
+    best: list[tuple[int, float, int]] = [(0, 0.0, 0)]
+    first = 0
+    for k in range(1, len(cuts)):
+        while cuts[k] - cuts[first] > max_tokens:
+            first += 1
+        choices = []
+        for before in range(first, k):
+            off = (cuts[k] - cuts[before]) / target - 1
+            parts, cost, _ = best[before]
+            choices.append((parts + 1, cost + off * off + costs[cuts[k]], before))
+        best.append(min(choices))
+    edges = [k := len(cuts) - 1]
+    while k:
+        edges.append(k := best[k][2])
+    edges.reverse()
+    return [list(range(cuts[a], cuts[b])) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def written_words(tokens: Sequence[str], starts: Sequence[int], spoken: TracedText, whole: str) -> set[int]:
+    """The places of tokens that begin a word of `whole`, which `spoken` was made of; `starts` are offsets in it."""
+    found = set()
+    for place, (token, at) in enumerate(zip(tokens, starts, strict=True)):
+        if at and token.startswith(WORD_START) and _is_between_words(spoken, at, whole):
+            found.add(place)
+    return found
+
+
+def _is_between_words(spoken: TracedText, at: int, whole: str) -> bool:
+    """Whether the original has a space, or a dash or a character without letter case, right before offset `at`."""
+    origins = spoken.origins
+    if origins[at] <= origins[at - 1]:
+        return False  # both were read for one character
+    if not spoken.text[at - 1].isspace():
+        return _has_no_case(spoken.text[at]) or _has_no_case(spoken.text[at - 1])
+    written = whole[origins[at - 1]]
+    if written in _LONG_DASHES:
+        return True
+    if at > 1 and origins[at - 1] <= origins[at - 2]:
+        return False  # a reading that is longer than what was written is spread over it
+    return written.isspace() or (written in _DASHES and whole[origins[at - 1] + 1 : origins[at]].isspace())
+
+
+def _has_no_case(char: str) -> bool:
+    return char.isalpha() and not (char.isupper() or char.islower() or char.istitle())
+
+
+def _cuts(tokens: Sequence[str], max_tokens: int, words: Collection[int] | None) -> dict[int, float]:
+    """The places where a part may begin or end, with their costs; no two neighbors are more than the limit apart."""
+    end = len(tokens)
+    spoken = [place for place in range(1, end) if tokens[place].startswith(WORD_START)]
+    written = spoken if words is None else sorted(place for place in words if 0 < place < end)
+    costs = {0: 0.0, **{place: _cost(tokens, place, _AT_WORD) for place in written}, end: 0.0}
+    _fill(costs, {place: _cost(tokens, place, _INSIDE_WORD) for place in spoken}, max_tokens)
+    _fill(costs, {place: 2 * _INSIDE_WORD for place in range(1, end)}, max_tokens)
+    return costs
+
+
+def _cost(tokens: Sequence[str], place: int, otherwise: float) -> float:
+    """At clause marks, as much less as a clause is better than a word."""
+    return otherwise - (_AT_WORD - _AT_CLAUSE) if tokens[place - 1] in CLAUSE_MARKS else otherwise
+
+
+def _fill(costs: dict[int, float], more: dict[int, float], max_tokens: int) -> None:
+    """Adds those of `more` that lie in stretches over the limit."""
+    edges = sorted(costs)
+    for start, stop in zip(edges, edges[1:], strict=False):
+        if stop - start > max_tokens:
+            costs |= {place: more[place] for place in range(start + 1, stop) if place in more}
+
+
+def _fewest(cuts: Sequence[int], max_tokens: int) -> int:
+    """How many parts it takes at least."""
+    count, begin = 1, 0
+    for before, cut in zip(cuts, cuts[1:], strict=False):
+        if cut - begin > max_tokens:
+            count, begin = count + 1, before
+    return count
