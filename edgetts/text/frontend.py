@@ -24,7 +24,7 @@ from edgetts.text.parts import written_words
 from edgetts.text.readings.language import Run
 from edgetts.text.tokenizer import TextTokenizer, TokenizedText
 from edgetts.text.traced import TracedText
-from edgetts.text.written import cut_before
+from edgetts.text.written import cut_before, whole_words
 
 # Seconds of silence that a reader leaves at a mark, where a segment happens to end with it.
 _MARK_PAUSES_S = {".": 0.35, "!": 0.35, "?": 0.35, "...": 0.45, ",": 0.15}
@@ -179,6 +179,7 @@ class TextFrontend:
         edges = [spoken.origins[cut] for cut in cuts[1:-1]]
         first, last = original.origins[0], original.origins[-1] + 1
         edges = [first, *(min(last, max(first, cut_before(whole, edge))) for edge in edges), last]
+        edges = whole_words(whole, edges)
         segments = []
         for number, places in enumerate(indices):
             tokens = tuple(tokenized.tokens[place] for place in places)

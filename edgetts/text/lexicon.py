@@ -3,7 +3,7 @@
 In: a pack's `lexicon.txt`, one `WORD<tab>PHONES` a line, sorted by the word's bytes, words in the letter case of the
 pack. Out: text in which each word of the lexicon is written as its phones; other words keep their letters. A small
 model needs it: how a language is spelled takes more speech to learn than how it sounds. Packs without the file, such
-as those of IndexTTS-2, read letters. Knows no language.
+as those of IndexTTS-2, read letters. Knows no language beyond the plural of a letter, A'S.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ MAX_WORD_LETTERS = 64  # a longer one is in no lexicon
 KEPT_WORDS = 4096
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
+_SPELLED = re.compile(r"[^\W\d_](?= [^\W\d_](?![\w']))")  # a letter, and another one by itself behind it
 _APOSTROPHE = "'"
+_PLURAL = "'S"
 
 
 class Lexicon:
@@ -65,10 +67,25 @@ class Lexicon:
                 high = start
         return None
 
-    def pronounce(self, text: TracedText) -> TracedText:
+    def pronounce(self, text: TracedText, written: str | None = None) -> TracedText:
         """`text` with phones for the words that are known. What follows an apostrophe is looked up by itself where the
-        whole word is not there: JOHN'S as JOHN and 'S."""
-        return text.substitute(_WORD, lambda match: self._spoken(match.group()))
+        whole word is not there: JOHN'S as JOHN and 'S. A capital before another letter by itself (`written` has the
+        case, if `text` has not) is said by its name, which can differ from the word of one letter: A M, A I."""
+        cased = text.text if written is None else written
+
+        def said(match: re.Match[str]) -> str:
+            if _SPELLED.match(match.string, match.start()) and cased[text.origins[match.start()]].isupper():
+                return self._letter(match.group())
+            return self._spoken(match.group())
+
+        return text.substitute(_WORD, said)
+
+    def _letter(self, letter: str) -> str:
+        """The name of a letter: what its plural says before the ending, where the lexicon has that."""
+        plural, ending = self.phones(letter + _PLURAL), self.phones(_PLURAL)
+        if plural is None or ending is None or not plural.endswith(ending):
+            return self._spoken(letter)
+        return plural.removesuffix(ending)
 
     def _spoken(self, word: str) -> str:
         whole = self.phones(word)

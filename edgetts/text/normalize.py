@@ -18,7 +18,7 @@ from edgetts.errors import UsageError
 from edgetts.text import pinyin, shadow
 from edgetts.text.config import LANGUAGES, Language, TextConfig
 from edgetts.text.glossary import Glossary
-from edgetts.text.readings import chinese, english
+from edgetts.text.readings import chinese, en_lines, english
 from edgetts.text.readings.language import IsPiece, Run, runs
 from edgetts.text.readings.prepare import prepare
 from edgetts.text.readings.script import Simplifier
@@ -134,7 +134,8 @@ class TextNormalizer:
         return Normalized(_single_spaces(TracedText.join(parts)), tuple(notices))
 
     def _rewrite(self, text: TracedText, language: Language, notices: list[str]) -> TracedText:
-        text = shadow.clean(text).substitute(_SPACE, lambda _: " ")
+        ours_in_english = self.kind == "edgetts" and language == "en"
+        text = shadow.clean(text).substitute(_SPACE, en_lines.spaced if ours_in_english else lambda _: " ")
         text = _single_spaces(text) if self.kind == "upstream" else prepare(text)
         text = text.substitute(_CONTRACTION, lambda m: f"{m[1]} is")
         text = self._glossary.apply(text, language)

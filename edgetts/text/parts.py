@@ -8,6 +8,7 @@ it. Takes time linear in the tokens. Also finds those places. Knows no language.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 
 from edgetts.text.traced import TracedText
@@ -45,7 +46,7 @@ def equal_parts(tokens: Sequence[str], max_tokens: int, words: Collection[int] |
     while k:
         edges.append(k := best[k][2])
     edges.reverse()
-    return [list(range(cuts[a], cuts[b])) for a, b in zip(edges, edges[1:], strict=False)]
+    return [list(range(cuts[a], cuts[b])) for a, b in itertools.pairwise(edges)]
 
 
 def written_words(tokens: Sequence[str], starts: Sequence[int], spoken: TracedText, whole: str) -> set[int]:
@@ -83,7 +84,7 @@ def _cuts(tokens: Sequence[str], max_tokens: int, words: Collection[int] | None)
     written = spoken if words is None else sorted(place for place in words if 0 < place < end)
     costs = {0: 0.0, **{place: _cost(tokens, place, _AT_WORD) for place in written}, end: 0.0}
     _fill(costs, {place: _cost(tokens, place, _INSIDE_WORD) for place in spoken}, max_tokens)
-    _fill(costs, {place: 2 * _INSIDE_WORD for place in range(1, end)}, max_tokens)
+    _fill(costs, dict.fromkeys(range(1, end), 2 * _INSIDE_WORD), max_tokens)
     return costs
 
 
@@ -95,7 +96,7 @@ def _cost(tokens: Sequence[str], place: int, otherwise: float) -> float:
 def _fill(costs: dict[int, float], more: dict[int, float], max_tokens: int) -> None:
     """Adds those of `more` that lie in stretches over the limit."""
     edges = sorted(costs)
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         if stop - start > max_tokens:
             costs |= {place: more[place] for place in range(start + 1, stop) if place in more}
 
@@ -103,7 +104,7 @@ def _fill(costs: dict[int, float], more: dict[int, float], max_tokens: int) -> N
 def _fewest(cuts: Sequence[int], max_tokens: int) -> int:
     """How many parts it takes at least."""
     count, begin = 1, 0
-    for before, cut in zip(cuts, cuts[1:], strict=False):
+    for before, cut in itertools.pairwise(cuts):
         if cut - begin > max_tokens:
             count, begin = count + 1, before
     return count

@@ -166,7 +166,7 @@ class TextTokenizer:
         start = traced.text.index(stripped) if stripped else 0
         traced = traced.slice(start, start + len(stripped))
         traced = traced.translate(self._case_table(traced.text))
-        return traced if self.lexicon is None else self.lexicon.pronounce(traced)
+        return traced if self.lexicon is None else self.lexicon.pronounce(traced, text)
 
     def _case_table(self, text: str) -> dict[int, str]:
         if self.config.case == "keep":

@@ -2,7 +2,8 @@
 
 In: the user's text and the offset of the first character that the next segment speaks. Out: the offset at which that
 segment's written text begins. A closing mark stays with what it closes, an opening one goes with what it opens,
-white space and marks that end something stay in front of the cut.
+white space and marks that end something stay in front of the cut. A word or number that two segments speak is shown
+whole, with one of them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ _EITHER = "\"'*_"  # open and close alike; also Markdown's emphasis
 _OPENING = frozenset("“‘«‹„‚([{「『（【《〈¿¡" + _EITHER)
 _CLOSING = frozenset("”’»›)]}」』）】》〉…。，！？；：" + _EITHER)
 _MOST_MARKS = 8  # that are looked at on each side of a cut
+_LONGEST_WORD = 64  # characters of one that is shown whole
+_IN_NUMBERS = frozenset(",.:/-$€£")  # between figures, or before one
 _ENDING = frozenset(".,!?;:")  # close unless a letter or figure follows: not in 5.50
 
 
@@ -25,6 +28,40 @@ def cut_before(text: str, at: int) -> int:
     while start > least and text[start - 1] in _OPENING:
         start -= 1
     return start if _is_edge(text, start) or not _has_either(text[start:at]) else at
+
+
+def whole_words(text: str, edges: list[int]) -> list[int]:
+    """`edges`, ascending, without inner ones that fall into a word, if each part keeps something to show: such an edge
+    is moved behind the word, or before it."""
+    moved = list(edges)
+    for k in range(1, len(edges) - 1):
+        at = moved[k]
+        if not _is_inside(text, at):
+            continue
+        start, stop = at, at
+        while start > max(0, at - _LONGEST_WORD) and not text[start - 1].isspace():
+            start -= 1
+        while stop < min(len(text), at + _LONGEST_WORD) and not text[stop].isspace():
+            stop += 1
+        if stop < moved[k + 1] and (stop == len(text) or text[stop].isspace()) and text[stop : moved[k + 1]].strip():
+            moved[k] = stop
+        elif start > moved[k - 1] and _is_edge(text, start) and text[moved[k - 1] : start].strip():
+            moved[k] = start
+    return moved
+
+
+def _is_inside(text: str, at: int) -> bool:
+    """Whether a word or number with cases or figures goes on at `at`."""
+    if not 0 < at < len(text):
+        return False
+    before, after = text[at - 1], text[at]
+    if after in _IN_NUMBERS:
+        return _is_spelled(before) and text[at + 1 : at + 2].isdigit()
+    return _is_spelled(after) and (_is_spelled(before) or (after.isdigit() and before in _IN_NUMBERS))
+
+
+def _is_spelled(char: str) -> bool:
+    return char.isdigit() or char.islower() or char.isupper()
 
 
 def _closes(text: str, at: int) -> bool:

@@ -50,6 +50,14 @@ def test_text_becomes_phones_and_remembers_where_they_come_from(lexicon: Lexicon
     assert lexicon.pronounce(TracedText.of("HAT'S 'CAT'")).text == "HATz 'kæt'"
 
 
+def test_a_capital_before_another_letter_is_said_by_its_name(tmp_path: Path) -> None:
+    words = {"A": "ə", "A'S": "eɪz", "'S": "z", "M": "ɛm", "X": "ɛks", "X'S": "ɛksɪs", "CAT": "kæt"}
+    lexicon = written(tmp_path / "lexicon.txt", words)
+    for text, said in [("A M", "eɪ ɛm"), ("A CAT", "ə kæt"), ("M A", "ɛm ə"), ("X M", "ɛks ɛm"), ("A M'S", "ə ɛmz")]:
+        assert lexicon.pronounce(TracedText.of(text)).text == said
+    assert lexicon.pronounce(TracedText.of("A M"), "a M").text == "ə ɛm"
+
+
 @given(text=st.text())
 def test_no_text_is_lost_or_raises(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     lexicon = written(tmp_path_factory.mktemp("lexicon") / "lexicon.txt", {"A": "ə"})

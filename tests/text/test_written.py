@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from edgetts.text.written import cut_before
+from edgetts.text.written import cut_before, whole_words
 
 # "|" is the right cut; "^" the first character that the next segment speaks.
 CASES = [
@@ -49,3 +51,27 @@ def test_a_row_of_marks_is_not_searched_to_its_end() -> None:
 
     cut_before(Counted("'" * 10_000), 5_000)
     assert Counted.n_reads < 100
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("It cost 1,23^4,567 in all", ["It cost 1,234,567", " in all"]),
+        ("It cost 1,^234,567 in all", ["It cost 1,234,567", " in all"]),
+        ("In COVID^-19 times", ["In COVID-19", " times"]),
+        ("It cost 1,23^4,567", ["It cost ", "1,234,567"]),
+        ("1,23^4,567", ["1,23", "4,567"]),
+        ("at 10 ^people", ["at 10 ", "people"]),
+        ("a well-^known man", ["a well-", "known man"]),
+        ("sold—^late", ["sold—", "late"]),
+        ("今天^天气", ["今天", "天气"]),
+        ("12 ^345 67^8 910", ["12 ", "345 678", " 910"]),
+        ("a" * 100 + "^" + "a" * 100 + " b", ["a" * 100, "a" * 100 + " b"]),
+    ],
+)
+def test_a_word_that_two_segments_speak_is_shown_whole(text: str, shown: list[str]) -> None:
+    parts = text.split("^")
+    edges = [sum(len(part) for part in parts[:k]) for k in range(len(parts) + 1)]
+    plain = "".join(parts)
+    moved = whole_words(plain, edges)
+    assert [plain[a:b] for a, b in itertools.pairwise(moved)] == shown

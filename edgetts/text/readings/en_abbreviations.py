@@ -12,7 +12,7 @@ from edgetts.text.readings.en_context import ends_sentence, previous_word
 from edgetts.text.readings.rule import Rule, either, rule, words
 
 # Before a name.
-_TITLES = {
+TITLES = {
     "Mr": "Mister", "Mrs": "Missus", "Ms": "Miss", "Dr": "doctor", "Prof": "professor", "Gen": "general",
     "Sgt": "sergeant", "Capt": "captain", "Cpt": "captain", "Lt": "lieutenant", "Col": "colonel", "Maj": "major",
     "Cmdr": "commander", "Adm": "admiral", "Gov": "governor", "Sen": "senator", "Rep": "representative",
@@ -125,9 +125,9 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(r"\bSt\. ?(?=[A-Z])|\bSt (?=[A-Z][a-z])", _saint),
     rule(r"\bSte\. ?(?=[A-Z])", "Sainte "),
-    rule(r"\b(?P<t>Mrs?|Ms)\.(?P<gap> ?)", lambda m: _TITLES[m["t"]] + " "),
-    rule(rf"\b(?P<t>{either(_TITLES)})\. ?(?=[A-Z]|and )", lambda m: _TITLES[m["t"]] + " "),
-    rule(rf"\b(?P<t>{either(_BARE_TITLES)}) (?=[A-Z])", lambda m: _TITLES[m["t"]] + " "),
+    rule(r"\b(?P<t>Mrs?|Ms)\.(?P<gap> ?)", lambda m: TITLES[m["t"]] + " "),
+    rule(rf"\b(?P<t>{either(TITLES)})\. ?(?=[A-Z]|and )", lambda m: TITLES[m["t"]] + " "),
+    rule(rf"\b(?P<t>{either(_BARE_TITLES)}) (?=[A-Z])", lambda m: TITLES[m["t"]] + " "),
     rule(
         rf"(?<=[\w&])(?P<gap>,? )(?P<e>{either(_ENDINGS)})(?:\.|(?=,))",
         lambda m: _stopped(m, m["gap"] + _ENDINGS[m["e"]]),
@@ -155,11 +155,11 @@ def _begins_name(match: re.Match[str]) -> bool:
     if match["kind"] not in ("St", "Dr") or not match.group().endswith("."):
         return False
     following = re.compile(r" [A-Z][a-z]").match(match.string, match.end())
-    return following is not None and match["name"] not in _STREET_NAMES
+    return following is not None and match["name"] not in STREET_NAMES
 
 
 # "Main St. The shop ..." ends a sentence, "Visit St. Paul" does not: well-known streets decide.
-_STREET_NAMES = frozenset(
+STREET_NAMES = frozenset(
     words(
         "Main Elm Oak Park High Broad Church Wall Baker Market State Union King Queen Water First Second Third Fourth "
         "Fifth Washington Maple Pine Cedar Bridge Mill Front Spring School Center Pearl Walnut Chestnut Court"

@@ -93,7 +93,11 @@ _STARTERS = words(
     "First However Just Last Many May Maybe Meanwhile Most Next Once One Only Perhaps Since Still Such Thus Today "
     "Tomorrow Until Upon Very While Would Yesterday"
 )
-_SENTENCE_FOLLOWS = re.compile(rf"""["'”’)\]]{{0,2}}(?:\s?$|\s["'“‘(]?(?:{"|".join(_STARTERS)})\b)""")
+LINE_END = "\n"  # kept in the text only where a line ends in a stop and the next begins with a capital letter
+_NEW_LINE = rf"""{LINE_END}["'“‘(]?[A-Z]"""
+_SENTENCE_FOLLOWS = re.compile(
+    rf"""["'”’)\]]{{0,2}}(?:\s?$|{_NEW_LINE}|\s["'“‘(]?(?:{"|".join(_STARTERS)})\b)"""
+)
 _CAPITAL_FOLLOWS = re.compile(r"""["'”’)\]]{0,2}(?:\s?$|\s["'“‘(]?[A-Z])""")
 
 

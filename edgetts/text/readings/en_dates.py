@@ -98,7 +98,7 @@ def _time(match: re.Match[str]) -> str | None:
         if until is None:
             return None
         spoken += f" to {until}"
-    return spoken + _stop(match)
+    return spoken + half_stop(match)
 
 
 def _clock(hour: str, minute: str | None, second: str | None, half: str | None) -> str | None:
@@ -119,12 +119,23 @@ def _clock(hour: str, minute: str | None, second: str | None, half: str | None) 
     return spoken + (f" {HALVES[half.lower()]}" if half else "")
 
 
-HALVES = {"a": "A M", "p": "PM"}
+HALVES = {"a": "A M", "p": "P M"}
+# What goes on with a time of day in capitals: "5 p.m. EST", "7 p.m. Monday".
+_GOES_ON = re.compile(
+    rf" (?:[A-Z]{{2,3}}T|[ECMP]T|UTC|Eastern|Central|Mountain|Pacific|Atlantic|Greenwich|Standard|Daylight|"
+    rf"[A-Z][a-z]{{1,20}} (?:[Tt]ime|Standard|Daylight)|{_DAY_NAMES}|(?:{'|'.join(_DAYS.values())})|{_MONTH_NAMES})\b"
+)
 
 
 def _stop(match: re.Match[str]) -> str:
-    """The full stop that "7 p.m." ends a sentence with."""
+    """The full stop that ends a sentence with "the 5th of Oct."."""
     return "." if match.group().endswith(".") and ends_sentence(match) else ""
+
+
+def half_stop(match: re.Match[str]) -> str:
+    """The full stop that "7 p.m." ends a sentence with: any capital letter begins the next, but for what goes on."""
+    goes_on = _GOES_ON.match(match.string, match.end()) is not None
+    return "." if match.group().endswith(".") and ends_sentence(match, any_capital=not goes_on) else ""
 
 
 def _hours_to(match: re.Match[str]) -> str | None:
@@ -134,7 +145,7 @@ def _hours_to(match: re.Match[str]) -> str | None:
         return None
     if not match["half1"]:
         first = cardinal(int(match["hour"]))
-    return f"{first} to {last}{_stop(match)}"
+    return f"{first} to {last}{half_stop(match)}"
 
 
 def _decade(match: re.Match[str]) -> str:

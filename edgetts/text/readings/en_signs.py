@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from edgetts.text.readings.en_context import ends_sentence, is_count, is_year_before, next_word
-from edgetts.text.readings.en_dates import HALVES
+from edgetts.text.readings.en_context import is_count, is_year_before, next_word
+from edgetts.text.readings.en_dates import HALVES, half_stop
 from edgetts.text.readings.en_numbers import VULGAR, cardinal, fraction, number, ordinal, pair, year
 from edgetts.text.readings.prepare import GREEK, superscript
 from edgetts.text.readings.rule import (
@@ -136,7 +136,7 @@ def _scaled(match: re.Match[str]) -> str:
 
 
 def _half(match: re.Match[str]) -> str:
-    return HALVES[match["half"]] + ("." if ends_sentence(match) else "")
+    return HALVES[match["half"]] + half_stop(match)
 
 
 def _sign(match: re.Match[str]) -> str:

@@ -68,6 +68,12 @@ def rules(
         rest = match["rest"].rstrip("/")
         return address(re.sub(r"^www\.", "", rest, flags=re.IGNORECASE))
 
+    def scheme(match: re.Match[str]) -> str:
+        """Of an address that is missing or in letters that no address has: spelled if it is no word."""
+        name = match["scheme"]
+        name = name if re.search("[aeiouAEIOU]", name) else " ".join(name.upper())
+        return apart + apart.join((name, *(signs[sign] for sign in match["signs"]))) + apart
+
     def plain(match: re.Match[str]) -> str:
         return address(re.sub(r"^www\.", "", match.group().rstrip("/"), flags=re.IGNORECASE))
 
@@ -90,6 +96,7 @@ def rules(
             rf"(?i:\b(?:https?|ftp|ftps|sftp|ssh|git|file|ws|wss)://)(?P<rest>[A-Za-z0-9\[][\w.:@\[\]-]{{0,253}}(?:{_PATH})?(?<![.,;:!?]))",
             url,
         ),
+        rule(r"(?<![\w+.-])(?P<scheme>[A-Za-z][A-Za-z0-9]{0,15})(?P<signs>:/{2,3})(?!/)", scheme),
         rule(
             rf"(?i:\bmailto:)?(?P<mail>(?<![\w@.+-])[A-Za-z0-9](?:[\w.+-]{{0,62}}[\w+-])?@{_HOST})(?![\w@])",
             lambda m: address(m["mail"]),
