@@ -32,7 +32,7 @@ Measure = Callable[[PackWriter], Mapping[str, Any]]
 # Small, and rounding them would change which codes a recording becomes or how an emotion is picked.
 ALWAYS_FP32 = ("semantic_statistics", "quantizer", "emotion")
 
-_FORMAT_OF_FINGERPRINTS = 2  # raise when a change of this code changes what is written
+_FORMAT_OF_FINGERPRINTS = 3  # raise when a change of this code changes what is written
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Built:
     """What was written. `reused`: components taken over from an interrupted run."""
 
     path: Path
-    n_bytes: int  # of tensors
+    n_bytes: int  # of all files that the manifest lists
     seconds: float
     reused: tuple[str, ...]
 
@@ -141,7 +141,7 @@ def build_pack(
             )
         source.add_files(writer)
         writer.finish(None if measure is None else lambda _folder: measure(writer))
-    return Built(target, total, time.monotonic() - started, tuple(writer.reused))
+    return Built(target, writer.n_bytes, time.monotonic() - started, tuple(writer.reused))
 
 
 def _fingerprint(source: Source, storage: Storage, settings: Mapping[str, Any] | None) -> str:

@@ -49,7 +49,7 @@ class Quantisation:
     seconds: float
     reused: tuple[str, ...]  # components taken over from an interrupted run
     quality: Mapping[str, Any] | None
-    kept: Mapping[str, int]  # by component: tensors that were quantised in another way already, and stay so
+    kept: Mapping[str, int]  # by component: tensors that stay as the source stores them, not as the recipe says
 
 
 def quantize(

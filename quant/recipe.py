@@ -22,9 +22,10 @@ from edgetts.pack.config import from_dict
 from edgetts.pack.manifest import COMPONENTS, RUN_COMPONENTS
 from edgetts.pack.schemes import SCHEMES
 from quant.build import ALWAYS_FP32, Source, Storage, plan_bytes
+from quant.lazy import LazyTensor
 from quant.machine import Machine
 from quant.schemes import METHODS, PLAIN, SchemeRule
-from quant.tensor_file import DTYPES
+from quant.tensor_file import DTYPE_NAMES, DTYPES, takes_dtype
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -135,26 +136,38 @@ def parse_recipe(table: Mapping[str, Any], where: str) -> Recipe:
 
 
 def keep_quantised(recipe: Recipe, source: Source) -> tuple[Recipe, dict[str, int]]:
-    """The recipe for a source that is quantised in part, and how many tensors of each component that changes.
+    """The recipe for a source that is a pack, and how many tensors of each component it leaves as they are stored.
 
-    What is stored in one scheme already stays as it is where the recipe wants another: quantising it twice would add
-    one error to the other.
+    What is quantised already stays so where the recipe wants another scheme, which would add one error to the other,
+    or none, which would make it larger and no better. For the same reason plain tensors stay in half precision where
+    the recipe wants more.
     """
     storage, kept = dict(recipe.storage), {}
-    for component, schemes in source.schemes.items():
-        stored = recipe.storage[component]
+    for component, stored in recipe.storage.items():
+        tensors, schemes = source.components[component], source.schemes.get(component, {})
         rules = []
         for name, group in schemes.items():
-            tensor = source.components[component][name]
-            wanted = next((r for r in stored.rules if r.applies(name, tensor.shape, tensor.dtype)), None)
-            if wanted is None or wanted.scheme == PLAIN:
-                continue
-            if (wanted.scheme, wanted.group_size) != (group.scheme, group.group_size):
+            wanted = _wanted(stored, name, tensors[name])
+            if wanted is None or (wanted.scheme, wanted.group_size) != (group.scheme, group.group_size):
                 rules.append(SchemeRule(name, group.scheme, group.group_size))
-        if rules:
-            kept[component] = len(rules)
-            storage[component] = Storage(stored.dtype, (*rules, *stored.rules))
+        matrices = [
+            tensor.dtype
+            for name, tensor in tensors.items()
+            if name not in schemes and takes_dtype(tensor) and _wanted(stored, name, tensor) is None
+        ]
+        widest = max(matrices, key=lambda dtype: dtype.itemsize, default=DTYPES[stored.dtype])
+        is_narrower = widest.itemsize < DTYPES[stored.dtype].itemsize
+        if rules or is_narrower:
+            kept[component] = len(rules) + (len(matrices) if is_narrower else 0)
+            dtype = DTYPE_NAMES[widest] if is_narrower else stored.dtype
+            storage[component] = Storage(dtype, (*rules, *stored.rules))
     return dataclasses.replace(recipe, storage=storage), kept
+
+
+def _wanted(stored: Storage, name: str, tensor: LazyTensor) -> SchemeRule | None:
+    """The rule that quantises a tensor; None for one that is to be plain."""
+    rule = next((r for r in stored.rules if r.applies(name, tensor.shape, tensor.dtype)), None)
+    return None if rule is None or rule.scheme == PLAIN else rule
 
 
 def check_fits(recipe: Recipe, source: Source) -> dict[str, int]:

@@ -56,4 +56,4 @@ def _lazy(pack: Pack, component: str) -> dict[str, LazyTensor]:
 
 
 def _decoded(tensor: Quantised) -> LazyTensor:
-    return LazyTensor(tensor.shape, torch.float32, tensor.decode, lambda: give_back(*tensor.parts.values()))
+    return LazyTensor(tensor.shape, torch.float32, tensor.decode, lambda: give_back(*tensor.parts.values()), tensor)

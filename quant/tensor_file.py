@@ -27,6 +27,7 @@ from quant.lazy import LazyTensor
 from quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 MAX_SNR = 200.0  # dB, of tensors that quantising does not change
 _CHUNK_VALUES = 1 << 22  # worked on at once
@@ -131,8 +132,9 @@ class TensorFilePlan:
     ) -> WrittenComponent:
         """Write the component to an empty file. `progress` gets the bytes of each tensor written.
 
-        `digests`: also hash the float32 values of every tensor as they came. `encode` quantises. Raises
-        PackError naming a tensor that is not finite, or that the narrower format makes so.
+        `digests`: also hash the float32 values of every tensor as they came. `encode` quantises; what the same
+        scheme stores where it comes from keeps its codes. Raises PackError naming a tensor that is not finite, or
+        that the narrower format makes so.
         """
         header = self._header()
         total = hashlib.sha256(header)
@@ -171,7 +173,11 @@ class TensorFilePlan:
     ) -> Tensor:
         if part.part:
             rule = self.rules[part.tensor]
-            parts = encode(part.tensor, value, rule)
+            before = self.tensors[part.tensor].quantised
+            if before is not None and (before.scheme, before.group_size) == (rule.scheme, rule.group_size):
+                parts = before.parts  # choosing codes anew would not give the same ones
+            else:
+                parts = encode(part.tensor, value, rule)
             snr[part.tensor] = _signal_to_noise(value, Quantised(rule.scheme, rule.group_size, part.shape, parts))
             waiting.update({f"{part.tensor}.{key}": parts[key] for key in parts if key != part.part})
             return parts[part.part]
@@ -207,7 +213,12 @@ def stored_dtype(tensor: LazyTensor, dtype: torch.dtype) -> torch.dtype:
     """
     if not tensor.dtype.is_floating_point:
         return tensor.dtype
-    return dtype if len(tensor.shape) >= 2 else torch.float32
+    return dtype if takes_dtype(tensor) else torch.float32
+
+
+def takes_dtype(tensor: LazyTensor) -> bool:
+    """Whether a plain tensor is stored in the number format of its component."""
+    return tensor.dtype.is_floating_point and len(tensor.shape) >= 2
 
 
 def _signal_to_noise(value: Tensor, stored: Quantised) -> float:

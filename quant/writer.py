@@ -179,6 +179,11 @@ class PackWriter:
         self._files[name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
 
     @property
+    def n_bytes(self) -> int:
+        """Of all files added so far: of a finished pack what its manifest says (`Manifest.total_bytes`)."""
+        return sum(entry.bytes for entry in self._files.values())
+
+    @property
     def snr(self) -> dict[str, dict[str, float]]:
         """Signal to quantisation noise in dB of each quantised tensor, by component."""
         return {c: dict(written.snr) for c, written in self._written.items() if written.snr}

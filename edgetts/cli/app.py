@@ -17,7 +17,8 @@ from typer.core import TyperGroup
 
 from edgetts import __version__
 from edgetts.cli import bench, convert, download, info, quantize, validate, voices, warmup
-from edgetts.cli.common import EXIT_INTERRUPTED, EXIT_TERMINATED, Environment, print_error
+from edgetts.cli.common import EXIT_TERMINATED, Environment, print_error
+from edgetts.cli.interrupt import EXIT_INTERRUPTED, end_quietly, unwind
 from edgetts.cli.say import verb as say
 from edgetts.errors import EdgeTTSError
 
@@ -156,4 +157,10 @@ def run() -> None:
         raise SystemExit(EXIT_TERMINATED)
 
     signal.signal(signal.SIGTERM, terminate)
-    app(prog_name="edgetts")
+    try:
+        unwind()
+        app(prog_name="edgetts")
+    except KeyboardInterrupt:  # before the application was there to catch it
+        sys.exit(EXIT_INTERRUPTED)
+    finally:
+        end_quietly()  # letting go of what was loaded takes a while, and a second Ctrl-C may come then

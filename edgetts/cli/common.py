@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from edgetts.runtime.settings import Compute
 
 STDIO = "-"
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, what shells expect
 EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 
@@ -197,6 +196,10 @@ def is_first_time(what: str, home: Path | None) -> bool:
     except OSError:  # a read-only or full disk: said every time rather than never
         return True
     return True
+
+
+def mib(n_bytes: int) -> str:
+    return f"{n_bytes / 2**20:.1f} MiB"
 
 
 def print_json(values: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgetts.cli.common import DeviceOption, JsonOption, Progress, environment, print_json, print_line
+from edgetts.cli.common import DeviceOption, JsonOption, Progress, environment, mib, print_json, print_line
 from edgetts.errors import PackError, one_line
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _print(about: dict[str, Any]) -> None:
             print_line(f"{key.replace('_', ' '):<12}{one_line(str(about[key]))}")
     print_line(f"{'encoders':<12}{about['encoder_id'][:12]}")
     verified = ", every file as its checksum says" if about["verified"] else ""
-    print_line(f"{'size':<12}{_mib(about['bytes'])}{verified}")
+    print_line(f"{'size':<12}{mib(about['bytes'])}{verified}")
     model = about["model"]
     print_line(f"{'speech':<12}{model['audio']['sample_rate']} Hz, {model['code_rate']:g} codes a second")
     before = _sizes_before(about["quality"])
@@ -109,11 +109,11 @@ def _print(about: dict[str, Any]) -> None:
         chosen = {n: c for n, c in about["components"].items() if phase in c["phase"]}
         total = sum(c["bytes"] for c in chosen.values())
         print_line()
-        print_line(f"{phase}: {_mib(total)}, {meaning}")
+        print_line(f"{phase}: {mib(total)}, {meaning}")
         for name, c in chosen.items():
             kind = ", ".join([c["dtype"], *c["schemes"]])
-            was = f" (fp32: {_mib(before[name])})" if name in before else ""
-            print_line(f"  {name:<20}{c['parameters'] / 1e6:>9.2f} M  {_mib(c['bytes']):>10}  {kind}{was}")
+            was = f" (fp32: {mib(before[name])})" if name in before else ""
+            print_line(f"  {name:<20}{c['parameters'] / 1e6:>9.2f} M  {mib(c['bytes']):>10}  {kind}{was}")
     if about["defaults"]:
         print_line()
         print_line("defaults: " + ", ".join(f"{name} {value}" for name, value in about["defaults"].items()))
@@ -218,10 +218,6 @@ def _kernels(path: Path, cache_dir: Path, device: str, wanted: str) -> list[dict
                 }
             )
     return rows
-
-
-def _mib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**20:.1f} MiB"
 
 
 def _count(path: Path, schemes: Mapping[str, str]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgetts.cli.common import Progress, environment, print_line
+from edgetts.cli.common import Progress, environment, mib, print_line
 
 PackFolderArgument = Annotated[str, typer.Argument(metavar="PACK_DIR", help="Folder to make.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a pack that is there.")]
@@ -35,4 +35,4 @@ def shares(progress: Progress) -> Callable[[str, int, int], None]:
 
 
 def print_ready(pack: str, n_bytes: int, seconds: float) -> None:
-    print_line(f"{pack}: {n_bytes / 2**20:.0f} MiB in {seconds:.0f} s, ready for `edgetts say --pack {pack}`.")
+    print_line(f"{pack}: {mib(n_bytes)} in {seconds:.0f} s, ready for `edgetts say --pack {pack}`.")

@@ -5,6 +5,7 @@ The work is done by `quant.quantize`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -92,10 +93,10 @@ def quantize(
             }
         )
     elif not quiet:
-        for component, count in made.kept.items():
+        if made.kept:
             print_notice(
-                f"{count} tensors of {component} are quantised in {source} already and stay as they are there: "
-                "quantising twice would add one error to the other."
+                f"{_listed(made.kept)} are quantised in {source} already, or in fewer bits than the recipe "
+                f"{made.recipe} asks for, and stay as they are there: storing them anew would not make them better."
             )
         print_ready(pack, made.n_bytes, made.seconds)
         if made.quality is not None:
@@ -104,3 +105,9 @@ def quantize(
                 f"The GPT's most likely code is the original's in {100 * gpt['top1']:.1f} % of cases (divergence "
                 f"{gpt['kl_mean']:.3g} nats); all figures and plots are in {Path(pack) / 'report.html'}."
             )
+
+
+def _listed(kept: Mapping[str, int]) -> str:
+    """What stays of which components, as the beginning of a sentence."""
+    *before, last = (f"{count} of {component}" for component, count in kept.items())
+    return f"Tensors ({', '.join(before)} and {last})" if before else f"Tensors ({last})"

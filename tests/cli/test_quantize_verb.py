@@ -12,12 +12,16 @@ import pytest
 import torch
 from command import Edgetts
 
-from edgetts.pack.load import open_pack
+from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
-from edgetts.pack.manifest import read_manifest
+from edgetts.pack.manifest import COMPONENTS, read_manifest
+from edgetts.pack.schemes import Quantised
 from quant import report
+from quant.build import Storage, build_pack
 from quant.machine import Machine
-from quant.recipe import check_fits, keep_quantised, load_recipe, recipe_names
+from quant.quantize import encode, quantize
+from quant.recipe import STORED_COMPONENTS, check_fits, keep_quantised, load_recipe, recipe_names
+from quant.schemes import SchemeRule
 from quant.source import open_pack_source
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "cpu-arm64.toml"  # needs no calibration
@@ -97,14 +101,22 @@ def test_the_built_in_pack_by_name(edgetts: Edgetts, tmp_path: Path, monkeypatch
     source = open_pack(builtin_pack())
     made = edgetts("quantize", "builtin", "tiny.pack", "--recipe", "cpu-arm64", "--no-report")
     assert made.exit_code == 0, made.stderr
-    assert "tensors of gpt are quantised in builtin already and stay as they are" in made.stderr
+    (notice,) = made.stderr.splitlines()
+    assert re.match(r"note: Tensors \(\d+ of gpt and \d+ of s2mel\) are quantised in builtin already, or in", notice)
     pack = open_pack(tmp_path / "tiny.pack", verify=True)
     assert pack.manifest.recipe == "cpu-arm64" and pack.manifest.encoder_id == source.manifest.encoder_id
-    before, after = source.stored("gpt"), pack.stored("gpt")
-    kept, was = (p.manifest.components["gpt"].scheme_of() for p in (pack, source))
-    assert kept and all(was[name].scheme == group.scheme for name, group in kept.items())
-    for name in kept:
-        assert torch.equal(before[name].parts["codes"], after[name].parts["codes"])  # type: ignore[union-attr]
+    assert 0 < pack.manifest.total_bytes <= source.manifest.total_bytes
+    size = f"{pack.manifest.total_bytes / 2**20:.1f} MiB"
+    assert f"tiny.pack: {size} in " in made.stdout
+    assert re.search(f"^size +{size}$", edgetts("info", "tiny.pack").stdout, re.MULTILINE)
+    for component in COMPONENTS:
+        before, after = source.stored(component), pack.stored(component)
+        kept, was = (p.manifest.components[component].scheme_of() for p in (pack, source))
+        assert kept == was or component == "gpt"
+        for name in was:
+            assert was[name].scheme == kept[name].scheme
+            for part, value in before[name].parts.items():  # type: ignore[union-attr]
+                assert torch.equal(value, after[name].parts[part])  # type: ignore[union-attr]
     (tmp_path / "builtin").mkdir()  # a folder of that name is meant by it
     assert "holds no config.yaml" in edgetts("quantize", "builtin", "x.pack", "--recipe", "cpu-arm64").stderr
 
@@ -114,4 +126,67 @@ def test_every_recipe_takes_the_built_in_pack(recipe: str) -> None:
     source = open_pack_source(builtin_pack())
     plan, kept = keep_quantised(load_recipe(recipe), source)
     sizes = check_fits(plan, source)
-    assert sum(sizes.values()) > 0 and set(kept) <= {"gpt"}
+    assert {"gpt", "s2mel"} <= set(kept)
+    stored = {c: sum(_n_bytes(t) for t in open_pack(builtin_pack()).stored(c).values()) for c in COMPONENTS}
+    assert all(sizes[component] <= stored[component] for component in COMPONENTS)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [Storage("float16"), Storage("bfloat16"), Storage("float32", (SchemeRule("*", "int8_channel"),))],
+    ids=["half", "bf16", "int8"],
+)
+def test_what_is_stored_smaller_than_asked_for_stays(mini_pack: Path, tmp_path: Path, stored: Storage) -> None:
+    plain = {component: Storage("float32") for component in COMPONENTS}
+    first = build_pack(open_pack_source(mini_pack), tmp_path / "1.pack", {**plain, "s2mel": stored}, recipe="first")
+    made = quantize(first.path, tmp_path / "2.pack", "reference-fp32", measure=False)
+    before, after = open_pack(first.path), open_pack(made.path)
+    assert set(made.kept) == {"s2mel"}
+    assert made.n_bytes == after.manifest.total_bytes <= before.manifest.total_bytes
+    assert after.manifest.components["s2mel"].dtype == stored.dtype
+    assert _values(before, "s2mel") == _values(after, "s2mel")
+    source = open_pack_source(first.path)
+    for component, n_bytes in check_fits(keep_quantised(load_recipe("reference-fp32"), source)[0], source).items():
+        assert n_bytes == sum(_n_bytes(tensor) for tensor in after.stored(component).values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_stored_in_as_many_bits_or_more_becomes_what_is_asked_for(mini_pack: Path, dtype: torch.dtype) -> None:
+    source, recipe = open_pack_source(mini_pack), load_recipe("cpu-arm64")
+    for tensors in source.components.values():
+        tensors.update({name: dataclasses.replace(tensor, dtype=dtype) for name, tensor in tensors.items()})
+    plan, kept = keep_quantised(recipe, source)
+    assert {c: plan.storage[c] for c in STORED_COMPONENTS} == {c: recipe.storage[c] for c in STORED_COMPONENTS}
+    assert not set(kept) & set(STORED_COMPONENTS)
+
+
+def test_codes_that_rounding_would_not_choose_stay(mini_pack: Path, tmp_path: Path) -> None:
+    """HQQ's grid is not the one that its own values would be given."""
+    rules = (SchemeRule("gpt.h.*.weight", "int4_group", 32, "hqq"),)
+    first = tmp_path / "1.pack"
+    stored = {component: Storage("float32") for component in COMPONENTS}
+    source = open_pack_source(mini_pack)
+    build_pack(source, first, {**stored, "gpt": Storage("float32", rules)}, recipe="first", encoders={"gpt": encode})
+    for recipe in ("cpu-arm64", "reference-fp32"):  # the same scheme, none
+        made = quantize(first, tmp_path / f"{recipe}.pack", recipe, measure=False)
+        before, after = open_pack(first).stored("gpt"), open_pack(made.path).stored("gpt")
+        quantised = [name for name, tensor in before.items() if isinstance(tensor, Quantised)]
+        assert quantised
+        for name in quantised:
+            for part, value in before[name].parts.items():  # type: ignore[union-attr]
+                assert torch.equal(value, after[name].parts[part])  # type: ignore[union-attr]
+
+
+def _n_bytes(tensor: torch.Tensor | Quantised) -> int:
+    return sum(part.nbytes for part in tensor.parts.values()) if isinstance(tensor, Quantised) else tensor.nbytes
+
+
+def _values(pack: Pack, component: str) -> dict[str, list[bytes]]:
+    """The bytes of every tensor as stored."""
+    return {
+        name: [
+            part.contiguous().view(torch.uint8).numpy().tobytes()
+            for part in (tensor.parts.values() if isinstance(tensor, Quantised) else (tensor,))
+        ]
+        for name, tensor in pack.stored(component).items()
+    }

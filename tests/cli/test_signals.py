@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from command import run_edgetts
@@ -21,3 +24,54 @@ def test_a_signal_while_a_lock_is_taken_back_ends_without_a_trace(
     monkeypatch.setattr("edgetts.cli.say.request.words", wait)
     result = run_edgetts("say", "Hi", "-o", os.devnull, "--format", "wav")
     assert result.exit_code == code and not result.output
+
+
+_KILL = "os.kill(os.getpid(), signal.SIGINT)"
+_AT_IMPORT = """
+import importlib.abc, os, signal, sys
+
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == sys.argv[-1]:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+"""
+
+
+def _process(before: str, *arguments: str) -> tuple[int, str]:
+    """Exit code and output of the command in a process of its own, in which `before` was run first."""
+    code = f"import os, signal, sys\n{before}\nsys.argv = {['edgetts', *arguments]!r}\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}from edgetts.cli import main\nmain()"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("module", ["edgetts.cli.app", "typer", "platformdirs", "edgetts.cli.say"])
+def test_an_early_signal_ends_without_a_trace(module: str) -> None:
+    assert _process(_AT_IMPORT.replace("sys.argv[-1]", repr(module)), "--version") == (130, "")
+
+
+@pytest.mark.parametrize("verb", ["quantize", "convert"])
+def test_making_a_pack_ends_without_a_trace(verb: str, tmp_path: Path) -> None:
+    interrupt = _AT_IMPORT.replace("sys.argv[-1]", repr(f"quant.{verb}"))
+    recipe = ("--recipe", "cpu-arm64") if verb == "quantize" else ()
+    assert _process(interrupt, verb, str(tmp_path / "none"), str(tmp_path / "x"), *recipe) == (130, "")
+
+
+def test_a_signal_while_the_process_ends_leaves_no_trace() -> None:
+    late = f"import atexit\natexit.register(lambda: {_KILL})"
+    code, output = _process(late, "--version")
+    assert code == 130 and len(output.splitlines()) == 1
+
+
+def test_a_process_in_the_background_goes_on_ignoring_the_signal() -> None:
+    ignoring = f"import atexit\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\natexit.register(lambda: {_KILL})"
+    code, output = _process(ignoring, "--version")
+    assert code == 0 and output.startswith("edgetts ")
