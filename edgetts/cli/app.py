@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from edgetts import __version__
 from edgetts.cli import bench, convert, download, info, quantize, validate, voices, warmup
 from edgetts.cli.common import EXIT_TERMINATED, Environment, print_error
-from edgetts.cli.interrupt import EXIT_INTERRUPTED, end_quietly, unwind
+from edgetts.cli.interrupt import EXIT_INTERRUPTED, end_quietly, forget, unwind
 from edgetts.cli.say import verb as say
 from edgetts.errors import EdgeTTSError
 
@@ -163,4 +163,5 @@ def run() -> None:
     except KeyboardInterrupt:  # before the application was there to catch it
         sys.exit(EXIT_INTERRUPTED)
     finally:
+        forget()
         end_quietly()  # letting go of what was loaded takes a while, and a second Ctrl-C may come then

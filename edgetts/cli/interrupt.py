@@ -17,6 +17,16 @@ def end_quietly() -> None:
     _replace(signal.default_int_handler, _leave)
 
 
+def forget() -> None:
+    """Have the interpreter end with our exit code after a Ctrl-C that was dealt with.
+
+    CPython notes when one leaves code that was run from text, as dataclasses and named tuples make theirs while they
+    are imported, and then ends itself by the signal although it was caught. Whatever is run from text next clears
+    the note.
+    """
+    exec("pass")
+
+
 def unwind() -> None:
     """From now on, Ctrl-C raises KeyboardInterrupt."""
     _replace(_leave, signal.default_int_handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,11 @@ sys.meta_path.insert(0, Interrupt())
 def _process(before: str, *arguments: str) -> tuple[int, str]:
     """Exit code and output of the command in a process of its own, in which `before` was run first."""
     code = f"import os, signal, sys\n{before}\nsys.argv = {['edgetts', *arguments]!r}\n"
-    ended = subprocess.run(
-        [sys.executable, "-c", f"{code}from edgetts.cli import main\nmain()"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "started.py").write_text(f"{code}from edgetts.cli import main\nmain()\n")
+        ended = subprocess.run(  # as a module: CPython ends those by the signal more readily than other scripts
+            [sys.executable, "-m", "started"], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        )
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -58,9 +57,12 @@ def test_an_early_signal_ends_without_a_trace(module: str) -> None:
     assert _process(_AT_IMPORT.replace("sys.argv[-1]", repr(module)), "--version") == (130, "")
 
 
+@pytest.mark.parametrize("in_text", [False, True], ids=["", "in code from text, as dataclasses make it"])
 @pytest.mark.parametrize("verb", ["quantize", "convert"])
-def test_making_a_pack_ends_without_a_trace(verb: str, tmp_path: Path) -> None:
+def test_making_a_pack_ends_without_a_trace(verb: str, in_text: bool, tmp_path: Path) -> None:
     interrupt = _AT_IMPORT.replace("sys.argv[-1]", repr(f"quant.{verb}"))
+    if in_text:
+        interrupt = interrupt.replace(_KILL, f"exec({_KILL + '; str()'!r})")
     recipe = ("--recipe", "cpu-arm64") if verb == "quantize" else ()
     assert _process(interrupt, verb, str(tmp_path / "none"), str(tmp_path / "x"), *recipe) == (130, "")
 
