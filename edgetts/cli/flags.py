@@ -16,9 +16,11 @@ _OTHER_NAMES = {
     "guards": "--no-guards",
     "replace": "--force",
 }
+_TO_A_FILE = "write the speech to a file"  # where nothing can play
 _ARGUMENT = re.compile(r"(?<![\w-])([a-z][a-z_]+)=(?=[\s,.;:)]|$)")
 
 
 def with_flags(message: str) -> str:
     """`message` with the options of the command line in place of arguments."""
+    message = message.replace(_TO_A_FILE, f"{_TO_A_FILE} with `-o FILE`")
     return _ARGUMENT.sub(lambda m: _OTHER_NAMES.get(m[1], "--" + m[1].replace("_", "-")), message)

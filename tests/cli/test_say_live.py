@@ -101,7 +101,7 @@ def test_without_a_device_there_is_a_sentence_and_no_work(say: Edgetts, monkeypa
     from edgetts.errors import AudioError
 
     def none(_: str | None) -> None:
-        raise AudioError("There is no sound output device here; connect or enable one, or write a file with `-o FILE`.")
+        raise AudioError("There is no sound output device here; connect or enable one, or write the speech to a file.")
 
     monkeypatch.setattr(portaudio, "find_device", none)
     result = say("Hello.")

@@ -244,7 +244,7 @@ def test_a_device_that_stays_away_ends_in_one_sentence_after_bounded_tries(
     else:
         monkeypatch.setattr(portaudio, "STALLED_S", 0.02)
         monkeypatch.setattr(FakeStream, "_run", lambda self: None)
-    with pytest.raises(AudioError, match=r"'USB Speaker' was lost and did not come back in 5 tries .*-o FILE"):
+    with pytest.raises(AudioError, match=r"'USB Speaker' was lost and did not come back in 5 tries .*to a file"):
         sink.write(speech(5 * RATE)[1])
         sink.drain()
     assert fake.n_rescans == portaudio.MAX_REOPENS
@@ -275,30 +275,30 @@ def test_settings_prefer_the_rate_of_the_speech_and_mono(fake: FakeSoundDevice) 
     fake.rates = {44_100, 48_000}
     assert choose_settings(device, RATE).sample_rate == 44_100  # the device's own before the common ones
     fake.rates = set()
-    with pytest.raises(AudioError, match=r"'USB Speaker' takes none of the rates 22050, 44100, .*-o FILE"):
+    with pytest.raises(AudioError, match=r"'USB Speaker' takes none of the rates 22050, 44100, .*to a file"):
         PortAudioSink().open(RATE)
 
 
 def test_what_is_missing_is_said_with_its_remedy(fake: FakeSoundDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.refuses_to_open = 1
-    with pytest.raises(AudioError, match=r"cannot be opened \(Device unavailable .*-o FILE"):
+    with pytest.raises(AudioError, match=r"cannot be opened \(Device unavailable .*to a file"):
         PortAudioSink().open(RATE)
     fake.devices = fake.devices[:1]
-    with pytest.raises(AudioError, match=r"no sound output device here; .*-o FILE"):
+    with pytest.raises(AudioError, match=r"no sound output device here; .*to a file"):
         PortAudioSink().open(RATE)
 
     def no_library(name: str) -> Any:
         raise OSError("PortAudio library not found")
 
     monkeypatch.setattr(importlib, "import_module", no_library)
-    with pytest.raises(AudioError, match=r"apt install libportaudio2`, or write a file with `-o FILE`"):
+    with pytest.raises(AudioError, match=r"apt install libportaudio2`, or write the speech to a file"):
         PortAudioSink().open(RATE)
 
     def no_package(name: str) -> Any:
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", no_package)
-    with pytest.raises(AudioError, match=r"pip install 'edgetts\[play\]'`, or write a file with `-o FILE`"):
+    with pytest.raises(AudioError, match=r"pip install 'edgetts\[play\]'`, or write the speech to a file"):
         list_devices()
 
 
