@@ -17,7 +17,7 @@ import torch
 from edgetts import TTS, Voice, api, learning
 from edgetts.audio import io as audio_io
 from edgetts.audio.io import Take
-from edgetts.errors import AudioError, UsageError
+from edgetts.errors import AudioError, PackError, UsageError
 from edgetts.learning import foretold, take_of
 
 SPEECH = Path(__file__).parent / "data" / "speech.ogg"
@@ -192,3 +192,9 @@ def test_the_sentence_comes_before_the_work(tts: TTS, recording: Path, monkeypat
     assert "takes about 10 seconds" in events[0]
     assert events[1] == "hearing the recording"
     assert tts.enrol(recording, adapt_steps=1).adapt_steps == 1, "nobody has to listen"
+
+
+def test_a_pack_whose_statistics_do_not_fit_its_encoder_is_named(mini_pack: Path, tmp_path: Path) -> None:
+    tts = TTS.load(mini_pack, home=tmp_path, device="cpu")
+    with pytest.raises(PackError, match="statistics of this pack do not fit its encoder, whose features are 64 wide"):
+        tts.enrol(SPEECH, adapt_steps=0)
