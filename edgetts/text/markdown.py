@@ -168,7 +168,7 @@ class MarkdownStripper:
         if self._fence:
             return self._fenced(window, at, begin)
         if text.startswith(">", begin):
-            if window.ends_at(begin + 1):
+            if window.ends_at(begin + 1) or (text.startswith("\r", begin + 1) and window.ends_at(begin + 2)):
                 return None
             quote = _QUOTE.match(text, begin)
             if quote is not None:

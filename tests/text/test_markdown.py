@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from growth import KINDS, counting, text_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgetts.text import markdown as markdown_module
@@ -114,6 +114,8 @@ SOMETHING = st.lists(
 ).map("".join)
 
 
+@example(">\r\n", [1], False)
+@example("> \r\n>\r\n>a", [1, 2], True)
 @settings(max_examples=300, deadline=None)
 @given(SOMETHING, st.lists(st.integers(1, 9), min_size=1, max_size=5), st.booleans())
 def test_pieces_change_nothing_and_offsets_hold(text: str, sizes: list[int], markup: bool) -> None:
