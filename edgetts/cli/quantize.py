@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from edgetts.cli import complete
 from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_line, print_notice
 from edgetts.cli.making import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
 from edgetts.cli.text_input import read_text_file
@@ -30,7 +31,11 @@ def quantize(
     recipe: Annotated[
         str,
         typer.Option(
-            "--recipe", "-r", metavar="NAME|FILE", help="Name of a recipe, a TOML file, or auto for this machine."
+            "--recipe",
+            "-r",
+            metavar="NAME|FILE",
+            help="Name of a recipe, a TOML file, or auto for this machine.",
+            autocompletion=complete.recipes,
         ),
     ] = "auto",
     force: ForceOption = False,

@@ -43,7 +43,14 @@ def test_a_completion_never_fails(home: Path) -> None:
     assert complete.voices("af") == ["af_heart"] and complete.packs("") == []
 
 
-@pytest.mark.parametrize(("typed", "offered"), [("say hi --voice af_", "af_heart"), ("say hi --preset ba", "balanced")])
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("say hi --voice af_", "af_heart"),
+        ("say hi --preset ba", "balanced"),
+        ("quantize builtin small.pack --recipe jetson-o", "jetson-orin-nano"),
+    ],
+)
 def test_the_shell_gets_them(typed: str, offered: str, edgetts: Edgetts) -> None:
     words = f"edgetts {typed}"
     environment = {"_EDGETTS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
