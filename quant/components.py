@@ -67,6 +67,18 @@ def matrix_shapes(component: str, config: ModelConfig) -> dict[str, tuple[int | 
     return {"speaker_matrix": (rows, config.speaker_encoder.embedding_size), "emotion_matrix": (rows, None)}
 
 
+def enrolment_notice(config: ModelConfig) -> str | None:
+    """Why no recording can be enrolled with a pack of these dimensions, one sentence; None where all fits."""
+    encoder, statistics = config.semantic_encoder.hidden_size, config.semantic_codec.hidden_size
+    if encoder == statistics:
+        return None
+    return (
+        f"No voice can be enrolled with this pack: its semantic encoder makes features {encoder} wide, and its "
+        f"statistics and codec take {statistics}, so see whether w2v-bert-2.0, wav2vec2bert_stats.pt and the semantic "
+        "codec of the checkpoint belong together."
+    )
+
+
 def component_problems(component: str, found: Mapping[str, Shape], config: ModelConfig) -> list[str]:
     """Every missing, unexpected and misshapen tensor of a component, one phrase each."""
     expected: dict[str, tuple[int | None, ...]] = (

@@ -24,7 +24,7 @@ from edgetts.pack.plain_json import listed, shown
 from edgetts.text.config import TextConfig
 from quant import checkpoint, weights
 from quant.build import ALWAYS_FP32, Progress, Source, Storage, Tensors, build_pack
-from quant.components import NETWORKS, component_problems, network_tensors
+from quant.components import NETWORKS, component_problems, enrolment_notice, network_tensors
 from quant.folding import fold_weight_norm, is_transposed, transpose_conv1d
 from quant.lazy import LazyTensor
 from quant.target import check_target
@@ -55,6 +55,7 @@ class Conversion:
     seconds: float
     reused: tuple[str, ...]  # components taken over from an interrupted run
     left_out: Mapping[str, tuple[str, ...]] = field(repr=False)
+    notice: str | None = None  # what the pack will not be able to do
 
 
 def convert(
@@ -79,7 +80,8 @@ def convert(
     source = open_checkpoint(checkpoint_dir, hub_caches, name=name)
     stored = {c: Storage(DTYPES[dtype] if c not in ALWAYS_FP32 else "float32") for c in COMPONENTS}
     built = build_pack(source, target, stored, recipe=f"reference-{dtype}", force=force, progress=progress)
-    return Conversion(target, built.n_bytes, built.seconds, built.reused, source.left_out)
+    notice = enrolment_notice(source.config)
+    return Conversion(target, built.n_bytes, built.seconds, built.reused, source.left_out, notice)
 
 
 def open_checkpoint(checkpoint_dir: str | Path, hub_caches: Sequence[Path] = (), *, name: str = "IndexTTS-2") -> Source:

@@ -25,6 +25,7 @@ from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS, MANIFEST_FILE
 from quant import calibrate, gptq, hqq, report
 from quant.build import Progress, Source, Storage, build_pack
+from quant.components import enrolment_notice
 from quant.convert import open_checkpoint
 from quant.machine import this_machine
 from quant.recipe import AUTO, Recipe, check_fits, choose_recipe, describe, keep_quantised, load_recipe
@@ -50,6 +51,7 @@ class Quantisation:
     reused: tuple[str, ...]  # components taken over from an interrupted run
     quality: Mapping[str, Any] | None
     kept: Mapping[str, int]  # by component: tensors that stay as the source stores them, not as the recipe says
+    notice: str | None = None  # what the pack will not be able to do
 
 
 def quantize(
@@ -117,7 +119,17 @@ def quantize(
     )
     if reference is not None:
         remove_pack(reference)
-    return Quantisation(target, plan.name, reason, built.n_bytes, built.seconds, built.reused, made or None, kept)
+    return Quantisation(
+        target,
+        plan.name,
+        reason,
+        built.n_bytes,
+        built.seconds,
+        built.reused,
+        made or None,
+        kept,
+        enrolment_notice(source.config),
+    )
 
 
 def resolve_recipe(recipe: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json
+from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_notice
 from edgetts.cli.making import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
 from edgetts.errors import UsageError
 
@@ -56,7 +56,10 @@ def convert(
                 "seconds": round(made.seconds, 3),
                 "reused": made.reused,
                 "left_out": made.left_out,
+                "notice": made.notice,
             }
         )
     elif not quiet:
+        if made.notice:
+            print_notice(made.notice)
         print_ready(pack, made.n_bytes, made.seconds)

@@ -95,9 +95,12 @@ def quantize(
                 "reused": made.reused,
                 "quality": made.quality,
                 "kept": made.kept,
+                "notice": made.notice,
             }
         )
     elif not quiet:
+        if made.notice:
+            print_notice(made.notice)
         if made.kept:
             print_notice(
                 f"{_listed(made.kept)} are quantised in {source} already, or in fewer bits than the recipe "

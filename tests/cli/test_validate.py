@@ -1,4 +1,4 @@
-"""`edgetts validate`: the table, the JSON and the exit code."""
+"""`edgetts validate`: the table, the JSON and the exit code; and `edgetts convert`, which makes what it looks at."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pathlib import Path
 from command import Edgetts
 from paths import GOLDEN
 from safetensors.torch import load_file, save_file
+
+from edgetts.pack.locate import builtin_pack
+from edgetts.pack.manifest import read_manifest
+from quant.components import enrolment_notice
 
 
 def test_passes(edgetts: Edgetts, mini_pack: Path) -> None:
@@ -48,6 +52,7 @@ def test_convert(edgetts: Edgetts, mini_checkpoint: Path, tmp_path: Path) -> Non
     assert result.exit_code == 0, result.stderr
     about = json.loads(result.stdout)
     assert Path(about["pack"]) == tmp_path / "fp16.pack"
+    assert about["notice"].startswith("No voice can be enrolled with this pack")
     assert edgetts("info", tmp_path / "fp16.pack").exit_code == 0
     assert edgetts("convert", mini_checkpoint, tmp_path / "fp16.pack").exit_code == 2
     shutil.rmtree(tmp_path / "fp16.pack")
@@ -56,3 +61,16 @@ def test_convert(edgetts: Edgetts, mini_checkpoint: Path, tmp_path: Path) -> Non
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "x.pack").exists()
+
+
+def test_statistics_that_do_not_fit_the_encoder_are_said(
+    edgetts: Edgetts, mini_checkpoint: Path, tmp_path: Path
+) -> None:
+    for verb, *more in (("convert",), ("quantize", "--recipe", "cpu-arm64", "--no-report")):
+        done = edgetts(verb, mini_checkpoint, tmp_path / verb, *more)
+        assert done.exit_code == 0, done.stderr
+        (notice,) = done.stderr.splitlines()
+        assert notice.startswith("note: No voice can be enrolled with this pack: ") and "wav2vec2bert_stats.pt" in notice
+        assert "makes features 64 wide, and its statistics and codec take 1024," in notice
+        assert edgetts(verb, mini_checkpoint, tmp_path / verb, *more, "--force", "--quiet").stderr == ""
+    assert enrolment_notice(read_manifest(builtin_pack()).model) is None
