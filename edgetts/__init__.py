@@ -11,9 +11,9 @@ from edgetts.errors import EdgeTTSError
 
 if TYPE_CHECKING:
     from edgetts.api import TTS, Audio, AudioChunk
-    from edgetts.emotion import Emotion
     from edgetts.options import SynthesisOptions
-    from edgetts.voice import Voice
+    from edgetts.voices.emotion import Emotion
+    from edgetts.voices.voice import Voice
 
 __version__ = "0.1.0"
 __all__ = ["TTS", "Audio", "AudioChunk", "EdgeTTSError", "Emotion", "SynthesisOptions", "Voice", "__version__"]
@@ -22,9 +22,9 @@ _HOMES = {
     "TTS": "edgetts.api",
     "Audio": "edgetts.api",
     "AudioChunk": "edgetts.api",
-    "Emotion": "edgetts.emotion",
+    "Emotion": "edgetts.voices.emotion",
     "SynthesisOptions": "edgetts.options",
-    "Voice": "edgetts.voice",
+    "Voice": "edgetts.voices.voice",
 }
 
 

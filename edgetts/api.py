@@ -26,35 +26,35 @@ import numpy.typing as npt
 import torch
 
 from edgetts.audio.io import Take
-from edgetts.emotion import Emotion, as_emotion
-from edgetts.enrol import Progress
+from edgetts.backends.device import choose_device, fast_dtype
+from edgetts.backends.kernels import AUTO, DECODED
+from edgetts.backends.process import check_process, is_forked
+from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, check_compute
 from edgetts.errors import UsageError
-from edgetts.learning import learn, take_of
 from edgetts.memory import Budget, parse_size
 from edgetts.options import OptionKeywords, SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import cache_folder, locate_pack
 from edgetts.pack.manifest import EMOTION, VOICE_SUFFIX
-from edgetts.pack.mapped import give_back_freed
+from edgetts.pack.page_release import give_back_freed
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker
-from edgetts.runtime.device import choose_device, fast_dtype
-from edgetts.runtime.kernels import AUTO, DECODED
-from edgetts.runtime.process import check_process, is_forked
-from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, check_compute
 from edgetts.speech import Audio, SpokenText
-from edgetts.streaming.feed import Board, Line
 from edgetts.streaming.schedule import SEEDED_CHUNKS, Fixed, Schedule, Whole
 from edgetts.streaming.session import Engine, Session
 from edgetts.streaming.source import TextFeed, plan_lines, pump
+from edgetts.streaming.state import Board, Line
 from edgetts.streaming.stream import AsyncSpeechStream, AudioChunk, SampleType, SpeechStream
 from edgetts.text.config import Language
 from edgetts.text.frontend import TextFrontend, TextPlan
 from edgetts.text.glossary import Glossary
 from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
 from edgetts.text.tokenizer import TextTokenizer
-from edgetts.voice import Voice
-from edgetts.voices_store import VoiceStore, looks_like_path
+from edgetts.voices.emotion import Emotion, as_emotion
+from edgetts.voices.enroll import Progress
+from edgetts.voices.learning import learn, take_of
+from edgetts.voices.store import VoiceStore, looks_like_path
+from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -258,7 +258,8 @@ class TTS:
 
         Uses at most 15 s of it, those with the most speech; notices in the voice say which, and what is wrong with
         them. as_is: the first 15 s, as upstream does. adapt_steps: in which S2Mel is adapted to the voice
-        (`edgetts.adapt`), 0 for none; None: what the pack says. tell: is given a sentence before what takes long.
+        (`edgetts.voices.adapt`), 0 for none; None: what the pack says. tell: is given a sentence before what takes
+        long.
         Raises AudioError, UsageError.
         """
         check_process()

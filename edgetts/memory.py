@@ -16,7 +16,7 @@ Bounds, by the shapes that the networks have at their widest; the factors are te
     latents   keys and values for one row (again while a stream outgrows them), activations of all positions at once
     flow      per frame of prompt and speech, and per branch of guidance: the input, the skips, the widest layer
     vocoder   the widest stage over one window with what it reaches to
-    kept      primitives of many lengths (`edgetts.runtime.process` bounds them), which a first call has few of
+    kept      primitives of many lengths (`edgetts.backends.process` bounds them), which a first call has few of
 
 Codes of the next segment are made while the sound of this one is: the peak is the weights, decoding and the largest of
 the other three, which all have the latents' cache beside them, and what is kept.
@@ -31,11 +31,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgetts.decoding.guards import cap_codes
+from edgetts.decoding.settings import Compute
 from edgetts.errors import UsageError
 from edgetts.options import MAX_PROMPT_S, MIN_PROMPT_S, MIN_SEGMENT_TOKENS, SynthesisOptions
 from edgetts.pack.config import GPTConfig, IstftVocoderConfig, ModelConfig, VocoderConfig
-from edgetts.runtime.guards import cap_codes
-from edgetts.runtime.settings import Compute
 
 if TYPE_CHECKING:
     from edgetts.pack.load import Pack
@@ -125,7 +125,7 @@ def shown(n_bytes: float) -> str:
 
 def held_now() -> float:
     """Bytes that this process has to itself now; an assumption where the system does not tell."""
-    from edgetts.pack.mapped import held_bytes
+    from edgetts.pack.page_release import held_bytes
 
     held = held_bytes()
     return _ASSUMED_START if held is None else held
@@ -169,8 +169,8 @@ def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> We
 
 def estimate(config: ModelConfig, weights: Weights, size: Size, compute: Compute, *, start: float) -> Estimate:
     """Bytes by stage of a call of this size. start: what the process held before loading."""
+    from edgetts.backends.process import CACHED_PRIMITIVES
     from edgetts.models.vocoder import reach
-    from edgetts.runtime.process import CACHED_PRIMITIVES
 
     gpt, dit = config.gpt, config.s2mel.dit
     n_prefix = gpt.n_conditioning_latents + size.n_tokens + _N_PREFIX_EXTRAS
@@ -250,7 +250,7 @@ class Budget:
 
     def estimate(self, options: SynthesisOptions, prompt_frames: int, *, in_parts: bool) -> Estimate:
         """Of a call with these options and a voice of so many frames."""
-        from edgetts.runtime.decode import max_codes_limit
+        from edgetts.decoding.decode import max_codes_limit
 
         n_tokens = options.max_segment_tokens
         n_codes = min(options.max_codes, max_codes_limit(self.config.gpt))

@@ -1,7 +1,7 @@
 """The knobs of one synthesis call, checked when they are made.
 
 Defaults are upstream's numbers (IndexTTS-2, `infer_v2.py`). The ranges of the decoding and flow settings are
-those of `runtime.settings`, whose classes are built here. No torch is loaded.
+those of `decoding.settings`, whose classes are built here. No torch is loaded.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypedDict
 
+from edgetts.decoding.settings import DecodeSettings, FlowSettings, Solver, settle_types
 from edgetts.errors import PackError, UsageError
 from edgetts.pack.plain_json import shown
-from edgetts.runtime.settings import DecodeSettings, FlowSettings, Solver, settle_types
 
 MAX_SEED = 2**53 - 1  # the largest whole number that every reader of JSON keeps exactly
 MAX_RETRIES = 5

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from edgetts.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
+from edgetts.backends.fused_step import fused_step
+from edgetts.backends.kernels import AUTO, KernelChoice
+from edgetts.backends.linear import replacer
+from edgetts.backends.prepare import adapted, prepare_s2mel, prepare_vocoder
+from edgetts.backends.process import check_process, prepare_process
+from edgetts.decoding.attempts import Attempt, better, words_missing
+from edgetts.decoding.decode import generate_codes, max_codes_limit
+from edgetts.decoding.flow import solve_flow
+from edgetts.decoding.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge, n_at_end
+from edgetts.decoding.latents import LatentPass
+from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, FlowSettings, check_compute
 from edgetts.errors import Cancelled, VoiceError
 from edgetts.models.dit import TimeConditions
 from edgetts.models.gpt import GPT
@@ -25,18 +36,9 @@ from edgetts.models.s2mel import S2Mel
 from edgetts.models.vocoder import build_vocoder, frames_of, reach, render
 from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.options import SynthesisOptions
-from edgetts.pack.mapped import give_back_freed
-from edgetts.runtime.acoustic import adapted, prepare_s2mel, prepare_vocoder
-from edgetts.runtime.attempts import Attempt, better, words_missing
-from edgetts.runtime.decode import generate_codes, max_codes_limit
-from edgetts.runtime.flow import solve_flow
-from edgetts.runtime.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge, n_at_end
-from edgetts.runtime.kernels import AUTO, KernelChoice
-from edgetts.runtime.latents import LatentPass
-from edgetts.runtime.linear import replacer
-from edgetts.runtime.process import check_process, prepare_process
-from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, FlowSettings, check_compute
-from edgetts.voice import Voice
+from edgetts.pack.page_release import give_back_freed
+from edgetts.voices.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
+from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
     from edgetts.pack.load import Pack
@@ -87,9 +89,9 @@ class Pipeline:
     def __init__(
         self, pack: Pack, device: torch.device, *, kernel: str = AUTO, compute: Compute = DEFAULT_COMPUTE
     ) -> None:
-        """kernel: what multiplies by the GPT's quantised weights, one of `runtime.kernels` or chosen by trying them.
+        """kernel: what multiplies by the GPT's quantised weights, one of `backends.kernels` or chosen by trying them.
 
-        compute: how mel and waveform are made, `runtime.acoustic`, and which of the kernels may be chosen.
+        compute: how mel and waveform are made, `backends.prepare`, and which of the kernels may be chosen.
         Raises UsageError for an unknown name, and in a fork of a process that has loaded networks.
         """
         check_compute(compute)
@@ -102,6 +104,7 @@ class Pipeline:
         self.gpt = pack.module(
             "gpt", lambda: GPT(config.gpt), device, replace=replacer(KernelChoice(device, kernel, compute))
         )
+        self.stepper = fused_step(self.gpt)  # None: the GPT computes its steps itself
         give_back_freed()
         # One after the other: the forms that compute are made beside those that were loaded.
         self.s2mel = pack.module("s2mel", lambda: S2Mel(config.s2mel), device)
@@ -168,46 +171,49 @@ class Pipeline:
 
     # --- stages ------------------------------------------------------------------------------------
 
+    def prompt(self, speaker: Speaker, text_ids: Sequence[int]) -> GPTPrompt:
+        """What stands in front of the codes of a segment: for all attempts at them, and for their latents."""
+        ids = torch.tensor([list(text_ids)], device=self.device)
+        return GPTPrompt.build(self.gpt, speaker.conditioning_latents, speaker.emotion_vector, ids)
+
     def codes(
         self,
-        speaker: Speaker,
-        ids: torch.Tensor,
+        prompt: GPTPrompt,
         options: SynthesisOptions,
         seed: int,
         should_stop: ShouldStop | None = None,
-        heard: Callable[[int], None] | None = None,
+        on_code: Callable[[int], None] | None = None,
         expected: Expected | None = None,
     ) -> tuple[list[int], Problem | None]:
         """Codes of one attempt and what is wrong with them, if a guard finds something.
 
         What a guard objects to is cut off, so that the attempt is usable when none is better and no words are
-        missing. `heard` is told each code as soon as it is certain. expected: how long the text can take.
+        missing. `on_code` is told each code as soon as it is certain. expected: how long the text can take.
         """
         expected = expected or Expected()
         rate, silence_code = self.config.code_rate, self.config.silence_code
         limit = min(options.max_codes, max_codes_limit(self.config.gpt))
-        cap = cap_codes(ids.shape[1], rate, limit, expected=expected) if options.guards else limit
+        cap = cap_codes(prompt.n_text_tokens, rate, limit, expected=expected) if options.guards else limit
         if cap < expected.least_s * rate:  # the caller wants no more: no attempt could say it all
             expected = replace(expected, least_s=0.0)
         guard = CodeGuard(rate, silence_code, expected.settings()) if options.guards and options.n_beams == 1 else None
         findings: list[Finding] = []
 
-        def on_code(code: int) -> None:
-            if heard is not None:
-                heard(code)
+        def check(code: int) -> None:
+            if on_code is not None:
+                on_code(code)
             finding = guard.add(code) if guard is not None else None
             if finding is not None:
                 findings.append(finding)
 
         result = generate_codes(
             self.gpt,
-            speaker.conditioning_latents,
-            speaker.emotion_vector,
-            ids,
+            prompt,
             options.decode_settings(cap),
             torch.Generator().manual_seed(seed),
             should_stop=lambda: bool(findings) or (should_stop is not None and should_stop()),
-            on_code=on_code,
+            on_code=check,
+            stepper=self.stepper,
         )
         if result.cancelled and not findings:
             raise Cancelled("The speech was cancelled.")
@@ -232,10 +238,9 @@ class Pipeline:
         wanted = min(round(options.tail_s * self.config.code_rate), max_codes_limit(self.config.gpt) - len(codes))
         return codes + [silence] * max(0, wanted - n_at_end(codes, silence))
 
-    def latents(self, speaker: Speaker, text_ids: torch.Tensor, codes: Sequence[int]) -> torch.Tensor:
+    def latents(self, prompt: GPTPrompt, codes: Sequence[int]) -> torch.Tensor:
         """GPT latents (1, T, C) of codes, from the second causal pass."""
-        latent_pass = LatentPass(self.gpt, speaker.conditioning_latents, speaker.emotion_vector, text_ids)
-        return latent_pass.append(codes)
+        return LatentPass(self.gpt, prompt).append(codes)
 
     def semantic(self, codes: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """S2Mel's input (1, T, C): codebook embedding of codes (1, T) plus projected latents (1, T, C)."""
@@ -322,11 +327,11 @@ class Pipeline:
         Raises GenerationError when words are missing in every attempt.
         """
         check_process()
-        ids = torch.tensor([list(text_ids)], device=self.device)
+        prompt = self.prompt(speaker, text_ids)
         kept: Attempt | None = None
         for n_attempts in range(1, 2 + (options.retries if options.guards else 0)):
             attempt_seed = derive_seed(seed, n_attempts - 1)
-            codes, problem = self.codes(speaker, ids, options, attempt_seed, should_stop, expected=expected)
+            codes, problem = self.codes(prompt, options, attempt_seed, should_stop, expected=expected)
             kept = better(kept, Attempt(codes, attempt_seed, problem))
             if problem is None:
                 break
@@ -334,7 +339,7 @@ class Pipeline:
         if not kept.codes or kept.is_loss:
             raise words_missing(kept.problem, n_attempts)
         codes = kept.codes
-        latents = self.latents(speaker, ids, codes)
+        latents = self.latents(prompt, codes)
         condition = self.condition(self.semantic(torch.tensor([codes], device=self.device), latents))
         noise = self.noise(condition.shape[1], torch.Generator().manual_seed(kept.seed))
         mel = self.mel(speaker, condition, noise, options.flow_settings(), should_stop)

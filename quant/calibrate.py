@@ -16,7 +16,7 @@ from torch import Tensor
 
 from edgetts.audio import io
 from edgetts.audio.decode import Samples
-from edgetts.enrol import ENCODER_RATE, enrol
+from edgetts.decoding.decode import generate_codes, max_codes_limit
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
@@ -25,9 +25,9 @@ from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
-from edgetts.runtime.decode import generate_codes, max_codes_limit
 from edgetts.text.frontend import TextFrontend
-from edgetts.voice import Voice
+from edgetts.voices.enroll import ENCODER_RATE, enrol
+from edgetts.voices.voice import Voice
 from quant import texts
 from quant.build import Progress
 
@@ -66,7 +66,7 @@ class Speech:
 class Sample:
     """One text, and the codes that the GPT answered with."""
 
-    text_ids: Tensor  # (1, T) int64
+    text_ids: tuple[int, ...]
     codes: tuple[int, ...]
 
 
@@ -107,18 +107,13 @@ def make_samples(
         if progress is not None:
             progress(what, i, len(spoken))
         for j, segment in enumerate(frontend.segments(text, options.max_segment_tokens).segments):
-            ids = torch.tensor([list(segment.ids)])
+            prompt = pipeline.prompt(speaker, segment.ids)
             generator = torch.Generator().manual_seed(derive_seed(seed, i, j))
             result = generate_codes(
-                pipeline.gpt,
-                speaker.conditioning_latents,
-                speaker.emotion_vector,
-                ids,
-                options.decode_settings(limit),
-                generator,
+                *(pipeline.gpt, prompt, options.decode_settings(limit), generator), stepper=pipeline.stepper
             )
             if result.codes:
-                samples.append(Sample(ids, tuple(result.codes)))
+                samples.append(Sample(tuple(segment.ids), tuple(result.codes)))
     if not samples:
         raise UsageError("The model says nothing to the texts of the calibration: give others with --texts FILE.")
     return samples
@@ -129,7 +124,7 @@ def decoding_embeddings(gpt: GPT, speaker: Speaker, sample: Sample) -> Tensor:
     fed = torch.tensor([[gpt.config.start_mel_token, *sample.codes]])
     positions = torch.arange(fed.shape[1])
     positions[1:] += 1
-    prefix = gpt.prefix(speaker.conditioning_latents, speaker.emotion_vector, sample.text_ids)
+    prefix = gpt.prefix(speaker.conditioning_latents, speaker.emotion_vector, torch.tensor([sample.text_ids]))
     return torch.cat([prefix, gpt.mel_embed(fed, positions[: fed.shape[1]])], dim=1)
 
 

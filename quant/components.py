@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from edgetts.models import bigvgan, campplus, conditioning, gpt, repcodec, s2mel, vocoder, w2v_bert
-from edgetts.pack.blank import blank
 from edgetts.pack.config import ModelConfig
+from edgetts.pack.meta_init import blank
 
 Shape = tuple[int, ...]
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from edgetts.errors import PackError, UsageError
 from edgetts.models.gpt import GPT
 from edgetts.pack.load import Pack
-from edgetts.pack.mapped import give_back
+from edgetts.pack.page_release import give_back
 from edgetts.pack.schemes import INT4_LEVELS, Quantised, int4_zero_points
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgetts.pack import mapped
+from edgetts.pack import page_release as mapped
 from edgetts.pack.schemes import Quantised
 
 

@@ -15,15 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgetts.enrol import mel_spectrogram
+from edgetts.backends.linear import kernels_used
 from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS, RUN_COMPONENTS
-from edgetts.pack.mapped import give_back
+from edgetts.pack.page_release import give_back
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline, Speaker
-from edgetts.runtime.linear import kernels_used
+from edgetts.voices.enroll import mel_spectrogram
 from quant.build import Progress
 from quant.calibrate import CPU, Sample, Speech, decoding_embeddings, find_voice, make_samples
 from quant.recipe import Recipe
@@ -134,7 +134,7 @@ def _sounds(
 
     Stage after stage, so that one network's weights are in memory at a time.
     """
-    latents = [pipeline.latents(speaker, sample.text_ids, sample.codes) for sample in samples]
+    latents = [pipeline.latents(pipeline.prompt(speaker, sample.text_ids), sample.codes) for sample in samples]
     give_back(*pipeline.gpt.parameters())
     mels = []
     for sample, of_sample in zip(samples, latents, strict=True):

@@ -12,7 +12,7 @@ import torch
 
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS
-from edgetts.pack.mapped import give_back
+from edgetts.pack.page_release import give_back
 from edgetts.pack.schemes import Quantised
 from quant.build import Source
 from quant.lazy import LazyTensor

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from edgetts.errors import CheckpointError, PackError
-from edgetts.pack import mapped
+from edgetts.pack import page_release as mapped
 from edgetts.pack.header import tensor_header
 from edgetts.pack.plain_json import shown
 from quant.lazy import LazyTensor

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from mini_checkpoint import write_checkpoint
-from paths import TESTS
+from helpers.mini_checkpoint import write_checkpoint
+from helpers.paths import TESTS
 
 # The recipes are not installed. Behind everything else, so that the package under test is the installed one.
 sys.path.append(str(TESTS.parent))

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from voices import golden_voice
+from helpers.voices import golden_voice
 
 pytestmark = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
 LIMIT_S = 240
@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from edgetts import TTS
 from edgetts.errors import UsageError
-from edgetts.voice import Voice
+from edgetts.voices.voice import Voice
 PACK, VOICE, HOME = map(Path, sys.argv[1:4])
 torch.set_num_threads(2)
 QUICK = {"n_beams": 1, "n_steps": 2, "max_codes": 45, "guards": False, "seed": 3}

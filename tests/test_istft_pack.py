@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from istft_pack import ISTFT, filled, istft_pack
+from helpers.istft_pack import ISTFT, filled, istft_pack
+from helpers.voices import golden_voice
 from safetensors.torch import load_file
 from typer.testing import CliRunner
-from voices import golden_voice
 
 from edgetts.api import TTS
+from edgetts.backends.device import fast_dtype
+from edgetts.backends.prepare import prepare_vocoder
 from edgetts.bench.work import Sizes, stage_works
 from edgetts.cli.app import app
+from edgetts.decoding.settings import Compute, FlowSettings
 from edgetts.errors import UsageError
 from edgetts.memory import Size, estimate, weigh
 from edgetts.models.istft_vocoder import IstftVocoder
@@ -23,9 +26,6 @@ from edgetts.models.vocoder import build_vocoder
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pipeline import Pipeline
-from edgetts.runtime.acoustic import prepare_vocoder
-from edgetts.runtime.device import fast_dtype
-from edgetts.runtime.settings import Compute, FlowSettings
 from quant.quantize import quantize
 from recipes.tiny.swap_vocoder import INT8_RULES, swap_vocoder
 

@@ -17,21 +17,21 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("text", "audio"),
     ("pack",),
     ("models",),
-    ("native",),  # compiled kernels, which only the runtime names
-    ("runtime",),
-    ("emotion", "options"),  # facts about one call: upstream's rules and the ranges of knobs
-    ("voice",),
-    ("pipeline", "enrol", "adapt"),
+    ("native", "decoding"),  # compiled kernels, which only the backends name; algorithms
+    ("backends",),
+    ("options",),  # the ranges of a call's knobs
+    ("voices",),
+    ("pipeline",),
     ("memory",),
     ("streaming",),
-    ("parity", "voices_store", "speech", "learning"),  # what the public face is made of
+    ("parity", "speech"),  # what the public face is made of
     ("api",),
     ("bench",),  # measures the public face and what is below
     ("cli", "daemon"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # The pipeline and what it stands on, to calibrate and measure by speaking.
-QUANT_MAY_IMPORT = {"errors", "text", "audio", "pack", "models", "runtime", "options", "voice", "pipeline", "enrol", "version"}
+QUANT_MAY_IMPORT = {"errors", "text", "audio", "pack", "models", "decoding", "backends", "options", "voices", "pipeline", "version"}
 VERBS_THAT_USE_QUANT = {"edgetts/cli/convert.py", "edgetts/cli/download.py", "edgetts/cli/quantize.py"}
 
 

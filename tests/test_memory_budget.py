@@ -13,11 +13,11 @@ import pytest
 
 import edgetts
 from edgetts.api import TTS
+from edgetts.backends.process import CACHED_PRIMITIVES
 from edgetts.errors import UsageError
 from edgetts.memory import MIB, Budget, Size, estimate, held_now, parse_size, shown, weigh
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
-from edgetts.runtime.process import CACHED_PRIMITIVES
 
 TINY = Path(edgetts.__file__).parent / "builtin" / "tiny"
 FRAMES = 400

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 import torch
-from paths import GOLDEN
+from helpers.paths import GOLDEN
+from helpers.voices import golden_voice
 from safetensors.torch import load_file
-from voices import golden_voice
 
-from edgetts.emotion import Emotion
+from edgetts.decoding.decode import DecodeResult
+from edgetts.decoding.flow import solve_flow
+from edgetts.decoding.guards import Expected
+from edgetts.decoding.settings import Compute, FlowSettings
 from edgetts.errors import Cancelled, GenerationError, VoiceError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import ENROL_COMPONENTS, RUN_COMPONENTS
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
-from edgetts.runtime.decode import DecodeResult
-from edgetts.runtime.flow import solve_flow
-from edgetts.runtime.guards import Expected
-from edgetts.runtime.settings import Compute, FlowSettings
+from edgetts.voices.emotion import Emotion
 
 QUICK = SynthesisOptions(n_beams=1, n_steps=2, max_codes=20, guards=False)
 IDS = (20, 30, 25, 41)
@@ -61,7 +61,7 @@ def test_stages_in_a_row_give_the_golden_mel(pipeline: Pipeline, speaker: Speake
     )
     codes = gpt["greedy_codes"].long()
     with torch.inference_mode():
-        latents = pipeline.latents(golden_speaker, gpt["text_ids"].long(), codes[0].tolist())
+        latents = pipeline.latents(pipeline.prompt(golden_speaker, gpt["text_ids"][0].tolist()), codes[0].tolist())
         semantic = pipeline.semantic(codes, latents)
         assert (semantic - s2mel["s_infer"]).abs().max() / s2mel["s_infer"].std() < 1e-4
         n_frames = int(codes.shape[1] * pipeline.config.s2mel.mel_frames_per_code)
@@ -102,7 +102,7 @@ def ends_after(lengths: Iterable[int], monkeypatch: pytest.MonkeyPatch) -> None:
     remaining = iter(lengths)
 
     def generate(*arguments: Any, **_options: object) -> DecodeResult:
-        n, most = next(remaining), arguments[4].max_codes
+        n, most = next(remaining), arguments[2].max_codes
         return DecodeResult(list(range(min(n, most))), stopped=n < most, cancelled=False)
 
     monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
@@ -168,14 +168,13 @@ def test_a_try_with_all_words_is_kept_over_a_later_one_without(
 
 def test_an_abrupt_end_rings_out(pipeline: Pipeline, speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
     silence = pipeline.config.silence_code
-    ids = torch.tensor([list(IDS)])
 
     def made(ending: list[int], tail_s: float) -> list[int]:
         def generate(*_arguments: Any, **_options: Any) -> DecodeResult:
             return DecodeResult([1, 2, 3, *ending], stopped=True, cancelled=False)
 
         monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
-        return pipeline.codes(speaker, ids, dataclasses.replace(QUICK, tail_s=tail_s), 1)[0]
+        return pipeline.codes(pipeline.prompt(speaker, IDS), dataclasses.replace(QUICK, tail_s=tail_s), 1)[0]
 
     assert silence is not None
     assert made([], 0.0) == [1, 2, 3]  # as upstream

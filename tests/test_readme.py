@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from paths import TESTS
+from helpers.paths import TESTS
 
 README = (TESTS.parent / "README.md").read_text(encoding="utf-8")
 INSTALL = "pip install . && "

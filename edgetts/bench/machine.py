@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from edgetts import __version__
+from edgetts.backends.device import describe, fast_dtype
 from edgetts.native.library import find_library
-from edgetts.runtime.device import describe, fast_dtype
 
 MIB = 2**20
 _READ_BYTES = 256 * MIB  # far larger than any cache

@@ -18,8 +18,9 @@ from typing import Any
 
 import torch
 
-from edgetts import enrol
 from edgetts.api import TTS
+from edgetts.backends.kernels import AUTO, DECODED
+from edgetts.backends.process import prepare_process
 from edgetts.bench.machine import (
     describe_machine,
     measure_rates,
@@ -32,17 +33,16 @@ from edgetts.bench.soak import MIN_CALLS, Soak, measure_soak
 from edgetts.bench.stages import STAGES, Call, Candidate, run_in_turn, voice_of_length
 from edgetts.bench.startup import Startup, measure_startup
 from edgetts.bench.work import Sizes, enrol_work, stage_works, whole_floor_s
+from edgetts.decoding.settings import Compute
 from edgetts.errors import UsageError
 from edgetts.memory import Budget, Size, shown
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import cache_folder, locate_pack
 from edgetts.pipeline import Pipeline
-from edgetts.runtime.kernels import AUTO, DECODED
-from edgetts.runtime.process import prepare_process
-from edgetts.runtime.settings import Compute
-from edgetts.voice import Voice
-from edgetts.voices_store import VoiceStore
+from edgetts.voices import enroll as enrol
+from edgetts.voices.store import VoiceStore
+from edgetts.voices.voice import Voice
 
 REFERENCE = "reference"
 DEFAULT_TEXT = "Every stage of this voice is measured, from the first word to the last sample of the sound."

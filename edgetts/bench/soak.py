@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgetts.decoding.settings import Compute
 from edgetts.errors import GenerationError, UsageError
 from edgetts.options import SynthesisOptions
-from edgetts.runtime.settings import Compute
-from edgetts.voice import Voice
+from edgetts.voices.voice import Voice
 
 SETTLED_AFTER = 20  # calls: by then every network was used and most buffers have their size
 MIN_CALLS = 2

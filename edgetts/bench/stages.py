@@ -22,14 +22,15 @@ import torch
 from torch import Tensor
 
 from edgetts.bench.machine import synchronize
+from edgetts.decoding.decode import CodeStream
+from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import GenerationError
 from edgetts.models.gpt import KVCache
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack
 from edgetts.pipeline import Pipeline, Speaker
-from edgetts.runtime.decode import CodeStream, build_prefix
-from edgetts.runtime.settings import FlowSettings
-from edgetts.voice import Voice
+from edgetts.voices.voice import Voice
 
 STAGES = ("prefill", "decode_per_code", "latent", "dit_step", "s2mel", "vocoder", "whole")
 """In the order in which they run; `dit_step` is a part of `s2mel`, `whole` what a call takes."""
@@ -105,14 +106,14 @@ def run_in_turn(candidates: Sequence[Candidate], call: Call) -> None:
     """One repeat of every stage for every candidate; their times are added to them."""
     speakers = [each.pipeline.speaker(call.voice) for each in candidates]
     turns = list(zip(candidates, speakers, strict=True))
-    ids = [torch.tensor([call.text_ids], device=each.pipeline.device) for each in candidates]
-    for (each, speaker), own_ids in zip(turns, ids, strict=True):
-        _prefill(each, speaker, own_ids)
-    made = [_decode(each, speaker, own_ids, call) for (each, speaker), own_ids in zip(turns, ids, strict=True)]
+    for each, speaker in turns:
+        _prefill(each, speaker, call.text_ids)
+    prompts = [each.pipeline.prompt(speaker, call.text_ids) for each, speaker in turns]
+    made = [_decode(each, prompt, call) for each, prompt in zip(candidates, prompts, strict=True)]
     codes = made[0]
     latents = [
-        each.time("latent", lambda e=each, s=speaker, i=own_ids: e.pipeline.latents(s, i, codes))  # type: ignore[misc]
-        for (each, speaker), own_ids in zip(turns, ids, strict=True)
+        each.time("latent", lambda e=each, p=prompt: e.pipeline.latents(p, codes))  # type: ignore[misc]
+        for each, prompt in zip(candidates, prompts, strict=True)
     ]
     alone = dataclasses.replace(call.options.flow_settings(), n_steps=_N_STEPS_ALONE)
     for (each, speaker), own in zip(turns, latents, strict=True):
@@ -128,22 +129,22 @@ def run_in_turn(candidates: Sequence[Candidate], call: Call) -> None:
         each.seconds["whole"].append(_whole(each))
 
 
-def _prefill(each: Candidate, speaker: Speaker, ids: Tensor) -> None:
+def _prefill(each: Candidate, speaker: Speaker, text_ids: Sequence[int]) -> None:
     """All positions in front of the codes, and the logits of the first code."""
     gpt, device = each.pipeline.gpt, each.pipeline.device
 
     def run() -> Tensor:
-        prefix = build_prefix(gpt, speaker.conditioning_latents, speaker.emotion_vector, ids)
+        prefix = each.pipeline.prompt(speaker, text_ids).embeddings
         cache = KVCache.allocate(gpt.config, prefix.shape[1], device=device, dtype=prefix.dtype)
         return gpt.logits(gpt(prefix, cache)[:, -1:])
 
     each.time("prefill", run)
 
 
-def _decode(each: Candidate, speaker: Speaker, ids: Tensor, call: Call) -> list[int]:
+def _decode(each: Candidate, prompt: GPTPrompt, call: Call) -> list[int]:
     """Codes one after the other as a call makes them; the time of each but the first, which has the prefill."""
     for attempt in range(_DECODE_TRIES):
-        codes, steps = _decode_once(each, speaker, ids, call, call.seed + attempt)
+        codes, steps = _decode_once(each, prompt, call, call.seed + attempt)
         if steps:
             break
     else:
@@ -155,16 +156,15 @@ def _decode(each: Candidate, speaker: Speaker, ids: Tensor, call: Call) -> list[
 
 
 def _decode_once(
-    each: Candidate, speaker: Speaker, ids: Tensor, call: Call, seed: int
+    each: Candidate, prompt: GPTPrompt, call: Call, seed: int
 ) -> tuple[list[int], list[float]]:
     """Codes, and the seconds that each but the first took."""
     stream = CodeStream(
         each.pipeline.gpt,
-        speaker.conditioning_latents,
-        speaker.emotion_vector,
-        ids,
+        prompt,
         dataclasses.replace(call.options.decode_settings(call.n_codes), n_beams=1),
         torch.Generator().manual_seed(seed),
+        stepper=each.pipeline.stepper,
     )
     codes: list[int] = []
     times: list[float] = []

@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgetts.decoding.settings import Compute
 from edgetts.errors import GenerationError
-from edgetts.runtime.settings import Compute
-from edgetts.voice import Voice
+from edgetts.voices.voice import Voice
 
 LIMIT_S = 600.0  # a process that takes longer is stopped
 _RUNS = 2

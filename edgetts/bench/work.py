@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgetts.bench.machine import Rates
+from edgetts.decoding.settings import FlowSettings
 from edgetts.models.campplus import SpeakerEncoder
 from edgetts.models.conditioning import Conditioning
 from edgetts.models.gpt import GPT
@@ -24,11 +25,10 @@ from edgetts.models.repcodec import SemanticCodecEncoder
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.vocoder import build_vocoder
 from edgetts.models.w2v_bert import SemanticEncoder
-from edgetts.pack.blank import ModuleT, blank
 from edgetts.pack.load import Pack
 from edgetts.pack.manifest import ENROL_COMPONENTS
+from edgetts.pack.meta_init import ModuleT, blank
 from edgetts.pack.schemes import Quantised
-from edgetts.runtime.settings import FlowSettings
 
 FBANK_RATE = 100  # filter-bank frames per second
 _META = torch.device("meta")

@@ -127,11 +127,11 @@ def bench(
 
     import torch
 
+    from edgetts.backends.device import choose_device
+    from edgetts.backends.kernels import AUTO
     from edgetts.bench.page import render
     from edgetts.bench.run import DEFAULT_TEXT, Plan, measure
     from edgetts.pack.load import open_pack
-    from edgetts.runtime.device import choose_device
-    from edgetts.runtime.kernels import AUTO
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -21,7 +21,7 @@ from edgetts.cli.flags import with_flags
 from edgetts.errors import UsageError, one_line, printable
 
 if TYPE_CHECKING:
-    from edgetts.runtime.settings import Compute
+    from edgetts.decoding.settings import Compute
 
 STDIO = "-"
 EXIT_TERMINATED = 143  # 128 + SIGTERM
@@ -144,7 +144,7 @@ def check_adapts(adapt_steps: int | None, is_recording: bool, voice: str | None)
 
 def compute_name(given: str | None) -> Compute:
     """What --compute says, checked. Raises UsageError."""
-    from edgetts.runtime.settings import DEFAULT_COMPUTE, check_compute
+    from edgetts.decoding.settings import DEFAULT_COMPUTE, check_compute
 
     name: Any = DEFAULT_COMPUTE if given is None else given
     check_compute(name)

@@ -54,7 +54,7 @@ def recipes(incomplete: str) -> list[str]:
 
 def emotions(incomplete: str) -> list[str]:
     """`NAME=` of the emotion that is being typed, after those that are complete."""
-    from edgetts.emotion import EMOTIONS
+    from edgetts.voices.emotion import EMOTIONS
 
     done, comma, begun = incomplete.rpartition(",")
     return [f"{done}{comma}{name}=" for name in EMOTIONS if name.startswith(begun)]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_notice
-from edgetts.cli.making import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
+from edgetts.cli.pack_options import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
 from edgetts.errors import UsageError
 
 DTYPES = ("fp32", "fp16")

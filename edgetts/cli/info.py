@@ -190,10 +190,10 @@ def _noise(tensors: Mapping[str, float]) -> str:
 
 def _kernels(path: Path, cache_dir: Path, device: str, wanted: str) -> list[dict[str, Any]]:
     """Every kernel for every kind of quantised weight of the GPT, tried on this machine."""
+    from edgetts.backends.device import choose_device
+    from edgetts.backends.kernels import KERNELS, KernelChoice, try_kernel
     from edgetts.pack.load import open_pack
     from edgetts.pack.schemes import Quantised
-    from edgetts.runtime.device import choose_device
-    from edgetts.runtime.kernels import KERNELS, KernelChoice, try_kernel
 
     where = choose_device(device)
     choice = KernelChoice(where, wanted)

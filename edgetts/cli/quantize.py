@@ -13,7 +13,7 @@ import typer
 
 from edgetts.cli import complete
 from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_line, print_notice
-from edgetts.cli.making import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
+from edgetts.cli.pack_options import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
 from edgetts.cli.text_input import read_text_file
 from edgetts.pack.locate import BUILTIN, builtin_pack
 

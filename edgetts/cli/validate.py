@@ -48,10 +48,10 @@ def validate(
         edgetts validate full.pack --golden golden/full --component gpt
     """
     from edgetts import parity
+    from edgetts.backends.device import choose_device
+    from edgetts.backends.kernels import AUTO
     from edgetts.pack.load import open_pack
     from edgetts.pack.locate import cache_folder, locate_pack
-    from edgetts.runtime.device import choose_device
-    from edgetts.runtime.kernels import AUTO
 
     way = compute_name(compute)
     known = environment(context)

@@ -74,7 +74,7 @@ def add(
         edgetts voices add anna interview.mp3
     """
     from edgetts.pack.manifest import VOICE_SUFFIX
-    from edgetts.voices_store import VoiceStore
+    from edgetts.voices.store import VoiceStore
 
     known = environment(context)
     store = VoiceStore.default(known.home)
@@ -88,12 +88,12 @@ def add(
     source = Path(recording)
     check_adapts(adapt_steps, source.suffix != VOICE_SUFFIX, recording)
     if source.suffix == VOICE_SUFFIX:
-        from edgetts.voice import Voice
+        from edgetts.voices.voice import Voice
 
         voice = Voice.load(source)
     else:
-        from edgetts.learning import take_of
         from edgetts.pack.locate import locate_pack
+        from edgetts.voices.learning import take_of
 
         take = take_of(source, as_is=as_is)  # a file that cannot be used is told before anything slow
         located = locate_pack(pack or known.pack, known.home)
@@ -118,7 +118,7 @@ def add(
 @app.command("list")
 def list_voices(context: typer.Context, pack: PackOption = None, as_json: JsonOption = False) -> None:
     """List the voices, one a line: your own, then those that come with the pack."""
-    from edgetts.voices_store import VoiceStore
+    from edgetts.voices.store import VoiceStore
 
     known = environment(context)
     entries = VoiceStore.default(known.home).entries()
@@ -150,7 +150,7 @@ def list_voices(context: typer.Context, pack: PackOption = None, as_json: JsonOp
 @app.command("show")
 def show(context: typer.Context, name: NameArgument, pack: PackOption = None, as_json: JsonOption = False) -> None:
     """Show what is known about a voice."""
-    from edgetts.voice import Voice
+    from edgetts.voices.voice import Voice
 
     path, is_builtin = _find(context, name, pack)
     voice = Voice.load(path)
@@ -181,7 +181,7 @@ def show(context: typer.Context, name: NameArgument, pack: PackOption = None, as
 
 def _find(context: typer.Context, name: str, pack: str | None) -> tuple[Path, bool]:
     """The file of a voice, and whether it came with the pack. Raises VoiceError when there is none."""
-    from edgetts.voices_store import VoiceStore
+    from edgetts.voices.store import VoiceStore
 
     known = environment(context)
     store = VoiceStore.default(known.home)
@@ -194,7 +194,7 @@ def _find(context: typer.Context, name: str, pack: str | None) -> tuple[Path, bo
 @app.command("remove")
 def remove(context: typer.Context, names: StoredNames) -> None:
     """Delete voices. The recordings they were made from are not touched."""
-    from edgetts.voices_store import VoiceStore
+    from edgetts.voices.store import VoiceStore
 
     known = environment(context)
     store = VoiceStore.default(known.home)
@@ -218,7 +218,7 @@ def export(
     """Copy a voice to a file that `--voice` and `voices add` read on another machine."""
     from edgetts.audio.encode import atomic_file, check_target
     from edgetts.pack.manifest import VOICE_SUFFIX
-    from edgetts.voices_store import is_voice_file
+    from edgetts.voices.store import is_voice_file
 
     source, _ = _find(context, name, pack)
     path = Path(target)

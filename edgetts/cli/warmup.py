@@ -51,8 +51,8 @@ def warmup(
     located = locate_pack(pack or known.pack, known.home)
 
     from edgetts.api import TTS
+    from edgetts.backends.kernels import AUTO
     from edgetts.bench.warm import warm
-    from edgetts.runtime.kernels import AUTO
 
     with Progress() as progress:
         started = time.perf_counter()

@@ -3,7 +3,7 @@
 In: one flat row of numbers, as a voice file keeps it. Out: an offset of the style, and offsets of all gains and biases
 that otherwise follow from the flow time alone. The weights stay as they are, and one network serves all voices.
 
-It does not know how the numbers are found (`edgetts.adapt`).
+It does not know how the numbers are found (`edgetts.voices.adapt`).
 
 Source: Chen et al. 2021, "AdaSpeech: adaptive text to speech for custom voice" (conditional layer norms).
 """

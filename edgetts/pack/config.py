@@ -255,7 +255,7 @@ class IstftVocoderConfig:
 
 @dataclass(frozen=True)
 class EmotionConfig:
-    """Rows of the emotion matrix, grouped by emotion in the order of `edgetts.emotion.EMOTIONS`."""
+    """Rows of the emotion matrix, grouped by emotion in the order of `edgetts.voices.emotion.EMOTIONS`."""
 
     group_sizes: tuple[int, ...]
 

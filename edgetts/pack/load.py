@@ -17,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from edgetts.errors import PackError
-from edgetts.pack.blank import blank
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.header import tensor_header
 from edgetts.pack.locate import cache_folder
@@ -33,13 +32,14 @@ from edgetts.pack.manifest import (
     SchemeGroup,
     read_manifest,
 )
-from edgetts.pack.mapped import give_back_whole
+from edgetts.pack.meta_init import blank
+from edgetts.pack.page_release import give_back_whole
 from edgetts.pack.schemes import SCHEMES, Quantised, layout_problem
 from edgetts.pack.verify import Stamp, Verifier, check_size
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 # Gets the blank network and its quantised tensors; puts layers that compute with those in its place, and says
-# which tensors it took (`edgetts.runtime.linear`).
+# which tensors it took (`edgetts.backends.linear`).
 Replace = Callable[[nn.Module, Mapping[str, Quantised]], Collection[str]]
 
 _STORED_DTYPES = {

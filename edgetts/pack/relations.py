@@ -26,7 +26,7 @@ from edgetts.pack.ranges import out_of_range
 
 MAX_DENSE_LAYERS = 256  # of the speaker encoder, all blocks together
 MAX_REACH = 4096  # frames that a convolution may look back, dilated
-N_EMOTIONS = 8  # groups of rows, in the order of `edgetts.emotion.EMOTIONS`
+N_EMOTIONS = 8  # groups of rows, in the order of `edgetts.voices.emotion.EMOTIONS`
 SEMANTIC_FEATURES = 160  # two stacked frames of 80 bands, which `edgetts.audio.features` makes
 FBANK_BANDS = 80  # that it makes for the speaker encoder
 RATE_STEP = 25  # Hz; resampling to 16 kHz takes memory with the numerator of the reduced ratio

@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edgetts import enrol
 from edgetts.audio import features
-from edgetts.emotion import matrix_rows, merge_vectors, mix_weights
+from edgetts.backends.device import fast_dtype
+from edgetts.backends.kernels import AUTO, DECODED, KernelChoice
+from edgetts.backends.linear import replacer
+from edgetts.backends.prepare import prepare_s2mel, prepare_vocoder
+from edgetts.decoding.decode import generate_codes
+from edgetts.decoding.flow import solve_flow
+from edgetts.decoding.latents import LatentPass
+from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, DecodeSettings, FlowSettings, check_compute
 from edgetts.errors import UsageError
 from edgetts.models.campplus import SpeakerEncoder
 from edgetts.models.conditioning import Conditioning
@@ -28,15 +35,9 @@ from edgetts.models.vocoder import build_vocoder
 from edgetts.models.w2v_bert import SemanticEncoder
 from edgetts.pack.text import tokenizer_of
 from edgetts.parity.row import TOLERANCES, Row, compare
-from edgetts.runtime.acoustic import prepare_s2mel, prepare_vocoder
-from edgetts.runtime.decode import generate_codes
-from edgetts.runtime.device import fast_dtype
-from edgetts.runtime.flow import solve_flow
-from edgetts.runtime.kernels import AUTO, DECODED, KernelChoice
-from edgetts.runtime.latents import LatentPass
-from edgetts.runtime.linear import replacer
-from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, DecodeSettings, FlowSettings, check_compute
 from edgetts.text.segment import split_segments
+from edgetts.voices import enroll as enrol
+from edgetts.voices.emotion import matrix_rows, merge_vectors, mix_weights
 
 if TYPE_CHECKING:
     from edgetts.pack.load import Pack
@@ -189,6 +190,7 @@ def _gpt(pack: Pack, g: Golden, folder: Path, device: torch.device, kernel: str,
     greedy = g["greedy_codes"].to(device).long()
     n_steps = g["first_logits"].shape[1]
     yield "first_logits", _first_logits(gpt, latents, vector, text_ids, greedy[:, : n_steps - 1]), g["first_logits"]
+    prompt = GPTPrompt.build(gpt, latents, vector, text_ids)
     for n_beams, name in ((1, "greedy_codes"), (3, "beam3_codes")):
         settings = DecodeSettings(
             do_sample=about["do_sample"],
@@ -200,9 +202,9 @@ def _gpt(pack: Pack, g: Golden, folder: Path, device: torch.device, kernel: str,
             n_beams=n_beams,
             max_codes=about["max_generate_length"],
         )
-        result = generate_codes(gpt, latents, vector, text_ids, settings, torch.Generator(device=device))
+        result = generate_codes(gpt, prompt, settings, torch.Generator(device=device))
         yield name, torch.tensor([result.codes], dtype=torch.int32), g[name]
-    yield "latents", LatentPass(gpt, latents, vector, text_ids).append(greedy[0].tolist()), g["latents"]
+    yield "latents", LatentPass(gpt, prompt).append(greedy[0].tolist()), g["latents"]
 
 
 def _first_logits(

@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from edgetts.backends.fused_step import fused_step
+from edgetts.backends.kernels import AUTO, DECODED, KernelChoice
+from edgetts.backends.linear import kernels_used, replacer
+from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
+from edgetts.decoding.decode import generate_codes
+from edgetts.decoding.flow import solve_flow
+from edgetts.decoding.latents import LatentPass
+from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, DecodeSettings, FlowSettings, check_compute
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT, KVCache
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.vocoder import build_vocoder
 from edgetts.parity.row import TOLERANCES, Row, compare
-from edgetts.runtime.acoustic import Prepared, prepare_s2mel, prepare_vocoder
-from edgetts.runtime.decode import build_prefix, generate_codes
-from edgetts.runtime.flow import solve_flow
-from edgetts.runtime.fused_step import fused_step
-from edgetts.runtime.kernels import AUTO, DECODED, KernelChoice
-from edgetts.runtime.latents import LatentPass
-from edgetts.runtime.linear import kernels_used, replacer
-from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute, DecodeSettings, FlowSettings, check_compute
 
 if TYPE_CHECKING:
     from edgetts.pack.load import Pack
@@ -105,9 +106,10 @@ def _gpt(case: _Case) -> Iterator[Row]:
     ids = torch.arange(first, config.n_text_tokens)[:_N_TEXT_TOKENS].unsqueeze(0).to(case.device)
     plain = load(DECODED)
     greedy = DecodeSettings(do_sample=False, n_beams=1, repetition_penalty=1.0, max_codes=N_CODES)
-    made = generate_codes(plain, *voice, ids, greedy, None).codes or [0]
+    prompt = GPTPrompt.build(plain, *voice, ids)
+    made = generate_codes(plain, prompt, greedy, None).codes or [0]
     codes = [made[i % len(made)] for i in range(N_CODES)]  # noise may stop early
-    expected, latents = _logits(plain, voice, ids, codes), LatentPass(plain, *voice, ids).append(codes)
+    expected, latents = _logits(plain, prompt, codes), LatentPass(plain, prompt).append(codes)
     del plain
     fast = load(DECODED if case.compute == "reference" else case.kernel)
     kernels = kernels_used(fast)
@@ -115,16 +117,17 @@ def _gpt(case: _Case) -> Iterator[Row]:
     limit = TOLERANCES[rounding]
     way = ", ".join(f"{n} by {name}" for name, n in sorted(kernels.items())) or "plain linear layers"
     way += f", {rounding}" + ("" if fused_step(fast) is None else ", fused step")
-    found = _logits(fast, voice, ids, codes)
+    prompt = GPTPrompt.build(fast, *voice, ids)
+    found = _logits(fast, prompt, codes)
     yield _about(compare("gpt", "logits", found, expected.cpu(), limit), way)
     yield _choices(found, expected, limit)
-    yield _about(compare("gpt", "latents", LatentPass(fast, *voice, ids).append(codes), latents.cpu(), limit), way)
+    yield _about(compare("gpt", "latents", LatentPass(fast, prompt).append(codes), latents.cpu(), limit), way)
 
 
-def _logits(gpt: GPT, voice: tuple[Tensor, Tensor], ids: Tensor, codes: list[int]) -> Tensor:
+def _logits(gpt: GPT, prompt: GPTPrompt, codes: list[int]) -> Tensor:
     """Logits (1, n + 1, K) of each next code, with `codes` fed one by one as decoding feeds them."""
     step = fused_step(gpt) or gpt
-    prefix = build_prefix(gpt, *voice, ids)
+    prefix = prompt.embeddings
     capacity = prefix.shape[1] + 1 + len(codes)
     cache = KVCache.allocate(gpt.config, capacity, device=prefix.device, dtype=prefix.dtype)
     fed = torch.tensor([[gpt.config.start_mel_token, *codes]], device=prefix.device)

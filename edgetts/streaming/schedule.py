@@ -13,7 +13,7 @@ from typing import Protocol
 
 from edgetts.audio.playback.sink import MIN_PREBUFFER_S, prebuffer_seconds
 from edgetts.errors import UsageError
-from edgetts.streaming.speeds import Speeds
+from edgetts.streaming.latency import Speeds
 
 SAFETY = 1.5  # a part may take so many times its estimate: playback is planned for half as much again
 MARGIN_S = 0.05  # of sound that is left when a part arrives as expected

@@ -21,21 +21,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from edgetts.backends.device import describe
+from edgetts.decoding.attempts import Attempt, better, words_missing
+from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import GenerationError
 from edgetts.models.vocoder import reach
 from edgetts.options import SynthesisOptions
-from edgetts.pack.mapped import FreedMemory
+from edgetts.pack.page_release import FreedMemory
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
-from edgetts.runtime.attempts import Attempt, better, words_missing
-from edgetts.runtime.device import describe
-from edgetts.runtime.settings import FlowSettings
-from edgetts.streaming.feed import Board, Line, Samples, Sound, Spoken
+from edgetts.streaming.fair_lock import Turns, Watch
+from edgetts.streaming.latency import Speeds
+from edgetts.streaming.renderer import Seams, SegmentRenderer
 from edgetts.streaming.schedule import Adaptive, Pace, Schedule, Situation, Whole
-from edgetts.streaming.segment import Seams, SegmentRenderer
-from edgetts.streaming.speeds import Speeds
-from edgetts.streaming.turns import Turns, Watch
+from edgetts.streaming.state import Board, Line, Samples, Sound, Spoken
 
 MAX_LINES_AHEAD = 2  # whose codes are made before their sound: bounds memory and wasted work
 MAX_SOUND_AHEAD_S = 60.0  # sound that waits for the consumer; beyond it the stream sleeps
@@ -182,7 +181,6 @@ class Session:
         a notice names the words.
         """
         options, board = self._options, self.board
-        ids = torch.tensor([spoken.line.ids], device=self._engine.pipeline.device)
         kept: Attempt | None = None
         for number in range(options.retries + 1 if options.guards else 1):
             with board.changed:
@@ -191,7 +189,7 @@ class Session:
                 spoken.codes.clear()
                 spoken.seed = derive_seed(seed, number)
                 spoken.attempts = number + 1
-            latest = self._attempt(spoken, ids)
+            latest = self._attempt(spoken)
             kept = better(kept, latest)
             if latest.problem is None:
                 break
@@ -210,10 +208,12 @@ class Session:
             spoken.is_done = True
             board.changed.notify_all()
 
-    def _attempt(self, spoken: Spoken, ids: torch.Tensor) -> Attempt:
-        board, speeds = self.board, self._engine.speeds
+    def _attempt(self, spoken: Spoken) -> Attempt:
+        board, speeds, pipeline = self.board, self._engine.speeds, self._engine.pipeline
         with self._engine.codes_turns.take() as turn:
             watch = Watch(turn)
+            if spoken.prompt is None:
+                spoken.prompt = pipeline.prompt(self._speaker, spoken.line.ids)
             n_heard = 0
 
             def heard(code: int) -> None:
@@ -234,8 +234,8 @@ class Session:
                 turn.pass_on()
                 return board.is_cancelled
 
-            codes, problem = self._engine.pipeline.codes(
-                *(self._speaker, ids, self._options, spoken.seed, should_stop, heard, spoken.line.expected)
+            codes, problem = pipeline.codes(
+                *(spoken.prompt, self._options, spoken.seed, should_stop, heard, spoken.line.expected)
             )
         return Attempt(codes, spoken.seed, problem)
 
@@ -267,7 +267,7 @@ class Session:
         while not is_last:
             codes, seed_now, is_last = self._next_codes(spoken, renderer, seed, n_previous)
             if renderer is None or seed_now != seed:  # the first part, or a guard objected to it unheard
-                renderer, seed, n_previous = self._renderer(spoken.line, seed_now), seed_now, 0
+                renderer, seed, n_previous = self._renderer(spoken, seed_now), seed_now, 0
             n_before = renderer.n_codes
             # What is a whole segment has the sound of offline, however urgent it is.
             is_urgent = not is_last and self._schedule.is_urgent(self._situation(len(codes) - n_before, n_previous))
@@ -337,11 +337,12 @@ class Session:
             board.wait_until(is_enough)
             return spoken.codes[:n_wanted], spoken.seed, spoken.is_done and n_wanted >= len(spoken.codes)
 
-    def _renderer(self, line: Line, seed: int) -> SegmentRenderer:
+    def _renderer(self, spoken: Spoken, seed: int) -> SegmentRenderer:
+        assert spoken.prompt is not None  # there are codes
         return SegmentRenderer(
             self._engine.pipeline,
             self._speaker,
-            line.ids,
+            spoken.prompt,
             seed,
             self._seams,
             self._engine.speeds.add,

@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from edgetts.decoding.guards import Expected
 from edgetts.errors import Cancelled, UsageError
-from edgetts.runtime.guards import Expected
 from edgetts.streaming.clauses import ClauseSplitter
-from edgetts.streaming.feed import Board, Line
+from edgetts.streaming.state import Board, Line
 from edgetts.text.config import Language
 from edgetts.text.frontend import TextPlan
 from edgetts.text.lines import pause_of

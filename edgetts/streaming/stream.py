@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgetts.audio.encode import to_pcm16
+from edgetts.backends.process import check_process, is_forked
+from edgetts.decoding.attempts import shown
 from edgetts.errors import UsageError
-from edgetts.runtime.attempts import shown
-from edgetts.runtime.process import check_process, is_forked
-from edgetts.streaming.feed import Board, Samples, Sound, Spoken
 from edgetts.streaming.session import Session
 from edgetts.streaming.source import TextFeed, slices
+from edgetts.streaming.state import Board, Samples, Sound, Spoken
 
 SampleType: TypeAlias = Literal["float32", "int16"]
 SAMPLE_TYPES: tuple[SampleType, ...] = ("float32", "int16")

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edgetts.errors import UsageError
-from edgetts.text import pinyin, shadow
+from edgetts.text import pinyin
+from edgetts.text import protect as shadow
 from edgetts.text.config import LANGUAGES, Language, TextConfig
 from edgetts.text.glossary import Glossary
 from edgetts.text.readings import chinese, en_lines, english

@@ -27,8 +27,8 @@ from typing import Any, get_args
 import numpy as np
 
 from edgetts import TTS
-from edgetts.runtime.settings import DEFAULT_COMPUTE, Compute
-from edgetts.voice import Voice
+from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute
+from edgetts.voices.voice import Voice
 from recipes.tiny import seams
 from recipes.tiny.evaluate import SENTENCES, options_of, recordings_in
 

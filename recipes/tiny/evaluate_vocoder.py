@@ -25,11 +25,11 @@ from rich.table import Table
 from torch import Tensor
 
 from edgetts.audio.io import resample
+from edgetts.backends.prepare import prepare_vocoder
+from edgetts.decoding.settings import Compute
 from edgetts.models.vocoder import build_vocoder
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
-from edgetts.runtime.acoustic import prepare_vocoder
-from edgetts.runtime.settings import Compute
 from recipes.tiny import dims, sound_metrics
 from recipes.tiny.adversarial import mel_of
 from recipes.tiny.data import is_held_out

@@ -15,15 +15,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edgetts.enrol import mel_spectrogram
+from edgetts.backends.prepare import lower
+from edgetts.decoding.flow import solve_flow
+from edgetts.decoding.settings import FlowSettings
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.vocoder import build_vocoder
 from edgetts.pack.load import open_pack
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
-from edgetts.runtime.acoustic import lower
-from edgetts.runtime.flow import solve_flow
-from edgetts.runtime.settings import FlowSettings
+from edgetts.voices.enroll import mel_spectrogram
 from quant import texts
 from quant.calibrate import CPU, find_voice, make_samples
 
@@ -45,7 +45,7 @@ def compare(pack_path: Path, voice: Path | None, n_steps: int) -> None:
     print("| | log-mel of S2Mel | log-mel of the vocoder | STFT magnitude of both |\n|---|---|---|---|")
     rows: dict[str, list[list[float]]] = {name: [] for name in _DTYPES}
     for sample in samples:
-        latents = pipeline.latents(speaker, sample.text_ids, sample.codes)
+        latents = pipeline.latents(pipeline.prompt(speaker, sample.text_ids), sample.codes)
         condition = pipeline.condition(pipeline.semantic(torch.tensor([sample.codes]), latents))
         condition = torch.cat([speaker.prompt_condition, condition], dim=1)
         shape = (1, pipeline.config.audio.n_mels, condition.shape[1])

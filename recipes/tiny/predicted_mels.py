@@ -21,13 +21,13 @@ from rich.progress import track
 from torch import Tensor
 
 from edgetts.audio.features import resample_windowed_sinc
-from edgetts.enrol import ENCODER_RATE, enrol
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline
 from edgetts.text.frontend import TextFrontend
-from edgetts.voice import Voice
+from edgetts.voices.enroll import ENCODER_RATE, enrol
+from edgetts.voices.voice import Voice
 from recipes.tiny.data import Corpus
 from recipes.tiny.excerpts import KIND, PCM_SCALE
 
@@ -59,7 +59,7 @@ def predict(pipeline: Pipeline, ids: Tensor, codes: Tensor, prompt: Voice, n_fra
     speaker = pipeline.speaker(prompt)
     if options.prompt_s is not None:
         speaker = speaker.with_prompt(round(options.prompt_s * pipeline.config.audio.frame_rate))
-    latents = pipeline.latents(speaker, ids, codes[0].tolist())
+    latents = pipeline.latents(pipeline.prompt(speaker, ids[0].tolist()), codes[0].tolist())
     condition = pipeline.condition(pipeline.semantic(codes, latents))
     noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(seed))
     mel = pipeline.mel(speaker, condition, noise, options.flow_settings())

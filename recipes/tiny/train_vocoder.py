@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgetts.backends.activation import snake_function
 from edgetts.models import bigvgan
 from edgetts.models.bigvgan import BigVGAN
-from edgetts.runtime.activation import snake_function
 from recipes.tiny import dims
 from recipes.tiny.adversarial import Discriminators, adversarial_loss, judge_loss, matching_loss, mel_of, stft_loss
 from recipes.tiny.common import Run, adamw, average_into

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from paths import GOLDEN, SHARED
+from helpers.paths import GOLDEN, SHARED
 from safetensors.torch import load_file
 
 from edgetts.audio.features import (

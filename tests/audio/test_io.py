@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers.paths import GOLDEN, SHARED
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from paths import GOLDEN, SHARED
 from safetensors.numpy import load_file
 
 from edgetts.audio import io as audio_io

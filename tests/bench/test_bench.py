@@ -15,13 +15,13 @@ from edgetts.bench.report import Report, StageReport, compare
 from edgetts.bench.run import Plan, measure
 from edgetts.bench.stages import STAGES, Call, Candidate, run_in_turn, voice_of_length
 from edgetts.bench.work import Sizes, Work, stage_works, whole_floor_s
+from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
-from edgetts.pack.blank import blank
 from edgetts.pack.load import open_pack
+from edgetts.pack.meta_init import blank
 from edgetts.pipeline import Pipeline
-from edgetts.runtime.settings import FlowSettings
 
 CPU = torch.device("cpu")
 QUICK = SynthesisOptions(n_beams=1, n_steps=2, seed=0)

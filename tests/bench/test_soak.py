@@ -14,7 +14,7 @@ from edgetts.bench.stages import voice_of_length
 from edgetts.errors import GenerationError, UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
-from edgetts.voice import Voice
+from edgetts.voices.voice import Voice
 
 TINY = Path(edgetts.__file__).parent / "builtin" / "tiny"
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux what a process holds")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import Edgetts, run_edgetts
+from helpers.command import Edgetts, run_edgetts
 
 from edgetts.pack.manifest import read_manifest
-from edgetts.voice import Voice
+from edgetts.voices.voice import Voice
 
 
 @pytest.fixture

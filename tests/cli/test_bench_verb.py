@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import Edgetts
+from helpers.command import Edgetts
 
 import edgetts as package
 from edgetts.pack.manifest import read_manifest

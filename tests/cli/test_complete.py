@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import Edgetts
+from helpers.command import Edgetts
 
 from edgetts.cli import complete
-from edgetts.emotion import EMOTIONS
 from edgetts.options import PRESETS
+from edgetts.voices.emotion import EMOTIONS
 
 
 def test_voices_of_the_user_and_of_the_built_in_pack(home: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
 
-from command import Edgetts
-from fake_hub import MASKGCT, OWN, FakeHub, serve, small_repositories
-from paths import DATA
+from helpers.command import Edgetts
+from helpers.fake_hub import MASKGCT, OWN, FakeHub, serve, small_repositories
+from helpers.paths import DATA
 
 from edgetts.cli import download as verb
 

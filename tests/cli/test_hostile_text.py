@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Edgetts
-from trees import copy_tree, replace
+from helpers.command import Edgetts
+from helpers.trees import copy_tree, replace
 
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import manifest_json, read_manifest
-from edgetts.voice import Voice
+from edgetts.voices.voice import Voice
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07 \u202etxt.\x9b1m\nlast"
 

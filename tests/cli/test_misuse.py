@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import Edgetts
+from helpers.command import Edgetts
 
 from edgetts.errors import EdgeTTSError
 
@@ -166,7 +166,7 @@ def test_messages_stay_on_one_printable_line() -> None:
 
 
 def test_errors_and_interrupts(edgetts: Edgetts, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgetts.voices_store import VoiceStore
+    from edgetts.voices.store import VoiceStore
 
     def fail_with(error: BaseException) -> None:
         def fail(*_: object) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from command import run_edgetts
+from helpers.command import run_edgetts
 
 KEPT = b"years of work"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import Edgetts
+from helpers.command import Edgetts
 
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from command import Edgetts
+from helpers.command import Edgetts
 
-from edgetts.voice import Voice
+from edgetts.voices.voice import Voice
 
 QUICK = ("--greedy", "--beams", 1, "--max-codes", 12, "--steps", 1, "--no-guards", "--seed", 7)
 
@@ -208,8 +208,8 @@ def test_emotion_changes_the_speech(say: Edgetts, mini_voice: Voice, tmp_path: P
 
 def test_weights_reach_the_api(say: Edgetts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgetts.api import TTS
-    from edgetts.emotion import Emotion
     from edgetts.errors import GenerationError
+    from edgetts.voices.emotion import Emotion
 
     seen: list[dict[str, object]] = []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from command import Edgetts
+from helpers.command import Edgetts
 
 from edgetts.audio.playback.simulated import SimulatedClock, SimulatedSink
 from edgetts.cli.say import live

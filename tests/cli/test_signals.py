@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from command import run_edgetts
+from helpers.command import run_edgetts
 
 
 @pytest.mark.parametrize(("signal", "code"), [(SystemExit(143), 143), (KeyboardInterrupt(), 130)])

@@ -6,8 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
-from command import Edgetts
-from paths import GOLDEN
+from helpers.command import Edgetts
+from helpers.paths import GOLDEN
 from safetensors.torch import load_file, save_file
 
 from edgetts.pack.locate import builtin_pack

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import Edgetts
+from helpers.command import Edgetts
 from typer.testing import CliRunner
 
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import read_manifest
-from edgetts.voice import Voice
+from edgetts.voices.voice import Voice
 
 BUILTIN = "".join(f"{name} (built-in)\n" for name in read_manifest(builtin_pack()).ready_voices())
 

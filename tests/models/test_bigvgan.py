@@ -6,9 +6,9 @@ import json
 
 import pytest
 import torch
-from checkpoint import component_tensors
-from folding import check_layout, fill
-from paths import DATA, GOLDEN, SHARED
+from helpers.checkpoint import component_tensors
+from helpers.folding import check_layout, fill
+from helpers.paths import DATA, GOLDEN, SHARED
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F

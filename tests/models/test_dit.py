@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 import torch
-from checkpoint import component_tensors
-from folding import fill
-from paths import DATA, GOLDEN
-from s2mel_config import s2mel_config, tiny_dit_config
+from helpers.checkpoint import component_tensors
+from helpers.folding import fill
+from helpers.paths import DATA, GOLDEN
+from helpers.s2mel_config import s2mel_config, tiny_dit_config
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mini_gpt import mini_gpt
-from paths import GOLDEN
+from helpers.mini_gpt import mini_gpt
+from helpers.paths import GOLDEN
 from safetensors.torch import load_file
 from torch import Tensor
 

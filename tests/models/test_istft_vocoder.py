@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from istft_pack import ISTFT, filled
+from helpers.istft_pack import ISTFT, filled
 
 from edgetts.models import istft_vocoder
 from edgetts.models.istft_vocoder import (

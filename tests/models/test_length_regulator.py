@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from checkpoint import component_tensors
-from folding import fill
-from paths import DATA, GOLDEN
-from s2mel_config import s2mel_config
+from helpers.checkpoint import component_tensors
+from helpers.folding import fill
+from helpers.paths import DATA, GOLDEN
+from helpers.s2mel_config import s2mel_config
 from safetensors.torch import load_file
 
 from edgetts.models.length_regulator import EXPECTED_EXTRAS, LengthRegulator

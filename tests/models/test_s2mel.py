@@ -6,10 +6,10 @@ import json
 
 import pytest
 import torch
-from checkpoint import component_tensors
-from folding import check_layout, fill
-from paths import DATA, GOLDEN, SHARED
-from s2mel_config import s2mel_config
+from helpers.checkpoint import component_tensors
+from helpers.folding import check_layout, fill
+from helpers.paths import DATA, GOLDEN, SHARED
+from helpers.s2mel_config import s2mel_config
 from safetensors.torch import load_file
 
 from edgetts.models.s2mel import EXPECTED_EXTRAS, S2Mel

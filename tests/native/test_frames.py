@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from edgetts.backends.frame_ops import CompiledFrameOps, PlainFrameOps, frame_ops
 from edgetts.errors import UsageError
 from edgetts.models.dit import RMS_EPS, rope_table
 from edgetts.native import frames
 from edgetts.native.library import Isa, find_library
-from edgetts.runtime.frame_ops import CompiledFrameOps, PlainFrameOps, frame_ops
 
 CPU = torch.device("cpu")
 LIBRARY = find_library()

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from edgetts.pack import mapped
-from edgetts.pack.mapped import KEPT_FREE_BYTES, SETTLING, FreedMemory
+from edgetts.pack import page_release as mapped
+from edgetts.pack.page_release import KEPT_FREE_BYTES, SETTLING, FreedMemory
 
 MIB = 1 << 20
 

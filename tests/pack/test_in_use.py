@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trees import copy_tree, replace
+from helpers.trees import copy_tree, replace
 
 from edgetts.api import TTS
 from edgetts.errors import PackError

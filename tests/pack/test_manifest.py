@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.trees import copy_tree, replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trees import copy_tree, replace
 
 from edgetts.errors import PackError
 from edgetts.pack import manifest as manifests

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgetts.errors import PackError
-from edgetts.pack.blank import blank
 from edgetts.pack.config import ModelConfig, from_dict, to_dict
 from edgetts.pack.load import compare_shapes, open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import read_manifest
+from edgetts.pack.meta_init import blank
 from edgetts.pack.ranges import RANGES
 from edgetts.pack.relations import model_problems, read_model
 from quant.components import NETWORKS

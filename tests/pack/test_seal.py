@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import copy_tree, replace
+from helpers.trees import copy_tree, replace
 
 from edgetts.errors import PackError
 from edgetts.pack.locate import builtin_pack

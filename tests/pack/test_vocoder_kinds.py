@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from istft_pack import ISTFT, istft_pack
+from helpers.istft_pack import ISTFT, istft_pack
 
 from edgetts.errors import PackError
 from edgetts.pack.config import VOCODER_KINDS, IstftVocoderConfig, ModelConfig, VocoderConfig, from_dict, to_dict

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from voices import golden_voice
+from helpers.voices import golden_voice
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from checkpoint import component_tensors
+from helpers.checkpoint import component_tensors
+from helpers.trees import copy_tree, replace
 from safetensors.torch import load_file, save_file
-from trees import copy_tree, replace
 
 from edgetts.errors import CheckpointError, PackError, UsageError
 from edgetts.pack.load import open_pack

@@ -13,8 +13,8 @@ import pytest
 
 pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
 
-from fake_hub import BIGVGAN, MASKGCT, OWN, FakeHub, repositories_of, serve, small_repositories
-from paths import DATA
+from helpers.fake_hub import BIGVGAN, MASKGCT, OWN, FakeHub, repositories_of, serve, small_repositories
+from helpers.paths import DATA
 
 from edgetts.errors import CheckpointError, DownloadError, UsageError
 from quant import download as module

@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
 
-from fake_hub import OWN, FakeHub, serve, small_repositories
-from paths import DATA
+from helpers.fake_hub import OWN, FakeHub, serve, small_repositories
+from helpers.paths import DATA
 
 from edgetts.errors import DownloadError
 from quant import hub as module

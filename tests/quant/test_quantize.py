@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import torch
 
+from edgetts.backends import process
+from edgetts.backends.linear import kernels_used
 from edgetts.errors import EdgeTTSError, UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import COMPONENTS
 from edgetts.pipeline import Pipeline
-from edgetts.runtime import process
-from edgetts.runtime.linear import kernels_used
-from edgetts.voice import Voice
+from edgetts.voices.voice import Voice
 from quant import calibrate, report
 from quant.quantize import quantize
 
@@ -131,8 +131,7 @@ def test_it_speaks_as_stored(small: Path, mini_pack: Path, mini_voice: Path) -> 
     assert torch.isfinite(spoken.waveform).all() and spoken.waveform.abs().max() > 0
     decoded = Pipeline(open_pack(small), CPU, kernel="decoded")
     assert kernels_used(decoded.gpt) == {}
-    ids = torch.tensor([[5, 9, 20]])
-    same, stored = (p.latents(speaker, ids, spoken.codes) for p in (decoded, pipeline))
+    same, stored = (p.latents(p.prompt(speaker, [5, 9, 20]), spoken.codes) for p in (decoded, pipeline))
     assert float((same - stored).norm() / same.norm()) < 1e-2
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from paths import DATA
+from helpers.paths import DATA
 
 from edgetts.errors import UsageError
 from edgetts.pack.config import ModelConfig

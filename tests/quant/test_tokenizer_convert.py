@@ -6,10 +6,10 @@ import random
 from pathlib import Path
 
 import pytest
+from helpers.paths import GOLDEN, SHARED
+from helpers.small_tokenizer import CONTROL, NORMAL, PIECES, UNKNOWN, UNUSED, USER_DEFINED, field, model_bytes
 from hypothesis import given
 from hypothesis import strategies as st
-from paths import GOLDEN, SHARED
-from small_tokenizer import CONTROL, NORMAL, PIECES, UNKNOWN, UNUSED, USER_DEFINED, field, model_bytes
 
 from edgetts.errors import CheckpointError
 from quant.protobuf import WireError, read_fields

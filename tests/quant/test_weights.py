@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from helpers.trees import copy_tree, replace
 from safetensors.torch import load_file, save_file
-from trees import copy_tree, replace
 
 from edgetts.errors import CheckpointError
 from edgetts.pack.load import open_pack

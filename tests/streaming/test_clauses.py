@@ -6,7 +6,7 @@ import itertools
 import re
 
 import pytest
-from growth import KINDS, counting, text_of
+from helpers.growth import KINDS, counting, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

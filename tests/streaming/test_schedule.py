@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from edgetts.errors import UsageError
+from edgetts.streaming.fair_lock import Turns
+from edgetts.streaming.latency import STAGES, Cost, Speeds
 from edgetts.streaming.schedule import MIN_CHUNK_CODES, Adaptive, Fixed, Pace, Situation, Whole
-from edgetts.streaming.speeds import STAGES, Cost, Speeds
-from edgetts.streaming.turns import Turns
 
 CODE_RATE = 50.0
 CONTEXT = 172

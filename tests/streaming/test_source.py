@@ -16,8 +16,8 @@ import pytest
 from edgetts.errors import Cancelled, GenerationError, UsageError
 from edgetts.pack.load import open_pack
 from edgetts.pack.text import tokenizer_of
-from edgetts.streaming.feed import Board, Line
 from edgetts.streaming.source import MAX_PLANNED_CHARS, MAX_WAITING_CHARS, SLICE_CHARS, TextFeed, plan_lines, pump
+from edgetts.streaming.state import Board, Line
 from edgetts.text.config import Language
 from edgetts.text.frontend import TextFrontend, TextPlan
 from edgetts.text.lines import LINE_PAUSE_S, PARAGRAPH_PAUSE_S

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from paths import GOLDEN, SHARED
-from small_tokenizer import CONFIG, small_tokenizer
+from helpers.paths import GOLDEN, SHARED
+from helpers.small_tokenizer import CONFIG, small_tokenizer
 
 from edgetts.text.frontend import TextFrontend
 from edgetts.text.normalize import TextNormalizer

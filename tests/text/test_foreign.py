@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from paths import TESTS
+from helpers.paths import TESTS
 
 from edgetts import TTS
 from edgetts.pack.locate import builtin_pack

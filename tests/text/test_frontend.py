@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.small_tokenizer import CONFIG, small_tokenizer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from small_tokenizer import CONFIG, small_tokenizer
 
 from edgetts.errors import UsageError
 from edgetts.text.config import TextConfig

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from importlib import import_module
 
 import pytest
-from growth import KINDS, counting, text_of
-from small_tokenizer import CONFIG
+from helpers.growth import KINDS, counting, text_of
+from helpers.small_tokenizer import CONFIG
 
 import edgetts.text
 from edgetts.text import rules

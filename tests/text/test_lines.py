@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from growth import KINDS, counting, text_of
+from helpers.growth import KINDS, counting, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

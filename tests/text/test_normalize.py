@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from small_tokenizer import CONFIG
+from helpers.small_tokenizer import CONFIG
 
 from edgetts.errors import UsageError
 from edgetts.text.config import Language, TextConfig

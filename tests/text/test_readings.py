@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from readings_cases import cases, is_piece
-from small_tokenizer import CONFIG
+from helpers.readings_cases import cases, is_piece
+from helpers.small_tokenizer import CONFIG
 
 from edgetts.text.config import Language
 from edgetts.text.normalize import TextNormalizer

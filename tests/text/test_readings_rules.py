@@ -8,10 +8,10 @@ from re import _constants as constants  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 
 import pytest
+from helpers.readings_cases import cases, is_piece
+from helpers.small_tokenizer import CONFIG
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readings_cases import cases, is_piece
-from small_tokenizer import CONFIG
 
 from edgetts.text.normalize import TextNormalizer
 from edgetts.text.readings import chinese, english, language, rule

@@ -18,7 +18,7 @@ from edgetts.cli.text_input import read_text_file
 from edgetts.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgetts.emotion import Emotion
+    from edgetts.voices.emotion import Emotion
 
 _MARKDOWN_SUFFIXES = (".md", ".markdown")
 _NEEDS_SAMPLING = ("temperature", "top_k", "top_p")
@@ -51,7 +51,7 @@ def synthesis_options(
 
 def emotion(weights: str | None, voice: str | None, alpha: float | None, cap: bool) -> Emotion | None:
     """The emotion that was asked for, if one was."""
-    from edgetts.emotion import Emotion, parse_weights
+    from edgetts.voices.emotion import Emotion, parse_weights
 
     if weights is None and voice is None:
         if alpha is not None or cap:

@@ -127,7 +127,7 @@ def say(
     from edgetts.pack.manifest import VOICE_SUFFIX
     from edgetts.text.glossary import Glossary
     from edgetts.text.normalize import check_normalizer
-    from edgetts.voices_store import looks_like_path
+    from edgetts.voices.store import looks_like_path
 
     known = environment(context)
     reference = voice or known.voice

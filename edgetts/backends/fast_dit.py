@@ -1,0 +1,359 @@
+"""The DiT arranged for speed at inference: the same network, other memory traffic, any number type.
+
+In: a loaded `DiT`. Out: a module that is called like it, and whose `prepare` computes once per solution what
+does not change from step to step: the time conditions of the whole grid, and all of the input layer but the
+part that sees the noisy mel. Everything stays in (B, T, C), where linears and convolutions want it; both
+branches of guidance see the same state, so what depends on the state alone is computed for one of them.
+
+Rotary pairs are laid out as two halves by permuting rows of the weight, which attention cannot see. On the
+CPU in bfloat16, attention is the compiled kernel's, or goes head by head, whose scores stay in the cache:
+PyTorch's own form is up to four times slower. No masks: one stream, no padding.
+
+The velocity is wanted behind the prompt only: from the last layer's queries on, frames before it are left out but
+for the few that the convolutions of the head reach back to.
+
+It does not know solvers. Inputs and the velocity are fp32. Shapes: B, T, C, M as in the DiT, R rows (B, or
+2 B with guidance), H heads, D head dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgetts.backends.frame_ops import FrameOps, Rope, frame_ops
+from edgetts.backends.prepacked_conv import PackedConv1d, can_pack
+from edgetts.models import dit
+from edgetts.models.dit import FINAL_NORM_EPS, DiT, TimeConditions, rope_table
+from edgetts.models.wavenet import ReflectConv1d, WaveNet
+from edgetts.native.attention import attend, can_attend
+from edgetts.native.library import find_library
+
+Velocity = Callable[[Tensor, int, int], Tensor]
+"""`(x (B, M, T) fp32, index of the time, rows R) -> velocity (R, M, T) fp32`."""
+
+
+_Linear = tuple[Tensor, Tensor | None]
+"""Weight (O, I), bias (O,)."""
+
+
+class FastDiT(nn.Module):
+    """`prepare` for a solution, `forward` as the DiT's own. `n_packed`: convolutions in the library's layout."""
+
+    def __init__(self, plain: DiT, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.time = _TimeNetworks(plain, dtype)
+        merge = _weight(plain.cond_x_merge_linear, dtype)  # (C, M + M + C + C_style)
+        n_mels, dim = plain.skip_linear.in_features - merge.shape[0], merge.shape[0]
+        self._n_mels = n_mels
+        of_x, of_prompt, of_condition, of_style = torch.split(
+            merge, [n_mels, n_mels, dim, merge.shape[1] - 2 * n_mels - dim], dim=1
+        )
+        hidden_skip, x_skip = torch.split(_weight(plain.skip_linear, dtype), [dim, n_mels], dim=1)
+        self._of_x = torch.cat([of_x, x_skip]).contiguous()  # (2 C, M): one product serves both ends
+        self._of_prompt, self._of_condition, self._of_style = (
+            w.contiguous() for w in (of_prompt, of_condition, of_style)
+        )
+        self._merge_bias = _bias(plain.cond_x_merge_linear, dtype)
+        self._condition = _linear(plain.cond_projection, dtype)
+        self._hidden_skip = hidden_skip.contiguous()
+        self._skip_bias = _bias(plain.skip_linear, dtype)
+        attend = _attention(device, dtype, plain.rope_dim)
+        self._ops = frame_ops(device, dtype)
+        self._blocks = [_Block(layer, plain.rope_dim, dtype, attend, self._ops) for layer in _layers(plain)]
+        self._n_emitting = plain.transformer.n_emitting
+        self._conv1 = _linear(plain.conv1, dtype)
+        self._wavenet = _FastWaveNet(plain.wavenet, dtype, device, self._ops)
+        self.n_packed = self._wavenet.n_packed
+        self._residual = _linear(plain.res_projection, dtype)
+        self._final = _linear(plain.final_layer.linear, dtype)
+        self._out: _Linear = (plain.conv2.weight.detach().squeeze(-1).to(dtype), _cast(plain.conv2.bias, dtype))
+        self._rope_dim = plain.rope_dim
+
+    def prepare(
+        self,
+        prompt: Tensor,
+        style: Tensor,
+        condition: Tensor,
+        times: Sequence[float],
+        start: int = 0,
+        offsets: TimeConditions | None = None,
+    ) -> Velocity:
+        """The velocity as a function of the state and of the place in `times` alone.
+
+        prompt (R, M, T), style (R, C_style), condition (R, T, C_content), offsets as for the DiT. The velocity may
+        then be asked for the first rows alone; a state of fewer rows is repeated. Before frame `start` it is zero.
+        """
+        on = prompt.device
+        conditions = self._conditions(torch.tensor(list(times), dtype=torch.float32, device=on), offsets)
+        static = self._static(prompt, style, condition)
+        rope = self._rope(prompt.shape[-1], on)
+
+        def velocity(x: Tensor, index: int, n_rows: int) -> Tensor:
+            at_time = TimeConditions(
+                conditions.norms[:, index : index + 1],
+                conditions.wavenet[index : index + 1],
+                conditions.final[index : index + 1],
+            )
+            return self._estimate(x, static[:n_rows], at_time, rope, start)
+
+        return velocity
+
+    def forward(
+        self,
+        x: Tensor,
+        prompt: Tensor,
+        t: Tensor,
+        style: Tensor,
+        condition: Tensor,
+        offsets: TimeConditions | None = None,
+    ) -> Tensor:
+        """As `DiT.forward` without a mask: (R, M, T) -> (R, M, T) fp32."""
+        static = self._static(prompt, style, condition)
+        return self._estimate(x, static, self._conditions(t, offsets), self._rope(x.shape[-1], x.device))
+
+    def _conditions(self, t: Tensor, offsets: TimeConditions | None) -> TimeConditions:
+        """Flow times (n,) -> conditions of n rows, gates in the last dimension."""
+        conditions: TimeConditions = self.time(t)
+        if offsets is None:
+            return conditions
+        return conditions.plus(offsets._replace(wavenet=offsets.wavenet.transpose(1, 2)))
+
+    def _static(self, prompt: Tensor, style: Tensor, condition: Tensor) -> Tensor:
+        """All that the first layer adds up but the noisy mel's part, (R, T, C)."""
+        prompt, style, condition = (y.to(self.dtype) for y in (prompt, style, condition))
+        static = F.linear(prompt.transpose(1, 2), self._of_prompt, self._merge_bias)
+        static += F.linear(F.linear(condition, *self._condition), self._of_condition)
+        static += F.linear(style, self._of_style).unsqueeze(1)
+        return static
+
+    def _rope(self, length: int, device: torch.device) -> Rope:
+        return self._ops.rope(rope_table(length, self._rope_dim, device))
+
+    def _estimate(self, x: Tensor, static: Tensor, times: TimeConditions, rope: Rope, start: int = 0) -> Tensor:
+        n_rows = static.shape[0]
+        begin = max(0, start - self._wavenet.reach)  # what lies before it changes nothing from `start` on
+        seen = F.linear(x.transpose(1, 2).to(self.dtype), self._of_x)  # (B, T, 2 C)
+        if seen.shape[0] != n_rows:
+            seen = seen.repeat(n_rows // seen.shape[0], 1, 1)
+        of_x, x_skip = seen.chunk(2, dim=-1)
+        hidden = static + of_x
+        conditions = times.norms.unbind(0)
+        skips: list[Tensor] = []
+        for i, block in enumerate(self._blocks):
+            skip = skips.pop() if block.receives_skip else None
+            is_last = i == len(self._blocks) - 1
+            hidden = block(hidden, conditions[2 * i], conditions[2 * i + 1], rope, skip, begin if is_last else 0)
+            if i < self._n_emitting:
+                skips.append(hidden)
+        hidden = self._ops.norm(hidden, conditions[-1])
+        hidden = F.linear(hidden, self._hidden_skip, self._skip_bias) + x_skip[:, begin:]
+        y = self._wavenet(F.linear(hidden, *self._conv1), times.wavenet) + F.linear(hidden, *self._residual)
+        shift, scale = times.final.chunk(2, dim=-1)
+        y = torch.addcmul(shift, F.layer_norm(y, y.shape[-1:], eps=FINAL_NORM_EPS), 1 + scale)
+        y = F.linear(F.linear(y[:, start - begin :], *self._final), *self._out)  # (R, T - start, M)
+        return F.pad(y.transpose(1, 2).float(), (start, 0))
+
+
+class _TimeNetworks(nn.Module):
+    """What makes conditions of the flow time; small, and used once per solution."""
+
+    def __init__(self, plain: DiT, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+        self._embedders = (plain.t_embedder, plain.t_embedder2)  # as they are: fp32, and small
+        norms = [n for layer in _layers(plain) for n in (layer.attention_norm, layer.ffn_norm)]
+        self._norms = [
+            (_linear(norm.project_layer, dtype), norm.norm.weight.detach().to(dtype))
+            for norm in [*norms, plain.transformer.norm]
+        ]
+        convolution = plain.wavenet.cond_layer.conv.conv
+        self._wavenet: _Linear = (convolution.weight.detach().squeeze(-1).to(dtype), _cast(convolution.bias, dtype))
+        self._final = _linear(plain.final_layer.adaLN_modulation[1], dtype)
+
+    def forward(self, t: Tensor) -> TimeConditions:
+        """Flow times (n,) -> conditions of n rows."""
+        first, second = (embedder(t).to(self._dtype) for embedder in self._embedders)  # (n, C)
+        made = []
+        for linear, weight in self._norms:
+            gain, bias = F.linear(first, *linear).unsqueeze(1).chunk(2, dim=-1)
+            made.append(torch.cat([gain * weight, bias], dim=-1))  # (n, 1, 2 C)
+        return TimeConditions(
+            norms=torch.stack(made),
+            wavenet=F.linear(second, *self._wavenet).unsqueeze(1),  # (n, 1, 2 C n_layers)
+            final=F.linear(F.silu(first), *self._final).unsqueeze(1),  # (n, 1, 2 C)
+        )
+
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # q, k scaled, v: (R, T, H, D) -> (R, T, H, D)
+
+
+class _Block:
+    """One transformer layer."""
+
+    def __init__(self, plain: dit.Block, head_dim: int, dtype: torch.dtype, attend: Attend, ops: FrameOps) -> None:
+        self.attend = attend
+        self.ops = ops
+        self.head_dim = head_dim
+        self.qkv = _halved_pairs(_weight(plain.attention.wqkv, dtype), head_dim)
+        self.out = _weight(plain.attention.wo, dtype)
+        feed_forward = plain.feed_forward
+        self.up = torch.cat([_weight(feed_forward.w1, dtype), _weight(feed_forward.w3, dtype)])
+        self.down = _weight(feed_forward.w2, dtype)
+        skip = plain.skip_in_linear
+        self.receives_skip = skip is not None
+        self.skip = None if skip is None else _linear(skip, dtype)
+
+    def __call__(
+        self,
+        x: Tensor,
+        first: Tensor,
+        second: Tensor,
+        rope: Rope,
+        skip: Tensor | None,
+        begin: int = 0,
+    ) -> Tensor:
+        """(R, T, C) -> (R, T - begin, C): what all frames make of those from `begin` on."""
+        if self.skip is not None:
+            assert skip is not None
+            x = F.linear(torch.cat([x, skip], dim=-1), *self.skip)
+        rows, time, _ = x.shape
+        qkv = F.linear(self.ops.norm(x, first), self.qkv).view(rows, time, -1, self.head_dim)
+        n_rotated = 2 * qkv.shape[2] // 3
+        q, k = self.ops.rotate(qkv, n_rotated, rope).chunk(2, dim=2)
+        v = qkv[:, :, n_rotated:]
+        x = x[:, begin:] + F.linear(self.attend(q[:, begin:], k, v).flatten(2), self.out)
+        return x + F.linear(self.ops.swiglu(F.linear(self.ops.norm(x, second), self.up)), self.down)
+
+
+class _FastWaveNet:
+    """The WaveNet head in (R, T, C)."""
+
+    def __init__(self, plain: WaveNet, dtype: torch.dtype, device: torch.device, ops: FrameOps) -> None:
+        self.ops = ops
+        self.channels = plain.channels
+        self.convolutions: list[PackedConv1d | nn.Conv1d] = []
+        self.paddings: list[int] = []
+        packs = device.type == "cpu" and can_pack(dtype)
+        for layer in plain.in_layers:
+            assert isinstance(layer, ReflectConv1d)
+            given = layer.conv.conv
+            convolution = nn.Conv1d(
+                *(given.in_channels, given.out_channels, given.kernel_size[0]),
+                dilation=given.dilation[0],
+                device="meta",
+            )
+            convolution.weight = nn.Parameter(given.weight.detach().to(dtype), requires_grad=False)
+            assert given.bias is not None
+            convolution.bias = nn.Parameter(given.bias.detach().to(dtype), requires_grad=False)
+            self.convolutions.append(PackedConv1d(convolution) if packs else convolution)
+            assert isinstance(given.padding, tuple)
+            self.paddings.append(given.padding[0])
+        self.n_packed = len(self.convolutions) if packs else 0
+        self.reach = sum(self.paddings)
+        """Frames on either side that a frame depends on."""
+        self.outputs: list[_Linear] = []
+        for layer in plain.res_skip_layers:
+            assert isinstance(layer, ReflectConv1d)
+            given = layer.conv.conv
+            self.outputs.append((given.weight.detach().squeeze(-1).to(dtype), _cast(given.bias, dtype)))
+
+    def __call__(self, x: Tensor, time_bias: Tensor) -> Tensor:
+        biases = time_bias.chunk(len(self.convolutions), dim=-1)
+        skips: Tensor | None = None
+        for convolution, padding, output, bias in zip(
+            self.convolutions, self.paddings, self.outputs, biases, strict=True
+        ):
+            y = F.linear(self.ops.gate(_convolve(convolution, _reflect(x, padding)), bias), *output)
+            if y.shape[-1] == 2 * self.channels:
+                residual, y = y.chunk(2, dim=-1)
+                x = x + residual
+            skips = y if skips is None else skips + y
+        assert skips is not None
+        return skips
+
+
+# --- functions -----------------------------------------------------------------------------------------
+
+
+def _convolve(convolution: PackedConv1d | nn.Conv1d, x: Tensor) -> Tensor:
+    """(R, T, C) -> (R, T', C')."""
+    if isinstance(convolution, PackedConv1d):
+        return convolution.on_image(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
+    y: Tensor = convolution(x.transpose(1, 2)).transpose(1, 2)
+    return y
+
+
+def _reflect(x: Tensor, padding: int) -> Tensor:
+    """(R, T, C) with `padding` frames mirrored on either side; what is at the edge is not repeated."""
+    return torch.cat([x[:, 1 : padding + 1].flip(1), x, x[:, -padding - 1 : -1].flip(1)], dim=1)
+
+
+def _halved_pairs(weight: Tensor, head_dim: int) -> Tensor:
+    """Rows (3 H D, C) of queries and keys with the first of all rotary pairs before the second of all.
+
+    Queries and keys are permuted alike, so their products stay what they are.
+    """
+    dim = weight.shape[0] // 3
+    qk = weight[: 2 * dim].view(-1, head_dim // 2, 2, weight.shape[1])
+    return torch.cat([qk.transpose(1, 2).reshape(2 * dim, -1), weight[2 * dim :]])
+
+
+def _attention(device: torch.device, dtype: torch.dtype, head_dim: int) -> Attend:
+    """The fastest form of the machine, by what was measured on its kind."""
+    if device.type != "cpu" or dtype != torch.bfloat16:
+        return _attend_at_once
+    library = find_library()
+    # Matrix tiles (AMX) make the products by head faster than any dot product could.
+    if library is None or torch.cpu._is_amx_tile_supported() or not can_attend(library, head_dim):
+        return _attend_by_head
+
+    def attend_compiled(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return attend(library, q, k, v, n_threads=torch.get_num_threads())
+
+    return attend_compiled
+
+
+def _attend_at_once(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+    return y.transpose(1, 2)  # (R, T, H, D)
+
+
+def _attend_by_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    rows, _, n_heads, head_dim = q.shape
+    scale = head_dim**-0.5
+    y = torch.empty_like(q)
+    for row in range(rows):
+        for head in range(n_heads):
+            scores = torch.mm(q[row, :, head] * scale, k[row, :, head].t())  # (T, T)
+            torch.mm(torch.softmax(scores, dim=-1), v[row, :, head].contiguous(), out=y[row, :, head])
+    return y
+
+
+def _layers(plain: DiT) -> list[dit.Block]:
+    return [layer for layer in plain.transformer.layers if isinstance(layer, dit.Block)]
+
+
+def _weight(layer: nn.Module, dtype: torch.dtype) -> Tensor:
+    """The weight of a linear layer, quantised or not."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach().to(dtype)
+
+
+def _cast(bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if bias is None else bias.detach().to(dtype)
+
+
+def _bias(layer: nn.Module, dtype: torch.dtype) -> Tensor | None:
+    bias = layer.bias
+    assert bias is None or isinstance(bias, Tensor)
+    return _cast(bias, dtype)
+
+
+def _linear(layer: nn.Module, dtype: torch.dtype) -> _Linear:
+    return _weight(layer, dtype), _bias(layer, dtype)

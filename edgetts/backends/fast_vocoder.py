@@ -1,0 +1,160 @@
+"""BigVGAN arranged for speed on the CPU: the same network, other memory traffic, any number type.
+
+In: a loaded `BigVGAN` and the compiled kernels. Out: a module that is called like it. The signal stays in (B, T, C),
+where the library's convolutions are two to four times faster for the few channels of the late stages; the
+anti-aliased activation is the compiled one for that layout. An upsampling convolution becomes an ordinary one that
+makes all samples between two frames as channels, which lie where they belong without being moved.
+
+The last activation and convolution are in fp32 whatever the rest is in: the result has 16 bits or more, half precision
+8 or 11. It does not know pipelines and windows. Shapes: B batch, T time, C channels, M mels, S samples.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from edgetts.backends.activation import fused_snake_last
+from edgetts.backends.prepacked_conv import PackedConv1d, can_pack
+from edgetts.models.bigvgan import AntiAliasedSnake, BigVGAN, ResidualBlock
+from edgetts.native.library import Library
+
+
+class FastVocoder(nn.Module):
+    """`BigVGAN.forward`, for inference. `n_fused`, `n_packed`: activations and convolutions that are the fast ones."""
+
+    def __init__(self, plain: BigVGAN, dtype: torch.dtype, library: Library) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self._before = _convolution(plain.conv_pre, dtype)
+        self._stages = nn.ModuleList(
+            _Stage(up, plain.resblocks[i * plain.n_blocks : (i + 1) * plain.n_blocks], dtype, library)
+            for i, up in enumerate(plain.ups)
+        )
+        self._last_activation = _Activation(plain.activation_post, library)
+        self._after = _convolution(plain.conv_post, torch.float32)
+        self.n_fused = sum(isinstance(m, _Activation) for m in self.modules())
+        self.n_packed = sum(isinstance(m, PackedConv1d) for m in self.modules())
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Log-mel (B, M, T) -> waveform (B, S) fp32, clamped to [-1, 1]."""
+        x: Tensor = self._before(mel.to(self.dtype).transpose(1, 2).contiguous())  # (B, T, C)
+        for stage in self._stages:
+            x = stage(x)
+        waveform: Tensor = self._after(self._last_activation(x.float()))  # (B, S, 1)
+        return waveform.squeeze(2).clamp(-1.0, 1.0)
+
+
+class _Stage(nn.Module):
+    """(B, T, C) -> (B, rate T, C / 2): more samples of fewer channels, and the mean of what the blocks make of them."""
+
+    def __init__(self, ups: nn.Module, blocks: nn.ModuleList, dtype: torch.dtype, library: Library) -> None:
+        super().__init__()
+        assert isinstance(ups, nn.ModuleList)
+        self.ups = nn.ModuleList(_Upsampling(up, dtype) for up in ups)
+        self.blocks = nn.ModuleList(_Block(block, dtype, library) for block in blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for up in self.ups:
+            x = up(x)
+        total: Tensor = self.blocks[0](x)
+        for block in self.blocks[1:]:
+            total += block(x)
+        return total.div_(len(self.blocks))
+
+
+class _Block(nn.Module):
+    def __init__(self, plain: nn.Module, dtype: torch.dtype, library: Library) -> None:
+        super().__init__()
+        assert isinstance(plain, ResidualBlock)
+        pairs = zip(plain.convs1, plain.convs2, strict=True)
+        self.convolutions = nn.ModuleList(_convolution(c, dtype) for pair in pairs for c in pair)
+        self.activations = nn.ModuleList(_Activation(activation, library) for activation in plain.activations)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i in range(0, len(self.convolutions), 2):
+            y = self.convolutions[i](self.activations[i](x))
+            y = self.convolutions[i + 1](self.activations[i + 1](y))
+            x = y.add_(x)
+        return x
+
+
+class _Activation(nn.Module):
+    """`AntiAliasedSnake` of (B, T, C) in one pass over memory."""
+
+    alpha: Tensor
+    gain: Tensor
+
+    def __init__(self, plain: nn.Module, library: Library) -> None:
+        super().__init__()
+        assert isinstance(plain, AntiAliasedSnake)
+        self._library = library
+        alpha, beta = plain.act()
+        # Taken off the logarithmic scale once, and kept in fp32 whatever the signal is in: they are few.
+        self.register_buffer("alpha", alpha.detach().float().contiguous())
+        self.register_buffer("gain", beta.detach().float().reciprocal().contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fused_snake_last(x, self.alpha, self.gain, library=self._library, n_threads=torch.get_num_threads())
+
+
+class _Upsampling(nn.Module):
+    """A transposed convolution whose output is `rate` times as long: (B, T, C) -> (B, rate T, C').
+
+    The sample p after frame q is made of the frames around q by taps of its own, so all samples between two frames
+    are the channels (p, C') of a convolution over frames.
+    """
+
+    def __init__(self, plain: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        assert isinstance(plain, nn.ConvTranspose1d)
+        rate, padding, n_taps = plain.stride[0], plain.padding[0], plain.kernel_size[0]
+        assert isinstance(padding, int)
+        if n_taps - 2 * padding != rate or plain.groups != 1 or plain.dilation != (1,) or plain.output_padding != (0,):
+            raise ValueError(f"{plain} does not make its rate of samples from each frame")
+        given = plain.weight.detach()  # (C, C', K)
+        reach = -(-padding // rate)  # frames on either side
+        taps = torch.zeros(rate, given.shape[1], given.shape[0], 2 * reach + 1)  # (p, C', C, frames)
+        for p in range(rate):
+            for place in range(2 * reach + 1):  # of frame q + place - reach
+                k = p + padding - (place - reach) * rate
+                if 0 <= k < n_taps:
+                    taps[p, :, :, place] = given[:, :, k].t()
+        self.rate, self.n_channels = rate, given.shape[1]
+        flat = nn.Conv1d(len(given), rate * self.n_channels, 2 * reach + 1, padding=reach, device="meta")
+        flat.weight = nn.Parameter(taps.flatten(0, 1), requires_grad=False)
+        bias = torch.zeros(self.n_channels) if plain.bias is None else plain.bias.detach().float()
+        flat.bias = nn.Parameter(bias.repeat(rate), requires_grad=False)
+        self.convolution = _convolution(flat, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.convolution(x)  # (B, T, rate C')
+        return y.view(len(y), -1, self.n_channels)
+
+
+class _Convolution(nn.Module):
+    """An `nn.Conv1d` of (B, T, C): by weights in the library's layout where it takes them."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.layer, PackedConv1d):
+            return self.layer.on_image(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
+        y: Tensor = self.layer(x.transpose(1, 2))
+        return y.transpose(1, 2).contiguous()
+
+
+def _convolution(plain: nn.Module, dtype: torch.dtype) -> _Convolution:
+    assert isinstance(plain, nn.Conv1d)
+    layer = nn.Conv1d(
+        *(plain.in_channels, plain.out_channels, plain.kernel_size[0]),
+        padding=plain.padding[0],
+        dilation=plain.dilation[0],
+        bias=plain.bias is not None,
+        device="meta",
+    )
+    for name, given in plain.named_parameters():
+        setattr(layer, name, nn.Parameter(given.detach().to(dtype), requires_grad=False))
+    return _Convolution(PackedConv1d(layer) if can_pack(dtype) else layer)

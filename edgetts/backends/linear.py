@@ -1,0 +1,123 @@
+"""Layers that compute with quantised weights, and how they take the place of a network's own.
+
+In: a network built by its own file, which never heard of quantisation, and its quantised tensors as the pack
+stores them. Out: the same network with its `nn.Linear` and `nn.Embedding` layers replaced where the weight is
+quantised, and every replacement counted. Which kernel multiplies is `kernels`' affair.
+
+    gpt = pack.module("gpt", lambda: GPT(config), device, replace=replacer(KernelChoice(device)))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from edgetts.backends.kernels import DECODED, Kernel, KernelChoice
+from edgetts.pack.schemes import Quantised
+
+_WEIGHT = ".weight"
+
+
+class QuantisedLinear(nn.Module):
+    """`nn.Linear` over a quantised weight (O, I). The bias is loaded by whoever loads the network."""
+
+    def __init__(self, weight: Quantised, kernel: Kernel, *, bias: bool) -> None:
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        self.kernel = kernel
+        self._stored = weight
+        self._packed = kernel.pack(weight)
+        self.bias = nn.Parameter(torch.empty(self.out_features, device="meta")) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., I) -> (..., O)."""
+        rows = x.reshape(-1, self.in_features)
+        return self.kernel.multiply(self._packed, rows, self.bias).reshape(*x.shape[:-1], self.out_features)
+
+    @property
+    def packed(self) -> object:
+        """What the kernel made of the weight, for code that calls the kernel's library itself."""
+        return self._packed
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight (O, I) itself, decoded anew each time, for code that looks at it."""
+        return self._stored.decode()
+
+    def extra_repr(self) -> str:
+        scheme = self._stored.scheme
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, {scheme} by {self.kernel.name}"
+
+
+class QuantisedEmbedding(nn.Module):
+    """`nn.Embedding` over int8 rows with a scale each; rows (..., C) come out as `dtype`."""
+
+    def __init__(self, weight: Quantised, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._stored = weight
+        self._dtype = dtype
+
+    def forward(self, ids: Tensor) -> Tensor:
+        codes, scales = self._stored.parts["codes"][ids], self._stored.parts["scales"][ids]
+        return (codes.to(torch.float32) * scales.unsqueeze(-1)).to(self._dtype)
+
+    @property
+    def weight(self) -> Tensor:
+        """The rows themselves, decoded anew each time, for code that looks at them."""
+        return self._stored.decode(self._dtype)
+
+
+def replacer(
+    choice: KernelChoice, dtype: torch.dtype = torch.float32
+) -> Callable[[nn.Module, Mapping[str, Quantised]], Collection[str]]:
+    """What `Pack.module` calls to have layers replaced. dtype: of embeddings, as of the rest of the network."""
+
+    def replace(module: nn.Module, quantised: Mapping[str, Quantised]) -> Collection[str]:
+        return replace_layers(module, quantised, choice, dtype)
+
+    return replace
+
+
+def replace_layers(
+    module: nn.Module, quantised: Mapping[str, Quantised], choice: KernelChoice, dtype: torch.dtype
+) -> set[str]:
+    """Replace, in place, each linear or embedding layer of `module` whose weight is among `quantised`.
+
+    Returns the names of the tensors that were taken; the others (convolutions and the like) are to be decoded.
+    Raises RuntimeError when not every linear layer with a quantised weight was replaced.
+    """
+    if choice.wanted == DECODED:
+        return set()
+    taken: set[str] = set()
+    n_linears = 0
+    for name, weight in quantised.items():
+        path = name.removesuffix(_WEIGHT)
+        owner = module.get_submodule(path) if name.endswith(_WEIGHT) else None
+        layer: nn.Module | None = None
+        # Exactly these classes: what is derived from them may use its weight in another way.
+        if type(owner) is nn.Linear:
+            layer = QuantisedLinear(weight, choice(weight), bias=owner.bias is not None)
+            n_linears += 1
+        elif type(owner) is nn.Embedding and weight.scheme == "int8_channel":
+            layer = QuantisedEmbedding(weight, dtype)
+        if layer is not None:
+            module.set_submodule(path, layer)
+            taken.add(name)
+    found = sum(isinstance(m, QuantisedLinear) for m in module.modules())
+    left = [n for n, m in module.named_modules() if type(m) is nn.Linear and n + _WEIGHT in quantised]
+    if found != n_linears or left:  # a layer shared by two names, or one that is not reached by its name
+        raise RuntimeError(
+            f"{n_linears} linear layers were to be replaced in {type(module).__name__}, and {found} were; left: {left}"
+        )
+    return taken
+
+
+def kernels_used(module: nn.Module) -> dict[str, int]:
+    """How many linear layers each kernel serves in a network, for `edgetts info` and reports."""
+    used: dict[str, int] = {}
+    for layer in module.modules():
+        if isinstance(layer, QuantisedLinear):
+            used[layer.kernel.name] = used.get(layer.kernel.name, 0) + 1
+    return used

@@ -1,0 +1,48 @@
+"""Attempts at one segment: which one to keep, and the error when words are missing in all of them.
+
+In: codes of each attempt and what a guard objects to. Out: the attempt to make sound of, or a GenerationError. Knows
+no networks and does not try anything itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgetts.decoding.guards import Problem
+from edgetts.errors import GenerationError
+
+_MAX_SHOWN_CHARS = 60
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Codes of one seed, and what a guard objects to in them."""
+
+    codes: list[int]
+    seed: int
+    problem: Problem | None
+
+    @property
+    def is_loss(self) -> bool:
+        return self.problem is not None and self.problem.is_loss
+
+
+def better(kept: Attempt | None, new: Attempt) -> Attempt:
+    """The one to keep: the newer, unless words are missing in it and not in the other."""
+    return new if kept is None or kept.is_loss or not new.is_loss else kept
+
+
+def words_missing(problem: Problem | None, n_attempts: int, text: str = "") -> GenerationError:
+    """The error when no attempt has all words of a text."""
+    tries = "one try" if n_attempts == 1 else f"{n_attempts} tries"
+    what = f" {shown(text)}" if text else " the text"
+    why = f" ({problem})" if problem is not None else ""
+    return GenerationError(
+        f"The model did not say all of{what} in {tries}{why}: "
+        "try another with seed=, or more tries with retries=."
+    )
+
+
+def shown(text: str) -> str:
+    """A text as it stands in a sentence: in quotation marks, and not too long."""
+    return repr(text if len(text) <= _MAX_SHOWN_CHARS else text[:_MAX_SHOWN_CHARS] + "…")

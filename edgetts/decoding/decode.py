@@ -1,0 +1,245 @@
+"""The decode loop: text and voice in, codes out, one network step per code over a static cache.
+
+In: the GPT, a `GPTPrompt`, `DecodeSettings`, a `torch.Generator`. Out: codes without the stop code. One beam is a
+stream (`CodeStream`); `generate_codes` collects it, or searches with several beams. It knows nothing of latents, audio
+or time; what to do about a bad result is the caller's.
+
+Positions: the start code has position 0, the k-th code k + 1, so 1 is never used. Upstream decodes so.
+
+Source: upstream `inference_speech` in indextts/gpt/model_v2.py over Hugging Face `generate`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgetts.decoding.beam import BeamSearch, Candidate
+from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.sampling import draw, penalise, start_seen, warp
+from edgetts.decoding.settings import DecodeSettings
+from edgetts.errors import GenerationError, UsageError
+from edgetts.models.gpt import GPT, KVCache
+from edgetts.pack.config import GPTConfig
+
+_N_EXTRA_CODES = 3  # start in front of the codes, and the two stops upstream's latent pass puts behind
+
+
+@dataclass(frozen=True)
+class DecodeResult:
+    """Codes without the stop code, and why there are no more of them."""
+
+    codes: list[int]
+    stopped: bool  # the model ended by itself; False: it was cut at `max_codes`, or cancelled
+    cancelled: bool  # `should_stop` said so
+
+
+def max_codes_limit(config: GPTConfig) -> int:
+    """The most codes that the model has positions for."""
+    return config.n_mel_positions - _N_EXTRA_CODES
+
+
+Stepper = Callable[[Tensor, KVCache], Tensor]  # called like the GPT: embeddings (B, T, C), cache -> hidden (B, T, C)
+
+
+class _Decoder:
+    """The network side of decoding: prefix once, then one step per code for all rows."""
+
+    def __init__(self, gpt: GPT, prefix: Tensor, n_rows: int, max_codes: int, stepper: Stepper | None) -> None:
+        limit = max_codes_limit(gpt.config)
+        if max_codes > limit:
+            raise UsageError(f"max_codes is {max_codes}; this model has positions for 1 to {limit}.")
+        self._gpt = gpt
+        self._stepper = stepper or gpt
+        self._prefix = prefix
+        self._n_prefix = prefix.shape[1] + 1  # and the start code
+        # The last code is never fed: room for the others and the start.
+        self._cache = KVCache.allocate(
+            gpt.config, self._n_prefix + max_codes, batch=n_rows, device=prefix.device, dtype=prefix.dtype
+        )
+        self._positions = torch.arange(gpt.config.n_mel_positions, device=prefix.device)
+
+    def start(self) -> Tensor:
+        """Logits (rows, K) fp32 of the first code, the same for each row."""
+        start = torch.full((1, 1), self._gpt.config.start_mel_token, device=self._prefix.device)
+        embedded = torch.cat([self._prefix, self._gpt.mel_embed(start, self._positions[:1])], dim=1)
+        hidden = self._gpt(embedded, self._cache.rows(1))  # (1, P, C)
+        self._cache.share_first_row(self._n_prefix)
+        return self._logits(hidden).expand(self._cache.batch, -1)
+
+    def step(self, codes: list[int]) -> Tensor:
+        """Feed one code per row; logits (rows, K) fp32 of the next."""
+        position = self._cache.length - self._n_prefix + 2  # position 1 is skipped
+        fed = torch.tensor(codes, device=self._prefix.device).unsqueeze(1)  # (rows, 1)
+        embedded = self._gpt.mel_embed(fed, self._positions[position : position + 1])
+        return self._logits(self._stepper(embedded, self._cache))
+
+    def reorder(self, parents: list[int], n_shared_codes: int) -> None:
+        """Row b continues row `parents[b]`, which has the first `n_shared_codes` codes in common with it."""
+        if parents != list(range(len(parents))):
+            order = torch.tensor(parents, device=self._prefix.device)
+            self._cache.reorder(order, self._n_prefix + n_shared_codes)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        logits = self._gpt.logits(hidden[:, -1:])[:, 0].float()  # (rows, K)
+        if not math.isfinite(float(logits.max())):
+            raise GenerationError(
+                f"The GPT computed non-finite scores after {self._cache.length - self._n_prefix} codes; "
+                "its weights or number format do not suit this machine. Try a pack with fp32 weights."
+            )
+        return logits
+
+
+class CodeStream:
+    """Codes one by one, with one beam: an iterator that computes a code when asked for it.
+
+    Arguments as of `generate_codes`; `settings.n_beams` must be 1. `should_stop` is asked before each code.
+    After the last code, `stopped` and `cancelled` say why it was the last.
+    """
+
+    def __init__(
+        self,
+        gpt: GPT,
+        prompt: GPTPrompt,
+        settings: DecodeSettings,
+        generator: torch.Generator | None,
+        should_stop: Callable[[], bool] | None = None,
+        stepper: Stepper | None = None,
+    ) -> None:
+        if settings.n_beams != 1:
+            raise UsageError(f"n_beams is {settings.n_beams}; codes can be streamed with 1 beam only.")
+        self._generator = _sampling_generator(settings, generator)
+        self._settings = settings
+        self._should_stop = should_stop
+        self._stop_code = gpt.config.stop_mel_token
+        self.codes: list[int] = []
+        self.stopped = False
+        self.cancelled = False
+        with torch.inference_mode():
+            self._decoder = _Decoder(gpt, prompt.embeddings, 1, settings.max_codes, stepper)
+            self._seen = start_seen(gpt.config, 1, prompt.embeddings.device)
+
+    def __iter__(self) -> CodeStream:
+        return self
+
+    @torch.inference_mode()
+    def __next__(self) -> int:
+        if self.stopped or self.cancelled or len(self.codes) == self._settings.max_codes:
+            raise StopIteration
+        if self._should_stop is not None and self._should_stop():
+            self.cancelled = True
+            raise StopIteration
+        logits = self._decoder.step(self.codes[-1:]) if self.codes else self._decoder.start()  # (1, K)
+        scores = penalise(logits, self._seen, self._settings.repetition_penalty)
+        if self._generator is not None:
+            code = int(draw(warp(scores, self._settings), 1, self._generator))
+        else:
+            code = int(scores.argmax())
+        if code == self._stop_code:
+            self.stopped = True
+            raise StopIteration
+        self._seen[0, code] = True
+        self.codes.append(code)
+        return code
+
+
+def generate_codes(
+    gpt: GPT,
+    prompt: GPTPrompt,
+    settings: DecodeSettings,
+    generator: torch.Generator | None,
+    should_stop: Callable[[], bool] | None = None,
+    on_code: Callable[[int], None] | None = None,
+    stepper: Stepper | None = None,
+) -> DecodeResult:
+    """Codes for one text, at most `settings.max_codes`.
+
+    `generator` is needed for sampling only. `should_stop` is asked before each code and ends the loop when it is True.
+    `on_code` is called with each code of the result, in order, as soon as it is certain: with several beams that is
+    when all of them agree on it. stepper: computes each step instead of the GPT itself, with the same numbers to
+    rounding (`edgetts.backends.fused_step`). The same seed and settings give the same codes. Raises UsageError for what
+    the model cannot take, GenerationError when numbers overflow.
+    """
+    arguments = (gpt, prompt, settings, generator, should_stop)
+    if settings.n_beams > 1:
+        return _search(*arguments, on_code, stepper)
+    stream = CodeStream(*arguments, stepper)
+    for code in stream:
+        if on_code is not None:
+            on_code(code)
+    return DecodeResult(stream.codes, stream.stopped, stream.cancelled)
+
+
+@torch.inference_mode()
+def _search(
+    gpt: GPT,
+    prompt: GPTPrompt,
+    settings: DecodeSettings,
+    generator: torch.Generator | None,
+    should_stop: Callable[[], bool] | None,
+    on_code: Callable[[int], None] | None,
+    stepper: Stepper | None,
+) -> DecodeResult:
+    """Beam search: log-softmax, penalty, filters, then the beam's score is added and candidates are taken."""
+    generator = _sampling_generator(settings, generator)
+    device = prompt.embeddings.device
+    decoder = _Decoder(gpt, prompt.embeddings, settings.n_beams, settings.max_codes, stepper)
+    seen = start_seen(gpt.config, settings.n_beams, device)
+    search = BeamSearch(settings.n_beams, settings.length_penalty, gpt.config.stop_mel_token)
+    rows = torch.arange(settings.n_beams, device=device)
+    added: list[Candidate] = []
+    n_told = 0
+    while not search.done and search.n_codes < settings.max_codes:
+        if should_stop is not None and should_stop():
+            return DecodeResult(search.leader(), stopped=False, cancelled=True)
+        logits = decoder.step([c.code for c in added]) if added else decoder.start()  # (beams, K)
+        scores = penalise(logits.log_softmax(dim=-1), seen, settings.repetition_penalty)
+        if generator is not None:
+            scores = warp(scores, settings)
+        scores = scores + torch.tensor(search.scores, device=scores.device).unsqueeze(1)
+        added = search.step(_candidates(scores, search.n_candidates, generator))
+        parents = [c.beam for c in added]
+        decoder.reorder(parents, search.n_shared_codes)
+        seen = seen[parents]
+        seen[rows, [c.code for c in added]] = True
+        if on_code is not None:
+            n_told += _tell(search.newly_settled(), on_code)
+    best = search.best()
+    if on_code is not None:
+        _tell(best.codes[n_told:], on_code)
+    return DecodeResult(best.codes, best.stopped, cancelled=False)
+
+
+def _tell(codes: list[int], on_code: Callable[[int], None]) -> int:
+    for code in codes:
+        on_code(code)
+    return len(codes)
+
+
+def _candidates(scores: Tensor, n: int, generator: torch.Generator | None) -> list[Candidate]:
+    """The `n` best, or `n` drawn, of all beams' codes, best first. scores (beams, K)."""
+    flat = scores.view(1, -1)  # (1, beams * K)
+    if generator is None:
+        values, indices = flat.topk(n, dim=-1)
+    else:
+        indices = draw(flat, n, generator)
+        values, order = flat.gather(-1, indices).sort(dim=-1, descending=True)
+        indices = indices.gather(-1, order)
+    n_codes = scores.shape[1]
+    return [
+        Candidate(value, index % n_codes, index // n_codes)
+        for value, index in zip(values[0].tolist(), indices[0].tolist(), strict=True)
+    ]
+
+
+def _sampling_generator(settings: DecodeSettings, generator: torch.Generator | None) -> torch.Generator | None:
+    """The generator if there is to be sampling, None if the choice is greedy."""
+    if not settings.do_sample:
+        return None
+    if generator is None:
+        raise UsageError("do_sample is True and no generator was given; pass a seeded torch.Generator.")
+    return generator

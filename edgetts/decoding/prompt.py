@@ -1,0 +1,57 @@
+"""What stands in front of the codes of a segment: voice, emotion and text as one sequence of embeddings.
+
+In: the GPT, what enrollment kept of the voice, text ids. Out: a `GPTPrompt`, computed once for a segment and shared by
+all attempts at its codes and by the latent pass.
+
+Source: upstream `UnifiedVoice.prepare_gpt_inputs` in indextts/gpt/model_v2.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgetts.errors import UsageError
+from edgetts.models.gpt import GPT
+
+_N_BRACKETS = 2  # start and stop around the text
+
+
+@dataclass(frozen=True)
+class GPTPrompt:
+    """embeddings (1, P, C) on the GPT's device: 34 rows of voice, emotion and speed, then the text in brackets."""
+
+    embeddings: Tensor
+    n_text_tokens: int
+
+    @classmethod
+    @torch.inference_mode()
+    def build(cls, gpt: GPT, conditioning_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor) -> GPTPrompt:
+        """From conditioning_latents (1, 32, C), emotion_vector (1, C) and text_ids (1, T) int64.
+
+        Ids equal to the start or stop token are left out, as upstream does. Raises UsageError for ids that are no
+        text tokens, or for more of them than the model has positions for.
+        """
+        config = gpt.config
+        weight = gpt.speed_emb.weight
+        if text_ids.dim() != 2 or text_ids.shape[0] != 1:
+            raise UsageError(f"text_ids has shape {tuple(text_ids.shape)}; one row (1, T) is needed.")
+        ids = text_ids[0]
+        brackets = torch.tensor([config.start_text_token, config.stop_text_token], device=ids.device)
+        ids = ids[~torch.isin(ids, brackets)]
+        room = config.n_text_positions - _N_BRACKETS
+        if ids.numel() > room:
+            raise UsageError(f"The segment has {ids.numel()} text tokens; the model reads at most {room} at once.")
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < config.n_text_tokens:
+            raise UsageError(
+                f"Text ids run from {int(ids.min())} to {int(ids.max())}; "
+                f"this model knows 0 to {config.n_text_tokens - 1}. Was the text tokenized for another pack?"
+            )
+        embeddings = gpt.prefix(
+            conditioning_latents.to(weight.device, weight.dtype),
+            emotion_vector.to(weight.device, weight.dtype),
+            ids.unsqueeze(0).to(weight.device, torch.int64),
+        )
+        return cls(embeddings, text_ids.shape[1])

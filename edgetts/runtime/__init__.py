@@ -1,1 +1,0 @@
-"""Devices, caches, the decode loop and the ODE solver: how the networks are run."""

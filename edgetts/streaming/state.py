@@ -1,0 +1,139 @@
+"""What the threads of a stream share: segments to speak, their codes while they are made, chunks to give out.
+
+One condition guards it all, so that a cancel or an error wakes whoever waits. Nothing here computes, and
+nothing waits without being woken by whatever it waits for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from edgetts.decoding.guards import Expected
+from edgetts.decoding.prompt import GPTPrompt
+from edgetts.errors import Cancelled, GenerationError
+
+Samples = npt.NDArray[np.float32]  # (S,)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A segment of the text, to be spoken in one go."""
+
+    text: str  # as it is spoken
+    written: str  # as the user wrote it
+    ids: tuple[int, ...]
+    start: int  # offsets in the user's text
+    end: int
+    pause_before_s: float
+    expected: Expected  # how long it can take
+    ready_at: float  # when its text was complete, by `time.perf_counter`
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Samples on their way to the consumer."""
+
+    samples: Samples
+    line: int  # index of the segment they belong to
+    ends_line: bool
+
+
+@dataclass
+class Spoken:
+    """How a segment came about; complete once its last sound was given out."""
+
+    line: Line
+    prompt: GPTPrompt | None = None  # made with the first attempt
+    seed: int = 0  # of the attempt that was kept
+    attempts: int = 0
+    codes: list[int] = field(default_factory=list)
+    is_done: bool = False  # no more codes will come
+    is_heard: bool = False  # some of its sound was given out: codes can be cut off but not made anew
+    n_rendered: int = 0  # codes
+    notices: list[str] = field(default_factory=list)
+    start: int = 0  # samples from the beginning of the stream
+    end: int = 0
+    first_sound_at: float | None = None  # `time.perf_counter`
+
+
+class Board:
+    """The shared state of one stream. All of it is read and written with `changed` held."""
+
+    def __init__(self, on_sound: Callable[[], None] | None = None) -> None:
+        self.changed = threading.Condition()
+        self.spoken: list[Spoken] = []
+        self.n_lines_done = 0  # whose sound was given out
+        self.has_all_lines = False
+        self.is_waiting_for_text = False  # that has not arrived yet
+        self.sounds: list[Sound] = []
+        self.is_complete = False  # all sounds are in `sounds` or were taken from it
+        self.completed_at: float | None = None  # `time.perf_counter`
+        self.error: BaseException | None = None
+        self.is_cancelled = False
+        self._on_sound = on_sound  # told, without the lock, that whoever cannot block has something to look at
+
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Sleep until it is so; `changed` is held before and after. Raises Cancelled when the stream ends."""
+        self.changed.wait_for(lambda: self.is_cancelled or is_so())
+        if self.is_cancelled:
+            raise Cancelled("The speech was cancelled.")
+
+    def cancel(self) -> None:
+        """Stop everything; what is waiting is dropped."""
+        with self.changed:
+            self.is_cancelled = True
+            self.sounds.clear()
+            self.changed.notify_all()
+        self.tell()
+
+    def fail(self, error: BaseException) -> None:
+        """Stop the work; the consumer gets what is waiting, then the error."""
+        with self.changed:
+            if self.error is None and not self.is_cancelled:
+                self.error = _as_raised(error)
+            self.is_cancelled = True
+            self.changed.notify_all()
+        self.tell()
+
+    def give(self, sound: Sound) -> None:
+        """Hand samples to the consumer."""
+        with self.changed:
+            if self.is_cancelled:
+                raise Cancelled("The speech was cancelled.")
+            self.sounds.append(sound)
+            self.changed.notify_all()
+        self.tell()
+
+    def complete(self) -> None:
+        """There will be no more sounds."""
+        with self.changed:
+            self.is_complete = True
+            self.completed_at = time.perf_counter()
+            self.changed.notify_all()
+        self.tell()
+
+    def tell(self) -> None:
+        """Wake those who cannot block: there is sound, an end, or room for more text. Call it without the lock."""
+        if self._on_sound is not None:
+            self._on_sound()
+
+
+def _as_raised(error: BaseException) -> BaseException:
+    """`error` in a form that means the same where the consumer raises it.
+
+    What ends generators, iterations and tasks (GeneratorExit, StopIteration, asyncio.CancelledError) would end
+    those of the consumer without a word, so it becomes the cause of an error. A request to exit stays one.
+    """
+    is_ending = isinstance(error, (StopIteration, StopAsyncIteration)) or not isinstance(error, Exception)
+    if not is_ending or isinstance(error, (SystemExit, KeyboardInterrupt)):
+        return error
+    said = f" ({error})" if str(error) else ""
+    broken = GenerationError(f"The speech broke off: {type(error).__name__}{said} was raised while it was made.")
+    broken.__cause__ = error
+    return broken

@@ -1,0 +1,1 @@
+"""Voices: learned from recordings (enrollment, adaptation), stored, looked up; and emotions."""

@@ -1,0 +1,127 @@
+"""Adaptation: S2Mel learns small offsets for one voice from the recording that the voice was enrolled from.
+
+In: an open pack and a `Voice`. Out: the same voice with `offsets`. The network's weights stay as they are; what is
+learned moves the style and the gains and biases of the DiT (`models.voice_offsets`), by flow matching on excerpts of
+the recording's own mel, given its own semantic codes. No text is needed. A network that draws a new voice towards
+one it knows comes closer to the new one so; what it costs is time at enrolment, and nothing afterwards.
+
+This is not upstream's: it is a named option (`adapt_steps`), off unless asked for or wanted by the pack.
+
+Source: Chen et al. 2021, "AdaSpeech: adaptive text to speech for custom voice".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from edgetts.backends.device import fast_dtype
+from edgetts.backends.process import prepare_process
+from edgetts.models.repcodec import Quantizer
+from edgetts.models.s2mel import S2Mel
+from edgetts.models.voice_offsets import VoiceOffsets, n_offsets, voice_offsets
+from edgetts.voices.voice import Voice
+
+if TYPE_CHECKING:
+    from edgetts.pack.load import Pack
+    from edgetts.voices.enroll import Progress
+
+EXCERPT_FRAMES = 160  # of mel; a shorter recording is one excerpt
+EXCERPTS_PER_STEP = 2
+LEARNING_RATE = 0.03  # of Adam; falls to zero in a line
+# Half of the excerpts are looked at near flow time 0, where little of the mel is seen: the built-in S2Mel learned so.
+EARLY_SHARE, EARLY_UNTIL = 0.5, 0.2
+
+
+def adapt(
+    pack: Pack,
+    voice: Voice,
+    *,
+    steps: int,
+    noise_scale: float,
+    device: torch.device,
+    progress: Progress,
+) -> Voice:
+    """The voice with offsets that were learned in so many steps; the same ones again on the same machine and threads.
+
+    noise_scale: of the noise that the flow will start from. Loads S2Mel in fp32 and frees it again.
+    """
+    prepare_process()
+    config = pack.config
+    # Enrolment and synthesis run in inference mode, and a caller may do so too: what is learned here may not.
+    with torch.inference_mode(False), torch.enable_grad():
+        s2mel = pack.module("s2mel", lambda: S2Mel(config.s2mel), device).float().requires_grad_(False)
+        quantizer = pack.module("quantizer", lambda: Quantizer(config.semantic_codec), device).float()
+        with torch.no_grad():
+            semantic = quantizer.lookup(voice.reference_codes.to(device).clone())
+        excerpts = _Excerpts(
+            voice.reference_mel.to(device).clone(), semantic, 1.0 / config.s2mel.mel_frames_per_code, noise_scale
+        )
+        style = voice.style.to(device).clone()
+        flat = torch.zeros(1, n_offsets(config.s2mel.dit), device=device, requires_grad=True)
+        optimiser = torch.optim.Adam([flat], lr=LEARNING_RATE)
+        for step in range(steps):
+            progress("adapting to the voice", step / steps)
+            for group in optimiser.param_groups:
+                group["lr"] = LEARNING_RATE * (1 - step / steps)
+            error = _flow_error(s2mel, style, voice_offsets(flat, config.s2mel.dit), excerpts.draw())
+            (flat.grad,) = torch.autograd.grad(error, flat)
+            optimiser.step()
+        progress("voice ready", 1.0)
+    return dataclasses.replace(voice, offsets=flat.detach().cpu(), adapted_to=pack.manifest.s2mel_id, adapt_steps=steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawn:
+    """Excerpts of one length, and where in the flow they are looked at."""
+
+    mel: Tensor  # (B, M, F)
+    semantic: Tensor  # (B, T, C)
+    noise: Tensor  # (B, M, F), as large as the flow will start from
+    times: Tensor  # (B,)
+
+
+class _Excerpts:
+    """Parts of one recording, drawn with a generator of their own."""
+
+    def __init__(self, mel: Tensor, semantic: Tensor, codes_per_frame: float, noise_scale: float) -> None:
+        self.mel = mel  # (1, M, F)
+        self.semantic = semantic  # (1, T, C)
+        self.codes_per_frame = codes_per_frame
+        self.noise_scale = noise_scale
+        self.n_frames = min(EXCERPT_FRAMES, mel.shape[-1])
+        self.n_codes = min(int(self.n_frames * codes_per_frame) + 1, semantic.shape[1])
+        self.generator = torch.Generator().manual_seed(0)
+
+    def draw(self) -> _Drawn:
+        device, generator = self.mel.device, self.generator
+        size = (EXCERPTS_PER_STEP,)
+        starts = torch.randint(self.mel.shape[-1] - self.n_frames + 1, size, generator=generator).tolist()
+        last = self.semantic.shape[1] - self.n_codes
+        firsts = [min(int(start * self.codes_per_frame), last) for start in starts]
+        mel = torch.cat([self.mel[:, :, s : s + self.n_frames] for s in starts])
+        early = torch.rand(size, generator=generator) < EARLY_SHARE
+        times = torch.rand(size, generator=generator) * torch.where(early, EARLY_UNTIL, 1.0)
+        return _Drawn(
+            mel,
+            torch.cat([self.semantic[:, f : f + self.n_codes] for f in firsts]),
+            self.noise_scale * torch.randn(mel.shape, generator=generator).to(device),
+            times.to(device),
+        )
+
+
+def _flow_error(s2mel: S2Mel, style: Tensor, offsets: VoiceOffsets, drawn: _Drawn) -> Tensor:
+    """Absolute and half the square error of the velocity, without a prompt."""
+    at = drawn.times[:, None, None]
+    x = at * drawn.mel + (1 - at) * drawn.noise
+    styles = (style + offsets.style).expand(len(x), -1)
+    half = fast_dtype(x.device)
+    with torch.autocast(x.device.type, half, enabled=half == torch.bfloat16):
+        condition = s2mel.length_regulator(drawn.semantic, x.shape[-1])
+        velocity = s2mel.estimator(x, torch.zeros_like(x), drawn.times, styles, condition, None, offsets.times)
+    error = velocity.float() - (drawn.mel - drawn.noise)
+    both: Tensor = error.square().mean() * 0.5 + error.abs().mean()
+    return both

@@ -1,0 +1,127 @@
+"""Enrolment: a recording becomes a `Voice`. Each network is loaded, run once and freed before the next.
+
+In: waveforms (S,) float32, already cut (`audio.io`), and an open pack. Out: a `Voice`. Stage order is that
+of upstream's `infer_v2.py`, in one place. This file does not know where recordings come from or where
+voices go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from edgetts.audio import features
+from edgetts.backends.kernels import KernelChoice
+from edgetts.backends.linear import replacer
+from edgetts.backends.process import prepare_process
+from edgetts.errors import PackError
+from edgetts.models.campplus import SpeakerEncoder
+from edgetts.models.conditioning import Conditioning
+from edgetts.models.repcodec import Quantizer, SemanticCodecEncoder
+from edgetts.models.w2v_bert import SemanticEncoder
+from edgetts.voices.voice import Voice
+
+if TYPE_CHECKING:
+    from edgetts.pack.load import Pack
+
+ENCODER_RATE = 16_000  # Hz, what the semantic and the speaker encoder hear
+
+Progress = Callable[[str, float], None]  # what is being done, how far (0 to 1)
+
+
+def _silent(_what: str, _share: float) -> None:
+    return None
+
+
+@torch.inference_mode()
+def enrol(
+    pack: Pack,
+    waveform: torch.Tensor,
+    emotion_waveform: torch.Tensor,
+    *,
+    device: torch.device,
+    name: str = "",
+    notices: tuple[str, ...] = (),
+    progress: Progress = _silent,
+) -> Voice:
+    """Make a voice from one recording in the two forms that upstream hears it in.
+
+    waveform (S,): mono float32 at the pack's sample rate; emotion_waveform (S,): the same recording taken
+    straight to 16 kHz. Both at most 15 s. Returns a Voice on the CPU.
+    """
+    prepare_process()
+    config = pack.config
+    progress("hearing the recording", 0.0)
+    mel = mel_spectrogram(pack, waveform)
+    waveform_16k = features.resample_windowed_sinc(waveform, config.audio.sample_rate, ENCODER_RATE)
+    speaker_features, emotion_features = _semantic_features(pack, (waveform_16k, emotion_waveform), device)
+
+    progress("semantic codes", 0.5)
+    codec_encoder = pack.module("codec_encoder", lambda: SemanticCodecEncoder(config.semantic_codec), device)
+    quantizer = pack.module("quantizer", lambda: Quantizer(config.semantic_codec), device)
+    codes = quantizer.encode(codec_encoder(speaker_features))
+    del codec_encoder, quantizer
+
+    progress("speaker style", 0.6)
+    fbank = features.kaldi_fbank(waveform_16k)
+    speaker_encoder = pack.module("speaker_encoder", lambda: SpeakerEncoder(config.speaker_encoder), device)
+    style = speaker_encoder((fbank - fbank.mean(0, keepdim=True)).unsqueeze(0).to(device))
+    del speaker_encoder
+
+    progress("conditioning", 0.7)
+    quantised = replacer(KernelChoice(device))  # computed with as they are stored: the encoders are large
+    conditioning = pack.module("conditioning", lambda: Conditioning(config.conditioning), device, replace=quantised)
+    latents = conditioning.speaker_latents(speaker_features)
+    emotion_base = conditioning.emotion_vector(speaker_features)
+    emotion_vector = conditioning.emotion_vector(emotion_features)
+    del conditioning
+    progress("voice ready", 1.0)
+    return Voice(
+        conditioning_latents=latents.float().cpu(),
+        emotion_vector=emotion_vector.float().cpu(),
+        emotion_base=emotion_base.float().cpu(),
+        style=style.float().cpu(),
+        reference_codes=codes.cpu(),
+        reference_mel=mel.cpu(),
+        encoder_id=pack.manifest.encoder_id,
+        seconds=waveform.shape[-1] / config.audio.sample_rate,
+        name=name,
+        notices=notices,
+    )
+
+
+def mel_spectrogram(pack: Pack, waveform: torch.Tensor) -> torch.Tensor:
+    """Log-mel (1, M, F) of a waveform (S,) at the pack's sample rate, as S2Mel and the vocoder know it."""
+    audio = pack.config.audio
+    return features.mel_spectrogram(
+        waveform.unsqueeze(0),
+        sample_rate=audio.sample_rate,
+        n_fft=audio.n_fft,
+        hop_length=audio.hop_length,
+        n_mels=audio.n_mels,
+        fmin=audio.fmin,
+        fmax=audio.fmax,
+    )
+
+
+def _semantic_features(
+    pack: Pack, waveforms: tuple[torch.Tensor, ...], device: torch.device
+) -> list[torch.Tensor]:
+    """Normalised semantic features (1, T, C) of each waveform (S,) at 16 kHz; the encoder is loaded once."""
+    config, quantised = pack.config.semantic_encoder, replacer(KernelChoice(device))
+    encoder = pack.module("semantic_encoder", lambda: SemanticEncoder(config), device, replace=quantised)
+    stats = pack.state_dict("semantic_statistics", device)
+    width = config.hidden_size
+    if any(tuple(stats[name].shape) != (width,) for name in ("mean", "std")):
+        raise PackError(
+            f"The statistics of this pack do not fit its encoder, whose features are {width} wide: convert the "
+            "checkpoint again."
+        )
+    result = []
+    for waveform in waveforms:
+        inputs, mask = features.semantic_features(waveform)
+        hidden = encoder(inputs.to(device), mask.to(device))
+        result.append((hidden - stats["mean"]) / stats["std"])
+    return result

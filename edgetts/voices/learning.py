@@ -1,0 +1,122 @@
+"""Learning a voice: from whatever a recording comes as to a `Voice`, and how long that will take.
+
+In: a path, an array or a `Take`, and an open pack. Out: a `Voice`. Ties reading, enrolment and adaptation together;
+names, folders and what is remembered are `api`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from edgetts.audio.array import sound_of_array
+from edgetts.audio.excerpt import LISTENED_SECONDS, best_part
+from edgetts.audio.io import MARGIN_SECONDS, Take, first_seconds, read_sound
+from edgetts.backends.device import fast_dtype
+from edgetts.errors import UsageError
+from edgetts.voices import enroll as enrolment
+from edgetts.voices.adapt import EXCERPT_FRAMES, EXCERPTS_PER_STEP, adapt
+from edgetts.voices.enroll import Progress
+from edgetts.voices.voice import Voice
+
+if TYPE_CHECKING:
+    from edgetts.options import SynthesisOptions
+    from edgetts.pack.load import Pack
+
+MAX_REFERENCE_SECONDS = 15.0  # upstream uses no more of a recording
+TELLING_SECONDS = 5.0  # what takes longer is said before it begins
+_BYTES_PER_WEIGHT = 2.0  # of S2Mel in most packs
+_PASSES = 3.0  # forward, and twice as much backward
+_OVERHEAD = 3.0  # of a step over its matrix products: attention, normalization, small products
+_PROBE_SHAPE = (EXCERPT_FRAMES * EXCERPTS_PER_STEP, 512, 2048)
+_PROBE_TIMES = 3
+
+
+def take_of(recording: Any, sample_rate: Any = None, *, as_is: bool = False) -> Take:
+    """The part of a recording that a voice is learned from.
+
+    recording: a path, samples (with `sample_rate`), a pair of samples and their rate, or a Take. as_is: the first 15 s,
+    unjudged, as upstream takes them. Raises AudioError, UsageError.
+    """
+    if isinstance(recording, Take):
+        return recording
+    if recording is None:
+        raise UsageError("There is no recording: give a file, or samples with sample_rate=.")
+    seconds = MAX_REFERENCE_SECONDS + MARGIN_SECONDS if as_is else LISTENED_SECONDS
+    if isinstance(recording, (str, Path)):
+        if sample_rate is not None:
+            raise UsageError("A recording in a file says its own sample rate: leave sample_rate= out.")
+        sound = read_sound(Path(recording).expanduser(), seconds, keep_silent_channels=as_is)
+    else:
+        if isinstance(recording, tuple) and len(recording) == 2 and sample_rate is None:
+            recording, sample_rate = recording
+        sound = sound_of_array(recording, sample_rate, seconds, keep_silent_channels=as_is)
+    return first_seconds(sound, MAX_REFERENCE_SECONDS) if as_is else best_part(sound, MAX_REFERENCE_SECONDS)
+
+
+def learn(
+    pack: Pack,
+    take: Take,
+    options: SynthesisOptions,
+    *,
+    device: torch.device,
+    name: str,
+    progress: Progress,
+    tell: Callable[[str], None] | None = None,
+) -> Voice:
+    """Enrol a voice from `take` and adapt it as `options` say. tell: is given a sentence first, if it takes long."""
+    if tell is not None:
+        told = foretold(pack, options.adapt_steps, device)
+        if told is not None:
+            tell(told)
+    voice = enrolment.enrol(
+        pack,
+        torch.from_numpy(take.at(pack.config.audio.sample_rate)),
+        torch.from_numpy(take.at(enrolment.ENCODER_RATE)),
+        device=device,
+        name=name,
+        notices=take.notices,
+        progress=progress,
+    )
+    if not options.adapt_steps:
+        return voice
+    return adapt(
+        pack,
+        voice,
+        steps=options.adapt_steps,
+        noise_scale=options.noise_scale,
+        device=device,
+        progress=progress,
+    )
+
+
+def foretold(pack: Pack, steps: int, device: torch.device) -> str | None:
+    """A sentence about how long learning a voice takes here, if that is long."""
+    seconds = steps * _step_seconds(pack, device)
+    if seconds < TELLING_SECONDS:
+        return None
+    about = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{max(1, round(seconds / 10)) * 10} seconds"
+    return (
+        f"Learning this voice takes about {about}, once: {steps} steps adapt the sound to it "
+        "(--adapt-steps 0 does without)."
+    )
+
+
+def _step_seconds(pack: Pack, device: torch.device) -> float:
+    """One step of adaptation, by S2Mel's size and what this machine multiplies at this moment."""
+    n_weights = pack.file(pack.manifest.components["s2mel"].file).stat().st_size / _BYTES_PER_WEIGHT
+    rows, inner, columns = _PROBE_SHAPE
+    dtype = fast_dtype(device)
+    left = torch.ones(rows, inner, dtype=dtype, device=device)
+    right = torch.ones(inner, columns, dtype=dtype, device=device)
+    fastest = float("inf")
+    for _ in range(_PROBE_TIMES):
+        start = time.perf_counter()
+        (left @ right)[0, 0].item()  # a GPU has done it when the number is here
+        fastest = min(fastest, time.perf_counter() - start)
+    products = 2.0 * n_weights * rows * _PASSES
+    return _OVERHEAD * products / (2.0 * rows * inner * columns / fastest)

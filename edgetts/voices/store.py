@@ -1,0 +1,295 @@
+"""The user's voices: those with a name, and those remembered by the content of a recording.
+
+In: names, recordings' content hashes, `Voice` objects. Out: the same, from files in two folders: `voices/`
+(named, kept until removed) and a cache of the last recordings used (made again when lost). Does not enrol
+and does not know what is in a voice. Names are checked so that none can leave the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import hashlib
+import os
+import re
+import stat
+import time
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgetts.errors import UsageError, VoiceError
+from edgetts.pack.config import ModelConfig
+from edgetts.pack.locate import cache_folder, data_folder
+from edgetts.pack.manifest import VOICE_SUFFIX
+from edgetts.voices.voice import METADATA_KEY, Voice
+
+# Letters and digits of any script, single spaces, hyphens and underscores inside: valid on every file
+# system, never a path, never an option, and never confused with a file (no dot).
+_NAME = re.compile(r"\w(?:[\w-]| (?! ))*(?<! )")
+MAX_NAME_LENGTH = 48  # characters: at most 192 bytes of UTF-8, and file names hold 255
+# Windows keeps these for devices; a home folder may be shared with it.
+_RESERVED = frozenset(("con", "prn", "aux", "nul", *(d + n for d in ("com", "lpt") for n in "123456789")))
+MAX_CACHED = 200  # voices; a few hundred KB each
+_CACHE_NAME = re.compile(r"[0-9a-f]{64}")
+_TORN_NAME = re.compile(rf"\.[0-9a-f]{{64}}{re.escape(VOICE_SUFFIX)}\.\w+\.part")  # as Voice.save makes it
+_HEADER_LENGTH_BYTES = 8  # a safetensors file begins with the length of its description
+_MAX_HEADER_BYTES = 1 << 20  # of a voice's description, and more
+_TORN_SECONDS = 3600.0  # a temporary file this old was left by a process that was killed
+
+
+@dataclass(frozen=True)
+class StoredVoice:
+    """A named voice in the store."""
+
+    name: str
+    path: Path
+    n_bytes: int
+    problem: str = ""  # why it cannot be used: a sentence for the user
+
+
+class VoiceStore:
+    """Named voices in `voices_dir`, remembered recordings in `cache_dir`; folders appear when needed."""
+
+    def __init__(self, voices_dir: Path, cache_dir: Path) -> None:
+        self.voices_dir = voices_dir
+        self.cache_dir = cache_dir
+
+    @classmethod
+    def default(cls, home: Path | None = None) -> VoiceStore:
+        """The store under `home`, or under the user's own data and cache folders."""
+        return cls(data_folder(home) / "voices", cache_folder(home) / "voices")
+
+    # --- named voices ------------------------------------------------------------------------------
+
+    def path(self, name: str) -> Path:
+        """Where the voice called `name` is or would be. Raises UsageError for a name that is not allowed."""
+        return self.voices_dir / (check_name(name) + VOICE_SUFFIX)
+
+    def names(self) -> list[str]:
+        """All named voices that can be used, in alphabetical order."""
+        return [v.name for v in self.entries() if not v.problem]
+
+    def entries(self) -> list[StoredVoice]:
+        """All that lies under a voice's name, in alphabetical order, also what cannot be used (see `problem`).
+        Files that are no voices by their name are passed over."""
+        try:
+            files = sorted(self.voices_dir.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise VoiceError(f"Cannot list the voices in {self.voices_dir}: {_reason(error)}.") from error
+        found = []
+        for file in files:
+            if file.suffix == VOICE_SUFFIX and _is_name(file.stem):
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    found.append(_entry(file))
+        return found
+
+    def has(self, name: str) -> bool:
+        """Whether there is a usable voice of this name. Raises UsageError for a name that is not allowed."""
+        try:
+            return not _entry(self.path(name)).problem
+        except OSError:
+            return False
+
+    def load(self, name: str, others: Iterable[str] = ()) -> Voice:
+        """The voice called `name`. Raises VoiceError when there is none, naming what there is, and `others`."""
+        return Voice.load(self.existing(name, others))
+
+    def check_new(self, name: str, *, replace: bool = False) -> None:
+        """Raise UsageError unless a voice can be added under `name`: before time is spent on enrolment."""
+        path = self.path(name)
+        if os.path.lexists(path):  # a link that leads nowhere holds a name, too
+            if not replace:
+                raise _taken(name)
+            if not path.is_symlink() and path.is_dir():
+                raise UsageError(f"{path} is a folder, which is in the way of the voice {name!r}: move it away.")
+            if not path.is_symlink() and not is_voice_file(path):
+                raise UsageError(
+                    f"{path} is not a voice file that was made here, so it is left alone: move it away, or choose "
+                    "another name."
+                )
+            return
+        for entry in self.entries():
+            if entry.name.casefold() == name.casefold():
+                raise UsageError(
+                    f"There is already a voice called {entry.name!r}, which differs from {name!r} in capitals only: "
+                    "choose another name."
+                )
+
+    def add(self, name: str, voice: Voice, *, replace: bool = False) -> Path:
+        """Keep `voice` as `name`. Raises UsageError when the name is taken and `replace` is not set, also when
+        another program took it meanwhile."""
+        self.check_new(name, replace=replace)
+        try:
+            return dataclasses.replace(voice, name=check_name(name)).save(self.path(name), replace=replace)
+        except FileExistsError:
+            raise _taken(name) from None
+
+    def remove(self, name: str) -> None:
+        """Delete the voice called `name`; of a link, the link alone.
+
+        Raises VoiceError when there is none, and for what is not a voice file.
+        """
+        path = self.removable(name)
+        try:
+            path.unlink()
+        except OSError as error:
+            raise VoiceError(f"Cannot remove the voice {name!r} ({path}): {_reason(error)}.") from error
+
+    def removable(self, name: str) -> Path:
+        """Path of the file or link that `remove` would delete. Raises VoiceError as `remove` does."""
+        path = self.path(name)
+        if not os.path.lexists(path):
+            return self.existing(name)
+        if not path.is_symlink() and not is_voice_file(path):
+            raise VoiceError(f"{path} is not a voice file that was made here; if it is not needed, delete it yourself.")
+        return path
+
+    def existing(self, name: str, others: Iterable[str] = ()) -> Path:
+        """Path of the voice `name`. Raises VoiceError when there is none; it names what there is, and `others`."""
+        path = self.path(name)
+        try:
+            entry = _entry(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise VoiceError(f"Cannot read the voice {name!r} ({path}): {_reason(error)}.") from error
+        else:
+            if entry.problem:
+                raise VoiceError(entry.problem)
+            return path
+        names = sorted({*self.names(), *others})
+        close = difflib.get_close_matches(name, names, n=1)
+        if close:
+            hint = f"did you mean {close[0]!r}?"
+        elif names:
+            hint = f"there are {', '.join(names)}."
+        else:
+            hint = "there are none yet; make one with `edgetts voices add NAME RECORDING`."
+        raise VoiceError(f"There is no voice called {name!r}: {hint}")
+
+    # --- remembered recordings ---------------------------------------------------------------------
+
+    def cached(
+        self,
+        content_hash: str,
+        encoder_id: str,
+        adapted_to: str = "",
+        adapt_steps: int = 0,
+        notices: list[str] | None = None,
+        model: ModelConfig | None = None,
+    ) -> Voice | None:
+        """The voice that these encoders made of the recording with this hash, if it is remembered.
+
+        adapted_to, adapt_steps: how it was adapted, as the voice says it. A damaged file is dropped, as if it had
+        not been there, and so is one that does not fit `model`: the recording is at hand to make it again; `notices`
+        is told so.
+        """
+        path = self._cache_path(content_hash, encoder_id, adapted_to, adapt_steps)
+        if not os.path.lexists(path):
+            return None
+        try:
+            voice = Voice.load(path)
+            voice.check(encoder_id)
+            if model is not None:
+                voice.check_fits(model)
+        except VoiceError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            if notices is not None:
+                notices.append("What was remembered of this recording was damaged: the voice is learned again.")
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the least recently used are dropped first
+        return voice
+
+    def remember(self, content_hash: str, voice: Voice) -> str | None:
+        """Keep `voice` for the next use of the same recording and drop the oldest beyond MAX_CACHED.
+
+        Returns a sentence for the user when it could not be kept (a full or read-only disk); the voice
+        itself is usable all the same.
+        """
+        try:
+            voice.save(self._cache_path(content_hash, voice.encoder_id, voice.adapted_to, voice.adapt_steps))
+        except VoiceError as error:
+            return f"The voice is not remembered for the next time: {error}"
+        self._forget_oldest()
+        return None
+
+    def _cache_path(self, content_hash: str, encoder_id: str, adapted_to: str, adapt_steps: int) -> Path:
+        adaptation = f"\n{adapted_to}\n{adapt_steps}" if adapt_steps else ""
+        key = hashlib.sha256(f"{content_hash}\n{encoder_id}{adaptation}".encode()).hexdigest()
+        return self.cache_dir / (key + VOICE_SUFFIX)
+
+    def _forget_oldest(self) -> None:
+        with contextlib.suppress(OSError):  # another process may be doing the same
+            files = [f for f in self.cache_dir.glob(f"*{VOICE_SUFFIX}") if _CACHE_NAME.fullmatch(f.stem)]
+            files.sort(key=lambda f: f.lstat().st_mtime)
+            for file in files[: max(0, len(files) - MAX_CACHED)]:
+                file.unlink(missing_ok=True)
+            for torn in self.cache_dir.glob(f".*{VOICE_SUFFIX}.*.part"):
+                if _TORN_NAME.fullmatch(torn.name) and time.time() - torn.lstat().st_mtime > _TORN_SECONDS:
+                    torn.unlink(missing_ok=True)
+
+
+def check_name(name: str) -> str:
+    """The name in its stored spelling (NFC). Raises UsageError when it cannot be a voice's name."""
+    normal = unicodedata.normalize("NFC", name)
+    if not _is_name(normal):
+        raise UsageError(
+            f"{name[:60]!r} cannot be the name of a voice: use 1 to {MAX_NAME_LENGTH} letters, digits, "
+            "hyphens, underscores and single spaces, such as `my-voice`."
+        )
+    return normal
+
+
+def looks_like_path(reference: str) -> bool:
+    """Whether what the user gave for a voice means a file and not a name: it has a dot or a separator."""
+    return "." in reference or "/" in reference or os.sep in reference or reference.startswith("~")
+
+
+def _entry(path: Path) -> StoredVoice:
+    """What lies at `path`. Raises FileNotFoundError when nothing does."""
+    name, found = path.stem, path.lstat()
+    is_link = stat.S_ISLNK(found.st_mode)
+    if is_link:
+        try:
+            found = path.stat()
+        except OSError as error:
+            problem = f"The voice {name!r} is a link that leads nowhere ({path}: {_reason(error)})"
+            return StoredVoice(name, path, 0, f"{problem}; `edgetts voices remove {name}` deletes the link.")
+    if not stat.S_ISREG(found.st_mode):
+        return StoredVoice(name, path, 0, f"{path} is in the place of a voice but not a file: move it away.")
+    if not os.access(path, os.R_OK):
+        problem = f"The voice {name!r} may not be read by this user ({path}); allow it, for example with `chmod u+r`."
+        return StoredVoice(name, path, found.st_size, problem)
+    return StoredVoice(name, path, found.st_size)
+
+
+def is_voice_file(path: Path) -> bool:
+    """Whether the file begins as a voice file does. Raises VoiceError when it cannot be read."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return f'"{METADATA_KEY}"'.encode() in file.read(_HEADER_LENGTH_BYTES + _MAX_HEADER_BYTES)
+    except OSError as error:
+        raise VoiceError(f"Cannot read the voice {path.stem!r} ({path}): {_reason(error)}.") from error
+
+
+def _taken(name: str) -> UsageError:
+    return UsageError(f"There is already a voice called {name!r}; choose another name, or replace it with replace=.")
+
+
+def _is_name(name: str) -> bool:
+    if not 0 < len(name) <= MAX_NAME_LENGTH or name.casefold() in _RESERVED:
+        return False
+    return _NAME.fullmatch(name) is not None
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,307 @@
+"""A voice: what enrolment keeps of a recording, as one small `.safetensors` file.
+
+The encoders that make it are needed once; afterwards a few hundred KB say all there is to say. The
+reference codes stand for the prompt condition: the run phase looks them up in the codebook that it
+holds anyway, which gives the numbers of the quantised features in 1/1000 of the space.
+
+Shapes: `B` is 1 throughout, `C` the GPT's width, `T` codes at 50 Hz, `M` mel bands, `F` mel frames.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetts.errors import VoiceError
+from edgetts.pack.header import METADATA, read_header
+from edgetts.pack.plain_json import UnsoundJSON, listed, read_json, shown
+
+if TYPE_CHECKING:
+    import torch
+
+    from edgetts.pack.config import ModelConfig
+
+FORMAT_VERSION = 2  # 1: voices without offsets, which are still written so
+_MAX_FILE_BYTES = 64 * 2**20
+_MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrolment uses
+METADATA_KEY = "edgetts_voice"
+MAX_REFERENCE_SECONDS = 30.0  # enrolment uses 15; the flow's time grows with the square
+_LARGEST = 1e6  # of any number
+_FLOAT_FORMATS, _WHOLE_FORMATS = ("F32", "F16", "BF16", "F64"), ("I64", "I32")
+_MAX_ABOUT_BYTES, _MAX_ABOUT_DEPTH = 256 << 10, 8
+_MAX_ID, _MAX_NAME, _MAX_NOTICE, _MAX_NOTICES = 128, 200, 2_000, 50
+_MAX_ADAPT_STEPS = 100_000
+_MAX_OFFSETS = 1 << 20  # numbers; the published model has 37 056
+# Name, number of dimensions, integer?
+_TENSORS = (
+    ("conditioning_latents", 3, False),
+    ("emotion_vector", 2, False),
+    ("emotion_base", 2, False),
+    ("style", 2, False),
+    ("reference_codes", 2, True),
+    ("reference_mel", 3, False),
+    ("offsets", 2, False),  # of adapted voices alone
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """An enrolled voice.
+
+    conditioning_latents (1, N, C): who speaks, for the GPT.
+    emotion_vector (1, C): the recording's own emotion.
+    emotion_base (1, C): the same from the speaker path; the starting point when another emotion is mixed in.
+    style (1, D): speaker embedding for S2Mel.
+    reference_codes (1, T): semantic codes of the recording, int64.
+    reference_mel (1, M, F): its log-mel spectrogram, the prompt of S2Mel.
+    encoder_id: identifies the encoders that made it; a pack with others refuses the voice.
+    seconds: how much of the recording was used.
+    name, notices: for people.
+    offsets (1, N): what the voice adds to S2Mel's conditions when it was adapted (`edgetts.voices.adapt`), else None.
+    adapted_to, adapt_steps: the S2Mel that the offsets were learned with, and in how many steps.
+    """
+
+    conditioning_latents: torch.Tensor
+    emotion_vector: torch.Tensor
+    emotion_base: torch.Tensor
+    style: torch.Tensor
+    reference_codes: torch.Tensor
+    reference_mel: torch.Tensor
+    encoder_id: str
+    seconds: float
+    name: str = ""
+    notices: tuple[str, ...] = field(default=())
+    offsets: torch.Tensor | None = None
+    adapted_to: str = ""
+    adapt_steps: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all is the same, values of tensors included."""
+        if not isinstance(other, Voice):
+            return NotImplemented
+        return all(_same(getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
+
+    def __hash__(self) -> int:
+        return hash((self.encoder_id, self.name, self.seconds))
+
+    def __repr__(self) -> str:
+        adapted = f", adapted in {self.adapt_steps} steps" if self.offsets is not None else ""
+        return f"Voice({self.name!r}, {self.seconds:.1f} s of speech{adapted}, encoders {self.encoder_id[:12]})"
+
+    def save(self, path: str | Path, *, replace: bool = True) -> Path:
+        """Write the voice file; it appears whole or not at all.
+
+        replace: what is at `path` gives way; otherwise FileExistsError, also when it appears while this is written.
+        Raises VoiceError when it cannot be written.
+        """
+        from safetensors.torch import save
+
+        target = Path(path)
+        held = {name: getattr(self, name) for name, _, _ in _TENSORS}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in held.items() if value is not None}
+        about: dict[str, Any] = {
+            "format_version": 1,
+            "encoder_id": self.encoder_id,
+            "seconds": self.seconds,
+            "name": self.name,
+            "notices": list(self.notices),
+        }
+        if self.offsets is not None:
+            about |= {"format_version": 2, "adapted_to": self.adapted_to, "adapt_steps": self.adapt_steps}
+        data = save(tensors, metadata={METADATA_KEY: json.dumps(about, ensure_ascii=False)})
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        except OSError as error:
+            raise VoiceError(f"Cannot write the voice file {target}: {error.strerror or error}.") from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if replace or not _linked(Path(temporary), target):
+                Path(temporary).replace(target)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise VoiceError(f"Cannot write the voice file {target}: {error.strerror or error}.") from error
+        finally:
+            Path(temporary).unlink(missing_ok=True)  # Ctrl-C too must leave nothing behind
+        return target
+
+    @classmethod
+    def load(cls, path: str | Path) -> Voice:
+        """Read a voice file. Raises VoiceError, naming the file, for anything that is not one."""
+        import torch
+        from safetensors import SafetensorError, safe_open
+
+        source = Path(path)
+        try:
+            size = source.stat().st_size
+        except OSError as error:
+            raise VoiceError(f"Cannot read the voice file {source}: {error.strerror or error}.") from error
+        if not source.is_file() or size > _MAX_FILE_BYTES:
+            raise VoiceError(
+                f"{source} is not a voice file: it must be a file of at most {_MAX_FILE_BYTES // 2**20} MB. "
+                "Make one with `edgetts voices add NAME RECORDING`."
+            )
+        try:
+            header = read_header(source)  # before the format's own reader: nothing is made of what it declares
+            about = _read_about((header.pop(METADATA, None) or {}).get(METADATA_KEY), source)
+            problems = _declared_problems(header, adapted=bool(about["adapted_to"]))
+            if problems:
+                raise VoiceError(f"{source} is not a usable voice file: {listed(problems)}.")
+            with safe_open(source, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in header}
+        except (UnsoundJSON, SafetensorError, OSError) as error:
+            raise VoiceError(
+                f"{source} is damaged or not a voice file ({error}). "
+                "Make it again with `edgetts voices add NAME RECORDING`."
+            ) from error
+        for name, _, whole in _TENSORS:
+            if name in tensors:
+                value = tensors[name] = tensors[name].to(torch.int64 if whole else torch.float32)
+                # Which no NaN is. Real ones stay below a hundred; far above, arithmetic ends in infinities.
+                if not bool((value.abs() <= _LARGEST).all()):
+                    problems.append(f"{name} holds unusable values")
+                elif whole and int(value.min()) < 0:
+                    problems.append(f"{name} holds negative codes")
+        if problems:
+            raise VoiceError(f"{source} is not a usable voice file: {listed(problems)}.")
+        return cls(**tensors, **about)
+
+    def check(self, encoder_id: str) -> None:
+        """Raise VoiceError unless the encoders named by `encoder_id` made this voice."""
+        if self.encoder_id != encoder_id:
+            raise VoiceError(
+                f"Voice {self.name or '(unnamed)'} was made with other encoders ({self.encoder_id[:12]}) than those "
+                f"of this pack ({encoder_id[:12]}): enrol the recording again with `edgetts voices add NAME RECORDING`."
+            )
+
+    def check_fits(self, model: ModelConfig) -> None:
+        """Raise VoiceError unless a model of these dimensions can speak with the tensors, whoever made them."""
+        width, frames = model.gpt.model_dim, math.ceil(MAX_REFERENCE_SECONDS * model.audio.frame_rate)
+        wanted: dict[str, tuple[int, int]] = {  # the last two sizes; of times the most
+            "conditioning_latents": (model.gpt.n_conditioning_latents, width),
+            "emotion_vector": (1, width),
+            "emotion_base": (1, width),
+            "style": (1, model.s2mel.dit.style_dim),
+            "reference_mel": (model.audio.n_mels, frames),
+            "reference_codes": (1, math.ceil(MAX_REFERENCE_SECONDS * model.code_rate)),
+        }
+        problems = []
+        for name, (rows, columns) in wanted.items():
+            shape = tuple(getattr(self, name).shape)
+            is_time = name.startswith("reference")
+            fits = shape[-2] == rows and (0 < shape[-1] <= columns if is_time else shape[-1] == columns)
+            if not fits:
+                most = "up to " if is_time else ""
+                problems.append(f"{name} has shape {list(shape)}, and this pack takes {rows} x {most}{columns}")
+        if int(self.reference_codes.max()) >= model.semantic_codec.codebook_size:
+            problems.append(f"reference_codes lie outside the codebook of {model.semantic_codec.codebook_size}")
+        if problems:
+            raise VoiceError(
+                f"Voice {self.name or '(unnamed)'} does not fit this pack: {'; '.join(problems)}; enrol the recording "
+                "again with `edgetts voices add NAME RECORDING`."
+            )
+
+    def check_adaptation(self, s2mel_id: str, n_offsets: int) -> None:
+        """Raise VoiceError unless the offsets were learned with this S2Mel and are so many."""
+        if self.offsets is not None and (self.adapted_to != s2mel_id or self.offsets.shape[1] != n_offsets):
+            raise VoiceError(
+                f"Voice {self.name or '(unnamed)'} was adapted to another S2Mel ({self.adapted_to[:12]}) than that of "
+                f"this pack ({s2mel_id[:12]}): enrol the recording again with `edgetts voices add NAME RECORDING`."
+            )
+
+
+def _linked(whole: Path, target: Path) -> bool:
+    """Give `whole` the name `target`, too; where the file system knows no second names, only take the name, which
+    is False. Raises FileExistsError when something has it."""
+    try:
+        os.link(whole, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        return False
+    return True
+
+
+def _read_about(text: str | None, source: Path) -> dict[str, Any]:
+    """The fields beside the tensors, checked one by one."""
+    if text is None:
+        raise VoiceError(
+            f"{source} is a safetensors file but not a voice: make one with `edgetts voices add NAME RECORDING`."
+        )
+    try:
+        about = read_json(text.encode(), max_bytes=_MAX_ABOUT_BYTES, max_depth=_MAX_ABOUT_DEPTH)
+    except UnsoundJSON as error:
+        raise VoiceError(f"{source} is damaged: its description is not usable ({error}).") from error
+    version = about.get("format_version") if isinstance(about, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise VoiceError(f"{source} is damaged: its description has no format version.")
+    if version > FORMAT_VERSION:
+        raise VoiceError(
+            f"{source} has voice format {shown(version)}; this version reads up to {FORMAT_VERSION}: "
+            "upgrade with `pip install -U edgetts`."
+        )
+    encoder_id, seconds, name = about.get("encoder_id"), about.get("seconds"), about.get("name")
+    notices = about.get("notices")
+    adapted_to, adapt_steps = about.get("adapted_to", ""), about.get("adapt_steps", 0)
+    sound = (
+        _is_text(encoder_id, _MAX_ID)
+        and _is_text(name, _MAX_NAME)
+        and _is_number(seconds, float, MAX_REFERENCE_SECONDS)
+        and isinstance(notices, list)
+        and len(notices) <= _MAX_NOTICES
+        and all(_is_text(notice, _MAX_NOTICE) for notice in notices)
+        and _is_text(adapted_to, _MAX_ID)
+        and _is_number(adapt_steps, int, _MAX_ADAPT_STEPS)
+    )
+    if not sound:
+        raise VoiceError(f"{source} is damaged: its description has missing or wrong fields.")
+    return {
+        "encoder_id": encoder_id,
+        "seconds": float(seconds),
+        "name": name,
+        "notices": tuple(notices),
+        "adapted_to": adapted_to,
+        "adapt_steps": adapt_steps,
+    }
+
+
+def _is_text(value: Any, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest
+
+
+def _is_number(value: Any, kind: type[float], most: float) -> bool:
+    return isinstance(value, (int, kind)) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _declared_problems(header: dict[str, Any], *, adapted: bool) -> list[str]:
+    """What is wrong with the tensors as the file declares them: names, shapes, number formats."""
+    known = {name for name, _, _ in _TENSORS}
+    problems = [f"{shown(name)} is unknown" for name in header if name not in known]
+    for name, dimensions, whole in _TENSORS:
+        if name not in header:
+            problems += [f"{name} is missing"] if name != "offsets" or adapted else []
+            continue
+        shape, dtype = header[name]["shape"], header[name]["dtype"]
+        longest = _MAX_OFFSETS if name == "offsets" else _MAX_FRAMES
+        if len(shape) != dimensions or shape[0] != 1 or 0 in shape or max(shape) > longest:
+            problems.append(f"{name} has shape {tuple(shape)}")
+        elif dtype not in (_WHOLE_FORMATS if whole else _FLOAT_FORMATS):
+            problems.append(f"{name} holds unusable values ({shown(dtype)})")
+    return problems
+
+
+def _same(one: Any, other: Any) -> bool:
+    import torch
+
+    tensors = [isinstance(each, torch.Tensor) for each in (one, other)]
+    return torch.equal(one, other) if all(tensors) else not any(tensors) and bool(one == other)

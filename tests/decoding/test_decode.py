@@ -1,0 +1,182 @@
+"""The decode loop: upstream's codes exactly, seeds, streams, cancelling, limits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers.mini_gpt import mini_gpt
+from helpers.paths import GOLDEN
+from safetensors.torch import load_file
+from torch import Tensor
+
+from edgetts.decoding.decode import CodeStream, DecodeResult, generate_codes, max_codes_limit
+from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.settings import DecodeSettings
+from edgetts.errors import GenerationError, UsageError
+from edgetts.models.gpt import GPT
+
+Voice = tuple[Tensor, Tensor, Tensor]
+
+
+@pytest.fixture(scope="module")
+def gpt() -> GPT:
+    return mini_gpt()
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, Tensor]:
+    return load_file(GOLDEN / "gpt.safetensors")
+
+
+@pytest.fixture(scope="module")
+def voice(golden: dict[str, Tensor]) -> Voice:
+    return golden["conditioning_latents"], golden["emovec"], golden["text_ids"].long()
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def greedy(n_beams: int = 1, max_codes: int = 60) -> DecodeSettings:
+    return DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=max_codes)
+
+
+@pytest.mark.parametrize(("n_beams", "name"), [(1, "greedy_codes"), (3, "beam3_codes")])
+def test_codes_equal_upstream(gpt: GPT, voice: Voice, golden: dict[str, Tensor], n_beams: int, name: str) -> None:
+    result = generate_codes(gpt, GPTPrompt.build(gpt, *voice), greedy(n_beams), None)
+    assert result == DecodeResult(golden[name][0].tolist(), stopped=False, cancelled=False)
+
+
+def test_ids_of_the_brackets_are_left_out_of_the_text(gpt: GPT, voice: Voice) -> None:
+    latents, emotion, ids = voice
+    noisy = torch.cat([torch.tensor([[0, 1]]), ids[:, :9], torch.tensor([[1]]), ids[:, 9:]], dim=1)
+    found, expected = GPTPrompt.build(gpt, latents, emotion, noisy), GPTPrompt.build(gpt, *voice)
+    assert torch.equal(found.embeddings, expected.embeddings)
+
+
+@pytest.mark.parametrize("n_beams", [1, 2, 4])
+def test_same_seed_same_codes(gpt: GPT, voice: Voice, n_beams: int) -> None:
+    settings = DecodeSettings(n_beams=n_beams, max_codes=12)
+    first, again, other = (generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(s)).codes for s in (1, 1, 2))
+    assert len(first) == 12
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("n_beams", [2, 3])
+def test_beams_without_a_cache_say_the_same(gpt: GPT, voice: Voice, n_beams: int) -> None:
+    """Every history recomputed from the start, so that a cache row out of order would show."""
+    prefix = GPTPrompt.build(gpt, *voice).embeddings
+    start = gpt.config.start_mel_token
+    beams: list[tuple[float, list[int]]] = [(0.0, [])]
+    for _ in range(10):
+        options = []
+        for total, codes in beams:
+            positions = torch.tensor([0, *range(2, len(codes) + 2)])
+            embedded = gpt.mel_embed(torch.tensor([[start, *codes]]), positions)
+            logits = gpt.logits(gpt(torch.cat([prefix, embedded], dim=1)))[0, -1]
+            scores = logits.log_softmax(dim=-1)
+            scores[[1, start, *codes]] *= 10.0
+            values, indices = scores.topk(2 * n_beams)
+            options += [(total + v, [*codes, i]) for v, i in zip(values.tolist(), indices.tolist(), strict=True)]
+        beams = sorted(options, key=lambda o: -o[0])[:n_beams]
+    assert all(gpt.config.stop_mel_token not in codes for _, codes in beams)
+    result = generate_codes(gpt, GPTPrompt.build(gpt, *voice), greedy(n_beams, max_codes=10), None)
+    assert result.codes == beams[0][1]
+
+
+def with_stop_bias(bias: float) -> GPT:
+    gpt = mini_gpt()
+    gpt.mel_head.bias[gpt.config.stop_mel_token] += bias
+    return gpt
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_the_stop_code_ends_and_is_not_returned(voice: Voice, n_beams: int) -> None:
+    settings = DecodeSettings(n_beams=n_beams, max_codes=60)
+    gpt = with_stop_bias(6.0)
+    prompt = GPTPrompt.build(gpt, *voice)
+    result = generate_codes(gpt, prompt, settings, seeded())
+    assert result.stopped
+    assert len(result.codes) < 60
+    assert 8193 not in result.codes
+    assert generate_codes(with_stop_bias(100.0), prompt, settings, seeded()).codes == []
+
+
+@pytest.mark.parametrize("do_sample", [True, False])
+def test_the_stream_is_what_is_collected(gpt: GPT, voice: Voice, do_sample: bool) -> None:
+    settings = DecodeSettings(do_sample=do_sample, n_beams=1, max_codes=9)
+    heard: list[int] = []
+    whole = generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(), on_code=heard.append)
+    stream = CodeStream(gpt, GPTPrompt.build(gpt, *voice), settings, seeded())
+    assert [next(stream) for _ in range(4)] == whole.codes[:4]
+    assert stream.codes == whole.codes[:4]
+    assert list(stream) == whole.codes[4:]
+    assert heard == whole.codes
+    assert list(stream) == []
+    assert not stream.stopped
+
+
+@pytest.mark.parametrize("do_sample", [True, False])
+def test_what_several_beams_agree_on_is_heard_in_order_and_is_the_result(
+    gpt: GPT, voice: Voice, do_sample: bool
+) -> None:
+    heard: list[int] = []
+    settings = DecodeSettings(do_sample=do_sample, n_beams=3, max_codes=40)
+    whole = generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(), on_code=heard.append)
+    assert heard == whole.codes
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_cancelling_is_asked_before_each_code(gpt: GPT, voice: Voice, n_beams: int) -> None:
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 4
+
+    heard: list[int] = []
+    settings = DecodeSettings(n_beams=n_beams, max_codes=60)
+    result = generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(), should_stop, heard.append)
+    assert result.cancelled
+    assert not result.stopped
+    assert len(result.codes) == 4
+    assert heard == result.codes[: len(heard)]
+    assert len(heard) == 4 or n_beams > 1
+    assert asked == 5
+    none = generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(), lambda: True)
+    assert none == DecodeResult([], stopped=False, cancelled=True)
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_decoding_leaves_no_autograd_graph(voice: Voice, n_beams: int) -> None:
+    gpt = mini_gpt().requires_grad_(True)
+    settings = DecodeSettings(n_beams=n_beams, max_codes=3)
+    assert len(generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded()).codes) == 3
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_numbers_that_overflow_are_an_error(voice: Voice, n_beams: int) -> None:
+    settings = DecodeSettings(n_beams=n_beams, max_codes=5)
+    gpt = with_stop_bias(float("nan"))
+    with pytest.raises(GenerationError, match="non-finite scores after 0 codes"):
+        generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded())
+
+
+def test_what_the_model_cannot_take_is_refused(gpt: GPT, voice: Voice) -> None:
+    latents, emotion, ids = voice
+    limit = max_codes_limit(gpt.config)
+    assert limit == 1815  # upstream's max_mel_tokens
+    with pytest.raises(UsageError, match="1816; this model has positions for 1 to 1815"):
+        generate_codes(gpt, GPTPrompt.build(gpt, *voice), greedy(max_codes=limit + 1), None)
+    with pytest.raises(UsageError, match="601 text tokens; the model reads at most 600"):
+        GPTPrompt.build(gpt, latents, emotion, torch.full((1, 601), 5))
+    with pytest.raises(UsageError, match="tokenized for another pack"):
+        GPTPrompt.build(gpt, latents, emotion, torch.tensor([[5, 12001]]))
+    with pytest.raises(UsageError, match="one row"):
+        GPTPrompt.build(gpt, latents, emotion, ids.repeat(2, 1))
+    with pytest.raises(UsageError, match="no generator"):
+        generate_codes(gpt, GPTPrompt.build(gpt, *voice), DecodeSettings(n_beams=1), None)
+    with pytest.raises(UsageError, match="1 beam only"):
+        CodeStream(gpt, GPTPrompt.build(gpt, *voice), greedy(3), None)

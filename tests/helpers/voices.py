@@ -1,0 +1,29 @@
+"""Voices for tests that do not enrol: put together from the golden tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from edgetts.pack.load import open_pack
+from edgetts.voices.voice import Voice
+from helpers.paths import GOLDEN
+
+
+def golden_voice(pack: Path) -> Voice:
+    """The voice of the golden tensors, as one that the encoders of `pack` made."""
+    conditioning = load_file(GOLDEN / "gpt_conditioning.safetensors")
+    s2mel = load_file(GOLDEN / "s2mel.safetensors")
+    return Voice(
+        conditioning_latents=conditioning["conditioning_latents"],
+        emotion_vector=conditioning["emovec_speaker"],
+        emotion_base=conditioning["emovec_speaker"],
+        style=s2mel["style"],
+        reference_codes=load_file(GOLDEN / "semantic_codec.safetensors")["codes"].to(torch.int64),
+        reference_mel=s2mel["ref_mel"],
+        encoder_id=open_pack(pack).manifest.encoder_id,
+        seconds=2.4,
+        name="golden",
+    )

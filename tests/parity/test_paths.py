@@ -1,0 +1,76 @@
+"""The fast paths against the plain one: they pass, each with the tolerance of its type, and a wrong one fails."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from edgetts.backends.device import fast_dtype
+from edgetts.decoding.settings import Compute
+from edgetts.errors import UsageError
+from edgetts.native.gpt import GPTStack
+from edgetts.native.library import find_library
+from edgetts.pack.load import Pack, open_pack
+from edgetts.pack.locate import builtin_pack
+from edgetts.parity import PATHS, TOLERANCES, compare_paths
+
+CPU = torch.device("cpu")
+compiled = pytest.mark.skipif(find_library() is None, reason="the compiled kernels were not built")
+
+
+@pytest.fixture
+def tiny() -> Pack:
+    return open_pack(builtin_pack())
+
+
+@pytest.mark.parametrize("compute", ["exact", "fast"])
+@pytest.mark.parametrize("component", ["s2mel", "vocoder"])
+def test_sound_passes_by_type(tiny: Pack, component: str, compute: Compute) -> None:
+    rows = compare_paths(tiny, component, device=CPU, compute=compute)
+    assert rows and all(row.passed for row in rows), rows
+    name = "float32" if compute == "exact" else str(fast_dtype(CPU)).removeprefix("torch.")
+    assert {row.tolerance for row in rows} == {TOLERANCES[name]}
+    assert all(row.detail.endswith(f"computed in {name}") for row in rows)
+
+
+@compiled
+@pytest.mark.parametrize(("kernel", "rounding"), [("native", "int16"), ("native-int8", "int8"), ("aten", "bfloat16")])
+def test_codes_pass_by_kernel(tiny: Pack, kernel: str, rounding: str) -> None:
+    rows = {row.tensor: row for row in compare_paths(tiny, "gpt", device=CPU, kernel=kernel)}
+    assert set(rows) == {"logits", "greedy_codes", "latents"} and all(r.passed for r in rows.values()), rows
+    assert rows["logits"].tolerance == TOLERANCES[rounding] and f"by {kernel}, {rounding}" in rows["logits"].detail
+    assert rows["greedy_codes"].detail.startswith("201 choices")
+    assert ("fused step" in rows["logits"].detail) == kernel.startswith("native")
+
+
+@compiled
+def test_fast_codes_have_the_tolerance_of_8_bits(tiny: Pack) -> None:
+    rows = compare_paths(tiny, "gpt", device=CPU, compute="fast")
+    assert all(r.passed for r in rows) and rows[0].tolerance == TOLERANCES["int8"]
+
+
+@compiled
+def test_a_wrong_step_fails(tiny: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = GPTStack.step
+    monkeypatch.setattr(GPTStack, "step", lambda self, *given, **how: step(self, *given, **how).flip(-1))
+    rows = {row.tensor: row for row in compare_paths(tiny, "gpt", device=CPU)}
+    assert not rows["logits"].passed and not rows["greedy_codes"].passed and rows["latents"].passed
+
+
+def test_the_verb() -> None:
+    from edgetts.cli.app import app
+
+    result = CliRunner().invoke(app, ["validate", str(builtin_pack()), "--component", "vocoder", "--json"])
+    assert result.exit_code == 0, result.stderr
+    assert [row["tensor"] for row in json.loads(result.stdout)["rows"]] == ["audio"]
+
+
+def test_misuse(tiny: Pack) -> None:
+    with pytest.raises(UsageError, match="'speaker_encoder' has one way"):
+        compare_paths(tiny, "speaker_encoder", device=CPU)
+    with pytest.raises(UsageError, match="choose one of reference"):
+        compare_paths(tiny, device=CPU, compute="magic")  # type: ignore[arg-type]
+    assert list(PATHS) == ["gpt", "s2mel", "vocoder"]

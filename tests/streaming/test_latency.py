@@ -1,0 +1,33 @@
+"""The kept speeds are a cache: whatever is in the file, it is what was measured or nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgetts.streaming.latency import Speeds
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"a":' * 20_000 + b"1" + b"}" * 20_000,
+        b"[" * 200_000,
+        b" " * 10_000_000,
+        b'{"format": 1, "stages": {"codes": [1' + b"0" * 400 + b", 1, 1, 1, 1]}}",
+        b'{"format": 1, "stages": []}',
+        b"\xff",
+        b"[]",
+        b"",
+    ],
+    ids=lambda c: f"{c[:12]!r}",
+)
+def test_a_spoiled_file_counts_as_none(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "speeds.json"
+    speeds = Speeds()
+    speeds.add("codes", 10, 0.5)
+    speeds.save(path)
+    assert Speeds.load(path).seconds("codes", 10) == pytest.approx(0.5)
+    path.write_bytes(content)
+    assert Speeds.load(path).seconds("codes", 10) is None

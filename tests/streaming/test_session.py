@@ -1,0 +1,444 @@
+"""Streams on the mini pack: the offline sound, order, retries, cancelling, errors, several at once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.voices import golden_voice
+
+from edgetts.api import TTS, AudioChunk, SpeechStream
+from edgetts.backends.device import choose_device
+from edgetts.decoding.decode import DecodeResult
+from edgetts.errors import GenerationError, UsageError
+from edgetts.models.gpt import KVCache
+from edgetts.options import SynthesisOptions
+from edgetts.pipeline import Pipeline, derive_seed
+from edgetts.streaming.renderer import SegmentRenderer
+from edgetts.streaming.session import Session
+from edgetts.voices.store import VoiceStore
+from edgetts.voices.voice import Voice
+
+QUICK = {"n_beams": 1, "n_steps": 2, "max_codes": 45, "guards": False, "seed": 3}
+TEXT = "One two three. Four five six!"
+
+
+@pytest.fixture(scope="module")
+def tts(mini_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> TTS:
+    from edgetts.pack.load import open_pack
+
+    return TTS(open_pack(mini_pack), choose_device("cpu"), VoiceStore.default(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="module")
+def voice(mini_pack: Path) -> Voice:
+    return golden_voice(mini_pack)
+
+
+def joined(chunks: list[AudioChunk]) -> np.ndarray:
+    offset = 0
+    for chunk in chunks:
+        assert chunk.offset == offset
+        offset += len(chunk.samples)
+    assert [c.last for c in chunks] == [False] * (len(chunks) - 1) + [True]
+    return np.concatenate([c.samples for c in chunks])
+
+
+def own_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("edgetts-")]
+
+
+def wait_for_no_threads(seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while own_threads() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not own_threads()
+
+
+def test_one_part_is_the_pipeline_bit_by_bit(tts: TTS, voice: Voice) -> None:
+    options = SynthesisOptions(**{**QUICK, "seed": None})
+    segments = tts.frontend().segments(TEXT, 20).segments
+    spoken = [
+        tts.pipeline.speak(tts.pipeline.speaker(voice), s.ids, options, derive_seed(3, i))
+        for i, s in enumerate(segments)
+    ]
+    expected = np.concatenate(
+        [part for s, w in zip(segments, spoken, strict=True)
+         for part in (w.waveform.numpy(), np.zeros(round(s.pause_after_s * tts.sample_rate), np.float32))]
+    )
+    said = tts.say(TEXT, voice, max_segment_tokens=20, **QUICK)
+    assert len(segments) > 1
+    assert np.array_equal(said.samples, expected)
+    streamed = joined(list(tts.stream(TEXT, voice, max_segment_tokens=20, chunks=(1000,), **QUICK)))
+    assert np.array_equal(streamed, expected)
+    assert [s.codes for s in said.segments] == [s.codes for s in spoken]
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_many_parts_have_the_offline_length_and_codes_and_nearly_its_sound(
+    tts: TTS, voice: Voice, n_beams: int
+) -> None:
+    options: dict[str, Any] = {**QUICK, "n_beams": n_beams}
+    said = tts.say(TEXT, voice, **options)
+    stream = tts.stream(TEXT, voice, chunks=(18, 12), **options)
+    chunks = list(stream)
+    samples = joined(chunks)
+    assert len(chunks) > len(said.segments) + 1
+    assert samples.shape == said.samples.shape
+    assert [tuple(s.codes) for s in stream.spoken] == [s.codes for s in said.segments]
+    assert {c.text for c in chunks} == {s.spoken for s in said.segments}
+    assert not np.array_equal(samples, said.samples)
+
+
+def test_sound_comes_before_the_segment_is_finished(tts: TTS, voice: Voice) -> None:
+    with tts.stream(TEXT, voice, chunks=(20,), **QUICK) as stream:
+        first = next(stream)
+        assert len(first.samples) and not first.ends_segment and not first.last
+    assert not own_threads()
+
+
+def test_no_codes_are_made_while_a_listener_waits(tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both threads want the same cores: the first part has them, and later parts share them."""
+    made: list[int] = []
+    sessions: list[Session] = []
+    make_sound, render = Session._make_sound, SegmentRenderer.render
+
+    def with_session(self: Session) -> None:
+        sessions.append(self)
+        make_sound(self)
+
+    def slow(self: SegmentRenderer, *arguments: Any, **settings: Any) -> Any:
+        (session,) = sessions
+        before = len(session.board.spoken[0].codes)
+        time.sleep(0.2)  # time for many codes
+        made.append(len(session.board.spoken[0].codes) - before)
+        assert made[1:] or not session._engine.codes_turns._is_held  # another stream could make its codes
+        return render(self, *arguments, **settings)
+
+    monkeypatch.setattr(Session, "_make_sound", with_session)
+    monkeypatch.setattr(SegmentRenderer, "render", slow)
+    chunks = list(tts.stream("One two three.", voice, chunks=(5, 5, 100), **QUICK))
+    assert sum(len(c.samples) for c in chunks)
+    assert made[0] <= 1  # the one that was being made
+    assert sum(made[1:]) > 1
+
+
+def test_freed_memory_is_looked_after_at_the_end_of_each_segment(
+    tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    monkeypatch.setattr(tts.engine.freed, "look", lambda: looks.append(threading.current_thread().name))
+    with tts.stream(TEXT, voice, chunks=(10,), max_segment_tokens=20, **QUICK) as stream:
+        chunks = list(stream)
+    n_segments = chunks[-1].segment + 1
+    assert len(chunks) > 2 * n_segments and looks == ["edgetts-sound"] * n_segments
+
+
+@pytest.mark.parametrize("n_beams", [1, 2])
+def test_whole_segments_are_the_sound_of_say(tts: TTS, voice: Voice, n_beams: int) -> None:
+    options = {**QUICK, "n_beams": n_beams, "max_segment_tokens": 20}
+    audio = tts.say(TEXT, voice, **options)
+    with tts.stream(TEXT, voice, chunks="whole", **options) as stream:
+        chunks = list(stream)
+    assert np.array_equal(joined(chunks), audio.samples) and len(audio.segments) > 1
+    assert sum(len(chunk.samples) > 0 and chunk.ends_segment for chunk in chunks) == len(audio.segments)
+    with pytest.raises(UsageError, match=r"chunks is 'half'; .*'whole'"):
+        tts.stream(TEXT, voice, chunks="half", **options)  # type: ignore[arg-type]
+
+
+def test_int16_is_the_same_sound(tts: TTS, voice: Voice) -> None:
+    floats = joined(list(tts.stream("One.", voice, chunks=(30,), **QUICK)))
+    ints = joined(list(tts.stream("One.", voice, chunks=(30,), dtype="int16", **QUICK)))
+    assert ints.dtype == np.int16
+    assert np.abs(ints / 32767 - floats).max() < 1 / 32000
+    with pytest.raises(UsageError, match="int16"):
+        tts.stream("One.", voice, dtype="int8")  # type: ignore[arg-type]
+
+
+def test_a_guard_retries_unheard_sound_and_cuts_heard_sound(tts: TTS, voice: Voice) -> None:
+    # Random weights never end by themselves, so the cap by text length is reached in every attempt.
+    options = {**QUICK, "guards": True, "retries": 1, "max_codes": 60}
+    unheard = tts.stream("One.", voice, chunks=(1000,), **options)
+    list(unheard)
+    assert unheard.spoken[0].attempts == 2 and len(unheard.spoken[0].notices) == 1
+    heard = tts.stream("One.", voice, chunks=(20,), **options)
+    samples = joined(list(heard))
+    assert len(samples)
+    assert heard.spoken[0].attempts == 1 and len(heard.spoken[0].notices) == 1
+    assert "Segment 1, 'One.': no end after" in heard.notices[-1]
+
+
+def ends_after(lengths: list[int], monkeypatch: pytest.MonkeyPatch, pace_s: float = 0.0) -> None:
+    """Instead of decoding: attempts that end by themselves after so many codes, each told after `pace_s`."""
+    remaining = iter(lengths)
+
+    def generate(*_arguments: Any, should_stop: Any, on_code: Any, **_options: Any) -> DecodeResult:
+        codes = list(range(next(remaining)))
+        for code in codes:
+            if should_stop():
+                return DecodeResult(codes, stopped=False, cancelled=True)
+            on_code(code)
+            time.sleep(pace_s)
+        return DecodeResult(codes, stopped=True, cancelled=False)
+
+    monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
+
+
+LONG = "Three words here. Somebody walked along a river in the evening."
+GUARDED: dict[str, Any] = {**QUICK, "guards": True, "retries": 1, "max_segment_tokens": 20}
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_each_segment_must_be_long_enough(
+    tts: TTS, voice: Voice, n_beams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_segments = len(tts.frontend().segments(LONG, 20).segments)
+    assert n_segments > 1
+    options = {**GUARDED, "n_beams": n_beams}
+    lengths = [99] * (n_segments - 1)
+    ends_after([*lengths, 1, 99], monkeypatch)
+    said = tts.say(LONG, voice, **options)
+    assert [s.attempts for s in said.segments] == [1] * (n_segments - 1) + [2]
+    assert len(said.segments[-1].codes) == 99 and not said.notices
+    for speak in (lambda: tts.say(LONG, voice, **options), lambda: list(tts.stream(LONG, voice, **options))):
+        ends_after([*lengths, 1, 0], monkeypatch)
+        with pytest.raises(GenerationError, match="did not say all of.*in 2 tries"):
+            speak()
+
+
+def test_words_that_a_heard_segment_lost_are_named(tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "Hello world."
+    ends_after([30], monkeypatch, pace_s=0.05)
+    monkeypatch.setattr("edgetts.text.length.LEAST_LETTER_S", 0.08)  # 0.8 s: 40 codes, and 45 are allowed
+    stream = tts.stream(text, voice, chunks=(18,), **GUARDED)
+    assert len(joined(list(stream)))
+    (spoken,) = stream.spoken
+    assert spoken.attempts == 1 and len(spoken.codes) == 30
+    assert [n for n in stream.notices if text in n and "words may be missing" in n], stream.notices
+
+
+def test_leaving_the_loop_ends_everything(tts: TTS, voice: Voice) -> None:
+    for _ in tts.stream(TEXT, voice, chunks=(20,), **QUICK):
+        break
+    deadline = time.monotonic() + 5
+    while own_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not own_threads()
+
+
+def test_a_hundred_cancels_at_any_time_leave_nothing(tts: TTS, voice: Voice) -> None:
+    random = np.random.default_rng(0)
+    list(tts.stream("One.", voice, **QUICK))
+    files = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+    for _ in range(100):
+        stream = tts.stream(TEXT, voice, chunks=(20,), **QUICK)
+        time.sleep(float(random.uniform(0, 0.03)))
+        stream.close()
+        assert list(stream) == []
+    del stream
+    assert not own_threads()
+    gc.collect()
+    left = [type(o) for o in gc.get_objects() if type(o) in (Session, SegmentRenderer, KVCache)]
+    assert not left
+    if sys.platform == "linux":
+        assert len(list(Path("/proc/self/fd").iterdir())) == files
+
+
+def test_a_closed_stream_stops_a_waiting_consumer(tts: TTS, voice: Voice) -> None:
+    def never() -> Iterator[str]:
+        yield "One two "
+        threading.Event().wait(0.2)
+        yield "three"
+
+    stream = tts.stream(never(), voice, **QUICK)
+    threading.Timer(0.05, stream.close).start()
+    assert list(stream) == []
+    # The thread that reads the text cannot be woken from the caller's own iterator: it ends with the next text.
+    wait_for_no_threads()
+
+
+def test_errors_surface_in_the_consumer(tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Pipeline, *_: object, **__: object) -> torch.Tensor:
+        raise GenerationError("The vocoder broke.")
+
+    monkeypatch.setattr(Pipeline, "waveform", broken)
+    stream = tts.stream(TEXT, voice, **QUICK)
+    with pytest.raises(GenerationError, match="vocoder broke"):
+        list(stream)
+    wait_for_no_threads()
+    assert list(stream) == []
+
+
+def test_errors_of_the_text_surface_after_what_was_made(tts: TTS, voice: Voice) -> None:
+    def text() -> Iterator[str]:
+        yield "One two three. "
+        yield "Four"
+        while not heard:
+            time.sleep(0.01)
+        raise RuntimeError("the model went away")
+
+    heard: list[AudioChunk] = []
+    with pytest.raises(RuntimeError, match="went away"):
+        for chunk in tts.stream(text(), voice, chunks=(20,), **QUICK):
+            heard.append(chunk)
+    assert heard and heard[0].text.startswith("One")
+
+
+def test_nothing_to_speak(tts: TTS, voice: Voice) -> None:
+    with pytest.raises(UsageError, match="nothing to speak"):
+        tts.stream("", voice)
+    with pytest.raises(UsageError, match="nothing to speak"):
+        list(tts.stream(iter([" ", "\n"]), voice, **QUICK))
+
+
+def test_pieces_of_text_are_spoken_once_in_order(tts: TTS, voice: Voice) -> None:
+    pieces = ["One", " two", " three.", " Fo", "ur five", " six! Sev", "en"]
+    whole = "".join(pieces)
+    stream = tts.stream(iter(pieces), voice, **QUICK)
+    chunks = list(stream)
+    joined(chunks)
+    spans = sorted({(c.start, c.end) for c in chunks})
+    assert spans[0][0] == 0 and spans[-1][1] == len(whole)
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(spans))
+    words = " ".join(s.line.text for s in stream.spoken).replace(".", "").replace("!", "").split()
+    assert words == ["One", "two", "three", "Four", "five", "six", "Seven"]
+
+
+def test_a_clause_is_spoken_while_the_next_is_awaited(tts: TTS, voice: Voice) -> None:
+    said = threading.Event()
+
+    def text() -> Iterator[str]:
+        yield "One two three. "
+        yield "Four "
+        assert said.wait(20)  # only given out when the first clause has been heard
+        yield "five."
+
+    chunks = []
+    for chunk in tts.stream(text(), voice, **QUICK):
+        chunks.append(chunk)
+        if chunk.ends_segment:
+            said.set()
+    assert joined(chunks).size
+    first_end = next(c for c in chunks if c.ends_segment)
+    assert first_end.awaits_text
+    pause = next(c for c in chunks if c.segment == 1)
+    assert not pause.samples.any() and pause.seconds > 0.1  # the natural pause comes with what follows it
+
+
+def test_streams_advance_side_by_side(tts: TTS, voice: Voice) -> None:
+    alone = [joined(list(tts.stream(TEXT, voice, chunks=(20,), **{**QUICK, "seed": seed}))) for seed in (1, 2, 3)]
+    order: list[int] = []
+
+    def consume(index: int, stream: SpeechStream) -> None:
+        chunks = []
+        for chunk in stream:
+            order.append(index)
+            chunks.append(chunk)
+        results[index] = joined(chunks)
+
+    results: dict[int, np.ndarray] = {}
+    streams = [tts.stream(TEXT, voice, chunks=(20,), **{**QUICK, "seed": seed}) for seed in (1, 2, 3)]
+    threads = [threading.Thread(target=consume, args=item) for item in enumerate(streams)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert all(np.array_equal(results[i], alone[i]) for i in range(3))
+    assert set(order[: len(order) // 2]) == {0, 1, 2}, order
+
+
+def test_async_twin(tts: TTS, voice: Voice) -> None:
+    async def pieces() -> AsyncIterator[str]:
+        for piece in ("One two ", "three. ", "Four."):
+            await asyncio.sleep(0.01)
+            yield piece
+
+    async def main() -> None:
+        async with tts.astream(TEXT, voice, chunks=(20,), **QUICK) as stream:
+            assert np.array_equal(joined([c async for c in stream]), expected)
+        assert len(joined([c async for c in tts.astream(pieces(), voice, **QUICK)]))
+        stream = tts.astream(TEXT, voice, chunks=(20,), **QUICK)
+        await stream.__anext__()
+        await stream.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await stream.__anext__()
+
+    expected = joined(list(tts.stream(TEXT, voice, chunks=(20,), **QUICK)))
+    asyncio.run(main())
+    assert not own_threads()
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit])
+def test_a_text_that_asks_to_exit_ends_its_stream(tts: TTS, voice: Voice, raised: type[BaseException]) -> None:
+    expected = raised if raised in (SystemExit, KeyboardInterrupt) else GenerationError
+
+    def pieces() -> Iterator[str]:
+        yield "One two three. "
+        raise raised
+
+    with pytest.raises(expected):
+        list(tts.stream(pieces(), voice, **QUICK))
+
+    async def arriving() -> AsyncIterator[str]:
+        for piece in pieces():
+            yield piece
+
+    async def consume() -> None:
+        async for _ in tts.astream(arriving(), voice, **QUICK):
+            pass
+
+    with pytest.raises(expected):
+        asyncio.run(asyncio.wait_for(consume(), 60))
+    wait_for_no_threads()
+
+
+def test_a_panic_of_the_planner_ends_the_stream(tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panic(BaseException):
+        pass
+
+    def panic(*_: object, **__: object) -> None:
+        raise Panic("native code")
+
+    monkeypatch.setattr(type(tts.frontend()), "segments", panic)
+    with pytest.raises(GenerationError, match="Panic"):
+        list(tts.stream(iter(["One two three. "]), voice, **QUICK))
+    wait_for_no_threads()
+
+
+def test_a_flood_of_text_is_not_taken_in(tts: TTS, voice: Voice) -> None:
+    n_given = 0
+
+    async def flood() -> AsyncIterator[str]:
+        nonlocal n_given
+        while True:
+            n_given += 1
+            yield "More and more of it. "
+
+    async def consume() -> None:
+        async with tts.astream(flood(), voice, max_segment_tokens=20, **QUICK) as stream:
+            async for _ in stream:
+                if stream.stream.spoken[-1].line.end > 100:
+                    return
+
+    asyncio.run(asyncio.wait_for(consume(), 60))
+    assert n_given < 1000
+    wait_for_no_threads()
+
+
+def test_speeds_are_kept(tts: TTS, voice: Voice) -> None:
+    list(tts.stream(TEXT, voice, chunks=(20,), **QUICK))
+    files = list((tts.store.cache_dir.parent / "speeds").glob("*.json"))
+    assert len(files) == 1
+    stream = tts.stream(TEXT, voice, **QUICK)
+    assert 0 < stream.prebuffer_s < 30
+    stream.close()
