@@ -26,6 +26,7 @@ _WEB = ascii_only(web.rules(web.ZH_SIGNS, zh_numbers.name_digits, zh_numbers.dig
 _PHONE = ascii_only(phone.rules(_groups, plus="加"))
 RULES = (
     *_WEB,
+    *zh_signs.BEFORE_QUANTITIES,
     *zh_special.EARLY,
     *_PHONE,
     *zh_money.RULES,

@@ -10,6 +10,7 @@ import re
 from edgetts.text.readings.en_context import is_count, is_year_before, next_word
 from edgetts.text.readings.en_dates import HALVES, half_stop
 from edgetts.text.readings.en_numbers import VULGAR, cardinal, fraction, number, ordinal, pair, year
+from edgetts.text.readings.en_units import UNIT_SIGNS
 from edgetts.text.readings.prepare import GREEK, superscript
 from edgetts.text.readings.rule import (
     DASHES,
@@ -21,6 +22,7 @@ from edgetts.text.readings.rule import (
     NUMBER,
     RATIO,
     Rule,
+    either,
     rule,
 )
 
@@ -165,6 +167,28 @@ BEFORE_NUMBERS: tuple[Rule, ...] = (
     rule(rf"(?<=\w)\^(?P<minus>[{MINUS}]?)(?P<n>\d{{1,4}})(?P<up>)(?!\w)", _power),
     rule(rf"{NOT_INSIDE}(?P<n>{GROUPED}|\d{{1,{MAX_DIGITS}}})(?:st|nd|rd|th|ST|ND|RD|TH)(?![A-Za-z])", _ordinal),
 )
+
+
+def _about(match: re.Match[str]) -> str | None:
+    """None where it stands between two quantities: "5 kg ~ 10 kg"."""
+    return None if _QUANTITY_BEFORE.search(match.string, max(0, match.start() - 12), match.start()) else "about "
+
+
+# Signs before a quantity, whatever its unit or currency: ~5 kg, <10%, >= $50.
+_AMOUNT = rf"(?=[$€£¥￥]?(?:\.?\d|[{''.join(VULGAR)}]))"
+_QUANTITY_BEFORE = re.compile(rf"\d(?: ?(?:{either(UNIT_SIGNS)}))? ?\Z")
+_ABOUT = rule(rf"(?<![\d~%°)\]])~ ?{_AMOUNT}", _about)
+_COMPARED: tuple[Rule, ...] = (
+    rule(
+        rf"(?<=[\w)%]) ?<=? ?(?=[\d.$€£\-−])|(?<=\d) ?<=? ?(?=\w)|(?<![\w<=>-])<=? ?{_AMOUNT}",
+        lambda m: " less than or equal to " if "=" in m.group() else " less than ",
+    ),
+    rule(
+        rf"(?<=[\w)%]) ?>=? ?(?=[\d.$€£\-−])|(?<=\d) ?>=? ?(?=\w)|(?<![\w<=>-])>=? ?{_AMOUNT}",
+        lambda m: " greater than or equal to " if "=" in m.group() else " greater than ",
+    ),
+)
+BEFORE_QUANTITIES: tuple[Rule, ...] = (_ABOUT, *_COMPARED)  # while the amount still is in figures
 NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<![α-ωΑ-Ω])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![α-ωΑ-Ω])", lambda m: GREEK.get(m.group())),
     # #5 and §5.
@@ -172,7 +196,7 @@ NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<![\w&#/])#(?=[A-Za-z])", "hashtag "),
     rule(r"§§ ?(?=\d)", "sections "),
     rule(r"(?<![\w.])@(?=[A-Za-z_])", "at "),
-    rule(r"~ ?(?=[$€£]?[.\d])(?<![\d~]~)", "about "),
+    _ABOUT,
     rule(r"\+/[-−] ?", "plus or minus "),
     rule(r"!= ?(?=[\w$])", "is not equal to "),
     rule(
@@ -193,14 +217,7 @@ NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<=[\w)%]) ?\+ ?(?=[\w(])(?!\+)", " plus "),
     rule(r"(?<=\d) ?\+(?![\w+])", " plus"),
     rule(r"(?<=[\w)%°²³]) ?(?<![<>=!])=(?![=>]) ?(?=[\w($€£.\-−√~≈])", " equals "),
-    rule(
-        r"(?<=[\w)%]) ?<=? ?(?=[\d.$€£\-−])|(?<=\d) ?<=? ?(?=\w)|(?<!\w)<=? ?(?=\d)",
-        lambda m: " less than or equal to " if "=" in m.group() else " less than ",
-    ),
-    rule(
-        r"(?<=[\w)%]) ?>=? ?(?=[\d.$€£\-−])|(?<=\d) ?>=? ?(?=\w)|(?<!\w)>=? ?(?=\d)",
-        lambda m: " greater than or equal to " if "=" in m.group() else " greater than ",
-    ),
+    *_COMPARED,
     rule(r"(?<=\w) ?& ?(?=\w)|(?<= )&(?= )", lambda m: "and" if m.group() == "&" else " and "),
     rule(r"(?<=\d) ?% ?", " percent "),
     # Ranges and scores, and rows of numbers; then what is left in figures.

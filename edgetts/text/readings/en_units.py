@@ -191,6 +191,11 @@ RULES: tuple[Rule, ...] = (
     rule(rf"{NOT_INSIDE}(?P<amount>{NUMBER})[xX×](?![\w])", _times),
     rule(rf"{_SIGNED}{NOT_INSIDE}(?P<a>{NUMBER}) ?% ?[{DASHES}] ?(?P<b>{NUMBER}) ?%", _percent_range),
     rule(
+        rf"{NOT_INSIDE}(?<!= )(?<![A-Za-z/⁄])(?<![A-Za-z]-)(?P<first>{NUMBER} ?{_UNIT}) ?[{DASHES}] ?"
+        rf"(?={NUMBER} ?(?:{either(_UNITS)})(?:(?<=[%‰‱°])|{_END}))",
+        lambda m: f"{m['first']} to ",
+    ),
+    rule(
         rf"{_SIGNED}{NOT_INSIDE}(?<![A-Za-z/⁄])(?<![A-Za-z]-)(?P<amount>{NUMBER})"
         rf"(?: ?[{DASHES}] ?(?P<upto>{NUMBER}))?{NOT_GOING_ON}(?P<gap>[ -]?)"
         rf"{_UNIT}(?:(?<=[%‰‱°])|{_END}){_PER_UNIT}{_STOP}",

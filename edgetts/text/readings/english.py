@@ -33,6 +33,7 @@ def _groups(parts: list[str]) -> str:
 _PHONE = ascii_only(phone.rules(_groups, plus="plus "))
 # Those that only figures or signs set off are skipped where there are none.
 _WITH_FIGURES = (
+    *en_signs.BEFORE_QUANTITIES,
     *en_special.EARLY,
     *_PHONE,
     *en_money.RULES,

@@ -131,6 +131,39 @@ BEFORE_NUMBERS: tuple[Rule, ...] = (
     rule(_LETTERS_DIGITS + r"(?![A-Za-z])", _name),
     rule(r"(?<![A-Za-z\d])[A-Za-z]{1,20}\d{1,6}(?:[A-Za-z]{1,10}\d{0,6}){1,3}(?![A-Za-z\d])", _mix),
 )
+
+
+def _about(match: re.Match[str]) -> str | None:
+    """None where it stands between two quantities: 5公斤~10公斤, 周一~5号."""
+    return None if _QUANTITY_BEFORE.search(match.string, max(0, match.start() - 6), match.start()) else "约"
+
+
+# Signs before a quantity, whatever its unit or currency: ~5公斤, <10%, 约占~30元.
+_AMOUNT = r"(?=[$€£￥¥]?(?:\.?\d|[½⅓⅔¼¾]))"
+_QUANTITY_BEFORE = re.compile(r"(?:\d|[\d零一二三四五六七八九十百千万亿半][^\s\d，。、；：,.!?！？]{0,3}) ?\Z")
+_ABOUT: tuple[Rule, ...] = (
+    rule(rf"(?<=[约近])[~～] ?{_AMOUNT}", ""),
+    rule(rf"(?<![A-Za-z\d~～%％℃°)）])[~～] ?{_AMOUNT}", _about),
+)
+_COMPARED: tuple[Rule, ...] = (
+    rule(
+        rf"(?<=[\w)%]) ?<=? ?(?=[\d.$€£￥¥\-−])|(?<=\d) ?<=? ?(?=\w)|(?<![\w<=>-])<=? ?{_AMOUNT}",
+        lambda m: "小于等于" if "=" in m.group() else "小于",
+    ),
+    rule(
+        rf"(?<=[\w)%]) ?>=? ?(?=[\d.$€£￥¥\-−])|(?<=\d) ?>=? ?(?=\w)|(?<![\w<=>-])>=? ?{_AMOUNT}",
+        lambda m: "大于等于" if "=" in m.group() else "大于",
+    ),
+)
+BEFORE_QUANTITIES: tuple[Rule, ...] = (  # while the amounts still are in figures
+    rule(
+        rf"{NOT_INSIDE}(?<![A-Za-z-])(?P<first>{NUMBER}[百千万亿]?(?P<unit>[\u4e00-\u9fffA-Za-z]{{1,3}})) ?[{DASHES}] ?"
+        rf"(?=第?{NUMBER}[百千万亿]?(?P=unit))",
+        lambda m: f"{m['first']}到",
+    ),
+    *_ABOUT,
+    *_COMPARED,
+)
 NUMBERS: tuple[Rule, ...] = (
     rule(r"\+/[-−] ?", "正负"),
     rule(r"!= ?(?=\w)", "不等于"),
@@ -139,21 +172,14 @@ NUMBERS: tuple[Rule, ...] = (
         _letters_compared,
     ),
     rule(r"(?<=[\d万亿千百])\+(?=[岁人个年天次种名条款家所国项位篇部套])", "多"),
-    rule(r"[~～] ?(?=\d)(?<!\d.)(?<!\d. )", "约"),
+    *_ABOUT,
     rule(r"(?<=[\d)]) ?[*×x] ?(?=[\d(])", "乘"),
     rule(r"(?<=\d) ?÷ ?(?=\d)|(?<=\d) / (?=\d)", "除以"),
     rule(rf"(?<=\d) ?[{MINUS}] ?(?=\d{{1,15}}(?:\.\d{{1,9}})? ?=)", "减"),
     rule(r"(?<=[\w)%]) ?\+ ?(?=[\w(])(?!\+)", "加"),
     rule(r"(?<=[\d万亿千百])\+", "加"),
     rule(r"(?<=[\w)%²³]) ?(?<![<>=!])=(?![=>]) ?(?=[\w($\-−√])", "等于"),
-    rule(
-        r"(?<=[\w)%]) ?<=? ?(?=[\d.\-−])|(?<=\d) ?<=? ?(?=\w)|(?<!\w)<=? ?(?=\d)",
-        lambda m: "小于等于" if "=" in m.group() else "小于",
-    ),
-    rule(
-        r"(?<=[\w)%]) ?>=? ?(?=[\d.\-−])|(?<=\d) ?>=? ?(?=\w)|(?<!\w)>=? ?(?=\d)",
-        lambda m: "大于等于" if "=" in m.group() else "大于",
-    ),
+    *_COMPARED,
     rule(
         rf"{NOT_INSIDE}(?<![A-Za-z]-)(?P<ordinal>第)?(?P<a>{NUMBER})(?P<big>[百千万亿]?)"
         rf"(?: ?[{DASHES}] ?)第?(?P<b>{NUMBER}){NOT_GOING_ON}"
