@@ -147,6 +147,7 @@ class TTS:
         self._engine: Engine | None = None
         self._learning = threading.Lock()
         self._loading = threading.Lock()  # streams may be asked for by several threads
+        self._reading = threading.Lock()  # and their text is planned before anything is loaded
         self._tokenizer: TextTokenizer | None = None
         self._frontends: dict[NormalizerName, TextFrontend] = {}  # without a caller's glossary
 
@@ -230,15 +231,17 @@ class TTS:
 
         normalizer: who reads numbers, signs and abbreviations. Raises UsageError for one that does not exist.
         """
-        if self._tokenizer is None:
-            self._tokenizer = tokenizer_of(self.pack)
-        if glossary is not None:
-            return TextFrontend(self._tokenizer, glossary, normalizer)
-        if check_normalizer(normalizer) not in self._frontends:
-            path = self.pack.glossary_path
-            own = Glossary.load(path) if path is not None else None
-            self._frontends[normalizer] = TextFrontend(self._tokenizer, own, normalizer)
-        return self._frontends[normalizer]
+        check_normalizer(normalizer)
+        with self._reading:
+            if self._tokenizer is None:
+                self._tokenizer = tokenizer_of(self.pack)
+            if glossary is not None:
+                return TextFrontend(self._tokenizer, glossary, normalizer)
+            if normalizer not in self._frontends:
+                path = self.pack.glossary_path
+                own = Glossary.load(path) if path is not None else None
+                self._frontends[normalizer] = TextFrontend(self._tokenizer, own, normalizer)
+            return self._frontends[normalizer]
 
     # --- voices ------------------------------------------------------------------------------------
 

@@ -7,7 +7,9 @@ import dataclasses
 import inspect
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -16,9 +18,13 @@ import numpy as np
 import pytest
 
 from edgetts import TTS, Emotion
+from edgetts.api import AsyncSpeechStream
 from edgetts.errors import UsageError
 from edgetts.options import OptionKeywords, SynthesisOptions
+from edgetts.pack.load import Pack
 from edgetts.pack.locate import builtin_pack
+from edgetts.pack.text import tokenizer_of
+from edgetts.text.tokenizer import TextTokenizer
 
 QUICK: dict[str, Any] = {"n_steps": 1, "solver": "euler", "first_steps": 1, "adapt_steps": 0}
 
@@ -165,6 +171,31 @@ def test_close_frees_the_networks_and_a_later_call_loads_them_again(tmp_path: Pa
     tts.close()
     assert "not loaded yet" in repr(tts)
     assert tts.say("Hello.", seed=1, **QUICK) == before
+
+
+def test_two_first_streams_share_one_front_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Pack] = []
+
+    def slow(pack: Pack) -> TextTokenizer:
+        time.sleep(0.2)
+        made.append(pack)
+        return tokenizer_of(pack)
+
+    monkeypatch.setattr("edgetts.api.tokenizer_of", slow)
+    tts = TTS.load(builtin_pack(), home=tmp_path, device="cpu")
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(lambda _: tts.frontend(), range(2))
+    assert first is second and len(made) == 1
+
+    async def n_samples(stream: AsyncSpeechStream) -> int:
+        return sum([len(chunk.samples) async for chunk in stream])
+
+    async def both() -> list[int]:
+        return await asyncio.gather(*(n_samples(tts.astream("Hello.", seed=1, **QUICK)) for _ in range(2)))
+
+    tts = TTS.load(builtin_pack(), home=tmp_path, device="cpu")
+    lengths = asyncio.run(both())
+    assert lengths[0] == lengths[1] > 0 and len(made) == 2
 
 
 def test_an_emotion_that_the_model_lacks_is_told(tts: TTS) -> None:
