@@ -34,7 +34,7 @@ from edgetts.errors import UsageError
 from edgetts.memory import Budget, parse_size
 from edgetts.options import OptionKeywords, SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
-from edgetts.pack.locate import cache_folder, locate_pack
+from edgetts.pack.locate import locate_pack
 from edgetts.pack.manifest import EMOTION, VOICE_SUFFIX
 from edgetts.pack.page_release import give_back_freed
 from edgetts.pack.text import tokenizer_of
@@ -176,7 +176,7 @@ class TTS:
         _check_type("pack", pack, (str, Path), "a folder, or the name of a pack")
         located = locate_pack(pack, home)
         n_bytes = parse_size(memory_budget) if isinstance(memory_budget, str) else memory_budget
-        opened, store = open_pack(located.path, cache_dir=cache_folder(home)), VoiceStore.default(home)
+        opened, store = open_pack(located.path, home=home), VoiceStore.default(home)
         return cls(opened, choose_device(device), store, kernel=kernel, compute=compute, memory_budget=n_bytes)
 
     @property

@@ -83,7 +83,7 @@ def find_voice(pack: Pack, recording: Path | None) -> Voice:
     ready = pack.manifest.ready_voices()
     if ready:
         return Voice.load(pack.file(next(iter(ready.values()))))
-    waveform, rate = _own_recording()
+    waveform, rate = _own_recording(pack.home)
     heard, heard_16k = (io.resample(waveform, rate, to) for to in (pack.config.audio.sample_rate, ENCODER_RATE))
     return enrol(pack, torch.from_numpy(heard), torch.from_numpy(heard_16k), device=CPU)
 
@@ -128,11 +128,11 @@ def decoding_embeddings(gpt: GPT, speaker: Speaker, sample: Sample) -> Tensor:
     return torch.cat([prefix, gpt.mel_embed(fed, positions[: fed.shape[1]])], dim=1)
 
 
-def _own_recording() -> tuple[Samples, int]:
+def _own_recording(home: Path | None) -> tuple[Samples, int]:
     """A sentence that the built-in pack speaks with its first voice, and its sample rate."""
     if not builtin_pack().is_dir():
         raise UsageError("This installation has no recording to calibrate with: give one with --voice RECORDING.")
-    pack = open_pack(builtin_pack())
+    pack = open_pack(builtin_pack(), home=home)
     pipeline = Pipeline(pack, CPU)
     frontend = TextFrontend(tokenizer_of(pack))
     options = SynthesisOptions.of(pack.manifest.defaults, {})

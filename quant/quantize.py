@@ -64,6 +64,7 @@ def quantize(
     texts: Sequence[str] | None = None,
     voice: str | Path | None = None,
     hub_caches: Sequence[Path] = (),
+    home: Path | None = None,
     progress: Progress | None = None,
     judge: report.Judge | None = None,
 ) -> Quantisation:
@@ -71,8 +72,8 @@ def quantize(
 
     measure: compare the result with its source and write the report. texts, voice: what to calibrate with and
     measure on instead of our own texts and the pack's first ready voice or our own recording. hub_caches: as of
-    `convert`. judge: listens to the finished pack, for figures that the report holds too. Raises UsageError,
-    CheckpointError, PackError.
+    `convert`. home: as of `open_pack`. judge: listens to the finished pack, for figures that the report holds too.
+    Raises UsageError, CheckpointError, PackError.
     """
     recipe, reason = resolve_recipe(recipe)
     plan = load_recipe(recipe)
@@ -81,16 +82,16 @@ def quantize(
     reference: Path | None = None
     kept: dict[str, int] = {}
     if (path / MANIFEST_FILE).is_file():
-        source = open_pack_source(path)
+        source = open_pack_source(path, home)
         plan, kept = keep_quantised(plan, source)
     else:
         source = open_checkpoint(path, hub_caches)
         check_fits(plan, source)  # before hours of work
         if measure or plan.needs_calibration:
-            path = reference = _reference_pack(source, target, progress)
-            source = dataclasses.replace(open_pack_source(path), description=source.description)
+            path = reference = _reference_pack(source, target, home, progress)
+            source = dataclasses.replace(open_pack_source(path, home), description=source.description)
     sizes = check_fits(plan, source)
-    original = open_pack(path) if measure or plan.needs_calibration else None
+    original = open_pack(path, home=home) if measure or plan.needs_calibration else None
     said = calibrate.Speech(tuple(texts) if texts is not None else None, None if voice is None else Path(voice))
 
     encoders: dict[str, Encode] = dict.fromkeys(COMPONENTS, encode)
@@ -167,7 +168,7 @@ class _Calibrated:
         return self._parts.pop(name)
 
 
-def _reference_pack(source: Source, target: Path, progress: Progress | None) -> Path:
+def _reference_pack(source: Source, target: Path, home: Path | None, progress: Progress | None) -> Path:
     """The checkpoint as an fp32 pack beside the target, made now or left by an interrupted run."""
     folder = target.with_name(f".{target.name}.reference")
     digest = hashlib.sha256(json.dumps(source.identity, sort_keys=True, default=str).encode()).hexdigest()
@@ -181,7 +182,7 @@ def _reference_pack(source: Source, target: Path, progress: Progress | None) -> 
                 "alone: rename it, or give another name for the new pack."
             )
         with contextlib.suppress(PackError):  # damaged: it is made again
-            open_pack(folder)
+            open_pack(folder, home=home)
             if described == marked:
                 return folder
     source = dataclasses.replace(source, description=marked)

@@ -53,7 +53,7 @@ def measure(
     judge: Judge | None = None,
 ) -> dict[str, Any]:
     """The quality table of the pack in `writer`, which is complete but not in its place; adds the page to it."""
-    made = open_pack(writer.folder)
+    made = open_pack(writer.folder, home=original.home)
     pipeline = Pipeline(original, CPU, compute="reference")  # no second form of any weight beside the mapped one
     speaker = pipeline.speaker(find_voice(original, speech.voice))
     spoken = speech.held_out(text_config_of(original).languages, N_TEXTS)

@@ -21,9 +21,9 @@ from quant.writer import PackWriter
 REPORT_FILE = "report.html"  # about the pack it lies in, and so not taken along
 
 
-def open_pack_source(folder: Path) -> Source:
-    """Everything in a pack. Raises PackError."""
-    pack = open_pack(folder)
+def open_pack_source(folder: Path, home: Path | None = None) -> Source:
+    """Everything in a pack. home: as of `open_pack`. Raises PackError."""
+    pack = open_pack(folder, home=home)
     manifest = pack.manifest
     of_components = {entry.file for entry in manifest.components.values()}
     others = [name for name in manifest.files if name not in (*of_components, REPORT_FILE)]

@@ -38,7 +38,7 @@ from edgetts.errors import UsageError
 from edgetts.memory import Budget, Size, shown
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
-from edgetts.pack.locate import cache_folder, locate_pack
+from edgetts.pack.locate import locate_pack
 from edgetts.pipeline import Pipeline
 from edgetts.voices import enroll as enrol
 from edgetts.voices.store import VoiceStore
@@ -282,7 +282,7 @@ def _other(
     """A candidate to compare with, loaded when its time comes; packs are opened now, to fail early."""
     if name == REFERENCE:
         return name, lambda: Pipeline(pack, device, kernel=DECODED, compute="reference")
-    other = open_pack(locate_pack(name, home).path, cache_dir=cache_folder(home))
+    other = open_pack(locate_pack(name, home).path, home=home)
     return Path(name).name, lambda: Pipeline(other, device, compute=compute)
 
 

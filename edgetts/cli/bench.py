@@ -120,7 +120,7 @@ def bench(
         check_target(page)
         check_kind(page, PAGE)
 
-    from edgetts.pack.locate import cache_folder, locate_pack
+    from edgetts.pack.locate import locate_pack
 
     known = environment(context)
     located = locate_pack(pack or known.pack, known.home)
@@ -136,7 +136,7 @@ def bench(
     if threads is not None:
         torch.set_num_threads(threads)
     where = choose_device(device or known.device or "auto")
-    opened = open_pack(located.path, cache_dir=cache_folder(known.home))
+    opened = open_pack(located.path, home=known.home)
     plan = Plan.of(
         *(opened, chosen),
         seconds=seconds,

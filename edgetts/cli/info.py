@@ -48,14 +48,14 @@ def info(
         edgetts info indextts2.pack --kernels
     """
     from edgetts.pack.config import to_dict
-    from edgetts.pack.locate import cache_folder, locate_pack
+    from edgetts.pack.locate import locate_pack
     from edgetts.pack.manifest import ENROL_COMPONENTS, RUN_COMPONENTS, read_manifest
 
     known = environment(context)
     located = locate_pack(pack or known.pack, known.home)
     manifest = read_manifest(located.path)
     if verify:
-        _verify(located.path, manifest, cache_folder(known.home))
+        _verify(located.path, manifest, known.home)
     components = {}
     for name, entry in manifest.components.items():
         phases = [p for p, names in (("enrol", ENROL_COMPONENTS), ("run", RUN_COMPONENTS)) if name in names]
@@ -88,7 +88,7 @@ def info(
     }
     if kernels:
         where, wanted = device or known.device or "auto", known.kernel or "auto"
-        about["kernels"] = _kernels(located.path, cache_folder(known.home), where, wanted)
+        about["kernels"] = _kernels(located.path, known.home, where, wanted)
     if as_json:
         print_json(about)
         return
@@ -126,11 +126,12 @@ def _print(about: dict[str, Any]) -> None:
         print_line(f"{mark} {trial['weights']:<24}{trial['kernel']:<14}{verdict}")
 
 
-def _verify(path: Path, manifest: Manifest, cache_dir: Path) -> None:
+def _verify(path: Path, manifest: Manifest, home: Path | None) -> None:
     """Read every file. Raises PackError for the first that is not what the manifest says."""
+    from edgetts.pack.locate import cache_folder
     from edgetts.pack.verify import Verifier
 
-    verifier, done = Verifier(cache_dir), 0
+    verifier, done = Verifier(cache_folder(home)), 0
     with Progress() as progress:
         for name, entry in manifest.files.items():
             progress(f"checking {name}", done / max(manifest.total_bytes, 1))
@@ -188,7 +189,7 @@ def _noise(tensors: Mapping[str, float]) -> str:
     return text
 
 
-def _kernels(path: Path, cache_dir: Path, device: str, wanted: str) -> list[dict[str, Any]]:
+def _kernels(path: Path, home: Path | None, device: str, wanted: str) -> list[dict[str, Any]]:
     """Every kernel for every kind of quantised weight of the GPT, tried on this machine."""
     from edgetts.backends.device import choose_device
     from edgetts.backends.kernels import KERNELS, KernelChoice, try_kernel
@@ -198,7 +199,7 @@ def _kernels(path: Path, cache_dir: Path, device: str, wanted: str) -> list[dict
     where = choose_device(device)
     choice = KernelChoice(where, wanted)
     weights: dict[str, Quantised] = {}
-    for weight in open_pack(path, cache_dir=cache_dir).stored("gpt").values():
+    for weight in open_pack(path, home=home).stored("gpt").values():
         if isinstance(weight, Quantised):
             group = "" if weight.group_size is None else f"/{weight.group_size}"
             weights.setdefault(f"{weight.scheme}{group} of {weight.shape[1]}", weight)

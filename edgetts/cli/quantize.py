@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from edgetts.cli import complete
-from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_line, print_notice
+from edgetts.cli.common import JsonOption, Progress, QuietOption, environment, print_json, print_line, print_notice
 from edgetts.cli.pack_options import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
 from edgetts.cli.text_input import read_text_file
 from edgetts.pack.locate import BUILTIN, builtin_pack
@@ -82,6 +82,7 @@ def quantize(
             texts=lines,
             voice=voice,
             hub_caches=hub_caches(context, hub_cache),
+            home=environment(context).home,
             progress=shares(progress),
         )
     if as_json:

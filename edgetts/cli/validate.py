@@ -51,14 +51,14 @@ def validate(
     from edgetts.backends.device import choose_device
     from edgetts.backends.kernels import AUTO
     from edgetts.pack.load import open_pack
-    from edgetts.pack.locate import cache_folder, locate_pack
+    from edgetts.pack.locate import locate_pack
 
     way = compute_name(compute)
     known = environment(context)
     located = locate_pack(pack, known.home)
     chosen = choose_device(device or known.device or "auto")
     with Progress() as progress:
-        opened = open_pack(located.path, cache_dir=cache_folder(known.home))
+        opened = open_pack(located.path, home=known.home)
         how: dict[str, Any] = {"device": chosen, "compute": way, "kernel": known.kernel or AUTO, "progress": progress}
         if golden is None:
             rows = parity.compare_paths(opened, component, **how)

@@ -54,19 +54,19 @@ _STORED_DTYPES = {
 }
 
 
-def open_pack(path: str | Path, *, verify: bool = False, cache_dir: Path | None = None) -> Pack:
+def open_pack(path: str | Path, *, verify: bool = False, home: Path | None = None) -> Pack:
     """Open the pack folder at `path`.
 
     The manifest is checked and every file must be there with its size; the content of a file is checked
-    when it is first used (`verify=True`: of all files, now). `cache_dir` keeps what was checked (default:
-    the user's cache folder). Raises PackError.
+    when it is first used (`verify=True`: of all files, now). What was checked is remembered under `home`
+    (default: in the user's cache folder). Raises PackError.
     """
     folder = Path(path)
     stamp = Stamp.of(folder / MANIFEST_FILE)
     manifest = read_manifest(folder)
     for name, entry in manifest.files.items():
         check_size(folder / name, entry)
-    pack = Pack(folder, manifest, Verifier(cache_folder() if cache_dir is None else cache_dir))
+    pack = Pack(folder, manifest, home)
     pack.used[MANIFEST_FILE] = stamp
     if verify:
         pack.verify()
@@ -76,10 +76,11 @@ def open_pack(path: str | Path, *, verify: bool = False, cache_dir: Path | None 
 class Pack:
     """An open pack. Holds no tensors: each `state_dict` or `module` maps its file anew."""
 
-    def __init__(self, path: Path, manifest: Manifest, verifier: Verifier) -> None:
+    def __init__(self, path: Path, manifest: Manifest, home: Path | None) -> None:
         self.path = path
         self.manifest = manifest
-        self._verifier = verifier
+        self.home = home
+        self._verifier = Verifier(cache_folder(home))
         self.used: dict[str, Stamp | None] = {}  # files that were given out, as they were then
 
     @property

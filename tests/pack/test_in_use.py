@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pack(folder: Path, tmp_path: Path) -> Pack:
-    opened = open_pack(folder, cache_dir=tmp_path / "cache")
+    opened = open_pack(folder, home=tmp_path)
     opened.state_dict("quantizer")
     assert opened.is_current()
     opened.check_unchanged()
@@ -103,7 +103,6 @@ def test_a_memory_that_cannot_be_trusted_is_not(
     folder: Path, tmp_path: Path, spoil: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     time.sleep(0.05)
-    cache = tmp_path / "cache"
     n_read = 0
 
     def counted(path: Path) -> str:
@@ -114,10 +113,10 @@ def test_a_memory_that_cannot_be_trusted_is_not(
     real = verify.file_sha256
     monkeypatch.setattr(verify, "file_sha256", counted)
     for _ in range(2):
-        open_pack(folder, cache_dir=cache).file(NAME)
+        open_pack(folder, home=tmp_path).file(NAME)
     assert n_read == 1
-    spoil(cache / "verified.json")
-    open_pack(folder, cache_dir=cache).file(NAME)
+    spoil(tmp_path / "cache" / "verified.json")
+    open_pack(folder, home=tmp_path).file(NAME)
     assert n_read == 2
 
 
@@ -126,5 +125,5 @@ def test_a_file_that_was_just_written_is_not_remembered(
 ) -> None:
     """Another write within the same tick of the clock would leave the same times."""
     monkeypatch.setattr(verify.time, "time_ns", lambda: (folder / NAME).stat().st_ctime_ns + 1)
-    open_pack(folder, cache_dir=tmp_path / "cache").file(NAME)
+    open_pack(folder, home=tmp_path).file(NAME)
     assert not (tmp_path / "cache" / "verified.json").exists()

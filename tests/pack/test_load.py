@@ -23,7 +23,7 @@ from quant.components import NETWORKS
 
 @pytest.fixture
 def pack(mini_pack: Path, tmp_path: Path) -> Pack:
-    return open_pack(mini_pack, cache_dir=tmp_path / "cache")
+    return open_pack(mini_pack, home=tmp_path)
 
 
 @pytest.mark.parametrize("component", NETWORKS)
@@ -111,7 +111,7 @@ def broken(mini_pack: Path, folder: Path, change: Callable[[Path], None]) -> str
     pack = copy_tree(mini_pack, folder)
     change(pack)
     with pytest.raises(PackError) as error:
-        opened = open_pack(pack, cache_dir=folder.parent / "cache")
+        opened = open_pack(pack, home=folder.parent)
         opened.state_dict("gpt")
         opened.module("gpt", lambda: GPT(opened.config.gpt))
     message = str(error.value)
@@ -166,37 +166,36 @@ def test_every_way_to_break_a_file_has_its_own_sentence(mini_pack: Path, tmp_pat
 
 def test_altered_file_is_found_after_it_was_good(mini_pack: Path, tmp_path: Path) -> None:
     pack = copy_tree(mini_pack, tmp_path / "pack")
-    cache = tmp_path / "cache"
     content = (pack / "gpt.safetensors").read_bytes()
-    open_pack(pack, cache_dir=cache).state_dict("gpt")
+    open_pack(pack, home=tmp_path).state_dict("gpt")
     stat = (pack / "gpt.safetensors").stat()
     replace(pack / "gpt.safetensors", content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(pack / "gpt.safetensors", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with pytest.raises(PackError, match="altered"):
-        open_pack(pack, cache_dir=cache).state_dict("gpt")
+        open_pack(pack, home=tmp_path).state_dict("gpt")
     with pytest.raises(PackError, match="altered"):
-        open_pack(pack, cache_dir=cache, verify=True)
+        open_pack(pack, home=tmp_path, verify=True)
 
 
 def test_a_checked_file_is_not_read_again(
     mini_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_pack(mini_pack, cache_dir=tmp_path).state_dict("gpt")
+    open_pack(mini_pack, home=tmp_path).state_dict("gpt")
     monkeypatch.setattr("edgetts.pack.verify.file_sha256", lambda _path: pytest.fail("read again"))
-    open_pack(mini_pack, cache_dir=tmp_path).state_dict("gpt")
+    open_pack(mini_pack, home=tmp_path).state_dict("gpt")
 
 
 def test_works_without_a_cache_that_can_be_written(mini_pack: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    assert open_pack(mini_pack, cache_dir=tmp_path / "cache").state_dict("quantizer")
-    (tmp_path / "torn").mkdir()
-    (tmp_path / "torn" / "verified.json").write_text("[[")
-    assert open_pack(mini_pack, cache_dir=tmp_path / "torn").state_dict("quantizer")
+    assert open_pack(mini_pack, home=tmp_path).state_dict("quantizer")
+    (tmp_path / "torn" / "cache").mkdir(parents=True)
+    (tmp_path / "torn" / "cache" / "verified.json").write_text("[[")
+    assert open_pack(mini_pack, home=tmp_path / "torn").state_dict("quantizer")
 
 
 def test_progress_of_verification(mini_pack: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    pack = open_pack(mini_pack, cache_dir=tmp_path)
+    pack = open_pack(mini_pack, home=tmp_path)
     pack.verify(lambda *step: seen.append(step))
     assert len(seen) == len(pack.manifest.files) + 1
     assert seen[-1][1] == seen[-1][2] == pack.manifest.total_bytes

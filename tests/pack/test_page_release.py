@@ -104,7 +104,7 @@ def test_memory_that_is_no_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_converted_network_leaves_no_pages_of_its_file(mini_pack: Path, tmp_path: Path) -> None:
     folder = tmp_path / "half.pack"
     quantize(mini_pack, folder, "laptop-8gb", measure=False)  # the vocoder in float16
-    pack = open_pack(folder, cache_dir=tmp_path / "cache")
+    pack = open_pack(folder, home=tmp_path)
     as_stored = pack.state_dict("vocoder", dtype=None)  # keeps the file mapped
     path = folder / "vocoder.safetensors"
     assert resident(path) < path.stat().st_size / 10
@@ -118,7 +118,7 @@ def test_a_converted_network_leaves_no_pages_of_its_file(mini_pack: Path, tmp_pa
 
 @linux
 def test_weights_that_were_changed_in_memory_survive_another_opening(mini_pack: Path, tmp_path: Path) -> None:
-    pack = open_pack(mini_pack, cache_dir=tmp_path / "cache")
+    pack = open_pack(mini_pack, home=tmp_path)
     trained = pack.state_dict("quantizer")
     before = {name: value.clone() for name, value in trained.items()}
     for value in trained.values():

@@ -19,6 +19,7 @@ from edgetts.backends import process
 from edgetts.backends.linear import kernels_used
 from edgetts.errors import EdgeTTSError, UsageError
 from edgetts.options import SynthesisOptions
+from edgetts.pack import locate
 from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import COMPONENTS
 from edgetts.pipeline import Pipeline
@@ -173,14 +174,18 @@ def test_from_a_checkpoint(mini_checkpoint: Path, mini_pack: Path, recipes: Path
 
 
 def test_a_checkpoint_that_must_speak_first(
-    mini_checkpoint: Path, mini_voice: Path, recipes: Path, tmp_path: Path
+    mini_checkpoint: Path, mini_voice: Path, recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Calibration runs the model: a reference pack is made beside the target, and removed."""
-    target = tmp_path / "c.pack"
-    made = quantize(mini_checkpoint, target, str(recipes / "small.toml"), voice=mini_voice, texts=["Yes.", "No, no."])
+    """Calibration runs the model: a reference pack is made beside the target, and removed. What was checked of all
+    these packs is remembered under the given home alone."""
+    monkeypatch.setattr(locate.platformdirs, "user_cache_path", lambda *_, **__: pytest.fail("not the given home"))
+    target, home, recipe = tmp_path / "c" / "c.pack", tmp_path / "home", str(recipes / "small.toml")
+    made = quantize(mini_checkpoint, target, recipe, voice=mini_voice, texts=["Yes.", "No, no."], home=home)
     assert made.quality is not None and made.quality["compared_with"] == "reference-fp32"
-    assert [p.name for p in tmp_path.iterdir()] == ["c.pack"]
-    assert "Intermediate" not in open_pack(target).manifest.description
+    assert [p.name for p in target.parent.iterdir()] == ["c.pack"]
+    assert "Intermediate" not in open_pack(target, home=home).manifest.description
+    assert len(calibrate._own_recording(home)[0]) > 22_050  # which the built-in pack speaks
+    assert (home / "cache" / "verified.json").is_file()
 
 
 def test_misuse(mini_pack: Path, recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
