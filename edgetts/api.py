@@ -1,4 +1,4 @@
-"""The public face: load a pack, enrol voices, speak.
+"""The public face: load a pack, enroll voices, speak.
 
     tts = TTS.load()                       # a pack folder, or the one this machine has
     audio = tts.say("Hello.", voice="me.wav")
@@ -27,7 +27,7 @@ import torch
 
 from edgetts.audio.io import Take
 from edgetts.backends.device import choose_device, fast_dtype
-from edgetts.backends.kernels import AUTO, DECODED
+from edgetts.backends.kernels import AUTO, DEQUANTIZED
 from edgetts.backends.process import check_process, is_forked
 from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, check_compute
 from edgetts.errors import UsageError
@@ -39,11 +39,11 @@ from edgetts.pack.manifest import EMOTION, VOICE_SUFFIX
 from edgetts.pack.page_release import give_back_freed
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker
-from edgetts.speech import Audio, SpokenText
+from edgetts.speech import Audio, SpokenSegment
 from edgetts.streaming.schedule import SEEDED_CHUNKS, Fixed, Schedule, Whole
 from edgetts.streaming.session import Engine, Session
-from edgetts.streaming.source import TextFeed, plan_lines, pump
-from edgetts.streaming.state import Board, Line
+from edgetts.streaming.source import TextFeed, pump, queued_segments
+from edgetts.streaming.state import QueuedSegment, StreamState
 from edgetts.streaming.stream import AsyncSpeechStream, AudioChunk, SampleType, SpeechStream
 from edgetts.text.config import Language
 from edgetts.text.frontend import TextFrontend, TextPlan
@@ -74,7 +74,7 @@ __all__ = [
     "Emotion",
     "Progress",
     "SpeechStream",
-    "SpokenText",
+    "SpokenSegment",
     "SynthesisOptions",
     "Voice",
 ]
@@ -120,9 +120,9 @@ class _Call:
 
 
 class TTS:
-    """One open pack: enrols voices and speaks. Make it with `TTS.load`.
+    """One open pack: enrolls voices and speaks. Make it with `TTS.load`.
 
-    The networks that speak are loaded at first use and stay; the encoders are loaded for each enrolment
+    The networks that speak are loaded at first use and stay; the encoders are loaded for each enrollment
     and freed after it.
     """
 
@@ -165,7 +165,7 @@ class TTS:
         """Open a pack folder (None: the user's default pack, else the built-in one).
 
         device: auto, cpu, cuda or cuda:N. home: where voices and caches live instead of the user's folders.
-        kernel: what multiplies by quantised weights, a name that `edgetts info --kernels` shows, or auto.
+        kernel: what multiplies by quantized weights, a name that `edgetts info --kernels` shows, or auto.
         compute: how mel and waveform are made: exact in fp32, fast in half precision where the machine has it,
         reference in fp32 without compiled kernels.
         memory_budget: bytes, or a size such as "1500M" or "2G", that this process shall stay within while it speaks,
@@ -245,7 +245,7 @@ class TTS:
 
     # --- voices ------------------------------------------------------------------------------------
 
-    def enrol(
+    def enroll(
         self,
         recording: str | Path | Take | Audio | npt.ArrayLike | tuple[npt.ArrayLike, int],
         *,
@@ -266,7 +266,7 @@ class TTS:
         Raises AudioError, UsageError.
         """
         check_process()
-        options = self._enrol_options(adapt_steps)
+        options = self._enroll_options(adapt_steps)
         given: Any = recording
         if isinstance(given, Audio):
             given, sample_rate = given.samples, given.sample_rate
@@ -275,7 +275,7 @@ class TTS:
         report = progress or _no_progress
         return learn(self.pack, take, options, device=self.device, name=name or stem, progress=report, tell=tell)
 
-    def _enrol_options(self, adapt_steps: int | None) -> SynthesisOptions:
+    def _enroll_options(self, adapt_steps: int | None) -> SynthesisOptions:
         given = {} if adapt_steps is None else {"adapt_steps": adapt_steps}
         return SynthesisOptions.of(self.pack.manifest.defaults, given)
 
@@ -290,7 +290,7 @@ class TTS:
         """The voice that `reference` means: a Voice, a stored name, a voice file or a recording.
 
         None is the first ready voice of the pack. A recording is enrolled once, with `adapt_steps` and `tell` as in
-        `enrol`, and remembered by its content. Raises UsageError, VoiceError, AudioError.
+        `enroll`, and remembered by its content. Raises UsageError, VoiceError, AudioError.
         """
         if isinstance(reference, Voice):
             return reference
@@ -318,7 +318,7 @@ class TTS:
         tell: Callable[[str], None] | None,
     ) -> Voice:
         """The voice of a recording, learned if it is not remembered."""
-        manifest, steps = self.pack.manifest, self._enrol_options(adapt_steps).adapt_steps
+        manifest, steps = self.pack.manifest, self._enroll_options(adapt_steps).adapt_steps
         adapted_to, notices = manifest.s2mel_id if steps else "", list[str]()
         with self._learning:  # of two threads with one recording the second one finds it remembered
             known = self.store.cached(
@@ -326,7 +326,7 @@ class TTS:
             )
             if known is not None:
                 return replace(known, notices=take.notices)
-            voice = self.enrol(take, name=name, adapt_steps=steps, progress=progress, tell=tell)
+            voice = self.enroll(take, name=name, adapt_steps=steps, progress=progress, tell=tell)
             problem = self.store.remember(take.content_hash, voice)
         notices += [] if problem is None else [problem]
         give_back_freed()
@@ -525,17 +525,17 @@ class TTS:
         seed = secrets.randbits(32) if options.seed is None else options.seed
         feed: TextFeed | None = None
 
-        def start(board: Board) -> Session:
+        def start(state: StreamState) -> Session:
             nonlocal feed
             n_tokens = None
-            lines: Iterator[Line]
+            lines: Iterator[QueuedSegment]
             if whole is not None:
                 n_tokens = sum(len(segment.ids) for segment in whole.segments)
-                lines = plan_lines(whole, time.perf_counter())
+                lines = queued_segments(whole, time.perf_counter())
             else:
-                feed = TextFeed(board, plan, markup=call.markup, notices=notices, markdown=call.markdown is not False)
+                feed = TextFeed(state, plan, markup=call.markup, notices=notices, markdown=call.markdown is not False)
                 lines = iter(feed)
-            return Session(engine, speaker, lines, options, seed, call.schedule, board, n_tokens=n_tokens)
+            return Session(engine, speaker, lines, options, seed, call.schedule, state, n_tokens=n_tokens)
 
         stream = SpeechStream(start, self.sample_rate, seed, notices, call.dtype, on_sound)
         if feed is not None and text is not None:
@@ -543,7 +543,7 @@ class TTS:
         return stream, feed
 
     def _speaker(self, call: _Call, adapt_steps: int) -> Speaker:
-        """Enrolment first, then the resident networks: the two are never in memory together at start-up."""
+        """Enrollment first, then the resident networks: the two are never in memory together at start-up."""
         chosen = self.voice(call.voice, adapt_steps=adapt_steps, progress=call.progress)
         emotion_voice = None
         if call.emotion is not None and call.emotion.recording is not None:
@@ -573,7 +573,7 @@ def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, ke
         raise UsageError(f"A memory budget can be kept on the CPU only, not on {device}: leave one of both out.")
     if isinstance(n_bytes, bool) or not isinstance(n_bytes, int) or n_bytes <= 0:
         raise UsageError(f"The memory budget is {n_bytes!r}; it must be a number of bytes above 0, or such as '2G'.")
-    return Budget.of(n_bytes, pack, compute, half_bytes=fast_dtype(device).itemsize, decodes=kernel == DECODED)
+    return Budget.of(n_bytes, pack, compute, half_bytes=fast_dtype(device).itemsize, decodes=kernel == DEQUANTIZED)
 
 
 def _no_progress(_what: str, _share: float) -> None:

@@ -51,7 +51,7 @@ _ASSUMED_START = 160 * MIB
 _OVERHEAD = 96 * MIB
 _PRIMITIVE_BYTES = MIB  # with the gaps that they leave: 96 more of them, 104 MB more after 80 calls
 _SLACK = 1.25  # of activations: an allocator keeps gaps
-_PACKING = 1.1  # of quantised weights in the layout of a kernel: scales are wider, rows are rounded up
+_PACKING = 1.1  # of quantized weights in the layout of a kernel: scales are wider, rows are rounded up
 
 _GPT_FLOATS = 32  # per channel and position: residual, norms, queries to values, four-fold inside, its GELU
 _BLOCK_FLOATS = 16  # of the DiT, per channel: queries to values, rotated, attention, skips joined, and results

@@ -29,7 +29,7 @@ from edgetts.decoding.latents import LatentPass
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, FlowSettings, check_compute
 from edgetts.errors import Cancelled, VoiceError
-from edgetts.models.dit import TimeConditions
+from edgetts.models.dit import AdaLNModulation
 from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import Quantizer
 from edgetts.models.s2mel import S2Mel
@@ -58,7 +58,7 @@ class Speaker:
     style: torch.Tensor  # (1, D)
     reference_mel: torch.Tensor  # (1, M, F)
     prompt_condition: torch.Tensor  # (1, F, C)
-    offsets: TimeConditions | None = None  # of a voice that was adapted: what it adds to the DiT's conditions
+    offsets: AdaLNModulation | None = None  # of a voice that was adapted: what it adds to the DiT's conditions
 
     def with_prompt(self, n_frames: int) -> Speaker:
         """This speaker with the last `n_frames` of the prompt only, or with all of it where it is shorter.
@@ -73,7 +73,7 @@ class Speaker:
 
 
 @dataclass(frozen=True)
-class SpokenSegment:
+class SegmentSpeech:
     """One segment of speech and how it came about."""
 
     waveform: torch.Tensor  # (S,) float32 in [-1, 1], on the CPU
@@ -89,7 +89,7 @@ class Pipeline:
     def __init__(
         self, pack: Pack, device: torch.device, *, kernel: str = AUTO, compute: Compute = DEFAULT_COMPUTE
     ) -> None:
-        """kernel: what multiplies by the GPT's quantised weights, one of `backends.kernels` or chosen by trying them.
+        """kernel: what multiplies by the GPT's quantized weights, one of `backends.kernels` or chosen by trying them.
 
         compute: how mel and waveform are made, `backends.prepare`, and which of the kernels may be chosen.
         Raises UsageError for an unknown name, and in a fork of a process that has loaded networks.
@@ -128,7 +128,7 @@ class Pipeline:
     def speaker(self, voice: Voice, emotion: Emotion | None = None, emotion_voice: Voice | None = None) -> Speaker:
         """Move a voice to the device and apply an emotion.
 
-        emotion_voice: what enrolment made of the emotion's recording, where the emotion is a recording.
+        emotion_voice: what enrollment made of the emotion's recording, where the emotion is a recording.
         Raises VoiceError when other encoders made a voice, or it was adapted to another S2Mel.
         """
         check_process()
@@ -144,7 +144,7 @@ class Pipeline:
         vector = voice.emotion_vector.to(self.device)
         if emotion is not None and emotion.recording is not None:
             if emotion_voice is None:
-                raise ValueError("an emotion from a recording needs what enrolment made of the recording")
+                raise ValueError("an emotion from a recording needs what enrollment made of the recording")
             target = emotion_voice.emotion_vector.to(self.device)
             vector = merge_vectors(voice.emotion_base.to(self.device), target, emotion.alpha)
         elif emotion is not None:
@@ -321,7 +321,7 @@ class Pipeline:
         seed: int,
         should_stop: ShouldStop | None = None,
         expected: Expected | None = None,
-    ) -> SpokenSegment:
+    ) -> SegmentSpeech:
         """One segment, from token ids to waveform, with a retry under another seed when a guard fires.
 
         Raises GenerationError when words are missing in every attempt.
@@ -345,7 +345,7 @@ class Pipeline:
         mel = self.mel(speaker, condition, noise, options.flow_settings(), should_stop)
         waveform = self.waveform(mel, should_stop=should_stop)
         notices = () if kept.problem is None else (str(kept.problem),)
-        return SpokenSegment(waveform, tuple(codes), kept.seed, n_attempts, notices)
+        return SegmentSpeech(waveform, tuple(codes), kept.seed, n_attempts, notices)
 
 
 def derive_seed(seed: int, *path: int) -> int:

@@ -23,7 +23,7 @@ BINARY_FORMAT = "wav"  # of a file object, which has no ending to go by
 
 
 @dataclass(frozen=True)
-class SpokenText:
+class SpokenSegment:
     """A piece of the text and when it is spoken."""
 
     text: str  # as it was written
@@ -35,16 +35,16 @@ class SpokenText:
     attempts: int
 
 
-def segments_of(stream: SpeechStream) -> tuple[SpokenText, ...]:
+def segments_of(stream: SpeechStream) -> tuple[SpokenSegment, ...]:
     """The pieces of text that a stream has spoken."""
     rate = stream.sample_rate
     return tuple(
-        SpokenText(
+        SpokenSegment(
             # One number may need several segments: the first shows it, the others what they say.
-            *(s.line.written or s.line.text, s.line.text, s.start / rate, s.end / rate),
+            *(s.queued.written or s.queued.text, s.queued.text, s.start / rate, s.end / rate),
             *(tuple(s.codes), s.seed, s.attempts),
         )
-        for s in stream.spoken
+        for s in stream.segments
     )
 
 
@@ -55,7 +55,7 @@ class Speech:
     n_samples: int
     sample_rate: int
     seed: int
-    segments: tuple[SpokenText, ...] = field(repr=False)
+    segments: tuple[SpokenSegment, ...] = field(repr=False)
     notices: tuple[str, ...]
     compute_seconds: float
 
@@ -92,9 +92,9 @@ class Audio:
     samples: npt.NDArray[np.float32]
     sample_rate: int
     seed: int  # give it again, with the same settings, for the same audio
-    segments: tuple[SpokenText, ...]
+    segments: tuple[SpokenSegment, ...]
     notices: tuple[str, ...]
-    compute_seconds: float  # what synthesis took, without loading and enrolment
+    compute_seconds: float  # what synthesis took, without loading and enrollment
 
     @property
     def seconds(self) -> float:

@@ -23,7 +23,7 @@ _ERRORS_FROM = 400
 _MAX_FILE_BYTES = 1 << 46  # no file has 64 TiB
 _COMMIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
-_MAX_LICENCE_CHARS = 100
+_MAX_LICENSE_CHARS = 100
 _MAX_SHOWN = 120  # characters of another's words in a sentence
 # What the library calls a redirect to something that is no address.
 _NO_ADDRESS = ("InvalidURL", "UnsupportedProtocol", "LocalProtocolError")
@@ -140,10 +140,10 @@ def commit_of(table: Any) -> str:
     return commit
 
 
-def licence_of(table: Any) -> str:
+def license_of(table: Any) -> str:
     card = table.get("cardData")
     declared = [card.get(key) for key in ("license_name", "license")] if isinstance(card, dict) else []
-    return next((text[:_MAX_LICENCE_CHARS] for text in declared if isinstance(text, str) and text), "")
+    return next((text[:_MAX_LICENSE_CHARS] for text in declared if isinstance(text, str) and text), "")
 
 
 def _without_body(response: Any) -> Any:

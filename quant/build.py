@@ -1,4 +1,4 @@
-"""From tensors, wherever they come from, to a pack in its place: what converting and quantising share.
+"""From tensors, wherever they come from, to a pack in its place: what converting and quantizing share.
 
 In: a `Source` (tensors by component, values unread, and what a pack says about itself) and a `Storage` per
 component. Out: a pack folder, written component after component, one tensor in memory at a time, resumed where
@@ -40,13 +40,13 @@ class Source:
     """Everything that a pack is made from.
 
     `components` are emptied as they are written, so that mapped files are let go. `schemes`: tensors that are
-    quantised already. `identity`: plain values that change when the tensors do. `add_files` adds tokeniser,
+    quantized already. `identity`: plain values that change when the tensors do. `add_files` adds tokenizer,
     glossary and ready voices. `encoder_id`: None where the tensors are the originals it is computed from.
     """
 
     config: ModelConfig
     name: str
-    licence: str
+    license: str
     text: Mapping[str, Any]
     components: dict[str, Tensors]
     identity: Mapping[str, Any]
@@ -61,7 +61,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Storage:
-    """How one component is stored: `dtype` of its plain tensors, and the rules that quantise others."""
+    """How one component is stored: `dtype` of its plain tensors, and the rules that quantize others."""
 
     dtype: str
     rules: tuple[SchemeRule, ...] = ()
@@ -79,7 +79,7 @@ class Built:
 
 def plan_bytes(source: Source, storage: Mapping[str, Storage]) -> dict[str, int]:
     """Bytes that the tensors of each component will take up. Raises PackError for what cannot be stored so."""
-    _refuse_requantising(source, storage)
+    _refuse_requantizing(source, storage)
     return {
         c: TensorFilePlan(c, source.components[c], storage[c].dtype, storage[c].rules).n_bytes for c in COMPONENTS
     }
@@ -98,7 +98,7 @@ def build_pack(
     defaults: Mapping[str, Any] | None = None,
     measure: Measure | None = None,
 ) -> Built:
-    """Write a pack. encoders: how components quantise that do it by more than rounding.
+    """Write a pack. encoders: how components quantize that do it by more than rounding.
 
     settings: plain values that decide what the encoder of a component makes. defaults: synthesis options, over
     the source's. Raises PackError, UsageError, CheckpointError.
@@ -111,7 +111,7 @@ def build_pack(
         source.config,
         name=source.name,
         recipe=recipe,
-        licence=source.licence,
+        license=source.license,
         description=source.description,
         text=source.text,
         defaults={**source.defaults, **(defaults or {})},
@@ -156,8 +156,8 @@ def _fingerprint(source: Source, storage: Storage, settings: Mapping[str, Any] |
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
 
-def _refuse_requantising(source: Source, storage: Mapping[str, Storage]) -> None:
-    """A tensor that was quantised once may be decoded or stored the same way, not quantised in another way."""
+def _refuse_requantizing(source: Source, storage: Mapping[str, Storage]) -> None:
+    """A tensor that was quantized once may be decoded or stored the same way, not quantized in another way."""
     for component, schemes in source.schemes.items():
         for name, group in schemes.items():
             tensor = source.components[component][name]
@@ -166,7 +166,7 @@ def _refuse_requantising(source: Source, storage: Mapping[str, Storage]) -> None
                 continue
             if (rule.scheme, rule.group_size) != (group.scheme, group.group_size):
                 raise PackError(
-                    f"{name} of {component} is stored as {group.scheme} already, and quantising it again as "
+                    f"{name} of {component} is stored as {group.scheme} already, and quantizing it again as "
                     f"{rule.scheme} would add one error to the other: start from the checkpoint, or from a pack made "
                     "with `edgetts convert`."
                 )

@@ -1,7 +1,7 @@
 """What the GPT says when it speaks: the sequences that calibration and measuring run on.
 
 In: an open pack in float32, texts and a voice. Out: `Sample`s, the text ids and the codes that the pack's own GPT
-answered with, and the embeddings that decoding fed. Everything goes through the front end, the enrolment and the
+answered with, and the embeddings that decoding fed. Everything goes through the front end, the enrollment and the
 decode loop that synthesis uses, with fixed seeds: the same pack and texts give the same samples.
 """
 
@@ -26,7 +26,7 @@ from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
 from edgetts.text.frontend import TextFrontend
-from edgetts.voices.enroll import ENCODER_RATE, enrol
+from edgetts.voices.enroll import ENCODER_RATE, enroll
 from edgetts.voices.voice import Voice
 from quant import texts
 from quant.build import Progress
@@ -79,13 +79,13 @@ def find_voice(pack: Pack, recording: Path | None) -> Voice:
     if recording is not None:
         heard = io.read_audio(recording, pack.config.audio.sample_rate, MAX_REFERENCE_SECONDS).samples
         heard_16k = io.read_audio(recording, ENCODER_RATE, MAX_REFERENCE_SECONDS).samples
-        return enrol(pack, torch.from_numpy(heard), torch.from_numpy(heard_16k), device=CPU)
+        return enroll(pack, torch.from_numpy(heard), torch.from_numpy(heard_16k), device=CPU)
     ready = pack.manifest.ready_voices()
     if ready:
         return Voice.load(pack.file(next(iter(ready.values()))))
     waveform, rate = _own_recording(pack.home)
     heard, heard_16k = (io.resample(waveform, rate, to) for to in (pack.config.audio.sample_rate, ENCODER_RATE))
-    return enrol(pack, torch.from_numpy(heard), torch.from_numpy(heard_16k), device=CPU)
+    return enroll(pack, torch.from_numpy(heard), torch.from_numpy(heard_16k), device=CPU)
 
 
 def make_samples(

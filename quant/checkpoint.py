@@ -184,7 +184,7 @@ def glossary_of(folder: Path) -> bytes | None:
 def _roots(folder: Path, hub_caches: Sequence[Path]) -> list[Path]:
     """Where to look for the auxiliary models."""
     roots = [folder / CACHE_FOLDER, folder, *hub_caches]
-    if folder.parent.name == "snapshots":  # the checkpoint lies in a hub cache: its neighbours may too
+    if folder.parent.name == "snapshots":  # the checkpoint lies in a hub cache: its neighbors may too
         roots.append(folder.parent.parent.parent)
     return roots
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edgetts.models import bigvgan, campplus, conditioning, gpt, repcodec, s2mel, vocoder, w2v_bert
 from edgetts.pack.config import ModelConfig
-from edgetts.pack.meta_init import blank
+from edgetts.pack.meta_init import init_on_meta
 
 Shape = tuple[int, ...]
 
@@ -49,7 +49,7 @@ NETWORKS: Mapping[str, Component] = {
 
 def network_tensors(component: str, config: ModelConfig) -> dict[str, Tensor]:
     """Every tensor that the network of a component holds, without values."""
-    return dict(blank(lambda: NETWORKS[component].build(config)).state_dict())
+    return dict(init_on_meta(lambda: NETWORKS[component].build(config)).state_dict())
 
 
 def network_shapes(component: str, config: ModelConfig) -> dict[str, Shape]:
@@ -67,7 +67,7 @@ def matrix_shapes(component: str, config: ModelConfig) -> dict[str, tuple[int | 
     return {"speaker_matrix": (rows, config.speaker_encoder.embedding_size), "emotion_matrix": (rows, None)}
 
 
-def enrolment_notice(config: ModelConfig) -> str | None:
+def enrollment_notice(config: ModelConfig) -> str | None:
     """Why no recording can be enrolled with a pack of these dimensions, one sentence; None where all fits."""
     encoder, statistics = config.semantic_encoder.hidden_size, config.semantic_codec.hidden_size
     if encoder == statistics:

@@ -24,7 +24,7 @@ from edgetts.pack.plain_json import listed, shown
 from edgetts.text.config import TextConfig
 from quant import checkpoint, weights
 from quant.build import ALWAYS_FP32, Progress, Source, Storage, Tensors, build_pack
-from quant.components import NETWORKS, component_problems, enrolment_notice, network_tensors
+from quant.components import NETWORKS, component_problems, enrollment_notice, network_tensors
 from quant.folding import fold_weight_norm, is_transposed, transpose_conv1d
 from quant.lazy import LazyTensor
 from quant.target import check_target
@@ -34,12 +34,12 @@ from quant.writer import PackWriter
 
 DTYPES = {"fp32": "float32", "fp16": "float16"}
 
-LICENCE = (
+LICENSE = (
     "Made from the published IndexTTS-2 checkpoint and the auxiliary models it uses. Converted weights are "
-    "derivatives: they stay under the licences of the originals (for IndexTTS-2 the bilibili model use licence) "
+    "derivatives: they stay under the licenses of the originals (for IndexTTS-2 the bilibili model use license) "
     "and must not be passed on except as those allow."
 )
-# Options of the text front end that go with the published tokeniser.
+# Options of the text front end that go with the published tokenizer.
 TEXT_CONFIG = TextConfig(languages=("zh", "en"), case="upper", split_cjk=True)
 
 _W2V_BERT_LAYER = re.compile(r"encoder\.layers\.(\d+)\..*")
@@ -80,7 +80,7 @@ def convert(
     source = open_checkpoint(checkpoint_dir, hub_caches, name=name)
     stored = {c: Storage(DTYPES[dtype] if c not in ALWAYS_FP32 else "float32") for c in COMPONENTS}
     built = build_pack(source, target, stored, recipe=f"reference-{dtype}", force=force, progress=progress)
-    notice = enrolment_notice(source.config)
+    notice = enrollment_notice(source.config)
     return Conversion(target, built.n_bytes, built.seconds, built.reused, source.left_out, notice)
 
 
@@ -105,7 +105,7 @@ def open_checkpoint(checkpoint_dir: str | Path, hub_caches: Sequence[Path] = (),
     return Source(
         config=config,
         name=name,
-        licence=LICENCE,
+        license=LICENSE,
         text=to_dict(TEXT_CONFIG),
         components=components,
         identity={"files": file_identities(files)},

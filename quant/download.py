@@ -1,7 +1,7 @@
 """Fetching the published IndexTTS-2 checkpoint and the models that it needs.
 
 In: a folder, and a hub address. Out: the folder in the layout that upstream's downloader makes and
-`quant.checkpoint` reads, with only the files that conversion needs, and the licences that come with them.
+`quant.checkpoint` reads, with only the files that conversion needs, and the licenses that come with them.
 First a `Plan` (what is there, what is missing, does it fit), so that a person can be asked; then the fetching.
 A file appears under its name only whole and with the published checksum. An interrupted run is taken up where
 it stopped; `edgetts-download.json` in the folder keeps what was agreed to and what was already checked. No link in
@@ -37,8 +37,8 @@ REPOSITORY = "IndexTeam/IndexTTS-2"
 OWN_FILES = (CONFIG_FILE, "bpe.model", "gpt.pth", "s2mel.pth", "wav2vec2bert_stats.pt", "feat1.pt", "feat2.pt")
 PARTS_FOLDER = ".edgetts-download"
 SPARE_BYTES = 64 << 20  # left free on the disk
-OWN_LICENCE = "bilibili Model Use License Agreement"
-_LICENCE_FILE = re.compile(r"(LICEN[SC]E|NOTICE|DISCLAIMER)[A-Za-z0-9._-]*", re.IGNORECASE)
+OWN_LICENSE = "bilibili Model Use License Agreement"
+_LICENSE_FILE = re.compile(r"(LICEN[SC]E|NOTICE|DISCLAIMER)[A-Za-z0-9._-]*", re.IGNORECASE)
 _GIB = 1 << 30
 
 Progress = Callable[[str, int, int], None]
@@ -69,16 +69,16 @@ class Plan:
     missing: tuple[WantedFile, ...]
     replaced: frozenset[str]  # targets of those that something else is in the place of
     fetch_bytes: int
-    agreed: bool  # the licences were agreed to for this folder before
+    agreed: bool  # the licenses were agreed to for this folder before
 
     @property
     def total_bytes(self) -> int:
         return sum(wanted.file.size for wanted in self.files)
 
     @property
-    def licences(self) -> dict[str, str]:
-        """Licence by repository, as declared by each."""
-        return _licences(self.repositories)
+    def licenses(self) -> dict[str, str]:
+        """License by repository, as declared by each."""
+        return _licenses(self.repositories)
 
 
 @dataclass(frozen=True)
@@ -117,13 +117,13 @@ def plan_download(
     here = sum(min(_size(part_path(parts, w.file.checksum)), w.file.size) for w in missing)
     fetch_bytes = sum(wanted.file.size for wanted in missing) - here
     _check_space(target, fetch_bytes)
-    agreed = record.get("licences") == _licences(repositories.values())
+    agreed = record.get("licenses") == _licenses(repositories.values())
     replaced = frozenset(w.target for w in missing if os.path.lexists(target / w.target))
     return Plan(target, hub, tuple(repositories.values()), files, missing, replaced, fetch_bytes, agreed)
 
 
 def download(plan: Plan, *, progress: Progress | None = None) -> Download:
-    """Fetch what a plan lacks; the caller has asked whether the licences are agreed to.
+    """Fetch what a plan lacks; the caller has asked whether the licenses are agreed to.
 
     Raises DownloadError, and CheckpointError when the files are not those of a checkpoint that can be converted.
     """
@@ -133,7 +133,7 @@ def download(plan: Plan, *, progress: Progress | None = None) -> Download:
     commits = {repository.name: repository.commit for repository in plan.repositories}
 
     def save() -> None:
-        record = {"format": RECORD_FORMAT, "licences": plan.licences, "commits": commits, "files": entries}
+        record = {"format": RECORD_FORMAT, "licenses": plan.licenses, "commits": commits, "files": entries}
         write_record(plan.folder, parts, record)
 
     with _writing(plan.folder):
@@ -222,9 +222,9 @@ def _wanted(folder: Path, hub: Hub, repositories: Mapping[str, Repository]) -> t
             f"{'; '.join(lacking)} (revision {own.revision}); try another --revision or --mirror."
         )
     for repository in repositories.values():
-        subfolder = "" if repository is own else f"{CACHE_FOLDER}/licences/{repository.name.replace('/', '--')}/"
-        licences = sorted(path for path in repository.files if _LICENCE_FILE.fullmatch(path))
-        targets += [(repository, path, subfolder + path) for path in licences]
+        subfolder = "" if repository is own else f"{CACHE_FOLDER}/licenses/{repository.name.replace('/', '--')}/"
+        licenses = sorted(path for path in repository.files if _LICENSE_FILE.fullmatch(path))
+        targets += [(repository, path, subfolder + path) for path in licenses]
     return tuple(WantedFile(repository, repository.files[path], target) for repository, path, target in targets)
 
 
@@ -291,9 +291,9 @@ def _check_config(plan: Plan) -> None:
         locate_files(plan.folder, upstream.files)
 
 
-def _licences(repositories: Any) -> dict[str, str]:
-    declared = {repository.name: repository.licence or "not declared" for repository in repositories}
-    return {**declared, REPOSITORY: OWN_LICENCE}
+def _licenses(repositories: Any) -> dict[str, str]:
+    declared = {repository.name: repository.license or "not declared" for repository in repositories}
+    return {**declared, REPOSITORY: OWN_LICENSE}
 
 
 def _size(path: Path) -> int:

@@ -1,7 +1,7 @@
 """GPTQ: int4 codes that make up for each other's errors, layer by layer of the GPT.
 
 In: an open pack in float32, the GPT's rules, samples of what the GPT says. Out: the int4 parts of every linear layer
-whose rule asks for it. Blocks are done in order; the next block sees what the quantised ones before it make of the
+whose rule asks for it. Blocks are done in order; the next block sees what the quantized ones before it make of the
 samples. One block's second moments are in memory at a time.
 
 Codes are chosen input by input: the error of one is spread over the inputs not yet done, so that the layer's output
@@ -24,7 +24,7 @@ from edgetts.errors import PackError, UsageError
 from edgetts.models.gpt import GPT
 from edgetts.pack.load import Pack
 from edgetts.pack.page_release import give_back
-from edgetts.pack.schemes import INT4_LEVELS, Quantised, int4_zero_points
+from edgetts.pack.schemes import INT4_LEVELS, Quantized, int4_zero_points
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
 from quant import hqq
@@ -40,7 +40,7 @@ _DAMPING_TRIES = 4
 
 
 @torch.inference_mode()
-def quantise_gpt(
+def quantize_gpt(
     pack: Pack,
     rules: Sequence[SchemeRule],
     settings: CalibrationSettings,
@@ -48,7 +48,7 @@ def quantise_gpt(
     otherwise: Encode,
     progress: Progress | None = None,
 ) -> dict[str, Parts]:
-    """Parts by tensor name. otherwise: how linears of a block are quantised whose rule names another method.
+    """Parts by tensor name. otherwise: how linears of a block are quantized whose rule names another method.
 
     Raises UsageError for a rule that asks for GPTQ outside the blocks.
     """
@@ -61,7 +61,7 @@ def quantise_gpt(
         if rule is None:
             continue
         if rule.method == "gptq" and not (name in linears and name.startswith(_BLOCKS)):
-            raise UsageError(f"{name} cannot be quantised with gptq, which is for the linear layers of the blocks.")
+            raise UsageError(f"{name} cannot be quantized with gptq, which is for the linear layers of the blocks.")
         chosen[name] = rule
     result: dict[str, Parts] = {}
     for i, block in enumerate(gpt.gpt.h):
@@ -75,13 +75,13 @@ def quantise_gpt(
             rule, weight = chosen[name], layer.weight.to(torch.float32)
             if name in calibrated:
                 group_size = rule.group_size or weight.shape[1]
-                parts = quantise(weight, moments.pop(name), group_size, settings.damping, settings.activation_order)
+                parts = quantize(weight, moments.pop(name), group_size, settings.damping, settings.activation_order)
                 result[name] = parts
             elif rule.scheme != "plain":
                 parts = otherwise(name, weight, rule)
             else:
                 continue
-            stored = Quantised(rule.scheme, rule.group_size, tuple(weight.shape), parts)
+            stored = Quantized(rule.scheme, rule.group_size, tuple(weight.shape), parts)
             layer.weight = nn.Parameter(stored.decode(), requires_grad=False)
         samples = [block(sample, None, None, i) for sample in samples]
         gpt.gpt.h[i] = nn.Identity()  # its float32 weights are not needed any more, old or new
@@ -91,7 +91,7 @@ def quantise_gpt(
     return result
 
 
-def quantise(weight: Tensor, moments: Tensor, group_size: int, damping: float, activation_order: bool) -> Parts:
+def quantize(weight: Tensor, moments: Tensor, group_size: int, damping: float, activation_order: bool) -> Parts:
     """The int4 parts of weight (O, I), given the second moments (I, I) of its inputs."""
     n_inputs = weight.shape[1]
     diagonal = moments.diagonal()

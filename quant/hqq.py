@@ -1,9 +1,9 @@
-"""Half-quadratic quantisation: better int4 codes without any data.
+"""Half-quadratic quantization: better int4 codes without any data.
 
 In: a weight (O, I) and a group size. Out: its int4 parts. The range of each group is shrunk to where the squared error
 is least; then its zero point is moved until the sum of |error|^p is least, with p < 1, so that a few large errors
 weigh little and the many small ones count. The variable that takes up the large errors is solved in closed form
-(a generalised soft threshold), the zero point by a mean, in turns.
+(a generalized soft threshold), the zero point by a mean, in turns.
 
 Source: Badri and Shaji 2023, "Half-Quadratic Quantization of Large Machine Learning Models". Unlike there, ranges are
 shrunk first, errors are measured in steps of the grid, so that the numbers below mean the same for every weight, and

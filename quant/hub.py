@@ -1,6 +1,6 @@
 """The Hugging Face hub, or a mirror of it: what a repository holds, and the bytes of a file.
 
-In: a repository, a revision, an address. Out: `Repository` (commit, licence, files with size and checksum),
+In: a repository, a revision, an address. Out: `Repository` (commit, license, files with size and checksum),
 and bytes appended to a `PartFile`, or a `DownloadError` in words. What an answer must be like is in `answers`, how
 long it may take in `patience`. Knows no model and no folder. `huggingface_hub` is imported when something is asked
 for; it brings the user's token, proxies and certificates.
@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 
 from edgetts import __version__
 from edgetts.errors import DownloadError, UsageError
-from quant.answers import WrongAnswer, ask, check_content, commit_of, licence_of, read_json, siblings_of
+from quant.answers import WrongAnswer, ask, check_content, commit_of, license_of, read_json, siblings_of
 from quant.part_file import Checksum, PartFile
 from quant.patience import Progress, TooSlow, patiently
 
@@ -51,12 +51,12 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Repository:
-    """A model repository at one commit. licence: as its page declares it, or "" where it does not."""
+    """A model repository at one commit. license: as its page declares it, or "" where it does not."""
 
     name: str
     revision: str
     commit: str
-    licence: str
+    license: str
     files: Mapping[str, HubFile]
 
 
@@ -104,7 +104,7 @@ class Hub:
                     f"{self.endpoint} does not answer like a Hugging Face hub about {name} ({error}): "
                     "check the address, and whether the network asks for a login page first."
                 ) from error
-        return Repository(name, revision, commit, licence_of(table), files)
+        return Repository(name, revision, commit, license_of(table), files)
 
     def fetch(
         self,

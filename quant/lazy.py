@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edgetts.pack import page_release as mapped
-from edgetts.pack.schemes import Quantised
+from edgetts.pack.schemes import Quantized
 
 
 def _nothing() -> None:
@@ -22,14 +22,14 @@ class LazyTensor:
     """Shape and number format are known at once; `load` reads the values, each time anew.
 
     `give_back`: what was read from a mapped file need not stay in memory. Values that `load` gave stay right.
-    `quantised`: how the tensor is stored where it comes from, if not plainly.
+    `quantized`: how the tensor is stored where it comes from, if not plainly.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     load: Callable[[], Tensor]
     give_back: Callable[[], None] = _nothing
-    quantised: Quantised | None = None
+    quantized: Quantized | None = None
 
     @property
     def numel(self) -> int:

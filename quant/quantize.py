@@ -1,7 +1,7 @@
-"""The quantisation pass: a checkpoint or a pack becomes a pack that fits a machine, with its quality measured.
+"""The quantization pass: a checkpoint or a pack becomes a pack that fits a machine, with its quality measured.
 
 In: where the weights are, and a recipe. Out: a pack folder, whole or not at all. Reading, strictness, progress,
-resuming and the order of work are those of `convert`; what is quantised how is the recipe's, and what the result
+resuming and the order of work are those of `convert`; what is quantized how is the recipe's, and what the result
 is worth is `report`'s. A checkpoint that must be run first, to calibrate or to compare, is converted to a
 reference pack beside the target, which is removed at the end.
 """
@@ -25,10 +25,10 @@ from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS, MANIFEST_FILE
 from quant import calibrate, gptq, hqq, report
 from quant.build import Progress, Source, Storage, build_pack
-from quant.components import enrolment_notice
+from quant.components import enrollment_notice
 from quant.convert import open_checkpoint
 from quant.machine import this_machine
-from quant.recipe import AUTO, Recipe, check_fits, choose_recipe, describe, keep_quantised, load_recipe
+from quant.recipe import AUTO, Recipe, check_fits, choose_recipe, describe, keep_quantized, load_recipe
 from quant.schemes import Encode, Parts, SchemeRule, round_to_nearest
 from quant.source import open_pack_source
 from quant.staging import finish_removal, remove_pack
@@ -36,11 +36,11 @@ from quant.target import check_target, own_pack
 from quant.writer import PackWriter
 
 GPT = "gpt"
-_INTERMEDIATE = "Intermediate of quantising, from "  # begins the description of a reference pack
+_INTERMEDIATE = "Intermediate of quantizing, from "  # begins the description of a reference pack
 
 
 @dataclass(frozen=True)
-class Quantisation:
+class Quantization:
     """What was done. `reason`: why this recipe, where it was chosen here."""
 
     path: Path
@@ -67,7 +67,7 @@ def quantize(
     home: Path | None = None,
     progress: Progress | None = None,
     judge: report.Judge | None = None,
-) -> Quantisation:
+) -> Quantization:
     """Make a pack after a recipe: the name of one that comes along, a TOML file, or "auto" for this machine.
 
     measure: compare the result with its source and write the report. texts, voice: what to calibrate with and
@@ -83,7 +83,7 @@ def quantize(
     kept: dict[str, int] = {}
     if (path / MANIFEST_FILE).is_file():
         source = open_pack_source(path, home)
-        plan, kept = keep_quantised(plan, source)
+        plan, kept = keep_quantized(plan, source)
     else:
         source = open_checkpoint(path, hub_caches)
         check_fits(plan, source)  # before hours of work
@@ -120,7 +120,7 @@ def quantize(
     )
     if reference is not None:
         remove_pack(reference)
-    return Quantisation(
+    return Quantization(
         target,
         plan.name,
         reason,
@@ -129,7 +129,7 @@ def quantize(
         built.reused,
         made or None,
         kept,
-        enrolment_notice(source.config),
+        enrollment_notice(source.config),
     )
 
 
@@ -162,7 +162,7 @@ class _Calibrated:
             return encode(name, weight, rule)
         if self._parts is None:
             assert self._plan.calibration is not None
-            self._parts = gptq.quantise_gpt(
+            self._parts = gptq.quantize_gpt(
                 self._pack, self._plan.storage[GPT].rules, self._plan.calibration, self._said, encode, self._progress
             )
         return self._parts.pop(name)

@@ -53,7 +53,7 @@ class CalibrationSettings:
     max_codes: int  # per text
     seed: int
     damping: float
-    activation_order: bool  # quantise the inputs that matter most first
+    activation_order: bool  # quantize the inputs that matter most first
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,10 @@ def parse_recipe(table: Mapping[str, Any], where: str) -> Recipe:
     return recipe
 
 
-def keep_quantised(recipe: Recipe, source: Source) -> tuple[Recipe, dict[str, int]]:
+def keep_quantized(recipe: Recipe, source: Source) -> tuple[Recipe, dict[str, int]]:
     """The recipe for a source that is a pack, and how many tensors of each component it leaves as they are stored.
 
-    What is quantised already stays so where the recipe wants another scheme, which would add one error to the other,
+    What is quantized already stays so where the recipe wants another scheme, which would add one error to the other,
     or none, which would make it larger and no better. For the same reason plain tensors stay in half precision where
     the recipe wants more.
     """
@@ -165,7 +165,7 @@ def keep_quantised(recipe: Recipe, source: Source) -> tuple[Recipe, dict[str, in
 
 
 def _wanted(stored: Storage, name: str, tensor: LazyTensor) -> SchemeRule | None:
-    """The rule that quantises a tensor; None for one that is to be plain."""
+    """The rule that quantizes a tensor; None for one that is to be plain."""
     rule = next((r for r in stored.rules if r.applies(name, tensor.shape, tensor.dtype)), None)
     return None if rule is None or rule.scheme == PLAIN else rule
 

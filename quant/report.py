@@ -1,7 +1,7 @@
-"""What a quantised pack is worth, measured against the pack it was made from.
+"""What a quantized pack is worth, measured against the pack it was made from.
 
 In: both packs, and texts that calibration did not see. Out: a table for the manifest's `quality`, and the same as one
-HTML page in the pack (`report_page`). Three questions: how far is each tensor (signal to quantisation noise), how far
+HTML page in the pack (`report_page`). Three questions: how far is each tensor (signal to quantization noise), how far
 is the GPT (divergence of its predictions, codes the original itself chose), and how far is the sound (mel and
 spectrum with the original's codes and the same noise, so that nothing but the weights differs).
 """

@@ -1,4 +1,4 @@
-"""The report of a quantised pack as one HTML page: no scripts, no files beside it, bars and dots as inline SVG.
+"""The report of a quantized pack as one HTML page: no scripts, no files beside it, bars and dots as inline SVG.
 
 In: the quality table of `report.measure`. Out: the text of the page. Knows nothing about packs.
 """
@@ -18,8 +18,8 @@ _WIDTH, _ROW, _LABEL, _VALUE = 760, 20, 150, 150  # pixels; of a label and of a 
 _PLOT_HEIGHT, _LEFT, _BELOW, _LAYER_LABEL, _DOT = 220, 56, 24, 22, 3.5
 _NO_LAYER = -1
 _LEGEND_COLUMNS = 3
-_COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2")
-_REST, _REST_COLOUR = "others", "#999"
+_COLORS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2")
+_REST, _REST_COLOR = "others", "#999"
 _STEPS = (1, 2, 5, 10, 20, 50)  # dB between two lines
 _MAX_LINES = 6
 _STYLE = (
@@ -46,9 +46,9 @@ def page(name: str, recipe: str, description: str, quality: Mapping[str, Any]) -
         f"<p>Compared with {escape(str(quality['compared_with']))}, on texts that calibration did not see; the sound "
         f"with the same codes and the same noise.</p><table>{rows}</table>"
         f"<h2>Size of each component</h2><p>Of what it is in fp32.</p>{_bars(quality['sizes'])}"
-        "<h2>Signal to quantisation noise</h2><p>One dot per tensor, by layer (– for those "
+        "<h2>Signal to quantization noise</h2><p>One dot per tensor, by layer (– for those "
         "outside the layers); higher is closer to the original.</p>"
-        f"{snr or '<p>Nothing is quantised.</p>'}</html>\n"
+        f"{snr or '<p>Nothing is quantized.</p>'}</html>\n"
     )
 
 
@@ -75,7 +75,7 @@ def _bars(sizes: Mapping[str, Mapping[str, int]]) -> str:
     rows = []
     for i, (name, each) in enumerate(sizes.items()):
         y, label = i * _ROW, f"{each['after'] / _MB:.1f} of {each['before'] / _MB:.1f} MB"
-        bar = f'<rect x="{_LABEL}" y="{y + 3}" height="{_ROW - 6}" fill="{_COLOURS[0]}"'
+        bar = f'<rect x="{_LABEL}" y="{y + 3}" height="{_ROW - 6}" fill="{_COLORS[0]}"'
         before, after = (room * each[key] / largest for key in ("before", "after"))
         rows.append(
             f'<text x="0" y="{y + 14}">{escape(name)}</text>'
@@ -86,7 +86,7 @@ def _bars(sizes: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def _dots(tensors: Mapping[str, float]) -> str:
-    """Decibels over layers, a colour for each kind of tensor, kinds side by side."""
+    """Decibels over layers, a color for each kind of tensor, kinds side by side."""
     changed = {name: decibels for name, decibels in tensors.items() if decibels < MAX_SNR}
     same = f"<p>{len(tensors) - len(changed)} tensors are as they were.</p>" if len(changed) < len(tensors) else ""
     if not changed:
@@ -116,14 +116,14 @@ def _dots(tensors: Mapping[str, float]) -> str:
         for layer in layers[::every]
     ]
     for i, (kind, dots) in enumerate(kinds.items()):
-        colour = (*_COLOURS, _REST_COLOUR)[i]
+        color = (*_COLORS, _REST_COLOR)[i]
         x, y = (i % _LEGEND_COLUMNS) * (_WIDTH / _LEGEND_COLUMNS), _ROW * (i // _LEGEND_COLUMNS)
-        marks.append(f'<circle cx="{x + 5:.1f}" cy="{y + 10}" r="{_DOT}" fill="{colour}"/>')
+        marks.append(f'<circle cx="{x + 5:.1f}" cy="{y + 10}" r="{_DOT}" fill="{color}"/>')
         marks.append(f'<text x="{x + 14:.1f}" y="{y + 14}">{escape(kind)}</text>')
         for layer, decibels, name in dots:
             at = f'cx="{across(layer, (i + 1) / (len(kinds) + 1)):.1f}" cy="{down(decibels):.1f}"'
             title = f"<title>{escape(name)}: {decibels:.1f} dB</title>"
-            marks.append(f'<circle {at} r="{_DOT}" fill="{colour}">{title}</circle>')
+            marks.append(f'<circle {at} r="{_DOT}" fill="{color}">{title}</circle>')
     return same + _svg(bottom + _BELOW, marks)
 
 
@@ -135,8 +135,8 @@ def _by_kind(tensors: Mapping[str, float]) -> dict[str, list[tuple[int, float, s
         kind = _LAYER.sub(".", name[layer.end() :] if layer else name).removesuffix(".weight")
         kinds.setdefault(kind, []).append((int(layer[1]) if layer else _NO_LAYER, decibels, name))
     ordered = sorted(kinds.items(), key=lambda item: -len(item[1]))
-    shown = dict(ordered[: len(_COLOURS)])
-    rest = ordered[len(_COLOURS) :]
+    shown = dict(ordered[: len(_COLORS)])
+    rest = ordered[len(_COLORS) :]
     if len(rest) > 1:
         rest = [(_REST, [dot for _, dots in rest for dot in dots])]
     return {**shown, **dict(rest)}

@@ -1,4 +1,4 @@
-"""Quantising one tensor for storage: the counterpart of `edgetts.pack.schemes`.
+"""Quantizing one tensor for storage: the counterpart of `edgetts.pack.schemes`.
 
 In: a float32 tensor. Out: its stored parts. Plain round-to-nearest without calibration; methods that look
 further (`quant.hqq`, `quant.gptq`) make the same parts from better codes. Rows are worked on a few at a time, so
@@ -29,7 +29,7 @@ METHODS = ("rtn", "hqq", "gptq")
 class SchemeRule:
     """Store the tensors of a component whose name matches `pattern` (fnmatch) with `scheme`; the first rule wins.
 
-    Only floating-point tensors of at least two dimensions are quantised, whatever the pattern says. `method` is
+    Only floating-point tensors of at least two dimensions are quantized, whatever the pattern says. `method` is
     how codes are chosen, one of METHODS.
     """
 

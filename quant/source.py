@@ -1,7 +1,7 @@
 """A model pack as the source of another pack.
 
-In: the folder of a pack, unquantised or quantised in part. Out: a `Source` whose tensors are read from the mapped
-files when they are written. What is not a component (tokeniser, glossary, ready voices, notes) is taken along.
+In: the folder of a pack, unquantized or quantized in part. Out: a `Source` whose tensors are read from the mapped
+files when they are written. What is not a component (tokenizer, glossary, ready voices, notes) is taken along.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS
 from edgetts.pack.page_release import give_back
-from edgetts.pack.schemes import Quantised
+from edgetts.pack.schemes import Quantized
 from quant.build import Source
 from quant.lazy import LazyTensor
 from quant.writer import PackWriter
@@ -35,7 +35,7 @@ def open_pack_source(folder: Path, home: Path | None = None) -> Source:
     return Source(
         config=manifest.model,
         name=manifest.name,
-        licence=manifest.licence,
+        license=manifest.license,
         text=manifest.text,
         components={component: _lazy(pack, component) for component in COMPONENTS},
         identity={"sha256": {name: entry.sha256 for name, entry in manifest.files.items()}},
@@ -50,10 +50,10 @@ def open_pack_source(folder: Path, home: Path | None = None) -> Source:
 
 def _lazy(pack: Pack, component: str) -> dict[str, LazyTensor]:
     return {
-        name: _decoded(tensor) if isinstance(tensor, Quantised) else LazyTensor.of_file(tensor)
+        name: _decoded(tensor) if isinstance(tensor, Quantized) else LazyTensor.of_file(tensor)
         for name, tensor in pack.stored(component).items()
     }
 
 
-def _decoded(tensor: Quantised) -> LazyTensor:
+def _decoded(tensor: Quantized) -> LazyTensor:
     return LazyTensor(tensor.shape, torch.float32, tensor.decode, lambda: give_back(*tensor.parts.values()), tensor)

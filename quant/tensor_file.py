@@ -22,14 +22,14 @@ from torch import Tensor
 
 from edgetts.errors import PackError
 from edgetts.pack.manifest import FORMAT, ComponentEntry, FileEntry, SchemeGroup
-from edgetts.pack.schemes import SCHEMES, Quantised, layout_problem
+from edgetts.pack.schemes import SCHEMES, Quantized, layout_problem
 from quant.lazy import LazyTensor
 from quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
-MAX_SNR = 200.0  # dB, of tensors that quantising does not change
+MAX_SNR = 200.0  # dB, of tensors that quantizing does not change
 _CHUNK_VALUES = 1 << 22  # worked on at once
 _ALIGNMENT = 64  # bytes: a cache line, and what vector kernels like
 _FORMAT_NAMES = {
@@ -45,7 +45,7 @@ _FORMAT_NAMES = {
 
 @dataclass(frozen=True)
 class _Part:
-    """One stored tensor: a whole one, or a part of a quantised one (`part` is then not empty)."""
+    """One stored tensor: a whole one, or a part of a quantized one (`part` is then not empty)."""
 
     tensor: str
     part: str
@@ -63,9 +63,9 @@ class _Part:
 
 @dataclass(frozen=True)
 class WrittenComponent:
-    """A finished file, the sha256 of each tensor's float32 values as they came, and what quantising did to them.
+    """A finished file, the sha256 of each tensor's float32 values as they came, and what quantizing did to them.
 
-    `snr`: signal to quantisation noise of each quantised tensor, in dB.
+    `snr`: signal to quantization noise of each quantized tensor, in dB.
     """
 
     file: FileEntry
@@ -76,7 +76,7 @@ class WrittenComponent:
 class TensorFilePlan:
     """How a component will be stored. `dtype`: one of DTYPES, see `stored_dtype`.
 
-    The first rule that applies to a tensor quantises it. Raises PackError listing the tensors that a rule's
+    The first rule that applies to a tensor quantizes it. Raises PackError listing the tensors that a rule's
     scheme cannot store.
     """
 
@@ -132,7 +132,7 @@ class TensorFilePlan:
     ) -> WrittenComponent:
         """Write the component to an empty file. `progress` gets the bytes of each tensor written.
 
-        `digests`: also hash the float32 values of every tensor as they came. `encode` quantises; what the same
+        `digests`: also hash the float32 values of every tensor as they came. `encode` quantizes; what the same
         scheme stores where it comes from keeps its codes. Raises PackError naming a tensor that is not finite, or
         that the narrower format makes so.
         """
@@ -140,7 +140,7 @@ class TensorFilePlan:
         total = hashlib.sha256(header)
         value_digests: dict[str, str] = {}
         snr: dict[str, float] = {}
-        waiting: dict[str, Tensor] = {}  # further parts of a quantised tensor, small
+        waiting: dict[str, Tensor] = {}  # further parts of a quantized tensor, small
         file.write(header)
         for part in self._parts:
             if part.name in waiting:
@@ -173,12 +173,12 @@ class TensorFilePlan:
     ) -> Tensor:
         if part.part:
             rule = self.rules[part.tensor]
-            before = self.tensors[part.tensor].quantised
+            before = self.tensors[part.tensor].quantized
             if before is not None and (before.scheme, before.group_size) == (rule.scheme, rule.group_size):
                 parts = before.parts  # choosing codes anew would not give the same ones
             else:
                 parts = encode(part.tensor, value, rule)
-            snr[part.tensor] = _signal_to_noise(value, Quantised(rule.scheme, rule.group_size, part.shape, parts))
+            snr[part.tensor] = _signal_to_noise(value, Quantized(rule.scheme, rule.group_size, part.shape, parts))
             waiting.update({f"{part.tensor}.{key}": parts[key] for key in parts if key != part.part})
             return parts[part.part]
         stored = value.to(part.dtype)
@@ -221,14 +221,14 @@ def takes_dtype(tensor: LazyTensor) -> bool:
     return tensor.dtype.is_floating_point and len(tensor.shape) >= 2
 
 
-def _signal_to_noise(value: Tensor, stored: Quantised) -> float:
-    """Power of the values over power of what quantising changed, in dB; rows a few at a time."""
+def _signal_to_noise(value: Tensor, stored: Quantized) -> float:
+    """Power of the values over power of what quantizing changed, in dB; rows a few at a time."""
     signal = noise = 0.0
     step = max(1, _CHUNK_VALUES // max(1, value[0].numel()))
     for start in range(0, len(value), step):
         rows = value[start : start + step]
         parts = {name: part[start : start + step] for name, part in stored.parts.items()}
-        decoded = Quantised(stored.scheme, stored.group_size, stored.shape, parts).decode()
+        decoded = Quantized(stored.scheme, stored.group_size, stored.shape, parts).decode()
         signal += float(rows.square().sum())
         noise += float((rows - decoded).square().sum())
     if signal == 0 or noise == 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 CALIBRATION = {
     "en": (
         "The kettle is on, and the tea will be ready in three minutes.",
-        "Turn left after the bridge, then keep to the river until you see the mill.",
+        "Hold left after the bridge, then keep to the river until you see the mill.",
         "Would you like me to read the message again, or shall I answer it?",
         "Yesterday's rain filled both barrels, so the garden needs no water today.",
         "Stop! The door behind you is still open.",

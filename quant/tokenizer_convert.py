@@ -115,7 +115,7 @@ def _normalizer(model: _Model) -> normalizers.Normalizer:
 
 
 def _character_map(charsmap: bytes) -> normalizers.Normalizer:
-    """SentencePiece's own normalisation table (NFKC and more). Raises `WireError` if it is damaged.
+    """SentencePiece's own normalization table (NFKC and more). Raises `WireError` if it is damaged.
 
     One known difference: a combining mark after a character that the table rewrites ("™" and an accent)
     is dropped by `tokenizers`, where SentencePiece gives the id of the unknown piece.

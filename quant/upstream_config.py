@@ -146,7 +146,7 @@ _MAX_REASON = 200
 
 @dataclass(frozen=True)
 class UpstreamConfig:
-    """`config.yaml`, recognised as version 2.0. `files`: key -> name inside the checkpoint folder."""
+    """`config.yaml`, recognized as version 2.0. `files`: key -> name inside the checkpoint folder."""
 
     table: Table
     files: dict[str, str]

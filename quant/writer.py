@@ -1,11 +1,11 @@
 """Writing a model pack: it appears whole or not at all.
 
-In: a configuration, tensors per component, the tokeniser and other files. Out: a pack folder. Everything is
+In: a configuration, tensors per component, the tokenizer and other files. Out: a pack folder. Everything is
 written into a hidden folder beside the target (`quant.staging`), flushed, and renamed at the end. A writer that
 died leaves that folder behind; the next one takes finished components over if they come from the same source, and
 removes the rest of what the first one made. Used by the converter and by the training recipe.
 
-    with PackWriter(target, config, name="tiny", recipe="tiny", licence="...") as writer:
+    with PackWriter(target, config, name="tiny", recipe="tiny", license="...") as writer:
         for component, tensors in trained.items():
             writer.add_component(component, tensors, rules=[SchemeRule("*", "int8_channel")])
         writer.add_file("tokenizer.json", path)
@@ -31,7 +31,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.config import ModelConfig, from_dict, to_dict
 from edgetts.pack.manifest import (
     COMPONENTS,
-    ENROL_COMPONENTS,
+    ENROLL_COMPONENTS,
     FAMILY,
     MANIFEST_FILE,
     TOKENIZER_FILE,
@@ -80,7 +80,7 @@ class PackWriter:
         *,
         name: str,
         recipe: str,
-        licence: str,
+        license: str,
         description: str = "",
         text: Mapping[str, Any] | None = None,
         defaults: Mapping[str, Any] | None = None,
@@ -90,7 +90,7 @@ class PackWriter:
     ) -> None:
         self.target = check_target(target, force=force)
         self.config = config
-        self._about = {"name": name, "recipe": recipe, "licence": licence, "description": description}
+        self._about = {"name": name, "recipe": recipe, "license": license, "description": description}
         self._text = dict(text or {})
         self._defaults = dict(defaults or {})
         self._encoder_id = encoder_id
@@ -141,7 +141,7 @@ class PackWriter:
     ) -> None:
         """Store a component's tensors, checked against its network first.
 
-        dtype: one of "float32", "float16", "bfloat16", of tensors that no rule quantises. encode: quantises.
+        dtype: one of "float32", "float16", "bfloat16", of tensors that no rule quantizes. encode: quantizes.
         fingerprint: identifies where the tensors come from and how they are stored; an interrupted run's file
         with the same one is taken over. `progress` gets bytes.
         Raises PackError listing every missing, unexpected and misshapen tensor, or naming one that is not
@@ -160,7 +160,7 @@ class PackWriter:
             self._staging.remove(receipt)
             _require_space(self.folder, plan.n_bytes, self.target)
             with self._staging.create(name) as file:
-                written = plan.write(file, digests=component in ENROL_COMPONENTS, progress=progress, encode=encode)
+                written = plan.write(file, digests=component in ENROLL_COMPONENTS, progress=progress, encode=encode)
             if fingerprint is not None:
                 _write_receipt(self._staging, receipt, written, fingerprint)
         else:
@@ -185,7 +185,7 @@ class PackWriter:
 
     @property
     def snr(self) -> dict[str, dict[str, float]]:
-        """Signal to quantisation noise in dB of each quantised tensor, by component."""
+        """Signal to quantization noise in dB of each quantized tensor, by component."""
         return {c: dict(written.snr) for c, written in self._written.items() if written.snr}
 
     def finish(self, quality: Mapping[str, Any] | Measure | None = None) -> Path:
@@ -231,7 +231,7 @@ class PackWriter:
         """Hash of everything that decides what a recording becomes: encoder values and dimensions."""
         table = {
             "family": FAMILY,
-            "tensors": {c: dict(sorted(self._written[c].digests.items())) for c in ENROL_COMPONENTS},
+            "tensors": {c: dict(sorted(self._written[c].digests.items())) for c in ENROLL_COMPONENTS},
             "config": {
                 part: to_dict(getattr(self.config, part))
                 for part in ("audio", "semantic_encoder", "semantic_codec", "speaker_encoder", "conditioning")

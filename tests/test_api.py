@@ -145,7 +145,7 @@ def test_other_calls_name_an_argument_of_the_wrong_type(tts: TTS) -> None:
     with pytest.raises(UsageError, match="pack is of type int"):
         TTS.load(3)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="There is no recording"):
-        tts.enrol(None)  # type: ignore[arg-type]
+        tts.enroll(None)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="target is of type NoneType"):
         tts.say("Hello.", seed=1, **QUICK).save(None)  # type: ignore[arg-type]
 
@@ -158,8 +158,8 @@ def test_voices_are_equal_by_their_values(tts: TTS) -> None:
 
 def test_a_voice_is_learned_from_speech_that_was_made(tts: TTS) -> None:
     audio = tts.say("This is a voice that was made here, and it is learned again from its own speech.", seed=1)
-    voice = tts.enrol(audio, name="made", adapt_steps=0)
-    assert voice == tts.enrol(audio.samples, sample_rate=audio.sample_rate, name="made", adapt_steps=0)
+    voice = tts.enroll(audio, name="made", adapt_steps=0)
+    assert voice == tts.enroll(audio.samples, sample_rate=audio.sample_rate, name="made", adapt_steps=0)
 
 
 def test_close_frees_the_networks_and_a_later_call_loads_them_again(tmp_path: Path) -> None:

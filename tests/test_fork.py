@@ -65,7 +65,7 @@ print(json.dumps({
     "pieces": in_child(lambda: next(tts.stream(iter(["One. ", "Two."]), voice, **QUICK))),
     "astream": in_child(lambda: asyncio.run(first("One."))),
     "asay": in_child(lambda: asyncio.run(tts.asay("One.", voice, **QUICK))),
-    "enrol": in_child(lambda: tts.enrol(HOME / "missing.wav")),
+    "enroll": in_child(lambda: tts.enroll(HOME / "missing.wav")),
     "engine": in_child(lambda: tts.engine),
     "pipeline": in_child(lambda: tts.pipeline),
     "kept_pipeline": in_child(lambda p=tts.pipeline: p.speaker(voice)),
@@ -107,7 +107,7 @@ holder.start()
 held.wait()
 found["next"] = in_child(lambda: next(stream))
 found["ready"] = in_child(lambda: stream.take_ready())
-found["spoken"] = in_child(lambda: stream.spoken)
+found["spoken"] = in_child(lambda: stream.segments)
 found["notices"] = in_child(lambda: stream.notices)
 found["say"] = in_child(lambda: digest(tts))
 found["engine"] = in_child(lambda: tts.engine)

@@ -27,7 +27,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pipeline import Pipeline
 from quant.quantize import quantize
-from recipes.tiny.swap_vocoder import INT8_RULES, swap_vocoder
+from recipes.tiny.stages.swap_vocoder import INT8_RULES, swap_vocoder
 
 CPU = torch.device("cpu")
 QUICK = SynthesisOptions(n_beams=1, n_steps=2, max_codes=20, guards=False)

@@ -83,7 +83,7 @@ def test_presets_are_options_and_the_caller_wins(name: str) -> None:
 def test_the_best_preset_is_what_nothing_gives_and_the_others_do_less() -> None:
     assert SynthesisOptions.of({}, preset_options("best")) == SynthesisOptions.of({}, preset_options(None))
     settings = [SynthesisOptions.of({}, preset_options(name)).flow_settings() for name in PRESETS]
-    work = [each.n_estimates * each.rows_per_estimate for each in settings]
+    work = [each.n_evals * each.rows_per_eval for each in settings]
     assert work == sorted(work, reverse=True)
     with pytest.raises(UsageError, match="'slow'; choose one of best, balanced, fast"):
         preset_options("slow")

@@ -20,7 +20,7 @@ from edgetts.decoding.settings import Compute, FlowSettings
 from edgetts.errors import Cancelled, GenerationError, VoiceError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
-from edgetts.pack.manifest import ENROL_COMPONENTS, RUN_COMPONENTS
+from edgetts.pack.manifest import ENROLL_COMPONENTS, RUN_COMPONENTS
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
 from edgetts.voices.emotion import Emotion
 
@@ -222,7 +222,7 @@ def test_no_encoder_parameter_is_resident(pipeline: Pipeline) -> None:
     )
     run = set(RUN_COMPONENTS) - {"emotion"}
     assert resident == sum(4 * torch.Size(s).numel() for c in run for s in pack.shapes(c).values())
-    encoders = set(ENROL_COMPONENTS) - set(RUN_COMPONENTS)
+    encoders = set(ENROLL_COMPONENTS) - set(RUN_COMPONENTS)
     assert encoders == {"semantic_encoder", "semantic_statistics", "codec_encoder", "speaker_encoder", "conditioning"}
     for each in (plain, pipeline):
         names = {type(m).__name__ for module in each.modules().values() for m in module.modules()}

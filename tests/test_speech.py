@@ -14,7 +14,7 @@ import soundfile
 from edgetts.audio.playback import portaudio
 from edgetts.audio.playback.simulated import SimulatedClock, SimulatedSink
 from edgetts.errors import UsageError
-from edgetts.speech import Audio, SpokenText
+from edgetts.speech import Audio, SpokenSegment
 
 RATE = 22_050
 
@@ -22,7 +22,7 @@ RATE = 22_050
 @pytest.fixture
 def audio() -> Audio:
     samples = (0.1 * np.sin(np.arange(RATE) / 20)).astype(np.float32)
-    segment = SpokenText("Hello.", "Hello.", 0.0, 1.0, tuple(range(50)), 5, 1)
+    segment = SpokenSegment("Hello.", "Hello.", 0.0, 1.0, tuple(range(50)), 5, 1)
     return Audio(samples, RATE, 7, (segment,), (), 0.2)
 
 

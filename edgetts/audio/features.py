@@ -7,7 +7,7 @@ It reads no files, holds no weights and does not know which network wants what. 
 Three front ends meet in this system, each as its network was trained:
 - `mel_spectrogram`: log of a Slaney mel of magnitudes (S2Mel and vocoder; from HiFi-GAN's training code),
 - `kaldi_fbank`: log of a Kaldi mel of powers (speaker encoder; Povey et al., "Kaldi", 2011),
-- `semantic_features`: the same at 16-bit scale, normalised and stacked (w2v-BERT; SeamlessM4T).
+- `semantic_features`: the same at 16-bit scale, normalized and stacked (w2v-BERT; SeamlessM4T).
 
 Filters are worked out in float64. So is Kaldi's spectrum, whose quietest bands lie 8 orders of magnitude
 below the loudest; its frames keep the precision that each encoder's features were made with (float32 for
@@ -52,7 +52,7 @@ POVEY_EXPONENT = 0.85  # of a Hann window
 PCM_SCALE = 2.0**15
 STACKED_FRAMES = 2
 VARIANCE_EPS = 1e-7
-PADDING_VALUE = 1.0  # of the missing half of an odd last frame, after normalisation
+PADDING_VALUE = 1.0  # of the missing half of an odd last frame, after normalization
 
 
 def resample_windowed_sinc(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
@@ -123,7 +123,7 @@ def kaldi_fbank(waveform: Tensor) -> Tensor:
 
 
 def semantic_features(waveform: Tensor) -> tuple[Tensor, Tensor]:
-    """The semantic encoder's input: normalised filter bank, two frames stacked, 50 a second.
+    """The semantic encoder's input: normalized filter bank, two frames stacked, 50 a second.
 
     waveform: (S,) float in [-1, 1] at 16 kHz, at least two frames (35 ms).
     Returns features (1, T, 160) float32 and mask (1, T) int64, 0 where a frame is half padding: the last
@@ -137,9 +137,9 @@ def semantic_features(waveform: Tensor) -> tuple[Tensor, Tensor]:
         )
     bands = _log_bands(waveform.double() * PCM_SCALE)  # (frames, M)
     variance, mean = torch.var_mean(bands, dim=0, correction=1, keepdim=True)  # (1, M) per band
-    normalised = (bands - mean) / (variance + VARIANCE_EPS).sqrt()
+    normalized = (bands - mean) / (variance + VARIANCE_EPS).sqrt()
     missing = -bands.shape[0] % STACKED_FRAMES
-    padded = F.pad(normalised, (0, 0, 0, missing), value=PADDING_VALUE)
+    padded = F.pad(normalized, (0, 0, 0, missing), value=PADDING_VALUE)
     stacked = padded.reshape(1, -1, STACKED_FRAMES * FBANK_BANDS).float()  # (1, T, 160)
     mask = torch.ones(1, stacked.shape[1], dtype=torch.int64, device=waveform.device)
     if missing:
@@ -193,9 +193,9 @@ def _kaldi_filters() -> Table:
 
 def _triangles(points: Table, edges: Table) -> Table:
     """Triangle i rises from edges[i] to 1 at edges[i + 1] and falls to edges[i + 2]: (n, points)."""
-    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising = (points - left) / (centre - left)
-    falling = (right - points) / (right - centre)
+    left, center, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    rising = (points - left) / (center - left)
+    falling = (right - points) / (right - center)
     triangles: Table = np.minimum(rising, falling).clip(min=0.0)
     return triangles
 

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgetts.backends.frame_ops import FrameOps, Rope, frame_ops
-from edgetts.backends.prepacked_conv import PackedConv1d, can_pack
+from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
 from edgetts.models import dit
-from edgetts.models.dit import FINAL_NORM_EPS, DiT, TimeConditions, rope_table
+from edgetts.models.dit import FINAL_NORM_EPS, AdaLNModulation, DiT, rope_table
 from edgetts.models.wavenet import ReflectConv1d, WaveNet
 from edgetts.native.attention import attend, can_attend
 from edgetts.native.library import find_library
@@ -81,7 +81,7 @@ class FastDiT(nn.Module):
         condition: Tensor,
         times: Sequence[float],
         start: int = 0,
-        offsets: TimeConditions | None = None,
+        offsets: AdaLNModulation | None = None,
     ) -> Velocity:
         """The velocity as a function of the state and of the place in `times` alone.
 
@@ -94,7 +94,7 @@ class FastDiT(nn.Module):
         rope = self._rope(prompt.shape[-1], on)
 
         def velocity(x: Tensor, index: int, n_rows: int) -> Tensor:
-            at_time = TimeConditions(
+            at_time = AdaLNModulation(
                 conditions.norms[:, index : index + 1],
                 conditions.wavenet[index : index + 1],
                 conditions.final[index : index + 1],
@@ -110,15 +110,15 @@ class FastDiT(nn.Module):
         t: Tensor,
         style: Tensor,
         condition: Tensor,
-        offsets: TimeConditions | None = None,
+        offsets: AdaLNModulation | None = None,
     ) -> Tensor:
         """As `DiT.forward` without a mask: (R, M, T) -> (R, M, T) fp32."""
         static = self._static(prompt, style, condition)
         return self._estimate(x, static, self._conditions(t, offsets), self._rope(x.shape[-1], x.device))
 
-    def _conditions(self, t: Tensor, offsets: TimeConditions | None) -> TimeConditions:
+    def _conditions(self, t: Tensor, offsets: AdaLNModulation | None) -> AdaLNModulation:
         """Flow times (n,) -> conditions of n rows, gates in the last dimension."""
-        conditions: TimeConditions = self.time(t)
+        conditions: AdaLNModulation = self.time(t)
         if offsets is None:
             return conditions
         return conditions.plus(offsets._replace(wavenet=offsets.wavenet.transpose(1, 2)))
@@ -134,7 +134,7 @@ class FastDiT(nn.Module):
     def _rope(self, length: int, device: torch.device) -> Rope:
         return self._ops.rope(rope_table(length, self._rope_dim, device))
 
-    def _estimate(self, x: Tensor, static: Tensor, times: TimeConditions, rope: Rope, start: int = 0) -> Tensor:
+    def _estimate(self, x: Tensor, static: Tensor, times: AdaLNModulation, rope: Rope, start: int = 0) -> Tensor:
         n_rows = static.shape[0]
         begin = max(0, start - self._wavenet.reach)  # what lies before it changes nothing from `start` on
         seen = F.linear(x.transpose(1, 2).to(self.dtype), self._of_x)  # (B, T, 2 C)
@@ -175,14 +175,14 @@ class _TimeNetworks(nn.Module):
         self._wavenet: _Linear = (convolution.weight.detach().squeeze(-1).to(dtype), _cast(convolution.bias, dtype))
         self._final = _linear(plain.final_layer.adaLN_modulation[1], dtype)
 
-    def forward(self, t: Tensor) -> TimeConditions:
+    def forward(self, t: Tensor) -> AdaLNModulation:
         """Flow times (n,) -> conditions of n rows."""
         first, second = (embedder(t).to(self._dtype) for embedder in self._embedders)  # (n, C)
         made = []
         for linear, weight in self._norms:
             gain, bias = F.linear(first, *linear).unsqueeze(1).chunk(2, dim=-1)
             made.append(torch.cat([gain * weight, bias], dim=-1))  # (n, 1, 2 C)
-        return TimeConditions(
+        return AdaLNModulation(
             norms=torch.stack(made),
             wavenet=F.linear(second, *self._wavenet).unsqueeze(1),  # (n, 1, 2 C n_layers)
             final=F.linear(F.silu(first), *self._final).unsqueeze(1),  # (n, 1, 2 C)
@@ -236,9 +236,9 @@ class _FastWaveNet:
     def __init__(self, plain: WaveNet, dtype: torch.dtype, device: torch.device, ops: FrameOps) -> None:
         self.ops = ops
         self.channels = plain.channels
-        self.convolutions: list[PackedConv1d | nn.Conv1d] = []
+        self.convolutions: list[PrepackedConv1d | nn.Conv1d] = []
         self.paddings: list[int] = []
-        packs = device.type == "cpu" and can_pack(dtype)
+        packs = device.type == "cpu" and can_prepack(dtype)
         for layer in plain.in_layers:
             assert isinstance(layer, ReflectConv1d)
             given = layer.conv.conv
@@ -250,7 +250,7 @@ class _FastWaveNet:
             convolution.weight = nn.Parameter(given.weight.detach().to(dtype), requires_grad=False)
             assert given.bias is not None
             convolution.bias = nn.Parameter(given.bias.detach().to(dtype), requires_grad=False)
-            self.convolutions.append(PackedConv1d(convolution) if packs else convolution)
+            self.convolutions.append(PrepackedConv1d(convolution) if packs else convolution)
             assert isinstance(given.padding, tuple)
             self.paddings.append(given.padding[0])
         self.n_packed = len(self.convolutions) if packs else 0
@@ -280,9 +280,9 @@ class _FastWaveNet:
 # --- functions -----------------------------------------------------------------------------------------
 
 
-def _convolve(convolution: PackedConv1d | nn.Conv1d, x: Tensor) -> Tensor:
+def _convolve(convolution: PrepackedConv1d | nn.Conv1d, x: Tensor) -> Tensor:
     """(R, T, C) -> (R, T', C')."""
-    if isinstance(convolution, PackedConv1d):
+    if isinstance(convolution, PrepackedConv1d):
         return convolution.on_image(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
     y: Tensor = convolution(x.transpose(1, 2)).transpose(1, 2)
     return y
@@ -339,7 +339,7 @@ def _layers(plain: DiT) -> list[dit.Block]:
 
 
 def _weight(layer: nn.Module, dtype: torch.dtype) -> Tensor:
-    """The weight of a linear layer, quantised or not."""
+    """The weight of a linear layer, quantized or not."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     return weight.detach().to(dtype)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edgetts.backends.activation import fused_snake_last
-from edgetts.backends.prepacked_conv import PackedConv1d, can_pack
+from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
 from edgetts.models.bigvgan import AntiAliasedSnake, BigVGAN, ResidualBlock
 from edgetts.native.library import Library
 
@@ -34,7 +34,7 @@ class FastVocoder(nn.Module):
         self._last_activation = _Activation(plain.activation_post, library)
         self._after = _convolution(plain.conv_post, torch.float32)
         self.n_fused = sum(isinstance(m, _Activation) for m in self.modules())
-        self.n_packed = sum(isinstance(m, PackedConv1d) for m in self.modules())
+        self.n_packed = sum(isinstance(m, PrepackedConv1d) for m in self.modules())
 
     def forward(self, mel: Tensor) -> Tensor:
         """Log-mel (B, M, T) -> waveform (B, S) fp32, clamped to [-1, 1]."""
@@ -140,7 +140,7 @@ class _Convolution(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.layer, PackedConv1d):
+        if isinstance(self.layer, PrepackedConv1d):
             return self.layer.on_image(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
         y: Tensor = self.layer(x.transpose(1, 2))
         return y.transpose(1, 2).contiguous()
@@ -157,4 +157,4 @@ def _convolution(plain: nn.Module, dtype: torch.dtype) -> _Convolution:
     )
     for name, given in plain.named_parameters():
         setattr(layer, name, nn.Parameter(given.detach().to(dtype), requires_grad=False))
-    return _Convolution(PackedConv1d(layer) if can_pack(dtype) else layer)
+    return _Convolution(PrepackedConv1d(layer) if can_prepack(dtype) else layer)

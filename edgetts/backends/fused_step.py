@@ -1,4 +1,4 @@
-"""The decoding step of a quantised GPT as one call of the compiled kernels.
+"""The decoding step of a quantized GPT as one call of the compiled kernels.
 
 In: a GPT whose linear layers were replaced by `linear.replacer`. Out: something called like the GPT, with the
 same numbers to rounding, for one new position per row; it leaves everything else to the GPT. It does not know
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edgetts.backends.linear import QuantisedLinear
+from edgetts.backends.linear import QuantizedLinear
 from edgetts.models.gpt import GPT, Block, KVCache
 from edgetts.native.gpt import HEAD_DIM_UNIT, BlockWeights, GPTStack, LinearWeights, NormWeights
 from edgetts.native.library import find_library
@@ -47,7 +47,7 @@ def fused_step(gpt: GPT) -> FusedStep | None:
     """The fused form, or None where some layer of the blocks is not served by the compiled kernels."""
     library = find_library()
     linears = [layer for block in gpt.gpt.h for layer in _linears(block)]
-    names = {layer.kernel.name if isinstance(layer, QuantisedLinear) else "" for layer in linears}
+    names = {layer.kernel.name if isinstance(layer, QuantizedLinear) else "" for layer in linears}
     plain = gpt.final_norm.weight
     if library is None or plain.device.type != "cpu" or plain.dtype != torch.float32:
         return None
@@ -72,7 +72,7 @@ def _norm(norm: nn.LayerNorm) -> NormWeights:
 
 
 def _weights(layer: nn.Module) -> LinearWeights:
-    assert isinstance(layer, QuantisedLinear)
+    assert isinstance(layer, QuantizedLinear)
     packed = layer.packed
     assert isinstance(packed, Packed)
     bias = layer.bias

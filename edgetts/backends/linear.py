@@ -1,8 +1,8 @@
-"""Layers that compute with quantised weights, and how they take the place of a network's own.
+"""Layers that compute with quantized weights, and how they take the place of a network's own.
 
-In: a network built by its own file, which never heard of quantisation, and its quantised tensors as the pack
+In: a network built by its own file, which never heard of quantization, and its quantized tensors as the pack
 stores them. Out: the same network with its `nn.Linear` and `nn.Embedding` layers replaced where the weight is
-quantised, and every replacement counted. Which kernel multiplies is `kernels`' affair.
+quantized, and every replacement counted. Which kernel multiplies is `kernels`' affair.
 
     gpt = pack.module("gpt", lambda: GPT(config), device, replace=replacer(KernelChoice(device)))
 """
@@ -14,16 +14,16 @@ from collections.abc import Callable, Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from edgetts.backends.kernels import DECODED, Kernel, KernelChoice
-from edgetts.pack.schemes import Quantised
+from edgetts.backends.kernels import DEQUANTIZED, Kernel, KernelChoice
+from edgetts.pack.schemes import Quantized
 
 _WEIGHT = ".weight"
 
 
-class QuantisedLinear(nn.Module):
-    """`nn.Linear` over a quantised weight (O, I). The bias is loaded by whoever loads the network."""
+class QuantizedLinear(nn.Module):
+    """`nn.Linear` over a quantized weight (O, I). The bias is loaded by whoever loads the network."""
 
-    def __init__(self, weight: Quantised, kernel: Kernel, *, bias: bool) -> None:
+    def __init__(self, weight: Quantized, kernel: Kernel, *, bias: bool) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
         self.kernel = kernel
@@ -51,10 +51,10 @@ class QuantisedLinear(nn.Module):
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, {scheme} by {self.kernel.name}"
 
 
-class QuantisedEmbedding(nn.Module):
+class QuantizedEmbedding(nn.Module):
     """`nn.Embedding` over int8 rows with a scale each; rows (..., C) come out as `dtype`."""
 
-    def __init__(self, weight: Quantised, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Quantized, dtype: torch.dtype) -> None:
         super().__init__()
         self._stored = weight
         self._dtype = dtype
@@ -71,42 +71,42 @@ class QuantisedEmbedding(nn.Module):
 
 def replacer(
     choice: KernelChoice, dtype: torch.dtype = torch.float32
-) -> Callable[[nn.Module, Mapping[str, Quantised]], Collection[str]]:
+) -> Callable[[nn.Module, Mapping[str, Quantized]], Collection[str]]:
     """What `Pack.module` calls to have layers replaced. dtype: of embeddings, as of the rest of the network."""
 
-    def replace(module: nn.Module, quantised: Mapping[str, Quantised]) -> Collection[str]:
-        return replace_layers(module, quantised, choice, dtype)
+    def replace(module: nn.Module, quantized: Mapping[str, Quantized]) -> Collection[str]:
+        return replace_layers(module, quantized, choice, dtype)
 
     return replace
 
 
 def replace_layers(
-    module: nn.Module, quantised: Mapping[str, Quantised], choice: KernelChoice, dtype: torch.dtype
+    module: nn.Module, quantized: Mapping[str, Quantized], choice: KernelChoice, dtype: torch.dtype
 ) -> set[str]:
-    """Replace, in place, each linear or embedding layer of `module` whose weight is among `quantised`.
+    """Replace, in place, each linear or embedding layer of `module` whose weight is among `quantized`.
 
     Returns the names of the tensors that were taken; the others (convolutions and the like) are to be decoded.
-    Raises RuntimeError when not every linear layer with a quantised weight was replaced.
+    Raises RuntimeError when not every linear layer with a quantized weight was replaced.
     """
-    if choice.wanted == DECODED:
+    if choice.wanted == DEQUANTIZED:
         return set()
     taken: set[str] = set()
     n_linears = 0
-    for name, weight in quantised.items():
+    for name, weight in quantized.items():
         path = name.removesuffix(_WEIGHT)
         owner = module.get_submodule(path) if name.endswith(_WEIGHT) else None
         layer: nn.Module | None = None
         # Exactly these classes: what is derived from them may use its weight in another way.
         if type(owner) is nn.Linear:
-            layer = QuantisedLinear(weight, choice(weight), bias=owner.bias is not None)
+            layer = QuantizedLinear(weight, choice(weight), bias=owner.bias is not None)
             n_linears += 1
         elif type(owner) is nn.Embedding and weight.scheme == "int8_channel":
-            layer = QuantisedEmbedding(weight, dtype)
+            layer = QuantizedEmbedding(weight, dtype)
         if layer is not None:
             module.set_submodule(path, layer)
             taken.add(name)
-    found = sum(isinstance(m, QuantisedLinear) for m in module.modules())
-    left = [n for n, m in module.named_modules() if type(m) is nn.Linear and n + _WEIGHT in quantised]
+    found = sum(isinstance(m, QuantizedLinear) for m in module.modules())
+    left = [n for n, m in module.named_modules() if type(m) is nn.Linear and n + _WEIGHT in quantized]
     if found != n_linears or left:  # a layer shared by two names, or one that is not reached by its name
         raise RuntimeError(
             f"{n_linears} linear layers were to be replaced in {type(module).__name__}, and {found} were; left: {left}"
@@ -118,6 +118,6 @@ def kernels_used(module: nn.Module) -> dict[str, int]:
     """How many linear layers each kernel serves in a network, for `edgetts info` and reports."""
     used: dict[str, int] = {}
     for layer in module.modules():
-        if isinstance(layer, QuantisedLinear):
+        if isinstance(layer, QuantizedLinear):
             used[layer.kernel.name] = used.get(layer.kernel.name, 0) + 1
     return used

@@ -2,7 +2,7 @@
 
 In: an `nn.Conv1d` of any type. Out: a layer of the same numbers. PyTorch's own layer lays the weights out
 anew at every call, which costs a quarter of the time where signals are short. The operators are PyTorch's
-for its own compiler and may be missing in some version: `can_pack` runs one on a small weight and compares.
+for its own compiler and may be missing in some version: `can_prepack` runs one on a small weight and compares.
 
 It does not know which network it is in. Shapes: B batch, C channels, T time, K kernel.
 """
@@ -22,7 +22,7 @@ _TYPICAL_LENGTH = 1024  # the layout depends on it
 _LEAST_LENGTH = 128  # of results: for less the library wants another layout, and makes it anew at every call (10 ms)
 
 
-class PackedConv1d(nn.Module):
+class PrepackedConv1d(nn.Module):
     """`nn.Conv1d` with zero padding, stride 1, one group; contiguous (B, C, T) in and out."""
 
     def __init__(self, plain: nn.Conv1d) -> None:
@@ -60,7 +60,7 @@ def _operators() -> Any:
 
 
 @functools.lru_cache(maxsize=8)
-def can_pack(dtype: torch.dtype) -> bool:
+def can_prepack(dtype: torch.dtype) -> bool:
     """Whether this PyTorch has the operators for weights of `dtype`, and they compute what is expected."""
     if dtype not in _PROBE_TOLERANCE:
         return False
@@ -72,7 +72,7 @@ def can_pack(dtype: torch.dtype) -> bool:
         x = torch.randn(1, _PROBE_CHANNELS, _PROBE_LENGTH, generator=generator).to(dtype)
         expected = F.conv1d(x.float(), plain.weight.float(), plain.bias.float(), padding=1)
         try:
-            found = PackedConv1d(plain)(x).float()
+            found = PrepackedConv1d(plain)(x).float()
         # No such operator, another signature, refused: the plain convolution serves, and `prepared` says so.
         except (RuntimeError, AttributeError, TypeError):
             return False

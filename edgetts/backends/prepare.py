@@ -26,7 +26,7 @@ from edgetts.backends.fast_dit import FastDiT, Velocity
 from edgetts.backends.fast_vocoder import FastVocoder
 from edgetts.decoding.flow import Estimator, Preparable
 from edgetts.decoding.settings import Compute
-from edgetts.models.dit import DiT, TimeConditions
+from edgetts.models.dit import AdaLNModulation, DiT
 from edgetts.models.istft_vocoder import IstftVocoder
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.vocoder import Vocoder
@@ -89,7 +89,7 @@ class _AdaptedFastDiT:
     """A `FastDiT` with the offsets of one voice."""
 
     estimator: FastDiT
-    offsets: TimeConditions
+    offsets: AdaLNModulation
 
     def prepare(
         self, prompt: Tensor, style: Tensor, condition: Tensor, times: Sequence[float], start: int = 0
@@ -97,7 +97,7 @@ class _AdaptedFastDiT:
         return self.estimator.prepare(prompt, style, condition, times, start, self.offsets)
 
 
-def adapted(estimator: DiT | FastDiT, offsets: TimeConditions | None) -> Estimator | Preparable:
+def adapted(estimator: DiT | FastDiT, offsets: AdaLNModulation | None) -> Estimator | Preparable:
     """The estimator as the flow's solver calls it, with what a voice adds to its conditions in all branches."""
     if offsets is None:
         return estimator

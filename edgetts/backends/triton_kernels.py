@@ -1,7 +1,7 @@
 """Weight-only int4 and int8 products for few rows, in Triton: the shape of decoding.
 
 In: activations (R, I) and a weight exactly as the pack stores it. Out: (R, O) in the type of the activations; sums
-are float32. The weight is read once for up to ROWS rows and never written anywhere dequantised. With
+are float32. The weight is read once for up to ROWS rows and never written anywhere dequantized. With
 TRITON_INTERPRET=1 the same code runs on the CPU, for tests. Importing this needs Triton.
 
 Shapes: R rows, O outputs, I inputs, G values of a group.

@@ -1,7 +1,7 @@
 """A measurement as one HTML page: a waterfall of the stages with their floors, and the numbers.
 
 In: a `Report`. Out: a string; the page needs no other file, no script and no network, and follows the
-reader's light or dark colours. It measures nothing.
+reader's light or dark colors. It measures nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgetts.bench.soak import MOST_WORDS, Soak
 
 _CHAIN = ("prefill", "decode", "latent", "s2mel", "vocoder")  # what a call does, one after the other
 _LABELS = {
-    "enrol": "learn a voice",
+    "enroll": "learn a voice",
     "prefill": "read the text",
     "decode": "codes",
     "decode_per_code": "one code",

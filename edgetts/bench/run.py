@@ -1,7 +1,7 @@
 """One measurement from beginning to end: load, warm up, measure alone, then in turn with others.
 
 In: a pack and what to say with it. Out: a `Report`. The order is such that peak memory is that of the run
-phase alone: the encoders of the enrolment and the other candidates come after it was read. Files are kept in
+phase alone: the encoders of the enrollment and the other candidates come after it was read. Files are kept in
 a folder of their own, so that a measurement leaves the user's voices and speeds as they are.
 
 It does not know how the stages run (`stages`), what they need (`work`), or how a report looks.
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from edgetts.api import TTS
-from edgetts.backends.kernels import AUTO, DECODED
+from edgetts.backends.kernels import AUTO, DEQUANTIZED
 from edgetts.backends.process import prepare_process
 from edgetts.bench.machine import (
     describe_machine,
@@ -32,7 +32,7 @@ from edgetts.bench.report import Report, StageReport, compare
 from edgetts.bench.soak import MIN_CALLS, Soak, measure_soak
 from edgetts.bench.stages import STAGES, Call, Candidate, run_in_turn, voice_of_length
 from edgetts.bench.startup import Startup, measure_startup
-from edgetts.bench.work import Sizes, enrol_work, stage_works, whole_floor_s
+from edgetts.bench.work import Sizes, enroll_work, stage_works, whole_floor_s
 from edgetts.decoding.settings import Compute
 from edgetts.errors import UsageError
 from edgetts.memory import Budget, Size, shown
@@ -40,7 +40,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
 from edgetts.pipeline import Pipeline
-from edgetts.voices import enroll as enrol
+from edgetts.voices import enroll
 from edgetts.voices.store import VoiceStore
 from edgetts.voices.voice import Voice
 
@@ -65,7 +65,7 @@ class Plan:
     repeats: int  # 1 to 1000
     text: str = DEFAULT_TEXT
     compare: tuple[str, ...] = ()  # other packs, or REFERENCE: the same weights in plain fp32
-    enrols: bool = True
+    enrolls: bool = True
     streams: bool = True
     starts: bool = True  # fresh processes, too
     soak: int = 0  # calls of a process that speaks on and on, 2 to 100 000; 0: none
@@ -166,9 +166,9 @@ def measure(
         seconds = {name: (*alone[name], *main.seconds[name]) for name in STAGES}
         comparisons = [compare(each.name, in_turn, each.seconds, STAGES) for each in candidates[1:]]
         del candidates
-        if plan.enrols:
+        if plan.enrolls:
             progress("enrolling", 0.8)
-            seconds["enrol"] = tuple(_enrol_s(pack, plan.prompt_s, device) for _ in range(plan.repeats))
+            seconds["enroll"] = tuple(_enroll_s(pack, plan.prompt_s, device) for _ in range(plan.repeats))
         if plan.starts:
             progress("starting afresh", 0.9)
             startup = measure_startup(
@@ -201,8 +201,8 @@ def measure(
     works = stage_works(pack, sizes)
     floors = {name: works[name].floor_s(rates) for name in STAGES if name != "whole"}
     floors["whole"] = whole_floor_s(works, call.n_codes, rates)
-    if plan.enrols:
-        floors["enrol"] = enrol_work(pack, plan.prompt_s).floor_s(rates)
+    if plan.enrolls:
+        floors["enroll"] = enroll_work(pack, plan.prompt_s).floor_s(rates)
     flow = plan.options.flow_settings()
     return Report(
         pack=pack.path.name,
@@ -273,7 +273,7 @@ def _own_voice(tts: TTS, other: Voice) -> Voice:
 
 
 def _ordered(seconds: dict[str, tuple[float, ...]]) -> Sequence[str]:
-    return [name for name in ("enrol", *STAGES) if name in seconds]
+    return [name for name in ("enroll", *STAGES) if name in seconds]
 
 
 def _other(
@@ -281,7 +281,7 @@ def _other(
 ) -> tuple[str, Callable[[], Pipeline]]:
     """A candidate to compare with, loaded when its time comes; packs are opened now, to fail early."""
     if name == REFERENCE:
-        return name, lambda: Pipeline(pack, device, kernel=DECODED, compute="reference")
+        return name, lambda: Pipeline(pack, device, kernel=DEQUANTIZED, compute="reference")
     other = open_pack(locate_pack(name, home).path, home=home)
     return Path(name).name, lambda: Pipeline(other, device, compute=compute)
 
@@ -295,13 +295,13 @@ def _first_audio_ms(tts: TTS, plan: Plan, voice: Voice) -> float:
         return (time.perf_counter() - started) * 1e3
 
 
-def _enrol_s(pack: Pack, prompt_s: float, device: torch.device) -> float:
-    """Seconds to enrol noise, loading the encoders included, as they are loaded for each enrolment."""
+def _enroll_s(pack: Pack, prompt_s: float, device: torch.device) -> float:
+    """Seconds to enroll noise, loading the encoders included, as they are loaded for each enrollment."""
     generator = torch.Generator().manual_seed(0)
     heard, heard_16k = (
         torch.randn(round(prompt_s * rate), generator=generator) * _RECORDING_LEVEL
-        for rate in (pack.config.audio.sample_rate, enrol.ENCODER_RATE)
+        for rate in (pack.config.audio.sample_rate, enroll.ENCODER_RATE)
     )
     started = time.perf_counter()
-    enrol.enrol(pack, heard, heard_16k, device=device)
+    enroll.enroll(pack, heard, heard_16k, device=device)
     return time.perf_counter() - started

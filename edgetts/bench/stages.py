@@ -118,7 +118,7 @@ def run_in_turn(candidates: Sequence[Candidate], call: Call) -> None:
     alone = dataclasses.replace(call.options.flow_settings(), n_steps=_N_STEPS_ALONE)
     for (each, speaker), own in zip(turns, latents, strict=True):
         _mel(each, "dit_step", speaker, codes, own, alone)
-        each.seconds["dit_step"][-1] /= alone.n_estimates
+        each.seconds["dit_step"][-1] /= alone.n_evals
     mels = [
         _mel(each, "s2mel", speaker, codes, own, call.options.flow_settings())
         for (each, speaker), own in zip(turns, latents, strict=True)

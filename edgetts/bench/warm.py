@@ -2,7 +2,7 @@
 
 In: the engine that streams share. Out: kernels that were chosen and compiled, memory that was touched, and
 the speeds of all stages in the user's cache, so that the first stream on this machine is planned like any
-later one. Speeds are taken at two lengths, as they are a fixed cost and one per unit. How long people speak
+later one. LatencyModel are taken at two lengths, as they are a fixed cost and one per unit. How long people speak
 is not learned from noise. It does not know what is compiled: it runs what a call runs.
 """
 
@@ -36,7 +36,7 @@ def warm(engine: Engine, text_ids: Sequence[int]) -> float:
         if not counts:
             continue
         n_frames = pipeline.n_frames(n_codes)
-        rows = settings.rows_per_estimate * (voice.reference_mel.shape[-1] + n_frames)
+        rows = settings.rows_per_eval * (voice.reference_mel.shape[-1] + n_frames)
         engine.speeds.add("codes", n_codes - 1, took["decode"])
         engine.speeds.add("latents", n_codes, took["latent"])
         engine.speeds.add("flow", rows, took["dit_step"])

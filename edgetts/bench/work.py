@@ -26,9 +26,9 @@ from edgetts.models.s2mel import S2Mel
 from edgetts.models.vocoder import build_vocoder
 from edgetts.models.w2v_bert import SemanticEncoder
 from edgetts.pack.load import Pack
-from edgetts.pack.manifest import ENROL_COMPONENTS
-from edgetts.pack.meta_init import ModuleT, blank
-from edgetts.pack.schemes import Quantised
+from edgetts.pack.manifest import ENROLL_COMPONENTS
+from edgetts.pack.meta_init import ModuleT, init_on_meta
+from edgetts.pack.schemes import Quantized
 
 FBANK_RATE = 100  # filter-bank frames per second
 _META = torch.device("meta")
@@ -96,7 +96,7 @@ def stage_works(pack: Pack, sizes: Sizes) -> dict[str, Work]:
     gpt_bytes, dit_bytes = _bytes(pack, "gpt"), _bytes(pack, "s2mel", "cfm.estimator.")
     one_row = estimate(1)
     dit_step = Work(dit_bytes, (2 if settings.is_guided(0.0) else 1) * one_row)
-    steps = Work(dit_bytes * settings.n_estimates, one_row * settings.rows_per_estimate * settings.n_estimates)
+    steps = Work(dit_bytes * settings.n_evals, one_row * settings.rows_per_eval * settings.n_evals)
     width = config.s2mel.length_regulator.in_channels
     regulator = _flops(lambda: s2mel.length_regulator(_meta(1, sizes.n_codes, width), sizes.n_frames))
     regulator += _flops(lambda: s2mel.project_latents(_meta(1, sizes.n_codes, dim)))
@@ -115,7 +115,7 @@ def stage_works(pack: Pack, sizes: Sizes) -> dict[str, Work]:
     return works
 
 
-def enrol_work(pack: Pack, prompt_s: float) -> Work:
+def enroll_work(pack: Pack, prompt_s: float) -> Work:
     """Work of learning a voice from so many seconds; its recording is heard twice, as voice and as emotion."""
     config = pack.config
     n_codes, n_filter_frames = round(prompt_s * config.code_rate), round(prompt_s * FBANK_RATE)
@@ -131,7 +131,7 @@ def enrol_work(pack: Pack, prompt_s: float) -> Work:
     flops += _flops(lambda: speaker(_meta(1, n_filter_frames, config.speaker_encoder.n_mels)))
     flops += _flops(lambda: conditioning.speaker_latents(features))
     flops += 2 * _flops(lambda: conditioning.emotion_vector(features))
-    return Work(sum(_bytes(pack, name) for name in ENROL_COMPONENTS), flops)
+    return Work(sum(_bytes(pack, name) for name in ENROLL_COMPONENTS), flops)
 
 
 def whole_floor_s(works: dict[str, Work], n_codes: int, rates: Rates) -> float:
@@ -142,7 +142,7 @@ def whole_floor_s(works: dict[str, Work], n_codes: int, rates: Rates) -> float:
 
 def _counted(factory: Callable[[], ModuleT]) -> ModuleT:
     """A network without weights, as it is when it speaks: in training, norms refuse a batch of one."""
-    return blank(factory).eval().requires_grad_(False)
+    return init_on_meta(factory).eval().requires_grad_(False)
 
 
 def _flops(run: Callable[[], Any]) -> float:
@@ -162,6 +162,6 @@ def _bytes(pack: Pack, component: str, prefix: str = "") -> float:
     for name, tensor in pack.stored(component).items():
         if not name.startswith(prefix) or any(part in name for part in _LOOKED_UP):
             continue
-        parts = tensor.parts.values() if isinstance(tensor, Quantised) else (tensor,)
+        parts = tensor.parts.values() if isinstance(tensor, Quantized) else (tensor,)
         total += sum(part.numel() * part.element_size() for part in parts)
     return float(total)

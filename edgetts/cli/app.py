@@ -29,7 +29,7 @@ PARSE_ERRORS: tuple[type[Exception], ...] = tuple(
 
 HELP = """Speech in any voice, on this machine: IndexTTS-2 for small computers.
 
-Enrol a voice once, then let it speak:
+Enroll a voice once, then let it speak:
 
     edgetts voices add me recording.wav
 

@@ -50,7 +50,7 @@ def bench(
             help="Run another pack in turn, or the same weights in plain fp32; may be given again.",
         ),
     ] = None,
-    enrol: Annotated[bool, typer.Option("--enrol/--no-enrol", help="Measure learning a voice, too.")] = True,
+    enroll: Annotated[bool, typer.Option("--enroll/--no-enroll", help="Measure learning a voice, too.")] = True,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Measure the first sound, too.")] = True,
     start: Annotated[
         bool, typer.Option("--start/--no-start", help="Measure the start of a fresh process, too.")
@@ -144,7 +144,7 @@ def bench(
         repeats=repeats,
         text=DEFAULT_TEXT if text is None else text,
         compare=tuple(compare or ()),
-        enrols=enrol,
+        enrolls=enroll,
         streams=stream,
         starts=start,
         soak=soak,

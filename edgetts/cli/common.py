@@ -35,7 +35,7 @@ class Environment:
     pack: str | None  # EDGETTS_PACK: pack when --pack is not given
     voice: str | None  # EDGETTS_VOICE: voice when --voice is not given
     device: str | None  # EDGETTS_DEVICE: device when --device is not given
-    kernel: str | None  # EDGETTS_KERNEL: what multiplies by quantised weights, see `edgetts info --kernels`
+    kernel: str | None  # EDGETTS_KERNEL: what multiplies by quantized weights, see `edgetts info --kernels`
     hub_cache: Path  # HF_HUB_CACHE or HF_HOME: where Hugging Face downloads lie
     hub_endpoint: str | None  # HF_ENDPOINT: the hub or mirror to download from when --mirror is not given
 
@@ -97,7 +97,7 @@ ComputeOption = Annotated[
         "--compute",
         metavar="HOW",
         help="How to compute. exact: fp32. fast: mel and waveform in half precision where the machine has it, "
-        "activations of the GPT in 8 bits beside quantised weights. "
+        "activations of the GPT in 8 bits beside quantized weights. "
         "reference: plain fp32 without compiled kernels. [exact]",
         rich_help_panel="Model",
         show_default=False,

@@ -26,7 +26,7 @@ def convert(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Turn a downloaded IndexTTS-2 checkpoint into a model pack.
+    """Hold a downloaded IndexTTS-2 checkpoint into a model pack.
 
     The pack appears whole or not at all; an interrupted conversion can be run again.
 

@@ -1,6 +1,6 @@
 """`edgetts download`: the published IndexTTS-2 checkpoint, fetched to be converted.
 
-The work is done by `quant.download`; here are the question about the licences, the progress, and the words.
+The work is done by `quant.download`; here are the question about the licenses, the progress, and the words.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ CHECKPOINT_NAME = "IndexTTS-2"
 DESCRIPTION_WIDTH = 24
 _GIB = 1 << 30
 
-LICENCE_NOTICE = """\
-The IndexTTS-2 weights belong to bilibili and come under its model use licence, which is not a licence of this
+LICENSE_NOTICE = """\
+The IndexTTS-2 weights belong to bilibili and come under its model use license, which is not a license of this
 program. In short, and without replacing the text: they may be used free of charge, but not for what the law
 forbids, nor to improve other AI models than non-commercial ones; companies with more than 100 million users a
-month or 1 billion RMB of revenue a year need a licence of their own; what is converted from them, smaller packs
+month or 1 billion RMB of revenue a year need a license of their own; what is converted from them, smaller packs
 included, is a derivative and stays under the same terms. Read it before you agree:
 https://github.com/index-tts/index-tts/blob/main/LICENSE
-The other models come under the licences of their publishers, some of which exclude commercial use."""
+The other models come under the licenses of their publishers, some of which exclude commercial use."""
 
 
 def download(
@@ -63,7 +63,7 @@ def download(
     revision: Annotated[
         str, typer.Option("--revision", metavar="REV", help="Branch, tag or commit of IndexTeam/IndexTTS-2.")
     ] = "main",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the licences of the models, unasked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the licenses of the models, unasked.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace files in the folder that differ from the published ones.")
     ] = False,
@@ -112,7 +112,7 @@ def download(
                 "bytes": done.n_bytes,
                 "fetched": done.fetched,
                 "commits": done.commits,
-                "licences": plan.licences,
+                "licenses": plan.licenses,
                 "next": command,
             }
         )
@@ -123,17 +123,17 @@ def download(
 
 
 def _ask(plan: Plan, *, yes: bool) -> None:
-    """Show the licences and have them agreed to. Raises UsageError where nobody can be asked."""
+    """Show the licenses and have them agreed to. Raises UsageError where nobody can be asked."""
     _say(_amount(plan))
-    _say(LICENCE_NOTICE)
-    for repository, licence in plan.licences.items():
-        _say(f"    {one_line(repository)}: {one_line(licence)}")
+    _say(LICENSE_NOTICE)
+    for repository, license in plan.licenses.items():
+        _say(f"    {one_line(repository)}: {one_line(license)}")
     if yes:
         return
     if not can_ask():
-        raise UsageError("The licences above must be agreed to: run the same command with --yes if you do.")
-    if not typer.confirm("Do you agree to these licences?", default=False, err=True):
-        raise DownloadError("Nothing was downloaded: the licences were not agreed to.")
+        raise UsageError("The licenses above must be agreed to: run the same command with --yes if you do.")
+    if not typer.confirm("Do you agree to these licenses?", default=False, err=True):
+        raise DownloadError("Nothing was downloaded: the licenses were not agreed to.")
 
 
 def can_ask() -> bool:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from edgetts.pack.manifest import Manifest
 
 _CODES_IN_A_BYTE = {"int8_channel": 1, "int4_group": 2, "nf4_group": 2}
-_UNCHANGED = 200.0  # dB, what is written for tensors that quantising did not change
-_REPORT_FILE = "report.html"  # that quantising leaves in a pack
+_UNCHANGED = 200.0  # dB, what is written for tensors that quantizing did not change
+_REPORT_FILE = "report.html"  # that quantizing leaves in a pack
 _LAYER = re.compile(r"(?:^|\.)(\d+)\.")  # of a tensor, by its name
 
 
@@ -30,7 +30,7 @@ def info(
         str | None, typer.Argument(metavar="PACK", help="Pack folder or name. Default: the pack `say` would use.")
     ] = None,
     kernels: Annotated[
-        bool, typer.Option("--kernels", help="Also try what can multiply by the pack's quantised weights here.")
+        bool, typer.Option("--kernels", help="Also try what can multiply by the pack's quantized weights here.")
     ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Also read every file and compare it with its checksum.")
@@ -40,7 +40,7 @@ def info(
 ) -> None:
     """Show what a model pack holds, and what was measured when it was made.
 
-    With --kernels, each way to compute with its quantised weights is run once on this machine; the first that
+    With --kernels, each way to compute with its quantized weights is run once on this machine; the first that
     works is used, or the one that EDGETTS_KERNEL names.
 
     Example:
@@ -49,7 +49,7 @@ def info(
     """
     from edgetts.pack.config import to_dict
     from edgetts.pack.locate import locate_pack
-    from edgetts.pack.manifest import ENROL_COMPONENTS, RUN_COMPONENTS, read_manifest
+    from edgetts.pack.manifest import ENROLL_COMPONENTS, RUN_COMPONENTS, read_manifest
 
     known = environment(context)
     located = locate_pack(pack or known.pack, known.home)
@@ -58,7 +58,7 @@ def info(
         _verify(located.path, manifest, known.home)
     components = {}
     for name, entry in manifest.components.items():
-        phases = [p for p, names in (("enrol", ENROL_COMPONENTS), ("run", RUN_COMPONENTS)) if name in names]
+        phases = [p for p, names in (("enroll", ENROLL_COMPONENTS), ("run", RUN_COMPONENTS)) if name in names]
         n_tensors, n_values = _count(located.path / entry.file, {n: g.scheme for n, g in entry.scheme_of().items()})
         components[name] = {
             "phase": phases,
@@ -76,7 +76,7 @@ def info(
         "family": manifest.family,
         "recipe": manifest.recipe,
         "created_by": manifest.created_by,
-        "licence": manifest.licence,
+        "license": manifest.license,
         "encoder_id": manifest.encoder_id,
         "bytes": manifest.total_bytes,
         "components": components,
@@ -96,7 +96,7 @@ def info(
 
 
 def _print(about: dict[str, Any]) -> None:
-    for key in ("name", "description", "path", "family", "recipe", "created_by", "licence"):
+    for key in ("name", "description", "path", "family", "recipe", "created_by", "license"):
         if str(about[key]):
             print_line(f"{key.replace('_', ' '):<12}{one_line(str(about[key]))}")
     print_line(f"{'encoders':<12}{about['encoder_id'][:12]}")
@@ -105,7 +105,7 @@ def _print(about: dict[str, Any]) -> None:
     model = about["model"]
     print_line(f"{'speech':<12}{model['audio']['sample_rate']} Hz, {model['code_rate']:g} codes a second")
     before = _sizes_before(about["quality"])
-    for phase, meaning in (("enrol", "loaded to learn a voice, then freed"), ("run", "resident while speaking")):
+    for phase, meaning in (("enroll", "loaded to learn a voice, then freed"), ("run", "resident while speaking")):
         chosen = {n: c for n, c in about["components"].items() if phase in c["phase"]}
         total = sum(c["bytes"] for c in chosen.values())
         print_line()
@@ -140,7 +140,7 @@ def _verify(path: Path, manifest: Manifest, home: Path | None) -> None:
 
 
 def _sizes_before(quality: Any) -> dict[str, int]:
-    """Bytes of each component before it was quantised, where a pack says so."""
+    """Bytes of each component before it was quantized, where a pack says so."""
     sizes = quality.get("sizes") if isinstance(quality, dict) else None
     entries = sizes.items() if isinstance(sizes, dict) else ()
     return {n: s["before"] for n, s in entries if isinstance(s, dict) and isinstance(s.get("before"), int)}
@@ -170,7 +170,7 @@ def _quality_lines(quality: Mapping[str, Any], path: Path) -> list[str]:
     if judged := quality.get("judged"):
         lines.append("  " + ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in judged.items()))
     for component, tensors in (quality.get("snr_db") or {}).items():
-        lines.append(f"  {component}, signal to quantisation noise: {_noise(tensors)}")
+        lines.append(f"  {component}, signal to quantization noise: {_noise(tensors)}")
     return [*lines, f"  each tensor's, with plots: {path / _REPORT_FILE}"]
 
 
@@ -190,17 +190,17 @@ def _noise(tensors: Mapping[str, float]) -> str:
 
 
 def _kernels(path: Path, home: Path | None, device: str, wanted: str) -> list[dict[str, Any]]:
-    """Every kernel for every kind of quantised weight of the GPT, tried on this machine."""
+    """Every kernel for every kind of quantized weight of the GPT, tried on this machine."""
     from edgetts.backends.device import choose_device
     from edgetts.backends.kernels import KERNELS, KernelChoice, try_kernel
     from edgetts.pack.load import open_pack
-    from edgetts.pack.schemes import Quantised
+    from edgetts.pack.schemes import Quantized
 
     where = choose_device(device)
     choice = KernelChoice(where, wanted)
-    weights: dict[str, Quantised] = {}
+    weights: dict[str, Quantized] = {}
     for weight in open_pack(path, home=home).stored("gpt").values():
-        if isinstance(weight, Quantised):
+        if isinstance(weight, Quantized):
             group = "" if weight.group_size is None else f"/{weight.group_size}"
             weights.setdefault(f"{weight.scheme}{group} of {weight.shape[1]}", weight)
     rows = []

@@ -104,7 +104,7 @@ def quantize(
             print_notice(made.notice)
         if made.kept:
             print_notice(
-                f"{_listed(made.kept)} are quantised in {source} already, or in fewer bits than the recipe "
+                f"{_listed(made.kept)} are quantized in {source} already, or in fewer bits than the recipe "
                 f"{made.recipe} asks for, and stay as they are there: storing them anew would not make them better."
             )
         print_ready(pack, made.n_bytes, made.seconds)

@@ -28,7 +28,7 @@ from edgetts.cli.common import (
 from edgetts.errors import PackError, UsageError, VoiceError, one_line
 
 app = typer.Typer(
-    help="Keep voices under names: enrol a recording once, then use it with `--voice NAME`.",
+    help="Keep voices under names: enroll a recording once, then use it with `--voice NAME`.",
     invoke_without_command=True,
     rich_markup_mode="markdown",
 )

@@ -113,7 +113,7 @@ class BeamSearch:
         self.scores = [c.score for c in chosen]
         self.n_codes = length
         if len(self._finished) == self.n_beams:
-            attainable = self._normalised(max(c.score for c in candidates), length)
+            attainable = self._normalized(max(c.score for c in candidates), length)
             self.done = min(h.score for h in self._finished) >= attainable
         return chosen
 
@@ -147,12 +147,12 @@ class BeamSearch:
     def _leader(self) -> _Link:
         return self._beams[max(range(self.n_beams), key=lambda b: self.scores[b])]
 
-    def _normalised(self, score: float, length: int) -> float:
+    def _normalized(self, score: float, length: int) -> float:
         return float(score / length**self.length_penalty)
 
     def _compete(self, finished: list[_Finished], beam: _Link, score: float, length: int, *, stopped: bool) -> None:
         """Add a sequence to `finished` if it is among the `n_beams` best there."""
-        score = self._normalised(score, length)
+        score = self._normalized(score, length)
         if len(finished) < self.n_beams or score > min(h.score for h in finished):
             finished.append(_Finished(score, beam, stopped))
             if len(finished) > self.n_beams:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from edgetts.decoding.beam import BeamSearch, Candidate
 from edgetts.decoding.prompt import GPTPrompt
-from edgetts.decoding.sampling import draw, penalise, start_seen, warp
+from edgetts.decoding.sampling import filter_logits, penalize_repetition, sample, start_seen
 from edgetts.decoding.settings import DecodeSettings
 from edgetts.errors import GenerationError, UsageError
 from edgetts.models.gpt import GPT, KVCache
@@ -134,9 +134,9 @@ class CodeStream:
             self.cancelled = True
             raise StopIteration
         logits = self._decoder.step(self.codes[-1:]) if self.codes else self._decoder.start()  # (1, K)
-        scores = penalise(logits, self._seen, self._settings.repetition_penalty)
+        scores = penalize_repetition(logits, self._seen, self._settings.repetition_penalty)
         if self._generator is not None:
-            code = int(draw(warp(scores, self._settings), 1, self._generator))
+            code = int(sample(filter_logits(scores, self._settings), 1, self._generator))
         else:
             code = int(scores.argmax())
         if code == self._stop_code:
@@ -197,9 +197,9 @@ def _search(
         if should_stop is not None and should_stop():
             return DecodeResult(search.leader(), stopped=False, cancelled=True)
         logits = decoder.step([c.code for c in added]) if added else decoder.start()  # (beams, K)
-        scores = penalise(logits.log_softmax(dim=-1), seen, settings.repetition_penalty)
+        scores = penalize_repetition(logits.log_softmax(dim=-1), seen, settings.repetition_penalty)
         if generator is not None:
-            scores = warp(scores, settings)
+            scores = filter_logits(scores, settings)
         scores = scores + torch.tensor(search.scores, device=scores.device).unsqueeze(1)
         added = search.step(_candidates(scores, search.n_candidates, generator))
         parents = [c.beam for c in added]
@@ -226,7 +226,7 @@ def _candidates(scores: Tensor, n: int, generator: torch.Generator | None) -> li
     if generator is None:
         values, indices = flat.topk(n, dim=-1)
     else:
-        indices = draw(flat, n, generator)
+        indices = sample(flat, n, generator)
         values, order = flat.gather(-1, indices).sort(dim=-1, descending=True)
         indices = indices.gather(-1, order)
     n_codes = scores.shape[1]

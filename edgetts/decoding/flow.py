@@ -19,7 +19,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from edgetts.decoding.settings import ESTIMATES_PER_STEP, FlowSettings
+from edgetts.decoding.settings import EVALS_PER_STEP, FlowSettings
 from edgetts.errors import Cancelled, UsageError
 
 Estimator = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -84,7 +84,7 @@ def solve_flow(
 
 def _integrate(velocity: Callable[[Tensor, int], Tensor], x: Tensor, settings: FlowSettings) -> Tensor:
     """From flow time 0 to 1. The velocity is asked with the place of the time in `settings.times()`."""
-    per_step = ESTIMATES_PER_STEP[settings.solver]
+    per_step = EVALS_PER_STEP[settings.solver]
     before: tuple[float, Tensor, bool] | None = None  # step, velocity and guidance of the step before
     for i, (t, t_next) in enumerate(pairwise(settings.grid())):
         dt = t_next - t

@@ -33,7 +33,7 @@ def start_seen(config: GPTConfig, n_rows: int, device: torch.device) -> Tensor:
     return seen
 
 
-def penalise(scores: Tensor, seen: Tensor, penalty: float) -> Tensor:
+def penalize_repetition(scores: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Make the codes in `seen` (B, K) less likely: divide a positive score by `penalty`, multiply others."""
     return torch.where(seen, torch.where(scores < 0, scores * penalty, scores / penalty), scores)
 
@@ -53,7 +53,7 @@ def keep_top_p(scores: Tensor, p: float, min_kept: int) -> Tensor:
     return scores.masked_fill(torch.zeros_like(dropped).scatter(-1, order, dropped), -math.inf)
 
 
-def warp(scores: Tensor, settings: DecodeSettings) -> Tensor:
+def filter_logits(scores: Tensor, settings: DecodeSettings) -> Tensor:
     """Temperature, top-k and top-p on scores (B, K), as sampling wants them."""
     min_kept = _MIN_KEPT_BEAMS if settings.n_beams > 1 else _MIN_KEPT_ONE_BEAM
     scores = scores / settings.temperature
@@ -64,7 +64,7 @@ def warp(scores: Tensor, settings: DecodeSettings) -> Tensor:
     return scores
 
 
-def draw(scores: Tensor, n: int, generator: torch.Generator) -> Tensor:
+def sample(scores: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """`n` different indices per row of scores (B, K), with the probabilities softmax gives: (B, n).
 
     Each probability is divided by an exponential variate and the largest win, which is a draw without

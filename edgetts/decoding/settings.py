@@ -20,11 +20,11 @@ MAX_LENGTH_PENALTY = 10.0
 
 Compute = Literal["reference", "exact", "fast"]
 """How to compute: plain PyTorch in fp32; fp32 with faster kernels of the same numbers; half precision, and 8 bits for
-what the GPT multiplies by quantised weights."""
+what the GPT multiplies by quantized weights."""
 DEFAULT_COMPUTE: Compute = "exact"
 
 Solver = Literal["euler", "heun", "midpoint", "ab2"]
-ESTIMATES_PER_STEP: dict[str, int] = {"euler": 1, "heun": 2, "midpoint": 2, "ab2": 1}
+EVALS_PER_STEP: dict[str, int] = {"euler": 1, "heun": 2, "midpoint": 2, "ab2": 1}
 MAX_STEPS = 1000
 MAX_CFG_RATE = 10.0
 MAX_NOISE_SCALE = 2.0
@@ -121,9 +121,9 @@ class FlowSettings:
         _check(0.0 <= self.noise_scale <= MAX_NOISE_SCALE, "noise_scale", self.noise_scale, f"0 to {MAX_NOISE_SCALE:g}")
 
     @property
-    def n_estimates(self) -> int:
+    def n_evals(self) -> int:
         """Calls of the estimator in one solution."""
-        return self.n_steps * ESTIMATES_PER_STEP[self.solver]
+        return self.n_steps * EVALS_PER_STEP[self.solver]
 
     @property
     def n_guided(self) -> int:
@@ -131,9 +131,9 @@ class FlowSettings:
         return sum(self.is_guided(t) for t in self.times())
 
     @property
-    def rows_per_estimate(self) -> float:
+    def rows_per_eval(self) -> float:
         """Rows of a batch that an estimate computes, on average: 2 with guidance, 1 without."""
-        return 1 + self.n_guided / self.n_estimates
+        return 1 + self.n_guided / self.n_evals
 
     def is_guided(self, t: float) -> bool:
         """Whether there is guidance at flow time `t`."""

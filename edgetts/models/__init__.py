@@ -1,1 +1,1 @@
-"""One file per network, plain PyTorch, upstream parameter names; no word of quantisation or devices."""
+"""One file per network, plain PyTorch, upstream parameter names; no word of quantization or devices."""

@@ -1,7 +1,7 @@
 """CAM++: filter-bank frames of a recording to one style vector, the sound of the voice.
 
 In: a Kaldi filter bank at 100 frames a second, minus its mean over time. Out: one vector per recording.
-It does not know loudness (the mean is gone) or the words. Enrolment only.
+It does not know loudness (the mean is gone) or the words. Enrollment only.
 
 A small 2-D convolutional front end, then a densely connected time-delay network: each layer sees the
 outputs of all layers before it in its block, and scales its own by a mask made from the average over the

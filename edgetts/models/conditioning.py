@@ -1,8 +1,8 @@
 """The two conditioners of the GPT: who speaks, and with which emotion.
 
-In: semantic features of a recording, 50 a second, normalised by the model's statistics. Out: the latents
+In: semantic features of a recording, 50 a second, normalized by the model's statistics. Out: the latents
 that open the GPT's input, and one emotion vector that is added to each of them. It does not know how two
-emotions are mixed, nor the GPT itself. Enrolment only.
+emotions are mixed, nor the GPT itself. Enrollment only.
 
 Each is a conformer followed by a perceiver resampler; the emotion one ends in a single vector and two
 linears.
@@ -39,7 +39,7 @@ class Conditioning(nn.Module):
     def speaker_latents(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """The voice of a recording, without its emotion.
 
-        features: (B, T, C) normalised semantic features, at least 3 frames.
+        features: (B, T, C) normalized semantic features, at least 3 frames.
         mask: (B, T), non-zero where a frame is real, from the start; None when all are.
         Returns (B, n_latents, model_dim).
         """

@@ -1,7 +1,7 @@
 """Conformer encoder: semantic features to half as many, contextual ones, for the two conditioners.
 
 In: semantic features, 50 a second, and which of them are real. Out: one vector per two frames. It does
-not know what it conditions. Enrolment only: its first linear, from the convolution's channels x bands,
+not know what it conditions. Enrollment only: its first linear, from the convolution's channels x bands,
 is most of the parameters of a conditioner.
 
 Positions enter attention as a second score, the query against a sinusoid of the *key's* position: the

@@ -3,7 +3,7 @@
 In: the noisy mel, the reference mel as prompt, the flow time, the style of the voice and the condition from
 the length regulator. Out: the velocity of the mel. Attention looks both ways over prompt and target.
 
-What depends on the flow time alone (`TimeConditions`) and on the length alone (the rotary table) can be
+What depends on the flow time alone (`AdaLNModulation`) and on the length alone (the rotary table) can be
 computed ahead of a solution and passed to `estimate`; `forward` does both and is what training calls. It
 does not know solvers, guidance or devices.
 
@@ -45,18 +45,18 @@ TIME_SCALE = 1000.0  # flow time 0..1 is embedded as if it were a diffusion step
 TIME_MAX_PERIOD = 10000.0
 
 
-class TimeConditions(NamedTuple):
+class AdaLNModulation(NamedTuple):
     """All that the network derives from the flow time. Rows: B, or 1 for a time shared by the batch."""
 
     norms: Tensor  # (2 depth + 1, rows, 1, 2 C): gain and bias of each layer's two norms and of the last norm
     wavenet: Tensor  # (rows, 2 C n_layers, 1): bias of each gate
     final: Tensor  # (rows, 1, 2 C): shift and scale of the final layer
 
-    def plus(self, offsets: TimeConditions | None) -> TimeConditions:
+    def plus(self, offsets: AdaLNModulation | None) -> AdaLNModulation:
         """These, moved by what a voice adds (one row, `models.voice_offsets`)."""
         if offsets is None:
             return self
-        return TimeConditions(*(own + offset.to(own.dtype) for own, offset in zip(self, offsets, strict=True)))
+        return AdaLNModulation(*(own + offset.to(own.dtype) for own, offset in zip(self, offsets, strict=True)))
 
 
 @functools.lru_cache(maxsize=4)
@@ -75,7 +75,7 @@ def rope_table(length: int, head_dim: int, device: torch.device) -> Tensor:
 
 
 def apply_rope(x: Tensor, rope: Tensor) -> Tensor:
-    """Rotate neighbouring pairs of channels: (B, T, N, D), table (T, D / 2, 2) -> (B, T, N, D), in fp32."""
+    """Rotate neighboring pairs of channels: (B, T, N, D), table (T, D / 2, 2) -> (B, T, N, D), in fp32."""
     # As complex numbers: one pass over memory, where real arithmetic on pairs takes six.
     pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))  # (B, T, N, D / 2)
     rotated = torch.view_as_real(pairs * torch.view_as_complex(rope).unsqueeze(1))
@@ -262,10 +262,10 @@ class DiT(nn.Module):
         for parameter in [*final.parameters(), *self.conv2.parameters()]:
             nn.init.zeros_(parameter)
 
-    def time_embeddings(self, t: Tensor) -> TimeConditions:
+    def time_embeddings(self, t: Tensor) -> AdaLNModulation:
         """Flow time (B,), or (1,) for one that the whole batch shares -> what `estimate` needs of it."""
         time = self.t_embedder(t)  # (B, C)
-        return TimeConditions(
+        return AdaLNModulation(
             self.transformer.norm_conditions(time),
             self.wavenet.time_bias(self.t_embedder2(t)),
             self.final_layer.shift_and_scale(time),
@@ -279,7 +279,7 @@ class DiT(nn.Module):
         self,
         x: Tensor,
         prompt: Tensor,
-        times: TimeConditions,
+        times: AdaLNModulation,
         style: Tensor,
         condition: Tensor,
         rope: Tensor,
@@ -306,7 +306,7 @@ class DiT(nn.Module):
         style: Tensor,
         condition: Tensor,
         mask: Tensor | None = None,
-        offsets: TimeConditions | None = None,
+        offsets: AdaLNModulation | None = None,
     ) -> Tensor:
         """The velocity of the mel at flow time `t`.
 

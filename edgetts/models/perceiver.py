@@ -1,7 +1,7 @@
 """Perceiver resampler: any number of context vectors to a few learned latents.
 
 In: the conformer's output and which of it is real. Out: a fixed number of vectors. It does not know what
-they condition. Enrolment only. Latents attend to themselves and to the context at once.
+they condition. Enrollment only. Latents attend to themselves and to the context at once.
 
 Sources: Jaegle et al., "Perceiver" (2021); Alayrac et al., "Flamingo" (2022), section 3.1; Shazeer,
 "GLU Variants Improve Transformer" (2020); parameter names as in naturalspeech2-pytorch.

@@ -1,8 +1,8 @@
 """RepCodec: semantic features to codes and back, through ConvNeXt stacks and one small codebook.
 
-In: semantic features normalised by the model's statistics, 50 a second. Out: one code per frame, and
-the quantised features that the rest of the system uses in place of the originals. It knows nothing of
-speech, text or mel spectrograms. Speaking needs only `Quantizer.lookup`; the encoder works at enrolment
+In: semantic features normalized by the model's statistics, 50 a second. Out: one code per frame, and
+the quantized features that the rest of the system uses in place of the originals. It knows nothing of
+speech, text or mel spectrograms. Speaking needs only `Quantizer.lookup`; the encoder works at enrollment
 only, and the decoder only when a codec is trained.
 
 The codebook is factorised: features are projected to a few dimensions, matched by cosine, projected back.
@@ -136,12 +136,12 @@ class Quantizer(nn.Module):
         return book.project_out(book.codebook(codes))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Quantise with a straight-through gradient.
+        """Quantize with a straight-through gradient.
 
         z: (B, T, C), encoded features.
-        Returns the quantised features (B, T, C), the codes (B, T) int64, and, for the two losses of a
-        vector quantiser, the projected features and the chosen codebook entries, both (B, T, D). The
-        gradient of the quantised features reaches z as if nothing had been rounded.
+        Returns the quantized features (B, T, C), the codes (B, T) int64, and, for the two losses of a
+        vector quantizer, the projected features and the chosen codebook entries, both (B, T, D). The
+        gradient of the quantized features reaches z as if nothing had been rounded.
         """
         book = self.quantizer.only
         projected = book.project_in(z)
@@ -152,7 +152,7 @@ class Quantizer(nn.Module):
 
 
 class SemanticCodecEncoder(nn.Module):
-    """Semantic features to the space that the quantiser works in; enrolment only."""
+    """Semantic features to the space that the quantizer works in; enrollment only."""
 
     def __init__(self, config: SemanticCodecConfig) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class SemanticCodecEncoder(nn.Module):
 
 
 class SemanticCodecDecoder(nn.Module):
-    """Quantised features back to an estimate of the originals; training only."""
+    """Quantized features back to an estimate of the originals; training only."""
 
     def __init__(self, config: SemanticCodecConfig) -> None:
         super().__init__()
@@ -178,14 +178,14 @@ class SemanticCodecDecoder(nn.Module):
 
 
 class SemanticCodec(Quantizer):
-    """Encoder and quantiser in one: its parameters are those of both components, by the same names."""
+    """Encoder and quantizer in one: its parameters are those of both components, by the same names."""
 
     def __init__(self, config: SemanticCodecConfig) -> None:
         super().__init__(config)
         self.encoder = Backbone(config)
 
     def quantize(self, features: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """features (B, T, C) -> codes (B, T) int64 and quantised features (B, T, C).
+        """features (B, T, C) -> codes (B, T) int64 and quantized features (B, T, C).
 
         mask: (B, T), non-zero where a frame is real; None when all are. Codes of frames that are not
         real mean nothing, and do not change the others.

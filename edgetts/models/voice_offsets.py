@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from edgetts.models.dit import TimeConditions
+from edgetts.models.dit import AdaLNModulation
 from edgetts.pack.config import DiTConfig
 
 
@@ -23,7 +23,7 @@ class VoiceOffsets(NamedTuple):
     """Views into one flat row (1, N)."""
 
     style: Tensor  # (1, D)
-    times: TimeConditions  # of one row
+    times: AdaLNModulation  # of one row
 
 
 def _sizes(config: DiTConfig) -> tuple[int, int, int, int]:
@@ -40,5 +40,5 @@ def n_offsets(config: DiTConfig) -> int:
 def voice_offsets(flat: Tensor, config: DiTConfig) -> VoiceOffsets:
     """The offsets in one flat row (1, N)."""
     style, norms, wavenet, final = torch.split(flat, list(_sizes(config)), dim=1)
-    times = TimeConditions(norms.view(2 * config.depth + 1, 1, 1, -1), wavenet.unsqueeze(-1), final.unsqueeze(1))
+    times = AdaLNModulation(norms.view(2 * config.depth + 1, 1, 1, -1), wavenet.unsqueeze(-1), final.unsqueeze(1))
     return VoiceOffsets(style, times)

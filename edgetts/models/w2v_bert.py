@@ -2,7 +2,7 @@
 
 In: SeamlessM4T features (`edgetts.audio.features.semantic_features`), 50 frames a second, and which of
 them are real. Out: the hidden state after the last stored layer. It does not know the statistics that
-normalise that state, nor anything about waveforms.
+normalize that state, nor anything about waveforms.
 
 Each layer is a conformer block: half a feed-forward, self-attention with a learned vector per relative
 distance, a causal depthwise convolution, another half feed-forward.
@@ -146,9 +146,9 @@ class SemanticEncoder(nn.Module):
         self.encoder = Encoder(config)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Hidden state after the last layer, not normalised by the model's statistics.
+        """Hidden state after the last layer, not normalized by the model's statistics.
 
-        features: (B, T, feature_dim), stacked and normalised filter-bank frames, 50 a second.
+        features: (B, T, feature_dim), stacked and normalized filter-bank frames, 50 a second.
         mask: (B, T), non-zero where a frame is real; None when all are. What comes out of frames that
             are not real means nothing, and does not reach the others.
         Returns (B, T, hidden_size).

@@ -2,7 +2,7 @@
 
 In: codes, scales and zeros as a pack stores them. Out: a `Packed` weight, and `linear(...)` of activations
 with it. It knows nothing of modules, packs or caches. Every function also works without the compiled
-library, by dequantising a block of rows at a time and multiplying: slow, little memory, the reference.
+library, by dequantizing a block of rows at a time and multiplying: slow, little memory, the reference.
 
 Weights are `scale * (code - zero)`: int4 codes 0..15 in groups along the input, each with a scale and a zero
 (float16, the zero need not be whole); int8 codes -128..127 with one scale per output channel and no zero.
@@ -23,8 +23,8 @@ from edgetts.errors import UsageError
 from edgetts.native.library import Isa, Library, addresses, check
 
 GROUPS = (32, 64, 128)  # inputs that share an int4 scale
-ACTIVATION_GROUPS = (128, 64, 32)  # inputs that share a scale when activations are quantised for int8 weights
-UNPACK_ROWS = 512  # weights that are dequantised at a time; a multiple of the 16 of a packed block
+ACTIVATION_GROUPS = (128, 64, 32)  # inputs that share a scale when activations are quantized for int8 weights
+UNPACK_ROWS = 512  # weights that are dequantized at a time; a multiple of the 16 of a packed block
 MANY_ROWS = 48  # from here on unpacking once and a plain matrix product beat products without dot instructions
 
 
@@ -138,7 +138,7 @@ def linear(
     """
     rows = x.reshape(-1, packed.n_inputs)  # (N, I)
     if packed.library is None or (rows.shape[0] >= MANY_ROWS and _has_no_dots(packed.library, activations, isa)):
-        y = _dequantise_and_multiply(packed, rows, bias, n_threads)
+        y = _dequantize_and_multiply(packed, rows, bias, n_threads)
         return y.view(*x.shape[:-1], packed.n_outputs)
     if not rows.is_contiguous():
         rows = rows.contiguous()
@@ -162,12 +162,12 @@ def _has_no_dots(library: Library, activations: Activations, isa: Isa | None) ->
     return activations is Activations.FLOAT32 or library.usable(isa) is Isa.PORTABLE
 
 
-def dequantise(packed: Packed, *, n_threads: int = 1) -> Tensor:
+def dequantize(packed: Packed, *, n_threads: int = 1) -> Tensor:
     """The whole weight (O, I) in float32."""
     return torch.cat([rows for _, rows in _blocks(packed, n_threads)])
 
 
-def _dequantise_and_multiply(packed: Packed, x: Tensor, bias: Tensor | None, n_threads: int) -> Tensor:
+def _dequantize_and_multiply(packed: Packed, x: Tensor, bias: Tensor | None, n_threads: int) -> Tensor:
     y = torch.empty(x.shape[0], packed.n_outputs, dtype=torch.float32)
     wide = x.to(torch.float32)
     for first, rows in _blocks(packed, n_threads):

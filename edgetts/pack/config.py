@@ -108,7 +108,7 @@ class PerceiverConfig:
 
 @dataclass(frozen=True)
 class ConditioningConfig:
-    """The two conditioners of the GPT, used at enrolment only: who speaks, and with which emotion."""
+    """The two conditioners of the GPT, used at enrollment only: who speaks, and with which emotion."""
 
     speaker_conformer: ConformerConfig
     speaker_perceiver: PerceiverConfig

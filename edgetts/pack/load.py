@@ -1,6 +1,6 @@
 """Opening a model pack and loading networks from it.
 
-In: a pack folder. Out: a `Pack`: its dimensions, its tokeniser, and networks filled from memory-mapped
+In: a pack folder. Out: a `Pack`: its dimensions, its tokenizer, and networks filled from memory-mapped
 files. A tensor that is stored in the dtype it is used in, on the CPU, is the mapped file itself: no second
 copy exists. Every way a pack can be broken ends in a `PackError` with a sentence of its own. This file
 knows no network: whoever asks brings the class.
@@ -32,15 +32,15 @@ from edgetts.pack.manifest import (
     SchemeGroup,
     read_manifest,
 )
-from edgetts.pack.meta_init import blank
+from edgetts.pack.meta_init import init_on_meta
 from edgetts.pack.page_release import give_back_whole
-from edgetts.pack.schemes import SCHEMES, Quantised, layout_problem
+from edgetts.pack.schemes import SCHEMES, Quantized, layout_problem
 from edgetts.pack.verify import Stamp, Verifier, check_size
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-# Gets the blank network and its quantised tensors; puts layers that compute with those in its place, and says
+# Gets the blank network and its quantized tensors; puts layers that compute with those in its place, and says
 # which tensors it took (`edgetts.backends.linear`).
-Replace = Callable[[nn.Module, Mapping[str, Quantised]], Collection[str]]
+Replace = Callable[[nn.Module, Mapping[str, Quantized]], Collection[str]]
 
 _STORED_DTYPES = {
     "F64": torch.float64,
@@ -140,11 +140,11 @@ class Pack:
         with _ComponentFile(self, component) as file:
             return {name: file.shape(name) for name in file.names}
 
-    def stored(self, component: str) -> dict[str, Tensor | Quantised]:
+    def stored(self, component: str) -> dict[str, Tensor | Quantized]:
         """Every tensor of a component as it is stored, mapped: nothing is read yet, decoded or copied."""
         with _ComponentFile(self, component) as file:
             return {
-                name: file.quantised(name, "cpu") if name in file.schemes else file.tensor(name, "cpu", None)
+                name: file.quantized(name, "cpu") if name in file.schemes else file.tensor(name, "cpu", None)
                 for name in file.names
             }
 
@@ -157,7 +157,7 @@ class Pack:
     ) -> dict[str, Tensor]:
         """Tensors of a component whose names begin with `prefix`, which is taken off.
 
-        dtype: of floating-point tensors (None: as stored; quantised ones become float32). Integers stay.
+        dtype: of floating-point tensors (None: as stored; quantized ones become float32). Integers stay.
         """
         with _ComponentFile(self, component) as file:
             names = [name for name in file.names if name.startswith(prefix)]
@@ -177,10 +177,10 @@ class Pack:
         """The network that `factory` makes, filled with the component's tensors: eval mode, no gradients.
 
         The network is built without memory and takes the loaded tensors as its own. Missing, unexpected
-        and misshapen tensors are all listed in one PackError. `replace` may take quantised tensors over as they
+        and misshapen tensors are all listed in one PackError. `replace` may take quantized tensors over as they
         are stored; those that it leaves are decoded.
         """
-        module = blank(factory)
+        module = init_on_meta(factory)
         expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
         with _ComponentFile(self, component) as file:
             stored = {name[len(prefix) :]: file.shape(name) for name in file.names if name.startswith(prefix)}
@@ -192,8 +192,8 @@ class Pack:
                 )
             taken: Collection[str] = ()
             if replace is not None:
-                quantised = [name for name in expected if prefix + name in file.schemes]
-                parts = {name: file.quantised(prefix + name, device) for name in quantised}
+                quantized = [name for name in expected if prefix + name in file.schemes]
+                parts = {name: file.quantized(prefix + name, device) for name in quantized}
                 taken = frozenset(replace(module, parts))
             tensors = {name: file.tensor(prefix + name, device, dtype) for name in expected if name not in taken}
         module.load_state_dict(tensors, strict=True, assign=True)
@@ -253,15 +253,15 @@ class _ComponentFile:
             return SCHEMES[self.schemes[name].scheme].shape(tuple(self._stored[f"{name}.codes"].get_shape()))
         return tuple(self._stored[name].get_shape())
 
-    def quantised(self, name: str, device: torch.device | str) -> Quantised:
+    def quantized(self, name: str, device: torch.device | str) -> Quantized:
         """The parts of a tensor that is not stored plainly."""
         group = self.schemes[name]
         parts = {part: self._file.get_tensor(f"{name}.{part}").to(device) for part in SCHEMES[group.scheme].parts}
-        return Quantised(group.scheme, group.group_size, self.shape(name), parts)
+        return Quantized(group.scheme, group.group_size, self.shape(name), parts)
 
     def tensor(self, name: str, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:
         if name in self.schemes:
-            return self.quantised(name, device).decode(dtype or torch.float32)
+            return self.quantized(name, device).decode(dtype or torch.float32)
         tensor: Tensor = self._file.get_tensor(name)
         if dtype is not None and tensor.is_floating_point():
             # The cast comes after the move: less to carry over when the file is narrower.
@@ -291,7 +291,7 @@ class _ComponentFile:
         return [name for name in self._stored if name not in parts] + list(self.schemes)
 
     def _misfits(self, name: str, group: SchemeGroup) -> list[str]:
-        """What does not fit together among the parts of a quantised tensor."""
+        """What does not fit together among the parts of a quantized tensor."""
         shape = self.shape(name)
         problem = layout_problem(group.scheme, group.group_size, shape)
         if problem is not None:

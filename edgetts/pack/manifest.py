@@ -5,9 +5,9 @@ unknown and missing keys, values of the wrong type and impossible sizes are all 
 here opens a tensor file or knows a network; importing it imports no torch.
 
 Format (version 2), one JSON table:
-  format, format_version   what this is: "edgetts-pack", 2
+  format, format_version   what this is: "edgetts-pack", 3
   family                   the model family; stage order and networks follow from it
-  name, description, created_by, recipe, licence   for people
+  name, description, created_by, recipe, license   for people
   encoder_id               which encoders made a voice that fits this pack
   model                    every dimension (`edgetts.pack.config.ModelConfig`)
   text                     options of the text front end, a flat table
@@ -36,7 +36,8 @@ from edgetts.pack.relations import read_model
 from edgetts.pack.seal import CHECKSUM, checksum, sealed
 
 FORMAT = "edgetts-pack"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_LICENSE_SINCE = 3  # formats 1 and 2 spelled the key "license"
 UNSEALED_VERSION = 1  # without a checksum of the manifest itself
 FAMILY = "indextts-2"
 OTHER_FAMILIES = {"indextts-2.5": "IndexTTS-2.5", "indextts-1.5": "IndexTTS-1.5", "indextts-1": "IndexTTS 1"}
@@ -48,7 +49,7 @@ LEXICON_FILE = "lexicon.txt"
 READY_VOICES = "voices/"  # names of files that are voices made with the pack begin so
 TENSORS_SUFFIX = VOICE_SUFFIX = ".safetensors"
 
-ENROL_COMPONENTS = (
+ENROLL_COMPONENTS = (
     "semantic_encoder",
     "semantic_statistics",
     "codec_encoder",
@@ -57,7 +58,7 @@ ENROL_COMPONENTS = (
     "conditioning",
 )
 RUN_COMPONENTS = ("quantizer", "emotion", "gpt", "s2mel", "vocoder")
-COMPONENTS = tuple(dict.fromkeys(ENROL_COMPONENTS + RUN_COMPONENTS))
+COMPONENTS = tuple(dict.fromkeys(ENROLL_COMPONENTS + RUN_COMPONENTS))
 
 EMOTION = "emotion"
 FEATURES = (EMOTION,)  # that callers may ask for and a model may lack: they change nothing in its speech
@@ -66,11 +67,11 @@ SCHEMES = ("int8_channel", "int4_group", "nf4_group")  # besides plain storage; 
 
 # Bounds that no real pack reaches: a hostile or damaged manifest must not make the reader hang.
 MAX_MANIFEST_BYTES = 4 << 20
-MAX_TEXT = 20_000  # characters of a description or licence
+MAX_TEXT = 20_000  # characters of a description or license
 MAX_FILES = 1_000
 MAX_FILE_BYTES = 1 << 40
 MAX_GROUP_SIZE = 1 << 16
-# Of files that are read whole into memory, such as tokeniser, glossary and voices.
+# Of files that are read whole into memory, such as tokenizer, glossary and voices.
 MAX_SMALL_FILE_BYTES = 64 << 20
 
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,99}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -113,7 +114,7 @@ class Manifest:
     description: str
     created_by: str
     recipe: str
-    licence: str
+    license: str
     encoder_id: str
     model: ModelConfig
     text: Mapping[str, Any]
@@ -184,6 +185,8 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             f"{where} was altered since the pack was made: its content does not have the checksum that it carries; "
             "copy or convert the pack again."
         )
+    if version < _LICENSE_SINCE and "license" in table:
+        table["license"] = table.pop("license")
     family = table.get("family")
     if family != FAMILY:
         known = OTHER_FAMILIES.get(family) if isinstance(family, str) else None
@@ -203,7 +206,7 @@ def manifest_json(manifest: Manifest) -> str:
         "description": manifest.description,
         "created_by": manifest.created_by,
         "recipe": manifest.recipe,
-        "licence": manifest.licence,
+        "license": manifest.license,
         "encoder_id": manifest.encoder_id,
         "model": to_dict(manifest.model),
         "text": dict(manifest.text),
@@ -225,7 +228,7 @@ def table_text(table: Mapping[str, Any]) -> str:
 class _Reader:
     """Collects every problem of one manifest before it complains."""
 
-    _TEXTS = ("name", "description", "created_by", "recipe", "licence")
+    _TEXTS = ("name", "description", "created_by", "recipe", "license")
     _TABLES = ("model", "text", "defaults", "components", "files")
     _KEYS = ("format", "format_version", "family", *_TEXTS, "encoder_id", *_TABLES, "quality")
     _OPTIONAL = ("without",)

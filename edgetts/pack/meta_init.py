@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
-def blank(factory: Callable[[], ModuleT]) -> ModuleT:
+def init_on_meta(factory: Callable[[], ModuleT]) -> ModuleT:
     """The network that `factory` makes, on the meta device: names, shapes and structure only."""
     with torch.device("meta"), _WithoutInitialValues():
         return factory()

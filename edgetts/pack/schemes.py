@@ -1,7 +1,7 @@
 """How a tensor that is not stored plainly is made from its parts.
 
 In: the stored parts of one tensor. Out: the tensor in the dtype that computes. One entry of `SCHEMES` per
-scheme, device-neutral: what a kernel wants is made from the same parts in `edgetts.runtime`. How codes are
+scheme, device-neutral: what a kernel wants is made from the same parts in `edgetts.backends`. How codes are
 chosen is in `quant`.
 
 Parts of tensor NAME are the tensors NAME.<part> of the same file. Shapes: O outputs, I inputs, G values of a
@@ -57,7 +57,7 @@ class Scheme:
 
 
 @dataclass(frozen=True)
-class Quantised:
+class Quantized:
     """One tensor as it is stored: the parts, and what they mean."""
 
     scheme: str
@@ -73,7 +73,7 @@ class Quantised:
 def layout_problem(scheme: str, group_size: int | None, shape: Shape) -> str | None:
     """Why a tensor of this shape cannot be stored so, or None when it can."""
     if len(shape) < 2:
-        return f"has shape {list(shape)}, and only tensors of two dimensions or more are quantised"
+        return f"has shape {list(shape)}, and only tensors of two dimensions or more are quantized"
     if not SCHEMES[scheme].grouped:
         return None if group_size is None else f"has a group size, which {scheme} does not know"
     if group_size is None or group_size < 2 or group_size % 2:

@@ -47,7 +47,9 @@ def seal(folder: Path) -> bool:
 
     path = folder / MANIFEST_FILE
     before = path.read_bytes()
-    text = table_text(sealed({**manifest_table(before, str(path)), "format_version": FORMAT_VERSION}))
+    table = manifest_table(before, str(path))
+    table = {"license" if key == "license" else key: value for key, value in table.items()}  # of formats 1 and 2
+    text = table_text(sealed({**table, "format_version": FORMAT_VERSION}))
     parse_manifest(text.encode(), str(path))
     if text.encode() == before:
         return False

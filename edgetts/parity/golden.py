@@ -17,7 +17,7 @@ import torch
 
 from edgetts.audio import features
 from edgetts.backends.device import fast_dtype
-from edgetts.backends.kernels import AUTO, DECODED, KernelChoice
+from edgetts.backends.kernels import AUTO, DEQUANTIZED, KernelChoice
 from edgetts.backends.linear import replacer
 from edgetts.backends.prepare import prepare_s2mel, prepare_vocoder
 from edgetts.decoding.decode import generate_codes
@@ -36,7 +36,7 @@ from edgetts.models.w2v_bert import SemanticEncoder
 from edgetts.pack.text import tokenizer_of
 from edgetts.parity.row import TOLERANCES, Row, compare
 from edgetts.text.segment import split_segments
-from edgetts.voices import enroll as enrol
+from edgetts.voices import enroll as enroll
 from edgetts.voices.emotion import matrix_rows, merge_vectors, mix_weights
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def validate(
 
     tolerance: in standard deviations; None takes TOLERANCES for the pack's number type, or for the coarser one
     that a stage is computed in. Codes must be equal. compute: how mel and waveform are made. kernel: what multiplies
-    by quantised weights of the GPT; none in the way `reference`, which decodes them.
+    by quantized weights of the GPT; none in the way `reference`, which decodes them.
     Raises UsageError for a folder without goldens and for an unknown stage or way to compute.
     """
     check_compute(compute)
@@ -92,7 +92,7 @@ def validate(
             limit = max(stored, TOLERANCES[str(fast_dtype(on)).removeprefix("torch.")]) if is_fast else stored
         how: dict[str, Any] = {"compute": compute} if stage in _ACOUSTIC else {}
         if stage == "gpt":
-            how = {"kernel": DECODED if compute == "reference" else kernel, "compute": compute}
+            how = {"kernel": DEQUANTIZED if compute == "reference" else kernel, "compute": compute}
         rows += [compare(stage, *pair, limit) for pair in STAGES[stage](pack, golden, folder, on, **how)]
     return rows
 
@@ -127,7 +127,7 @@ def _read(folder: Path, stage: str) -> Golden:
 def _frontend(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
     fbank = features.kaldi_fbank(g["audio_16k"][0])
     yield "kaldi_fbank_mean_normalised", fbank - fbank.mean(0, keepdim=True), g["kaldi_fbank_mean_normalised"]
-    yield "mel_22k", enrol.mel_spectrogram(pack, g["audio_22k"][0]), g["mel_22k"]
+    yield "mel_22k", enroll.mel_spectrogram(pack, g["audio_22k"][0]), g["mel_22k"]
     for prefix, audio in (("", "audio_16k"), ("emo_", "emo_audio_16k")):
         inputs, mask = features.semantic_features(g[audio][0])
         yield f"{prefix}w2v_features", inputs, g[f"{prefix}w2v_features"]
@@ -138,12 +138,12 @@ def _semantic_encoder(pack: Pack, g: Golden, folder: Path, device: torch.device)
     frontend = _read(folder, "frontend")
     encoder = pack.module("semantic_encoder", lambda: SemanticEncoder(pack.config.semantic_encoder), device)
     stats = pack.state_dict("semantic_statistics", device)
-    for prefix, normalised in (("", "spk_cond_emb"), ("emo_", "emo_cond_emb")):
+    for prefix, normalized in (("", "spk_cond_emb"), ("emo_", "emo_cond_emb")):
         mask = frontend[f"{prefix}w2v_attention_mask"].to(device)
         hidden = encoder(frontend[f"{prefix}w2v_features"].to(device), mask)
         yield f"{prefix}hidden_17", hidden, g[f"{prefix}hidden_17"]
-        if normalised in g:
-            yield normalised, (hidden - stats["mean"]) / stats["std"], g[normalised]
+        if normalized in g:
+            yield normalized, (hidden - stats["mean"]) / stats["std"], g[normalized]
 
 
 def _semantic_codec(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
@@ -261,7 +261,7 @@ def _vocoder(
 
 
 def _text_rows(pack: Pack, texts: list[dict[str, Any]]) -> list[Row]:
-    """Tokens, ids and segments of the golden's normalised texts: the number of texts that differ."""
+    """Tokens, ids and segments of the golden's normalized texts: the number of texts that differ."""
     tokenizer = tokenizer_of(pack)
     wrong: dict[str, list[int]] = {"tokens": [], "ids": [], **{f"segments_{n}": [] for n in _SEGMENT_LENGTHS}}
     for i, text in enumerate(texts):

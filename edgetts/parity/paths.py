@@ -1,8 +1,8 @@
 """The fast paths of this machine against the plain one: same weights, same inputs, fp32 without compiled kernels.
 
 In: an open pack. Out: rows with the largest error in standard deviations of what the plain networks compute, and the
-tolerance of the number type that the fast one computes in. Needs no goldens, so it works for any pack, quantised or
-not: what quantisation costs is not looked at here, as both sides have the weights that it left.
+tolerance of the number type that the fast one computes in. Needs no goldens, so it works for any pack, quantized or
+not: what quantization costs is not looked at here, as both sides have the weights that it left.
 
 Inputs are noise in the right shapes. The GPT is fed the same codes on both sides, through the step that decodes.
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from edgetts.backends.fused_step import fused_step
-from edgetts.backends.kernels import AUTO, DECODED, KernelChoice
+from edgetts.backends.kernels import AUTO, DEQUANTIZED, KernelChoice
 from edgetts.backends.linear import kernels_used, replacer
 from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
 from edgetts.decoding.decode import generate_codes
@@ -104,14 +104,14 @@ def _gpt(case: _Case) -> Iterator[Row]:
     voice = case.noise(1, config.n_conditioning_latents, config.model_dim), case.noise(1, config.model_dim)
     first = max(config.start_text_token, config.stop_text_token) + 1
     ids = torch.arange(first, config.n_text_tokens)[:_N_TEXT_TOKENS].unsqueeze(0).to(case.device)
-    plain = load(DECODED)
+    plain = load(DEQUANTIZED)
     greedy = DecodeSettings(do_sample=False, n_beams=1, repetition_penalty=1.0, max_codes=N_CODES)
     prompt = GPTPrompt.build(plain, *voice, ids)
     made = generate_codes(plain, prompt, greedy, None).codes or [0]
     codes = [made[i % len(made)] for i in range(N_CODES)]  # noise may stop early
     expected, latents = _logits(plain, prompt, codes), LatentPass(plain, prompt).append(codes)
     del plain
-    fast = load(DECODED if case.compute == "reference" else case.kernel)
+    fast = load(DEQUANTIZED if case.compute == "reference" else case.kernel)
     kernels = kernels_used(fast)
     rounding = max((_ROUNDINGS.get(name, "float32") for name in kernels), key=TOLERANCES.__getitem__, default="float32")
     limit = TOLERANCES[rounding]

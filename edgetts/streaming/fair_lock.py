@@ -1,8 +1,8 @@
-"""Turns at one stage of the engine: whoever waits longest goes next, and no turn lasts more than a step.
+"""A fair FIFO lock that can be yielded between steps, for the stages that several streams share.
 
-In: threads that want to use a stage. Out: one at a time, in order of arrival. The holder passes the turn
-on between two steps of its work (a code, an ODE step) while others wait, so several streams advance side by
-side. Knows nothing about what the stages do.
+In: threads that want to use a stage. Out: one at a time, in order of arrival. The holder yields between two steps of
+its work (a code, an ODE step) while others wait, so several streams advance side by side. Knows nothing about the
+stages.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from types import TracebackType
 
 
-class Turns:
-    """One stage. `with turns.take() as turn: ... turn.pass_on() ...`"""
+class FairLock:
+    """The lock of one stage. `with lock.hold() as hold: ... hold.yield_to_others() ...`"""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -25,12 +25,12 @@ class Turns:
 
     @property
     def n_waiting(self) -> int:
-        """Threads that wait for their turn."""
+        """Threads that wait for the lock."""
         return len(self._waiting)
 
-    def take(self) -> Turn:
-        """A turn, entered with `with`."""
-        return Turn(self)
+    def hold(self) -> Hold:
+        """A hold of the lock, for `with`."""
+        return Hold(self)
 
     def _acquire(self) -> None:
         with self._guard:
@@ -40,7 +40,7 @@ class Turns:
             gate = threading.Lock()
             gate.acquire()
             self._waiting.append(gate)
-        gate.acquire()  # opened by whoever hands the stage over, which stays held meanwhile
+        gate.acquire()  # released by the holder before us: the lock stays held in between
 
     def _release(self) -> None:
         with self._guard:
@@ -50,41 +50,41 @@ class Turns:
                 self._is_held = False
 
 
-class Turn:
-    """One thread's hold of a stage. `waited_s`: seconds that it spent waiting, at the start and in between."""
+class Hold:
+    """The lock held by one thread. `waited_s`: seconds spent waiting for it, at the start and in between."""
 
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
+    def __init__(self, lock: FairLock) -> None:
+        self._lock = lock
         self.waited_s = 0.0
 
-    def __enter__(self) -> Turn:
+    def __enter__(self) -> Hold:
         with self._waiting():
-            self._turns._acquire()
+            self._lock._acquire()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._turns._release()
+        self._lock._release()
 
-    def pass_on(self) -> None:
-        """Let those who wait go first. Costs next to nothing when nobody does."""
-        if self._turns.n_waiting:
-            with self.rest():
+    def yield_to_others(self) -> None:
+        """Let waiting threads go first. Costs next to nothing when there are none."""
+        if self._lock.n_waiting:
+            with self.released():
                 pass
 
     @contextlib.contextmanager
-    def rest(self) -> Iterator[None]:
-        """The stage is free for others inside the block."""
+    def released(self) -> Iterator[None]:
+        """The lock is free for others inside the block."""
         with self._waiting():
-            self._turns._release()
+            self._lock._release()
             try:
                 yield
             finally:
-                self._turns._acquire()
+                self._lock._acquire()
 
     def clock(self) -> float:
-        """Seconds of an arbitrary beginning, standing still while this turn waits for others, or rests."""
+        """Seconds from an arbitrary origin; the clock stands still while the lock is not held."""
         return time.perf_counter() - self.waited_s
 
     @contextlib.contextmanager
@@ -97,14 +97,14 @@ class Turn:
 
 
 class Watch:
-    """Time at work: laps by the clock of a turn."""
+    """A stopwatch on the clock of a hold."""
 
-    def __init__(self, turn: Turn) -> None:
-        self._turn = turn
-        self._mark = turn.clock()
+    def __init__(self, hold: Hold) -> None:
+        self._hold = hold
+        self._mark = hold.clock()
 
     def lap(self) -> float:
         """Seconds since the last lap."""
-        now = self._turn.clock()
+        now = self._hold.clock()
         lap, self._mark = now - self._mark, now
         return lap

@@ -69,7 +69,7 @@ class Cost:
 
 
 @dataclass
-class Speeds:
+class LatencyModel:
     """The costs of all stages. Safe to use from several threads."""
 
     costs: dict[Stage, Cost] = field(default_factory=lambda: {stage: Cost() for stage in STAGES})
@@ -87,7 +87,7 @@ class Speeds:
             return self.costs[stage].seconds(size)
 
     @classmethod
-    def load(cls, path: Path) -> Speeds:
+    def load(cls, path: Path) -> LatencyModel:
         """What was kept at `path`; empty when there is nothing usable, since it is measured again anyway."""
         speeds = cls()
         try:

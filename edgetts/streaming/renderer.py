@@ -124,7 +124,7 @@ class SegmentRenderer:
         started = self._clock()
         mel = pipeline.mel(self._speaker, condition[:, first:], noise[:, :, start:], settings, should_stop, context)
         n_solved = self._speaker.reference_mel.shape[-1] + n_frames - first
-        self._note("flow", settings.rows_per_estimate * n_solved, started, settings.n_estimates)
+        self._note("flow", settings.rows_per_eval * n_solved, started, settings.n_evals)
         if self._mel is not None:
             mel = _fade(self._mel[:, :, start : start + self._seams.mel_fade], mel)
             mel = torch.cat([self._mel[:, :, :start], mel], dim=-1)

@@ -3,7 +3,7 @@
 In: what is known about speeds, how much sound the listener still has, how many codes wait. Out: a number of
 codes. The first part is small; later ones are as large as can be ready before the sound runs out, because
 larger parts have fewer seams and cost less. On a machine that cannot keep up the listener is given a head
-start (`Pace.prebuffer_s`). Knows no threads and no clock.
+start (`LatencyEstimator.prebuffer_s`). Knows no threads and no clock.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 
 from edgetts.audio.playback.sink import MIN_PREBUFFER_S, prebuffer_seconds
 from edgetts.errors import UsageError
-from edgetts.streaming.latency import Speeds
+from edgetts.streaming.latency import LatencyModel
 
 SAFETY = 1.5  # a part may take so many times its estimate: playback is planned for half as much again
 MARGIN_S = 0.05  # of sound that is left when a part arrives as expected
@@ -30,7 +30,7 @@ COMFORT_S = 2.0  # the length of part by which the steady real-time factor is ju
 
 
 @dataclass(frozen=True)
-class Situation:
+class BufferState:
     """What a schedule looks at, for the next part of a segment."""
 
     n_waiting: int  # codes that are made and not rendered
@@ -43,20 +43,20 @@ class Situation:
 class Schedule(Protocol):
     """Says when to render."""
 
-    def target(self, situation: Situation) -> int | None:
+    def target(self, situation: BufferState) -> int | None:
         """Codes that the next part should have, if the segment has so many; None: all of it."""
 
-    def is_urgent(self, situation: Situation) -> bool:
+    def is_urgent(self, situation: BufferState) -> bool:
         """Whether the listener hears nothing until this part is there, so that fewer flow steps are worth it."""
 
 
 class Whole:
     """Every segment in one part: offline."""
 
-    def target(self, situation: Situation) -> int | None:
+    def target(self, situation: BufferState) -> int | None:
         return None
 
-    def is_urgent(self, situation: Situation) -> bool:
+    def is_urgent(self, situation: BufferState) -> bool:
         return False
 
 
@@ -70,22 +70,22 @@ class Fixed:
         if not self.sizes or not all(isinstance(n, int) and n > 0 for n in self.sizes):
             raise UsageError(f"Chunks of {self.sizes} codes are not possible; give numbers of 1 or more, as 30,60.")
 
-    def target(self, situation: Situation) -> int | None:
+    def target(self, situation: BufferState) -> int | None:
         return self.sizes[min(situation.n_parts, len(self.sizes) - 1)]
 
-    def is_urgent(self, situation: Situation) -> bool:
+    def is_urgent(self, situation: BufferState) -> bool:
         return situation.n_parts == 0
 
 
 @dataclass(frozen=True)
-class Pace:
+class LatencyEstimator:
     """Estimates for one call: measured speeds, with what the call and its voice add to the work."""
 
-    speeds: Speeds
+    speeds: LatencyModel
     code_rate: float  # codes per second of speech
     frames_per_code: float
     prompt_frames: int  # of the voice
-    n_estimates: int  # of the DiT for one part
+    n_evals: int  # of the DiT for one part
     n_rows: float  # branches of guidance, on average
     held_frames: int  # whose sound the first part of a segment cannot give out yet
     edge_frames: int  # that a part computes beside its own: held ones and the vocoder's context
@@ -98,7 +98,7 @@ class Pace:
         vocoder = self.speeds.seconds("vocoder", n_frames)
         if latents is None or flow is None or vocoder is None:
             return None
-        return latents + self.n_estimates * flow + vocoder
+        return latents + self.n_evals * flow + vocoder
 
     def codes_s(self, n_codes: int) -> float | None:
         """Seconds to make so many codes."""
@@ -156,10 +156,10 @@ class Pace:
 class Adaptive:
     """Parts that are ready before the sound runs out, by what was measured."""
 
-    pace: Pace
+    pace: LatencyEstimator
     first_codes: int = MIN_FIRST_CODES
 
-    def target(self, situation: Situation) -> int | None:
+    def target(self, situation: BufferState) -> int | None:
         if situation.lead_s is None:
             if self.pace.is_tight(situation.context_frames):  # the head start comes in steady steps
                 return self.pace.least_codes(situation.context_frames)
@@ -173,12 +173,12 @@ class Adaptive:
             low, high = (middle, high) if self._fits(middle, situation) else (low, middle - 1)
         return low
 
-    def is_urgent(self, situation: Situation) -> bool:
+    def is_urgent(self, situation: BufferState) -> bool:
         # On a machine with nothing to spare the head start is waited for, not this part.
         is_tight = self.pace.is_tight(situation.context_frames)
         return situation.previous_codes == 0 and not situation.lead_s and not is_tight
 
-    def _first(self, situation: Situation) -> int:
+    def _first(self, situation: BufferState) -> int:
         """The smallest first part whose sound lasts until a smallest next one is there."""
         pace = self.pace
         if situation.n_waiting < self.first_codes:
@@ -189,12 +189,12 @@ class Adaptive:
             if render is None or not code:
                 return self.first_codes
             n_made = int(render / code)  # while the first one is rendered
-            then = Situation(n_made, pace.first_sound_s(n_codes), 1, n_codes, situation.context_frames)
+            then = BufferState(n_made, pace.first_sound_s(n_codes), 1, n_codes, situation.context_frames)
             if self._fits(least, then):
                 return n_codes
         return MAX_FIRST_CODES
 
-    def _fits(self, n_codes: int, situation: Situation) -> bool | None:
+    def _fits(self, n_codes: int, situation: BufferState) -> bool | None:
         """Whether a part of so many codes is ready in time; None: not known."""
         assert situation.lead_s is not None
         codes = self.pace.codes_s(max(0, n_codes - situation.n_waiting))

@@ -1,12 +1,12 @@
 """A stream at work: one thread makes codes, one makes sound of them, for one segment after the other.
 
-In: an engine, a speaker, lines of text as they become known, options, a schedule. Out: sounds on a `Board`,
-in order, each as soon as it is made. While the sound of one part is made, the codes of the next are, unless the
-listener hears nothing yet; the codes of the next line begin when the last code of this one is there. Knows no text and
-no playback.
+In: an engine, a speaker, segments of text as they become known, options, a schedule. Out: sounds on a `StreamState`,
+in order, each as soon as it is made. While the sound of one chunk is made, the codes of the next are, unless the
+listener hears nothing yet; the codes of the next segment begin when the last code of this one is there. Knows no text
+and no playback.
 
-A guard that objects before any sound of a line was given out leads to another attempt, and to an error when words are
-missing in all of them. After that the rest of the line is cut off, and a notice says so and shows the words.
+A guard that objects before any sound of a segment was given out leads to another attempt, and to an error when words
+are missing in all of them. After that the rest of the segment is cut off, and a notice says so and shows the words.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from edgetts.models.vocoder import reach
 from edgetts.options import SynthesisOptions
 from edgetts.pack.page_release import FreedMemory
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
-from edgetts.streaming.fair_lock import Turns, Watch
-from edgetts.streaming.latency import Speeds
+from edgetts.streaming.fair_lock import FairLock, Watch
+from edgetts.streaming.latency import LatencyModel
 from edgetts.streaming.renderer import Seams, SegmentRenderer
-from edgetts.streaming.schedule import Adaptive, Pace, Schedule, Situation, Whole
-from edgetts.streaming.state import Board, Line, Samples, Sound, Spoken
+from edgetts.streaming.schedule import Adaptive, BufferState, LatencyEstimator, Schedule, Whole
+from edgetts.streaming.state import QueuedSegment, Samples, SegmentState, Sound, StreamState
 
-MAX_LINES_AHEAD = 2  # whose codes are made before their sound: bounds memory and wasted work
+MAX_SEGMENTS_AHEAD = 2  # whose codes are made before their sound: bounds memory and wasted work
 MAX_SOUND_AHEAD_S = 60.0  # sound that waits for the consumer; beyond it the stream sleeps
 CODES_PER_MEASUREMENT = 16
 KEY_LENGTH = 16  # hexadecimal digits in the name of the file of speeds
@@ -51,10 +51,10 @@ class Engine:
     """
 
     pipeline: Pipeline
-    speeds: Speeds
+    speeds: LatencyModel
     speeds_path: Path | None = None  # where speeds are kept; None: nowhere
-    codes_turns: Turns = field(default_factory=Turns)
-    sound_turns: Turns = field(default_factory=Turns)
+    codes_lock: FairLock = field(default_factory=FairLock)
+    sound_lock: FairLock = field(default_factory=FairLock)
     freed: FreedMemory = field(default_factory=FreedMemory)
 
     @classmethod
@@ -67,49 +67,49 @@ class Engine:
         parts = [describe(pipeline.device), pipeline.compute, *(files[name].sha256 for name in sorted(files))]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:KEY_LENGTH]
         path = cache_dir / "speeds" / f"{key}.json"
-        return cls(pipeline, Speeds.load(path), path)
+        return cls(pipeline, LatencyModel.load(path), path)
 
-    def pace(self, speaker: Speaker, options: SynthesisOptions, seams: Seams) -> Pace:
+    def pace(self, speaker: Speaker, options: SynthesisOptions, seams: Seams) -> LatencyEstimator:
         """Estimates for a call with these."""
         config, settings = self.pipeline.config, options.flow_settings()
-        return Pace(
+        return LatencyEstimator(
             speeds=self.speeds,
             code_rate=config.code_rate,
             frames_per_code=config.s2mel.mel_frames_per_code,
             prompt_frames=speaker.reference_mel.shape[-1],
-            n_estimates=settings.n_estimates,
-            n_rows=settings.rows_per_estimate,
+            n_evals=settings.n_evals,
+            n_rows=settings.rows_per_eval,
             held_frames=seams.held,
             edge_frames=seams.held + reach(config.vocoder),
         )
 
 
 class Session:
-    """Starts its threads when made. `board` is where its sounds appear; `close` ends it at any time."""
+    """Starts its threads when made. `state` is where its sounds appear; `close` ends it at any time."""
 
     def __init__(
         self,
         engine: Engine,
         speaker: Speaker,
-        lines: Iterator[Line],
+        queue: Iterator[QueuedSegment],
         options: SynthesisOptions,
         seed: int,
         schedule: Schedule | None,
-        board: Board,
+        state: StreamState,
         *,
         n_tokens: int | None = None,
         seams: Seams | None = None,
     ) -> None:
-        """n_tokens: of all lines together, where that is known."""
+        """n_tokens: of all segments together, where that is known."""
         self._engine = engine
         self._speaker = speaker
-        self._lines = lines
+        self._queue = queue
         self._options = options
         self._seed = seed
         self._seams = seams or Seams()
         self.pace = engine.pace(speaker, options, self._seams)
         self._schedule = schedule or Adaptive(self.pace)
-        self.board = board
+        self.state = state
         self._sample_rate = engine.pipeline.config.audio.sample_rate
         self._n_tokens = n_tokens
         self._given_samples = 0
@@ -146,7 +146,7 @@ class Session:
         """
         if os.getpid() != self._process:
             return
-        self.board.cancel()
+        self.state.cancel()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join()
@@ -156,64 +156,65 @@ class Session:
             work()
         # All of them, also panics of native code, which are no Exception: the consumer raises it and must not wait.
         except BaseException as error:
-            self.board.fail(error)  # changes nothing after a cancel, by the consumer or by the other thread's failure
+            self.state.fail(error)  # changes nothing after a cancel, by the consumer or by the other thread's failure
 
     # --- codes -------------------------------------------------------------------------------------
 
     def _make_codes(self) -> None:
-        board = self.board
-        for index, line in enumerate(self._lines):
-            spoken = Spoken(line)
-            with board.changed:
-                board.spoken.append(spoken)
-                board.changed.notify_all()
-            self._speak(spoken, derive_seed(self._seed, index))
-            with board.changed:
-                board.wait_until(lambda: len(board.spoken) - board.n_lines_done <= MAX_LINES_AHEAD)
-        with board.changed:
-            board.has_all_lines = True
-            board.changed.notify_all()
+        state = self.state
+        for index, queued in enumerate(self._queue):
+            segment = SegmentState(queued)
+            with state.changed:
+                state.segments.append(segment)
+                state.changed.notify_all()
+            self._speak(segment, derive_seed(self._seed, index))
+            with state.changed:
+                state.wait_until(lambda: len(state.segments) - state.n_segments_done <= MAX_SEGMENTS_AHEAD)
+        with state.changed:
+            state.has_all_segments = True
+            state.changed.notify_all()
 
-    def _speak(self, spoken: Spoken, seed: int) -> None:
-        """Codes of one line: attempts, until no guard objects or no further one is allowed.
+    def _speak(self, segment: SegmentState, seed: int) -> None:
+        """Codes of one segment: attempts, until no guard objects or no further one is allowed.
 
         Raises GenerationError when words are missing in all of them. What was heard in part cannot be made anew: then
         a notice names the words.
         """
-        options, board = self._options, self.board
+        options, state = self._options, self.state
         kept: Attempt | None = None
         for number in range(options.retries + 1 if options.guards else 1):
-            with board.changed:
-                if kept is not None and spoken.is_heard:
+            with state.changed:
+                if kept is not None and segment.is_heard:
                     break
-                spoken.codes.clear()
-                spoken.seed = derive_seed(seed, number)
-                spoken.attempts = number + 1
-            latest = self._attempt(spoken)
+                segment.codes.clear()
+                segment.seed = derive_seed(seed, number)
+                segment.attempts = number + 1
+            latest = self._attempt(segment)
             kept = better(kept, latest)
             if latest.problem is None:
                 break
         assert kept is not None
-        with board.changed:
-            if spoken.is_heard:
+        with state.changed:
+            if segment.is_heard:
                 kept = latest
             elif kept.is_loss or not kept.codes:
-                raise words_missing(kept.problem, spoken.attempts, spoken.line.written)
-            spoken.seed = kept.seed
+                raise words_missing(kept.problem, segment.attempts, segment.queued.written)
+            segment.seed = kept.seed
             # What was rendered meanwhile cannot be taken back.
-            spoken.codes[:] = kept.codes if len(kept.codes) >= spoken.n_rendered else spoken.codes[: spoken.n_rendered]
+            n_rendered = segment.n_rendered
+            segment.codes[:] = kept.codes if len(kept.codes) >= n_rendered else segment.codes[:n_rendered]
             if kept.problem is not None:
                 missing = ", and words may be missing" if kept.is_loss else ""
-                spoken.notices.append(f"{kept.problem}{missing}")
-            spoken.is_done = True
-            board.changed.notify_all()
+                segment.notices.append(f"{kept.problem}{missing}")
+            segment.is_done = True
+            state.changed.notify_all()
 
-    def _attempt(self, spoken: Spoken) -> Attempt:
-        board, speeds, pipeline = self.board, self._engine.speeds, self._engine.pipeline
-        with self._engine.codes_turns.take() as turn:
-            watch = Watch(turn)
-            if spoken.prompt is None:
-                spoken.prompt = pipeline.prompt(self._speaker, spoken.line.ids)
+    def _attempt(self, segment: SegmentState) -> Attempt:
+        state, speeds, pipeline = self.state, self._engine.speeds, self._engine.pipeline
+        with self._engine.codes_lock.hold() as hold:
+            watch = Watch(hold)
+            if segment.prompt is None:
+                segment.prompt = pipeline.prompt(self._speaker, segment.queued.ids)
             n_heard = 0
 
             def heard(code: int) -> None:
@@ -223,145 +224,145 @@ class Session:
                     watch.lap()  # the prefix is not a code
                 elif n_heard % CODES_PER_MEASUREMENT == 1:
                     speeds.add("codes", CODES_PER_MEASUREMENT, watch.lap())
-                with board.changed:
-                    spoken.codes.append(code)
-                    board.changed.notify_all()
+                with state.changed:
+                    segment.codes.append(code)
+                    state.changed.notify_all()
                 if self._is_awaited:
-                    with turn.rest(), board.changed:
-                        board.wait_until(lambda: not self._is_awaited)
+                    with hold.released(), state.changed:
+                        state.wait_until(lambda: not self._is_awaited)
 
             def should_stop() -> bool:
-                turn.pass_on()
-                return board.is_cancelled
+                hold.yield_to_others()
+                return state.is_cancelled
 
             codes, problem = pipeline.codes(
-                *(spoken.prompt, self._options, spoken.seed, should_stop, heard, spoken.line.expected)
+                *(segment.prompt, self._options, segment.seed, should_stop, heard, segment.queued.expected)
             )
-        return Attempt(codes, spoken.seed, problem)
+        return Attempt(codes, segment.seed, problem)
 
     # --- sound -------------------------------------------------------------------------------------
 
     def _make_sound(self) -> None:
-        board, index = self.board, 0
-        while (spoken := self._next_line(index)) is not None:
-            self._give(np.zeros(round(spoken.line.pause_before_s * self._sample_rate), np.float32), index)
-            self._sound(spoken, index)
+        state, index = self.state, 0
+        while (segment := self._next_segment(index)) is not None:
+            self._give(np.zeros(round(segment.queued.pause_before_s * self._sample_rate), np.float32), index)
+            self._sound(segment, index)
             self._engine.freed.look()
             index += 1
-        board.complete()
+        state.complete()
         if self._engine.speeds_path is not None:
             self._engine.speeds.save(self._engine.speeds_path)
 
-    def _next_line(self, index: int) -> Spoken | None:
-        board = self.board
-        with board.changed:
-            board.wait_until(lambda: index < len(board.spoken) or board.has_all_lines)
-            return board.spoken[index] if index < len(board.spoken) else None
+    def _next_segment(self, index: int) -> SegmentState | None:
+        state = self.state
+        with state.changed:
+            state.wait_until(lambda: index < len(state.segments) or state.has_all_segments)
+            return state.segments[index] if index < len(state.segments) else None
 
-    def _sound(self, spoken: Spoken, index: int) -> None:
-        """The sound of one line, part by part."""
-        board, speeds = self.board, self._engine.speeds
-        spoken.start = spoken.end = self._given_samples
+    def _sound(self, segment: SegmentState, index: int) -> None:
+        """The sound of one segment, part by part."""
+        state, speeds = self.state, self._engine.speeds
+        segment.start = segment.end = self._given_samples
         renderer: SegmentRenderer | None = None
         seed, n_previous, is_last = 0, 0, False
         while not is_last:
-            codes, seed_now, is_last = self._next_codes(spoken, renderer, seed, n_previous)
+            codes, seed_now, is_last = self._next_codes(segment, renderer, seed, n_previous)
             if renderer is None or seed_now != seed:  # the first part, or a guard objected to it unheard
-                renderer, seed, n_previous = self._renderer(spoken, seed_now), seed_now, 0
+                renderer, seed, n_previous = self._renderer(segment, seed_now), seed_now, 0
             n_before = renderer.n_codes
             # What is a whole segment has the sound of offline, however urgent it is.
-            is_urgent = not is_last and self._schedule.is_urgent(self._situation(len(codes) - n_before, n_previous))
+            is_urgent = not is_last and self._schedule.is_urgent(self._buffer_state(len(codes) - n_before, n_previous))
             settings = self._options.first_flow_settings() if is_urgent else self._options.flow_settings()
             samples = self._render(renderer, codes, settings, is_last, is_urgent)
-            with board.changed:
-                if spoken.seed != seed:
+            with state.changed:
+                if segment.seed != seed:
                     is_last = False
                     continue
                 if len(samples) or is_last:
-                    spoken.is_heard, spoken.n_rendered = True, len(codes)
+                    segment.is_heard, segment.n_rendered = True, len(codes)
             n_previous = len(codes) - n_before
             self._n_parts += 1
-            self._give(samples, index, ends_line=is_last)
-            spoken.end = self._given_samples
-        speeds.add("speech", len(spoken.line.ids), (spoken.end - spoken.start) / self._sample_rate)
-        with board.changed:
-            board.n_lines_done += 1
-            board.changed.notify_all()
+            self._give(samples, index, ends_segment=is_last)
+            segment.end = self._given_samples
+        speeds.add("speech", len(segment.queued.ids), (segment.end - segment.start) / self._sample_rate)
+        with state.changed:
+            state.n_segments_done += 1
+            state.changed.notify_all()
 
     @contextlib.contextmanager
     def _awaited(self, is_urgent: bool) -> Iterator[None]:
         """On the CPU, where both threads want the same cores, no codes are made while a listener waits in silence."""
-        with self.board.changed:
+        with self.state.changed:
             self._is_awaited = is_urgent and self._engine.pipeline.device.type == "cpu"
         try:
             yield
         finally:
-            with self.board.changed:
+            with self.state.changed:
                 self._is_awaited = False
-                self.board.changed.notify_all()
+                self.state.changed.notify_all()
 
     def _render(
         self, renderer: SegmentRenderer, codes: list[int], settings: FlowSettings, last: bool, is_urgent: bool
     ) -> Samples:
-        board = self.board
-        with self._engine.sound_turns.take() as turn, self._awaited(is_urgent):
+        state = self.state
+        with self._engine.sound_lock.hold() as hold, self._awaited(is_urgent):
 
             def should_stop() -> bool:
-                turn.pass_on()
-                return board.is_cancelled
+                hold.yield_to_others()
+                return state.is_cancelled
 
-            waveform = renderer.render(codes, settings, last=last, should_stop=should_stop, clock=turn.clock)
+            waveform = renderer.render(codes, settings, last=last, should_stop=should_stop, clock=hold.clock)
         samples: Samples = waveform.numpy()
         if not np.isfinite(samples).all():
             raise GenerationError("The model made samples that are not numbers: try another seed, or an fp32 pack.")
         return samples
 
     def _next_codes(
-        self, spoken: Spoken, renderer: SegmentRenderer | None, seed: int, n_previous: int
+        self, segment: SegmentState, renderer: SegmentRenderer | None, seed: int, n_previous: int
     ) -> tuple[list[int], int, bool]:
         """The codes so far with those of the next part, once they are there; their seed; whether they are all."""
-        board = self.board
+        state = self.state
         n_wanted = 0
 
         def is_enough() -> bool:
             nonlocal n_wanted
-            n_rendered = renderer.n_codes if renderer is not None and spoken.seed == seed else 0
-            n_waiting = len(spoken.codes) - n_rendered
+            n_rendered = renderer.n_codes if renderer is not None and segment.seed == seed else 0
+            n_waiting = len(segment.codes) - n_rendered
             target = None
             if n_waiting > 0:
-                target = self._schedule.target(self._situation(n_waiting, n_previous))
-            n_wanted = len(spoken.codes) if target is None else n_rendered + min(n_waiting, target)
-            return spoken.is_done or (target is not None and n_waiting >= target)
+                target = self._schedule.target(self._buffer_state(n_waiting, n_previous))
+            n_wanted = len(segment.codes) if target is None else n_rendered + min(n_waiting, target)
+            return segment.is_done or (target is not None and n_waiting >= target)
 
-        with board.changed:
-            board.wait_until(is_enough)
-            return spoken.codes[:n_wanted], spoken.seed, spoken.is_done and n_wanted >= len(spoken.codes)
+        with state.changed:
+            state.wait_until(is_enough)
+            return segment.codes[:n_wanted], segment.seed, segment.is_done and n_wanted >= len(segment.codes)
 
-    def _renderer(self, spoken: Spoken, seed: int) -> SegmentRenderer:
-        assert spoken.prompt is not None  # there are codes
+    def _renderer(self, segment: SegmentState, seed: int) -> SegmentRenderer:
+        assert segment.prompt is not None  # there are codes
         return SegmentRenderer(
             self._engine.pipeline,
             self._speaker,
-            spoken.prompt,
+            segment.prompt,
             seed,
             self._seams,
             self._engine.speeds.add,
         )
 
-    def _situation(self, n_waiting: int, n_previous: int) -> Situation:
-        return Situation(n_waiting, self._lead_s(), self._n_parts, n_previous, self._seams.context)
+    def _buffer_state(self, n_waiting: int, n_previous: int) -> BufferState:
+        return BufferState(n_waiting, self._lead_s(), self._n_parts, n_previous, self._seams.context)
 
     def _lead_s(self) -> float | None:
         """Sound that a listener has left; None before playback starts."""
         return None if self._sound_ends_at is None else max(0.0, self._sound_ends_at - time.perf_counter())
 
-    def _give(self, samples: Samples, index: int, *, ends_line: bool = False) -> None:
-        if not (len(samples) or ends_line):
+    def _give(self, samples: Samples, index: int, *, ends_segment: bool = False) -> None:
+        if not (len(samples) or ends_segment):
             return
         now, seconds = time.perf_counter(), len(samples) / self._sample_rate
-        spoken = self.board.spoken[index]
-        if len(samples) and spoken.first_sound_at is None and spoken.n_rendered:
-            spoken.first_sound_at = now
+        segment = self.state.segments[index]
+        if len(samples) and segment.first_sound_at is None and segment.n_rendered:
+            segment.first_sound_at = now
         self._given_samples += len(samples)
         if self._sound_ends_at is not None:
             self._sound_ends_at = max(now, self._sound_ends_at) + seconds
@@ -370,7 +371,7 @@ class Session:
             if given_s >= self.prebuffer_s:
                 self._sound_ends_at = now + given_s
         most = int(MAX_SOUND_AHEAD_S * self._sample_rate)
-        with self.board.changed:
-            self.board.wait_until(lambda: sum(len(s.samples) for s in self.board.sounds) <= most)
-        self.board.give(Sound(samples, index, ends_line))
+        with self.state.changed:
+            self.state.wait_until(lambda: sum(len(s.samples) for s in self.state.sounds) <= most)
+        self.state.give(Sound(samples, index, ends_segment))
 

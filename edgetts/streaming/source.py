@@ -1,6 +1,6 @@
-"""Where the lines of a stream come from: a whole text, or one that arrives while it is spoken.
+"""Where the segments of a stream come from: a whole text, or one that arrives while it is spoken.
 
-In: a text's plan, or pieces of text and something that plans them. Out: lines, in order. All clauses that
+In: a text's plan, or pieces of text and something that plans them. Out: segments, in order. All clauses that
 are complete when the next codes can be made are planned together: what is late anyway gets longer, better
 segments, what is awaited is spoken at once. Knows no networks.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from edgetts.decoding.guards import Expected
 from edgetts.errors import Cancelled, UsageError
 from edgetts.streaming.clauses import ClauseSplitter
-from edgetts.streaming.state import Board, Line
+from edgetts.streaming.state import QueuedSegment, StreamState
 from edgetts.text.config import Language
 from edgetts.text.frontend import TextPlan
 from edgetts.text.lines import pause_of
@@ -30,11 +30,11 @@ MAX_GAP_CHARS = 100  # of white space between two lines that are looked at
 LINE_WAIT_S = 0.3  # behind a long line, for the text that shows whether its sentence goes on
 
 
-def plan_lines(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: float = 0.0) -> Iterator[Line]:
-    """Lines of a plan whose text begins at `offset`; `pause_s` of silence comes before it."""
+def queued_segments(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: float = 0.0) -> Iterator[QueuedSegment]:
+    """Segments of a plan whose text begins at `offset`; `pause_s` of silence comes before it."""
     pause_s = max(pause_s, plan.pause_before_s)
     for segment in plan.segments:
-        yield Line(
+        yield QueuedSegment(
             text=segment.text,
             written=segment.written,
             ids=segment.ids,
@@ -48,16 +48,16 @@ def plan_lines(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: float 
 
 
 class TextFeed:
-    """Text bit by bit: `push`, then `finish` or `fail`, from any thread; iterating, elsewhere, gives lines.
+    """Text bit by bit: `push`, then `finish` or `fail`, from any thread; iterating, elsewhere, gives segments.
 
     Text that waits to be spoken is bounded, however fast it arrives: `push` sleeps until there is room, and
     `offer` refuses, for those who may not sleep.
     """
 
     def __init__(
-        self, board: Board, planner: Planner, *, markup: bool, notices: list[str], markdown: bool = False
+        self, state: StreamState, planner: Planner, *, markup: bool, notices: list[str], markdown: bool = False
     ) -> None:
-        self._board = board
+        self._state = state
         self._planner = planner
         self._stripper = MarkdownStripper(markup=markup) if markdown else None
         self._splitter = ClauseSplitter(markup=markup)
@@ -72,13 +72,13 @@ class TextFeed:
         """More text; returns once all of it is taken in. Raises Cancelled when nobody listens any more."""
         for part in slices(piece):
             while not self.offer(part):
-                with self._board.changed:
-                    self._board.wait_until(self._has_room)
+                with self._state.changed:
+                    self._state.wait_until(self._has_room)
 
     def offer(self, part: str) -> bool:
-        """One of the `slices` of a piece, taken in if there is room; the board tells when there may be."""
-        with self._board.changed:
-            if self._board.is_cancelled:
+        """One of the `slices` of a piece, taken in if there is room; the state tells when there may be."""
+        with self._state.changed:
+            if self._state.is_cancelled:
                 raise Cancelled("The speech was cancelled.")
             if not self._has_room():
                 return False
@@ -87,13 +87,13 @@ class TextFeed:
 
     def finish(self) -> None:
         """That was all."""
-        with self._board.changed:
+        with self._state.changed:
             rest = self._splitter.push(self._read("", is_last=True))
             self._add([*rest, *self._splitter.flush()], is_last=True)
 
     def fail(self, error: BaseException) -> None:
         """The text broke off: what was made of it is given out, then the error."""
-        self._board.fail(error)
+        self._state.fail(error)
 
     def _read(self, part: str, *, is_last: bool = False) -> str:
         """What is spoken of a part of the text, without the marks of Markdown where it has any."""
@@ -109,42 +109,42 @@ class TextFeed:
 
     def _add(self, clauses: list[str], *, is_last: bool) -> None:
         now = time.perf_counter()
-        if self._board.is_cancelled:
+        if self._state.is_cancelled:
             raise Cancelled("The speech was cancelled.")
         self._clauses += [(clause, now) for clause in clauses]
         self._n_waiting += sum(map(len, clauses))
         self._is_finished = is_last
-        self._board.changed.notify_all()
+        self._state.changed.notify_all()
 
     def _await_clauses(self) -> None:
         """Sleep until there are clauses or the end. A line that has ended is one if nothing follows it for a while."""
-        board = self._board
+        state = self._state
 
         def is_here() -> bool:
             return bool(self._clauses) or self._is_finished
 
-        board.is_waiting_for_text = not is_here()
+        state.is_waiting_for_text = not is_here()
         while not is_here():
-            board.wait_until(lambda: is_here() or self._splitter.waits_behind_line)
-            if not is_here() and not board.changed.wait_for(lambda: board.is_cancelled or is_here(), LINE_WAIT_S):
+            state.wait_until(lambda: is_here() or self._splitter.waits_behind_line)
+            if not is_here() and not state.changed.wait_for(lambda: state.is_cancelled or is_here(), LINE_WAIT_S):
                 self._add(self._splitter.flush_line(), is_last=False)
-        board.is_waiting_for_text = False
+        state.is_waiting_for_text = False
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Iterator[QueuedSegment]:
         pause_s, has_spoken = 0.0, False
         heard: Language | None = None  # goes on where a clause has none of its own, such as figures alone
         has_pause_tag = False  # behind what was spoken
         before, gap = "", ""  # the end of what was spoken, and white space behind it
         while True:
-            with self._board.changed:
+            with self._state.changed:
                 self._await_clauses()
                 clauses = self._take()
                 is_last = self._is_finished and not self._clauses
                 text = "".join(clause for clause, _ in clauses)
                 source = TracedText(text, tuple(self._origins[: len(text)]))
                 del self._origins[: len(text)]
-                self._board.changed.notify_all()
-            self._board.tell()  # there is room
+                self._state.changed.notify_all()
+            self._state.tell()  # there is room
             if text.strip():
                 plan = self._planner(text, heard).traced_to(source)
                 heard = plan.language
@@ -152,12 +152,12 @@ class TextFeed:
                 gap += text[: len(text) - len(text.lstrip())]
                 if has_spoken and not (has_pause_tag or plan.pause_before_s):
                     pause_s = max(pause_s, pause_of(gap, before))
-                lines = list(plan_lines(plan, clauses[0][1], pause_s=pause_s))
-                if lines:
+                queued = list(queued_segments(plan, clauses[0][1], pause_s=pause_s))
+                if queued:
                     has_spoken, end = True, plan.segments[-1]
                     has_pause_tag = end.pause_after_s > 0
                     pause_s = end.pause_after_s or end.natural_pause_s  # spent if something follows
-                yield from lines
+                yield from queued
                 before, gap = text.rstrip()[-1:], text[len(text.rstrip()) :]
             else:
                 gap = (gap + text)[-MAX_GAP_CHARS:]

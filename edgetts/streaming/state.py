@@ -22,7 +22,7 @@ Samples = npt.NDArray[np.float32]  # (S,)
 
 
 @dataclass(frozen=True)
-class Line:
+class QueuedSegment:
     """A segment of the text, to be spoken in one go."""
 
     text: str  # as it is spoken
@@ -40,15 +40,15 @@ class Sound:
     """Samples on their way to the consumer."""
 
     samples: Samples
-    line: int  # index of the segment they belong to
-    ends_line: bool
+    segment: int  # index of the segment they belong to
+    ends_segment: bool
 
 
 @dataclass
-class Spoken:
+class SegmentState:
     """How a segment came about; complete once its last sound was given out."""
 
-    line: Line
+    queued: QueuedSegment
     prompt: GPTPrompt | None = None  # made with the first attempt
     seed: int = 0  # of the attempt that was kept
     attempts: int = 0
@@ -62,14 +62,14 @@ class Spoken:
     first_sound_at: float | None = None  # `time.perf_counter`
 
 
-class Board:
+class StreamState:
     """The shared state of one stream. All of it is read and written with `changed` held."""
 
     def __init__(self, on_sound: Callable[[], None] | None = None) -> None:
         self.changed = threading.Condition()
-        self.spoken: list[Spoken] = []
-        self.n_lines_done = 0  # whose sound was given out
-        self.has_all_lines = False
+        self.segments: list[SegmentState] = []
+        self.n_segments_done = 0  # whose sound was given out
+        self.has_all_segments = False
         self.is_waiting_for_text = False  # that has not arrived yet
         self.sounds: list[Sound] = []
         self.is_complete = False  # all sounds are in `sounds` or were taken from it

@@ -1,6 +1,6 @@
 """A stream as its user sees it: an iterator of audio chunks that can be closed at any time.
 
-In: a session's board. Out: `AudioChunk`s, in a `for` loop or an `async for` loop. Errors of the threads at
+In: a session's state. Out: `AudioChunk`s, in a `for` loop or an `async for` loop. Errors of the threads at
 work are raised here. Leaving the loop, closing the stream or dropping it ends the work.
 """
 
@@ -24,7 +24,7 @@ from edgetts.decoding.attempts import shown
 from edgetts.errors import UsageError
 from edgetts.streaming.session import Session
 from edgetts.streaming.source import TextFeed, slices
-from edgetts.streaming.state import Board, Samples, Sound, Spoken
+from edgetts.streaming.state import Samples, SegmentState, Sound, StreamState
 
 SampleType: TypeAlias = Literal["float32", "int16"]
 SAMPLE_TYPES: tuple[SampleType, ...] = ("float32", "int16")
@@ -54,10 +54,10 @@ class AudioChunk:
 class _Reader:
     """Turns sounds into chunks; shared by both kinds of stream."""
 
-    def __init__(self, board: Board, sample_rate: int, dtype: SampleType) -> None:
+    def __init__(self, state: StreamState, sample_rate: int, dtype: SampleType) -> None:
         if dtype not in SAMPLE_TYPES:
             raise UsageError(f"Samples of type {dtype!r} are not possible; choose {' or '.join(SAMPLE_TYPES)}.")
-        self.board = board
+        self.state = state
         self._sample_rate = sample_rate
         self._dtype = dtype
         self._offset = 0
@@ -68,51 +68,51 @@ class _Reader:
 
         Raises what went wrong, after the chunks that were made before it did.
         """
-        board = self.board
-        with board.changed:
+        state = self.state
+        with state.changed:
             # The last sound stays until it is known to be the last, which is at once: only a text that is
             # still arriving could go on, and is not waited for.
             while not self._is_decided():
                 if not wait:
                     return None
-                board.changed.wait()
+                state.changed.wait()
             if self.is_over:
                 return None
-            if board.sounds:
-                sound = board.sounds.pop(0)
-                board.changed.notify_all()
-                self.is_over = board.is_complete and not board.sounds
-                return self._chunk(sound, board)
+            if state.sounds:
+                sound = state.sounds.pop(0)
+                state.changed.notify_all()
+                self.is_over = state.is_complete and not state.sounds
+                return self._chunk(sound, state)
             self.is_over = True
-            if board.error is not None:
-                raise board.error
-            if board.is_complete:
-                return self._chunk(Sound(np.zeros(0, np.float32), len(board.spoken) - 1, True), board)
+            if state.error is not None:
+                raise state.error
+            if state.is_complete:
+                return self._chunk(Sound(np.zeros(0, np.float32), len(state.segments) - 1, True), state)
             return None  # closed
 
     def _is_decided(self) -> bool:
-        board = self.board
-        if self.is_over or board.is_complete or board.is_cancelled:
+        state = self.state
+        if self.is_over or state.is_complete or state.is_cancelled:
             return True
         # The end of the text so far: `complete` follows in a moment, or more text will.
-        is_end = len(board.sounds) == 1 and board.sounds[0].ends_line
-        may_be_last = is_end and board.has_all_lines and board.sounds[0].line == len(board.spoken) - 1
-        return bool(board.sounds) and not may_be_last
+        is_end = len(state.sounds) == 1 and state.sounds[0].ends_segment
+        may_be_last = is_end and state.has_all_segments and state.sounds[0].segment == len(state.segments) - 1
+        return bool(state.sounds) and not may_be_last
 
-    def _chunk(self, sound: Sound, board: Board) -> AudioChunk:
-        line = board.spoken[sound.line].line
+    def _chunk(self, sound: Sound, state: StreamState) -> AudioChunk:
+        queued = state.segments[sound.segment].queued
         offset, self._offset = self._offset, self._offset + len(sound.samples)
-        is_newest = sound.ends_line and sound.line == len(board.spoken) - 1
+        is_newest = sound.ends_segment and sound.segment == len(state.segments) - 1
         return AudioChunk(
             samples=sound.samples if self._dtype == "float32" else _to_int16(sound.samples),
             sample_rate=self._sample_rate,
             offset=offset,
-            text=line.text,
-            start=line.start,
-            end=line.end,
-            segment=sound.line,
-            ends_segment=sound.ends_line,
-            awaits_text=is_newest and board.is_waiting_for_text and not self.is_over,
+            text=queued.text,
+            start=queued.start,
+            end=queued.end,
+            segment=sound.segment,
+            ends_segment=sound.ends_segment,
+            awaits_text=is_newest and state.is_waiting_for_text and not self.is_over,
             last=self.is_over,
         )
 
@@ -120,13 +120,13 @@ class _Reader:
 class SpeechStream:
     """Iterate over it for `AudioChunk`s; close it, or leave a `with` block, to stop at once.
 
-    start: makes the session that works for a board. started_at: by `time.perf_counter`. seed: what repeats this
+    start: makes the session that fills a state. started_at: by `time.perf_counter`. seed: what repeats this
     stream, given the same chunk sizes.
     """
 
     def __init__(
         self,
-        start: Callable[[Board], Session],
+        start: Callable[[StreamState], Session],
         sample_rate: int,
         seed: int,
         notices: list[str],
@@ -137,8 +137,8 @@ class SpeechStream:
         self.seed = seed
         self.started_at = time.perf_counter()
         self._notices = notices  # those about the text may grow while it arrives
-        self._reader = _Reader(Board(on_sound), sample_rate, dtype)
-        session = start(self._reader.board)
+        self._reader = _Reader(StreamState(on_sound), sample_rate, dtype)
+        session = start(self._reader.state)
         self._session = session
         # The threads know the session, not this object: when it is dropped, they end.
         self._finalizer = weakref.finalize(self, session.close)
@@ -151,23 +151,23 @@ class SpeechStream:
     @property
     def compute_seconds(self) -> float:
         """From the start to the last sound, or until now while there is more to come."""
-        return (self._reader.board.completed_at or time.perf_counter()) - self.started_at
+        return (self._reader.state.completed_at or time.perf_counter()) - self.started_at
 
     @property
-    def spoken(self) -> tuple[Spoken, ...]:
+    def segments(self) -> tuple[SegmentState, ...]:
         """What was spoken so far, segment by segment; complete after the last chunk."""
         check_process()
-        board = self._reader.board
-        with board.changed:
-            return tuple(board.spoken)
+        state = self._reader.state
+        with state.changed:
+            return tuple(state.segments)
 
     @property
     def notices(self) -> tuple[str, ...]:
         """Sentences for the user so far: what is not spoken as written, what guards objected to."""
         of_segments = [
-            f"Segment {i + 1}, {shown(spoken.line.written)}: {notice}"
-            for i, spoken in enumerate(self.spoken)
-            for notice in spoken.notices
+            f"Segment {i + 1}, {shown(segment.queued.written)}: {notice}"
+            for i, segment in enumerate(self.segments)
+            for notice in segment.notices
         ]
         return (*self._notices, *self._session.notices, *of_segments)
 

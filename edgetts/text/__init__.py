@@ -1,1 +1,1 @@
-"""From a string to token ids: normalise, tokenise, segment."""
+"""From a string to token ids: normalize, tokenize, segment."""

@@ -22,7 +22,7 @@ class TextConfig:
     """
 
     languages: tuple[str, ...]  # spoken by the model, of LANGUAGES; the first one reads text without letters
-    case: str  # one of CASES: letters are changed to it before tokenising
+    case: str  # one of CASES: letters are changed to it before tokenizing
     split_cjk: bool  # set Chinese, Japanese and Korean characters apart, so that each is a word
     # One of SEGMENTS: neighbors are merged while they fit, as upstream does; or each sentence is spoken on its own,
     # for a model that was trained on single sentences and forgets the second of two.

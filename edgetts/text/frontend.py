@@ -2,7 +2,7 @@
 
 In: any string. Out: a `TextPlan`: segments with ids, the pause after each, the part of the original
 that each speaks, what the model cannot speak, and notices. The only file that knows the order of
-markup, normaliser, tokenizer and segmenter. Does not know voices, sound or time.
+markup, normalizer, tokenizer and segmenter. Does not know voices, sound or time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MAX_NOTICES = 10
 class Segment:
     """A stretch of text that the model speaks in one go."""
 
-    text: str  # as it is spoken, after normalisation
+    text: str  # as it is spoken, after normalization
     written: str  # the part of the user's text that it speaks
     tokens: tuple[str, ...]
     ids: tuple[int, ...]

@@ -1,6 +1,6 @@
 """Punctuation that a model does not know becomes pauses that it can speak.
 
-In: normalised text, traced to what the user typed, and the marks that the pack says its model was trained on. Out: the
+In: normalized text, traced to what the user typed, and the marks that the pack says its model was trained on. Out: the
 same words with those marks only. A small model that meets an ellipsis, a quotation mark or a dash it never learned
 stops there, and the rest of the text is lost. A mark that is missing becomes the one nearest in meaning: an ellipsis
 before a new sentence a full stop, otherwise a comma; a dash between words a comma; quotation marks are not heard.
@@ -64,7 +64,7 @@ def with_known(text: TracedText, original: str, marks: Sequence[str], *, initial
 
 
 def sentence_starts(text: str) -> list[int]:
-    """Where a sentence begins behind another one, as offsets in normalised text."""
+    """Where a sentence begins behind another one, as offsets in normalized text."""
     return [match.end() for match in _SENTENCE_START.finditer(text)]
 
 
@@ -76,7 +76,7 @@ def _instead_of_ellipsis(match: re.Match[str]) -> str:
 
 
 def _long_dashes_apart(text: TracedText, original: str) -> TracedText:
-    """What was typed as a long dash is one, also without spaces; the normaliser writes every dash as a hyphen."""
+    """What was typed as a long dash is one, also without spaces; the normalizer writes every dash as a hyphen."""
 
     def spaced(match: re.Match[str]) -> str:
         return " - " if original[text.origins[match.start()]] in _LONG_DASHES else match.group()

@@ -78,7 +78,7 @@ def check_normalizer(name: str) -> NormalizerName:
 
 
 class TextNormalizer:
-    """The normaliser for one model's languages and one glossary. Keeps the loaded number rules."""
+    """The normalizer for one model's languages and one glossary. Keeps the loaded number rules."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class TextNormalizer:
 def normalize(
     text: str, config: TextConfig, glossary: Glossary | None = None, *, kind: NormalizerName = DEFAULT_NORMALIZER
 ) -> str:
-    """One text, once. To normalise many, keep a `TextNormalizer`: it keeps the rules it has loaded."""
+    """One text, once. To normalize many, keep a `TextNormalizer`: it keeps the rules it has loaded."""
     return TextNormalizer(config, glossary, kind=kind).normalize(text)
 
 

@@ -96,7 +96,7 @@ def _last_word(tokens: Sequence[str], places: Sequence[int]) -> int:
 
 
 def _merge(clauses: list[list[int]], max_tokens: int, quick_tokens: int) -> list[list[int]]:
-    """Joins neighbours while they fit: into the whole limit, or into half of it among the quick ones."""
+    """Joins neighbors while they fit: into the whole limit, or into half of it among the quick ones."""
     segments: list[list[int]] = []
     seen = 0
     for clause in clauses:

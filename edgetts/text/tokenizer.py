@@ -1,6 +1,6 @@
 """Text to be spoken becomes ids, by the pack's `tokenizer.json`.
 
-In: normalised text. Out: tokens, ids, and where in the text each token begins. The file may hold any
+In: normalized text. Out: tokens, ids, and where in the text each token begins. The file may hold any
 model of Hugging Face `tokenizers`; what differs between packs (letter case, CJK characters apart) is
 in `TextConfig`, and a pack whose model reads phones brings a `Lexicon`. Does not know segments. Source:
 facts of upstream's `indextts/utils/front.py` and `common.py`.
@@ -24,7 +24,7 @@ from edgetts.text.traced import TracedText
 MAX_FILE_BYTES = 64 * 2**20
 
 # Hangul Jamo; CJK radicals to Yi; Phags-pa to Hangul; compatibility ideographs and forms; half-width
-# forms; supplementary ideographs. The ranges of NLTK's CJK tokenisation, which upstream uses.
+# forms; supplementary ideographs. The ranges of NLTK's CJK tokenization, which upstream uses.
 _CJK = re.compile(
     "[\u1100-\u11ff\u2e80-\ua4cf\ua840-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff65-\uffdc\U00020000-\U0002ffff]"
 )
@@ -92,7 +92,7 @@ class TextTokenizer:
         return self._tokenizer.token_to_id(piece) is not None
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of normalised `text`."""
+        """The tokens of normalized `text`."""
         return list(self.encode(text).tokens)
 
     def ids(self, tokens: list[str]) -> list[int]:
@@ -111,7 +111,7 @@ class TextTokenizer:
         return ids
 
     def encode(self, text: str) -> TokenizedText:
-        """Tokens, ids and offsets of normalised `text`. Never raises, whatever the text."""
+        """Tokens, ids and offsets of normalized `text`. Never raises, whatever the text."""
         prepared = self._prepare(text)
         encoding = self._tokenizer.encode(prepared.text, add_special_tokens=False)
         starts: list[int] = []

@@ -3,7 +3,7 @@
 In: an open pack and a `Voice`. Out: the same voice with `offsets`. The network's weights stay as they are; what is
 learned moves the style and the gains and biases of the DiT (`models.voice_offsets`), by flow matching on excerpts of
 the recording's own mel, given its own semantic codes. No text is needed. A network that draws a new voice towards
-one it knows comes closer to the new one so; what it costs is time at enrolment, and nothing afterwards.
+one it knows comes closer to the new one so; what it costs is time at enrollment, and nothing afterwards.
 
 This is not upstream's: it is a named option (`adapt_steps`), off unless asked for or wanted by the pack.
 
@@ -51,7 +51,7 @@ def adapt(
     """
     prepare_process()
     config = pack.config
-    # Enrolment and synthesis run in inference mode, and a caller may do so too: what is learned here may not.
+    # Enrollment and synthesis run in inference mode, and a caller may do so too: what is learned here may not.
     with torch.inference_mode(False), torch.enable_grad():
         s2mel = pack.module("s2mel", lambda: S2Mel(config.s2mel), device).float().requires_grad_(False)
         quantizer = pack.module("quantizer", lambda: Quantizer(config.semantic_codec), device).float()
@@ -62,14 +62,14 @@ def adapt(
         )
         style = voice.style.to(device).clone()
         flat = torch.zeros(1, n_offsets(config.s2mel.dit), device=device, requires_grad=True)
-        optimiser = torch.optim.Adam([flat], lr=LEARNING_RATE)
+        optimizer = torch.optim.Adam([flat], lr=LEARNING_RATE)
         for step in range(steps):
             progress("adapting to the voice", step / steps)
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * (1 - step / steps)
             error = _flow_error(s2mel, style, voice_offsets(flat, config.s2mel.dit), excerpts.draw())
             (flat.grad,) = torch.autograd.grad(error, flat)
-            optimiser.step()
+            optimizer.step()
         progress("voice ready", 1.0)
     return dataclasses.replace(voice, offsets=flat.detach().cpu(), adapted_to=pack.manifest.s2mel_id, adapt_steps=steps)
 

@@ -1,4 +1,4 @@
-"""Enrolment: a recording becomes a `Voice`. Each network is loaded, run once and freed before the next.
+"""Enrollment: a recording becomes a `Voice`. Each network is loaded, run once and freed before the next.
 
 In: waveforms (S,) float32, already cut (`audio.io`), and an open pack. Out: a `Voice`. Stage order is that
 of upstream's `infer_v2.py`, in one place. This file does not know where recordings come from or where
@@ -36,7 +36,7 @@ def _silent(_what: str, _share: float) -> None:
 
 
 @torch.inference_mode()
-def enrol(
+def enroll(
     pack: Pack,
     waveform: torch.Tensor,
     emotion_waveform: torch.Tensor,
@@ -71,8 +71,8 @@ def enrol(
     del speaker_encoder
 
     progress("conditioning", 0.7)
-    quantised = replacer(KernelChoice(device))  # computed with as they are stored: the encoders are large
-    conditioning = pack.module("conditioning", lambda: Conditioning(config.conditioning), device, replace=quantised)
+    quantized = replacer(KernelChoice(device))  # computed with as they are stored: the encoders are large
+    conditioning = pack.module("conditioning", lambda: Conditioning(config.conditioning), device, replace=quantized)
     latents = conditioning.speaker_latents(speaker_features)
     emotion_base = conditioning.emotion_vector(speaker_features)
     emotion_vector = conditioning.emotion_vector(emotion_features)
@@ -109,9 +109,9 @@ def mel_spectrogram(pack: Pack, waveform: torch.Tensor) -> torch.Tensor:
 def _semantic_features(
     pack: Pack, waveforms: tuple[torch.Tensor, ...], device: torch.device
 ) -> list[torch.Tensor]:
-    """Normalised semantic features (1, T, C) of each waveform (S,) at 16 kHz; the encoder is loaded once."""
-    config, quantised = pack.config.semantic_encoder, replacer(KernelChoice(device))
-    encoder = pack.module("semantic_encoder", lambda: SemanticEncoder(config), device, replace=quantised)
+    """Normalized semantic features (1, T, C) of each waveform (S,) at 16 kHz; the encoder is loaded once."""
+    config, quantized = pack.config.semantic_encoder, replacer(KernelChoice(device))
+    encoder = pack.module("semantic_encoder", lambda: SemanticEncoder(config), device, replace=quantized)
     stats = pack.state_dict("semantic_statistics", device)
     width = config.hidden_size
     if any(tuple(stats[name].shape) != (width,) for name in ("mean", "std")):

@@ -1,6 +1,6 @@
 """Learning a voice: from whatever a recording comes as to a `Voice`, and how long that will take.
 
-In: a path, an array or a `Take`, and an open pack. Out: a `Voice`. Ties reading, enrolment and adaptation together;
+In: a path, an array or a `Take`, and an open pack. Out: a `Voice`. Ties reading, enrollment and adaptation together;
 names, folders and what is remembered are `api`'s.
 """
 
@@ -18,7 +18,7 @@ from edgetts.audio.excerpt import LISTENED_SECONDS, best_part
 from edgetts.audio.io import MARGIN_SECONDS, Take, first_seconds, read_sound
 from edgetts.backends.device import fast_dtype
 from edgetts.errors import UsageError
-from edgetts.voices import enroll as enrolment
+from edgetts.voices import enroll as enrollment
 from edgetts.voices.adapt import EXCERPT_FRAMES, EXCERPTS_PER_STEP, adapt
 from edgetts.voices.enroll import Progress
 from edgetts.voices.voice import Voice
@@ -68,15 +68,15 @@ def learn(
     progress: Progress,
     tell: Callable[[str], None] | None = None,
 ) -> Voice:
-    """Enrol a voice from `take` and adapt it as `options` say. tell: is given a sentence first, if it takes long."""
+    """Enroll a voice from `take` and adapt it as `options` say. tell: is given a sentence first, if it takes long."""
     if tell is not None:
         told = foretold(pack, options.adapt_steps, device)
         if told is not None:
             tell(told)
-    voice = enrolment.enrol(
+    voice = enrollment.enroll(
         pack,
         torch.from_numpy(take.at(pack.config.audio.sample_rate)),
-        torch.from_numpy(take.at(enrolment.ENCODER_RATE)),
+        torch.from_numpy(take.at(enrollment.ENCODER_RATE)),
         device=device,
         name=name,
         notices=take.notices,

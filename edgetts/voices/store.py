@@ -1,7 +1,7 @@
 """The user's voices: those with a name, and those remembered by the content of a recording.
 
 In: names, recordings' content hashes, `Voice` objects. Out: the same, from files in two folders: `voices/`
-(named, kept until removed) and a cache of the last recordings used (made again when lost). Does not enrol
+(named, kept until removed) and a cache of the last recordings used (made again when lost). Does not enroll
 and does not know what is in a voice. Names are checked so that none can leave the folder.
 """
 
@@ -100,7 +100,7 @@ class VoiceStore:
         return Voice.load(self.existing(name, others))
 
     def check_new(self, name: str, *, replace: bool = False) -> None:
-        """Raise UsageError unless a voice can be added under `name`: before time is spent on enrolment."""
+        """Raise UsageError unless a voice can be added under `name`: before time is spent on enrollment."""
         path = self.path(name)
         if os.path.lexists(path):  # a link that leads nowhere holds a name, too
             if not replace:

@@ -1,8 +1,8 @@
-"""A voice: what enrolment keeps of a recording, as one small `.safetensors` file.
+"""A voice: what enrollment keeps of a recording, as one small `.safetensors` file.
 
 The encoders that make it are needed once; afterwards a few hundred KB say all there is to say. The
 reference codes stand for the prompt condition: the run phase looks them up in the codebook that it
-holds anyway, which gives the numbers of the quantised features in 1/1000 of the space.
+holds anyway, which gives the numbers of the quantized features in 1/1000 of the space.
 
 Shapes: `B` is 1 throughout, `C` the GPT's width, `T` codes at 50 Hz, `M` mel bands, `F` mel frames.
 """
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 2  # 1: voices without offsets, which are still written so
 _MAX_FILE_BYTES = 64 * 2**20
-_MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrolment uses
+_MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrollment uses
 METADATA_KEY = "edgetts_voice"
-MAX_REFERENCE_SECONDS = 30.0  # enrolment uses 15; the flow's time grows with the square
+MAX_REFERENCE_SECONDS = 30.0  # enrollment uses 15; the flow's time grows with the square
 _LARGEST = 1e6  # of any number
 _FLOAT_FORMATS, _WHOLE_FORMATS = ("F32", "F16", "BF16", "F64"), ("I64", "I32")
 _MAX_ABOUT_BYTES, _MAX_ABOUT_DEPTH = 256 << 10, 8
@@ -180,7 +180,7 @@ class Voice:
         if self.encoder_id != encoder_id:
             raise VoiceError(
                 f"Voice {self.name or '(unnamed)'} was made with other encoders ({self.encoder_id[:12]}) than those "
-                f"of this pack ({encoder_id[:12]}): enrol the recording again with `edgetts voices add NAME RECORDING`."
+                f"of this pack ({encoder_id[:12]}): enroll the recording again: `edgetts voices add NAME RECORDING`."
             )
 
     def check_fits(self, model: ModelConfig) -> None:
@@ -206,7 +206,7 @@ class Voice:
             problems.append(f"reference_codes lie outside the codebook of {model.semantic_codec.codebook_size}")
         if problems:
             raise VoiceError(
-                f"Voice {self.name or '(unnamed)'} does not fit this pack: {'; '.join(problems)}; enrol the recording "
+                f"Voice {self.name or '(unnamed)'} does not fit this pack: {'; '.join(problems)}; enroll the recording "
                 "again with `edgetts voices add NAME RECORDING`."
             )
 
@@ -215,7 +215,7 @@ class Voice:
         if self.offsets is not None and (self.adapted_to != s2mel_id or self.offsets.shape[1] != n_offsets):
             raise VoiceError(
                 f"Voice {self.name or '(unnamed)'} was adapted to another S2Mel ({self.adapted_to[:12]}) than that of "
-                f"this pack ({s2mel_id[:12]}): enrol the recording again with `edgetts voices add NAME RECORDING`."
+                f"this pack ({s2mel_id[:12]}): enroll the recording again: `edgetts voices add NAME RECORDING`."
             )
 
 

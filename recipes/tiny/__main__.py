@@ -1,8 +1,8 @@
 """The whole recipe in order: `python -m recipes.tiny --work DIR [--corpus DIR] [--hours 6] [--quick]`.
 
-In: a corpus folder (`metadata.tsv`, `wav/`), made by `python -m recipes.tiny.make_corpus`. Out: `WORK/pack`. Every
-stage can also be run by itself (`python -m recipes.tiny.train_gpt --help`); what is finished is not run again, and
-what was interrupted goes on.
+In: a corpus folder (`metadata.tsv`, `wav/`), made by `python -m recipes.tiny.corpus.make_corpus`. Out: `WORK/pack`.
+Every stage can also be run by itself (`python -m recipes.tiny.stages.train_gpt --help`); what is finished is not run
+again, and what was interrupted goes on.
 
 `--quick` runs everything in about three minutes on a corpus of synthetic buzzes, without any teacher: the pack is
 whole and says nothing that anybody understands.
@@ -15,28 +15,26 @@ from pathlib import Path
 
 import torch
 
-from recipes.tiny import (
-    align,
+from recipes.tiny.corpus import align, prepare, synthetic
+from recipes.tiny.corpus.data import Corpus
+from recipes.tiny.corpus.text import add_text
+from recipes.tiny.stages import (
     export,
-    prepare,
-    synthetic,
-    tell,
+    relabel_codes,
     train_codec,
     train_gpt,
-    train_hearing,
+    train_joint,
     train_s2mel,
     train_semantic_encoder,
     train_speaker_encoder,
     train_vocoder,
 )
-from recipes.tiny.data import Corpus
-from recipes.tiny.text import add_text
 
 # Share of the time that each stage gets.
 SHARES = {
     "semantic_encoder": 0.10,
     "codec": 0.02,
-    "hearing": 0.05,
+    "joint": 0.05,
     "speaker_encoder": 0.05,
     "gpt": 0.33,
     "s2mel": 0.18,
@@ -62,17 +60,17 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
     train_semantic_encoder.train(work, both, budget["semantic_encoder"])
     add_text(work, both)
     align.add_alignment(work, both)
-    if not (work / "hearing" / "last.pt").exists():
+    if not (work / "joint" / "last.pt").exists():
         train_codec.add_features(work, [base])
         train_codec.train(work, [base], budget["codec"])
-    train_hearing.train(work, both, budget["hearing"])
+    train_joint.train(work, both, budget["joint"])
     if not (work / "features_done").exists():  # those of the codec stage are of an older encoder
         for corpus_ in both:
             (corpus_.folder / "feat.npy").unlink(missing_ok=True)
         both = [Corpus(c.folder) for c in both]
         train_codec.add_features(work, both)
-        tell.align_again(work, both)
-        tell.add_codes(work, both, renew=True)
+        relabel_codes.align_again(work, both)
+        relabel_codes.add_codes(work, both, renew=True)
         (work / "features_done").touch()
     train_speaker_encoder.train(work, both, budget["speaker_encoder"])
     train_s2mel.add_styles(work, both)
@@ -103,7 +101,9 @@ def main() -> None:
         print(run(args.work, corpus, QUICK_MINUTES, workers=args.threads, compiled=False))
         return
     if args.corpus is None:
-        parser.error("--corpus is needed: make one with `python -m recipes.tiny.make_corpus --out DIR`, or use --quick")
+        parser.error(
+            "--corpus is needed: make one with `python -m recipes.tiny.corpus.make_corpus --out DIR`, or use --quick"
+        )
     print(run(args.work, args.corpus, 60 * args.hours, workers=args.threads, compiled=True))
 
 

@@ -1,8 +1,8 @@
 """What every training stage shares: a wall-clock budget, checkpoints, logs, curves and a progress bar.
 
-In: a work folder, modules and their optimisers. Out: `WORK/STAGE/last.pt` (everything needed to go on),
+In: a work folder, modules and their optimizers. Out: `WORK/STAGE/last.pt` (everything needed to go on),
 `log.jsonl` and `curves.png`. It does not know what is trained. A new run takes weights from `WORK/STAGE/start.pt`
-where `recipes.tiny.start` has put them there.
+where `recipes.tiny.stages.init_from_pack` has put them there.
 
 A stage has a budget in minutes, not in steps: the learning rate falls along a cosine of the time spent, so
 that a run is finished when its time is over, whatever the machine. Time spent is kept in the checkpoint;
@@ -40,7 +40,7 @@ class Run:
         stage: str,
         minutes: float,
         modules: Mapping[str, nn.Module],
-        optimisers: Mapping[str, torch.optim.Optimizer],
+        optimizers: Mapping[str, torch.optim.Optimizer],
         *,
         warmup_steps: int = WARMUP_STEPS,
         clock: Callable[[], float] = time.monotonic,
@@ -51,9 +51,9 @@ class Run:
         self.stage = stage
         self.budget_s = minutes * 60
         self.modules = dict(modules)
-        self.optimisers = dict(optimisers)
+        self.optimizers = dict(optimizers)
         self.warmup_steps = warmup_steps
-        self.peaks = {k: [g["lr"] for g in o.param_groups] for k, o in self.optimisers.items()}
+        self.peaks = {k: [g["lr"] for g in o.param_groups] for k, o in self.optimizers.items()}
         self.step = 0
         self.spent_s = 0.0
         self.means: dict[str, float] = {}
@@ -69,7 +69,7 @@ class Run:
             self._start()
             return
         state = torch.load(self.checkpoint, weights_only=True)
-        for kind, parts in (("modules", self.modules), ("optimisers", self.optimisers)):
+        for kind, parts in (("modules", self.modules), ("optimizers", self.optimizers)):
             for name, part in parts.items():
                 if name in state[kind]:  # what a stage got since then begins anew
                     part.load_state_dict(state[kind][name])
@@ -93,7 +93,7 @@ class Run:
         """Write the checkpoint; the old one stays until the new one is whole."""
         state = {
             "modules": {k: m.state_dict() for k, m in self.modules.items()},
-            "optimisers": {k: o.state_dict() for k, o in self.optimisers.items()},
+            "optimizers": {k: o.state_dict() for k, o in self.optimizers.items()},
             "step": self.step,
             "spent_s": self.spent_s,
         }
@@ -116,8 +116,8 @@ class Run:
         cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
         scale = FINAL_LR_RATIO + (1 - FINAL_LR_RATIO) * cosine
         scale *= min(1.0, (self.step + 1) / self.warmup_steps)
-        for name, optimiser in self.optimisers.items():
-            for group, peak in zip(optimiser.param_groups, self.peaks[name], strict=True):
+        for name, optimizer in self.optimizers.items():
+            for group, peak in zip(optimizer.param_groups, self.peaks[name], strict=True):
                 group["lr"] = peak * scale
 
     def __iter__(self) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Decoding with the fused step against the same quantised network run layer by layer."""
+"""Decoding with the fused step against the same quantized network run layer by layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgetts.decoding.settings import DecodeSettings
 from edgetts.errors import GenerationError
 from edgetts.models.gpt import GPT, KVCache
 from edgetts.native.library import find_library
-from edgetts.pack.schemes import Quantised
+from edgetts.pack.schemes import Quantized
 from quant.schemes import SchemeRule, round_to_nearest
 
 CPU = torch.device("cpu")
@@ -25,10 +25,10 @@ LAYERS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 compiled = pytest.mark.skipif(find_library() is None, reason="the compiled kernels were not built")
 
 
-def quantised_gpt(scheme: str, group: int | None, kernel: str) -> GPT:
+def quantized_gpt(scheme: str, group: int | None, kernel: str) -> GPT:
     gpt = mini_gpt()
     weights = {
-        name: Quantised(scheme, group, tuple(w.shape), round_to_nearest(name, w, SchemeRule("*", scheme, group)))
+        name: Quantized(scheme, group, tuple(w.shape), round_to_nearest(name, w, SchemeRule("*", scheme, group)))
         for name, w in gpt.state_dict().items()
         if name.endswith(tuple(layer + ".weight" for layer in LAYERS))
     }
@@ -42,7 +42,7 @@ def quantised_gpt(scheme: str, group: int | None, kernel: str) -> GPT:
 @pytest.mark.parametrize(("scheme", "group"), [("int4_group", 32), ("int8_channel", None)])
 @pytest.mark.parametrize("rows", [1, 3])
 def test_same_hidden_states_as_layer_by_layer(scheme: str, group: int | None, rows: int) -> None:
-    gpt = quantised_gpt(scheme, group, "native")
+    gpt = quantized_gpt(scheme, group, "native")
     step = fused_step(gpt)
     assert step is not None
     plain, fused = (KVCache.allocate(gpt.config, 12, batch=rows) for _ in range(2))
@@ -59,11 +59,11 @@ def test_same_hidden_states_as_layer_by_layer(scheme: str, group: int | None, ro
 
 @compiled
 @pytest.mark.parametrize("n_beams", [1, 3])
-def test_same_codes_as_the_dequantised_network(n_beams: int) -> None:
+def test_same_codes_as_the_dequantized_network(n_beams: int) -> None:
     golden = load_file(GOLDEN / "gpt.safetensors")
     voice = golden["conditioning_latents"], golden["emovec"], golden["text_ids"].long()
     settings = DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=40)
-    fast, reference = quantised_gpt("int8_channel", None, "native"), quantised_gpt("int8_channel", None, "dequantise")
+    fast, reference = quantized_gpt("int8_channel", None, "native"), quantized_gpt("int8_channel", None, "dequantize-per-call")
     assert fused_step(reference) is None
     found, expected = (
         generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, None, stepper=fused_step(gpt))

@@ -1,6 +1,6 @@
 """Greedy codes of the built-in model by every kernel of the CPU, over 200 codes and more.
 
-Where the arithmetic is exact up to rounding, the codes are those of the dequantised network. That is the case for
+Where the arithmetic is exact up to rounding, the codes are those of the dequantized network. That is the case for
 the compiled kernels as they are chosen by themselves, whose activations have 15 bits (`native`), in the fused
 decoding step and out of it: `--compute exact`. Only where the reference has two codes that are likely to within `TIE`
 may rounding decide; from there on they are different texts. Where activations have 8 bits (`native-int8`:
@@ -18,14 +18,14 @@ import torch
 from helpers.tiny_gpt import CPU, Prompt, prompts, tiny_gpt
 
 from edgetts.backends.fused_step import fused_step
-from edgetts.backends.kernels import DECODED, KernelChoice
+from edgetts.backends.kernels import DEQUANTIZED, KernelChoice
 from edgetts.decoding.decode import generate_codes
 from edgetts.decoding.settings import Compute, DecodeSettings
 from edgetts.models.gpt import GPT, KVCache
 from edgetts.native.library import Isa, Library, find_library
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
-from edgetts.pack.schemes import Quantised
+from edgetts.pack.schemes import Quantized
 
 GREEDY = DecodeSettings(do_sample=False, n_beams=1, repetition_penalty=1.0, max_codes=400)
 BEAMS = DecodeSettings(do_sample=False, n_beams=3, repetition_penalty=1.0, length_penalty=1.0, max_codes=60)
@@ -49,8 +49,8 @@ def codes_of(gpt: GPT, settings: DecodeSettings = GREEDY, at_least: int = AT_LEA
 
 @cache
 def expected_codes(scheme: str, group: int | None) -> list[list[int]]:
-    """Of the dequantised network."""
-    return codes_of(tiny_gpt(scheme, group, DECODED), at_least=2 * AT_LEAST)
+    """Of the dequantized network."""
+    return codes_of(tiny_gpt(scheme, group, DEQUANTIZED), at_least=2 * AT_LEAST)
 
 
 def assert_same_codes(gpt: GPT, scheme: str, group: int | None) -> None:
@@ -66,7 +66,7 @@ def assert_same_codes(gpt: GPT, scheme: str, group: int | None) -> None:
             n_same += len(expected)
             continue
         i, mine, theirs = differ
-        logits = logits_fed(tiny_gpt(scheme, group, DECODED), prompt, expected[:i])[i]
+        logits = logits_fed(tiny_gpt(scheme, group, DEQUANTIZED), prompt, expected[:i])[i]
         assert float(logits[theirs] - logits[mine]) < TIE, f"code {i} is another one, and not as likely"
         n_same += i
     assert n_same >= AT_LEAST
@@ -103,7 +103,7 @@ def test_on_every_instruction_set(scheme: str, group: int | None, isa: Isa, monk
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "group"), SCHEMES)
-@pytest.mark.parametrize("kernel", ["native", "dequantise"])
+@pytest.mark.parametrize("kernel", ["native", "dequantize-per-call"])
 def test_layer_by_layer(scheme: str, group: int | None, kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine whose shapes the fused step does not serve."""
     if kernel == "native" and LIBRARY is None:
@@ -116,7 +116,7 @@ def test_layer_by_layer(scheme: str, group: int | None, kernel: str, monkeypatch
 @pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "group"), SCHEMES)
 def test_beams(scheme: str, group: int | None) -> None:
-    found, expected = (codes_of(tiny_gpt(scheme, group, k), BEAMS, 100) for k in ("native", DECODED))
+    found, expected = (codes_of(tiny_gpt(scheme, group, k), BEAMS, 100) for k in ("native", DEQUANTIZED))
     assert found == expected
 
 
@@ -140,7 +140,7 @@ def test_rounded_activations_choose_nearly_the_same(scheme: str, group: int | No
     """Figures of one run: top-1 and KL are printed with `-s`."""
     if kernel == "native-int8" and LIBRARY is None:
         pytest.skip("the compiled kernels were not built")
-    reference, gpt = tiny_gpt(scheme, group, DECODED), tiny_gpt(scheme, group, kernel)
+    reference, gpt = tiny_gpt(scheme, group, DEQUANTIZED), tiny_gpt(scheme, group, kernel)
     same, divergence, n = 0, 0.0, 0
     for prompt, codes in zip(prompts(), expected_codes(scheme, group), strict=False):
         expected, found = logits_fed(reference, prompt, codes), logits_fed(gpt, prompt, codes)
@@ -156,7 +156,7 @@ def test_rounded_activations_choose_nearly_the_same(scheme: str, group: int | No
 @compiled
 def test_activations_are_rounded_where_that_was_asked_for() -> None:
     """By the way to compute, or by name; a name is obeyed in every way."""
-    weight = next(q for q in open_pack(builtin_pack()).stored("gpt").values() if isinstance(q, Quantised))
+    weight = next(q for q in open_pack(builtin_pack()).stored("gpt").values() if isinstance(q, Quantized))
     chosen = {c: KernelChoice(CPU, compute=c)(weight).name for c in get_args(Compute)}
     assert chosen == {"reference": "native", "exact": "native", "fast": "native-int8"}
     assert KernelChoice(CPU, "native", "fast")(weight).name == "native"

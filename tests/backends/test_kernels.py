@@ -1,4 +1,4 @@
-"""Every kernel against dequantise-and-multiply over the GPT's four matrices as a whole: every output is looked at.
+"""Every kernel against dequantize-and-multiply over the GPT's four matrices as a whole: every output is looked at.
 
 Minutes long, so marked `slow`, but for one small sample; `test_linear.py` looks at a part of the outputs every time.
 `pytest -m slow -s tests/backends/test_kernels.py` also prints the largest error of each kernel.
@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.gpt_weights import GPT_MATRICES, GROUPS, ROWS, groups_of, quantised
+from helpers.gpt_weights import GPT_MATRICES, GROUPS, ROWS, groups_of, quantized
 from torch import Tensor
 
 from edgetts.backends import kernels
 from edgetts.backends.kernels import KERNELS, Kernel, relative_error, try_kernel
-from edgetts.pack.schemes import Quantised
+from edgetts.pack.schemes import Quantized
 
 CPU = torch.device("cpu")
 CPU_CASES = [(k, group) for k in KERNELS if "cpu" in k.devices for group in groups_of(k.scheme)]
@@ -44,7 +44,7 @@ def limit(tolerance: float, dtype: torch.dtype) -> float:
 
 
 def check_whole(
-    name: str, weight: Quantised, packed: Any, multiply: Multiply, tolerance: float, all_rows: tuple[int, ...]
+    name: str, weight: Quantized, packed: Any, multiply: Multiply, tolerance: float, all_rows: tuple[int, ...]
 ) -> None:
     decoded = weight.decode()
     for rows, dtype in product(all_rows, (torch.float32, torch.float16, torch.bfloat16)):
@@ -67,7 +67,7 @@ def check_whole(
     ("kernel", "group"), CPU_CASES, ids=lambda v: f"{v.name}-{v.scheme}" if isinstance(v, Kernel) else str(v)
 )
 def test_on_the_cpu(kernel: Kernel, group: int | None, matrix: str) -> None:
-    weight = quantised(kernel.scheme, group, GPT_MATRICES[matrix])
+    weight = quantized(kernel.scheme, group, GPT_MATRICES[matrix])
     problem = try_kernel(kernel, weight, CPU).problem
     if problem:
         pytest.skip(problem)
@@ -77,7 +77,7 @@ def test_on_the_cpu(kernel: Kernel, group: int | None, matrix: str) -> None:
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_sample_of_it(group: int) -> None:
     """One whole matrix by what `auto` takes here, at the rows of decoding."""
-    weight = quantised("int4_group", group, GPT_MATRICES["attn.c_proj"])
+    weight = quantized("int4_group", group, GPT_MATRICES["attn.c_proj"])
     kernel = kernels.KernelChoice(CPU)(weight)
     check_whole(kernel.name, weight, kernel.pack(weight), kernel.multiply, kernel.tolerance, (1, 7))
 
@@ -95,7 +95,7 @@ def test_triton_in_its_interpreter(
     # The interpreter takes each program's instructions one by one: fewer, larger programs of the same code.
     monkeypatch.setattr(triton_kernels, "BLOCK_OUTPUTS", INTERPRETED_OUTPUTS)
     kernel = next(k for k in KERNELS if (k.name, k.scheme) == ("triton", scheme))
-    weight = quantised(scheme, group, GPT_MATRICES[matrix])
+    weight = quantized(scheme, group, GPT_MATRICES[matrix])
     check_whole("triton", weight, kernel.pack(weight), kernel.multiply, kernel.tolerance, INTERPRETED_ROWS)
 
 
@@ -109,5 +109,5 @@ def test_nf4_by_bitsandbytes(group: int, matrix: str) -> None:
     except ImportError as error:
         pytest.skip(f"bitsandbytes is not installed ({error})")
     kernel = next(k for k in KERNELS if k.name == "bitsandbytes")
-    weight = quantised(kernel.scheme, group, GPT_MATRICES[matrix])
+    weight = quantized(kernel.scheme, group, GPT_MATRICES[matrix])
     check_whole(kernel.name, weight, kernel.pack(weight), kernel.multiply, kernel.tolerance, ROWS)

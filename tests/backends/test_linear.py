@@ -1,4 +1,4 @@
-"""Every kernel against dequantise-and-multiply, at the GPT's shapes; layers take the place of a network's own."""
+"""Every kernel against dequantize-and-multiply, at the GPT's shapes; layers take the place of a network's own."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from types import ModuleType
 
 import pytest
 import torch
-from helpers.gpt_weights import GPT_MATRICES, ROWS, quantised
+from helpers.gpt_weights import GPT_MATRICES, ROWS, quantized
 from torch import nn
 
-from edgetts.backends.kernels import AUTO, DECODED, KERNELS, Kernel, KernelChoice, relative_error, try_kernel
-from edgetts.backends.linear import QuantisedLinear, kernels_used, replace_layers, replacer
+from edgetts.backends.kernels import AUTO, DEQUANTIZED, KERNELS, Kernel, KernelChoice, relative_error, try_kernel
+from edgetts.backends.linear import QuantizedLinear, kernels_used, replace_layers, replacer
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT
 from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import COMPONENTS, TOKENIZER_FILE
-from edgetts.pack.schemes import SCHEMES, Quantised
+from edgetts.pack.schemes import SCHEMES, Quantized
 from quant.schemes import SchemeRule
 from quant.writer import PackWriter
 
@@ -37,7 +37,7 @@ def cpu_kernels() -> list[Kernel]:
 def test_kernels_at_the_shapes_of_the_gpt(kernel: Kernel, name: str) -> None:
     n_outputs, n_inputs = GPT_MATRICES[name]
     # Outputs are independent of each other: a part of them takes a part of the time (all: test_kernels_whole.py).
-    weight = quantised(kernel.scheme, group_of(kernel.scheme), (n_outputs // 20, n_inputs))
+    weight = quantized(kernel.scheme, group_of(kernel.scheme), (n_outputs // 20, n_inputs))
     problem = try_kernel(kernel, weight, CPU).problem
     if problem:
         pytest.skip(problem)
@@ -66,7 +66,7 @@ def triton_kernels(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.mark.parametrize("group", [32, 64, 128])
 @pytest.mark.parametrize("n_rows", [1, 3, 5])
 def test_triton_int4_in_the_interpreter(triton_kernels: ModuleType, group: int, n_rows: int) -> None:
-    weight = quantised("int4_group", group, (34, 256))  # not a whole number of blocks
+    weight = quantized("int4_group", group, (34, 256))  # not a whole number of blocks
     x = torch.randn(n_rows, 256, generator=torch.Generator().manual_seed(1))
     expected = x @ weight.decode().t()
     parts = weight.parts
@@ -77,7 +77,7 @@ def test_triton_int4_in_the_interpreter(triton_kernels: ModuleType, group: int, 
 
 @pytest.mark.parametrize("n_rows", [1, 5])
 def test_triton_int8_in_the_interpreter(triton_kernels: ModuleType, n_rows: int) -> None:
-    weight = quantised("int8_channel", None, (18, 160))  # neither are whole blocks
+    weight = quantized("int8_channel", None, (18, 160))  # neither are whole blocks
     x = torch.randn(n_rows, 160, generator=torch.Generator().manual_seed(1))
     result = triton_kernels.int8_linear(x, weight.parts["codes"], weight.parts["scales"])
     assert relative_error(result, x @ weight.decode().t()) < 1e-5
@@ -89,8 +89,8 @@ def test_triton_int8_in_the_interpreter(triton_kernels: ModuleType, n_rows: int)
 @pytest.mark.parametrize("name", GPT_MATRICES)
 def test_kernels_on_a_gpu(kernel: Kernel, name: str) -> None:
     device = torch.device("cuda")
-    weight = quantised(kernel.scheme, 64 if SCHEMES[kernel.scheme].grouped else None, GPT_MATRICES[name])
-    weight = Quantised(weight.scheme, weight.group_size, weight.shape, {n: p.to(device) for n, p in weight.parts.items()})
+    weight = quantized(kernel.scheme, 64 if SCHEMES[kernel.scheme].grouped else None, GPT_MATRICES[name])
+    weight = Quantized(weight.scheme, weight.group_size, weight.shape, {n: p.to(device) for n, p in weight.parts.items()})
     trial = try_kernel(kernel, weight, device)
     if trial.problem:
         pytest.skip(trial.problem)
@@ -106,15 +106,15 @@ def test_kernels_on_a_gpu(kernel: Kernel, name: str) -> None:
 def test_a_wrong_kernel_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel is judged by what it computes: one that is wrong, or that fails, is passed over."""
 
-    def fails(weight: Quantised) -> Quantised:
+    def fails(weight: Quantized) -> Quantized:
         raise RuntimeError("no such instruction\nand more")
 
     wrong = Kernel("wrong", "int8_channel", ("cpu",), 1e-2, lambda w: w, lambda w, x, b: x @ w.decode().t() * 1.1)
     failing = Kernel("failing", "int8_channel", ("cpu",), 1e-2, fails, lambda w, x, b: x)
     elsewhere = Kernel("elsewhere", "int8_channel", ("cuda",), 1e-2, lambda w: w, lambda w, x, b: x)
-    reference = next(k for k in KERNELS if k.name == "dequantise" and k.scheme == "int8_channel")
+    reference = next(k for k in KERNELS if k.name == "dequantize-per-call" and k.scheme == "int8_channel")
     monkeypatch.setattr("edgetts.backends.kernels.KERNELS", (wrong, failing, elsewhere, reference))
-    weight = quantised("int8_channel", None, (70, 64))
+    weight = quantized("int8_channel", None, (70, 64))
     assert KernelChoice(CPU)(weight) is reference
     assert "wrong by 1.0e-01" in try_kernel(wrong, weight, CPU).problem
     assert try_kernel(failing, weight, CPU).problem == "no such instruction"
@@ -132,7 +132,7 @@ def test_layers_that_are_not_plain_linears_are_left() -> None:
 
     module = nn.Module()
     module.a, module.b, module.c, module.e = nn.Linear(64, 8), Derived(64, 8), nn.Conv1d(64, 8, 1), nn.Embedding(8, 64)
-    weights = {f"{n}.weight": quantised("int8_channel", None, (8, 64)) for n in ("a", "b", "c", "e")}
+    weights = {f"{n}.weight": quantized("int8_channel", None, (8, 64)) for n in ("a", "b", "c", "e")}
     taken = replace_layers(module, weights, KernelChoice(CPU), torch.float32)
     assert taken == {"a.weight", "e.weight"} and list(kernels_used(module).values()) == [1]
     assert torch.equal(module.e(torch.tensor([3])), weights["e.weight"].decode()[3:4])
@@ -144,7 +144,7 @@ def small_pack(mini_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     source = open_pack(mini_pack)
     rules = [SchemeRule("gpt.h.*.weight", "int4_group", 32), SchemeRule("*", "int8_channel")]
     target = tmp_path_factory.mktemp("packs") / "small.pack"
-    with PackWriter(target, source.config, name="small", recipe="test", licence="none") as writer:
+    with PackWriter(target, source.config, name="small", recipe="test", license="none") as writer:
         for component in COMPONENTS:
             tensors = source.state_dict(component)
             writer.add_component(component, tensors, rules=rules if component == "gpt" else ())
@@ -152,19 +152,19 @@ def small_pack(mini_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         return writer.finish()
 
 
-@pytest.mark.parametrize("wanted", [AUTO, DECODED, "dequantise", "native", "aten"])
+@pytest.mark.parametrize("wanted", [AUTO, DEQUANTIZED, "dequantize-per-call", "native", "aten"])
 def test_a_network_computes_the_same_with_replaced_layers(small_pack: Path, wanted: str) -> None:
     pack = open_pack(small_pack)
     config = pack.config.gpt
     decoded = pack.module("gpt", lambda: GPT(config))
-    weight = quantised("int4_group", 32, (256, 128))
-    if wanted not in (AUTO, DECODED) and try_kernel(
+    weight = quantized("int4_group", 32, (256, 128))
+    if wanted not in (AUTO, DEQUANTIZED) and try_kernel(
         next(k for k in KERNELS if (k.name, k.scheme) == (wanted, "int4_group")), weight, CPU
     ).problem:
         pytest.skip("this machine cannot run it")
     gpt = pack.module("gpt", lambda: GPT(config), replace=replacer(KernelChoice(CPU, wanted)))
     linears = 4 * config.n_layers + 1
-    assert sum(isinstance(m, QuantisedLinear) for m in gpt.modules()) == (0 if wanted == DECODED else linears)
+    assert sum(isinstance(m, QuantizedLinear) for m in gpt.modules()) == (0 if wanted == DEQUANTIZED else linears)
     x = torch.randn(1, 9, config.model_dim, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected, found = decoded.logits(decoded(x)), gpt.logits(gpt(x))
@@ -177,5 +177,5 @@ def test_a_network_computes_the_same_with_replaced_layers(small_pack: Path, want
 
 def test_a_width_that_aten_would_read_beyond_is_refused_before_it_runs() -> None:
     kernel = next(k for k in KERNELS if (k.name, k.scheme) == ("aten", "int8_channel"))
-    trial = try_kernel(kernel, quantised("int8_channel", None, (64, 100)), CPU)
+    trial = try_kernel(kernel, quantized("int8_channel", None, (64, 100)), CPU)
     assert "100 inputs are not a multiple of 32" in trial.problem

@@ -16,7 +16,7 @@ from edgetts.backends import prepare as acoustic
 from edgetts.backends.device import fast_dtype
 from edgetts.backends.fast_dit import FastDiT
 from edgetts.backends.fast_vocoder import FastVocoder
-from edgetts.backends.prepacked_conv import PackedConv1d, can_pack
+from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.settings import Compute, FlowSettings
 from edgetts.models.bigvgan import BigVGAN
@@ -39,7 +39,7 @@ def difference(found: Tensor, exact: Tensor) -> float:
 
 
 def shaken() -> DiT:
-    """A tiny DiT whose zero-initialised parameters are not zero, so that every input matters."""
+    """A tiny DiT whose zero-initialized parameters are not zero, so that every input matters."""
     network = DiT(tiny_dit_config())
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -203,11 +203,11 @@ def test_the_fast_vocoder_is_the_vocoder(mini_pack: Path, packs: bool, monkeypat
     library = find_library()
     if library is None:
         pytest.skip("the compiled kernels were not built")
-    monkeypatch.setattr(fast_vocoder, "can_pack", lambda dtype: packs and can_pack(dtype))
+    monkeypatch.setattr(fast_vocoder, "can_prepack", lambda dtype: packs and can_prepack(dtype))
     pack = open_pack(mini_pack)
     plain = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder))
     fast = FastVocoder(plain, torch.float32, library)
-    assert (fast.n_packed > 0) == (packs and can_pack(torch.float32))
+    assert (fast.n_packed > 0) == (packs and can_prepack(torch.float32))
     for rows, n_frames in ((2, 37), (1, 1), (1, 300)):
         mel = torch.randn(rows, pack.config.vocoder.n_mels, n_frames, generator=torch.Generator().manual_seed(rows)) - 5
         with torch.inference_mode():
@@ -217,14 +217,14 @@ def test_the_fast_vocoder_is_the_vocoder(mini_pack: Path, packs: bool, monkeypat
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("kernel", "dilation", "bias"), [(1, 1, True), (3, 5, False), (11, 3, True)])
 def test_packed_convolutions(dtype: torch.dtype, kernel: int, dilation: int, bias: bool) -> None:
-    if not can_pack(dtype):
+    if not can_prepack(dtype):
         pytest.skip(f"this PyTorch does not pack {dtype} weights on this processor")
     torch.manual_seed(0)
     padding = kernel // 2 * dilation
     plain = nn.Conv1d(24, 40, kernel, dilation=dilation, padding=padding, bias=bias).to(dtype).requires_grad_(False)
     x = torch.randn(2, 24, 77).to(dtype)
     with torch.inference_mode():
-        packed = PackedConv1d(plain)
+        packed = PrepackedConv1d(plain)
         for given in (x, x.repeat(1, 1, 4)):  # of few results there are more in between
             found = packed(given)
             assert found.dtype == dtype and found.is_contiguous()
@@ -233,8 +233,8 @@ def test_packed_convolutions(dtype: torch.dtype, kernel: int, dilation: int, bia
 
 def test_unusual_convolutions_are_not_packed() -> None:
     with pytest.raises(ValueError, match="stride"):
-        PackedConv1d(nn.Conv1d(4, 4, 3, stride=2))
-    assert not can_pack(torch.float64)
+        PrepackedConv1d(nn.Conv1d(4, 4, 3, stride=2))
+    assert not can_prepack(torch.float64)
 
 
 def test_whether_numbers_stay_is_said() -> None:

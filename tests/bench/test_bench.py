@@ -20,7 +20,7 @@ from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
-from edgetts.pack.meta_init import blank
+from edgetts.pack.meta_init import init_on_meta
 from edgetts.pipeline import Pipeline
 
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def test_work_is_counted_and_grows_with_the_call(mini_pack: Path) -> None:
     full = stage_works(pack, sizes(FlowSettings(4, "euler", 0.7)))
     assert set(full) == set(STAGES) and all(w.n_bytes > 0 and w.flops > 0 for w in full.values())
     # A matrix product of one position reads each weight once and does two operations with it.
-    gpt = blank(lambda: GPT(pack.config.gpt))
+    gpt = init_on_meta(lambda: GPT(pack.config.gpt))
     weights = sum(p.numel() for n, p in gpt.named_parameters() if p.dim() == 2 and "emb" not in n)
     assert full["decode_per_code"].flops == pytest.approx(2 * weights, rel=0.05)
     assert full["decode_per_code"].n_bytes == pytest.approx(4 * weights, rel=0.05)
@@ -97,7 +97,7 @@ def test_candidates_run_stage_by_stage_with_the_same_codes(mini_pack: Path) -> N
 
 @pytest.fixture(scope="module")
 def report(mini_pack: Path) -> Report:
-    plan = Plan(0.4, 0.5, 2, text="abc", compare=("reference",), enrols=False, starts=False, options=QUICK)
+    plan = Plan(0.4, 0.5, 2, text="abc", compare=("reference",), enrolls=False, starts=False, options=QUICK)
     return measure(open_pack(mini_pack), plan, device=CPU, compute="fast")
 
 
@@ -150,4 +150,4 @@ def test_misuse(mini_pack: Path) -> None:
     with pytest.raises(UsageError, match="repeats"):
         Plan(1.0, 5.0, 0)
     with pytest.raises(UsageError, match="nothing to speak"):
-        measure(open_pack(mini_pack), Plan(0.4, 0.5, 1, text=" ", enrols=False), device=CPU, compute="exact")
+        measure(open_pack(mini_pack), Plan(0.4, 0.5, 1, text=" ", enrolls=False), device=CPU, compute="exact")

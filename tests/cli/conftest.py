@@ -1,7 +1,7 @@
 """A home folder of its own for every command-line test, and a voice that fits the mini pack.
 
 The mini checkpoint's semantic encoder is narrower than what follows it, so no recording can be enrolled
-with it: the voice is made of random numbers in the right shapes, and stands in for enrolment too.
+with it: the voice is made of random numbers in the right shapes, and stands in for enrollment too.
 """
 
 from __future__ import annotations

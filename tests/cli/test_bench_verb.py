@@ -15,7 +15,7 @@ from edgetts.pack.manifest import read_manifest
 BUILT_IN = Path(package.__file__).parent / "builtin" / "tiny"
 
 QUICK = (
-    "--no-enrol",
+    "--no-enroll",
     "--no-stream",
     "--no-start",
     "--seconds",
@@ -39,7 +39,7 @@ def test_reports_and_writes_a_page(edgetts: Edgetts, mini_pack: Path, tmp_path: 
 
 
 def test_settings_are_the_packs_own_unless_given(edgetts: Edgetts) -> None:
-    quick = ("--no-enrol", "--no-stream", "--no-start", "--seconds", 0.3, "--repeats", 1)
+    quick = ("--no-enroll", "--no-stream", "--no-start", "--seconds", 0.3, "--repeats", 1)
     defaults = read_manifest(BUILT_IN).defaults
     result = edgetts("bench", "--pack", BUILT_IN, *quick, "--json", "--quiet")
     assert result.exit_code == 0 and result.stderr == ""
@@ -80,7 +80,7 @@ def test_the_soak_is_in_every_form_of_the_report(edgetts: Edgetts, mini_pack: Pa
     ],
 )
 def test_misuse(edgetts: Edgetts, mini_pack: Path, arguments: tuple[object, ...], word: str) -> None:
-    result = edgetts("bench", "--pack", mini_pack, "--text", "abc", "--no-enrol", *arguments)
+    result = edgetts("bench", "--pack", mini_pack, "--text", "abc", "--no-enroll", *arguments)
     assert result.exit_code != 0 and result.exception is not None
     assert word in result.stderr and len(result.stderr.splitlines()) == 1
 

@@ -37,7 +37,7 @@ def test_agreed_by_option(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, home: 
 
     again = edgetts("download", folder, "--mirror", hub.url)  # agreed to once
     assert again.exit_code == 0, again.stderr
-    assert "licence" not in again.stderr
+    assert "license" not in again.stderr
     assert "nothing was missing" in again.stdout
 
 
@@ -63,7 +63,7 @@ def test_asked(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, monkeypatch: pyte
     declined = edgetts("download", folder, "--mirror", hub.url, input="n\n")
     assert declined.exit_code == 1
     assert declined.stdout.strip() in ("", "n")  # what was typed, at most
-    assert declined.stderr.endswith("edgetts: Nothing was downloaded: the licences were not agreed to.\n")
+    assert declined.stderr.endswith("edgetts: Nothing was downloaded: the licenses were not agreed to.\n")
     assert not folder.exists()
     assert hub.fetched() == []
     assert edgetts("download", folder, "--mirror", hub.url, input="y\n").exit_code == 0
@@ -78,7 +78,7 @@ def test_interrupted(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, monkeypatch
         result = edgetts("download", tmp_path, "--mirror", hub.url, "--yes")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "note: Stopped; the same command goes on where it was."
-    assert edgetts("download", tmp_path, "--mirror", hub.url).exit_code == 0  # the licences stay agreed to
+    assert edgetts("download", tmp_path, "--mirror", hub.url).exit_code == 0  # the licenses stay agreed to
 
 
 @pytest.mark.parametrize(

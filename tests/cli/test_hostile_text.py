@@ -34,7 +34,7 @@ def is_plain(text: str) -> bool:
 @pytest.mark.parametrize(
     "changes",
     [
-        *({key: ESCAPES} for key in ("name", "description", "created_by", "recipe", "licence")),
+        *({key: ESCAPES} for key in ("name", "description", "created_by", "recipe", "license")),
         {"quality": {ESCAPES: ESCAPES}},
         {"quality": {"compared_with": ESCAPES, "gpt": {}, "sound": {}}},
         {"quality": {"gpt": {"top1": "x"}, "sound": [1], "sizes": {"gpt": 3, "s2mel": {"before": ESCAPES}}}},

@@ -25,7 +25,7 @@ def assert_refused(result: object, words: str, code: int = 2) -> None:
     ("arguments", "words"),
     [
         (["sya"], "Did you mean 'say'"),
-        (["say", "hi", "--colour"], "--colour"),
+        (["say", "hi", "--color"], "--color"),
         (["say", "-o", "a.wav"], "nothing to speak"),  # an empty pipe
         (["say", "hi", "-o", "a.wav", "--raw"], "--raw writes bare samples, which are no wav file: end a.wav in .pcm"),
         (["say", "hi", "-o", "a.mp3", "--raw"], "which are no mp3 file"),

@@ -15,12 +15,12 @@ from helpers.command import Edgetts
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import COMPONENTS, read_manifest
-from edgetts.pack.schemes import Quantised
+from edgetts.pack.schemes import Quantized
 from quant import report
 from quant.build import Storage, build_pack
 from quant.machine import Machine
 from quant.quantize import encode, quantize
-from quant.recipe import STORED_COMPONENTS, check_fits, keep_quantised, load_recipe, recipe_names
+from quant.recipe import STORED_COMPONENTS, check_fits, keep_quantized, load_recipe, recipe_names
 from quant.schemes import SchemeRule
 from quant.source import open_pack_source
 
@@ -50,10 +50,10 @@ def test_quantize_and_info(
     assert about["components"]["gpt"]["parameters"] == _n_values(mini_pack, "gpt")
     assert about["components"]["gpt"]["tensors"] == len(open_pack(mini_pack).shapes("gpt"))
     rows = about["kernels"]
-    assert {row["kernel"] for row in rows} >= {"native", "aten", "dequantise"}
-    monkeypatch.setenv("EDGETTS_KERNEL", "dequantise")
+    assert {row["kernel"] for row in rows} >= {"native", "aten", "dequantize-per-call"}
+    monkeypatch.setenv("EDGETTS_KERNEL", "dequantize-per-call")
     forced = json.loads(edgetts("info", target, "--kernels", "--json").stdout)["kernels"]
-    assert {row["kernel"] for row in forced if row["chosen"]} == {"dequantise"}
+    assert {row["kernel"] for row in forced if row["chosen"]} == {"dequantize-per-call"}
 
 
 def _n_values(pack: Path, component: str) -> int:
@@ -96,13 +96,13 @@ def test_json_and_misuse(edgetts: Edgetts, mini_pack: Path, tmp_path: Path) -> N
 
 
 def test_the_built_in_pack_by_name(edgetts: Edgetts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is int8 in it stays so under every recipe that can be chosen; nothing is quantised twice."""
+    """What is int8 in it stays so under every recipe that can be chosen; nothing is quantized twice."""
     monkeypatch.chdir(tmp_path)
     source = open_pack(builtin_pack())
     made = edgetts("quantize", "builtin", "tiny.pack", "--recipe", "cpu-arm64", "--no-report")
     assert made.exit_code == 0, made.stderr
     (notice,) = made.stderr.splitlines()
-    assert re.match(r"note: Tensors \(\d+ of gpt and \d+ of s2mel\) are quantised in builtin already, or in", notice)
+    assert re.match(r"note: Tensors \(\d+ of gpt and \d+ of s2mel\) are quantized in builtin already, or in", notice)
     pack = open_pack(tmp_path / "tiny.pack", verify=True)
     assert pack.manifest.recipe == "cpu-arm64" and pack.manifest.encoder_id == source.manifest.encoder_id
     assert 0 < pack.manifest.total_bytes <= source.manifest.total_bytes
@@ -124,7 +124,7 @@ def test_the_built_in_pack_by_name(edgetts: Edgetts, tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_every_recipe_takes_the_built_in_pack(recipe: str) -> None:
     source = open_pack_source(builtin_pack())
-    plan, kept = keep_quantised(load_recipe(recipe), source)
+    plan, kept = keep_quantized(load_recipe(recipe), source)
     sizes = check_fits(plan, source)
     assert {"gpt", "s2mel"} <= set(kept)
     stored = {c: sum(_n_bytes(t) for t in open_pack(builtin_pack()).stored(c).values()) for c in COMPONENTS}
@@ -146,7 +146,7 @@ def test_what_is_stored_smaller_than_asked_for_stays(mini_pack: Path, tmp_path: 
     assert after.manifest.components["s2mel"].dtype == stored.dtype
     assert _values(before, "s2mel") == _values(after, "s2mel")
     source = open_pack_source(first.path)
-    for component, n_bytes in check_fits(keep_quantised(load_recipe("reference-fp32"), source)[0], source).items():
+    for component, n_bytes in check_fits(keep_quantized(load_recipe("reference-fp32"), source)[0], source).items():
         assert n_bytes == sum(_n_bytes(tensor) for tensor in after.stored(component).values())
 
 
@@ -155,7 +155,7 @@ def test_what_is_stored_in_as_many_bits_or_more_becomes_what_is_asked_for(mini_p
     source, recipe = open_pack_source(mini_pack), load_recipe("cpu-arm64")
     for tensors in source.components.values():
         tensors.update({name: dataclasses.replace(tensor, dtype=dtype) for name, tensor in tensors.items()})
-    plan, kept = keep_quantised(recipe, source)
+    plan, kept = keep_quantized(recipe, source)
     assert {c: plan.storage[c] for c in STORED_COMPONENTS} == {c: recipe.storage[c] for c in STORED_COMPONENTS}
     assert not set(kept) & set(STORED_COMPONENTS)
 
@@ -170,15 +170,15 @@ def test_codes_that_rounding_would_not_choose_stay(mini_pack: Path, tmp_path: Pa
     for recipe in ("cpu-arm64", "reference-fp32"):  # the same scheme, none
         made = quantize(first, tmp_path / f"{recipe}.pack", recipe, measure=False)
         before, after = open_pack(first).stored("gpt"), open_pack(made.path).stored("gpt")
-        quantised = [name for name, tensor in before.items() if isinstance(tensor, Quantised)]
-        assert quantised
-        for name in quantised:
+        quantized = [name for name, tensor in before.items() if isinstance(tensor, Quantized)]
+        assert quantized
+        for name in quantized:
             for part, value in before[name].parts.items():  # type: ignore[union-attr]
                 assert torch.equal(value, after[name].parts[part])  # type: ignore[union-attr]
 
 
-def _n_bytes(tensor: torch.Tensor | Quantised) -> int:
-    return sum(part.nbytes for part in tensor.parts.values()) if isinstance(tensor, Quantised) else tensor.nbytes
+def _n_bytes(tensor: torch.Tensor | Quantized) -> int:
+    return sum(part.nbytes for part in tensor.parts.values()) if isinstance(tensor, Quantized) else tensor.nbytes
 
 
 def _values(pack: Pack, component: str) -> dict[str, list[bytes]]:
@@ -186,7 +186,7 @@ def _values(pack: Pack, component: str) -> dict[str, list[bytes]]:
     return {
         name: [
             part.contiguous().view(torch.uint8).numpy().tobytes()
-            for part in (tensor.parts.values() if isinstance(tensor, Quantised) else (tensor,))
+            for part in (tensor.parts.values() if isinstance(tensor, Quantized) else (tensor,))
         ]
         for name, tensor in pack.stored(component).items()
     }

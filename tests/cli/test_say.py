@@ -169,11 +169,11 @@ def test_recording_is_enrolled_once(
 
     calls: list[str] = []
 
-    def enrol(self: TTS, recording: Take, **_: object) -> Voice:
+    def enroll(self: TTS, recording: Take, **_: object) -> Voice:
         calls.append(recording.name)
         return mini_voice
 
-    monkeypatch.setattr(TTS, "enrol", enrol)
+    monkeypatch.setattr(TTS, "enroll", enroll)
     samples, rate = soundfile.read(Path(__file__).parents[1] / "data" / "speech.ogg")
     first, copy, other = (tmp_path / n for n in ("first.wav", "copy.wav", "other.wav"))
     for path, level in ((first, 1.0), (copy, 1.0), (other, 0.5)):
@@ -255,7 +255,7 @@ def test_info(edgetts: Edgetts, mini_pack: Path) -> None:
     assert about["family"] == "indextts-2"
     assert about["builtin"] is False
     assert about["components"]["gpt"]["phase"] == ["run"]
-    assert about["components"]["quantizer"]["phase"] == ["enrol", "run"]
+    assert about["components"]["quantizer"]["phase"] == ["enroll", "run"]
     assert about["components"]["gpt"]["parameters"] > 1_000_000
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import read_manifest
-from quant.components import enrolment_notice
+from quant.components import enrollment_notice
 
 
 def test_passes(edgetts: Edgetts, mini_pack: Path) -> None:
@@ -73,4 +73,4 @@ def test_statistics_that_do_not_fit_the_encoder_are_said(
         assert notice.startswith("note: No voice can be enrolled with this pack: ") and "wav2vec2bert_stats.pt" in notice
         assert "makes features 64 wide, and its statistics and codec take 1024," in notice
         assert edgetts(verb, mini_checkpoint, tmp_path / verb, *more, "--force", "--quiet").stderr == ""
-    assert enrolment_notice(read_manifest(builtin_pack()).model) is None
+    assert enrollment_notice(read_manifest(builtin_pack()).model) is None

@@ -1,4 +1,4 @@
-"""`edgetts voices`, with a stand-in for the enrolment itself."""
+"""`edgetts voices`, with a stand-in for the enrollment itself."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_a_multistep_solver_asks_once_a_step_and_beats_euler() -> None:
     given = flow_inputs()
     exact = given[0][..., 4:] * math.e
     settings = {solver: FlowSettings(10, solver, 0.0) for solver in get_args(Solver)}
-    assert settings["ab2"].n_estimates == settings["euler"].n_estimates == 10
+    assert settings["ab2"].n_evals == settings["euler"].n_evals == 10
     mels = {solver: solve_flow(growth, *given, each) for solver, each in settings.items()}
     errors = {solver: float((mel[..., 4:] - exact).abs().max()) for solver, mel in mels.items()}
     assert errors["ab2"] < errors["euler"] / 5
@@ -99,8 +99,8 @@ def test_guidance_on_a_part_of_the_way(solver: Solver) -> None:
     noise, *others = flow_inputs()
     settings = FlowSettings(10, solver, 0.7, cfg_until=0.5)
     mel = solve_flow(branches, noise, *others, settings)
-    assert rows.count(2) == settings.n_guided and len(rows) == settings.n_estimates
-    assert settings.rows_per_estimate == pytest.approx(sum(rows) / len(rows))
+    assert rows.count(2) == settings.n_guided and len(rows) == settings.n_evals
+    assert settings.rows_per_eval == pytest.approx(sum(rows) / len(rows))
     half_step = 0.1 / 2 * 0.7 if solver == "heun" else 0.0  # its step across the end sees both sides
     expected = noise[..., 4:] + 0.5 * 1.3 + 0.5 * 2.0 + half_step
     torch.testing.assert_close(mel[..., 4:], expected)
@@ -208,7 +208,7 @@ def test_estimates_are_counted_right(solver: Solver) -> None:
 
     settings = FlowSettings(5, solver, 0.7)
     solve_flow(counting, *flow_inputs(), settings)
-    assert calls == settings.n_estimates
+    assert calls == settings.n_evals
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from helpers.mini_gpt import mini_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgetts.decoding.sampling import draw, keep_top_k, keep_top_p, penalise, start_seen, warp
+from edgetts.decoding.sampling import filter_logits, keep_top_k, keep_top_p, penalize_repetition, sample, start_seen
 from edgetts.decoding.settings import DecodeSettings
 from edgetts.errors import UsageError
 
@@ -59,9 +59,9 @@ def test_top_p_keeps_the_smallest_sufficient_set(scores: list[float], p: float, 
 @settings(deadline=None)
 @given(SCORES, st.data(), st.floats(0.2, 20))
 def test_penalty_moves_seen_codes_only(scores: list[float], data: st.DataObject, penalty: float) -> None:
-    seen = data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
+    seen = data.sample(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
     expected = [(s * penalty if s < 0 else s / penalty) if used else s for s, used in zip(scores, seen, strict=True)]
-    ours = penalise(torch.tensor([scores]), torch.tensor([seen]), penalty)[0].tolist()
+    ours = penalize_repetition(torch.tensor([scores]), torch.tensor([seen]), penalty)[0].tolist()
     assert ours == pytest.approx(expected, rel=1e-6)
 
 
@@ -71,8 +71,8 @@ def test_ties_with_the_last_kept_score_stay() -> None:
 
 def test_each_row_is_filtered_by_itself() -> None:
     rows = torch.tensor([[3.0, 2.0, 1.0, 0.0], [0.0, 1.0, 2.0, 3.0]])
-    together = warp(rows, DecodeSettings(top_k=3, top_p=0.7, n_beams=1))
-    alone = torch.cat([warp(row[None], DecodeSettings(top_k=3, top_p=0.7, n_beams=1)) for row in rows])
+    together = filter_logits(rows, DecodeSettings(top_k=3, top_p=0.7, n_beams=1))
+    alone = torch.cat([filter_logits(row[None], DecodeSettings(top_k=3, top_p=0.7, n_beams=1)) for row in rows])
     assert torch.equal(together, alone)
 
 
@@ -80,10 +80,10 @@ def test_order_is_temperature_then_top_k_then_top_p() -> None:
     scores = torch.tensor([[2.0, 1.5, 1.0, 0.5]])
     # Over the two that top-k leaves, the first holds 0.62 of the probability (over all four 0.45), and
     # at a temperature of 0.25 it holds 0.88.
-    assert kept(warp(scores, DecodeSettings(temperature=1.0, top_k=2, top_p=0.6, n_beams=1))) == {0}
-    assert kept(warp(scores, DecodeSettings(temperature=1.0, top_k=0, top_p=0.6, n_beams=1))) == {0, 1}
-    assert kept(warp(scores, DecodeSettings(temperature=0.25, top_k=0, top_p=0.8, n_beams=1))) == {0}
-    assert kept(warp(scores, DecodeSettings(temperature=0.25, top_k=0, top_p=0.8, n_beams=2))) == {0, 1}
+    assert kept(filter_logits(scores, DecodeSettings(temperature=1.0, top_k=2, top_p=0.6, n_beams=1))) == {0}
+    assert kept(filter_logits(scores, DecodeSettings(temperature=1.0, top_k=0, top_p=0.6, n_beams=1))) == {0, 1}
+    assert kept(filter_logits(scores, DecodeSettings(temperature=0.25, top_k=0, top_p=0.8, n_beams=1))) == {0}
+    assert kept(filter_logits(scores, DecodeSettings(temperature=0.25, top_k=0, top_p=0.8, n_beams=2))) == {0, 1}
 
 
 def test_what_the_penalty_sees_before_the_first_code() -> None:
@@ -95,7 +95,7 @@ def test_draws_follow_the_probabilities() -> None:
     scores = torch.tensor([[0.0, 1.0, 2.0, -math.inf, 0.5]])
     generator = torch.Generator().manual_seed(3)
     n = 4000
-    draws = torch.tensor([int(draw(scores, 1, generator)) for _ in range(n)])
+    draws = torch.tensor([int(sample(scores, 1, generator)) for _ in range(n)])
     share = torch.bincount(draws, minlength=5) / n
     torch.testing.assert_close(share, scores[0].softmax(dim=0), atol=0.03, rtol=0)
     assert share[3] == 0
@@ -106,7 +106,7 @@ def test_draws_are_without_replacement_in_the_right_order_of_probability() -> No
     p = scores.exp()[0].tolist()
     generator = torch.Generator().manual_seed(4)
     n = 4000
-    pairs = [tuple(draw(scores, 2, generator)[0].tolist()) for _ in range(n)]
+    pairs = [tuple(sample(scores, 2, generator)[0].tolist()) for _ in range(n)]
     for a in range(3):
         for b in range(3):
             expected = 0.0 if a == b else p[a] * p[b] / (1 - p[a])
@@ -115,7 +115,7 @@ def test_draws_are_without_replacement_in_the_right_order_of_probability() -> No
 
 def test_same_seed_same_draws() -> None:
     scores = torch.zeros(2, 1000)
-    first, again, other = (draw(scores, 5, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    first, again, other = (sample(scores, 5, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

@@ -27,7 +27,7 @@ W2V, MASKGCT, CAMPPLUS, BIGVGAN = (
     "funasr/campplus",
     "nvidia/bigvgan_v2_22khz_80band_256x",
 )
-LICENCES = {W2V: "mit", MASKGCT: "cc-by-nc-4.0", CAMPPLUS: None, BIGVGAN: "mit", OWN: "other"}
+LICENSES = {W2V: "mit", MASKGCT: "cc-by-nc-4.0", CAMPPLUS: None, BIGVGAN: "mit", OWN: "other"}
 
 
 @dataclass
@@ -63,7 +63,7 @@ class FakeHub:
             if len(data) >= LFS_BYTES:
                 entry["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
             siblings.append({"rfilename": path} if self.no_checksums else entry)
-        licence = LICENCES[repository]
+        license = LICENSES[repository]
         return {
             "id": repository,
             "modelId": repository,
@@ -74,7 +74,7 @@ class FakeHub:
             "likes": 0,
             "tags": [],
             "siblings": siblings,
-            "cardData": {"license": licence} if licence else {},
+            "cardData": {"license": license} if license else {},
         }
 
 

@@ -41,7 +41,7 @@ def filled(config: IstftVocoderConfig, seed: int = 0) -> IstftVocoder:
 
 def istft_pack(source: Path, target: Path) -> Path:
     """The pack of `source`, at `target`, with this vocoder."""
-    from recipes.tiny.swap_vocoder import swap_vocoder
+    from recipes.tiny.stages.swap_vocoder import swap_vocoder
 
     audio = open_pack(source).config.audio
     config = dataclasses.replace(ISTFT, n_mels=audio.n_mels, hop_length=audio.hop_length)

@@ -1,7 +1,7 @@
 """A whole checkpoint folder in upstream's layout at mini size, with nothing published in it.
 
 The networks' tensors are the seeded ones that the golden tensors were computed with; what stands in for
-the small published files (tokeniser, matrices, statistics) is made here from a fixed seed.
+the small published files (tokenizer, matrices, statistics) is made here from a fixed seed.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from edgetts.decoding.prompt import GPTPrompt
 from edgetts.models.gpt import GPT
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
-from edgetts.pack.meta_init import blank
-from edgetts.pack.schemes import Quantised
+from edgetts.pack.meta_init import init_on_meta
+from edgetts.pack.schemes import Quantized
 from edgetts.voices.store import VoiceStore
 from quant.schemes import SchemeRule, round_to_nearest
 
@@ -41,26 +41,26 @@ class Prompt:
 
 
 def tiny_gpt(scheme: str, group: int | None, kernel: str) -> GPT:
-    """kernel: DECODED is the reference, plain linear layers over the weights that `scheme` leaves.
+    """kernel: DEQUANTIZED is the reference, plain linear layers over the weights that `scheme` leaves.
 
     The head has int8 weights whatever the scheme, as in the recipes; some int4 kernels do not take its odd width.
     """
     config, weights = open_pack(builtin_pack()).config.gpt, _weights()
-    gpt = blank(lambda: GPT(config))
+    gpt = init_on_meta(lambda: GPT(config))
     linears = {f"{n}.weight" for n, layer in gpt.named_modules() if isinstance(layer, torch.nn.Linear)}
-    quantised = {name: _quantise(name, w, scheme, group) for name, w in weights.items() if name in linears}
-    taken = replace_layers(gpt, quantised, KernelChoice(CPU, kernel), torch.float32)
-    rest = {n: quantised[n].decode() if n in quantised else w for n, w in weights.items() if n not in taken}
+    quantized = {name: _quantize(name, w, scheme, group) for name, w in weights.items() if name in linears}
+    taken = replace_layers(gpt, quantized, KernelChoice(CPU, kernel), torch.float32)
+    rest = {n: quantized[n].decode() if n in quantized else w for n, w in weights.items() if n not in taken}
     gpt.load_state_dict(rest, strict=False, assign=True)
     assert not [n for n, p in gpt.named_parameters() if p.is_meta]
     return gpt.eval().requires_grad_(False)
 
 
-def _quantise(name: str, weight: Tensor, scheme: str, group: int | None) -> Quantised:
+def _quantize(name: str, weight: Tensor, scheme: str, group: int | None) -> Quantized:
     if name == "mel_head.weight":
         scheme, group = "int8_channel", None
     parts = round_to_nearest(name, weight, SchemeRule("*", scheme, group))
-    return Quantised(scheme, group, tuple(weight.shape), parts)
+    return Quantized(scheme, group, tuple(weight.shape), parts)
 
 
 @lru_cache(maxsize=1)

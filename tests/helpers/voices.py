@@ -1,4 +1,4 @@
-"""Voices for tests that do not enrol: put together from the golden tensors."""
+"""Voices for tests that do not enroll: put together from the golden tensors."""
 
 from __future__ import annotations
 

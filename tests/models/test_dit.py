@@ -32,7 +32,7 @@ def inputs(batch: int, length: int, seed: int = 0) -> dict[str, Tensor]:
 
 
 def shaken(depth: int = 4) -> DiT:
-    """A tiny DiT whose zero-initialised parameters are not zero, so that every input matters."""
+    """A tiny DiT whose zero-initialized parameters are not zero, so that every input matters."""
     network = DiT(tiny_dit_config(depth))
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

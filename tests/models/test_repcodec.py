@@ -1,4 +1,4 @@
-"""The semantic codec against upstream's codes, quantised features and look-up, and its full size."""
+"""The semantic codec against upstream's codes, quantized features and look-up, and its full size."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from edgetts.errors import UsageError
 from edgetts.native.gpt import BlockWeights, GPTStack
 from edgetts.native.library import Isa, find_library
-from edgetts.native.linear import Activations, Packed, dequantise, pack_int4, pack_int8
+from edgetts.native.linear import Activations, Packed, dequantize, pack_int4, pack_int8
 
 LIBRARY = find_library()
 ISAS = LIBRARY.isas if LIBRARY else ()
@@ -55,22 +55,22 @@ def expected_step(
 ) -> Tensor:
     """x (B, 1, C), cache (L, 2, B, H, T_max, D), both float64; fills the cache."""
 
-    def normalise(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
+    def normalize(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
         return F.layer_norm(x, (CHANNELS,), weights[0].double(), weights[1].double(), 1e-5)
 
     def multiply(x: Tensor, linear: tuple[Packed, Tensor | None]) -> Tensor:
         assert linear[1] is not None
-        return x @ dequantise(linear[0]).double().T + linear[1].double()
+        return x @ dequantize(linear[0]).double().T + linear[1].double()
 
     for i, layer in enumerate(layers):
-        parts = multiply(normalise(x, layer.before_attention), layer.qkv).view(len(x), 3, HEADS, 1, HEAD_DIM)
+        parts = multiply(normalize(x, layer.before_attention), layer.qkv).view(len(x), 3, HEADS, 1, HEAD_DIM)
         cache[i, 0, :, :, length], cache[i, 1, :, :, length] = parts[:, 1, :, 0], parts[:, 2, :, 0]
         seen = cache[i, :, :, :, : length + 1]
         mixed = F.scaled_dot_product_attention(parts[:, 0], seen[0], seen[1])  # (B, H, 1, D)
         x = x + multiply(mixed.transpose(1, 2).reshape(x.shape), layer.attention_out)
-        inner = F.gelu(multiply(normalise(x, layer.before_mlp), layer.mlp_in), approximate="tanh")
+        inner = F.gelu(multiply(normalize(x, layer.before_mlp), layer.mlp_in), approximate="tanh")
         x = x + multiply(inner, layer.mlp_out)
-    return normalise(x, last)
+    return normalize(x, last)
 
 
 @pytest.mark.parametrize("bits", [4, 8])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from edgetts.errors import UsageError
 from edgetts.native.library import Isa, Library, find_library
-from edgetts.native.linear import MANY_ROWS, Activations, Packed, dequantise, linear, pack_int4, pack_int8
+from edgetts.native.linear import MANY_ROWS, Activations, Packed, dequantize, linear, pack_int4, pack_int8
 
 LIBRARY = find_library()
 ISAS: list[Isa | None] = [*LIBRARY.isas] if LIBRARY else []
@@ -51,9 +51,9 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
 @pytest.mark.parametrize("group", [32, 64, 128])
 def test_weights_come_back_from_packing(library: Library | None, group: int) -> None:
     packed, weight = int4(50, 384, group, library)
-    assert relative_error(dequantise(packed), weight) < 1e-7
+    assert relative_error(dequantize(packed), weight) < 1e-7
     packed, weight = int8(50, 384, library)
-    assert relative_error(dequantise(packed), weight) < 1e-7
+    assert relative_error(dequantize(packed), weight) < 1e-7
 
 
 def test_codes_may_come_two_in_a_byte_earlier_one_low() -> None:
@@ -63,7 +63,7 @@ def test_codes_may_come_two_in_a_byte_earlier_one_low() -> None:
     for given in (codes, nibbles):
         for library in LIBRARIES:
             packed = pack_int4(given, scales, zeros, 32, library=library)
-            assert torch.equal(dequantise(packed), codes.float())
+            assert torch.equal(dequantize(packed), codes.float())
 
 
 @compiled

@@ -57,7 +57,7 @@ def test_every_kind_of_trouble_has_its_own_sentence(mini_pack: Path, tmp_path: P
         sentences.append(str(error.value).replace(str(tmp_path / name), "X"))
     sentences += [
         refusal(good | {"format": "other"}),
-        refusal(good | {"format_version": 3}),
+        refusal(good | {"format_version": 4}),
         refusal(good | {"format_version": "2"}),
         refusal(good | {"family": "indextts-2.5"}),
         refusal(good | {"family": "piper"}),
@@ -93,12 +93,12 @@ def test_file_names_cannot_leave_the_pack(mini_pack: Path, name: Any) -> None:
 
 def test_lists_all_problems_at_once(mini_pack: Path) -> None:
     table = table_of(mini_pack)
-    del table["licence"], table["components"]["gpt"]["dtype"], table["components"]["vocoder"]
+    del table["license"], table["components"]["gpt"]["dtype"], table["components"]["vocoder"]
     table["files"]["gpt.safetensors"]["bytes"] = -1
     table["components"]["s2mel"]["schemes"] = [{"scheme": "int3", "group_size": 0, "tensors": [1]}]
     message = refusal(table)
     for part in (
-        "missing key licence",
+        "missing key license",
         "missing key components.gpt.dtype",
         "missing key components.vocoder",
         "files.gpt.safetensors.bytes",

@@ -70,7 +70,7 @@ def test_one_tensor_at_a_time_is_in_memory(
     plan = TensorFilePlan("gpt", lazy, "float16", rules)
     with (tmp_path / "out").open("xb") as file:
         plan.write(file, digests=True, progress=lambda _: seen.append(resident(path)))
-    assert len(seen) == len(lazy) + 1  # the one that is quantised has two parts
+    assert len(seen) == len(lazy) + 1  # the one that is quantized has two parts
     assert max(seen) < TENSOR_BYTES / 2  # between tensors; Linux reads a little around what it is asked for
     assert torch.equal(lazy["other.0.weight"].load(), tensors["other.0.weight"])  # and it can be read again
     assert resident(path) >= TENSOR_BYTES  # which is seen

@@ -18,7 +18,7 @@ from edgetts.pack.config import ModelConfig, from_dict, to_dict
 from edgetts.pack.load import compare_shapes, open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import read_manifest
-from edgetts.pack.meta_init import blank
+from edgetts.pack.meta_init import init_on_meta
 from edgetts.pack.ranges import RANGES
 from edgetts.pack.relations import model_problems, read_model
 from quant.components import NETWORKS
@@ -164,7 +164,7 @@ def test_what_is_accepted_can_be_built(seed: int, value: float) -> None:
         return
     pack = open_pack(builtin_pack())
     for component, network in NETWORKS.items():
-        module = blank(lambda network=network: network.build(model))  # type: ignore[misc]
+        module = init_on_meta(lambda network=network: network.build(model))  # type: ignore[misc]
         expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
         same = to_dict(model) == to_dict(BUILTIN)
         assert not same or not compare_shapes(expected, pack.shapes(component))

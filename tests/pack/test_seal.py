@@ -54,7 +54,7 @@ def test_a_flipped_bit_never_gives_another_model() -> None:
         (("model", "silence_code"), 204),
         (("defaults", "n_steps"), 7),
         (("text", "case"), "lower"),
-        (("licence",), "none"),
+        (("license",), "none"),
         (("files", "gpt.safetensors", "bytes"), 1),
         ((CHECKSUM,), "0" * 64),
         ((CHECKSUM,), None),

@@ -17,7 +17,7 @@ from edgetts.errors import UsageError
 from edgetts.pack.load import open_pack
 from edgetts.parity import STAGES, TOLERANCES, Row, validate
 
-# These need the published tokeniser and matrices, which cannot be copied here: the pack of the tests has
+# These need the published tokenizer and matrices, which cannot be copied here: the pack of the tests has
 # stand-ins. `test_published_files` covers them where the reference data is at hand.
 NEEDS_PUBLISHED_FILES = {("gpt_conditioning", "emotion_indices"), ("gpt_conditioning", "emotion_matrix_vec")}
 TOLERANCE = 1e-4
@@ -46,7 +46,7 @@ def test_an_unknown_way_to_compute(mini_pack: Path) -> None:
 
 def test_published_files(mini_checkpoint: Path, tmp_path: Path) -> None:
     if SHARED is None:
-        pytest.skip("needs the published tokeniser and emotion matrices, which are not part of the project")
+        pytest.skip("needs the published tokenizer and emotion matrices, which are not part of the project")
     from quant.convert import convert
 
     checkpoint = tmp_path / "checkpoint"

@@ -1,4 +1,4 @@
-"""What the tests of quantising share: a voice that the mini pack can speak with, since it cannot enrol."""
+"""What the tests of quantizing share: a voice that the mini pack can speak with, since it cannot enroll."""
 
 from __future__ import annotations
 

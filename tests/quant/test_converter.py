@@ -363,7 +363,7 @@ def test_nothing_is_taken_over_from_another_checkpoint(checkpoint: Path, tmp_pat
 
 
 def _hold(target: str, config: Any, ready: Any, release: Any) -> None:
-    PackWriter(target, config, name="x", recipe="x", licence="x")
+    PackWriter(target, config, name="x", recipe="x", license="x")
     ready.set()
     release.wait(60)
 

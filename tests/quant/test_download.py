@@ -29,7 +29,7 @@ TARGETS = {
     "hf_cache/w2v-bert-2.0/model.safetensors": "model.safetensors",
     "hf_cache/semantic_codec_model.safetensors": "semantic_codec/model.safetensors",
     "hf_cache/bigvgan/bigvgan_generator.pt": "bigvgan_generator.pt",
-    "hf_cache/licences/nvidia--bigvgan_v2_22khz_80band_256x/LICENSE": "LICENSE",
+    "hf_cache/licenses/nvidia--bigvgan_v2_22khz_80band_256x/LICENSE": "LICENSE",
     "LICENSE.txt": "LICENSE.txt",
 }
 
@@ -53,7 +53,7 @@ def test_whole_run(hub: FakeHub, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     plan = plan_download(tmp_path / "a" / "b", endpoint=hub.url)
     assert not plan.folder.exists()
-    assert plan.licences == {
+    assert plan.licenses == {
         OWN: "bilibili Model Use License Agreement",
         "facebook/w2v-bert-2.0": "mit",
         MASKGCT: "cc-by-nc-4.0",

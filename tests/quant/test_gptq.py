@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgetts.errors import PackError, UsageError
 from edgetts.pack.load import open_pack
-from edgetts.pack.schemes import Quantised
+from edgetts.pack.schemes import Quantized
 from quant import calibrate, gptq, hqq
 from quant.quantize import encode
 from quant.recipe import CalibrationSettings
@@ -39,12 +39,12 @@ def test_outputs_are_closer_than_by_rounding(group: int, activation_order: bool)
     moments = x[:400].t() @ x[:400] / 400
 
     def error(parts: Parts) -> float:
-        decoded = Quantised("int4_group", group, (48, 256), parts).decode()
+        decoded = Quantized("int4_group", group, (48, 256), parts).decode()
         return float((x[400:] @ (decoded - weight).t()).square().mean())  # on inputs that were not seen
 
     rule = SchemeRule("*", "int4_group", group)
     rounded, shifted = error(round_to_nearest("w", weight, rule)), error(hqq.encode("w", weight, rule))
-    calibrated = error(gptq.quantise(weight, moments, group, 0.01, activation_order))
+    calibrated = error(gptq.quantize(weight, moments, group, 0.01, activation_order))
     assert calibrated < 0.6 * rounded and calibrated < 0.75 * shifted
 
 
@@ -52,34 +52,34 @@ def test_inputs_that_are_never_heard_are_rounded() -> None:
     x = correlated(300, 64)
     x[:, 5] = 0
     weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(1))
-    parts = gptq.quantise(weight, x.t() @ x / 300, 32, 0.01, True)
-    decoded = Quantised("int4_group", 32, (8, 64), parts).decode()
+    parts = gptq.quantize(weight, x.t() @ x / 300, 32, 0.01, True)
+    decoded = Quantized("int4_group", 32, (8, 64), parts).decode()
     step = parts["scales"].float()[:, 0]
     assert ((decoded[:, 5] - weight[:, 5]).abs() <= step * 1.01).all()
-    same = gptq.quantise(weight, torch.ones(64, 64), 32, 0.01, True)  # of rank one: damping makes it solvable
-    assert torch.isfinite(Quantised("int4_group", 32, (8, 64), same).decode()).all()
+    same = gptq.quantize(weight, torch.ones(64, 64), 32, 0.01, True)  # of rank one: damping makes it solvable
+    assert torch.isfinite(Quantized("int4_group", 32, (8, 64), same).decode()).all()
     with pytest.raises(PackError, match="not finite"):
-        gptq.quantise(weight, torch.full((64, 64), torch.nan), 32, 0.01, True)
+        gptq.quantize(weight, torch.full((64, 64), torch.nan), 32, 0.01, True)
 
 
 def test_the_whole_gpt(mini_pack: Path, mini_voice: Path) -> None:
     pack = open_pack(mini_pack)
     speech = calibrate.Speech(voice=mini_voice)
     steps: list[tuple[str, int, int]] = []
-    first = gptq.quantise_gpt(pack, RULES, SETTINGS, speech, encode, lambda *step: steps.append(step))
+    first = gptq.quantize_gpt(pack, RULES, SETTINGS, speech, encode, lambda *step: steps.append(step))
     n_layers = pack.config.gpt.n_layers
     # Of the four matrices of each block: two of block 0 and two of block 1 are stored otherwise.
     assert len(first) == 4 * n_layers - 4
     assert not any(name.startswith(("gpt.h.0.attn", "gpt.h.1.mlp")) for name in first)
     assert [s for s in steps if s[0] == "calibrating"] == [("calibrating", i, n_layers) for i in range(n_layers)]
-    again = gptq.quantise_gpt(pack, RULES, SETTINGS, speech, encode)
+    again = gptq.quantize_gpt(pack, RULES, SETTINGS, speech, encode)
     assert all(torch.equal(first[name][part], again[name][part]) for name in first for part in first[name])
 
 
 def test_what_is_no_linear_of_a_block_is_refused(mini_pack: Path, mini_voice: Path) -> None:
     rules = (SchemeRule("mel_head.weight", "int4_group", 32, "gptq"),)
-    with pytest.raises(UsageError, match="mel_head.weight cannot be quantised with gptq"):
-        gptq.quantise_gpt(open_pack(mini_pack), rules, SETTINGS, calibrate.Speech(voice=mini_voice), encode)
+    with pytest.raises(UsageError, match="mel_head.weight cannot be quantized with gptq"):
+        gptq.quantize_gpt(open_pack(mini_pack), rules, SETTINGS, calibrate.Speech(voice=mini_voice), encode)
 
 
 def test_texts_of_the_user_are_divided() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edgetts.pack.schemes import Quantised, int4_zero_points
+from edgetts.pack.schemes import Quantized, int4_zero_points
 from quant import hqq
 from quant.schemes import SchemeRule, int4_grid, round_to_nearest
 
@@ -19,7 +19,7 @@ def test_errors_are_smaller_than_of_rounding(group: int, heavy_tails: bool) -> N
     rule = SchemeRule("*", "int4_group", group, "hqq")
 
     def error(parts: object) -> tuple[float, float]:
-        decoded = Quantised("int4_group", group, (64, 512), parts).decode()  # type: ignore[arg-type]
+        decoded = Quantized("int4_group", group, (64, 512), parts).decode()  # type: ignore[arg-type]
         return float((decoded - weight).square().mean()), float((decoded - weight).abs().mean())
 
     squared, absolute = error(hqq.encode("w", weight, rule))
@@ -36,7 +36,7 @@ def test_zero_points_never_get_worse_and_edges_hold() -> None:
     groups = weight.reshape(16, 2, 32) / steps
     before, after = (hqq._cost(groups, int4_zero_points(z).unsqueeze(-1)) for z in (zeros, better))
     assert (after <= before).all() and (after < before).any()
-    decoded = Quantised("int4_group", 32, (16, 64), hqq.encode("w", weight, SchemeRule("*", "int4_group", 32, "hqq")))
+    decoded = Quantized("int4_group", 32, (16, 64), hqq.encode("w", weight, SchemeRule("*", "int4_group", 32, "hqq")))
     assert torch.isfinite(decoded.decode()).all() and (decoded.decode()[0] == 0).all()
 
 

@@ -1,4 +1,4 @@
-"""The quantisation pass as a whole: from a pack, from a checkpoint, interrupted, and what speaks afterwards."""
+"""The quantization pass as a whole: from a pack, from a checkpoint, interrupted, and what speaks afterwards."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _measure_little(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def small(mini_pack: Path, mini_voice: Path, recipes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The mini pack, quantised with everything."""
+    """The mini pack, quantized with everything."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("N_TEXTS", 1), ("N_SPOKEN", 1), ("MAX_CODES", 6)):
             patch.setattr(report, name, value)
@@ -130,7 +130,7 @@ def test_it_speaks_as_stored(small: Path, mini_pack: Path, mini_voice: Path) -> 
     options = SynthesisOptions.of(pipeline.pack.manifest.defaults, {"max_codes": 8, "guards": False})
     spoken = pipeline.speak(speaker, [5, 9, 20], options, 3)
     assert torch.isfinite(spoken.waveform).all() and spoken.waveform.abs().max() > 0
-    decoded = Pipeline(open_pack(small), CPU, kernel="decoded")
+    decoded = Pipeline(open_pack(small), CPU, kernel="dequantized")
     assert kernels_used(decoded.gpt) == {}
     same, stored = (p.latents(p.prompt(speaker, [5, 9, 20]), spoken.codes) for p in (decoded, pipeline))
     assert float((same - stored).norm() / same.norm()) < 1e-2
@@ -154,7 +154,7 @@ def test_the_report(small: Path) -> None:
 
 
 def test_a_report_is_not_taken_along(small: Path, recipes: Path, tmp_path: Path) -> None:
-    """Storing the same again is no second quantisation; the report of the first is not the report of the second."""
+    """Storing the same again is no second quantization; the report of the first is not the report of the second."""
     made = quantize(small, tmp_path / "again.pack", str(recipes / "plain.toml"), measure=False)
     again = open_pack(tmp_path / "again.pack", verify=True)
     assert made.quality is None and again.manifest.quality is None and "report.html" not in again.manifest.files
@@ -201,7 +201,7 @@ def test_misuse(mini_pack: Path, recipes: Path, tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_measuring_that_fails_costs_no_quantisation(
+def test_measuring_that_fails_costs_no_quantization(
     mini_pack: Path, mini_voice: Path, recipes: Path, tmp_path: Path
 ) -> None:
     target, recipe = tmp_path / "m.pack", str(recipes / "plain.toml")

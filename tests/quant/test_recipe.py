@@ -113,7 +113,7 @@ def test_recipes_fit_other_sizes_too(name: str, mini_pack: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (changed(colour="red"), "unknown key colour"),
+        (changed(color="red"), "unknown key color"),
         (changed(format=2), "format is 2"),
         (changed(name=None), "missing key name"),
         (changed(description=1), "description must be text"),
@@ -152,8 +152,8 @@ def test_mistakes_are_named(table: dict[str, Any], said: str) -> None:
 
 
 def test_all_mistakes_at_once() -> None:
-    table = changed(colour="red", components__gpt__rules=rule(scheme="int3"), defaults={"n_beams": 0})
-    with pytest.raises(UsageError, match="colour.*int3.*n_beams"):
+    table = changed(color="red", components__gpt__rules=rule(scheme="int3"), defaults={"n_beams": 0})
+    with pytest.raises(UsageError, match="color.*int3.*n_beams"):
         parse_recipe(table, "mine.toml")
 
 
@@ -199,7 +199,7 @@ def test_auto(machine: Machine, name: str) -> None:
     assert choose_recipe(this_machine())[0] in RECIPES
 
 
-def test_an_unquantised_part_may_not_be_quantised_twice(mini_pack: Path) -> None:
+def test_an_unquantized_part_may_not_be_quantized_twice(mini_pack: Path) -> None:
     """A pack that is int8 already is not made int4, nor is int4 made int8; the same again is fine."""
     from edgetts.errors import PackError
     from edgetts.pack.manifest import SchemeGroup

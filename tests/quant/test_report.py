@@ -52,7 +52,7 @@ def test_the_page_is_whole_and_alone() -> None:
         check_picture(ElementTree.fromstring("<svg" + picture))
     assert "mlp.c_fc: " not in text and "gpt.h.2.mlp.c_fc.weight: 22.0 dB" in text
     assert "<td>mel_head.weight</td><td class=n>44.0 dB" in text and "word error rate" not in text
-    assert "Nothing is quantised" in page("m", "r", "d", {**QUALITY, "snr_db": {}})
+    assert "Nothing is quantized" in page("m", "r", "d", {**QUALITY, "snr_db": {}})
     judged = page("m", "r", "d", {**QUALITY, "judged": {"word_error_rate": 0.125}})
     assert "<td>word error rate</td><td class=n>0.125</td>" in judged
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgetts.errors import PackError
 from edgetts.pack import manifest
-from edgetts.pack.schemes import NF4_LEVELS, SCHEMES, ZERO_STEPS, Quantised, pack_nibbles, stored_bytes, unpack_nibbles
+from edgetts.pack.schemes import NF4_LEVELS, SCHEMES, ZERO_STEPS, Quantized, pack_nibbles, stored_bytes, unpack_nibbles
 from quant.lazy import LazyTensor
 from quant.schemes import PLAIN, SchemeRule, int4_codes, int4_grid, round_to_nearest
 from quant.tensor_file import TensorFilePlan
@@ -22,8 +22,8 @@ def weight(rows: int = 24, columns: int = 256) -> Tensor:
     return torch.randn(rows, columns, generator=torch.Generator().manual_seed(0)) * 0.02
 
 
-def stored(value: Tensor, scheme: str, group: int | None) -> Quantised:
-    return Quantised(scheme, group, tuple(value.shape), round_to_nearest("w", value, SchemeRule("*", scheme, group)))
+def stored(value: Tensor, scheme: str, group: int | None) -> Quantized:
+    return Quantized(scheme, group, tuple(value.shape), round_to_nearest("w", value, SchemeRule("*", scheme, group)))
 
 
 def snr(value: Tensor, decoded: Tensor) -> float:
@@ -105,7 +105,7 @@ def test_rules_are_taken_in_order_and_misfits_are_listed() -> None:
         TensorFilePlan("gpt", tensors, "float16", rules)
 
 
-def test_what_quantising_did_is_measured_while_writing(tmp_path: Path) -> None:
+def test_what_quantizing_did_is_measured_while_writing(tmp_path: Path) -> None:
     value = weight()
     tensors = {"w": LazyTensor.of(value), "zero": LazyTensor.of(torch.zeros(2, 32))}
     plan = TensorFilePlan("gpt", tensors, "float32", [SchemeRule("*", "int4_group", 32)])

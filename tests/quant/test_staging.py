@@ -187,7 +187,7 @@ def test_a_conversion_fails_before_its_work(mini_checkpoint: Path, tmp_path: Pat
     ],
     ids=["documents", "link", "empty", "another pack"],
 )
-def test_the_reference_of_quantising_replaces_nothing(
+def test_the_reference_of_quantizing_replaces_nothing(
     mini_checkpoint: Path, small: Make, tmp_path: Path, make: Callable[[Path, Make], object], words: str
 ) -> None:
     make(tmp_path, small)

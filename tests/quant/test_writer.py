@@ -20,10 +20,10 @@ from quant.writer import PackWriter
 
 
 def writer(target: Path, config: ModelConfig, **options: bool | str) -> PackWriter:
-    return PackWriter(target, config, name="test", recipe="test", licence="none", **options)  # type: ignore[arg-type]
+    return PackWriter(target, config, name="test", recipe="test", license="none", **options)  # type: ignore[arg-type]
 
 
-def test_quantised_pack_loads_as_networks(mini_pack: Path, tmp_path: Path) -> None:
+def test_quantized_pack_loads_as_networks(mini_pack: Path, tmp_path: Path) -> None:
     source = open_pack(mini_pack)
     rules = {"gpt": [SchemeRule("gpt.h.*.weight", "int8_channel")], "vocoder": [SchemeRule("*", "int8_channel")]}
     with writer(tmp_path / "small.pack", source.config) as made:
@@ -47,8 +47,8 @@ def test_quantised_pack_loads_as_networks(mini_pack: Path, tmp_path: Path) -> No
                 assert (error <= rows / 127 / 2 * 1.001).all()
             else:
                 assert torch.equal(value, original[name])
-    quantised = small.manifest.components["gpt"].scheme_of()
-    assert "gpt.h.0.attn.c_attn.weight" in quantised and "gpt.h.0.ln_1.weight" not in quantised
+    quantized = small.manifest.components["gpt"].scheme_of()
+    assert "gpt.h.0.attn.c_attn.weight" in quantized and "gpt.h.0.ln_1.weight" not in quantized
     assert half_of(small, "vocoder").dtype == torch.float16
 
 
@@ -99,7 +99,7 @@ def test_file_layout(tmp_path: Path) -> None:
         "counter": torch.tensor(7),
         "empty": torch.zeros(0, 4),
         "view": torch.randn(8, 4, generator=generator).t(),
-        "quantised": torch.randn(5, 7, generator=generator),
+        "quantized": torch.randn(5, 7, generator=generator),
     }
     lazy = {name: LazyTensor.of(tensor) for name, tensor in tensors.items()}
     plan = TensorFilePlan("gpt", lazy, "float16", [SchemeRule("quant*", "int8_channel")])
@@ -112,7 +112,7 @@ def test_file_layout(tmp_path: Path) -> None:
     assert set(result.digests) == set(tensors)
     with safe_open(tmp_path / "x.safetensors", framework="pt") as file:
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    assert set(stored) == (set(tensors) - {"quantised"}) | {"quantised.codes", "quantised.scales"}
+    assert set(stored) == (set(tensors) - {"quantized"}) | {"quantized.codes", "quantized.scales"}
     assert torch.equal(stored["view"], tensors["view"].half())
     assert torch.equal(stored["odd"], tensors["odd"])  # vectors stay float32
     assert stored["counter"] == 7

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from recipes.tiny.seams import find_clicks, report
+from recipes.tiny.evaluation.seams import find_clicks, report
 
 RATE = 22050
 

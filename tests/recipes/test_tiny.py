@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.tiny import align, dims, make_corpus, prepare, stress, synthetic
+from recipes.tiny import dims
 from recipes.tiny.common import Run, adamw, average_into
-from recipes.tiny.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
-from recipes.tiny.lexicon import ipa
-from recipes.tiny.text import ALPHABET, N_TOKENS, SPACE, TOKENS, Forgetful, frontend, save_text_tables, text_ids
-from recipes.tiny.train_gpt import Row, spliced
-from recipes.tiny.train_semantic_encoder import edit_distance
+from recipes.tiny.corpus import align, make_corpus, prepare, synthetic
+from recipes.tiny.corpus.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
+from recipes.tiny.corpus.lexicon import ipa
+from recipes.tiny.corpus.text import ALPHABET, N_TOKENS, SPACE, TOKENS, Forgetful, frontend, save_text_tables, text_ids
+from recipes.tiny.evaluation import stress
+from recipes.tiny.stages.train_gpt import Row, spliced
+from recipes.tiny.stages.train_semantic_encoder import edit_distance
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_a_corpus_gives_back_what_was_put(corpus: Corpus) -> None:
 def test_resampling_changes_pitch_and_length(corpus: Corpus) -> None:
     item = dict(corpus.items[0])
     item["factor"] = 1.15
-    longer = prepare.analyse(item)[3]
+    longer = prepare.analyze(item)[3]
     assert len(longer) == pytest.approx(1.15 * corpus.length("wav", 0), rel=0.01)
 
 
@@ -198,7 +200,7 @@ def test_learning_rate_falls_with_the_time_spent(tmp_path: Path) -> None:
     for spent in (0.0, 30.0, 60.0):
         run.spent_s = spent
         run._set_learning_rates()
-        rates.append(run.optimisers["adamw"].param_groups[0]["lr"])
+        rates.append(run.optimizers["adamw"].param_groups[0]["lr"])
     assert rates[0] == pytest.approx(1e-2)
     assert rates[0] > rates[1] > rates[2] > 0
 

@@ -17,22 +17,16 @@ from edgetts.models.istft_vocoder import reach as reach_of
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pipeline import Pipeline
-from recipes.tiny import (
-    dims,
-    evaluate_vocoder,
-    istft_dims,
-    pitch,
-    predicted_mels,
-    sound_metrics,
-    synthetic,
-    vocoder_gpu,
-)
-from recipes.tiny.adversarial import mel_of
+from recipes.tiny import dims, istft_dims
 from recipes.tiny.common import Run, computing_time
-from recipes.tiny.data import Corpus, is_held_out
-from recipes.tiny.excerpts import Excerpts
-from recipes.tiny.train_pitch import PitchTrainer, targets_of
-from recipes.tiny.train_vocoder_istft import CPU_PLAN, EDGE, STAGE, Trainer, frames_of, with_pitch_net
+from recipes.tiny.corpus import pitch, predicted_mels, synthetic
+from recipes.tiny.corpus.data import Corpus, is_held_out
+from recipes.tiny.corpus.excerpts import Excerpts
+from recipes.tiny.evaluation import evaluate_vocoder, sound_metrics
+from recipes.tiny.stages import vocoder_gpu
+from recipes.tiny.stages.adversarial import mel_of
+from recipes.tiny.stages.train_pitch import PitchTrainer, targets_of
+from recipes.tiny.stages.train_vocoder_istft import CPU_PLAN, EDGE, STAGE, Trainer, frames_of, with_pitch_net
 
 CPU = torch.device("cpu")
 SMALL = dataclasses.replace(CPU_PLAN, batch=2, n_frames=24)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgetts.streaming.latency import Speeds
+from edgetts.streaming.latency import LatencyModel
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,9 @@ from edgetts.streaming.latency import Speeds
 )
 def test_a_spoiled_file_counts_as_none(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "speeds.json"
-    speeds = Speeds()
+    speeds = LatencyModel()
     speeds.add("codes", 10, 0.5)
     speeds.save(path)
-    assert Speeds.load(path).seconds("codes", 10) == pytest.approx(0.5)
+    assert LatencyModel.load(path).seconds("codes", 10) == pytest.approx(0.5)
     path.write_bytes(content)
-    assert Speeds.load(path).seconds("codes", 10) is None
+    assert LatencyModel.load(path).seconds("codes", 10) is None

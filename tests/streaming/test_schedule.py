@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 
 from edgetts.errors import UsageError
-from edgetts.streaming.fair_lock import Turns
-from edgetts.streaming.latency import STAGES, Cost, Speeds
-from edgetts.streaming.schedule import MIN_CHUNK_CODES, Adaptive, Fixed, Pace, Situation, Whole
+from edgetts.streaming.fair_lock import FairLock
+from edgetts.streaming.latency import STAGES, Cost, LatencyModel
+from edgetts.streaming.schedule import MIN_CHUNK_CODES, Adaptive, BufferState, Fixed, LatencyEstimator, Whole
 
 CODE_RATE = 50.0
 CONTEXT = 172
 
 
-def measured(codes_rtf: float, render_rtf: float, fixed_s: float = 0.05) -> Speeds:
+def measured(codes_rtf: float, render_rtf: float, fixed_s: float = 0.05) -> LatencyModel:
     """A machine whose stages take these shares of real time, and `fixed_s` for each part whatever its size."""
-    speeds = Speeds()
+    speeds = LatencyModel()
     for size in (10.0, 200.0):
         speeds.add("codes", size, size / CODE_RATE * codes_rtf)
         speeds.add("latents", size, 1e-4 * size)
@@ -33,11 +33,11 @@ def measured(codes_rtf: float, render_rtf: float, fixed_s: float = 0.05) -> Spee
     return speeds
 
 
-def pace(speeds: Speeds) -> Pace:
-    return Pace(speeds, CODE_RATE, 1.72, prompt_frames=430, n_estimates=10, n_rows=2, held_frames=16, edge_frames=28)
+def pace(speeds: LatencyModel) -> LatencyEstimator:
+    return LatencyEstimator(speeds, CODE_RATE, 1.72, prompt_frames=430, n_evals=10, n_rows=2, held_frames=16, edge_frames=28)
 
 
-def simulate(machine: Pace, n_codes: int, jitter: float, seed: int) -> tuple[float, int, list[int]]:
+def simulate(machine: LatencyEstimator, n_codes: int, jitter: float, seed: int) -> tuple[float, int, list[int]]:
     """Start of playback, underruns and sizes of one segment, with codes and sound made at the same time."""
     random, schedule = np.random.default_rng(seed), Adaptive(machine)
     code_s = (machine.codes_s(100) or 0) / 100
@@ -48,7 +48,7 @@ def simulate(machine: Pace, n_codes: int, jitter: float, seed: int) -> tuple[flo
     while done < n_codes:
         lead = max(0.0, ends_at - now) if ends_at is not None else None
         waiting = min(int(made), n_codes) - done
-        target = schedule.target(Situation(waiting, lead, len(sizes), sizes[-1] if sizes else 0, CONTEXT))
+        target = schedule.target(BufferState(waiting, lead, len(sizes), sizes[-1] if sizes else 0, CONTEXT))
         assert target is not None
         if waiting < target and done + waiting < n_codes:
             now, made = now + code_s, made + 1
@@ -93,7 +93,7 @@ def test_a_small_part_that_would_fall_behind_for_good_is_not_used() -> None:
     machine = pace(measured(0.1, 0.1, 0.8))  # 0.8 s for each part, however small
     least = machine.least_codes(CONTEXT)
     assert least > 2 * MIN_CHUNK_CODES
-    starved = Situation(least, 0.0, 5, 30, CONTEXT)
+    starved = BufferState(least, 0.0, 5, 30, CONTEXT)
     assert Adaptive(machine).target(starved) == least
     assert simulate(machine, 1500, 0.3, 0)[1] == 0
 
@@ -107,18 +107,18 @@ def test_a_slow_machine_is_given_a_head_start() -> None:
 
 
 def test_before_anything_is_measured_parts_start_small_and_grow() -> None:
-    schedule = Adaptive(pace(Speeds()))
+    schedule = Adaptive(pace(LatencyModel()))
     assert schedule.pace.rtf(CONTEXT) is None
-    sizes = [schedule.target(Situation(0, None, 0, 0, 0))]
+    sizes = [schedule.target(BufferState(0, None, 0, 0, 0))]
     for _ in range(4):
-        sizes.append(schedule.target(Situation(0, 0.5, len(sizes), sizes[-1] or 0, CONTEXT)))
+        sizes.append(schedule.target(BufferState(0, 0.5, len(sizes), sizes[-1] or 0, CONTEXT)))
     assert None not in sizes and sizes[0] == schedule.first_codes
     assert all(b > a for a, b in itertools.pairwise(sizes) if a and b)
 
 
 def test_fixed_sizes_repeat_the_last() -> None:
     schedule = Fixed((30, 60))
-    assert [schedule.target(Situation(0, 0.0, n, 0, 0)) for n in range(4)] == [30, 60, 60, 60]
+    assert [schedule.target(BufferState(0, 0.0, n, 0, 0)) for n in range(4)] == [30, 60, 60, 60]
     for sizes in ((), (0,), (-1, 5)):
         with pytest.raises(UsageError, match="Chunks"):
             Fixed(sizes)
@@ -126,8 +126,8 @@ def test_fixed_sizes_repeat_the_last() -> None:
 
 def test_only_a_part_that_is_waited_for_is_urgent() -> None:
     adaptive, fixed = Adaptive(pace(measured(0.1, 0.1))), Fixed((30,))
-    first, starved = Situation(30, None, 0, 0, 0), Situation(30, 0.0, 4, 0, 0)
-    flowing, later = Situation(30, 0.7, 4, 0, 0), Situation(30, 0.0, 4, 30, 0)
+    first, starved = BufferState(30, None, 0, 0, 0), BufferState(30, 0.0, 4, 0, 0)
+    flowing, later = BufferState(30, 0.7, 4, 0, 0), BufferState(30, 0.0, 4, 30, 0)
     assert [adaptive.is_urgent(s) for s in (first, starved, flowing, later)] == [True, True, False, False]
     assert [fixed.is_urgent(s) for s in (first, starved, flowing, later)] == [True, False, False, False]
     assert not Whole().is_urgent(first)
@@ -152,26 +152,26 @@ def test_speeds_are_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "speeds" / "key.json"
     speeds = measured(0.2, 0.3)
     speeds.save(path)
-    assert Speeds.load(path) == speeds
+    assert LatencyModel.load(path) == speeds
     assert [f.name for f in path.parent.iterdir()] == ["key.json"]
     for damaged in ("", "{", "[]", "{}", '{"format": 9}', json.dumps({"format": 1, "stages": {key: [1] for key in STAGES}}),
                     json.dumps({"format": 1, "stages": {key: [1, 0, 1, 1, 1] for key in STAGES}})):
         path.write_text(damaged)
-        assert Speeds.load(path) == Speeds()
+        assert LatencyModel.load(path) == LatencyModel()
     speeds.save(Path("/proc/nowhere/speeds.json"))  # no error: it is measured again
 
 
 def test_turns_go_round() -> None:
-    turns, order, ready = Turns(), [], threading.Barrier(3)
+    lock, order, ready = FairLock(), [], threading.Barrier(3)
 
     def work(name: int) -> None:
         ready.wait()
-        with turns.take() as turn:
+        with lock.hold() as hold:
             for _ in range(20):
                 order.append(name)
-                while turns.n_waiting < 2 and len(order) < 30:
+                while lock.n_waiting < 2 and len(order) < 30:
                     pass  # all three are at it
-                turn.pass_on()
+                hold.yield_to_others()
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
     for thread in threads:
@@ -183,22 +183,22 @@ def test_turns_go_round() -> None:
 
 
 def test_a_resting_turn_lets_others_go_and_counts_it_as_waiting() -> None:
-    turns = Turns()
-    with turns.take() as turn:
-        with contextlib.suppress(ValueError), turn.rest():
-            with turns.take() as other:
+    lock = FairLock()
+    with lock.hold() as hold:
+        with contextlib.suppress(ValueError), hold.released():
+            with lock.hold() as other:
                 assert other.waited_s < 0.05
             time.sleep(0.05)
             raise ValueError
-        assert turns._is_held  # again, whatever happened inside
-        assert turn.waited_s >= 0.05
-    assert not turns._is_held
+        assert lock._is_held  # again, whatever happened inside
+        assert hold.waited_s >= 0.05
+    assert not lock._is_held
 
 
 def test_a_turn_counts_its_waiting() -> None:
-    turns = Turns()
-    with turns.take() as alone:
-        alone.pass_on()
+    lock = FairLock()
+    with lock.hold() as alone:
+        alone.yield_to_others()
         assert alone.waited_s < 0.01
         start = alone.clock()
         assert alone.clock() >= start

@@ -95,7 +95,7 @@ def test_many_parts_have_the_offline_length_and_codes_and_nearly_its_sound(
     samples = joined(chunks)
     assert len(chunks) > len(said.segments) + 1
     assert samples.shape == said.samples.shape
-    assert [tuple(s.codes) for s in stream.spoken] == [s.codes for s in said.segments]
+    assert [tuple(s.codes) for s in stream.segments] == [s.codes for s in said.segments]
     assert {c.text for c in chunks} == {s.spoken for s in said.segments}
     assert not np.array_equal(samples, said.samples)
 
@@ -119,10 +119,10 @@ def test_no_codes_are_made_while_a_listener_waits(tts: TTS, voice: Voice, monkey
 
     def slow(self: SegmentRenderer, *arguments: Any, **settings: Any) -> Any:
         (session,) = sessions
-        before = len(session.board.spoken[0].codes)
+        before = len(session.state.segments[0].codes)
         time.sleep(0.2)  # time for many codes
-        made.append(len(session.board.spoken[0].codes) - before)
-        assert made[1:] or not session._engine.codes_turns._is_held  # another stream could make its codes
+        made.append(len(session.state.segments[0].codes) - before)
+        assert made[1:] or not session._engine.codes_lock._is_held  # another stream could make its codes
         return render(self, *arguments, **settings)
 
     monkeypatch.setattr(Session, "_make_sound", with_session)
@@ -170,11 +170,11 @@ def test_a_guard_retries_unheard_sound_and_cuts_heard_sound(tts: TTS, voice: Voi
     options = {**QUICK, "guards": True, "retries": 1, "max_codes": 60}
     unheard = tts.stream("One.", voice, chunks=(1000,), **options)
     list(unheard)
-    assert unheard.spoken[0].attempts == 2 and len(unheard.spoken[0].notices) == 1
+    assert unheard.segments[0].attempts == 2 and len(unheard.segments[0].notices) == 1
     heard = tts.stream("One.", voice, chunks=(20,), **options)
     samples = joined(list(heard))
     assert len(samples)
-    assert heard.spoken[0].attempts == 1 and len(heard.spoken[0].notices) == 1
+    assert heard.segments[0].attempts == 1 and len(heard.segments[0].notices) == 1
     assert "Segment 1, 'One.': no end after" in heard.notices[-1]
 
 
@@ -222,7 +222,7 @@ def test_words_that_a_heard_segment_lost_are_named(tts: TTS, voice: Voice, monke
     monkeypatch.setattr("edgetts.text.length.LEAST_LETTER_S", 0.08)  # 0.8 s: 40 codes, and 45 are allowed
     stream = tts.stream(text, voice, chunks=(18,), **GUARDED)
     assert len(joined(list(stream)))
-    (spoken,) = stream.spoken
+    (spoken,) = stream.segments
     assert spoken.attempts == 1 and len(spoken.codes) == 30
     assert [n for n in stream.notices if text in n and "words may be missing" in n], stream.notices
 
@@ -310,7 +310,7 @@ def test_pieces_of_text_are_spoken_once_in_order(tts: TTS, voice: Voice) -> None
     spans = sorted({(c.start, c.end) for c in chunks})
     assert spans[0][0] == 0 and spans[-1][1] == len(whole)
     assert all(before[1] == after[0] for before, after in itertools.pairwise(spans))
-    words = " ".join(s.line.text for s in stream.spoken).replace(".", "").replace("!", "").split()
+    words = " ".join(s.queued.text for s in stream.segments).replace(".", "").replace("!", "").split()
     assert words == ["One", "two", "three", "Four", "five", "six", "Seven"]
 
 
@@ -427,7 +427,7 @@ def test_a_flood_of_text_is_not_taken_in(tts: TTS, voice: Voice) -> None:
     async def consume() -> None:
         async with tts.astream(flood(), voice, max_segment_tokens=20, **QUICK) as stream:
             async for _ in stream:
-                if stream.stream.spoken[-1].line.end > 100:
+                if stream.stream.segments[-1].queued.end > 100:
                     return
 
     asyncio.run(asyncio.wait_for(consume(), 60))

@@ -16,8 +16,8 @@ import pytest
 from edgetts.errors import Cancelled, GenerationError, UsageError
 from edgetts.pack.load import open_pack
 from edgetts.pack.text import tokenizer_of
-from edgetts.streaming.source import MAX_PLANNED_CHARS, MAX_WAITING_CHARS, SLICE_CHARS, TextFeed, plan_lines, pump
-from edgetts.streaming.state import Board, Line
+from edgetts.streaming.source import MAX_PLANNED_CHARS, MAX_WAITING_CHARS, SLICE_CHARS, TextFeed, pump, queued_segments
+from edgetts.streaming.state import QueuedSegment, StreamState
 from edgetts.text.config import Language
 from edgetts.text.frontend import TextFrontend, TextPlan
 from edgetts.text.lines import LINE_PAUSE_S, PARAGRAPH_PAUSE_S
@@ -36,19 +36,19 @@ def frontend(mini_pack: Path) -> TextFrontend:
 
 
 def feed(
-    board: Board, frontend: TextFrontend, notices: list[str], *, markup: bool = False, markdown: bool = False
+    state: StreamState, frontend: TextFrontend, notices: list[str], *, markup: bool = False, markdown: bool = False
 ) -> TextFeed:
     def plan(text: str, heard: Language | None) -> TextPlan:
         return frontend.segments(text, 120, markup=markup, heard=heard)
 
-    return TextFeed(board, plan, markup=markup, notices=notices, markdown=markdown)
+    return TextFeed(state, plan, markup=markup, notices=notices, markdown=markdown)
 
 
 def test_five_hundred_tokens(frontend: TextFrontend) -> None:
     chance = random.Random(0)
     text = " ".join(chance.choice(SENTENCES) for _ in range(60))
     tokens = re.findall(r"\s*\S{1,4}", text)[:500]
-    board, notices = Board(), list[str]()
+    state, notices = StreamState(), list[str]()
 
     def arriving() -> object:
         for token in tokens:
@@ -56,9 +56,9 @@ def test_five_hundred_tokens(frontend: TextFrontend) -> None:
                 time.sleep(0.002)
             yield token
 
-    source = feed(board, frontend, notices)
+    source = feed(state, frontend, notices)
     thread = pump(arriving(), source)  # type: ignore[arg-type]
-    lines: list[Line] = list(source)
+    lines: list[QueuedSegment] = list(source)
     thread.join(10)
     given = "".join(tokens)
     assert not thread.is_alive() and not notices
@@ -74,8 +74,8 @@ def test_five_hundred_tokens(frontend: TextFrontend) -> None:
 
 
 def test_pauses_come_between_and_not_after(frontend: TextFrontend) -> None:
-    board = Board()
-    source = feed(board, frontend, [])
+    state = StreamState()
+    source = feed(state, frontend, [])
     iterator = iter(source)
     source.push("One two. ")
     first = next(iterator)
@@ -88,8 +88,8 @@ def test_pauses_come_between_and_not_after(frontend: TextFrontend) -> None:
 
 
 def test_tags_are_pauses_in_an_arriving_text(frontend: TextFrontend) -> None:
-    board = Board()
-    source = feed(board, frontend, [], markup=True)
+    state = StreamState()
+    source = feed(state, frontend, [], markup=True)
     for piece in ("One two. [pau", "se:1.", "5] Three four."):
         source.push(piece)
     source.finish()
@@ -107,13 +107,13 @@ def test_tags_are_pauses_in_an_arriving_text(frontend: TextFrontend) -> None:
     ],
 )
 def test_the_language_last_heard_goes_on(frontend: TextFrontend, text: str, spoken: str) -> None:
-    board = Board()
-    source = feed(board, frontend, [])
+    state = StreamState()
+    source = feed(state, frontend, [])
     lines = iter(source)
     said = []
     for char in text:  # each clause is planned by itself, as in a conversation
         source.push(char)
-        with board.changed:
+        with state.changed:
             has_clause = bool(source._clauses)
         if has_clause:
             said.append(next(lines).text)
@@ -123,9 +123,9 @@ def test_the_language_last_heard_goes_on(frontend: TextFrontend, text: str, spok
 
 
 def test_a_cancel_ends_both_sides(frontend: TextFrontend) -> None:
-    board = Board()
-    source = feed(board, frontend, [])
-    board.cancel()
+    state = StreamState()
+    source = feed(state, frontend, [])
+    state.cancel()
     with pytest.raises(Cancelled):
         source.push("One two. ")
     with pytest.raises(Cancelled):
@@ -134,22 +134,22 @@ def test_a_cancel_ends_both_sides(frontend: TextFrontend) -> None:
 
 def test_pieces_must_be_text(frontend: TextFrontend) -> None:
     with pytest.raises(UsageError, match="int"):
-        feed(Board(), frontend, []).push(3)  # type: ignore[arg-type]
+        feed(StreamState(), frontend, []).push(3)  # type: ignore[arg-type]
 
 
 def test_lines_of_a_plan(frontend: TextFrontend) -> None:
     plan = frontend.segments("One two three. Four five six.", 20)
-    lines = list(plan_lines(plan, 1.0, offset=100, pause_s=0.5))
+    lines = list(queued_segments(plan, 1.0, offset=100, pause_s=0.5))
     assert [line.start for line in lines] == [100 + s.start for s in plan.segments]
     assert lines[0].pause_before_s == 0.5
     assert [line.pause_before_s for line in lines[1:]] == [s.pause_after_s for s in plan.segments[:-1]]
 
 
-def ended_by(board: Board, seconds: float = 10.0) -> BaseException | None:
+def ended_by(state: StreamState, seconds: float = 10.0) -> BaseException | None:
     """The error that a consumer gets, waiting for it as one does."""
-    with board.changed:
-        assert board.changed.wait_for(lambda: board.is_cancelled, seconds)
-    return board.error
+    with state.changed:
+        assert state.changed.wait_for(lambda: state.is_cancelled, seconds)
+    return state.error
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_whatever_the_source_raises_ends_the_consumer(
         yield "Hello there my friend. "
         raise raised
 
-    board = Board()
-    thread = pump(pieces(), feed(board, frontend, []))
-    error = ended_by(board)
+    state = StreamState()
+    thread = pump(pieces(), feed(state, frontend, []))
+    error = ended_by(state)
     thread.join(10)
     assert type(error) is expected and not thread.is_alive()
     assert error is raised or (error.__cause__ is raised and type(raised).__name__ in str(error))
@@ -194,8 +194,8 @@ class Flood:
 
 
 def test_a_flood_of_text_waits_until_it_is_wanted(frontend: TextFrontend) -> None:
-    board, flood = Board(), Flood()
-    source = feed(board, frontend, [])
+    state, flood = StreamState(), Flood()
+    source = feed(state, frontend, [])
     thread = pump(flood, source)
     lines = iter(source)
     most = (MAX_WAITING_CHARS + MAX_PLANNED_CHARS + SLICE_CHARS) / len("More and more of it. ")
@@ -204,14 +204,14 @@ def test_a_flood_of_text_waits_until_it_is_wanted(frontend: TextFrontend) -> Non
         offset = next(lines).end
         assert flood.n_given <= offset / len("More and more of it. ") + most
     assert thread.is_alive()
-    board.cancel()
+    state.cancel()
     thread.join(10)
     assert not thread.is_alive()
 
 
 def test_one_long_piece_waits_too(frontend: TextFrontend) -> None:
-    board = Board()
-    source = feed(board, frontend, [])
+    state = StreamState()
+    source = feed(state, frontend, [])
     text = ("More and more of it. " * (2 * MAX_WAITING_CHARS // len("More and more of it. "))).rstrip()
 
     def push() -> None:
@@ -230,8 +230,8 @@ def test_one_long_piece_waits_too(frontend: TextFrontend) -> None:
 
 def test_who_may_not_sleep_is_told_that_there_is_no_room(frontend: TextFrontend) -> None:
     told: list[int] = []
-    board = Board(lambda: told.append(1))
-    source = feed(board, frontend, [])
+    state = StreamState(lambda: told.append(1))
+    source = feed(state, frontend, [])
     while source.offer("More and more of it. "):
         pass
     assert not told
@@ -240,7 +240,7 @@ def test_who_may_not_sleep_is_told_that_there_is_no_room(frontend: TextFrontend)
 
 
 def test_a_long_line_is_spoken_although_nothing_follows(frontend: TextFrontend) -> None:
-    source = feed(Board(), frontend, [])
+    source = feed(StreamState(), frontend, [])
     source.push("A line of more than forty characters without a mark\n")
     lines = iter(source)
     assert next(lines).text.endswith("mark")
@@ -251,7 +251,7 @@ def test_a_long_line_is_spoken_although_nothing_follows(frontend: TextFrontend) 
 
 def arriving(frontend: TextFrontend, *pieces: str, markup: bool = False) -> list[tuple[str, float]]:
     """Lines and the pauses before them of pieces that arrive one after the other, each when all before it is planned."""
-    source = feed(Board(), frontend, [], markup=markup)
+    source = feed(StreamState(), frontend, [], markup=markup)
     lines, found = iter(source), []
     for piece in pieces:
         source.push(piece)
@@ -275,7 +275,7 @@ def test_a_line_end_beside_a_tag_adds_nothing_in_an_arriving_text(frontend: Text
 
 
 def test_markdown_that_arrives_is_read_without_its_marks(frontend: TextFrontend) -> None:
-    source = feed(Board(), frontend, [], markdown=True)
+    source = feed(StreamState(), frontend, [], markdown=True)
     text = "# The list\nBuy **milk. And** then [eggs](https://a.b/c) now. "
     for piece in ("# The li", "st\nBuy *", "*mi", "lk. And*", "* then [eg", "gs](htt", "ps://a.b/c) now. "):
         source.push(piece)

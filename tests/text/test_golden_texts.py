@@ -9,11 +9,11 @@ from edgetts.text.normalize import TextNormalizer
 from edgetts.text.segment import split_segments
 from edgetts.text.tokenizer import TextTokenizer
 
-# Texts that we read otherwise than both of upstream's normalisers, and why. None so far.
+# Texts that we read otherwise than both of upstream's normalizers, and why. None so far.
 READ_OTHERWISE: dict[str, str] = {}
 
 
-def test_normalised_as_upstream(golden_texts: list[dict[str, Any]], upstream: TextNormalizer) -> None:
+def test_normalized_as_upstream(golden_texts: list[dict[str, Any]], upstream: TextNormalizer) -> None:
     different = {
         case["text"]: ours
         for case in golden_texts

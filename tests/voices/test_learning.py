@@ -38,7 +38,7 @@ def recording(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def learned(tts: TTS, monkeypatch: pytest.MonkeyPatch) -> list[Take]:
-    """What would have been learned: enrolment itself is stood in for by the pack's own voice."""
+    """What would have been learned: enrollment itself is stood in for by the pack's own voice."""
     takes: list[Take] = []
     ready = dataclasses.replace(tts.voice(), offsets=None, adapted_to="", adapt_steps=0)
 
@@ -53,10 +53,10 @@ def learned(tts: TTS, monkeypatch: pytest.MonkeyPatch) -> list[Take]:
 def test_arrays_give_the_voice_that_the_file_gives(tts: TTS, recording: Path) -> None:
     samples, rate = soundfile.read(recording, dtype="float32")
     voices = [
-        tts.enrol(recording, adapt_steps=0),
-        tts.enrol((samples, rate), adapt_steps=0),
-        tts.enrol(samples, sample_rate=rate, adapt_steps=0),
-        tts.enrol(recording, as_is=True, adapt_steps=0),
+        tts.enroll(recording, adapt_steps=0),
+        tts.enroll((samples, rate), adapt_steps=0),
+        tts.enroll(samples, sample_rate=rate, adapt_steps=0),
+        tts.enroll(recording, as_is=True, adapt_steps=0),
     ]
     for voice in voices[1:]:
         for tensor in (
@@ -74,11 +74,11 @@ def test_arrays_give_the_voice_that_the_file_gives(tts: TTS, recording: Path) ->
 
 def test_misuse_of_arrays(tts: TTS, recording: Path) -> None:
     with pytest.raises(UsageError, match="sample_rate="):
-        tts.enrol(np.zeros(48_000))
+        tts.enroll(np.zeros(48_000))
     with pytest.raises(UsageError, match="leave sample_rate= out"):
-        tts.enrol(recording, sample_rate=16_000)
+        tts.enroll(recording, sample_rate=16_000)
     with pytest.raises(AudioError, match="silent"):
-        tts.enrol((np.zeros(48_000), 16_000))
+        tts.enroll((np.zeros(48_000), 16_000))
 
 
 def test_a_recording_is_opened_once(
@@ -189,13 +189,13 @@ def test_what_takes_long_is_said_before(tts: TTS, monkeypatch: pytest.MonkeyPatc
 def test_the_sentence_comes_before_the_work(tts: TTS, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
     monkeypatch.setattr(learning, "_step_seconds", lambda *_: 10.0)
-    tts.enrol(recording, adapt_steps=1, tell=events.append, progress=lambda what, _: events.append(what))
+    tts.enroll(recording, adapt_steps=1, tell=events.append, progress=lambda what, _: events.append(what))
     assert "takes about 10 seconds" in events[0]
     assert events[1] == "hearing the recording"
-    assert tts.enrol(recording, adapt_steps=1).adapt_steps == 1, "nobody has to listen"
+    assert tts.enroll(recording, adapt_steps=1).adapt_steps == 1, "nobody has to listen"
 
 
 def test_a_pack_whose_statistics_do_not_fit_its_encoder_is_named(mini_pack: Path, tmp_path: Path) -> None:
     tts = TTS.load(mini_pack, home=tmp_path, device="cpu")
     with pytest.raises(PackError, match="statistics of this pack do not fit its encoder, whose features are 64 wide"):
-        tts.enrol(SPEECH, adapt_steps=0)
+        tts.enroll(SPEECH, adapt_steps=0)

@@ -72,7 +72,7 @@ def test_offsets_fit_the_s2mel_that_they_were_learned_with(tmp_path: Path) -> No
     voice.check_adaptation("ef" * 32, 30_000)
     make_voice().check_adaptation("cd" * 32, 5)  # has none
     for s2mel_id, n_offsets in (("cd" * 32, 30_000), ("ef" * 32, 29_999)):
-        with pytest.raises(VoiceError, match="adapted to another S2Mel.*enrol the recording again"):
+        with pytest.raises(VoiceError, match="adapted to another S2Mel.*enroll the recording again"):
             voice.check_adaptation(s2mel_id, n_offsets)
     path = dataclasses.replace(voice, offsets=torch.full((1, 3), float("inf"))).save(tmp_path / "bad.safetensors")
     with pytest.raises(VoiceError, match="offsets holds unusable"):

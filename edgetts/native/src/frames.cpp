@@ -48,7 +48,7 @@ EDGETTS_API void edgetts_norm_frames(const void* x, const void* conditions, void
                                      int64_t channels, float epsilon, int half, int isa, int n_threads) {
 #define NORM(set, T)                                                                                             \
     for_each_frame(n_threads, n, [&](int64_t i) {                                                                \
-        set::normalise(static_cast<const T*>(x) + i * channels,                                                  \
+        set::normalize(static_cast<const T*>(x) + i * channels,                                                  \
                        static_cast<const T*>(conditions) + i / per_row * 2 * channels, channels, epsilon,        \
                        static_cast<T*>(y) + i * channels);                                                       \
     })

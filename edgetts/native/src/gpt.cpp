@@ -50,12 +50,12 @@ VARIANT_END
 namespace {
 
 struct Kernels {
-    void (*normalise)(const float* x, const Norm& norm, int64_t channels, float* y);
+    void (*normalize)(const float* x, const Norm& norm, int64_t channels, float* y);
     void (*attend)(const float* qkv, float* cache, const Shape& shape, int64_t item, float* scores, float* out);
     void (*attend_half)(const float* qkv, uint16_t* cache, const Shape& shape, int64_t item, float* scores, float* out);
 };
 
-#define KERNELS_OF(set) {set::normalise, set::attend<float>, set::attend<uint16_t>}
+#define KERNELS_OF(set) {set::normalize, set::attend<float>, set::attend<uint16_t>}
 
 Kernels kernels_for(int isa) {
     isa = edgetts_usable_isa(isa);
@@ -88,13 +88,13 @@ EDGETTS_API void edgetts_gpt_step(const Layer* layers, int n_layers, const Norm*
     const auto multiply = [&](const edgetts::Linear& layer, const float* from, float* to, Epilogue epilogue) {
         edgetts::run(layer, from, to, rows, epilogue, planes, false, isa, n_threads, scratch);
     };
-    const auto normalise = [&](const Norm& norm, float* to) {
+    const auto normalize = [&](const Norm& norm, float* to) {
         for (int64_t row = 0; row < rows; ++row)
-            kernels.normalise(x + row * channels, norm, channels, to + row * channels);
+            kernels.normalize(x + row * channels, norm, channels, to + row * channels);
     };
     for (int i = 0; i < n_layers; ++i) {
         const Layer& layer = layers[i];
-        normalise(layer.before_attention, normed);
+        normalize(layer.before_attention, normed);
         multiply(layer.qkv, normed, qkv, Epilogue::STORE);
         for_each(n_threads, n_items, [&](int64_t item) {
             float* own = weights + item * scores;
@@ -105,12 +105,12 @@ EDGETTS_API void edgetts_gpt_step(const Layer* layers, int n_layers, const Norm*
                 kernels.attend(qkv, static_cast<float*>(cache) + at, *shape, item, own, mixed);
         });
         multiply(layer.attention_out, mixed, x, Epilogue::ADD);
-        normalise(layer.before_mlp, normed);
+        normalize(layer.before_mlp, normed);
         multiply(layer.mlp_in, normed, wide, Epilogue::GELU);
         multiply(layer.mlp_out, wide, x, Epilogue::ADD);
     }
     for (int i = 0; i < n_norms; ++i) {
-        normalise(norms[i], normed);
+        normalize(norms[i], normed);
         std::memcpy(x, normed, static_cast<size_t>(rows * channels) * sizeof *x);
     }
 }

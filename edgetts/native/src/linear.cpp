@@ -8,7 +8,7 @@
 //   int8: K / 4 lines (for channel 0..15 inputs k..k+3, each plus 128), then a line of 16 scales (float32).
 // Channels beyond N are zeros.
 //
-// Activations are either left in float32 and multiplied by weights converted in registers, or quantised per
+// Activations are either left in float32 and multiplied by weights converted in registers, or quantized per
 // token and group to one or two planes of int8 (7 or 15 bits), which the dot-product instructions take.
 #include <cstring>
 #include <vector>
@@ -40,12 +40,12 @@ const int ITEM_BYTES = 32 << 10; // of weights that a thread takes at a time
 const int MAX_TILE = 4;          // tokens that share one read of the weights
 const float ROUND = 12582912.0f; // 1.5 * 2^23: adding and subtracting it rounds to an integer
 
-// Quantised activations of some tokens; `group` inputs share a scale.
+// Quantized activations of some tokens; `group` inputs share a scale.
 struct Activations {
     const float* x;        // (M, K)
     const int8_t* planes;  // (M, P, K)
     const float* scales;   // (M, K / group)
-    const float* sums;     // (M, K / group): of the quantised values, or of x itself without planes
+    const float* sums;     // (M, K / group): of the quantized values, or of x itself without planes
 };
 
 int64_t n_blocks(const Linear& layer) { return (layer.n + CHANNELS - 1) / CHANNELS; }
@@ -133,23 +133,23 @@ VARIANT_END
 namespace {
 
 struct Kernels {
-    void (*quantise)(const float* x, int64_t k, int64_t group, int planes, int8_t* out, float* scales, float* sums);
+    void (*quantize)(const float* x, int64_t k, int64_t group, int planes, int8_t* out, float* scales, float* sums);
     void (*block)(const Problem& problem, int planes, int64_t block);
 };
 
 Kernels kernels_for(int isa) {
     isa = edgetts_usable_isa(isa);
 #if EDGETTS_X86
-    if (isa >= ISA_AVX512_VNNI) return {avx512_vnni::quantise, avx512_vnni::block};
+    if (isa >= ISA_AVX512_VNNI) return {avx512_vnni::quantize, avx512_vnni::block};
 #if EDGETTS_HAS_AVX_VNNI
-    if (isa == ISA_AVX_VNNI) return {avx_vnni::quantise, avx_vnni::block};
+    if (isa == ISA_AVX_VNNI) return {avx_vnni::quantize, avx_vnni::block};
 #endif
-    if (isa >= ISA_AVX2) return {avx2::quantise, avx2::block};
+    if (isa >= ISA_AVX2) return {avx2::quantize, avx2::block};
 #elif defined(__aarch64__)
-    if (isa >= ISA_NEON_DOT) return {neon_dot::quantise, neon_dot::block};
+    if (isa >= ISA_NEON_DOT) return {neon_dot::quantize, neon_dot::block};
 #endif
     (void)isa;
-    return {portable::quantise, portable::block};
+    return {portable::quantize, portable::block};
 }
 
 }  // namespace
@@ -161,12 +161,12 @@ void edgetts::run(const Linear& layer, const float* x, void* y, int64_t m, Epilo
     if (scratch.floats.size() < n_floats) scratch.floats.resize(n_floats);
     if (scratch.codes.size() < n_codes) scratch.codes.resize(n_codes);
     float *scales = scratch.floats.data(), *sums = scales + m * groups;
-    int8_t* quantised = scratch.codes.data();
+    int8_t* quantized = scratch.codes.data();
     const Kernels kernels = kernels_for(isa);
     for (int64_t token = 0; token < m; ++token)
-        kernels.quantise(x + token * k, k, layer.group, planes, quantised + token * planes * k, scales + token * groups,
+        kernels.quantize(x + token * k, k, layer.group, planes, quantized + token * planes * k, scales + token * groups,
                          sums + token * groups);
-    const Problem problem{layer, {x, quantised, scales, sums}, y, m, epilogue, half};
+    const Problem problem{layer, {x, quantized, scales, sums}, y, m, epilogue, half};
     int64_t per_item = ITEM_BYTES / block_bytes(layer);
     if (per_item < 1) per_item = 1;
     const int64_t blocks = n_blocks(layer);

@@ -1,7 +1,7 @@
 // How one source becomes code for several instruction sets, in one binary that works everywhere.
 //
 // A file X.cpp includes X_body.inc once per instruction set, each time between VARIANT_BEGIN and VARIANT_END;
-// the body has a namespace of its own. Its loops are plain, for the compiler to vectorise with the set at
+// the body has a namespace of its own. Its loops are plain, for the compiler to vectorize with the set at
 // hand, or use intrinsics. Headers must be included before, never inside: what they define would be compiled
 // for the wrong machine.
 #pragma once

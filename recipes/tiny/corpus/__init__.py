@@ -1,0 +1,1 @@
+"""What the stages are trained on: recordings, texts, phones, pitch, excerpts."""

@@ -1,0 +1,88 @@
+"""Random excerpts of a corpus: waveform, its mel and its pitch, at changing levels.
+
+In: corpora with `wav` and `pitch`. Out: batches. The mel is computed with the true samples around the excerpt, so its
+edges are those of the whole recording. Where a corpus has mels that S2Mel predicted (`predicted_mels`), a share of the
+excerpts may have those, at the recording's own level. It does not know what is trained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recipes.tiny import dims
+from recipes.tiny.corpus.data import Corpus
+from recipes.tiny.stages.adversarial import mel_of
+
+AROUND = 2  # frames on either side that the first and last frame's mel depends on
+SILENT_PEAK = 0.02  # excerpts below are mostly skipped
+SKIP_SILENT = 0.8
+QUIETEST, LOUDEST_PEAK = 0.25, 0.99  # gains drawn: down to this factor, up to this peak
+PCM_SCALE = 32768
+KIND = "predicted"  # mels of S2Mel, (F, M)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    mel: Tensor  # (B, M, T)
+    wave: Tensor  # (B, S)
+    pitch: Tensor  # (B, T) periods per frame, 0 where unvoiced
+
+
+class Excerpts:
+    """Draws from recordings in proportion to their length."""
+
+    def __init__(self, corpora: Sequence[Corpus], n_frames: int, *, held: bool, predicted: float = 0.0) -> None:
+        """predicted: share of the excerpts of recordings that have a predicted mel that get it."""
+        self.n_frames, self.predicted = n_frames, predicted
+        needed = n_frames + 2 * AROUND
+        self.places: list[tuple[Corpus, int, int]] = []  # corpus, recording, starts
+        for corpus in corpora:
+            for i in corpus.held_out() if held else corpus.training():
+                n_starts = corpus.length("wav", i) // dims.HOP - needed + 1
+                if n_starts > 0:
+                    self.places.append((corpus, i, n_starts))
+        if not self.places:
+            raise ValueError(f"no recording that is {'held out' if held else 'trained on'} has {needed} frames")
+        lengths = np.array([n for _, _, n in self.places], float)
+        self.shares = lengths / lengths.sum()
+
+    def draw(
+        self, n: int, generator: np.random.Generator, *, gain: bool = True, device: torch.device | str = "cpu"
+    ) -> Drawn:
+        waves, pitches = [], []
+        given: dict[int, Tensor] = {}  # row of the batch: a predicted mel (M, T)
+        size = (self.n_frames + 2 * AROUND) * dims.HOP
+        while len(waves) < n:
+            corpus, i, n_starts = self.places[generator.choice(len(self.places), p=self.shares)]
+            start = int(generator.integers(n_starts))
+            wave = corpus.part("wav", i, start * dims.HOP, start * dims.HOP + size).float() / PCM_SCALE
+            peak = float(wave.abs().max())
+            if peak < SILENT_PEAK and generator.random() < SKIP_SILENT:
+                continue
+            found = self._predicted(corpus, i, start + AROUND, generator)
+            if found is not None:
+                given[len(waves)] = found
+            elif gain:
+                highest = LOUDEST_PEAK / max(peak, SILENT_PEAK)
+                wave = wave * math.exp(generator.uniform(math.log(QUIETEST), math.log(max(highest, 1.0))))
+            waves.append(wave)
+            pitches.append(corpus.part("pitch", i, start + AROUND, start + AROUND + self.n_frames))
+        wave = torch.stack(waves).to(device)
+        edge = AROUND * dims.HOP
+        mel = mel_of(wave)[:, :, AROUND:-AROUND].contiguous()
+        for row, found in given.items():
+            mel[row] = found.to(device)
+        return Drawn(mel, wave[:, edge:-edge], torch.stack(pitches).to(device))
+
+    def _predicted(self, corpus: Corpus, i: int, start: int, generator: np.random.Generator) -> Tensor | None:
+        """The predicted mel (M, T) of the place, where there is one and it is its turn."""
+        end = start + self.n_frames
+        if generator.random() >= self.predicted or not corpus.has(KIND) or corpus.length(KIND, i) < end:
+            return None
+        return corpus.part(KIND, i, start, end).T

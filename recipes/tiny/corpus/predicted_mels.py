@@ -1,0 +1,102 @@
+"""Mels as a pack's S2Mel makes them, beside the recordings that they were made of: what a vocoder will really hear.
+
+In: a pack, a cached corpus with `wav` whose items have paths, texts and voices. Out: the kind `predicted` of the same
+corpus, (F, M) per recording, which `train_vocoder_istft --predicted` mixes with true mels. Made from the recording's
+own codes, with another recording of the same voice as the prompt, as in speaking: same length, words and moments.
+A recording whose text takes several segments, or for which no other of its voice is there, keeps an empty place.
+
+    python -m recipes.tiny.corpus.predicted_mels --pack PACK --corpus CACHE [--limit 400]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from edgetts.audio.features import resample_windowed_sinc
+from edgetts.options import SynthesisOptions
+from edgetts.pack.load import open_pack
+from edgetts.pack.text import tokenizer_of
+from edgetts.pipeline import Pipeline
+from edgetts.text.frontend import TextFrontend
+from edgetts.voices.enroll import ENCODER_RATE, enroll
+from edgetts.voices.voice import Voice
+from recipes.tiny.corpus.data import Corpus
+from recipes.tiny.corpus.excerpts import KIND, PCM_SCALE
+
+CPU = torch.device("cpu")
+MOST_TOKENS = 400  # of a text: whole sentences
+
+
+def voice_of(pipeline: Pipeline, corpus: Corpus, i: int) -> Voice:
+    """What enrollment makes of a recording, its codes among it."""
+    wave = corpus.get("wav", i).float() / PCM_SCALE
+    heard = resample_windowed_sinc(wave, pipeline.config.audio.sample_rate, ENCODER_RATE)
+    return enroll(pipeline.pack, wave, heard, device=CPU)
+
+
+def prompts(items: Sequence[dict[str, Any]], chosen: Sequence[int]) -> dict[int, int]:
+    """For each chosen recording the next one of its voice, where there is another."""
+    by_voice: dict[str, list[int]] = {}
+    for i in chosen:
+        by_voice.setdefault(items[i]["voice"], []).append(i)
+    return {
+        i: group[(k + 1) % len(group)] for group in by_voice.values() if len(group) > 1 for k, i in enumerate(group)
+    }
+
+
+@torch.inference_mode()
+def predict(pipeline: Pipeline, ids: Tensor, codes: Tensor, prompt: Voice, n_frames: int, seed: int) -> Tensor:
+    """Mel (F, M) of codes (1, T) that were heard, at most `n_frames` long."""
+    options = SynthesisOptions.of(pipeline.pack.manifest.defaults, {})
+    speaker = pipeline.speaker(prompt)
+    if options.prompt_s is not None:
+        speaker = speaker.with_prompt(round(options.prompt_s * pipeline.config.audio.frame_rate))
+    latents = pipeline.latents(pipeline.prompt(speaker, ids[0].tolist()), codes[0].tolist())
+    condition = pipeline.condition(pipeline.semantic(codes, latents))
+    noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(seed))
+    mel = pipeline.mel(speaker, condition, noise, options.flow_settings())
+    return mel[0, :, :n_frames].T
+
+
+def add_predicted(pipeline: Pipeline, corpus: Corpus, chosen: Sequence[int]) -> int:
+    """Add the kind to the corpus; for how many recordings there is one."""
+    frontend = TextFrontend(tokenizer_of(pipeline.pack))
+    hop = pipeline.config.audio.hop_length
+    voices = {i: voice_of(pipeline, corpus, i) for i in track(sorted(chosen), description="codes")}
+    made: list[np.ndarray] = [np.zeros((0, pipeline.config.audio.n_mels), np.float16)] * len(corpus)
+    others = prompts(corpus.items, sorted(chosen))
+    for i, other in track(others.items(), description="mels"):
+        segments = frontend.segments(corpus.items[i]["text"], MOST_TOKENS).segments
+        if len(segments) != 1:
+            continue
+        ids = torch.tensor([list(segments[0].ids)])
+        n_frames = corpus.length("wav", i) // hop
+        mel = predict(pipeline, ids, voices[i].reference_codes, voices[other], n_frames, seed=i)
+        made[i] = mel.half().numpy()
+    corpus.put(KIND, made)
+    return sum(len(mel) > 0 for mel in made)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pack", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=400, help="recordings, evenly over the corpus")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    corpus = Corpus(args.corpus)
+    chosen = np.unique(np.linspace(0, len(corpus) - 1, args.limit).astype(int)).tolist()
+    print(f"{add_predicted(Pipeline(open_pack(args.pack), CPU), corpus, chosen)} mels")
+
+
+if __name__ == "__main__":
+    main()

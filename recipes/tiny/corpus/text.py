@@ -1,0 +1,93 @@
+"""The pack's small tokenizer: one token a phone, in the form that the runtime reads.
+
+In: nothing but the alphabet below. Out: `tokenizer.json` (HF `tokenizers`, unigram, pieces of one character, a
+meta symbol for the space), and the ids of texts as the runtime's front end makes them. Phones rather than letters or
+word pieces: a few thousand sentences teach how phones sound, but not how English is spelled. Words that the lexicon
+lacks are read by their letters, so some words keep theirs in training (`text1`, `text2`, ...).
+
+Ids 0 and 1 are reserved for the start and the end of a text, 2 for what is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgetts.pack.manifest import LEXICON_FILE, TOKENIZER_FILE
+from edgetts.text.config import TextConfig
+from edgetts.text.frontend import TextFrontend
+from edgetts.text.lexicon import Lexicon
+from edgetts.text.tokenizer import TextTokenizer
+from recipes.tiny.corpus.data import Corpus
+from recipes.tiny.corpus.lexicon import PHONES, STRESS, save_lexicon
+
+SPACE = "▁"
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ',.?!-" + STRESS + PHONES
+SPECIAL = ("<s>", "</s>", "<unk>")
+TOKENS = (*SPECIAL, SPACE, *ALPHABET)
+N_TOKENS = len(TOKENS)
+LETTER_SCORE = -3.0
+
+N_SPELLED = 2  # more readings of each text, in which some words are spelled
+SPELLED_SHARE = 0.12  # of their words
+TEXT_CONFIG = TextConfig(("en",), "upper", split_cjk=False, segments="sentences", marks=(",", ".", "?", "!"))
+MAX_SEGMENT_TOKENS = 240
+
+
+def save_tokenizer(path: Path) -> None:
+    from tokenizers import Tokenizer, pre_tokenizers
+    from tokenizers.decoders import Metaspace as MetaspaceDecoder
+    from tokenizers.models import Unigram
+
+    vocabulary = [(piece, 0.0) for piece in SPECIAL] + [(p, LETTER_SCORE) for p in TOKENS[len(SPECIAL) :]]
+    tokenizer = Tokenizer(Unigram(vocabulary, unk_id=2, byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")
+    tokenizer.decoder = MetaspaceDecoder(replacement=SPACE, prepend_scheme="always")
+    tokenizer.save(str(path))
+
+
+class Forgetful(Lexicon):
+    """Does not know some of the words, by chance."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        super().__init__(path)
+        self.generator = np.random.default_rng(seed)
+
+    def phones(self, word: str) -> str | None:
+        return None if self.generator.random() < SPELLED_SHARE else super().phones(word)
+
+
+def frontend(work: Path, lexicon: Lexicon | None = None) -> TextFrontend:
+    """The runtime's own text front end, so that training sees the text as speaking will."""
+    lexicon = lexicon or Lexicon(work / LEXICON_FILE)
+    return TextFrontend(TextTokenizer(work / TOKENIZER_FILE, TEXT_CONFIG, lexicon), None)
+
+
+def save_text_tables(work: Path) -> None:
+    """What the front end reads, where it is not there yet."""
+    save_tokenizer(work / TOKENIZER_FILE)
+    if not (work / LEXICON_FILE).exists():
+        save_lexicon(work / LEXICON_FILE)
+
+
+def text_ids(front: TextFrontend, text: str) -> list[int]:
+    """Token ids of a sentence, all segments in one."""
+    return [i for segment in front.segments(text, MAX_SEGMENT_TOKENS).segments for i in segment.ids]
+
+
+def add_text(work: Path, corpora: Sequence[Corpus]) -> None:
+    """Kind `text` (Tt,): token ids of every recording's text; `text1` ...: the same with some words spelled."""
+    save_text_tables(work)
+    for corpus in corpora:
+        for reading in range(1 + N_SPELLED):
+            if not corpus.has(reading_of("text", reading)):
+                front = frontend(work, Forgetful(work / LEXICON_FILE, reading) if reading else None)
+                ids = [np.array(text_ids(front, it["text"]), np.int16) for it in corpus.items]
+                corpus.put(reading_of("text", reading), ids)
+
+
+def reading_of(kind: str, reading: int) -> str:
+    """Name of the array `kind` for one of the readings of a text; 0 is the usual one."""
+    return f"{kind}{reading}" if reading else kind

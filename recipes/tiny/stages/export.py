@@ -1,0 +1,241 @@
+"""Stage `export`: what was trained becomes a model pack, with ready voices.
+
+In: a work folder with all stages, and a corpus whose recordings the emotion matrix and the voices are made from.
+Out: a pack folder that `edgetts` opens: int8 per output channel for the large matrices, fp16 for the rest.
+
+The emotion matrix. The teacher's speech is neutral reading: nobody in it is angry or afraid. Each row is the mean
+emotion vector of the few recordings of one voice that go furthest in a direction of pitch, pitch range, level and
+pace that is usual for the emotion (`DIRECTIONS`). It gives the emotion path something to move along; expect a
+change of liveliness and pace, not acting.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgetts.api import TTS
+from edgetts.models.conditioning import Conditioning
+from edgetts.pack.config import to_dict
+from edgetts.pack.manifest import EMOTION, LEXICON_FILE, TOKENIZER_FILE
+from quant.build import ALWAYS_FP32
+from quant.schemes import SchemeRule
+from quant.staging import remove_pack
+from quant.writer import PackWriter
+from recipes.tiny import dims
+from recipes.tiny.common import stage_weights
+from recipes.tiny.corpus.data import Corpus, phone_letters
+from recipes.tiny.corpus.text import N_TOKENS, TEXT_CONFIG, save_text_tables
+from recipes.tiny.stages.train_codec import hearing_weights, load_codec
+from recipes.tiny.stages.train_s2mel import NOISE_SCALE, final_weights, load_speaker_encoder
+
+EMOTION_VOICES = ("af_heart", "bf_emma", "af_kore", "am_michael", "bm_george", "am_eric")
+READY_VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george")
+# happy, angry, sad, afraid, disgusted, melancholic, surprised, calm: pitch, pitch range, level, pace
+DIRECTIONS = (
+    (1.0, 1.0, 0.5, 0.5),
+    (-0.3, 0.5, 1.0, 0.7),
+    (-0.7, -0.5, -1.0, -0.7),
+    (1.0, -0.3, -0.5, 1.0),
+    (-1.0, 0.5, 0.0, -0.5),
+    (-0.5, -1.0, -0.5, -1.0),
+    (1.0, 1.0, 0.7, -0.3),
+    (-0.3, -1.0, -0.3, -0.5),
+)
+RECORDINGS_PER_ROW = 4
+INT8_COMPONENTS = ("semantic_encoder", "codec_encoder", "conditioning", "gpt", "s2mel")
+LICENSE = (
+    "Weights trained by the edgetts project from speech synthesized by Kokoro-82M (Apache-2.0) and by a Piper voice; "
+    "MIT, as the project itself. Synthetic voices; see LICENSE-NOTE.md."
+)
+DESCRIPTION = "Built-in demonstration model: plain English, small networks, the same code path as IndexTTS-2."
+# The codebook is small and codes repeat, so no penalty on that. The most likely code alone would hold a sound too long:
+# durations need sampling with nearly the whole probability. The multistep solver with guidance on the first half of the
+# way takes half the time of ten Euler steps and is closer to many steps. Prompts are short in training. In long
+# segments the GPT now and then loses its place; 80 tokens are a sentence of some fifteen words.
+DEFAULTS: dict[str, Any] = {
+    "do_sample": True,
+    "temperature": 0.8,
+    "top_p": 0.95,
+    "top_k": 0,
+    "repetition_penalty": 1.0,
+    "n_beams": 1,
+    "length_penalty": 1.0,
+    "max_segment_tokens": 80,
+    "retries": 3,
+    "solver": "ab2",
+    "n_steps": 5,
+    "cfg_rate": 0.5,
+    "cfg_until": 0.4,
+    "prompt_s": 3.0,
+    "first_steps": 4,
+    "noise_scale": NOISE_SCALE,
+    "tail_s": 0.1,  # without it one end in ten breaks off
+    "adapt_steps": 100,  # of a new voice: seconds, once, and the right voice is twice as often the nearest
+}
+LOWEST_PITCH, HIGHEST_PITCH = 70, 400  # Hz
+
+
+def pitch(waveform: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation of the logarithm of the pitch of voiced frames, by autocorrelation."""
+    size, hop = 1024, 512
+    frames = np.lib.stride_tricks.sliding_window_view(waveform, size)[::hop] * np.hanning(size)
+    power = np.abs(np.fft.rfft(frames, 2 * size)) ** 2
+    correlation = np.fft.irfft(power)[:, :size]
+    low, high = dims.SAMPLE_RATE // HIGHEST_PITCH, dims.SAMPLE_RATE // LOWEST_PITCH
+    part = correlation[:, low:high]
+    voiced = part.max(1) > 0.45 * correlation[:, 0] + 1e-6
+    if not voiced.any():
+        return 0.0, 0.0
+    values = np.log(dims.SAMPLE_RATE / (low + part[voiced].argmax(1)))
+    return float(np.median(values)), float(values.std())
+
+
+def emotion_matrices(corpus: Corpus, conditioning: Conditioning, style_of: Any) -> dict[str, Tensor]:
+    """`speaker_matrix` (rows, 192) and `emotion_matrix` (rows, C), grouped by emotion."""
+    by_voice: dict[str, list[int]] = defaultdict(list)
+    for i, item in enumerate(corpus.items):
+        by_voice[item["voice"]].append(i)
+    voices = [v for v in EMOTION_VOICES if v in by_voice] or sorted(by_voice)
+    styles: dict[str, Tensor] = {}
+    vectors: dict[tuple[int, str], Tensor] = {}
+    for voice in voices:
+        indices = by_voice[voice]
+        measures = []
+        for i in indices:
+            wave = corpus.get("wav", i).numpy().astype(np.float32) / 32768
+            height, spread = pitch(wave)
+            pace = len(phone_letters(corpus.items[i]["phones"])) * dims.SAMPLE_RATE / len(wave)
+            measures.append((height, spread, float(corpus.get("mel", i).mean()), pace))
+        table = np.array(measures)
+        table = (table - table.mean(0)) / (table.std(0) + 1e-6)
+        styles[voice] = torch.stack([style_of(i) for i in indices[:20]]).mean(0)
+        for k, direction in enumerate(DIRECTIONS):
+            far = np.argsort(-table @ np.array(direction))[:RECORDINGS_PER_ROW]
+            with torch.no_grad():
+                found = [conditioning.emotion_vector(corpus.get("feat", indices[j])[None])[0] for j in far]
+            vectors[k, voice] = torch.stack(found).mean(0)
+    rows = [(k, v) for k in range(len(DIRECTIONS)) for v in voices]
+    return {
+        "speaker_matrix": torch.stack([styles[v] for _, v in rows]),
+        "emotion_matrix": torch.stack([vectors[row] for row in rows]),
+    }
+
+
+def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], int]:
+    """Tensors of every component, and the code that fills silence."""
+    codec = load_codec(work).state_dict()
+    gpt = stage_weights(work, "gpt")
+    config = dims.model_config(N_TOKENS, None, (1,) * len(DIRECTIONS))
+    conditioning = Conditioning(config.conditioning)
+    conditioning.load_state_dict(gpt["average_conditioning"])
+    conditioning.eval()
+    speaker_encoder = load_speaker_encoder(work)
+
+    def style_of(i: int) -> Tensor:
+        fbank = corpus.get("fbank", i)
+        with torch.no_grad():
+            return speaker_encoder((fbank - fbank.mean(0, keepdim=True))[None])[0]
+
+    stats = torch.load(work / "stats.pt", weights_only=True)
+    tensors = {
+        "semantic_encoder": hearing_weights(work, "semantic_encoder")["encoder"],
+        "semantic_statistics": {"mean": stats["mean"], "std": stats["std"]},
+        "codec_encoder": {k: v for k, v in codec.items() if k.startswith("encoder.")},
+        "quantizer": {k: v for k, v in codec.items() if k.startswith("quantizer.")},
+        "speaker_encoder": speaker_encoder.state_dict(),
+        "conditioning": gpt["average_conditioning"],
+        "emotion": emotion_matrices(corpus, conditioning, style_of),
+        "gpt": gpt["average_gpt"],
+        "s2mel": final_weights(work),
+        "vocoder": stage_weights(work, "vocoder")["average"],
+    }
+    return tensors, silence_code(corpus)
+
+
+def silence_code(corpus: Corpus) -> int:
+    """The code most often under the quietest frames."""
+    counts = np.zeros(dims.CODEBOOK)
+    for i in range(0, len(corpus), 8):
+        level = corpus.get("mel", i).mean(1).numpy()
+        codes = corpus.get("codes", i).numpy()
+        at = (np.arange(len(codes)) * dims.FRAMES_PER_CODE).astype(int).clip(max=len(level) - 1)
+        quiet = level[at] < np.quantile(level, 0.03)
+        np.add.at(counts, codes[quiet], 1)
+    return int(counts.argmax())
+
+
+def write(
+    target: Path,
+    work: Path,
+    corpus: Corpus,
+    defaults: dict[str, Any],
+    recordings: dict[str, Path],
+    *,
+    float32: bool = False,
+) -> Path:
+    """The pack, as it is shipped or, to measure what that costs, all in float32."""
+    tensors, silence = trained(work, corpus)
+    n_rows = len(tensors["emotion"]["speaker_matrix"]) // len(DIRECTIONS)
+    config = dims.model_config(N_TOKENS, silence, (n_rows,) * len(DIRECTIONS))
+    save_text_tables(work)
+    note = Path(__file__).parents[1] / "LICENSE-NOTE.md"
+
+    def once(folder: Path, voices: dict[str, bytes]) -> None:
+        with PackWriter(
+            folder,
+            config,
+            name="tiny",
+            recipe="recipes/tiny",
+            license=LICENSE,
+            description=DESCRIPTION,
+            text=to_dict(TEXT_CONFIG),
+            defaults=defaults,
+            without=(EMOTION,),  # its matrix gives the path something to move along; nothing of it is heard
+            force=True,
+        ) as writer:
+            for component, values in tensors.items():
+                rules = [SchemeRule("*", "int8_channel")] if component in INT8_COMPONENTS and not float32 else []
+                dtype = "float32" if float32 or component in ALWAYS_FP32 else "float16"
+                writer.add_component(component, values, dtype=dtype, rules=rules)
+            for name in (TOKENIZER_FILE, LEXICON_FILE):
+                writer.add_file(name, work / name)
+            writer.add_file("LICENSE-NOTE.md", note)
+            for name, data in voices.items():
+                writer.add_file(f"voices/{name}.safetensors", data)
+            writer.finish(None)
+
+    # Voices are made by the pack itself, so it is written without them first.
+    draft = work / "pack_draft"
+    once(draft, {})
+    tts = TTS.load(draft, device="cpu", home=work / "home")
+    voices = {}
+    for name, recording in recordings.items():
+        path = tts.enroll(recording, name=name).save(work / f"{name}.safetensors")
+        voices[name] = path.read_bytes()
+        path.unlink()
+    once(target, voices)
+    remove_pack(draft)
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, required=True, help="cached corpus, for emotions and silence")
+    parser.add_argument("--voices", type=Path, required=True, help="folder with a recording of each ready voice")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--float32", action="store_true", help="to measure schemes and half precision on")
+    args = parser.parse_args()
+    recordings = {v: next(args.voices.glob(f"{v}.*")) for v in READY_VOICES}
+    print(write(args.out, args.work, Corpus(args.corpus), DEFAULTS, recordings, float32=args.float32))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Start a training from a pack: its weights become the first weights of every stage.
+
+In: a pack of the dimensions in `dims`, as a rule the one that is shipped. Out: `WORK/STAGE/start.pt` for the stages,
+and `WORK/stats.pt`. What a pack does not carry (recognizer, codec decoder, discriminators, optimizers) begins anew,
+so the stages that need it (`semantic_encoder`, `joint`) are run again before the codes are used.
+
+    python -m recipes.tiny.stages.init_from_pack --work WORK [--pack PACK]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from edgetts.pack.load import Pack, open_pack
+from edgetts.pack.locate import locate_pack
+
+# Stage: its modules, and the components of the pack that fill each.
+MODULES: dict[str, dict[str, tuple[str, ...]]] = {
+    "semantic_encoder": {"encoder": ("semantic_encoder",)},
+    "codec": {"codec": ("codec_encoder", "quantizer")},
+    "speaker_encoder": {"encoder": ("speaker_encoder",)},
+    "gpt": {
+        "gpt": ("gpt",),
+        "average_gpt": ("gpt",),
+        "conditioning": ("conditioning",),
+        "average_conditioning": ("conditioning",),
+    },
+    "s2mel": {"s2mel": ("s2mel",), "average": ("s2mel",)},
+    "vocoder": {"vocoder": ("vocoder",), "average": ("vocoder",)},
+}
+
+
+def weights(pack: Pack, component: str) -> dict[str, torch.Tensor]:
+    return pack.state_dict(component)
+
+
+def start_from(pack: Pack, work: Path) -> None:
+    for stage, modules in MODULES.items():
+        folder = work / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            module: {k: v for component in components for k, v in weights(pack, component).items()}
+            for module, components in modules.items()
+        }
+        torch.save(state, folder / "start.pt")
+    statistics = weights(pack, "semantic_statistics")
+    torch.save({"mean": statistics["mean"], "std": statistics["std"]}, work / "stats.pt")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--pack", default=None, help="pack folder or name (default: as `edgetts say` finds it)")
+    args = parser.parse_args()
+    start_from(open_pack(locate_pack(args.pack).path), args.work)
+
+
+if __name__ == "__main__":
+    main()

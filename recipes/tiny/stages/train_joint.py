@@ -1,0 +1,159 @@
+"""Stage `joint`: semantic encoder, codec and recognizer trained on together, through the codes.
+
+In: corpora with `sem`, the trained stages `semantic_encoder` and `codec` (or weights to start from), and where each
+phone is spoken (`recipes.tiny.corpus.align`). Out: `WORK/joint/last.pt`, which takes the place of both. The
+recognizer must hear the phones from the features and again from what the codes keep of them, and the gradient reaches
+the encoder, which learns to put into its features what survives the codebook.
+
+A recognizer alone is content with one frame per phone. But the speech is made of every frame's code, so each frame
+must also tell its phone by itself, to a single linear layer, before and after the codebook.
+
+Evaluates itself on held-out recordings: both phone error rates, and the share of frames whose code tells the phone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgetts.models.repcodec import SemanticCodec, SemanticCodecDecoder
+from recipes.tiny import dims
+from recipes.tiny.common import Run, adamw, stage_weights
+from recipes.tiny.corpus.data import Corpus, batches, mask_of, pad, phone_letters
+from recipes.tiny.stages.train_codec import load_hearing
+from recipes.tiny.stages.train_semantic_encoder import ctc, error_rate, mask_features
+
+FRAMES_PER_BATCH = 2400
+ENCODER_LR = 6e-4
+CODEC_LR = 1.2e-3
+RECONSTRUCTION_WEIGHT = 0.1  # little: codes close to phones are what so small a GPT can learn
+CTC_WEIGHT = 0.3
+FROZEN_STEPS = 100  # of the encoder, while what begins anew beside it settles
+EVALUATE_EVERY = 150
+
+
+def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
+    torch.manual_seed(0)
+    generator = np.random.default_rng()
+    encoder, recognizer, number = load_hearing(work)
+    codec, decoder = SemanticCodec(dims.SEMANTIC_CODEC), SemanticCodecDecoder(dims.SEMANTIC_CODEC)
+    state = stage_weights(work, "codec")
+    codec.load_state_dict(state["codec"])
+    if "decoder" in state:  # a pack carries none
+        decoder.load_state_dict(state["decoder"])
+    teller = nn.Linear(dims.SEMANTIC, len(number) + 1)  # the phone of a frame, from its features
+    stats = torch.load(work / "stats.pt", weights_only=True)
+    for module in (encoder, recognizer):
+        module.train().requires_grad_(True)
+    optimizers = {
+        "encoder": adamw([encoder, recognizer], ENCODER_LR),
+        "codec": adamw([codec, decoder, teller], CODEC_LR),
+    }
+    modules = {"encoder": encoder, "recognizer": recognizer, "codec": codec, "decoder": decoder, "teller": teller}
+    run = Run(work, "joint", minutes, modules, dict(optimizers), warmup_steps=30)
+    entries = [(c, i) for c in corpora for i in c.training()]
+    loader = batches([c.length("sem", i) for c, i in entries], FRAMES_PER_BATCH, generator)
+
+    def target(corpus: Corpus, i: int) -> Tensor:
+        letters = phone_letters(corpus.items[i]["phones"])
+        return torch.tensor([number[p] for p in letters if p in number])
+
+    def forward(x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        mask = mask_of(lengths)
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = encoder(x, mask)
+            heard = recognizer(hidden, mask)
+            features = (hidden.float() - stats["mean"]) / stats["std"]
+            z = codec.encoder(features, mask)
+        quantized, codes, projected, chosen = codec(z.float())
+        with torch.autocast("cpu", torch.bfloat16):
+            rebuilt = decoder(quantized, mask).float()
+            heard_again = recognizer(rebuilt * stats["std"] + stats["mean"], mask)
+        return mask, features, heard, quantized, codes, projected, chosen, rebuilt, heard_again
+
+    def told(features: Tensor, phones: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of the frames' phones, and the share of frames that are right."""
+        logits = teller(features[mask])
+        return F.cross_entropy(logits, phones[mask]), (logits.argmax(-1) == phones[mask]).float().mean()
+
+    def evaluate() -> dict[str, float]:
+        for module in modules.values():
+            module.eval()
+        edits = np.zeros(2)
+        shares = []
+        total = 0
+        held = corpora[0].held_out()
+        for start in range(0, len(held), 16):
+            part = held[start : start + 16]
+            x, lengths = pad([corpora[0].get("sem", i) for i in part])
+            targets = [target(corpora[0], i) for i in part]
+            with torch.no_grad():
+                mask, _, heard, quantized, _, _, _, _, again = forward(x, lengths)
+                phones, _ = pad([corpora[0].get("phone", i).long() for i in part])
+                shares.append(float(told(quantized, phones, mask)[1]))
+            for k, probabilities in enumerate((heard, again)):
+                e, t = error_rate(probabilities, lengths, targets)
+                edits[k] += e
+            total += t
+        for module in modules.values():
+            module.train()
+        return {
+            "phone_error_rate": edits[0] / total,
+            "through_codes": edits[1] / total,
+            "frames_told": float(np.mean(shares)),
+        }
+
+    for step in run:
+        chosen_entries = [entries[k] for k in next(loader)]
+        x, lengths = pad([mask_features(c.get("sem", i), generator) for c, i in chosen_entries])
+        targets = [target(c, i) for c, i in chosen_entries]
+        mask, features, heard, quantized, _, projected, chosen, rebuilt, again = forward(x, lengths)
+        aim = features.detach()[mask]
+        reconstruction = F.mse_loss(rebuilt[mask], aim) + 0.5 * F.mse_loss(quantized[mask], aim)
+        commitment = F.mse_loss(projected[mask], chosen[mask].detach())
+        codebook = F.mse_loss(chosen[mask], projected[mask].detach())
+        direct, through = ctc(heard, lengths, targets), ctc(again, lengths, targets)
+        phones, _ = pad([c.get("phone", i).long() for c, i in chosen_entries])
+        before, _ = told(features, phones, mask)
+        after, right = told(quantized, phones, mask)
+        loss = before + after + CTC_WEIGHT * (direct + through)
+        loss = loss + RECONSTRUCTION_WEIGHT * reconstruction + 0.25 * commitment + codebook
+        for optimizer in optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for module in modules.values():
+            nn.utils.clip_grad_norm_(module.parameters(), 2.0)
+        for name, optimizer in optimizers.items():
+            if name != "encoder" or step >= FROZEN_STEPS:
+                optimizer.step()
+        run.log(
+            direct=direct.detach(),
+            through=through.detach(),
+            reconstruction=reconstruction.detach(),
+            tells=after.detach(),
+            frames_told=right,
+        )
+        if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
+            run.write_log({"eval": {k: round(float(v), 4) for k, v in evaluate().items()}})
+    run.write_log({"eval": {k: round(float(v), 4) for k, v in evaluate().items()}})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, action="append", required=True)
+    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    train(args.work, [Corpus(c) for c in args.corpus], args.minutes)
+
+
+if __name__ == "__main__":
+    main()

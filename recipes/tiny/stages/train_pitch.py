@@ -1,0 +1,132 @@
+"""Stage `pitch`: the network that reads pitch and voicing from a mel, for the vocoder at the frame rate.
+
+In: corpora with `wav`; `pitch` is added. Out: `WORK/pitch/last.pt`. Learns classes of pitch, blurred over neighbors,
+where the recording is voiced, and voicing everywhere; at changing levels, and from mels that are blurred or noisy, as
+predicted ones are. Evaluates itself on held-out recordings: the share of voiced frames off by more than half a
+semitone, their mean error in cents, the share of frames with wrong voicing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgetts.models.istft_vocoder import PitchNet
+from recipes.tiny import dims
+from recipes.tiny.common import Run, adamw, average_into, computing_time
+from recipes.tiny.corpus.data import Corpus
+from recipes.tiny.corpus.excerpts import Drawn, Excerpts
+from recipes.tiny.corpus.pitch import add_pitch
+from recipes.tiny.istft_dims import PITCH
+
+STAGE = "pitch"
+BATCH, FRAMES = 24, 96
+PEAK_LR = 2e-3
+AVERAGE_DECAY = 0.995
+BLUR_CLASSES = 1.2  # deviation of the target
+SMOOTHED_SHARE, NOISY_SHARE, NOISE = 0.25, 0.5, 0.15
+LARGEST_GRADIENT = 5.0
+EVALUATE_EVERY = 250
+N_EVALUATED = 128  # excerpts
+WRONG_CENTS = 50.0
+
+
+def targets_of(pitch: Tensor) -> Tensor:
+    """Periods per frame (B, T) -> probabilities (B, T, classes)."""
+    place = PITCH.classes_per_octave * (pitch.clamp_min(PITCH.lowest) / PITCH.lowest).log2()
+    away = torch.arange(PITCH.n_classes, device=pitch.device) - place[..., None]
+    return (-0.5 * (away / BLUR_CLASSES).square()).softmax(-1)
+
+
+def pitch_loss(logits: Tensor, pitch: Tensor) -> Tensor:
+    voiced = pitch > 0
+    classes = -(targets_of(pitch) * logits[..., :-1].log_softmax(-1)).sum(-1)
+    voicing = F.binary_cross_entropy_with_logits(logits[..., -1], voiced.float())
+    return (classes * voiced).sum() / voiced.sum().clamp_min(1) + voicing
+
+
+def worsened(mel: Tensor, generator: np.random.Generator) -> Tensor:
+    """Some rows blurred over frames, some with noise."""
+    smooth = F.avg_pool1d(mel, 3, 1, 1, count_include_pad=False)
+    rows = len(mel)
+    blurred = torch.from_numpy(generator.random(rows) < SMOOTHED_SHARE)
+    noise = torch.from_numpy((generator.random(rows) < NOISY_SHARE) * generator.random(rows) * NOISE).float()
+    blurred, noise = (x.to(mel.device)[:, None, None] for x in (blurred, noise))
+    return torch.where(blurred, smooth, mel) + noise * torch.randn_like(mel)
+
+
+class PitchTrainer:
+    """Network, running average and optimizer; `step` is one batch."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.net = PitchNet(dims.N_MELS, PITCH).to(device)
+        self.average = copy.deepcopy(self.net)
+        self.optimizer = adamw([self.net], PEAK_LR)
+        self.modules = {"pitch": self.net, "average": self.average}
+        self.optimizers = {"pitch": self.optimizer}
+
+    def step(self, i: int, drawn: Drawn, generator: np.random.Generator) -> dict[str, Tensor]:
+        """One batch; the loss. i: number of the step, from 0."""
+        loss = pitch_loss(self.net(worsened(drawn.mel, generator)), drawn.pitch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), LARGEST_GRADIENT)
+        self.optimizer.step()
+        average_into(self.average, self.net, min(AVERAGE_DECAY, (i + 1) / (i + 20)))
+        return {"loss": loss.detach()}
+
+    @torch.no_grad()
+    def errors(self, drawn: Drawn) -> dict[str, float]:
+        """Of the running average."""
+        found, voicing = self.average.pitch(drawn.mel)
+        voiced = drawn.pitch > 0
+        both = voiced & (voicing > 0.5)
+        cents = 1200 * (found[both] / drawn.pitch[both]).log2().abs()
+        right = cents[cents < WRONG_CENTS]
+        return {
+            "off": float((cents >= WRONG_CENTS).float().mean()),
+            "cents": float(right.mean()),
+            "voicing": float(((voicing > 0.5) != voiced).float().mean()),
+        }
+
+
+def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
+    torch.manual_seed(0)
+    for corpus in corpora:
+        add_pitch(corpus)
+    generator = np.random.default_rng()
+    trainer = PitchTrainer(torch.device("cpu"))
+    run = Run(work, STAGE, minutes, trainer.modules, trainer.optimizers, clock=computing_time)
+    training, held = Excerpts(corpora, FRAMES, held=False), Excerpts(corpora[:1], FRAMES, held=True)
+    fixed = held.draw(N_EVALUATED, np.random.default_rng(0), gain=False)
+
+    def evaluate() -> None:
+        run.write_log({"eval": {k: round(v, 4) for k, v in trainer.errors(fixed).items()}})
+
+    for step in run:
+        run.log(**trainer.step(step, training.draw(BATCH, generator), generator))
+        if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
+            evaluate()
+    evaluate()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, action="append", required=True)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    train(args.work, [Corpus(c) for c in args.corpus], args.minutes)
+
+
+if __name__ == "__main__":
+    main()
