@@ -80,11 +80,11 @@ tts = load()
 voice = Voice.load(VOICE)
 stream = tts.stream(iter(["One two three. ", "Four five six. "]), voice, **QUICK)
 next(stream)
-board = stream._reader.board
+state = stream._reader.state
 held, go = threading.Event(), threading.Event()
 
 def hold():
-    with tts._loading, board.changed:
+    with tts._loading, state.changed:
         held.set()
         go.wait()
 

@@ -36,7 +36,7 @@ from edgetts.models.w2v_bert import SemanticEncoder
 from edgetts.pack.text import tokenizer_of
 from edgetts.parity.row import TOLERANCES, Row, compare
 from edgetts.text.segment import split_segments
-from edgetts.voices import enroll as enroll
+from edgetts.voices import enroll
 from edgetts.voices.emotion import matrix_rows, merge_vectors, mix_weights
 
 if TYPE_CHECKING:
