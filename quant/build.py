@@ -80,9 +80,7 @@ class Built:
 def plan_bytes(source: Source, storage: Mapping[str, Storage]) -> dict[str, int]:
     """Bytes that the tensors of each component will take up. Raises PackError for what cannot be stored so."""
     _refuse_requantizing(source, storage)
-    return {
-        c: TensorFilePlan(c, source.components[c], storage[c].dtype, storage[c].rules).n_bytes for c in COMPONENTS
-    }
+    return {c: TensorFilePlan(c, source.components[c], storage[c].dtype, storage[c].rules).n_bytes for c in COMPONENTS}
 
 
 def build_pack(

@@ -38,9 +38,7 @@ NETWORKS: Mapping[str, Component] = {
     "speaker_encoder": Component(
         "campplus", lambda c: campplus.SpeakerEncoder(c.speaker_encoder), campplus.EXPECTED_EXTRAS
     ),
-    "conditioning": Component(
-        "gpt", lambda c: conditioning.Conditioning(c.conditioning), conditioning.EXPECTED_EXTRAS
-    ),
+    "conditioning": Component("gpt", lambda c: conditioning.Conditioning(c.conditioning), conditioning.EXPECTED_EXTRAS),
     "gpt": Component("gpt", lambda c: gpt.GPT(c.gpt), gpt.EXPECTED_EXTRAS),
     "s2mel": Component("s2mel", lambda c: s2mel.S2Mel(c.s2mel), s2mel.EXPECTED_EXTRAS),
     "vocoder": Component("bigvgan", lambda c: vocoder.build_vocoder(c.vocoder), bigvgan.EXPECTED_EXTRAS),

@@ -169,9 +169,7 @@ def _fetch(plan: Plan, wanted: WantedFile, parts: Path, done: int, progress: Pro
     with PartFile(parts, wanted.file.size, wanted.file.checksum, on_bytes) as part:
         plan.hub.fetch(wanted.repository, wanted.file, part)
         try:
-            is_right = part.finish(
-                plan.folder / wanted.target, plan.folder, replace=wanted.target in plan.replaced
-            )
+            is_right = part.finish(plan.folder / wanted.target, plan.folder, replace=wanted.target in plan.replaced)
         except FileExistsError:
             raise DownloadError(
                 f"{wanted.target} has appeared in {plan.folder} meanwhile, and is left alone: see what it is, and run "

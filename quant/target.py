@@ -39,9 +39,7 @@ def check_target(path: str | Path, *, force: bool, source: str | Path | None = N
         _check_place(target, Path(path))
         if _is_pack_in_the_way(target):
             if not force:
-                raise UsageError(
-                    f"There is a pack at {target} already: give another name, or replace it with --force."
-                )
+                raise UsageError(f"There is a pack at {target} already: give another name, or replace it with --force.")
             own_pack(target)
         if source is not None:
             _check_apart(target, Path(source))

@@ -337,9 +337,7 @@ def _check_version(table: Table, path: Path) -> None:
     old = any(key.startswith(("bigvgan", "vqvae", "dvae_checkpoint")) for key in table.values)
     if (number is not None and 1 <= number < 2) or (number is None and old):
         which = f"IndexTTS {number:g}" if number is not None else "IndexTTS 1.x"
-        raise CheckpointError(
-            f"{path} belongs to {which}, which is another model: download IndexTeam/IndexTTS-2."
-        )
+        raise CheckpointError(f"{path} belongs to {which}, which is another model: download IndexTeam/IndexTTS-2.")
     newer = any(key.endswith(("spk_cond_mode", "lang_embedding")) for key in table.values)
     if number == 2.5 or (number is None and newer):
         raise CheckpointError(

@@ -72,7 +72,10 @@ def main() -> int:
         return 0
     before = json.loads(args.against.read_text(encoding="utf-8"))
     differing = [name for name in before if sums.get(name) != before[name]]
-    print(f"{len(before) - len(differing)} of {len(before)} equal" + (f"; not {', '.join(differing)}" if differing else ""))
+    print(
+        f"{len(before) - len(differing)} of {len(before)} equal"
+        + (f"; not {', '.join(differing)}" if differing else "")
+    )
     return 1 if differing else 0
 
 

@@ -31,7 +31,19 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # The pipeline and what it stands on, to calibrate and measure by speaking.
-QUANT_MAY_IMPORT = {"errors", "text", "audio", "pack", "models", "decoding", "backends", "options", "voices", "pipeline", "version"}
+QUANT_MAY_IMPORT = {
+    "errors",
+    "text",
+    "audio",
+    "pack",
+    "models",
+    "decoding",
+    "backends",
+    "options",
+    "voices",
+    "pipeline",
+    "version",
+}
 VERBS_THAT_USE_QUANT = {"edgetts/cli/convert.py", "edgetts/cli/download.py", "edgetts/cli/quantize.py"}
 
 

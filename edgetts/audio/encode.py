@@ -169,9 +169,7 @@ def check_target(path: str | os.PathLike[str]) -> None:
         raise UsageError(f"{shown!r} cannot be written ({_reason(error)}); choose another place.") from None
 
 
-def write_audio(
-    path: str | os.PathLike[str], samples: Samples, sample_rate: int, format: str | None = None
-) -> Path:
+def write_audio(path: str | os.PathLike[str], samples: Samples, sample_rate: int, format: str | None = None) -> Path:
     """Write samples (S,) to `path`, in the format of its extension or the one named; whole or not at all.
 
     Raises UsageError for a path or format that cannot be written, AudioError for samples that cannot.

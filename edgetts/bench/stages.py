@@ -155,9 +155,7 @@ def _decode(each: Candidate, prompt: GPTPrompt, call: Call) -> list[int]:
     return [codes[i % len(codes)] for i in range(call.n_codes)]
 
 
-def _decode_once(
-    each: Candidate, prompt: GPTPrompt, call: Call, seed: int
-) -> tuple[list[int], list[float]]:
+def _decode_once(each: Candidate, prompt: GPTPrompt, call: Call, seed: int) -> tuple[list[int], list[float]]:
     """Codes, and the seconds that each but the first took."""
     stream = CodeStream(
         each.pipeline.gpt,

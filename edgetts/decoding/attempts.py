@@ -38,8 +38,7 @@ def words_missing(problem: Problem | None, n_attempts: int, text: str = "") -> G
     what = f" {shown(text)}" if text else " the text"
     why = f" ({problem})" if problem is not None else ""
     return GenerationError(
-        f"The model did not say all of{what} in {tries}{why}: "
-        "try another with seed=, or more tries with retries=."
+        f"The model did not say all of{what} in {tries}{why}: try another with seed=, or more tries with retries=."
     )
 
 

@@ -104,9 +104,7 @@ def reach(config: VocoderConfig) -> int:
     """Mel frames on either side of a frame that its samples depend on; beyond that nothing matters."""
     activation = 2 * PHASE_REACH  # up, then down
     samples = EDGE_KERNEL_SIZE // 2 + activation
-    for rate, kernel_size in zip(
-        reversed(config.upsample_rates), reversed(config.upsample_kernel_sizes), strict=True
-    ):
+    for rate, kernel_size in zip(reversed(config.upsample_rates), reversed(config.upsample_kernel_sizes), strict=True):
         samples += max(
             sum(2 * activation + size // 2 * (dilation + 1) for dilation in dilations)
             for size, dilations in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
@@ -157,9 +155,7 @@ class ResidualBlock(nn.Module):
         self.convs1 = nn.ModuleList(conv(dilation) for dilation in dilations)
         self.convs2 = nn.ModuleList(conv(1) for _ in dilations)
         # In order of use: before convs1[0], before convs2[0], before convs1[1], ...
-        self.activations = nn.ModuleList(
-            AntiAliasedSnake(channels, logscale) for _ in range(2 * len(dilations))
-        )
+        self.activations = nn.ModuleList(AntiAliasedSnake(channels, logscale) for _ in range(2 * len(dilations)))
 
     def forward(self, x: Tensor) -> Tensor:
         for i, (conv1, conv2) in enumerate(zip(self.convs1, self.convs2, strict=True)):
@@ -186,9 +182,7 @@ class BigVGAN(nn.Module):
             self.ups.append(nn.ModuleList([up]))
             self.resblocks.extend(
                 ResidualBlock(channels, size, dilations, config.snake_logscale)
-                for size, dilations in zip(
-                    config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True
-                )
+                for size, dilations in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
             )
         self.activation_post = AntiAliasedSnake(channels, config.snake_logscale)
         self.conv_post = nn.Conv1d(channels, 1, EDGE_KERNEL_SIZE, padding=EDGE_KERNEL_SIZE // 2, bias=False)

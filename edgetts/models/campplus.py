@@ -135,9 +135,7 @@ class ContextAwareMasking(nn.Module):
 
 
 class DenseTDNNLayer(nn.Module):
-    def __init__(
-        self, in_channels: int, out_channels: int, bottleneck: int, kernel_size: int, dilation: int
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, bottleneck: int, kernel_size: int, dilation: int) -> None:
         super().__init__()
         self.nonlinear1 = BatchNormReLU(in_channels)
         self.linear1 = nn.Conv1d(in_channels, bottleneck, 1, bias=False)

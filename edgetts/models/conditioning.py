@@ -20,9 +20,7 @@ from edgetts.models.perceiver import PerceiverResampler
 from edgetts.pack.config import ConditioningConfig
 
 EXPECTED_EXTRAS = tuple(
-    f"{encoder}.{name}"
-    for encoder in ("conditioning_encoder", "emo_conditioning_encoder")
-    for name in CONFORMER_EXTRAS
+    f"{encoder}.{name}" for encoder in ("conditioning_encoder", "emo_conditioning_encoder") for name in CONFORMER_EXTRAS
 )
 
 

@@ -88,9 +88,7 @@ class TimestepEmbedder(nn.Module):
     def __init__(self, frequency_dim: int, hidden_dim: int) -> None:
         super().__init__()
         self.frequency_dim = frequency_dim
-        self.mlp = nn.Sequential(
-            nn.Linear(frequency_dim, hidden_dim), nn.SiLU(), nn.Linear(hidden_dim, hidden_dim)
-        )
+        self.mlp = nn.Sequential(nn.Linear(frequency_dim, hidden_dim), nn.SiLU(), nn.Linear(hidden_dim, hidden_dim))
 
     def forward(self, t: Tensor) -> Tensor:
         half = self.frequency_dim // 2

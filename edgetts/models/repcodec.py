@@ -68,9 +68,7 @@ class Backbone(nn.Sequential):
 
     def __init__(self, config: SemanticCodecConfig) -> None:
         super().__init__(
-            ConvNeXtStack(
-                config.hidden_size, config.vocos_dim, config.vocos_intermediate_dim, config.vocos_n_layers
-            ),
+            ConvNeXtStack(config.hidden_size, config.vocos_dim, config.vocos_intermediate_dim, config.vocos_n_layers),
             nn.Linear(config.vocos_dim, config.hidden_size),
         )
 

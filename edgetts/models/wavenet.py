@@ -48,8 +48,7 @@ class WaveNet(nn.Module):
         self.channels = channels
         self.cond_layer = ReflectConv1d(cond_dim, 2 * channels * n_layers)
         self.in_layers = nn.ModuleList(
-            ReflectConv1d(channels, 2 * channels, config.kernel_size, config.dilation_rate**i)
-            for i in range(n_layers)
+            ReflectConv1d(channels, 2 * channels, config.kernel_size, config.dilation_rate**i) for i in range(n_layers)
         )
         # The last layer has no next one: it gives a skip output only.
         self.res_skip_layers = nn.ModuleList(

@@ -154,9 +154,7 @@ def _nf4_group(parts: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
 
 
 SCHEMES: Mapping[str, Scheme] = {
-    "int8_channel": Scheme(
-        {"codes": torch.int8, "scales": torch.float32}, False, _whole_rows, _same, _int8_channel
-    ),
+    "int8_channel": Scheme({"codes": torch.int8, "scales": torch.float32}, False, _whole_rows, _same, _int8_channel),
     "int4_group": Scheme(
         {"codes": torch.uint8, "scales": torch.float16, "zeros": torch.uint8}, True, _int4_groups, _twice, _int4_group
     ),

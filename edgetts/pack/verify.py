@@ -67,9 +67,7 @@ def check_size(path: Path, entry: FileEntry) -> None:
         raise PackError(f"The pack is incomplete: {path} is missing; copy or convert the pack again.")
     size = path.stat().st_size
     if size < entry.bytes:
-        raise PackError(
-            f"{path} is truncated: it has {size} of {entry.bytes} bytes; copy or convert the pack again."
-        )
+        raise PackError(f"{path} is truncated: it has {size} of {entry.bytes} bytes; copy or convert the pack again.")
     if size > entry.bytes:
         raise PackError(
             f"{path} does not belong to this pack: it has {size} bytes instead of {entry.bytes}; "

@@ -111,9 +111,7 @@ class SegmentRenderer:
         self._held, self._n_given = waveform[cut:], n_given
         return waveform[:cut]
 
-    def _extend_mel(
-        self, new: Sequence[int], settings: FlowSettings, should_stop: Callable[[], bool] | None
-    ) -> Tensor:
+    def _extend_mel(self, new: Sequence[int], settings: FlowSettings, should_stop: Callable[[], bool] | None) -> Tensor:
         """Solve the frames that are not final yet; the whole mel (1, M, F)."""
         pipeline, start = self._pipeline, self._n_final
         condition = pipeline.condition(self._extend_semantic(new))  # (1, F, C)

@@ -374,4 +374,3 @@ class Session:
         with self.state.changed:
             self.state.wait_until(lambda: sum(len(s.samples) for s in self.state.sounds) <= most)
         self.state.give(Sound(samples, index, ends_segment))
-

@@ -115,9 +115,7 @@ def _ends_in_paragraph(lines: list[_Line]) -> Iterator[int]:
     for index in range(len(lines) - 1, -1, -1):
         goes_on = index + 1 < len(lines) and lines[index + 1].is_small and closes[index + 1]
         closes[index] = goes_on or _SENTENCE_MARK.search(lines[index].text) is not None
-    is_prose = any(
-        after.is_small and before.columns >= _PROSE_COLUMNS for before, after in itertools.pairwise(lines)
-    )
+    is_prose = any(after.is_small and before.columns >= _PROSE_COLUMNS for before, after in itertools.pairwise(lines))
     for index, (before, after) in enumerate(itertools.pairwise(lines), start=1):
         if LINE_SEPARATOR in after.gap or not _goes_on(before, after, width, is_prose, closes[index]):
             yield index
@@ -142,6 +140,7 @@ def _goes_on(before: _Line, after: _Line, width: int, is_prose: bool, closes: bo
     if _has_no_case(after.text[0]):  # lines of Chinese are full to a character or two
         return before.columns >= _PROSE_COLUMNS and before.columns + _KINSOKU_COLUMNS > width
     return is_full and is_prose and before.columns >= _PROSE_COLUMNS
+
 
 def _has_no_case(char: str) -> bool:
     return char.isalpha() and not (char.isupper() or char.islower() or char.istitle())

@@ -106,9 +106,7 @@ def mel_spectrogram(pack: Pack, waveform: torch.Tensor) -> torch.Tensor:
     )
 
 
-def _semantic_features(
-    pack: Pack, waveforms: tuple[torch.Tensor, ...], device: torch.device
-) -> list[torch.Tensor]:
+def _semantic_features(pack: Pack, waveforms: tuple[torch.Tensor, ...], device: torch.device) -> list[torch.Tensor]:
     """Normalized semantic features (1, T, C) of each waveform (S,) at 16 kHz; the encoder is loaded once."""
     config, quantized = pack.config.semantic_encoder, replacer(KernelChoice(device))
     encoder = pack.module("semantic_encoder", lambda: SemanticEncoder(config), device, replace=quantized)

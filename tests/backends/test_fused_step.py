@@ -63,7 +63,10 @@ def test_same_codes_as_the_dequantized_network(n_beams: int) -> None:
     golden = load_file(GOLDEN / "gpt.safetensors")
     voice = golden["conditioning_latents"], golden["emovec"], golden["text_ids"].long()
     settings = DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=40)
-    fast, reference = quantized_gpt("int8_channel", None, "native"), quantized_gpt("int8_channel", None, "dequantize-per-call")
+    fast, reference = (
+        quantized_gpt("int8_channel", None, "native"),
+        quantized_gpt("int8_channel", None, "dequantize-per-call"),
+    )
     assert fused_step(reference) is None
     found, expected = (
         generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, None, stepper=fused_step(gpt))

@@ -90,7 +90,9 @@ def test_triton_int8_in_the_interpreter(triton_kernels: ModuleType, n_rows: int)
 def test_kernels_on_a_gpu(kernel: Kernel, name: str) -> None:
     device = torch.device("cuda")
     weight = quantized(kernel.scheme, 64 if SCHEMES[kernel.scheme].grouped else None, GPT_MATRICES[name])
-    weight = Quantized(weight.scheme, weight.group_size, weight.shape, {n: p.to(device) for n, p in weight.parts.items()})
+    weight = Quantized(
+        weight.scheme, weight.group_size, weight.shape, {n: p.to(device) for n, p in weight.parts.items()}
+    )
     trial = try_kernel(kernel, weight, device)
     if trial.problem:
         pytest.skip(trial.problem)
@@ -158,9 +160,10 @@ def test_a_network_computes_the_same_with_replaced_layers(small_pack: Path, want
     config = pack.config.gpt
     decoded = pack.module("gpt", lambda: GPT(config))
     weight = quantized("int4_group", 32, (256, 128))
-    if wanted not in (AUTO, DEQUANTIZED) and try_kernel(
-        next(k for k in KERNELS if (k.name, k.scheme) == (wanted, "int4_group")), weight, CPU
-    ).problem:
+    if (
+        wanted not in (AUTO, DEQUANTIZED)
+        and try_kernel(next(k for k in KERNELS if (k.name, k.scheme) == (wanted, "int4_group")), weight, CPU).problem
+    ):
         pytest.skip("this machine cannot run it")
     gpt = pack.module("gpt", lambda: GPT(config), replace=replacer(KernelChoice(CPU, wanted)))
     linears = 4 * config.n_layers + 1

@@ -25,7 +25,9 @@ from edgetts.errors import UsageError
         (["-", "5"], None, False),
     ],
 )
-def test_markdown_is_expected_from_programs_and_its_own_files(given: list[str], file: str | None, expected: bool) -> None:
+def test_markdown_is_expected_from_programs_and_its_own_files(
+    given: list[str], file: str | None, expected: bool
+) -> None:
     assert may_be_markdown(given, file) is expected
 
 

@@ -57,7 +57,9 @@ def test_ids_of_the_brackets_are_left_out_of_the_text(gpt: GPT, voice: Voice) ->
 @pytest.mark.parametrize("n_beams", [1, 2, 4])
 def test_same_seed_same_codes(gpt: GPT, voice: Voice, n_beams: int) -> None:
     settings = DecodeSettings(n_beams=n_beams, max_codes=12)
-    first, again, other = (generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(s)).codes for s in (1, 1, 2))
+    first, again, other = (
+        generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(s)).codes for s in (1, 1, 2)
+    )
     assert len(first) == 12
     assert first == again
     assert first != other

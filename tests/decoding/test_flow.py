@@ -229,7 +229,9 @@ def test_bad_settings_are_refused(n_steps: int, solver: Solver, cfg_rate: float,
         FlowSettings(n_steps, solver, cfg_rate)
 
 
-@pytest.mark.parametrize("given", [{"cfg_until": -0.1}, {"cfg_until": 1.5}, {"sway": -1.1}, {"sway": math.nan}, {"noise_scale": 3.0}])
+@pytest.mark.parametrize(
+    "given", [{"cfg_until": -0.1}, {"cfg_until": 1.5}, {"sway": -1.1}, {"sway": math.nan}, {"noise_scale": 3.0}]
+)
 def test_bad_extras_are_refused(given: dict[str, Any]) -> None:
     ((name, value),) = given.items()
     with pytest.raises(UsageError, match=f"{name} is {value}"):

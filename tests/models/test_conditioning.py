@@ -94,9 +94,7 @@ def test_emotion_vectors_are_upstreams(
 
 
 @pytest.mark.parametrize("n_real", [20, 21])
-def test_padding_changes_nothing(
-    conditioning: Conditioning, golden: dict[str, torch.Tensor], n_real: int
-) -> None:
+def test_padding_changes_nothing(conditioning: Conditioning, golden: dict[str, torch.Tensor], n_real: int) -> None:
     features = golden["spk_cond_emb"][:, :36].repeat(2, 1, 1)
     mask = torch.ones(2, 36)
     mask[1, n_real:] = 0

@@ -47,9 +47,7 @@ def golden() -> dict[str, torch.Tensor]:
     return load_file(GOLDEN / "semantic_codec.safetensors")
 
 
-def test_codes_and_quantized_features_are_upstreams(
-    codec: SemanticCodec, golden: dict[str, torch.Tensor]
-) -> None:
+def test_codes_and_quantized_features_are_upstreams(codec: SemanticCodec, golden: dict[str, torch.Tensor]) -> None:
     with torch.no_grad():
         codes, quantized = codec.quantize(golden["features"])
     assert torch.equal(codes, golden["codes"].long())
@@ -63,9 +61,7 @@ def test_lookup_is_upstreams(codec: SemanticCodec, golden: dict[str, torch.Tenso
     assert (features - golden["vq2emb"]).abs().max() < TOLERANCE * golden["vq2emb"].std()
 
 
-def test_separate_encoder_and_quantizer_give_the_same(
-    codec: SemanticCodec, golden: dict[str, torch.Tensor]
-) -> None:
+def test_separate_encoder_and_quantizer_give_the_same(codec: SemanticCodec, golden: dict[str, torch.Tensor]) -> None:
     tensors = codec.state_dict()
     encoder, quantizer = SemanticCodecEncoder(MINI), Quantizer(MINI)
     encoder.load_state_dict({k: v for k, v in tensors.items() if k.startswith("encoder.")})
@@ -78,9 +74,7 @@ def test_separate_encoder_and_quantizer_give_the_same(
     torch.testing.assert_close(looked_up, together[1], rtol=0, atol=1e-5)
 
 
-def test_padding_changes_nothing_for_real_frames(
-    codec: SemanticCodec, golden: dict[str, torch.Tensor]
-) -> None:
+def test_padding_changes_nothing_for_real_frames(codec: SemanticCodec, golden: dict[str, torch.Tensor]) -> None:
     features = golden["features"][:, :40].repeat(2, 1, 1)
     mask = torch.ones(2, 40)
     mask[1, 21:] = 0

@@ -53,13 +53,19 @@ def grow(path: Path) -> None:
 def test_writing_into_a_file_in_use_is_noticed(pack: Pack, change: Callable[[Path], None]) -> None:
     change(pack.path / NAME)
     assert not pack.is_current()
-    with pytest.raises(PackError, match="quantizer.safetensors was overwritten while it was in use: load the pack again"):
+    with pytest.raises(
+        PackError, match="quantizer.safetensors was overwritten while it was in use: load the pack again"
+    ):
         pack.check_unchanged()
 
 
 @pytest.mark.parametrize(
     "change",
-    [lambda path: replace(path, path.read_bytes()), lambda path: path.unlink(), lambda path: path.rename(f"{path}.old")],
+    [
+        lambda path: replace(path, path.read_bytes()),
+        lambda path: path.unlink(),
+        lambda path: path.rename(f"{path}.old"),
+    ],
 )
 def test_replacing_is_safe_and_noticed_by_who_asks(pack: Pack, change: Callable[[Path], None]) -> None:
     before = pack.state_dict("quantizer")
@@ -98,7 +104,9 @@ def test_what_was_checked_is_remembered_under_the_home_folder(folder: Path, tmp_
     assert memory.stat().st_mode & 0o777 == 0o600 and memory.parent.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("spoil", [lambda p: p.chmod(0o666), lambda p: p.write_bytes(b"[" * 10**6), lambda p: p.unlink()])
+@pytest.mark.parametrize(
+    "spoil", [lambda p: p.chmod(0o666), lambda p: p.write_bytes(b"[" * 10**6), lambda p: p.unlink()]
+)
 def test_a_memory_that_cannot_be_trusted_is_not(
     folder: Path, tmp_path: Path, spoil: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

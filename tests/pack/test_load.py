@@ -177,9 +177,7 @@ def test_altered_file_is_found_after_it_was_good(mini_pack: Path, tmp_path: Path
         open_pack(pack, home=tmp_path, verify=True)
 
 
-def test_a_checked_file_is_not_read_again(
-    mini_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checked_file_is_not_read_again(mini_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_pack(mini_pack, home=tmp_path).state_dict("gpt")
     monkeypatch.setattr("edgetts.pack.verify.file_sha256", lambda _path: pytest.fail("read again"))
     open_pack(mini_pack, home=tmp_path).state_dict("gpt")

@@ -264,7 +264,12 @@ def test_hub_cache_layout(checkpoint: Path, mini_pack: Path, tmp_path: Path) -> 
 def test_other_versions_are_refused_by_name(checkpoint: Path, tmp_path: Path) -> None:
     table = yaml.safe_load((checkpoint / "config.yaml").read_text())
     sentences = []
-    for version, which in ((1.5, "IndexTTS 1.5"), (2.5, "IndexTTS-2.5"), ("1.0", "version '1.0'"), (3.0, "version 3.0")):
+    for version, which in (
+        (1.5, "IndexTTS 1.5"),
+        (2.5, "IndexTTS-2.5"),
+        ("1.0", "version '1.0'"),
+        (3.0, "version 3.0"),
+    ):
         replace(checkpoint / "config.yaml", yaml.safe_dump(table | {"version": version}).encode())
         sentences.append(refusal(checkpoint))
         assert which in sentences[-1] and "IndexTeam/IndexTTS-2" in sentences[-1]
@@ -275,7 +280,12 @@ def test_other_versions_are_refused_by_name(checkpoint: Path, tmp_path: Path) ->
     new["gpt"] = table["gpt"] | {"spk_cond_mode": "campplus"}
     replace(checkpoint / "config.yaml", yaml.safe_dump(new).encode())
     assert "IndexTTS-2.5" in refusal(checkpoint)
-    for file, which in (("codec.pth", "2.5"), ("dvae.pth", "1.x"), ("manifest.json", "model pack"), ("x", "config.yaml")):
+    for file, which in (
+        ("codec.pth", "2.5"),
+        ("dvae.pth", "1.x"),
+        ("manifest.json", "model pack"),
+        ("x", "config.yaml"),
+    ):
         folder = tmp_path / f"with-{file}"
         folder.mkdir()
         (folder / file).write_bytes(b"")
@@ -385,9 +395,7 @@ def test_two_writers_do_not_meet(checkpoint: Path, mini_pack: Path, tmp_path: Pa
     assert convert(checkpoint, tmp_path / "pack").path.is_dir()
 
 
-def test_full_disk_is_told_before_writing(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_is_told_before_writing(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     with pytest.raises(PackError, match="disk is too full"):

@@ -371,7 +371,9 @@ def plant(folder: Path, kind: str) -> tuple[Path, str]:
     return planted, "cannot be written to" if kind == "new record" else "not made by edgetts"
 
 
-@pytest.mark.parametrize("kind", ["parts", "record", "file", "dangling", "folder", "new record", "link GPT", "hard GPT"])
+@pytest.mark.parametrize(
+    "kind", ["parts", "record", "file", "dangling", "folder", "new record", "link GPT", "hard GPT"]
+)
 def test_planted_links_are_not_followed(hub: FakeHub, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "checkpoint"
     folder.mkdir()

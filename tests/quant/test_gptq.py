@@ -28,7 +28,9 @@ def correlated(n: int, width: int) -> Tensor:
     """Inputs as layers see them: a few directions carry most, and some inputs are large."""
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(n, width // 4, generator=generator) @ torch.randn(width // 4, width, generator=generator)
-    return (hidden + 0.3 * torch.randn(n, width, generator=generator)) * (1 + 5 * torch.rand(width, generator=generator) ** 8)
+    return (hidden + 0.3 * torch.randn(n, width, generator=generator)) * (
+        1 + 5 * torch.rand(width, generator=generator) ** 8
+    )
 
 
 @pytest.mark.parametrize("group", [32, 64, 128])

@@ -92,9 +92,7 @@ SIZE = 400_000  # of gpt.pth in the small repositories
         (answer(416), "HTTP 416"),
     ],
 )
-def test_answers_without_the_file(
-    hub: FakeHub, tmp_path: Path, script: Callable[[Any], None], words: str
-) -> None:
+def test_answers_without_the_file(hub: FakeHub, tmp_path: Path, script: Callable[[Any], None], words: str) -> None:
     hub.scripts["gpt.pth"] = script
     assert words in refused(hub, tmp_path)
 

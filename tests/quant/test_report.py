@@ -78,7 +78,9 @@ def check_picture(picture: ElementTree.Element) -> None:
     _, _, width, height = map(float, picture.attrib["viewBox"].split())
     words = []
     for mark in picture:
-        at = {k: float(v) for k, v in mark.attrib.items() if k in ("x", "y", "cx", "cy", "x1", "x2", "y1", "y2", "width")}
+        at = {
+            k: float(v) for k, v in mark.attrib.items() if k in ("x", "y", "cx", "cy", "x1", "x2", "y1", "y2", "width")
+        }
         x = at.get("x", at.get("cx", at.get("x2", 0.0)))
         y = at.get("y", at.get("cy", at.get("y2", 0.0)))
         assert 0 <= x <= width and 0 <= y <= height and x + at.get("width", 0) <= width

@@ -72,7 +72,10 @@ IN_THE_WAY: dict[str, tuple[Callable[[Path, Make], object], str]] = {
         r"\.out\.partial is needed to work in, but was not made by",
     ),
     "a dangling link at the hidden name": (lambda at, _: (at / ".out.partial").symlink_to("none"), "left alone"),
-    "a link to itself at the hidden name": (lambda at, _: (at / ".out.partial").symlink_to(".out.partial"), "left alone"),
+    "a link to itself at the hidden name": (
+        lambda at, _: (at / ".out.partial").symlink_to(".out.partial"),
+        "left alone",
+    ),
     "a folder without our mark": (lambda at, _: documents(at / ".out.partial"), "left alone"),
     "an empty folder without our mark": (lambda at, _: (at / ".out.partial").mkdir(), "left alone"),
     "a file at the hidden name": (lambda at, _: (at / ".out.partial").write_text("x"), "left alone"),
@@ -103,7 +106,10 @@ IN_THE_WAY: dict[str, tuple[Callable[[Path, Make], object], str]] = {
         ),
         r"holds 'gpt\.safetensors', not made",
     ),
-    "the target is a link to a pack": (lambda at, small: (at / "out").symlink_to(small(at / "real")), "symbolic link to .*real"),
+    "the target is a link to a pack": (
+        lambda at, small: (at / "out").symlink_to(small(at / "real")),
+        "symbolic link to .*real",
+    ),
     "the target is a link to an empty folder": (
         lambda at, _: ((at / "real").mkdir(), (at / "out").symlink_to("real")),
         "symbolic link to real",
@@ -117,7 +123,9 @@ IN_THE_WAY: dict[str, tuple[Callable[[Path, Make], object], str]] = {
         "not of a pack of this program",
     ),
     "the manifest is a newer format's": (
-        lambda at, _: (documents(at / "out") / MANIFEST_FILE).write_text('{"format": "edgetts-pack", "format_version": 99}'),
+        lambda at, _: (documents(at / "out") / MANIFEST_FILE).write_text(
+            '{"format": "edgetts-pack", "format_version": 99}'
+        ),
         "not of a pack of this program",
     ),
     "the manifest is damaged": (
@@ -125,13 +133,17 @@ IN_THE_WAY: dict[str, tuple[Callable[[Path, Make], object], str]] = {
         "not of a pack of this program",
     ),
     "the manifest is a link": (
-        lambda at, small: (
-            documents(at / "out") / MANIFEST_FILE
-        ).symlink_to(small(at / "real") / MANIFEST_FILE),
+        lambda at, small: (documents(at / "out") / MANIFEST_FILE).symlink_to(small(at / "real") / MANIFEST_FILE),
         "not of a pack of this program",
     ),
-    "my own file in the pack": (lambda at, small: (small(at / "out") / "notes.txt").write_text("x"), r"holds 'notes\.txt' besides"),
-    "my own hidden file in the pack": (lambda at, small: (small(at / "out") / ".git").mkdir(), r"holds '\.git' besides"),
+    "my own file in the pack": (
+        lambda at, small: (small(at / "out") / "notes.txt").write_text("x"),
+        r"holds 'notes\.txt' besides",
+    ),
+    "my own hidden file in the pack": (
+        lambda at, small: (small(at / "out") / ".git").mkdir(),
+        r"holds '\.git' besides",
+    ),
     "my own voice beside the pack's": (
         lambda at, small: (small(at / "out") / READY_VOICES / "me.safetensors").write_text("x"),
         r"holds 'voices/me\.safetensors' besides",
@@ -145,7 +157,10 @@ IN_THE_WAY: dict[str, tuple[Callable[[Path, Make], object], str]] = {
         r"holds 'gpt\.safetensors' besides",
     ),
     "a link in place of the pack's folder of voices": (
-        lambda at, small: ((small(at / "out") / READY_VOICES).rename(at / "mine"), (at / "out" / "voices").symlink_to("../mine")),
+        lambda at, small: (
+            (small(at / "out") / READY_VOICES).rename(at / "mine"),
+            (at / "out" / "voices").symlink_to("../mine"),
+        ),
         "holds 'voices' besides",
     ),
 }

@@ -52,9 +52,7 @@ def repacked(source: Path, target: Path, method: int, **changed: bytes) -> Path:
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_packed_archive_is_refused_unread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: int
-) -> None:
+def test_a_packed_archive_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: int) -> None:
     small = saved({"a": torch.zeros(4)}, tmp_path / "small.pt")
     bomb = repacked(small, tmp_path / "bomb.pt", method, data=bytes(8 << 20))
     assert bomb.stat().st_size < 100_000
@@ -221,7 +219,14 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64
 
 
 def test_pointers_of_git_lfs_are_named_at_once(checkpoint: Path) -> None:
-    pointers = ["gpt.pth", "s2mel.pth", "bpe.model", "feat1.pt", "hf_cache/w2v-bert-2.0/model.safetensors", "config.yaml"]
+    pointers = [
+        "gpt.pth",
+        "s2mel.pth",
+        "bpe.model",
+        "feat1.pt",
+        "hf_cache/w2v-bert-2.0/model.safetensors",
+        "config.yaml",
+    ]
     for name in pointers:
         replace(checkpoint / name, POINTER)
     message = refusal(checkpoint)
@@ -259,10 +264,22 @@ def with_config(checkpoint: Path, change: Callable[[dict[str, Any]], object], fi
         ("config.yaml", lambda t: t.update(emo_num=[10**9]), "emo_num must be a list of integers from 1"),
         ("config.yaml", lambda t: t.update(emo_num=[1] * 5000), "emo_num must be a list"),
         ("config.yaml", lambda t: t.update(version=10**30), "version a huge integer"),
-        ("config.yaml", lambda t: t.update(gpt_checkpoint="../../gpt.pth"), "names '../../gpt.pth', which is not a file in"),
-        ("config.yaml", lambda t: t.update(gpt_checkpoint="/etc/passwd"), "names '/etc/passwd', which is not a file in"),
+        (
+            "config.yaml",
+            lambda t: t.update(gpt_checkpoint="../../gpt.pth"),
+            "names '../../gpt.pth', which is not a file in",
+        ),
+        (
+            "config.yaml",
+            lambda t: t.update(gpt_checkpoint="/etc/passwd"),
+            "names '/etc/passwd', which is not a file in",
+        ),
         ("hf_cache/bigvgan/config.json", lambda t: t.update(upsample_rates=[0, 4]), "upsample_rates must be a list"),
-        ("hf_cache/bigvgan/config.json", lambda t: t.update(upsample_initial_channel=10**9), "upsample_initial_channel"),
+        (
+            "hf_cache/bigvgan/config.json",
+            lambda t: t.update(upsample_initial_channel=10**9),
+            "upsample_initial_channel",
+        ),
         ("hf_cache/bigvgan/config.json", lambda t: t.update(num_mels=81), "num_mels is 81"),
         ("hf_cache/w2v-bert-2.0/config.json", lambda t: t.update(layer_norm_eps=1e30), "layer_norm_eps is"),
         ("hf_cache/w2v-bert-2.0/config.json", lambda t: t.update(num_attention_heads=0), "checkpoint"),
@@ -274,7 +291,9 @@ def test_dimensions_out_of_range(
     assert words in refusal(with_config(checkpoint, change, file))
 
 
-LAUGHS = b"a: &a [1]\n" + b"".join(b"%c: &%c [%s]\n" % (n + 1, n + 1, b", ".join([b"*%c" % n] * 9)) for n in range(97, 122))
+LAUGHS = b"a: &a [1]\n" + b"".join(
+    b"%c: &%c [%s]\n" % (n + 1, n + 1, b", ".join([b"*%c" % n] * 9)) for n in range(97, 122)
+)
 
 
 @pytest.mark.parametrize(

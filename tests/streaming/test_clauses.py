@@ -14,7 +14,7 @@ from edgetts.streaming import clauses as clauses_module
 from edgetts.streaming.clauses import MAX_MARKS, MAX_UNBROKEN_CHARS, ClauseSplitter
 
 TEXT = (
-    "Dr. Smith, who lives at 3.14 Main St. in the U.S., said no. \"Really?\" she asked; well, yes: e.g. at 12:30! "
+    'Dr. Smith, who lives at 3.14 Main St. in the U.S., said no. "Really?" she asked; well, yes: e.g. at 12:30! '
     "It costs 1,000 dollars... or not\nA new line without an end"
 )
 
@@ -88,14 +88,26 @@ def test_nothing_is_lost_and_no_word_is_cut(text: str, sizes: list[int], max_cha
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Wait... what? \"No!\" he said.", ["Wait...", "what?", '"No!"', "he said."]),
-        ("It's 5 p.m. Go to www.example.com. Done (really). ", ["It's 5 p.m. Go to www.example.com.", "Done (really)."]),
-        ("And J. R. Smith came with Prof. Lee, who left. Bye", ["And J. R. Smith came with Prof. Lee,", "who left.", "Bye"]),
+        ('Wait... what? "No!" he said.', ["Wait...", "what?", '"No!"', "he said."]),
+        (
+            "It's 5 p.m. Go to www.example.com. Done (really). ",
+            ["It's 5 p.m. Go to www.example.com.", "Done (really)."],
+        ),
+        (
+            "And J. R. Smith came with Prof. Lee, who left. Bye",
+            ["And J. R. Smith came with Prof. Lee,", "who left.", "Bye"],
+        ),
         ("So did I. Then we left.", ["So did I.", "Then we left."]),
-        ("Well - yes; that is all: 3,5 and 1.000,00 or 12:30", ["Well - yes; that is all:", "3,5 and 1.000,00 or 12:30"]),
+        (
+            "Well - yes; that is all: 3,5 and 1.000,00 or 12:30",
+            ["Well - yes; that is all:", "3,5 and 1.000,00 or 12:30"],
+        ),
         ("One two three four — five six; seven", ["One two three four —", "five six; seven"]),
         ("他说：“你好。”然后走了，没有回头……天黑了！", ["他说：“你好。”", "然后走了，没有回头……", "天黑了！"]),
-        ("他说「走吧。」她问：真的吗？是的；我想，那就这样吧。", ["他说「走吧。」", "她问：真的吗？", "是的；我想，那就这样吧。"]),
+        (
+            "他说「走吧。」她问：真的吗？是的；我想，那就这样吧。",
+            ["他说「走吧。」", "她问：真的吗？", "是的；我想，那就这样吧。"],
+        ),
         ("第3.5章结束。He said ok。然后（OK!）好", ["第3.5章结束。", "He said ok。", "然后（OK!）", "好"]),
         ("Title\nThe text begins.\n\nNext", ["Title", "The text begins.", "Next"]),
         ("Really?! Yes!! No", ["Really?!", "Yes!!", "No"]),
@@ -145,7 +157,9 @@ ANYTHING = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(ANYTHING, MARKUP, st.lists(st.integers(1, 700), min_size=1, max_size=10), st.booleans())
-def test_pieces_change_nothing_and_all_is_kept(parts: list[str], tags: list[str], sizes: list[int], markup: bool) -> None:
+def test_pieces_change_nothing_and_all_is_kept(
+    parts: list[str], tags: list[str], sizes: list[int], markup: bool
+) -> None:
     text = "".join(map("".join, itertools.zip_longest(parts, tags, fillvalue="")))
     whole = clauses(text, len(text) + 1, markup=markup)
     splitter, found, at = ClauseSplitter(markup=markup), list[str](), 0
@@ -206,7 +220,9 @@ def test_an_endless_word_is_cut_where_it_hurts_least(unit: str, seams: set[str])
     assert found_seams and found_seams <= seams
 
 
-@pytest.mark.parametrize("text", ["Wait. [pause and then. More of it. ", "If a < b then so. More of it. ", "x [. Then. More. "])
+@pytest.mark.parametrize(
+    "text", ["Wait. [pause and then. More of it. ", "If a < b then so. More of it. ", "x [. Then. More. "]
+)
 def test_a_tag_that_never_closes_holds_nothing_for_long(text: str) -> None:
     found = clauses(text + "Words and words. " * 40, 1, markup=True)
     assert max(map(len, found)) < 300

@@ -34,7 +34,9 @@ def measured(codes_rtf: float, render_rtf: float, fixed_s: float = 0.05) -> Late
 
 
 def pace(speeds: LatencyModel) -> LatencyEstimator:
-    return LatencyEstimator(speeds, CODE_RATE, 1.72, prompt_frames=430, n_evals=10, n_rows=2, held_frames=16, edge_frames=28)
+    return LatencyEstimator(
+        speeds, CODE_RATE, 1.72, prompt_frames=430, n_evals=10, n_rows=2, held_frames=16, edge_frames=28
+    )
 
 
 def simulate(machine: LatencyEstimator, n_codes: int, jitter: float, seed: int) -> tuple[float, int, list[int]]:
@@ -154,8 +156,15 @@ def test_speeds_are_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     speeds.save(path)
     assert LatencyModel.load(path) == speeds
     assert [f.name for f in path.parent.iterdir()] == ["key.json"]
-    for damaged in ("", "{", "[]", "{}", '{"format": 9}', json.dumps({"format": 1, "stages": {key: [1] for key in STAGES}}),
-                    json.dumps({"format": 1, "stages": {key: [1, 0, 1, 1, 1] for key in STAGES}})):
+    for damaged in (
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"format": 9}',
+        json.dumps({"format": 1, "stages": {key: [1] for key in STAGES}}),
+        json.dumps({"format": 1, "stages": {key: [1, 0, 1, 1, 1] for key in STAGES}}),
+    ):
         path.write_text(damaged)
         assert LatencyModel.load(path) == LatencyModel()
     speeds.save(Path("/proc/nowhere/speeds.json"))  # no error: it is measured again

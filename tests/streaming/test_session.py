@@ -73,8 +73,11 @@ def test_one_part_is_the_pipeline_bit_by_bit(tts: TTS, voice: Voice) -> None:
         for i, s in enumerate(segments)
     ]
     expected = np.concatenate(
-        [part for s, w in zip(segments, spoken, strict=True)
-         for part in (w.waveform.numpy(), np.zeros(round(s.pause_after_s * tts.sample_rate), np.float32))]
+        [
+            part
+            for s, w in zip(segments, spoken, strict=True)
+            for part in (w.waveform.numpy(), np.zeros(round(s.pause_after_s * tts.sample_rate), np.float32))
+        ]
     )
     said = tts.say(TEXT, voice, max_segment_tokens=20, **QUICK)
     assert len(segments) > 1

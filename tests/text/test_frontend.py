@@ -115,7 +115,9 @@ def test_tags_are_refused_with_markup_and_text_without(frontend: TextFrontend) -
     assert frontend.segments("<speak>hello</speak>").segments
 
 
-@pytest.mark.parametrize("text", ["<speak>hello</speak>", 'hello <break time="1s"/> world', "hello [pause:1] world [pause]"])
+@pytest.mark.parametrize(
+    "text", ["<speak>hello</speak>", 'hello <break time="1s"/> world', "hello [pause:1] world [pause]"]
+)
 def test_tags_that_are_not_asked_for_are_told_once(frontend: TextFrontend, text: str) -> None:
     assert frontend.segments(text).notices.count(TAG_HINT) == 1
     assert TAG_HINT not in frontend.segments("hello <b> < 5 [sic] <p and q>").notices
@@ -236,7 +238,9 @@ def test_any_text_gives_a_plan(frontend: TextFrontend, text: str, max_tokens: in
     check(text, frontend.segments(text, max_tokens), max_tokens)
 
 
-@pytest.mark.parametrize("unit", ["a", "中", "😀", "\u0301", "你·", '"\\', "<", "'", "The fox. ", "a-", "[pause:", " #1", "x+5é"])
+@pytest.mark.parametrize(
+    "unit", ["a", "中", "😀", "\u0301", "你·", '"\\', "<", "'", "The fox. ", "a-", "[pause:", " #1", "x+5é"]
+)
 def test_a_long_text_of_anything_gives_a_plan(frontend: TextFrontend, unit: str) -> None:
     text = (unit * 5_000)[:5_000]
     check(text, frontend.segments(text), 120)

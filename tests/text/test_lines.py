@@ -39,10 +39,16 @@ def shown(text: str) -> str:
         ("Buy:\n- whole milk\n- six eggs", "Buy:|- whole milk|- six eggs"),
         ("1. First thing to do\n2. second\n(c) third", "1. First thing to do|2. second|(c) third"),
         ("My number is:\n555-1234\n", "My number is:|555-1234"),
-        ("Roses are red\nViolets are blue\nSugar is sweet\nAnd so are you", "Roses are red|Violets are blue|Sugar is sweet|And so are you"),
+        (
+            "Roses are red\nViolets are blue\nSugar is sweet\nAnd so are you",
+            "Roses are red|Violets are blue|Sugar is sweet|And so are you",
+        ),
         ("床前明月光\n疑是地上霜", "床前明月光|疑是地上霜"),
         ("第一章\n雨停了。", "第一章|雨停了。"),
-        ("How to Install the Package on a Small Machine\nThe text begins here and is a good deal longer than that", "How to Install the Package on a Small Machine|The text begins here and is a good deal longer than that"),
+        (
+            "How to Install the Package on a Small Machine\nThe text begins here and is a good deal longer than that",
+            "How to Install the Package on a Small Machine|The text begins here and is a good deal longer than that",
+        ),
         ("The quick brown fox\njumps over the lazy dog.", "The quick brown fox jumps over the lazy dog."),
         ("This is a hard\nwrapped line.", "This is a hard wrapped line."),
         ("One two,\nthree four;\nfive", "One two, three four; five"),

@@ -81,7 +81,7 @@ def test_marks_are_left_out(text: str, expected: str) -> None:
         "C:\\temp and \\n",
         "yes | no",
         "one|two",
-        "Hello! What? \"Yes!\"",
+        'Hello! What? "Yes!"',
         "<speak>Hello</speak> <break time='1s'/>",
         "It rained... - and so on -- at last",
     ],
@@ -109,7 +109,9 @@ def in_pieces(text: str, sizes: list[int], *, markup: bool = False) -> TracedTex
 MARKS_OF_MARKDOWN = "- * ** _ __ # ## > ` ``` ~~ ~~~ ]( ![ --- === &amp; <b> <!-- --> 2."
 SOMETHING = st.lists(
     st.sampled_from([*MARKS_OF_MARKDOWN.split(), *"ab1[])!:|&<>.字\n\\", "\n\n"])
-    | st.sampled_from(["“", "”", "\r\n", " ", "  ", "[a](b)", "- [ ] ", "1. ", "```\n", "| a | b |\n", "**bold**", "    "]),
+    | st.sampled_from(
+        ["“", "”", "\r\n", " ", "  ", "[a](b)", "- [ ] ", "1. ", "```\n", "| a | b |\n", "**bold**", "    "]
+    ),
     max_size=30,
 ).map("".join)
 

@@ -71,7 +71,11 @@ def test_no_word_is_cut_where_tokens_are_sounds() -> None:
     assert cut == ["▁kæt▁kæt"] * 3
     assert [len(s) for s in segment_indices(sounds, 10)] == [10, 1, 10, 3]
     long = list("▁abcdefghijkl▁kæt.")
-    assert ["".join(long[i] for i in s) for s in segment_indices(long, 8, whole_words=True)] == ["▁abcdefg", "hijkl", "▁kæt."]
+    assert ["".join(long[i] for i in s) for s in segment_indices(long, 8, whole_words=True)] == [
+        "▁abcdefg",
+        "hijkl",
+        "▁kæt.",
+    ]
     assert sum(len(s) for s in segment_indices(long, 3, whole_words=True)) == len(long)
 
 

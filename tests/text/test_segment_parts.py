@@ -81,7 +81,9 @@ def test_no_written_word_is_cut(builtin: TextFrontend, text: str, limit: int) ->
 
 def test_a_number_over_the_limit_is_cut_between_its_spoken_words(builtin: TextFrontend) -> None:
     spoken = [segment.text for segment in builtin.segments("It has 1,234,567 people.", 40).segments]
-    assert " ".join(spoken) == "It has one million two hundred thirty four thousand five hundred and sixty seven people."
+    assert (
+        " ".join(spoken) == "It has one million two hundred thirty four thousand five hundred and sixty seven people."
+    )
     shown = [segment.written for segment in builtin.segments("The city has 1,234,567 people.", 60).segments]
     assert shown == ["The city has 1,234,567", "people."]
 

@@ -95,7 +95,9 @@ def test_numbers_that_no_arithmetic_survives(name: str, value: float, tmp_path: 
         ("reference_codes", lambda t: t + 512),
     ],
 )
-def test_sizes_that_are_not_the_models(name: str, change: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path) -> None:
+def test_sizes_that_are_not_the_models(
+    name: str, change: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path
+) -> None:
     value = change(tensors()[name]).contiguous()
     voice = Voice.load(write(tmp_path / "v.safetensors", tensors(**{name: value})))
     with pytest.raises(VoiceError, match=f"does not fit this pack: {name}.*enroll the recording again"):

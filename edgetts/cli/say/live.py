@@ -185,4 +185,3 @@ def give_out(
         stream.close()
         raise
     return n_samples
-

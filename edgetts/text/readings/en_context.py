@@ -95,9 +95,7 @@ _STARTERS = words(
 )
 LINE_END = "\n"  # kept in the text only where a line ends in a stop and the next begins with a capital letter
 _NEW_LINE = rf"""{LINE_END}["'“‘(]?[A-Z]"""
-_SENTENCE_FOLLOWS = re.compile(
-    rf"""["'”’)\]]{{0,2}}(?:\s?$|{_NEW_LINE}|\s["'“‘(]?(?:{"|".join(_STARTERS)})\b)"""
-)
+_SENTENCE_FOLLOWS = re.compile(rf"""["'”’)\]]{{0,2}}(?:\s?$|{_NEW_LINE}|\s["'“‘(]?(?:{"|".join(_STARTERS)})\b)""")
 _CAPITAL_FOLLOWS = re.compile(r"""["'”’)\]]{0,2}(?:\s?$|\s["'“‘(]?[A-Z])""")
 
 
