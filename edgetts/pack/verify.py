@@ -9,7 +9,7 @@ stored, which changes no time, and what a disk loses in silence. `edgetts info P
 
 A pack's files are mapped while they are in use. Replacing or deleting them is safe: the old content stays. Writing into
 them is not: shorter files kill the process at the next look (SIGBUS), others change the sound. Nothing in this program
-does it; `rsync --inplace` and `cp` over a pack do. `Stamp` tells between two calls.
+does it; `rsync --inplace` and `cp` over a pack do. `Stamp` tells before a call and before each part of its sound.
 """
 
 from __future__ import annotations

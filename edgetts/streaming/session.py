@@ -211,6 +211,7 @@ class Session:
 
     def _attempt(self, segment: SegmentState) -> Attempt:
         state, speeds, pipeline = self.state, self._engine.speeds, self._engine.pipeline
+        pipeline.pack.check_unchanged()
         with self._engine.codes_lock.hold() as hold:
             watch = Watch(hold)
             if segment.prompt is None:
@@ -313,6 +314,7 @@ class Session:
 
             waveform = renderer.render(codes, settings, last=last, should_stop=should_stop, clock=hold.clock)
         samples: Samples = waveform.numpy()
+        self._engine.pipeline.pack.check_unchanged()  # what was made of another pack's numbers is not given out
         if not np.isfinite(samples).all():
             raise GenerationError("The model made samples that are not numbers: try another seed, or an fp32 pack.")
         return samples

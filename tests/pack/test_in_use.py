@@ -96,6 +96,16 @@ def test_speaking_refuses_before_it_reads(folder: Path, tmp_path: Path) -> None:
         tts.stream("Hello.")
 
 
+def test_a_stream_ends_where_a_file_is_written_into(folder: Path, tmp_path: Path) -> None:
+    """Else what follows would sound otherwise, without a word."""
+    with TTS.load(folder, home=tmp_path / "home").stream("The river ran past the old mill. " * 12, seed=1) as stream:
+        next(iter(stream))
+        overwrite(folder / "vocoder.safetensors")
+        with pytest.raises(PackError, match="overwritten while it was in use"):
+            for _ in stream:
+                pass
+
+
 def test_what_was_checked_is_remembered_under_the_home_folder(folder: Path, tmp_path: Path) -> None:
     time.sleep(0.05)  # beyond the clock step: younger files are not remembered
     TTS.load(folder, home=tmp_path / "home").pack.file(NAME)
