@@ -149,7 +149,7 @@ def test_a_sentence_is_not_held_back() -> None:
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_work_is_in_proportion_to_the_text(kind: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     more = {"stars": "*a", "links": "[a", "ticks": "`", "headings": "# ", "rows": "| ", "entities": "&amp"}
-    monkeypatch.setattr("growth.KINDS", {**KINDS, **more})
+    monkeypatch.setattr("helpers.growth.KINDS", {**KINDS, **more})
 
     def work(n: int) -> int:
         with counting(markdown_module, markdown_inline) as counted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from re import _constants as constants  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 
@@ -66,7 +67,7 @@ def test_work_grows_with_the_text(unit: str, monkeypatch: pytest.MonkeyPatch) ->
                 done += len(match.group())
                 return each.read(match)
 
-            return rule.Rule(each.pattern, read)
+            return replace(each, read=read)
 
         def convert(text: str) -> str:
             asked.append(text)

@@ -7,7 +7,7 @@ English, the clearest forms come first, plain figures last.
 from __future__ import annotations
 
 from edgetts.text.readings import phone, web, zh_dates, zh_money, zh_numbers, zh_signs, zh_special, zh_units
-from edgetts.text.readings.rule import apply, ascii_only
+from edgetts.text.readings.rule import FIGURES, SIGNS, apply, ascii_only, needing
 from edgetts.text.traced import TracedText
 
 _MOBILE_DIGITS = 11
@@ -24,8 +24,7 @@ def _groups(parts: list[str]) -> str:
 
 _WEB = ascii_only(web.rules(web.ZH_SIGNS, zh_numbers.name_digits, zh_numbers.digits, apart=""))
 _PHONE = ascii_only(phone.rules(_groups, plus="加"))
-RULES = (
-    *_WEB,
+_WITH_FIGURES = (
     *zh_signs.BEFORE_QUANTITIES,
     *zh_special.EARLY,
     *_PHONE,
@@ -33,9 +32,11 @@ RULES = (
     *zh_dates.RULES,
     *zh_units.RULES,
     *zh_signs.BEFORE_NUMBERS,
-    *zh_signs.NUMBERS,
-    *zh_special.LATE,
-    *zh_signs.AFTER_NUMBERS,
+)
+RULES = (
+    *needing(SIGNS, _WEB),
+    *needing(FIGURES, _WITH_FIGURES),
+    *needing(SIGNS, (*zh_signs.NUMBERS, *zh_special.LATE, *zh_signs.AFTER_NUMBERS)),
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from edgetts.text.readings.en_context import ends_sentence, previous_word
-from edgetts.text.readings.rule import Rule, either, rule, words
+from edgetts.text.readings.rule import PLAIN, Rule, either, rule, words
 
 # Before a name.
 TITLES = {
@@ -109,7 +109,7 @@ def _capital_words(match: re.Match[str]) -> str | None:
 
 RULES: tuple[Rule, ...] = (
     rule(rf"(?<![\w.])(?<!\d )(?:{either(_WORDS)})(?![\w])", _word),
-    rule(rf"(?<![\w/])(?:{either(_BARE_WORDS)})(?![\w/.]\w|\w|/)", lambda m: _BARE_WORDS[m.group()]),
+    rule(rf"(?<![\w/])(?:{either(_BARE_WORDS)})(?![\w/.]\w|\w|/)", lambda m: _BARE_WORDS[m.group()], needs=PLAIN),
     rule(
         rf"(?<![\w./-])(?P<name>{either(_REFERENCES)})(?P<stop>\.?)(?: ?(?=#?\d)|(?<=\.) (?=(?:[IVX]{{2,5}}|[VX])\b))",
         _reference,

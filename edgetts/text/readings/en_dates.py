@@ -10,7 +10,7 @@ import re
 
 from edgetts.text.readings.en_context import ends_sentence, next_word, previous_word
 from edgetts.text.readings.en_numbers import cardinal, decade, digits, is_one, number, ordinal, year
-from edgetts.text.readings.rule import DASHES, Rule, either, rule, words
+from edgetts.text.readings.rule import CAPITALS, DASHES, Rule, either, rule, words
 
 _MONTHS = words("january february march april may june july august september october november december")
 _SHORT = {
@@ -209,13 +209,23 @@ RULES: tuple[Rule, ...] = (
     rule(
         rf"(?<![A-Za-z])(?P<a>{_DAY_NAMES})\.? ?[{DASHES}] ?(?P<b>{_DAY_NAMES})\b(?:\.(?= [a-z\d]))?",
         lambda m: f"{_DAYS[m['a']]} to {_DAYS[m['b']]}",
+        needs=CAPITALS,
     ),
     rule(
         rf"(?<![A-Za-z])(?P<a>{_MONTH_NAMES})\.?[{DASHES}](?P<b>{_MONTH_NAMES})\b(?:\.(?= [a-z\d]))?",
         lambda m: f"{_MONTHS[_NUMBER_OF[m['a']] - 1]} to {_MONTHS[_NUMBER_OF[m['b']] - 1]}",
+        needs=CAPITALS,
     ),
-    rule(rf"(?<![A-Za-z])(?P<name>{_DAY_NAMES})(?:\.(?= [a-z\d]|,)|(?=,? (?:{_MONTH_NAMES})\b|,? \d))", _day_name),
-    rule(r"(?<![A-Za-z])(?P<name>Tue|Tues|Weds|Thu|Thur|Thurs)(?:\.|(?=,))", lambda m: _DAYS[m["name"]] + _stop(m)),
+    rule(
+        rf"(?<![A-Za-z])(?P<name>{_DAY_NAMES})(?:\.(?= [a-z\d]|,)|(?=,? (?:{_MONTH_NAMES})\b|,? \d))",
+        _day_name,
+        needs=CAPITALS,
+    ),
+    rule(
+        r"(?<![A-Za-z])(?P<name>Tue|Tues|Weds|Thu|Thur|Thurs)(?:\.|(?=,))",
+        lambda m: _DAYS[m["name"]] + _stop(m),
+        needs=CAPITALS,
+    ),
     rule(
         rf"(?<![A-Za-z])(?P<m1>{_MONTH_NAMES})\.? (?P<d1>\d{{1,2}}){_TH} ?[{DASHES}] ?(?P<m2>{_MONTH_NAMES})\.? "
         rf"(?P<d2>\d{{1,2}}){_TH}{_NO_MORE}",
@@ -250,7 +260,9 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(rf"{_MONTH},? {_YEAR}{_NO_MORE}(?!s\b)", _month_year),
     rule(
-        rf"(?<![A-Za-z])(?P<month>{either(k for k in _SHORT if k not in ('Mar', 'Jun', 'Jul'))})\.(?= \w)", _month_name
+        rf"(?<![A-Za-z])(?P<month>{either(k for k in _SHORT if k not in ('Mar', 'Jun', 'Jul'))})\.(?= \w)",
+        _month_name,
+        needs=CAPITALS,
     ),
     # The clock.
     rule(r"(?<=:\d\d)(?:\.\d{1,6})?Z\b", " U T C"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from edgetts.text.readings.en_numbers import cardinal, ordinal
-from edgetts.text.readings.rule import Rule, either, rule, words
+from edgetts.text.readings.rule import PLAIN, Rule, either, rule, words
 
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _VALID = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
@@ -94,6 +94,7 @@ RULES: tuple[Rule, ...] = (
     rule(
         r"(?i:\b(?P<name>scene|chapter|part|act|page|pages|section|book|volume|canto)) (?P<n>[ivx]{2,7})\b",
         lambda m: None if (n := value(m["n"].upper())) is None else f"{m['name']} {cardinal(n)}",
+        needs=PLAIN,
     ),
     rule(
         r"\b(?P<n>[IVX]{1,6})(?:th)?(?= century| centuries|th\b)(?:th)?",

@@ -13,6 +13,7 @@ from edgetts.text.readings.en_numbers import VULGAR, cardinal, fraction, number,
 from edgetts.text.readings.en_units import UNIT_SIGNS
 from edgetts.text.readings.prepare import GREEK, superscript
 from edgetts.text.readings.rule import (
+    CAPITALS,
     DASHES,
     GROUPED,
     MAX_DIGITS,
@@ -20,9 +21,12 @@ from edgetts.text.readings.rule import (
     NOT_GOING_ON,
     NOT_INSIDE,
     NUMBER,
+    PLAIN,
     RATIO,
+    SIGNS,
     Rule,
     either,
+    needing,
     rule,
 )
 
@@ -158,7 +162,7 @@ BEFORE_NUMBERS: tuple[Rule, ...] = (
         rf"{NOT_INSIDE}(?<![A-Za-z-])(?P<n>{NUMBER})(?P<scale>bn|mn|k|M(?= [a-z])|{_BILLION}| mil)(?![A-Za-z0-9])",
         _scaled,
     ),
-    rule(r"(?<![A-Za-z])(?:C\+\+|c\+\+|[CFGDA]#)(?!\w)", lambda m: _LETTER_SIGNS.get(m.group())),
+    rule(r"(?<![A-Za-z])(?:C\+\+|c\+\+|[CFGDA]#)(?!\w)", lambda m: _LETTER_SIGNS.get(m.group()), needs=SIGNS),
     rule(rf"(?<![\d.,/])(?P<whole>\d{{1,6}})? ?(?P<f>[{''.join(VULGAR)}])", _mixed),
     rule(r"(?<![\d.,/$])(?P<whole>\d{1,4})[ -](?P<n>\d{1,3})/(?P<d>\d{1,3})(?![\d/])", _mixed_slash),
     rule(r"(?<![\d.,/])(?P<n>\d{1,6})[/⁄](?P<d>[1-9]\d{0,5})(?:ths?|rds?)?(?![\d/]|[.,]\d|\w)", _fraction),
@@ -188,9 +192,9 @@ _COMPARED: tuple[Rule, ...] = (
         lambda m: " greater than or equal to " if "=" in m.group() else " greater than ",
     ),
 )
-BEFORE_QUANTITIES: tuple[Rule, ...] = (_ABOUT, *_COMPARED)  # while the amount still is in figures
+BEFORE_QUANTITIES: tuple[Rule, ...] = (_ABOUT, *needing(SIGNS, _COMPARED))  # while the amount still is in figures
 NUMBERS: tuple[Rule, ...] = (
-    rule(r"(?<![α-ωΑ-Ω])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![α-ωΑ-Ω])", lambda m: GREEK.get(m.group())),
+    rule(r"(?<![α-ωΑ-Ω])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![α-ωΑ-Ω])", lambda m: GREEK.get(m.group()), needs=CAPITALS),
     # #5 and §5.
     rule(r"(?<![\w&#])#(?=\d)", "number "),
     rule(r"(?<![\w&#/])#(?=[A-Za-z])", "hashtag "),
@@ -231,8 +235,8 @@ NUMBERS: tuple[Rule, ...] = (
     rule(rf"(?P<n>\d{{1,{MAX_DIGITS}}})(?P<minus>)(?P<plus>)", _number),
 )
 AFTER_NUMBERS: tuple[Rule, ...] = (
-    rule(f"[{''.join(_SIGN_WORDS)}]", _sign),
-    rule(r"(?<![\w.])(?P<half>[ap])\.m\.", _half),
+    rule(f"[{''.join(_SIGN_WORDS)}]", _sign, needs=CAPITALS),
+    rule(r"(?<![\w.])(?P<half>[ap])\.m\.", _half, needs=CAPITALS),
     rule(r"(?<=[A-Z])/(?=[A-Z])", " "),
     rule(r"(?<![\w/])/(?=[A-Za-z])", "slash "),
     rule(r"(?<=\w)\\(?=\w)", " backslash "),
@@ -241,6 +245,6 @@ AFTER_NUMBERS: tuple[Rule, ...] = (
     ),
     rule(r"(?<=\w)_(?=\w)", " "),
     rule(r"(?<=\w)@(?=\w)|(?<= )@(?= )", lambda m: "at" if m.string[m.start() - 1] == " " else " at "),
-    rule(r"  {1,}", " "),
-    rule(r" (?=[,.!?;:](?:\s|$))", ""),
+    rule(r"  {1,}", " ", needs=PLAIN),
+    rule(r" (?=[,.!?;:](?:\s|$))", "", needs=PLAIN),
 )

@@ -12,7 +12,18 @@ import unicodedata
 from edgetts.text.readings.en_context import next_word
 from edgetts.text.readings.en_money import CODE_NAMES
 from edgetts.text.readings.en_numbers import VULGAR, cardinal, digits, number
-from edgetts.text.readings.rule import DASHES, MINUS, NOT_GOING_ON, NOT_INSIDE, NUMBER, Rule, either, rule
+from edgetts.text.readings.rule import (
+    CAPITALS,
+    DASHES,
+    MINUS,
+    NOT_GOING_ON,
+    NOT_INSIDE,
+    NUMBER,
+    SIGNS,
+    Rule,
+    either,
+    rule,
+)
 
 _LONG_GROUP = 5  # digits: more than a year, a row of numbers or a score has
 _CHARS = re.compile(r"[A-Za-z\d]")
@@ -92,16 +103,21 @@ EARLY: tuple[Rule, ...] = (
         r"(?P<name>\bISBN(?:-1[03])?:? ?)(?P<n>(?:97[89][- ]?)?\d{1,5}[- ]\d{1,7}[- ]\d{1,6}[- ]?[\dX])(?![\w-])",
         lambda m: m["name"] + _by_digits(m["n"]),
     ),
-    rule(r"(?<![\w-])[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12}(?![\w-])", lambda m: _by_digits(m.group())),
+    rule(
+        r"(?<![\w-])[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12}(?![\w-])",
+        lambda m: _by_digits(m.group()),
+        needs=CAPITALS,
+    ),
     rule(r"(?<!\w)[A-Z]{2}\d\d(?: [A-Z\d]{4}){3,7}(?: [A-Z\d]{1,3})?(?!\w)", lambda m: _by_digits(m.group())),
     rule(r"(?<![\w.+-])(?!9-1-1(?!\d))\d{1,7}(?:-\d{1,7}){2,12}(?![\w-])(?<!\d\d\d-\d\d-\d{4})(?<!\d{5}-\d{4})", _row),
-    rule(r"(?<=\b[Tt]el):(?=[+\d(])", ": "),
+    rule(r"(?<=\b[Tt]el):(?=[+\d(])", ": ", needs=CAPITALS),
     rule(r"(?<![\d.])802\.11(?P<kind>[a-z]{0,2})(?!\w)", lambda m: f"eight oh two dot eleven {' '.join(m['kind'])}"),
     rule(r"(?P<name>\bISO(?:/IEC)? \d{3,5}):(?=(?:19|20)\d\d\b)", lambda m: m["name"] + ", "),
     # Two currencies, before one of them is taken for the unit of what follows.
     rule(
         rf"(?<![A-Za-z/])(?P<a>{either(CODE_NAMES)})/(?P<b>{either(CODE_NAMES)})(?![A-Za-z/])",
         lambda m: f"{CODE_NAMES[m['a']]} to {CODE_NAMES[m['b']]}",
+        needs=SIGNS,
     ),
     rule(
         rf"(?:(?<!\w)(?P<nth>[1-3]) )?\b(?P<book>{either(_BOOKS)})\.? (?P<chapter>\d{{1,3}}):(?P<verse>[1-9]\d{{0,2}})"
@@ -157,16 +173,17 @@ EARLY: tuple[Rule, ...] = (
     rule(
         r"(?<![\w'-])(?P<grade>[ABCDF])-(?=[.,;:!?)]|\s?$| (?:grade|average|student|in|and|or|to|for|on|rating)\b)",
         lambda m: f"{m['grade']} minus",
+        needs=CAPITALS,
     ),
     rule(
         rf"(?<![\w-])(?P<l>[A-Z])(?P<a>\d{{1,2}})[{DASHES}](?=(?P=l)\d{{1,2}}(?![\w-]))",
         lambda m: f"{m['l']}{m['a']} to ",
     ),
     rule(r"\b(?P<r>Eqs?)\. (?=\(\d)", lambda m: {"Eq": "equation ", "Eqs": "equations "}[m["r"]]),
-    rule(r"(?<![\w#&])(?P<l>[ABEcf])#(?!\w)", lambda m: f"{m['l']} sharp"),
-    rule(r"(?<=[A-G])[♭♯♮](?!\w)", lambda m: {"♭": " flat", "♯": " sharp", "♮": " natural"}[m.group()]),
-    rule(r"[↑▲△⬆] ?(?=[$€£]?[\d.])", "up "),
-    rule(r"[↓▼▽⬇] ?(?=[$€£]?[\d.])", "down "),
+    rule(r"(?<![\w#&])(?P<l>[ABEcf])#(?!\w)", lambda m: f"{m['l']} sharp", needs=SIGNS),
+    rule(r"(?<=[A-G])[♭♯♮](?!\w)", lambda m: {"♭": " flat", "♯": " sharp", "♮": " natural"}[m.group()], needs=SIGNS),
+    rule(r"[↑▲△⬆] ?(?=[$€£]?[\d.])", "up ", needs=SIGNS),
+    rule(r"[↓▼▽⬇] ?(?=[$€£]?[\d.])", "down ", needs=SIGNS),
 )
 # After units, which know the heights of people and the sizes of screens.
 LATE: tuple[Rule, ...] = (

@@ -9,7 +9,19 @@ import re
 
 from edgetts.text.readings.en_context import is_adjective
 from edgetts.text.readings.en_numbers import VULGAR, fraction, is_one, number, pair
-from edgetts.text.readings.rule import DASHES, MINUS, NOT_GOING_ON, NOT_INSIDE, NUMBER, Rule, either, rule
+from edgetts.text.readings.rule import (
+    CAPITALS,
+    DASHES,
+    MINUS,
+    NOT_GOING_ON,
+    NOT_INSIDE,
+    NUMBER,
+    PLAIN,
+    SIGNS,
+    Rule,
+    either,
+    rule,
+)
 
 # sign -> singular; the plural adds an s unless _PLURALS has it.
 _UNITS = {
@@ -168,7 +180,7 @@ def _scientific(match: re.Match[str]) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(r"(?<![\w/.] )(?<![\w/.])km/h(?![\w/])", "kilometers per hour"),
+    rule(r"(?<![\w/.] )(?<![\w/.])km/h(?![\w/])", "kilometers per hour", needs=SIGNS),
     rule(
         rf"{NOT_INSIDE}(?<!\w)(?P<amount>{NUMBER})[eE](?P<sign>[{MINUS}+]?)(?P<power>\d{{1,3}})(?!\w)"
         rf"(?: ?{_UNIT}{_END})?",
@@ -180,7 +192,11 @@ RULES: tuple[Rule, ...] = (
         r"(?<![\d.,/])(?P<feet>\d{1,2}) ?ft\.? (?P<inches>\d{1,2}(?:\.\d)?) ?in\b(?:\.(?= [a-z]))?",
         lambda m: f"{number(m['feet'])} foot {number(m['inches'])}",
     ),
-    rule(rf"(?<=\bper )(?P<unit>{either(_PER_WORDS)})(?![\w/])(?:\.(?= [a-z]))?", lambda m: _PER_WORDS[m["unit"]]),
+    rule(
+        rf"(?<=\bper )(?P<unit>{either(_PER_WORDS)})(?![\w/])(?:\.(?= [a-z]))?",
+        lambda m: _PER_WORDS[m["unit"]],
+        needs=PLAIN,
+    ),
     rule(r"(?<![\d.'′])(?P<feet>\d)['′’] ?(?P<inches>\d{1,2}(?:\.\d)?)(?:[\"″”]|''|’’)(?!\w)", _height),
     rule(r"(?<![\d.'′\w])(?P<feet>\d{1,3})(?P<inches>)['′](?= (?:tall|high|long|wide|deep)\b)", _height),
     rule(rf"{NOT_INSIDE}(?P<amount>\d{{1,3}}(?:\.\d{{1,2}})?)[\"″”](?= (?P<next>{_SIDES})\b)", _inches),
@@ -201,7 +217,7 @@ RULES: tuple[Rule, ...] = (
         rf"{_UNIT}(?:(?<=[%‰‱°])|{_END}){_PER_UNIT}{_STOP}",
         _measure,
     ),
-    rule(r"(?<=degrees )[CF]\b", lambda m: _SCALES[m.group()]),
+    rule(r"(?<=degrees )[CF]\b", lambda m: _SCALES[m.group()], needs=CAPITALS),
     rule(
         rf"{_SIGNED}{NOT_INSIDE}(?P<amount>\d{{1,3}}\.\d)(?P<scale>[CF])\b",
         lambda m: f"{'minus ' if m['minus'] else ''}{number(m['amount'])} degrees {_SCALES[m['scale']]}",

@@ -7,7 +7,7 @@ for apostrophes.
 
 from __future__ import annotations
 
-from edgetts.text.readings.rule import Rule, rule
+from edgetts.text.readings.rule import CAPITALS, Rule, rule
 
 _ALONE = {"#": "hash", "@": "at", "+": "plus", "=": "equals", "&": "and", "^": "caret", "~": "tilde"}
 
@@ -18,16 +18,16 @@ BEFORE_SIGNS: tuple[Rule, ...] = (
     rule(r"(?<=[\w)]) ?&& ?(?=[\w(!])", " and "),
     rule(r"(?<=[\w)]) ?\|\| ?(?=[\w(!])", " or "),
     # .NET, .gitignore; and the home folder.
-    rule(r"(?:(?<=[\s\"'“‘(`])|(?<![\s\S]))(?<!\. )\.(?=NET\b|[a-z])", "dot "),
+    rule(r"(?:(?<=[\s\"'“‘(`])|(?<![\s\S]))(?<!\. )\.(?=NET\b|[a-z])", "dot ", needs=CAPITALS),
     rule(r"(?<![\w~])~/(?=[\w.])", "tilde slash "),
     # Disney+, Notepad++, $100K+
     rule(r"(?<=[A-Za-z])\+{1,2}(?![\w+])", lambda m: " plus" * len(m.group())),
 )
 AFTER_SIGNS: tuple[Rule, ...] = (
     # person(s), f(x), section 3(a)
-    rule(r"(?<=[a-z])\((?P<s>e?s)\)", lambda m: m["s"]),
-    rule(r"(?<=[\w)])\((?=[\w(])", " ("),
-    rule(r"(?<=[\w)])\)(?=\w)", ") "),
+    rule(r"(?<=[a-z])\((?P<s>e?s)\)", lambda m: m["s"], needs=CAPITALS),
+    rule(r"(?<=[\w)])\((?=[\w(])", " (", needs=CAPITALS),
+    rule(r"(?<=[\w)])\)(?=\w)", ") ", needs=CAPITALS),
     rule(r"(?<![A-Za-z])(?P<drive>[A-Z]):(?=[\\/])", lambda m: m["drive"] + " colon "),
     rule(r"\\", " backslash "),
     rule(r"(?<!\S)[#@+=&^~](?![^\s.,;:!?])", lambda m: _ALONE[m.group()]),

@@ -20,7 +20,7 @@ from edgetts.text.readings import (
     phone,
     web,
 )
-from edgetts.text.readings.rule import apply, ascii_only
+from edgetts.text.readings.rule import CAPITALS, FIGURES, SIGNS, apply, ascii_only, needing
 from edgetts.text.traced import TracedText
 
 _WEB = ascii_only(web.rules({**web.EN_SIGNS, "point": "point"}, en_names.name_digits, en_numbers.digits, apart=" "))
@@ -31,7 +31,6 @@ def _groups(parts: list[str]) -> str:
 
 
 _PHONE = ascii_only(phone.rules(_groups, plus="plus "))
-# Those that only figures or signs set off are skipped where there are none.
 _WITH_FIGURES = (
     *en_signs.BEFORE_QUANTITIES,
     *en_special.EARLY,
@@ -43,16 +42,16 @@ _WITH_FIGURES = (
     *en_signs.BEFORE_NUMBERS,
     *en_names.RULES,
 )
-_WORDS = (*en_abbreviations.RULES, *en_roman.RULES)
-_SIGNS = (*en_written.BEFORE_SIGNS, *en_signs.NUMBERS)
-_LEFT = (*en_written.AFTER_SIGNS, *en_signs.AFTER_NUMBERS)
-RULES = (*_WEB, *_WORDS, *_WITH_FIGURES, *_SIGNS, *_LEFT)
+_SPACED = (
+    *needing(SIGNS, _WEB),
+    *needing(CAPITALS, (*en_abbreviations.RULES, *en_roman.RULES)),
+    *needing(FIGURES, _WITH_FIGURES),
+    *needing(SIGNS, (*en_written.BEFORE_SIGNS, *en_signs.NUMBERS)),
+)
+_LEFT = needing(SIGNS, (*en_written.AFTER_SIGNS, *en_signs.AFTER_NUMBERS))
+RULES = (*_SPACED, *_LEFT)
 
 
 def read(text: TracedText) -> TracedText:
     """`text` as it is said."""
-    text = apply(text, _WEB, spaced=True)
-    text = apply(text, _WORDS, spaced=True)
-    text = apply(text, _WITH_FIGURES, spaced=True)
-    text = apply(text, _SIGNS, spaced=True)
-    return apply(text, _LEFT, spaced=False)
+    return apply(apply(text, _SPACED, spaced=True), _LEFT, spaced=False)

@@ -1,16 +1,27 @@
 """A reading rule: a pattern, and what to say for a match. What the rules of both languages are made of.
 
 Patterns have bounded repeats only, and a look-behind that keeps them from starting again inside what they have
-seen: each takes time in proportion to the text, whatever is in it. Knows no language.
+seen: each takes time in proportion to the text, whatever is in it. Most need a figure or a sign to match; they are
+neither tried nor compiled while no text has one. Knows no language.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from edgetts.text.traced import TracedText
+
+# What is in a text, each kind with those after it: anything but small ASCII letters, white space and `,;:!?'`; what is
+# neither a letter nor a mark of plain prose; figures.
+PLAIN, CAPITALS, SIGNS, FIGURES = range(4)
+_LEVELS = (
+    (FIGURES, re.compile("[\\d²³¹⁰-₉¼-¾⅐-⅞]")),
+    (SIGNS, re.compile(r"""[^\w\s.,;:!?'’‘"“”()…–—\-，。！？、；：（）《》]|_""")),
+    (CAPITALS, re.compile(r"[^a-z\s,;:!?'’]")),
+)
 
 MAX_DIGITS = 15  # a longer run is read digit by digit, before any other rule looks at it
 
@@ -28,32 +39,52 @@ Read = Callable[["re.Match[str]"], "str | None"]
 
 @dataclass(frozen=True)
 class Rule:
-    """`read` gives the words for a match, or None to leave it as it is."""
+    """`read` gives the words for a match, or None to leave it as it is. `needs`: what a text without matches lacks,
+    one of the levels above; None: nothing is known of it."""
 
-    pattern: re.Pattern[str]
+    source: str
     read: Read
+    flags: int = 0
+    needs: int | None = None
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(self.source, self.flags)
 
 
-def rule(pattern: str, read: Read | str, flags: int = 0) -> Rule:
+def rule(pattern: str, read: Read | str, flags: int = 0, *, needs: int | None = None) -> Rule:
     """A rule from the source of its pattern; a string in place of a function is said for every match."""
     if isinstance(read, str):
         words = read
-        return Rule(re.compile(pattern, flags), lambda _: words)
-    return Rule(re.compile(pattern, flags), read)
+        return Rule(pattern, lambda _: words, flags, needs)
+    return Rule(pattern, read, flags, needs)
 
 
 def ascii_only(rules: Iterable[Rule]) -> tuple[Rule, ...]:
     """The rules with ASCII letters and digits as the only word characters: "邮箱a@b.com" has an address in it."""
-    return tuple(
-        Rule(re.compile(each.pattern.pattern, each.pattern.flags & ~re.UNICODE | re.ASCII), each.read) for each in rules
-    )
+    return tuple(replace(each, flags=each.flags | re.ASCII) for each in rules)
+
+
+def needing(level: int, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules, where they do not say themselves what they need, as such that need `level`."""
+    return tuple(each if each.needs is not None else replace(each, needs=level) for each in rules)
+
+
+def level_of(text: str) -> int:
+    """The level of `text`: no rule that needs a higher one has a match in it."""
+    return next((level for level, pattern in _LEVELS if pattern.search(text)), PLAIN)
 
 
 def apply(text: TracedText, rules: Iterable[Rule], *, spaced: bool) -> TracedText:
     """`text` after one rule and then the next. `spaced`: words are set apart from letters and digits beside them."""
+    level = level_of(text.text)
     for each in rules:
+        if each.needs is not None and each.needs > level:
+            continue
         read = _spaced(each.read) if spaced else _kept(each.read)
-        text = text.substitute(each.pattern, read)
+        said = text.substitute(each.pattern, read)
+        if said is not text:
+            text, level = said, level_of(said.text)
     return text
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from edgetts.text.readings.rule import Rule, rule, words
+from edgetts.text.readings.rule import CAPITALS, Rule, rule, words
 
 _TOP = (
     "com|org|net|edu|gov|mil|int|info|biz|io|ai|app|dev|co|uk|us|de|fr|es|it|nl|eu|ch|at|be|se|no|dk|fi|pl|cz|ru|cn|jp|"
@@ -101,14 +101,19 @@ def rules(
             rf"(?i:\bmailto:)?(?P<mail>(?<![\w@.+-])[A-Za-z0-9](?:[\w.+-]{{0,62}}[\w+-])?@{_HOST})(?![\w@])",
             lambda m: address(m["mail"]),
         ),
-        rule(rf"{_NOT_WORD}(?i:www\.){_HOST}(?::\d{{1,5}})?(?:{_PATH})?(?<![.,;:!?])", plain),
+        rule(rf"{_NOT_WORD}(?i:www\.){_HOST}(?::\d{{1,5}})?(?:{_PATH})?(?<![.,;:!?])", plain, needs=CAPITALS),
         rule(
             rf"{_NOT_WORD}{_LABEL}(?:\.{_LABEL}){{0,4}}\.(?:{_TOP})(?::\d{{2,5}})?(?:(?={{_}}){_PATH})?(?![\w@])(?!\.[A-Za-z])".replace(
                 "(?={_})", ""
             ),
             lambda m: plain(m) if re.search("[A-Za-z]", m.group().split(".")[0]) else None,
+            needs=CAPITALS,
         ),
-        rule(rf"(?<![\w.@/-])[\w-]{{0,64}}(?:\.[\w-]{{1,20}}){{0,4}}\.(?:{_FILES})(?![\w/])(?!\.\w)", plain),
+        rule(
+            rf"(?<![\w.@/-])[\w-]{{0,64}}(?:\.[\w-]{{1,20}}){{0,4}}\.(?:{_FILES})(?![\w/])(?!\.\w)",
+            plain,
+            needs=CAPITALS,
+        ),
         rule(
             rf"(?<![\d.])(?P<v>)(?P<parts>{_OCTET}(?:\.{_OCTET}){{3}})(?P<rc>)(?P<port>[:/]\d{{1,5}})?(?!\d|\.\d)",
             dotted,

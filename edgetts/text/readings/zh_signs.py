@@ -8,7 +8,19 @@ from __future__ import annotations
 import re
 
 from edgetts.text.readings.prepare import GREEK, superscript
-from edgetts.text.readings.rule import DASHES, MINUS, NOT_GOING_ON, NOT_INSIDE, NUMBER, RATIO, Rule, rule
+from edgetts.text.readings.rule import (
+    CAPITALS,
+    DASHES,
+    MINUS,
+    NOT_GOING_ON,
+    NOT_INSIDE,
+    NUMBER,
+    RATIO,
+    SIGNS,
+    Rule,
+    needing,
+    rule,
+)
 from edgetts.text.readings.zh_dates import is_score
 from edgetts.text.readings.zh_numbers import MEASURES, cardinal, digits, name_digits, number
 
@@ -96,9 +108,9 @@ def _service(match: re.Match[str]) -> str:
 
 
 BEFORE_NUMBERS: tuple[Rule, ...] = (
-    rule(r"(?<![一二三四五六七八九〇])一[〇零](?=[月日号])", "十"),
+    rule(r"(?<![一二三四五六七八九〇])一[〇零](?=[月日号])", "十", needs=CAPITALS),
     rule(r"(?<![\d.,A-Za-z])(?P<n>\d{3,4})(?=号?房间|号房|室(?![内外]))", lambda m: digits(m["n"], one="幺")),
-    rule(_OLD_ZERO + r"|(?<=[一二三四五六七八九〇零])[○◯](?=[一二三四五六七八九〇零年])", "零"),
+    rule(_OLD_ZERO + r"|(?<=[一二三四五六七八九〇零])[○◯](?=[一二三四五六七八九〇零年])", "零", needs=CAPITALS),
     rule(rf"(?<![A-Za-z\d.,])(?:{_SERVICES})(?!\d|[.,]\d| ?[元人个块米年万次])", _service),
     rule(
         rf"(?<![\d.,])(?:{_FAMOUS})",
@@ -162,7 +174,7 @@ BEFORE_QUANTITIES: tuple[Rule, ...] = (  # while the amounts still are in figure
         lambda m: f"{m['first']}到",
     ),
     *_ABOUT,
-    *_COMPARED,
+    *needing(SIGNS, _COMPARED),
 )
 NUMBERS: tuple[Rule, ...] = (
     rule(r"\+/[-−] ?", "正负"),
@@ -173,7 +185,7 @@ NUMBERS: tuple[Rule, ...] = (
     ),
     rule(r"(?<=[\d万亿千百])\+(?=[岁人个年天次种名条款家所国项位篇部套])", "多"),
     *_ABOUT,
-    rule(r"(?<=[\d)]) ?[*×x] ?(?=[\d(])", "乘"),
+    rule(r"(?<=[\d)]) ?[*×x] ?(?=[\d(])", "乘", needs=CAPITALS),
     rule(r"(?<=\d) ?÷ ?(?=\d)|(?<=\d) / (?=\d)", "除以"),
     rule(rf"(?<=\d) ?[{MINUS}] ?(?=\d{{1,15}}(?:\.\d{{1,9}})? ?=)", "减"),
     rule(r"(?<=[\w)%]) ?\+ ?(?=[\w(])(?!\+)", "加"),
@@ -194,7 +206,7 @@ NUMBERS: tuple[Rule, ...] = (
     ),
 )
 AFTER_NUMBERS: tuple[Rule, ...] = (
-    rule(r"(?<![α-ωΑ-Ω])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![α-ωΑ-Ω])", lambda m: GREEK.get(m.group())),
+    rule(r"(?<![α-ωΑ-Ω])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![α-ωΑ-Ω])", lambda m: GREEK.get(m.group()), needs=CAPITALS),
     rule(f"[{''.join(_SIGNS)}]", lambda m: _SIGNS[m.group()]),
     rule(r"@(?=\w)", "艾特"),
     rule(r"(?<=[A-Za-z]) ?& ?(?=[A-Za-z])", " and "),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from edgetts.text.readings.rule import DASHES, MINUS, Rule, either, rule
+from edgetts.text.readings.rule import CAPITALS, DASHES, MINUS, SIGNS, Rule, either, rule
 from edgetts.text.readings.zh_money import CODE_NAMES
 from edgetts.text.readings.zh_numbers import cardinal, digits
 
@@ -89,6 +89,7 @@ EARLY: tuple[Rule, ...] = (
     rule(
         rf"(?<![A-Za-z/])(?P<a>{either(CODE_NAMES)}|{_CURRENCIES})/(?P<b>{either(CODE_NAMES)}|{_CURRENCIES})(?![A-Za-z/])",
         lambda m: f"{_named(m['a'])}兑{_named(m['b'])}",
+        needs=SIGNS,
     ),
     # Signs that a fraction or a range would lose.
     rule(rf"(?<=[1-9]/[1-9])[{DASHES}](?=[1-9]/[1-9])", "到"),
@@ -100,17 +101,17 @@ EARLY: tuple[Rule, ...] = (
         lambda m: f"负{m['a']}{'到负' if m['minus'] else m['dash']}",
     ),
     rule(r"(?<=[\w)])(?P<n>[²³⁴⁵⁶⁷]?)(?P<s>[⁺⁻])(?![⁰¹²³⁴-⁹])", lambda m: _charge(m)),
-    rule(r"[↑▲△⬆] ?(?=[$€£￥]?[\d.])", "上升"),
-    rule(r"[↓▼▽⬇] ?(?=[$€£￥]?[\d.])", "下降"),
+    rule(r"[↑▲△⬆] ?(?=[$€£￥]?[\d.])", "上升", needs=SIGNS),
+    rule(r"[↓▼▽⬇] ?(?=[$€£￥]?[\d.])", "下降", needs=SIGNS),
     # Code.
-    rule(r"(?<![A-Za-z])(?P<l>[CcFf])#(?![A-Za-z\d#])", lambda m: f"{m['l']} sharp "),
-    rule(r"(?:(?<=[\s\u4e00-\u9fff\"'“‘(（、，])|(?<![\s\S]))\.(?=NET(?![A-Za-z])|[a-z]{2})", "点"),
-    rule(r"(?<![<\-=]) ?-{1,3}> ?(?=\S)", "到"),
-    rule(r"(?<=[^\s=]) ?={2,3} ?(?=[\w\"'($-])", "等于"),
-    rule(r"(?<=[\w)]) ?&& ?(?=[\w(!])", "和"),
-    rule(r"(?<=[\w)]) ?\|\| ?(?=[\w(!])", "或"),
-    rule(r"(?<=[A-Za-z])\+{1,2}(?![A-Za-z\d+])(?! ?[\u4e00-\u9fff]\+)", lambda m: "加" * len(m.group())),
-    rule(r"(?<=[\u4e00-\u9fff])\+(?![\w+(])", "加"),
+    rule(r"(?<![A-Za-z])(?P<l>[CcFf])#(?![A-Za-z\d#])", lambda m: f"{m['l']} sharp ", needs=SIGNS),
+    rule(r"(?:(?<=[\s\u4e00-\u9fff\"'“‘(（、，])|(?<![\s\S]))\.(?=NET(?![A-Za-z])|[a-z]{2})", "点", needs=CAPITALS),
+    rule(r"(?<![<\-=]) ?-{1,3}> ?(?=\S)", "到", needs=SIGNS),
+    rule(r"(?<=[^\s=]) ?={2,3} ?(?=[\w\"'($-])", "等于", needs=SIGNS),
+    rule(r"(?<=[\w)]) ?&& ?(?=[\w(!])", "和", needs=SIGNS),
+    rule(r"(?<=[\w)]) ?\|\| ?(?=[\w(!])", "或", needs=SIGNS),
+    rule(r"(?<=[A-Za-z])\+{1,2}(?![A-Za-z\d+])(?! ?[\u4e00-\u9fff]\+)", lambda m: "加" * len(m.group()), needs=SIGNS),
+    rule(r"(?<=[\u4e00-\u9fff])\+(?![\w+(])", "加", needs=SIGNS),
 )
 LATE: tuple[Rule, ...] = (
     rule(r"(?<=[零一二三四五六七八九十百千万亿])/(?=[零一二三四五六七八九十百千万亿])", "斜杠"),
