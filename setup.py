@@ -20,7 +20,7 @@ class BuildKernels(build_ext):
     def get_ext_filename(self, fullname: str) -> str:
         return str(Path(*fullname.split("."))) + ".so"
 
-    def get_export_symbols(self, ext: Extension) -> list[str]:
+    def get_export_symbols(self, _ext: Extension) -> list[str]:
         return []
 
 

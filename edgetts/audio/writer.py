@@ -40,7 +40,7 @@ class _Outlet:
     def tell(self) -> int:
         return self._try(self._file.tell)
 
-    def read(self, size: int) -> bytes:
+    def read(self, _size: int) -> bytes:
         raise io.UnsupportedOperation("read")  # nobody reads what is written
 
     def _try(self, work: Callable[[], int]) -> int:

@@ -114,7 +114,7 @@ def measure(
     memory_budget: int | None = None,
     kernel: str = AUTO,
     home: Path | None = None,
-    progress: Progress = lambda what, share: None,
+    progress: Progress = lambda _what, _share: None,
 ) -> Report:
     """Measure a pack. Raises EdgeTTSError for packs that cannot be opened and texts that say nothing.
 

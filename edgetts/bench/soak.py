@@ -110,7 +110,7 @@ def measure_soak(
     kernel: str,
     threads: int,
     memory_budget: int | None = None,
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Callable[[float], None] = lambda _share: None,
 ) -> Soak:
     """Run the calls. folder: for the voice and for caches. Raises GenerationError with what the process said last."""
     if not sys.platform.startswith("linux"):

@@ -130,7 +130,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def edgetts(
     context: typer.Context,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  # its callback prints and leaves
         bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,18 @@ _SEGMENT_LENGTHS = (120, 30)
 
 Golden = dict[str, torch.Tensor]
 Pair = tuple[str, torch.Tensor, torch.Tensor]  # name, ours, golden
+
+
+@dataclass(frozen=True)
+class Case:
+    """One stage to compare: the pack, the stage's golden tensors, and how to compute."""
+
+    pack: Pack
+    golden: Golden
+    folder: Path  # of all golden files
+    device: torch.device
+    compute: Compute
+    kernel: str  # multiplies by the GPT's quantized weights
 
 
 @torch.inference_mode()
@@ -90,10 +103,8 @@ def validate(
         if limit is None:
             is_fast = compute == "fast" and stage in _ACOUSTIC
             limit = max(stored, TOLERANCES[str(fast_dtype(on)).removeprefix("torch.")]) if is_fast else stored
-        how: dict[str, Any] = {"compute": compute} if stage in _ACOUSTIC else {}
-        if stage == "gpt":
-            how = {"kernel": DEQUANTIZED if compute == "reference" else kernel, "compute": compute}
-        rows += [compare(stage, *pair, limit) for pair in STAGES[stage](pack, golden, folder, on, **how)]
+        case = Case(pack, golden, folder, on, compute, DEQUANTIZED if compute == "reference" else kernel)
+        rows += [compare(stage, *pair, limit) for pair in _COMPARE[stage](case)]
     return rows
 
 
@@ -124,7 +135,8 @@ def _read(folder: Path, stage: str) -> Golden:
 # --- one function per golden file ------------------------------------------------------------------
 
 
-def _frontend(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
+def _frontend(case: Case) -> Iterator[Pair]:
+    pack, g = case.pack, case.golden
     fbank = features.kaldi_fbank(g["audio_16k"][0])
     yield "kaldi_fbank_mean_normalised", fbank - fbank.mean(0, keepdim=True), g["kaldi_fbank_mean_normalised"]
     yield "mel_22k", enroll.mel_spectrogram(pack, g["audio_22k"][0]), g["mel_22k"]
@@ -134,8 +146,9 @@ def _frontend(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iter
         yield f"{prefix}w2v_attention_mask", mask.to(torch.int32), g[f"{prefix}w2v_attention_mask"]
 
 
-def _semantic_encoder(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
-    frontend = _read(folder, "frontend")
+def _semantic_encoder(case: Case) -> Iterator[Pair]:
+    pack, g, device = case.pack, case.golden, case.device
+    frontend = _read(case.folder, "frontend")
     encoder = pack.module("semantic_encoder", lambda: SemanticEncoder(pack.config.semantic_encoder), device)
     stats = pack.state_dict("semantic_statistics", device)
     for prefix, normalized in (("", "spk_cond_emb"), ("emo_", "emo_cond_emb")):
@@ -146,7 +159,8 @@ def _semantic_encoder(pack: Pack, g: Golden, folder: Path, device: torch.device)
             yield normalized, (hidden - stats["mean"]) / stats["std"], g[normalized]
 
 
-def _semantic_codec(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
+def _semantic_codec(case: Case) -> Iterator[Pair]:
+    pack, g, device = case.pack, case.golden, case.device
     encoder = pack.module("codec_encoder", lambda: SemanticCodecEncoder(pack.config.semantic_codec), device)
     quantizer = pack.module("quantizer", lambda: Quantizer(pack.config.semantic_codec), device)
     codes = quantizer.encode(encoder(g["features"].to(device)))
@@ -155,12 +169,14 @@ def _semantic_codec(pack: Pack, g: Golden, folder: Path, device: torch.device) -
     yield "vq2emb", quantizer.lookup(g["vq2emb_codes"][:, 0].to(device)), g["vq2emb"]
 
 
-def _speaker_encoder(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
+def _speaker_encoder(case: Case) -> Iterator[Pair]:
+    pack, g, device = case.pack, case.golden, case.device
     encoder = pack.module("speaker_encoder", lambda: SpeakerEncoder(pack.config.speaker_encoder), device)
     yield "style", encoder(g["fbank"].unsqueeze(0).to(device)), g["style"]
 
 
-def _gpt_conditioning(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
+def _gpt_conditioning(case: Case) -> Iterator[Pair]:
+    pack, g, device = case.pack, case.golden, case.device
     conditioning = pack.module("conditioning", lambda: Conditioning(pack.config.conditioning), device)
     speaker, emotion = g["spk_cond_emb"].to(device), g["emo_cond_emb"].to(device)
     yield "conditioning_latents", conditioning.speaker_latents(speaker), g["conditioning_latents"]
@@ -169,7 +185,7 @@ def _gpt_conditioning(pack: Pack, g: Golden, folder: Path, device: torch.device)
     yield "emovec_emotion", other, g["emovec_emotion"]
     merged = merge_vectors(base, other, _MERGE_ALPHA)
     yield "emovec_merged_alpha_0_6", merged, g["emovec_merged_alpha_0_6"]
-    style = _read(folder, "speaker_encoder")["style"].to(device)
+    style = _read(case.folder, "speaker_encoder")["style"].to(device)
     matrices = pack.state_dict("emotion", device)
     indices, rows = matrix_rows(
         style, matrices["speaker_matrix"], matrices["emotion_matrix"], pack.config.emotion.group_sizes
@@ -181,10 +197,11 @@ def _gpt_conditioning(pack: Pack, g: Golden, folder: Path, device: torch.device)
         yield "emovec_from_weights", mix_weights(merged, rows, weights), g["emovec_from_weights"]
 
 
-def _gpt(pack: Pack, g: Golden, folder: Path, device: torch.device, kernel: str, compute: Compute) -> Iterator[Pair]:
-    replace = replacer(KernelChoice(device, kernel, compute))
+def _gpt(case: Case) -> Iterator[Pair]:
+    pack, g, device = case.pack, case.golden, case.device
+    replace = replacer(KernelChoice(device, case.kernel, case.compute))
     gpt = pack.module("gpt", lambda: GPT(pack.config.gpt), device, replace=replace)
-    about = json.loads((folder / "gpt.json").read_text(encoding="utf-8"))["decode"]
+    about = json.loads((case.folder / "gpt.json").read_text(encoding="utf-8"))["decode"]
     latents, vector = g["conditioning_latents"].to(device), g["emovec"].to(device)
     text_ids = g["text_ids"].to(device).long()
     greedy = g["greedy_codes"].to(device).long()
@@ -219,11 +236,10 @@ def _first_logits(
     return gpt.logits(gpt(embeddings)[:, -fed.shape[1] :])
 
 
-def _s2mel(
-    pack: Pack, g: Golden, folder: Path, device: torch.device, compute: Compute = DEFAULT_COMPUTE
-) -> Iterator[Pair]:
+def _s2mel(case: Case) -> Iterator[Pair]:
+    pack, g, device = case.pack, case.golden, case.device
     s2mel = pack.module("s2mel", lambda: S2Mel(pack.config.s2mel), device)
-    prepare_s2mel(s2mel, compute, device)
+    prepare_s2mel(s2mel, case.compute, device)
     quantizer = pack.module("quantizer", lambda: Quantizer(pack.config.semantic_codec), device)
     on = {name: value.to(device) for name, value in g.items()}
     projected = s2mel.project_latents(on["latents"])
@@ -252,11 +268,10 @@ def _s2mel(
     yield "mel", mel[:, :, n_prompt:], g["mel"]
 
 
-def _vocoder(
-    pack: Pack, g: Golden, folder: Path, device: torch.device, compute: Compute = DEFAULT_COMPUTE
-) -> Iterator[Pair]:
+def _vocoder(case: Case) -> Iterator[Pair]:
+    pack, g, device = case.pack, case.golden, case.device
     plain = pack.module("vocoder", lambda: build_vocoder(pack.config.vocoder), device)
-    vocoder, _ = prepare_vocoder(plain, compute, device)
+    vocoder, _ = prepare_vocoder(plain, case.compute, device)
     yield "audio", vocoder(g["mel"].to(device)).unsqueeze(1), g["audio"]
 
 
@@ -268,25 +283,17 @@ def _text_rows(pack: Pack, texts: list[dict[str, Any]]) -> list[Row]:
         tokens = tokenizer.tokenize(text["normalized"])
         ours: dict[str, Any] = {"tokens": tokens, "ids": tokenizer.ids(tokens)}
         ours |= {f"segments_{n}": split_segments(tokens, n) for n in _SEGMENT_LENGTHS}
-        for name in wrong:
+        for name, which in wrong.items():
             if ours[name] != text[name]:
-                wrong[name].append(i)
+                which.append(i)
     return [
         Row("text", name, float(len(which)), 0.0, f"{len(texts)} texts" + (f", differs in {which}" if which else ""))
         for name, which in wrong.items()
     ]
 
 
-Stage = Callable[..., Iterator[Pair]]  # (pack, golden, folder, device), the acoustic ones with compute
 _ACOUSTIC = ("s2mel", "vocoder")
-
-
-def _no_tensors(pack: Pack, g: Golden, folder: Path, device: torch.device) -> Iterator[Pair]:
-    yield from ()
-
-
-STAGES: dict[str, Stage] = {
-    "text": _no_tensors,  # compared by _text_rows: text.json holds no tensors
+_COMPARE: dict[str, Callable[[Case], Iterator[Pair]]] = {
     "frontend": _frontend,
     "semantic_encoder": _semantic_encoder,
     "semantic_codec": _semantic_codec,
@@ -296,3 +303,4 @@ STAGES: dict[str, Stage] = {
     "s2mel": _s2mel,
     "vocoder": _vocoder,
 }
+STAGES = ("text", *_COMPARE)  # text.json holds no tensors: _text_rows compares it

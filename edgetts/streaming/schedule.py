@@ -43,20 +43,20 @@ class BufferState:
 class Schedule(Protocol):
     """Says when to render."""
 
-    def target(self, situation: BufferState) -> int | None:
+    def target(self, situation: BufferState, /) -> int | None:
         """Codes that the next part should have, if the segment has so many; None: all of it."""
 
-    def is_urgent(self, situation: BufferState) -> bool:
+    def is_urgent(self, situation: BufferState, /) -> bool:
         """Whether the listener hears nothing until this part is there, so that fewer flow steps are worth it."""
 
 
 class Whole:
     """Every segment in one part: offline."""
 
-    def target(self, situation: BufferState) -> int | None:
+    def target(self, _situation: BufferState) -> int | None:
         return None
 
-    def is_urgent(self, situation: BufferState) -> bool:
+    def is_urgent(self, _situation: BufferState) -> bool:
         return False
 
 

@@ -168,7 +168,8 @@ def _pieces(text: TracedText) -> Iterator[TracedText]:
         yield text
         return
     cuts = [match.start() for match in _SENTENCE_CUT.finditer(text.text)]
-    for start, stop in itertools.pairwise([0, *cuts, len(text)]):
+    for first, stop in itertools.pairwise([0, *cuts, len(text)]):
+        start = first
         while stop - start > MAX_PIECE_CHARS:
             cut = start + _cut(text.text[start : start + MAX_PIECE_CHARS])
             yield text.slice(start, cut)

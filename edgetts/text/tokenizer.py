@@ -116,7 +116,8 @@ class TextTokenizer:
         encoding = self._tokenizer.encode(prepared.text, add_special_tokens=False)
         starts: list[int] = []
         latest = 0
-        for start, _ in encoding.offsets:
+        for offset, _ in encoding.offsets:
+            start = offset
             # A token that begins a word covers the space before it too; the space belongs to what precedes.
             while prepared.text[start : start + 1] == " ":
                 start += 1

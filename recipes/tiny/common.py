@@ -125,7 +125,8 @@ class Run:
         saved = logged = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, transient=True) as bar:
-            task = bar.add_task(self.stage, total=self.budget_s, completed=self.spent_s)
+            task = bar.add_task(self.stage, total=self.budget_s)
+            bar.update(task, completed=self.spent_s)
             while self.spent_s < self.budget_s:
                 self._set_learning_rates()
                 yield self.step
@@ -230,7 +231,8 @@ def plain_attention(
         scores = scores.masked_fill(~attn_mask, -torch.inf)
     elif attn_mask is not None:
         scores = scores + attn_mask.to(scores.dtype)
-    return scores.softmax(-1) @ value
+    attended: Tensor = scores.softmax(-1) @ value
+    return attended
 
 
 @contextlib.contextmanager
@@ -241,7 +243,7 @@ def fast_attention() -> Iterator[None]:
     try:
         yield
     finally:
-        F.scaled_dot_product_attention = before  # type: ignore[assignment]
+        F.scaled_dot_product_attention = before
 
 
 def adamw(
@@ -261,8 +263,8 @@ def average_into(average: nn.Module, source: nn.Module, decay: float) -> None:
     with torch.no_grad():
         for a, s in zip(average.parameters(), source.parameters(), strict=True):
             a.lerp_(s.to(a.dtype), 1 - decay)
-        for a, s in zip(average.buffers(), source.buffers(), strict=True):
-            a.copy_(s)
+        for kept, now in zip(average.buffers(), source.buffers(), strict=True):
+            kept.copy_(now)
 
 
 def parameters_of(*modules: nn.Module) -> int:

@@ -122,7 +122,7 @@ def test_weights_that_were_changed_in_memory_survive_another_opening(mini_pack: 
     trained = pack.state_dict("quantizer")
     before = {name: value.clone() for name, value in trained.items()}
     for value in trained.values():
-        value += 1  # as training in place would, in the mapped pages
+        value.add_(1)  # as training in place would, in the mapped pages
     again = pack.state_dict("quantizer")
     assert all(torch.equal(value, before[name] + 1) for name, value in trained.items())
     assert all(torch.equal(value, before[name]) for name, value in again.items())

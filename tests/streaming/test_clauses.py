@@ -121,7 +121,7 @@ def test_ordinary_text(text: str, expected: list[str]) -> None:
 @pytest.mark.parametrize("next_line", ["and goes on there", "然后继续"])
 def test_a_long_line_goes_on_in_the_next(next_line: str) -> None:
     text = f"A sentence that was wrapped at some column by an editor\n{next_line}. The end"
-    assert [c.strip() for c in clauses(text, 1)] == [text.split(". ")[0] + ".", "The end"]
+    assert [c.strip() for c in clauses(text, 1)] == [text.split(". ", maxsplit=1)[0] + ".", "The end"]
 
 
 @pytest.mark.parametrize("next_line", ["\nand so on", "And so on", "- and so on", "  2 and so on", "\u2028and so on"])

@@ -105,7 +105,7 @@ def test_no_letter_is_lost_and_only_known_marks_are_left(text: str) -> None:
 
 def test_sentences_begin_behind_a_mark_and_a_space() -> None:
     text = "One. Two? three! 'Four.' Five, six 1.5 end."
-    assert [text[at:].split()[0] for at in sentence_starts(text)] == ["Two?", "three!", "'Four.'", "Five,"]
+    assert [text[at:].split(maxsplit=1)[0] for at in sentence_starts(text)] == ["Two?", "three!", "'Four.'", "Five,"]
 
 
 @pytest.mark.parametrize("marks", [(",",), (".",), (",", ".", ";"), ()])

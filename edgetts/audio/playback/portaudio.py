@@ -94,7 +94,7 @@ class PortAudioSink(BufferedSink):
             raise AudioError(f"The sound output device {device.name!r} cannot be opened ({error})") from None
         self._reported_latency_s = float(self._stream.latency)
 
-    def _callback(self, out: Any, frames: int, times: Any, status: Any) -> None:
+    def _callback(self, out: Any, _frames: int, _times: Any, status: Any) -> None:
         """On PortAudio's thread. out (S, channels) int16 is the device's memory."""
         player = self._player
         if player is None:

@@ -77,7 +77,7 @@ class SimulatedSink(BufferedSink):
             self._ask()
         self._plan(self._run)
 
-    def _stop_device(self, *, at_once: bool) -> None:
+    def _stop_device(self, *, at_once: bool) -> None:  # noqa: ARG002  # nothing is queued in a device
         self._is_asking = False
 
     def _close_device(self) -> None:

@@ -84,7 +84,7 @@ def _street(match: re.Match[str]) -> str | None:
     return _stopped(match, f"{match['name']} {_STREETS[match['kind']]}")
 
 
-def _saint(match: re.Match[str]) -> str:
+def _saint(_match: re.Match[str]) -> str:
     return "Saint "
 
 

@@ -97,7 +97,8 @@ def phone_times(index: Array) -> Array:
     last = np.array([np.flatnonzero(index == k)[-1] for k in range(n)]) + 1
     times = np.stack([first, last], 1).ravel()
     counts = np.stack([np.arange(n), np.arange(1, n + 1)], 1).ravel()
-    return np.interp(np.arange(n_frames) + 0.5, times, counts)
+    spoken: Array = np.interp(np.arange(n_frames) + 0.5, times, counts)
+    return spoken
 
 
 def word_spans(tokens: Sequence[str]) -> list[tuple[int, int, int]]:

@@ -55,7 +55,8 @@ class Excerpts:
     def draw(
         self, n: int, generator: np.random.Generator, *, gain: bool = True, device: torch.device | str = "cpu"
     ) -> Drawn:
-        waves, pitches = [], []
+        waves: list[Tensor] = []
+        pitches: list[Tensor] = []
         given: dict[int, Tensor] = {}  # row of the batch: a predicted mel (M, T)
         size = (self.n_frames + 2 * AROUND) * dims.HOP
         while len(waves) < n:
@@ -73,12 +74,12 @@ class Excerpts:
                 wave = wave * math.exp(generator.uniform(math.log(QUIETEST), math.log(max(highest, 1.0))))
             waves.append(wave)
             pitches.append(corpus.part("pitch", i, start + AROUND, start + AROUND + self.n_frames))
-        wave = torch.stack(waves).to(device)
+        batch = torch.stack(waves).to(device)
         edge = AROUND * dims.HOP
-        mel = mel_of(wave)[:, :, AROUND:-AROUND].contiguous()
+        mel = mel_of(batch)[:, :, AROUND:-AROUND].contiguous()
         for row, found in given.items():
             mel[row] = found.to(device)
-        return Drawn(mel, wave[:, edge:-edge], torch.stack(pitches).to(device))
+        return Drawn(mel, batch[:, edge:-edge], torch.stack(pitches).to(device))
 
     def _predicted(self, corpus: Corpus, i: int, start: int, generator: np.random.Generator) -> Tensor | None:
         """The predicted mel (M, T) of the place, where there is one and it is its turn."""

@@ -119,7 +119,7 @@ class Piper:
         self.voice: Any = PiperVoice.load(str(model))
         self.voices = [model.stem.replace("-", "_")]
 
-    def say(self, text: str, voice: str, speed: float) -> tuple[np.ndarray, int, str]:
+    def say(self, text: str, _voice: str, speed: float) -> tuple[np.ndarray, int, str]:
         from piper import SynthesisConfig
 
         chunks = list(self.voice.synthesize(text, SynthesisConfig(length_scale=1 / speed)))

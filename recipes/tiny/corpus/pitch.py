@@ -68,13 +68,15 @@ def add_pitch(corpus: Corpus, workers: int = 1) -> None:
 
 
 def _pitch_in(folder: Path, i: int) -> npt.NDArray[np.float32]:
-    return pitch_of(Corpus(folder).get("wav", i).numpy().astype(np.float32) / PCM_SCALE).astype(np.float32)
+    waveform = Corpus(folder).get("wav", i).numpy().astype(np.float32) / np.float32(PCM_SCALE)
+    return pitch_of(waveform).astype(np.float32)
 
 
 def _samples_of(path: str) -> npt.NDArray[np.int16]:
     samples, rate = sf.read(path, dtype="float32")
     samples = resample(samples, rate, dims.SAMPLE_RATE)[: int(LONGEST_S * dims.SAMPLE_RATE)]
-    return np.rint(samples.clip(-1, 1) * (PCM_SCALE - 1)).astype(np.int16)
+    pcm: npt.NDArray[np.int16] = np.rint(samples.clip(-1, 1) * (PCM_SCALE - 1)).astype(np.int16)
+    return pcm
 
 
 def cache(recordings: Path, target: Path, workers: int) -> Corpus:

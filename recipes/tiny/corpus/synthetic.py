@@ -32,11 +32,13 @@ def buzz(text: str, pitch: float, generator: np.random.Generator) -> np.ndarray:
         k = LETTERS.index(letter)
         resonances = (300 + 35 * k, 1000 + 97 * ((7 * k) % len(LETTERS)))
         harmonics = pitch * np.arange(1, int(4000 / pitch))
-        weights = sum(1 / (1 + ((harmonics - r) / 120) ** 2) for r in resonances)
+        low, high = (1 / (1 + ((harmonics - r) / 120) ** 2) for r in resonances)
+        weights = low + high
         wave = (weights[:, None] * np.sin(2 * np.pi * harmonics[:, None] * time)).sum(0)
         parts.append(wave * np.hanning(n))
     wave = np.concatenate(parts)
-    return (LEVEL * wave / np.abs(wave).max()).astype(np.float32)
+    samples: np.ndarray = (LEVEL * wave / np.abs(wave).max()).astype(np.float32)
+    return samples
 
 
 def make(folder: Path, n: int = 96, seed: int = 0) -> Path:

@@ -102,7 +102,8 @@ def mel_cepstral_distance(a: np.ndarray, b: np.ndarray) -> float:
 
     def cepstra(samples: np.ndarray) -> np.ndarray:
         mel = mel_of(torch.from_numpy(samples)[None])[0].numpy().T  # (T, M)
-        return dct(mel, norm="ortho", axis=1)[:, 1 : N_CEPSTRA + 1] / np.sqrt(dims.N_MELS / 2)
+        transformed: np.ndarray = dct(mel, norm="ortho", axis=1)[:, 1 : N_CEPSTRA + 1] / np.sqrt(dims.N_MELS / 2)
+        return transformed
 
     x, y = cepstra(a), cepstra(b)
     cost = np.sqrt(((x[:, None] - y[None]) ** 2).sum(-1))
@@ -134,8 +135,7 @@ def evaluate(
     for name, path in voices.items():
         steps = options.get("adapt_steps")
         enrolled[name] = tts.voice(name) if name in ready else tts.enroll(path, name=name, adapt_steps=steps)
-        audio = read_audio(path, JUDGE_RATE, 15.0)
-        embeddings[name] = ear(audio.samples, JUDGE_RATE)
+        embeddings[name] = ear(read_audio(path, JUDGE_RATE, 15.0).samples, JUDGE_RATE)
     groups = {
         "heard": [v for v in voices if v not in UNHEARD],
         "unheard": [v for v in voices if v in UNHEARD],
@@ -163,7 +163,8 @@ def evaluate(
             problems["guarded"] += bool(audio.notices)
             seconds, compute = seconds + audio.seconds, compute + audio.compute_seconds
             transcript = listener(samples, audio.sample_rate)
-            said.append(words(sentence)), heard.append(words(transcript))
+            said.append(words(sentence))
+            heard.append(words(transcript))
             if len(samples) >= audio.sample_rate:  # a shorter one cannot be judged
                 sounds.append(alone(samples))
             embedding = ear(samples, audio.sample_rate)

@@ -156,7 +156,7 @@ def feed(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str, Any]:
             yield piece
 
     stream = tts.stream(tokens(), voice, seed=1, **arguments.options)
-    spans = []
+    spans: list[tuple[int, int]] = []
     for chunk in stream:
         if not spans or spans[-1] != (chunk.start, chunk.end):
             spans.append((chunk.start, chunk.end))

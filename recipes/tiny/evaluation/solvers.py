@@ -27,7 +27,7 @@ from recipes.tiny.evaluation.evaluate import JUDGE_RATE, SENTENCES, Ear, Listene
 from recipes.tiny.stages.adversarial import mel_of
 
 BEST = {"solver": "euler", "n_steps": 25, "cfg_rate": 0.7, "cfg_until": 1.0, "sway": 0.0, "prompt_s": None}
-ROWS: Mapping[str, Mapping[str, Any]] = {
+_FLOWS: dict[str, dict[str, Any]] = {
     "euler 25 (best)": {},
     "euler 12": {"n_steps": 12},
     "euler 8": {"n_steps": 8},
@@ -46,7 +46,11 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
     "ab2 5, sway -0.5, guidance to 0.5": {"solver": "ab2", "n_steps": 5, "sway": -0.5, "cfg_until": 0.5},
     "euler 8, sway -0.5": {"n_steps": 8, "sway": -0.5},
     "midpoint 4, sway -0.5 (8 estimates)": {"solver": "midpoint", "n_steps": 4, "sway": -0.5},
-} | {f"preset {name}": {k: v for k, v in PRESETS[name].items() if k != "n_beams"} for name in ("balanced", "fast")}
+}
+_PRESETS: dict[str, dict[str, Any]] = {
+    f"preset {name}": {k: v for k, v in PRESETS[name].items() if k != "n_beams"} for name in ("balanced", "fast")
+}
+ROWS = _FLOWS | _PRESETS
 
 
 def measure(tts: TTS, recordings: Mapping[str, Path], limit: int, only: list[str] | None) -> dict[str, Any]:

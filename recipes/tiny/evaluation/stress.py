@@ -52,7 +52,8 @@ def pace(teacher: Path) -> np.ndarray:
     rows = [line.split("\t") for line in (teacher / "metadata.tsv").read_text(encoding="utf-8").splitlines()]
     sizes = np.array([size(row[5]) for row in rows])
     seconds = np.array([float(row[3]) * float(row[2]) for row in rows])
-    return np.linalg.lstsq(sizes, seconds, rcond=None)[0]
+    solution: np.ndarray = np.linalg.lstsq(sizes, seconds, rcond=None)[0]
+    return solution
 
 
 def stress(tts: TTS, texts: Sequence[str], teacher: Path | None, options: dict[str, Any]) -> dict[str, Any]:

@@ -141,7 +141,8 @@ def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], i
     def style_of(i: int) -> Tensor:
         fbank = corpus.get("fbank", i)
         with torch.no_grad():
-            return speaker_encoder((fbank - fbank.mean(0, keepdim=True))[None])[0]
+            style: Tensor = speaker_encoder((fbank - fbank.mean(0, keepdim=True))[None])[0]
+        return style
 
     stats = torch.load(work / "stats.pt", weights_only=True)
     tensors = {

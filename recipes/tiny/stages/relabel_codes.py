@@ -69,7 +69,7 @@ def _teach(teller: nn.Linear, corpus: Corpus) -> None:
                 features = torch.cat([corpus.get("feat", int(i)) for i in part])
                 phones = torch.cat([corpus.get("phone", int(i)).long() for i in part])
                 optimizer.zero_grad()
-                F.cross_entropy(teller(features), phones).backward()
+                torch.autograd.backward(F.cross_entropy(teller(features), phones))
                 optimizer.step()
 
 

@@ -149,7 +149,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
         recognition = ctc(heard, lengths, [target(c, i) for c, i in chosen])
         loss = reconstruction + COMMITMENT_WEIGHT * commitment + codebook + CTC_WEIGHT * recognition
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_([*codec.parameters(), *decoder.parameters()], 1.0)
         optimizer.step()
         used += torch.bincount(codes[mask], minlength=dims.CODEBOOK)

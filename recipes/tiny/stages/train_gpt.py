@@ -372,7 +372,8 @@ def train(
                 with torch.autocast("cpu", torch.bfloat16):
                     hidden = average_gpt(embeddings).float()
                 loss, accuracy = code_loss(average_gpt, hidden, batch, where)
-            losses.append(float(loss)), accuracies.append(float(accuracy))
+            losses.append(float(loss))
+            accuracies.append(float(accuracy))
         return {"cross_entropy": float(np.mean(losses)), "accuracy": float(np.mean(accuracies))}
 
     for step in run:
@@ -392,7 +393,7 @@ def train(
         loss = cross_entropy + PHONE_WEIGHT * tells + (first + (final - first) * run.progress) * guidance
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_([*gpt.parameters(), *conditioning.parameters()], 1.0)
         for optimizer in optimizers.values():
             optimizer.step()

@@ -126,9 +126,9 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
         loss = loss + RECONSTRUCTION_WEIGHT * reconstruction + 0.25 * commitment + codebook
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        for module in modules.values():
-            nn.utils.clip_grad_norm_(module.parameters(), 2.0)
+        torch.autograd.backward(loss)
+        for trained in modules.values():
+            nn.utils.clip_grad_norm_(trained.parameters(), 2.0)
         for name, optimizer in optimizers.items():
             if name != "encoder" or step >= FROZEN_STEPS:
                 optimizer.step()

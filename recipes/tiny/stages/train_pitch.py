@@ -76,7 +76,7 @@ class PitchTrainer:
         """One batch; the loss. i: number of the step, from 0."""
         loss = pitch_loss(self.net(worsened(drawn.mel, generator)), drawn.pitch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.net.parameters(), LARGEST_GRADIENT)
         self.optimizer.step()
         average_into(self.average, self.net, min(AVERAGE_DECAY, (i + 1) / (i + 20)))

@@ -164,7 +164,8 @@ class Pairs:
         factor = float(corpus.items[i].get("factor", 1.0))
         drawn = [others[k] for k in generator.integers(0, len(others), 12)]
         usable = [k for k in drawn if k != i] or drawn
-        return min(usable, key=lambda k: abs(float(corpus.items[k].get("factor", 1.0)) - factor))
+        nearest: int = min(usable, key=lambda k: abs(float(corpus.items[k].get("factor", 1.0)) - factor))
+        return nearest
 
     def batch(self, generator: np.random.Generator, model: S2Mel, latents: bool) -> Batch:
         n_prompt, n_target, size = SHAPES[generator.choice(len(SHAPES), p=SHAPE_SHARES)]
@@ -303,7 +304,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
         loss = sum((WEIGHTS[name] * part for name, part in parts.items()), torch.zeros(()))
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers.values():
             optimizer.step()

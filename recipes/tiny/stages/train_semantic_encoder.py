@@ -63,7 +63,8 @@ class Recognizer(nn.Module):
         self.head = nn.Linear(dims.SEMANTIC, n_phones + 1)
 
     def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        return self.head(self.layer(features, mask)).float().log_softmax(-1)
+        logits: Tensor = self.head(self.layer(features, mask))
+        return logits.float().log_softmax(-1)
 
 
 def ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
@@ -154,7 +155,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, keep_encoder
         x, lengths = pad([mask_features(c.get("sem", i), generator) for c, i in chosen])
         loss = ctc(forward(x, lengths), lengths, [target(c, i) for c, i in chosen])
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_([*encoder.parameters(), *recognizer.parameters()], 5.0)
         optimizer.step()
         run.log(ctc=loss.detach(), gradient=norm)

@@ -97,7 +97,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
         truth = torch.tensor([labels[class_of(c.items[i])] for c, i in chosen])
         loss, accuracy = head(encoder(x), truth, MARGIN * min(1.0, 2 * run.progress))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_([*encoder.parameters(), *head.parameters()], 5.0)
         optimizer.step()
         run.log(loss=loss.detach(), accuracy=accuracy)

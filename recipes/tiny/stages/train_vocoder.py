@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import functools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +58,8 @@ def sliced_snake(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     n = bigvgan.FILTER_TAPS // 2
     padded = F.pad(x, (reach, reach), mode="replicate")
     parts = [padded[..., k : k + length] for k in range(2 * reach + 1)]
-    even = sum(up[0::2][k] * parts[k] for k in range(n))
-    odd = sum(up[1::2][k] * parts[k + 1] for k in range(n))
+    even = _sum(up[0::2][k] * parts[k] for k in range(n))
+    odd = _sum(up[1::2][k] * parts[k + 1] for k in range(n))
     frequency, gain = alpha[:, None], beta.reciprocal()[:, None]
     even = even + gain * torch.sin(even * frequency).square()
     odd = odd + gain * torch.sin(odd * frequency).square()
@@ -65,19 +67,24 @@ def sliced_snake(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     last = odd[..., -1:].expand(-1, -1, reach)
     even = torch.cat([first, even, last], -1)
     odd = torch.cat([first, odd, last], -1)
-    return sum(taps[1::2][k] * even[..., k + 1 : k + 1 + length] for k in range(n)) + sum(
+    return _sum(taps[1::2][k] * even[..., k + 1 : k + 1 + length] for k in range(n)) + _sum(
         taps[0::2][k] * odd[..., k : k + length] for k in range(n)
     )
+
+
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return functools.reduce(operator.add, terms)
 
 
 def excerpts(corpora: Sequence[Corpus], n: int, generator: np.random.Generator, held: bool) -> tuple[Tensor, Tensor]:
     """mel (n, M, F) and waveform (n, S) of random places."""
     if held and not any(c.held_out() for c in corpora):
         raise ValueError("no recording is held out: the corpus is too small")
-    mels, waves = [], []
+    mels: list[Tensor] = []
+    waves: list[Tensor] = []
     size = EXCERPT_FRAMES * dims.HOP
     while len(mels) < n:
-        corpus = corpora[generator.integers(len(corpora))]
+        corpus = corpora[int(generator.integers(len(corpora)))]
         i = int(generator.integers(len(corpus)))
         frames = corpus.length("mel", i)
         if (i in corpus.held_out()[:80]) != held or frames <= EXCERPT_FRAMES:
@@ -95,7 +102,7 @@ def excerpts(corpora: Sequence[Corpus], n: int, generator: np.random.Generator, 
 def activation(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Iterator[None]:
     """BigVGAN with another form of its activation, inside the block."""
     before = bigvgan.anti_aliased_snake
-    bigvgan.anti_aliased_snake = function
+    bigvgan.anti_aliased_snake = function  # type: ignore[assignment]  # a function of other parameter names
     try:
         yield
     finally:
@@ -147,7 +154,7 @@ def _train(
         if run.progress >= adversarial_from:
             verdict = judge_loss(judges(real), judges(made.detach()))
             judged_by.zero_grad(set_to_none=True)
-            verdict.backward()
+            torch.autograd.backward(verdict)
             nn.utils.clip_grad_norm_(judges.parameters(), 5.0)
             judged_by.step()
             judges.requires_grad_(False)
@@ -160,7 +167,7 @@ def _train(
             loss = loss + ADVERSARIAL_WEIGHT * adversarial + FEATURE_WEIGHT * 0.2 * matching
             run.log(judges=verdict.detach(), adversarial=adversarial.detach(), matching=matching.detach())
         made_by.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(vocoder.parameters(), 10.0)
         made_by.step()
         average_into(average, vocoder, min(AVERAGE_DECAY, (step + 1) / (step + 20)))

@@ -132,7 +132,7 @@ class Trainer:
             loss = loss + ADVERSARIAL_WEIGHT * found["adversarial"] + FEATURE_WEIGHT * found["matching"]
             losses |= found
         self.made_by.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.vocoder.parameters(), LARGEST_GRADIENT)
         self.made_by.step()
         average_into(self.average, self.vocoder, min(AVERAGE_DECAY, (i + 1) / (i + 20)))
@@ -143,7 +143,7 @@ class Trainer:
         of_real, of_made = self.judges(real), self.judges(made.detach())
         verdict = judge_loss(of_real, of_made)
         self.judged_by.zero_grad(set_to_none=True)
-        verdict.backward()
+        torch.autograd.backward(verdict)
         nn.utils.clip_grad_norm_(self.judges.parameters(), LARGEST_JUDGE_GRADIENT)
         self.judged_by.step()
         self.judges.requires_grad_(False)
