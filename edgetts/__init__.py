@@ -5,6 +5,7 @@ Importing this package is instant and brings in no torch: the names below load w
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from edgetts.errors import EdgeTTSError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["TTS", "Audio", "AudioChunk", "EdgeTTSError", "Emotion", "SynthesisOptions", "Voice", "__version__"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent until the program that uses it wants to see
 
 _HOMES = {
     "TTS": "edgetts.api",

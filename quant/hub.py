@@ -12,6 +12,7 @@ gigabytes over a slow line are rarely fetched in one go. Source: huggingface_hub
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from edgetts.errors import DownloadError, UsageError
 from quant.answers import WrongAnswer, ask, check_content, commit_of, license_of, read_json, siblings_of
 from quant.part_file import Checksum, PartFile
 from quant.patience import Progress, TooSlow, patiently
+
+logger = logging.getLogger(f"edgetts.{__name__}")
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 DEFAULT_REVISION = "main"
@@ -137,6 +140,7 @@ class Hub:
                 most = max(most, part.size)
                 if stalls >= MAX_STALLS:
                     raise problem
+                logger.info("%s stopped at %d of %d bytes (%s): trying again", file.path, part.size, file.size, problem)
                 wait(RETRY_WAIT_S)
 
         what = f"{file.path} of {repository.name}"

@@ -19,6 +19,7 @@ from edgetts import __version__
 from edgetts.cli import bench, convert, download, info, quantize, validate, voices, warmup
 from edgetts.cli.common import EXIT_TERMINATED, Environment, print_error
 from edgetts.cli.interrupt import EXIT_INTERRUPTED, end_quietly, forget, unwind
+from edgetts.cli.logs import show_logs
 from edgetts.cli.say import verb as say
 from edgetts.errors import EdgeTTSError
 
@@ -87,6 +88,8 @@ def _parse_sentence(error: Any) -> str:
     message = " ".join(str(error.format_message()).split()).rstrip(".")
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "edgetts"
+    if "option: --verbose" in message:
+        return f"{message}; write it before the verb: `{path.replace('edgetts', 'edgetts --verbose', 1)} ...`."
     return f"{message} See `{path} --help`." if message.endswith("?") else f"{message}; see `{path} --help`."
 
 
@@ -133,8 +136,12 @@ def edgetts(
     version: Annotated[  # noqa: ARG001  # its callback prints and leaves
         bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
     ] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log to stderr what is done; -vv logs details, too.")
+    ] = 0,
 ) -> None:
     context.obj = Environment.read(os.environ)
+    show_logs(verbose)
     if context.invoked_subcommand is None:
         print(context.get_help())
 

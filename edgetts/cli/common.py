@@ -160,11 +160,11 @@ def memory_bytes(given: str | None) -> int | None:
 
 
 def print_error(message: str) -> None:
-    _to_stderr(f"edgetts: {one_line(with_flags(message))}")
+    to_stderr(f"edgetts: {one_line(with_flags(message))}")
 
 
 def print_notice(message: str) -> None:
-    _to_stderr(f"note: {one_line(with_flags(message))}")
+    to_stderr(f"note: {one_line(with_flags(message))}")
 
 
 def print_line(text: str = "") -> None:
@@ -172,7 +172,8 @@ def print_line(text: str = "") -> None:
     print(_encodable(printable(text), sys.stdout), flush=True)
 
 
-def _to_stderr(line: str) -> None:
+def to_stderr(line: str) -> None:
+    """One line on stderr, if the process has one."""
     if sys.stderr is not None:  # closed by the caller
         print(_encodable(line, sys.stderr), file=sys.stderr, flush=True)
 

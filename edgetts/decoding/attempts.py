@@ -6,10 +6,13 @@ no networks and does not try anything itself.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from edgetts.decoding.guards import Problem
 from edgetts.errors import GenerationError
+
+logger = logging.getLogger(__name__)
 
 _MAX_SHOWN_CHARS = 60
 
@@ -29,6 +32,8 @@ class Attempt:
 
 def better(kept: Attempt | None, new: Attempt) -> Attempt:
     """The one to keep: the newer, unless words are missing in it and not in the other."""
+    if new.problem is not None:
+        logger.info("seed %d, %d codes: %s", new.seed, len(new.codes), new.problem)
     return new if kept is None or kept.is_loss or not new.is_loss else kept
 
 

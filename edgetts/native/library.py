@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import shutil
 from collections.abc import Sequence
 from enum import IntEnum
@@ -20,6 +21,8 @@ import torch
 from torch import Tensor
 
 from edgetts.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 LIBRARY_FILE = Path(__file__).parent / "_kernels.so"
 INTERFACE = 6  # must be what edgetts_interface() says
@@ -148,6 +151,7 @@ def addresses(*tensors: Tensor) -> list[int]:
 def find_library() -> Library | None:
     """The compiled kernels, or None where the installation could not compile them."""
     if not LIBRARY_FILE.exists():
+        logger.info("no compiled kernels at %s", LIBRARY_FILE)
         return None
     handle = ctypes.CDLL(str(LIBRARY_FILE))
     found = int(handle.edgetts_interface())
@@ -156,7 +160,9 @@ def find_library() -> Library | None:
             f"The compiled kernels in {LIBRARY_FILE} have interface {found}, this edgetts needs {INTERFACE}; "
             "install it again with `pip install --force-reinstall --no-deps .`."
         )
-    return Library(handle)
+    library = Library(handle)
+    logger.info("compiled kernels for %s", library.usable(None).name)
+    return library
 
 
 def why_missing() -> str:

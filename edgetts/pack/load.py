@@ -8,6 +8,7 @@ knows no network: whoever asks brings the class.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,8 @@ from edgetts.pack.meta_init import init_on_meta
 from edgetts.pack.page_release import give_back_whole
 from edgetts.pack.schemes import SCHEMES, Quantized, layout_problem
 from edgetts.pack.verify import Stamp, Verifier, check_size
+
+logger = logging.getLogger(__name__)
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 # Gets the blank network and its quantized tensors; puts layers that compute with those in its place, and says
@@ -70,6 +73,7 @@ def open_pack(path: str | Path, *, verify: bool = False, home: Path | None = Non
     pack.used[MANIFEST_FILE] = stamp
     if verify:
         pack.verify()
+    logger.info("opened pack %s (%s, %.0f MB)", folder, manifest.name, manifest.total_bytes / 1e6)
     return pack
 
 
@@ -201,6 +205,7 @@ class Pack:
         unfilled = ", ".join(name for name, value in everything if value.is_meta)
         if unfilled:  # a buffer outside the state dict: a mistake in the network, not in the pack
             raise RuntimeError(f"{type(module).__name__} has tensors that no pack can fill: {unfilled}")
+        logger.debug("loaded %s to %s: %d tensors, %d of them quantized", component, device, len(expected), len(taken))
         return module.eval().requires_grad_(False)
 
 

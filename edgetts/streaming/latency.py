@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import threading
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from typing import Final, Literal, get_args
 
 from edgetts.pack.plain_json import read_json
 from edgetts.pack.whole_file import replace_file
+
+logger = logging.getLogger(__name__)
 
 Stage = Literal["codes", "latents", "flow", "vocoder", "speech"]
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
@@ -96,7 +99,8 @@ class LatencyModel:
             if kept["format"] != FORMAT:
                 return speeds
             costs = {stage: Cost(*map(float, kept["stages"][stage])) for stage in STAGES}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.debug("no latencies kept at %s: %s", path, error)
             return speeds
         if all(map(_is_usable, costs.values())):
             speeds.costs = costs

@@ -15,6 +15,7 @@ Knows nothing of time, threads and schedules. Shapes: T codes, F frames, C chann
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from edgetts.decoding.settings import FlowSettings
 from edgetts.models.vocoder import reach
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.streaming.latency import Stage
+
+logger = logging.getLogger(__name__)
 
 Measure = Callable[[Stage, float, float], None]  # stage, size of the work, seconds
 
@@ -146,8 +149,10 @@ class SegmentRenderer:
         return self._noise
 
     def _note(self, stage: Stage, size: float, started: float, n_times: int = 1) -> None:
+        seconds = self._clock() - started
+        logger.debug("%s: %g units in %.0f ms", stage, size * n_times, 1e3 * seconds)
         if self._measure is not None:
-            self._measure(stage, size, (self._clock() - started) / n_times)
+            self._measure(stage, size, seconds / n_times)
 
 
 def _fade(old: Tensor, new: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ voices go.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
     from edgetts.pack.load import Pack
+
+logger = logging.getLogger(__name__)
 
 ENCODER_RATE = 16_000  # Hz, what the semantic and the speaker encoder hear
 
@@ -78,6 +81,7 @@ def enroll(
     emotion_vector = conditioning.emotion_vector(emotion_features)
     del conditioning
     progress("voice ready", 1.0)
+    logger.info("enrolled %.1f s of speech as %s", waveform.shape[-1] / config.audio.sample_rate, name or "a voice")
     return Voice(
         conditioning_latents=latents.float().cpu(),
         emotion_vector=emotion_vector.float().cpu(),

@@ -9,6 +9,7 @@ needs to play what is in the way, never asking again and again.
 from __future__ import annotations
 
 import abc
+import logging
 import threading
 from typing import Any
 
@@ -19,6 +20,8 @@ from edgetts.audio.playback.player import Player, State
 from edgetts.audio.playback.ring import Pcm
 from edgetts.audio.playback.sink import MAX_PREBUFFER_S, MIN_PREBUFFER_S, PlaybackStats, Samples, Sink
 from edgetts.errors import AudioError, Cancelled, UsageError
+
+logger = logging.getLogger(__name__)
 
 CAPACITY_S = 2 * MAX_PREBUFFER_S  # of speech; beyond it `write` sleeps: 5 MB at 48 kHz
 MIN_SLEEP_S = 0.005  # the processor's share of a wait stays small
@@ -152,6 +155,7 @@ class BufferedSink(Sink):
         with self._control:
             if self._player is not None:
                 self._last_stats = self.stats
+                logger.info("playback ended: %s", self._last_stats)
                 self._close_device()
             self._player = None
 

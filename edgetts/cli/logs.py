@@ -1,0 +1,35 @@
+"""What the library logs, on stderr: `edgetts -v` shows INFO, `-vv` DEBUG as well.
+
+Without -v nothing is shown: what a user must know is a notice or an error, never a log line.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from edgetts.cli.common import to_stderr
+from edgetts.errors import printable
+
+_LEVELS = (logging.INFO, logging.DEBUG)
+
+
+class _ToStderr(logging.Handler):
+    """Writes records to the stderr of the moment; a traceback keeps its lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for line in self.format(record).splitlines():
+            to_stderr(printable(line))
+
+
+def show_logs(verbosity: int) -> None:
+    """Show what `edgetts` and its parts log from now on. verbosity: how many -v were given."""
+    logger = logging.getLogger("edgetts")
+    for handler in [h for h in logger.handlers if isinstance(h, _ToStderr)]:
+        logger.removeHandler(handler)
+    if verbosity == 0:
+        logger.setLevel(logging.NOTSET)
+        return
+    handler = _ToStderr()
+    handler.setFormatter(logging.Formatter("%(relativeCreated)6.0f ms %(levelname)-5s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(_LEVELS[min(verbosity, len(_LEVELS)) - 1])
