@@ -13,11 +13,22 @@ from edgetts.errors import EdgeTTSError
 if TYPE_CHECKING:
     from edgetts.api import TTS, Audio, AudioChunk
     from edgetts.options import SynthesisOptions
+    from edgetts.request import SpeechRequest
     from edgetts.voices.emotion import Emotion
     from edgetts.voices.voice import Voice
 
 __version__ = "0.1.0"
-__all__ = ["TTS", "Audio", "AudioChunk", "EdgeTTSError", "Emotion", "SynthesisOptions", "Voice", "__version__"]
+__all__ = [
+    "TTS",
+    "Audio",
+    "AudioChunk",
+    "EdgeTTSError",
+    "Emotion",
+    "SpeechRequest",
+    "SynthesisOptions",
+    "Voice",
+    "__version__",
+]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent until the program that uses it wants to see
 
@@ -26,6 +37,7 @@ _HOMES = {
     "Audio": "edgetts.api",
     "AudioChunk": "edgetts.api",
     "Emotion": "edgetts.voices.emotion",
+    "SpeechRequest": "edgetts.request",
     "SynthesisOptions": "edgetts.options",
     "Voice": "edgetts.voices.voice",
 }

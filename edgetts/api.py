@@ -6,7 +6,8 @@
     for chunk in tts.stream("Hello. This starts before it is finished.", voice="me.wav"):
         play(chunk.samples)
 
-Ties text front end, voices and pipeline together; holds no model code of its own.
+Ties text front end, voices and pipeline together; holds no model code of its own. Long because the four ways to speak
+repeat their arguments, for editors and `help()`; all of them end in `TTS.start`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 import torch
@@ -32,34 +32,35 @@ from edgetts.backends.process import check_process, is_forked
 from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, check_compute
 from edgetts.errors import UsageError
 from edgetts.memory import Budget, parse_size
-from edgetts.options import OptionKeywords, SynthesisOptions
+from edgetts.options import OptionKeywords, SampleType, SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
-from edgetts.pack.locate import locate_pack
-from edgetts.pack.manifest import EMOTION, VOICE_SUFFIX
+from edgetts.pack.locate import LocatedPack, locate_pack
+from edgetts.pack.manifest import EMOTION
 from edgetts.pack.page_release import give_back_freed
 from edgetts.pack.text import tokenizer_of
-from edgetts.pipeline import Pipeline, Speaker
+from edgetts.pipeline import Pipeline
+from edgetts.planner import SegmentPlanner
+from edgetts.progress import Progress, no_progress
+from edgetts.request import WHOLE, SpeechRequest, chunk_sizes
 from edgetts.speech import Audio, SpokenSegment
-from edgetts.streaming.schedule import SEEDED_CHUNKS, Fixed, Schedule, Whole
-from edgetts.streaming.session import Engine, Session
+from edgetts.streaming.engine import Engine
+from edgetts.streaming.schedule import Whole
+from edgetts.streaming.session import Session
 from edgetts.streaming.source import TextFeed, pump, queued_segments
 from edgetts.streaming.state import QueuedSegment, StreamState
-from edgetts.streaming.stream import AsyncSpeechStream, AudioChunk, SampleType, SpeechStream
-from edgetts.text.config import Language
-from edgetts.text.frontend import TextFrontend, TextPlan
+from edgetts.streaming.stream import AsyncSpeechStream, AudioChunk, SpeechStream
+from edgetts.text.frontend import TextFrontend
 from edgetts.text.glossary import Glossary
 from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
 from edgetts.text.tokenizer import TextTokenizer
 from edgetts.voices.emotion import Emotion, as_emotion
-from edgetts.voices.enroll import Progress
-from edgetts.voices.learning import learn, take_of
-from edgetts.voices.store import VoiceStore, looks_like_path
+from edgetts.voices.library import VoiceLibrary
+from edgetts.voices.store import VoiceStore
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-WHOLE: Final = "whole"  # chunks of a stream: a segment each
 _NO_EMOTION = "This model has no emotions that can be heard: the one that was asked for changes nothing."
 _ENROLLED = (
     "Learning this voice took memory that the budget does not count; from now on it is remembered, and "
@@ -73,50 +74,12 @@ __all__ = [
     "AudioChunk",
     "Emotion",
     "Progress",
+    "SpeechRequest",
     "SpeechStream",
     "SpokenSegment",
     "SynthesisOptions",
     "Voice",
 ]
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What a user said beside the text."""
-
-    voice: str | Path | Voice | None
-    emotion: Emotion | None
-    glossary: Glossary | None
-    markup: bool
-    markdown: bool | None
-    normalizer: NormalizerName
-    progress: Progress | None
-    options: Mapping[str, Any]
-    schedule: Schedule | None
-    dtype: SampleType = "float32"
-
-    @classmethod
-    def of(
-        cls,
-        voice: str | Path | Voice | None,
-        emotion: Emotion | Mapping[str, float] | str | None,
-        glossary: Glossary | None,
-        markup: bool,
-        markdown: bool | None,
-        normalizer: str,
-        progress: Progress | None,
-        options: Mapping[str, Any],
-        schedule: Schedule | None,
-        dtype: SampleType = "float32",
-    ) -> _Call:
-        """Raises UsageError, naming the argument, for one of a type that cannot be meant."""
-        _check_type("voice", voice, (str, Path, Voice), "a name, a path or a Voice")
-        _check_type("glossary", glossary, (Glossary,), "a Glossary, from `Glossary.load(path)`")
-        if progress is not None and not callable(progress):
-            raise UsageError("progress cannot be called; give a function of what is done (str) and how far (0 to 1).")
-        _check_type("markdown", markdown, (bool,), "True, False or None")
-        kind = check_normalizer(normalizer)
-        return cls(voice, as_emotion(emotion), glossary, markup, markdown, kind, progress, options, schedule, dtype)
 
 
 class TTS:
@@ -145,7 +108,7 @@ class TTS:
         self.kernel = kernel
         self.store = store
         self._engine: Engine | None = None
-        self._learning = threading.Lock()
+        self.voices = VoiceLibrary(pack, store, device, enrolled_notice=None if memory_budget is None else _ENROLLED)
         self._loading = threading.Lock()  # streams may be asked for by several threads
         self._reading = threading.Lock()  # and their text is planned before anything is loaded
         self._tokenizer: TextTokenizer | None = None
@@ -154,7 +117,7 @@ class TTS:
     @classmethod
     def load(
         cls,
-        pack: str | Path | None = None,
+        pack: str | Path | LocatedPack | None = None,
         *,
         device: str = "auto",
         home: Path | None = None,
@@ -173,8 +136,9 @@ class TTS:
         where that is needed, and say so in a notice; UsageError where even that is too much. On the CPU.
         Raises PackError, UsageError.
         """
-        _check_type("pack", pack, (str, Path), "a folder, or the name of a pack")
-        located = locate_pack(pack, home)
+        if not (pack is None or isinstance(pack, (str, Path, LocatedPack))):
+            raise UsageError(f"pack is of type {type(pack).__name__}; give a folder, or the name of a pack, or None.")
+        located = pack if isinstance(pack, LocatedPack) else locate_pack(pack, home)
         n_bytes = parse_size(memory_budget) if isinstance(memory_budget, str) else memory_budget
         opened, store = open_pack(located.path, home=home), VoiceStore.default(home)
         return cls(opened, choose_device(device), store, kernel=kernel, compute=compute, memory_budget=n_bytes)
@@ -199,7 +163,7 @@ class TTS:
         with self._loading:
             if self._engine is None:
                 pipeline = Pipeline(self.pack, self.device, kernel=self.kernel, compute=self.compute)
-                engine = Engine.open(pipeline, self.store.cache_dir.parent, f"{self.kernel} {self.compute}")
+                engine = Engine.open(pipeline, self.store.cache_dir.parent)
                 engine.freed.limit = None if self.budget is None else self.budget.n_bytes
                 self._engine = engine
             return self._engine
@@ -266,18 +230,18 @@ class TTS:
         Raises AudioError, UsageError.
         """
         check_process()
-        options = self._enroll_options(adapt_steps)
         given: Any = recording
         if isinstance(given, Audio):
             given, sample_rate = given.samples, given.sample_rate
-        take = take_of(given, sample_rate, as_is=as_is)
-        stem = Path(recording).stem if isinstance(recording, (str, Path)) else ""
-        report = progress or _no_progress
-        return learn(self.pack, take, options, device=self.device, name=name or stem, progress=report, tell=tell)
-
-    def _enroll_options(self, adapt_steps: int | None) -> SynthesisOptions:
-        given = {} if adapt_steps is None else {"adapt_steps": adapt_steps}
-        return SynthesisOptions.of(self.pack.manifest.defaults, given)
+        return self.voices.enroll(
+            given,
+            sample_rate=sample_rate,
+            name=name,
+            adapt_steps=adapt_steps,
+            as_is=as_is,
+            progress=progress,
+            tell=tell,
+        )
 
     def voice(
         self,
@@ -292,61 +256,11 @@ class TTS:
         None is the first ready voice of the pack. A recording is enrolled once, with `adapt_steps` and `tell` as in
         `enroll`, and remembered by its content. Raises UsageError, VoiceError, AudioError.
         """
-        if isinstance(reference, Voice):
-            return reference
-        if reference is None:
-            return self._default_voice()
-        if isinstance(reference, Take):
-            return self._remembered(reference, reference.name, adapt_steps, progress, tell)
-        text = str(reference)
-        if isinstance(reference, str) and not looks_like_path(text):
-            ready = self.ready_voices()
-            if not self.store.has(text) and text in ready:
-                return Voice.load(ready[text])
-            return self.store.load(text, others=ready)
-        path = Path(reference).expanduser()
-        if path.suffix == VOICE_SUFFIX:
-            return Voice.load(path)
-        return self._remembered(take_of(path), path.stem, adapt_steps, progress, tell)
-
-    def _remembered(
-        self,
-        take: Take,
-        name: str,
-        adapt_steps: int | None,
-        progress: Progress | None,
-        tell: Callable[[str], None] | None,
-    ) -> Voice:
-        """The voice of a recording, learned if it is not remembered."""
-        manifest, steps = self.pack.manifest, self._enroll_options(adapt_steps).adapt_steps
-        adapted_to, notices = manifest.s2mel_id if steps else "", list[str]()
-        with self._learning:  # of two threads with one recording the second one finds it remembered
-            known = self.store.cached(
-                take.content_hash, manifest.encoder_id, adapted_to, steps, notices=notices, model=manifest.model
-            )
-            if known is not None:
-                return replace(known, notices=take.notices)
-            voice = self.enroll(take, name=name, adapt_steps=steps, progress=progress, tell=tell)
-            problem = self.store.remember(take.content_hash, voice)
-        notices += [] if problem is None else [problem]
-        give_back_freed()
-        if self.budget is not None:
-            notices.append(_ENROLLED)
-        return replace(voice, notices=(*voice.notices, *notices)) if notices else voice
+        return self.voices.resolve(reference, adapt_steps=adapt_steps, progress=progress, tell=tell)
 
     def ready_voices(self) -> dict[str, Path]:
         """Voices that came with the pack, by name."""
-        return {name: self.pack.file(file) for name, file in self.pack.manifest.ready_voices().items()}
-
-    def _default_voice(self) -> Voice:
-        ready = self.ready_voices()
-        if not ready:
-            known = ", ".join(self.store.names())
-            raise UsageError(
-                "This pack has no voice of its own: give a recording, a voice file or a name with voice="
-                + (f" ({known})." if known else ".")
-            )
-        return Voice.load(next(iter(ready.values())))
+        return self.voices.ready()
 
     # --- speech ------------------------------------------------------------------------------------
 
@@ -373,9 +287,11 @@ class TTS:
         """
         if not isinstance(text, str):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string (`stream` takes pieces).")
-        report = progress or _no_progress
-        call = _Call.of(voice, emotion, glossary, markup, markdown, normalizer, progress, options, Whole())
-        stream, _ = self._open(text, call)
+        report = progress or no_progress
+        request = SpeechRequest(
+            *(text, voice, as_emotion(emotion), options, glossary, markup, markdown, normalizer, WHOLE)
+        )
+        stream = self.start(request, progress=progress)
         report("speaking", 0.0)
         parts: list[npt.NDArray[Any]] = []
         with stream:
@@ -405,10 +321,12 @@ class TTS:
         """
         if not isinstance(text, str):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string (`astream` takes pieces).")
-        report = progress or _no_progress
-        call = _Call.of(voice, emotion, glossary, markup, markdown, normalizer, None, options, Whole())
+        report = progress or no_progress
+        request = SpeechRequest(
+            *(text, voice, as_emotion(emotion), options, glossary, markup, markdown, normalizer, WHOLE)
+        )
         parts: list[npt.NDArray[Any]] = []
-        chunks = AsyncSpeechStream(partial(self._open, text, call))
+        chunks = AsyncSpeechStream(partial(self.start, request))
         report("speaking", 0.0)
         async with chunks:
             async for chunk in chunks:
@@ -447,9 +365,12 @@ class TTS:
         """
         if text is None or isinstance(text, (bytes, bytearray)) or not isinstance(text, Iterable):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
-        schedule = _schedule(chunks, options)
-        call = _Call.of(voice, emotion, glossary, markup, markdown, normalizer, progress, options, schedule, dtype)
-        return self._open(text, call)[0]
+        whole = text if isinstance(text, str) else None
+        request = SpeechRequest(
+            *(whole, voice, as_emotion(emotion), options, glossary, markup, markdown, normalizer),
+            *(chunk_sizes(chunks), dtype),
+        )
+        return self.start(request, pieces=None if isinstance(text, str) else text, progress=progress)
 
     def astream(
         self,
@@ -473,98 +394,69 @@ class TTS:
         check_process()
         if isinstance(text, (bytes, bytearray)) or not isinstance(text, (Iterable, AsyncIterable)):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
-        schedule = _schedule(chunks, options)
-        call = _Call.of(voice, emotion, glossary, markup, markdown, normalizer, progress, options, schedule, dtype)
+        whole = text if isinstance(text, str) else None
+        request = SpeechRequest(
+            *(whole, voice, as_emotion(emotion), options, glossary, markup, markdown, normalizer),
+            *(chunk_sizes(chunks), dtype),
+        )
         if isinstance(text, AsyncIterable):
-            return AsyncSpeechStream(partial(self._open, None, call), text)
-        return AsyncSpeechStream(partial(self._open, text, call))
+            return AsyncSpeechStream(partial(self.start, request, progress=progress), text)
+        pieces = None if isinstance(text, str) else text
+        return AsyncSpeechStream(partial(self.start, request, pieces=pieces, progress=progress))
 
-    def _open(
+    def start(
         self,
-        text: str | Iterable[str] | None,
-        call: _Call,
+        request: SpeechRequest,
         on_sound: Callable[[], None] | None = None,
-    ) -> tuple[SpeechStream, TextFeed | None]:
-        """Start a stream; for a text that arrives (None: the caller feeds it) with what feeds it."""
+        *,
+        pieces: Iterable[str] | None = None,
+        progress: Progress | None = None,
+    ) -> SpeechStream:
+        """Start to speak what `request` asks for; every other way to speak ends here.
+
+        on_sound: is called, in another thread, whenever there may be something to take. pieces: the text of a request
+        that has none itself; without them the caller feeds `SpeechStream.feed`. Raises EdgeTTSError with one sentence.
+        """
         check_process()
         self.pack.check_unchanged()
-        options = SynthesisOptions.of(self.pack.manifest.defaults, call.options)
-        frontend = self.frontend(call.glossary, call.normalizer)
-        is_offline = isinstance(call.schedule, Whole)
-        notices: list[str] = []
-        if call.emotion is not None and EMOTION in self.pack.manifest.without:
-            notices.append(_NO_EMOTION)
+        options = SynthesisOptions.of(self.pack.manifest.defaults, request.options)
+        planner = SegmentPlanner(self.frontend(request.glossary, request.normalizer), request, options)
+        whole = None if request.text is None else planner.whole(request.text)  # before a voice is learned for nothing
+        voice = self.voices.resolve(request.voice, adapt_steps=options.adapt_steps, progress=progress)
+        notices = [_NO_EMOTION] if request.emotion is not None and EMOTION in self.pack.manifest.without else []
         if self.budget is not None:
-            voice = self.voice(call.voice, adapt_steps=options.adapt_steps, progress=call.progress)
-            call = replace(call, voice=voice)
-            options, notice = self.budget.fit(options, voice.reference_mel.shape[-1], in_parts=not is_offline)
-            notices += [notice] if notice is not None else []
-        # A beam search gives its codes at the end of a segment: then the first ones have to be short.
-        quick_tokens = options.max_segment_tokens if options.n_beams > 1 and not is_offline else 0
-
-        # Of a text that arrives, Markdown is read before it is cut into clauses.
-        def plan(
-            piece: str, heard: Language | None = None, quick_tokens: int = 0, *, markdown: bool = False
-        ) -> TextPlan:
-            max_tokens, markup = options.max_segment_tokens, call.markup
-            return frontend.segments(
-                *(piece, max_tokens), quick_tokens=quick_tokens, markup=markup, markdown=markdown, heard=heard
+            fitted, notice = self.budget.fit(
+                options, voice.reference_mel.shape[-1], in_parts=not isinstance(planner.schedule, Whole)
             )
-
-        whole: TextPlan | None = None
-        if isinstance(text, str):
-            whole = plan(text, quick_tokens=quick_tokens, markdown=call.markdown is True)
-            notices += whole.notices
-            if not whole.segments:
-                raise UsageError("There is nothing to speak in the text: " + (" ".join(notices) or "it is empty."))
-        speaker = self._speaker(call, options.adapt_steps)
+            notices += [notice] if notice is not None else []
+            if fitted != options:
+                options, planner = fitted, SegmentPlanner(planner.frontend, request, fitted)
+                whole = None if request.text is None else planner.whole(request.text)
+        emotion_voice = None
+        if request.emotion is not None and request.emotion.recording is not None:
+            emotion_voice = self.voices.resolve(request.emotion.recording, adapt_steps=0, progress=progress)
+        # The networks are loaded after enrollment, which has networks of its own.
+        engine = self.engine
+        speaker = engine.pipeline.speaker(voice, request.emotion, emotion_voice)
         if options.prompt_s is not None:
             audio = self.pack.config.audio
             speaker = speaker.with_prompt(round(options.prompt_s * audio.sample_rate / audio.hop_length))
-        engine = self._loaded_engine()
         seed = secrets.randbits(32) if options.seed is None else options.seed
-        feed: TextFeed | None = None
-
-        def start(state: StreamState) -> Session:
-            nonlocal feed
-            n_tokens = None
-            lines: Iterator[QueuedSegment]
-            if whole is not None:
-                n_tokens = sum(len(segment.ids) for segment in whole.segments)
-                lines = queued_segments(whole, time.perf_counter())
-            else:
-                feed = TextFeed(state, plan, markup=call.markup, notices=notices, markdown=call.markdown is not False)
-                lines = iter(feed)
-            return Session(engine, speaker, lines, options, seed, call.schedule, state, n_tokens=n_tokens)
-
-        stream = SpeechStream(start, self.sample_rate, seed, notices, call.dtype, on_sound)
-        if feed is not None and text is not None:
-            pump(text, feed)
-        return stream, feed
-
-    def _speaker(self, call: _Call, adapt_steps: int) -> Speaker:
-        """Enrollment first, then the resident networks: the two are never in memory together at start-up."""
-        chosen = self.voice(call.voice, adapt_steps=adapt_steps, progress=call.progress)
-        emotion_voice = None
-        if call.emotion is not None and call.emotion.recording is not None:
-            emotion_voice = self.voice(call.emotion.recording, adapt_steps=0, progress=call.progress)
-        return self.pipeline.speaker(chosen, call.emotion, emotion_voice)
-
-
-def _schedule(chunks: Iterable[int] | str | None, options: Mapping[str, Any]) -> Schedule | None:
-    """How a stream is cut; None: by what was measured. Measured sizes would change what a seed gives."""
-    if chunks == WHOLE:
-        return Whole()
-    if isinstance(chunks, str):
-        raise UsageError(f"chunks is {chunks!r}; give numbers of codes such as (30, 60, 120), or {WHOLE!r}.")
-    if chunks is not None:
-        return Fixed(tuple(chunks))
-    return Fixed(SEEDED_CHUNKS) if options.get("seed") is not None else None
-
-
-def _check_type(name: str, value: object, kinds: tuple[type, ...], allowed: str) -> None:
-    if value is not None and not isinstance(value, kinds):
-        raise UsageError(f"{name} is of type {type(value).__name__}; give {allowed}, or None.")
+        state, feed, n_tokens = StreamState(on_sound), None, None
+        queue: Iterator[QueuedSegment]
+        if whole is not None:
+            notices += whole.notices
+            n_tokens = sum(len(segment.ids) for segment in whole.segments)
+            queue = queued_segments(whole, time.perf_counter())
+        else:
+            has_markdown = request.markdown is not False
+            feed = TextFeed(state, planner.part, markup=request.markup, notices=notices, markdown=has_markdown)
+            queue = iter(feed)
+        session = Session(engine, speaker, queue, options, seed, planner.schedule, state, n_tokens=n_tokens)
+        stream = SpeechStream(session, notices, request.dtype, feed)
+        if feed is not None and pieces is not None:
+            pump(pieces, feed)
+        return stream
 
 
 def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, kernel: str) -> Budget:
@@ -574,7 +466,3 @@ def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, ke
     if isinstance(n_bytes, bool) or not isinstance(n_bytes, int) or n_bytes <= 0:
         raise UsageError(f"The memory budget is {n_bytes!r}; it must be a number of bytes above 0, or such as '2G'.")
     return Budget.of(n_bytes, pack, compute, half_bytes=fast_dtype(device).itemsize, decodes=kernel == DEQUANTIZED)
-
-
-def _no_progress(_what: str, _share: float) -> None:
-    return None

@@ -11,12 +11,14 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from edgetts.decoding.settings import DecodeSettings, FlowSettings, Solver, settle_types
 from edgetts.errors import PackError, UsageError
 from edgetts.pack.plain_json import shown
 
+SampleType: TypeAlias = Literal["float32", "int16"]
+SAMPLE_TYPES: tuple[SampleType, ...] = ("float32", "int16")
 MAX_SEED = 2**53 - 1  # the largest whole number that every reader of JSON keeps exactly
 MAX_RETRIES = 5
 _LONGEST_NAME = 40  # of an option, to look for those that are spelled alike

@@ -98,6 +98,7 @@ class Pipeline:
         prepare_process()
         config = pack.config
         self.compute = compute
+        self.kernel = kernel
         self.pack = pack
         self.config = config
         self.device = device

@@ -18,13 +18,12 @@ from typing import Any
 from edgetts.errors import PackError
 from edgetts.pack.config import ModelConfig, to_dict
 from edgetts.pack.manifest import COMPONENTS, SchemeGroup
+from edgetts.progress import CountedProgress
 from quant.lazy import LazyTensor
 from quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
 from quant.tensor_file import TensorFilePlan
 from quant.writer import PackWriter
 
-# Progress: what is being done, bytes done, bytes in all.
-Progress = Callable[[str, int, int], None]
 Tensors = dict[str, LazyTensor]
 # Measures a complete pack that is not in its place yet, and may add files to it; gives the quality table.
 Measure = Callable[[PackWriter], Mapping[str, Any]]
@@ -90,7 +89,7 @@ def build_pack(
     *,
     recipe: str,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: CountedProgress | None = None,
     encoders: Mapping[str, Encode] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Any] | None = None,

@@ -25,11 +25,11 @@ from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline, Speaker, derive_seed
+from edgetts.progress import CountedProgress
 from edgetts.text.frontend import TextFrontend
 from edgetts.voices.enroll import ENCODER_RATE, enroll
 from edgetts.voices.voice import Voice
 from quant import texts
-from quant.build import Progress
 
 CPU = torch.device("cpu")
 MAX_REFERENCE_SECONDS = 15.0
@@ -95,7 +95,7 @@ def make_samples(
     *,
     max_codes: int,
     seed: int,
-    progress: Progress | None = None,
+    progress: CountedProgress | None = None,
     what: str = "texts",
 ) -> list[Sample]:
     """Let the pipeline's GPT answer each text, sampling as synthesis does, with one beam."""

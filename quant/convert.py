@@ -21,9 +21,10 @@ from edgetts.errors import CheckpointError, UsageError
 from edgetts.pack.config import ModelConfig, to_dict
 from edgetts.pack.manifest import COMPONENTS, GLOSSARY_FILE, TOKENIZER_FILE
 from edgetts.pack.plain_json import listed, shown
+from edgetts.progress import CountedProgress
 from edgetts.text.config import TextConfig
 from quant import checkpoint, weights
-from quant.build import ALWAYS_FP32, Progress, Source, Storage, Tensors, build_pack
+from quant.build import ALWAYS_FP32, Source, Storage, Tensors, build_pack
 from quant.components import NETWORKS, component_problems, enrollment_notice, network_tensors
 from quant.folding import fold_weight_norm, is_transposed, transpose_conv1d
 from quant.lazy import LazyTensor
@@ -66,7 +67,7 @@ def convert(
     force: bool = False,
     hub_caches: Sequence[Path] = (),
     name: str = "IndexTTS-2",
-    progress: Progress | None = None,
+    progress: CountedProgress | None = None,
 ) -> Conversion:
     """Convert a checkpoint. dtype: "fp32" or "fp16" (matrices in half precision, vectors stay float32).
 

@@ -18,13 +18,14 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgetts.errors import CheckpointError, DownloadError, UsageError
 from edgetts.pack.manifest import MANIFEST_FILE
+from edgetts.progress import CountedProgress
 from quant.checkpoint import AUXILIARY_FILES, CACHE_FOLDER, CONFIG_FILE, GLOSSARY_FILE, locate_files
 from quant.download_record import RECORD_FILE, RECORD_FORMAT, entry_of, is_ours, read_record, was_fetched, write_record
 from quant.folders import opened, remove_folder, unlink
@@ -41,7 +42,6 @@ OWN_LICENSE = "bilibili Model Use License Agreement"
 _LICENSE_FILE = re.compile(r"(LICEN[SC]E|NOTICE|DISCLAIMER)[A-Za-z0-9._-]*", re.IGNORECASE)
 _GIB = 1 << 30
 
-Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many bytes of how many are done."""
 
 
@@ -97,7 +97,7 @@ def plan_download(
     endpoint: str | None = None,
     revision: str = DEFAULT_REVISION,
     replace: bool = False,
-    progress: Progress | None = None,
+    progress: CountedProgress | None = None,
 ) -> Plan:
     """Ask the hub what there is, and look at what the folder holds; writes nothing there but checks.
 
@@ -122,7 +122,7 @@ def plan_download(
     return Plan(target, hub, tuple(repositories.values()), files, missing, replaced, fetch_bytes, agreed)
 
 
-def download(plan: Plan, *, progress: Progress | None = None) -> Download:
+def download(plan: Plan, *, progress: CountedProgress | None = None) -> Download:
     """Fetch what a plan lacks; the caller has asked whether the licenses are agreed to.
 
     Raises DownloadError, and CheckpointError when the files are not those of a checkpoint that can be converted.
@@ -157,7 +157,7 @@ def download(plan: Plan, *, progress: Progress | None = None) -> Download:
     return Download(plan.folder, plan.total_bytes, tuple(w.target for w in plan.missing), commits)
 
 
-def _fetch(plan: Plan, wanted: WantedFile, parts: Path, done: int, progress: Progress | None) -> None:
+def _fetch(plan: Plan, wanted: WantedFile, parts: Path, done: int, progress: CountedProgress | None) -> None:
     here = 0
 
     def on_bytes(count: int) -> None:
@@ -227,7 +227,11 @@ def _wanted(folder: Path, hub: Hub, repositories: Mapping[str, Repository]) -> t
 
 
 def _missing(
-    folder: Path, files: tuple[WantedFile, ...], record: Mapping[str, Any], replace: bool, progress: Progress | None
+    folder: Path,
+    files: tuple[WantedFile, ...],
+    record: Mapping[str, Any],
+    replace: bool,
+    progress: CountedProgress | None,
 ) -> tuple[WantedFile, ...]:
     """Files that are not here as published. Raises UsageError for others in their place that we did not fetch."""
     entries = record.get("files", {})

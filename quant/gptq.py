@@ -27,8 +27,8 @@ from edgetts.pack.page_release import give_back
 from edgetts.pack.schemes import INT4_LEVELS, Quantized, int4_zero_points
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
+from edgetts.progress import CountedProgress
 from quant import hqq
-from quant.build import Progress
 from quant.calibrate import CPU, Speech, decoding_embeddings, find_voice, make_samples
 from quant.recipe import CalibrationSettings
 from quant.schemes import Encode, Parts, SchemeRule, int4_parts
@@ -46,7 +46,7 @@ def quantize_gpt(
     settings: CalibrationSettings,
     speech: Speech,
     otherwise: Encode,
-    progress: Progress | None = None,
+    progress: CountedProgress | None = None,
 ) -> dict[str, Parts]:
     """Parts by tensor name. otherwise: how linears of a block are quantized whose rule names another method.
 
@@ -169,7 +169,7 @@ def _second_moments(block: nn.Module, layers: Mapping[str, nn.Module], samples: 
 
 
 def _speak(
-    pack: Pack, settings: CalibrationSettings, speech: Speech, progress: Progress | None
+    pack: Pack, settings: CalibrationSettings, speech: Speech, progress: CountedProgress | None
 ) -> tuple[list[Tensor], GPT]:
     """What the first block sees of each sample (1, T, C), and the GPT with weights of its own."""
     pipeline = Pipeline(pack, CPU, compute="reference")  # the GPT alone is used: nothing else is made ready

@@ -23,7 +23,7 @@ from edgetts import __version__
 from edgetts.errors import DownloadError, UsageError
 from quant.answers import WrongAnswer, ask, check_content, commit_of, license_of, read_json, siblings_of
 from quant.part_file import Checksum, PartFile
-from quant.patience import Progress, TooSlow, patiently
+from quant.patience import Heartbeat, TooSlow, patiently
 
 logger = logging.getLogger(f"edgetts.{__name__}")
 
@@ -88,7 +88,7 @@ class Hub:
         library = _library()
         url = f"{self.endpoint}/api/models/{name}/revision/{quote(revision, safe='')}?blobs=true"
 
-        def work(_: Progress) -> Any:
+        def work(_: Heartbeat) -> Any:
             with ask(library, url, self._headers(), READ_TIMEOUT_S) as response:
                 return read_json(response)
 
@@ -120,7 +120,7 @@ class Hub:
         library = _library()
         url = library.hf_hub_url(repository.name, file.path, revision=repository.commit, endpoint=self.endpoint)
 
-        def work(progress: Progress) -> None:
+        def work(progress: Heartbeat) -> None:
             most, stalls = part.size, 0  # a server that begins anew each time has got no further
             while part.size < file.size:
                 try:
@@ -159,7 +159,7 @@ class Hub:
                     "first, and run the same command again, it goes on where it stopped."
                 ) from error
 
-    def _append(self, url: str, part: PartFile, progress: Progress) -> None:
+    def _append(self, url: str, part: PartFile, progress: Heartbeat) -> None:
         """One request for what is lacking."""
         # Compressed on the way, a range of bytes would be one of something else.
         headers = {**self._headers(), "Accept-Encoding": "identity"}

@@ -19,10 +19,10 @@ class TooSlow(Exception):
 
 
 class Abandoned(Exception):
-    """Raised in the work itself, at the next `Progress.add`, when nobody waits for it any more."""
+    """Raised in the work itself, at the next `Heartbeat.add`, when nobody waits for it any more."""
 
 
-class Progress:
+class Heartbeat:
     """What was done so far: the work adds to it."""
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class Progress:
         self.done += count
 
 
-def patiently(work: Callable[[Progress], Result], stretch_s: float, least: int) -> Result:
+def patiently(work: Callable[[Heartbeat], Result], stretch_s: float, least: int) -> Result:
     """The result of `work`. Raises TooSlow when it does less than `least` in `stretch_s` seconds; what `work` raises
     is raised here."""
-    progress = Progress()
+    progress = Heartbeat()
     results: list[Result] = []
     failures: list[BaseException] = []
     ended = threading.Event()

@@ -23,8 +23,9 @@ from torch import Tensor
 from edgetts.errors import PackError, UsageError
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS, MANIFEST_FILE
+from edgetts.progress import CountedProgress
 from quant import calibrate, gptq, hqq, report
-from quant.build import Progress, Source, Storage, build_pack
+from quant.build import Source, Storage, build_pack
 from quant.components import enrollment_notice
 from quant.convert import open_checkpoint
 from quant.machine import this_machine
@@ -65,7 +66,7 @@ def quantize(
     voice: str | Path | None = None,
     hub_caches: Sequence[Path] = (),
     home: Path | None = None,
-    progress: Progress | None = None,
+    progress: CountedProgress | None = None,
     judge: report.Judge | None = None,
 ) -> Quantization:
     """Make a pack after a recipe: the name of one that comes along, a TOML file, or "auto" for this machine.
@@ -148,7 +149,7 @@ class _Calibrated:
     component taken over from an interrupted run costs nothing."""
 
     def __init__(
-        self, plan: Recipe, pack: Pack, said: calibrate.Speech, source: Source, progress: Progress | None
+        self, plan: Recipe, pack: Pack, said: calibrate.Speech, source: Source, progress: CountedProgress | None
     ) -> None:
         self._plan = plan
         self._pack = pack
@@ -168,7 +169,7 @@ class _Calibrated:
         return self._parts.pop(name)
 
 
-def _reference_pack(source: Source, target: Path, home: Path | None, progress: Progress | None) -> Path:
+def _reference_pack(source: Source, target: Path, home: Path | None, progress: CountedProgress | None) -> Path:
     """The checkpoint as an fp32 pack beside the target, made now or left by an interrupted run."""
     folder = target.with_name(f".{target.name}.reference")
     digest = hashlib.sha256(json.dumps(source.identity, sort_keys=True, default=str).encode()).hexdigest()

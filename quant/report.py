@@ -23,8 +23,8 @@ from edgetts.pack.manifest import COMPONENTS, RUN_COMPONENTS
 from edgetts.pack.page_release import give_back
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline, Speaker
+from edgetts.progress import CountedProgress
 from edgetts.voices.enroll import mel_spectrogram
-from quant.build import Progress
 from quant.calibrate import CPU, Sample, Speech, decoding_embeddings, find_voice, make_samples
 from quant.recipe import Recipe
 from quant.report_page import page
@@ -49,7 +49,7 @@ def measure(
     recipe: Recipe,
     sizes: Mapping[str, int],
     speech: Speech,
-    progress: Progress | None = None,
+    progress: CountedProgress | None = None,
     judge: Judge | None = None,
 ) -> dict[str, Any]:
     """The quality table of the pack in `writer`, which is complete but not in its place; adds the page to it."""

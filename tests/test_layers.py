@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. Names of one layer may not import each other; inside a folder everything may.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
+    ("progress", "files"),
     ("text", "audio"),
     ("pack",),
     ("models",),
@@ -24,7 +25,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline",),
     ("memory",),
     ("streaming",),
-    ("parity", "speech"),  # what the public face is made of
+    ("parity", "speech", "request"),
+    ("planner",),  # what the public face is made of
     ("api",),
     ("bench",),  # measures the public face and what is below
     ("cli", "daemon"),
@@ -33,6 +35,8 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # The pipeline and what it stands on, to calibrate and measure by speaking.
 QUANT_MAY_IMPORT = {
     "errors",
+    "progress",
+    "files",
     "text",
     "audio",
     "pack",

@@ -40,6 +40,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
 from edgetts.pipeline import Pipeline
+from edgetts.progress import Progress
 from edgetts.voices import enroll
 from edgetts.voices.store import VoiceStore
 from edgetts.voices.voice import Voice
@@ -52,8 +53,6 @@ _RECORDING_LEVEL = 0.1
 DEFAULT_PROMPT_S = 5.0
 _TEXT_POSITIONS = 2  # start and stop of the text, in front of the codes
 _SPEED_POSITIONS = 2
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from edgetts.bench.stages import Call, Candidate, run_in_turn, voice_of_length
 from edgetts.options import SynthesisOptions
-from edgetts.streaming.session import Engine
+from edgetts.streaming.engine import Engine
 
 LENGTHS_S = (0.5, 2.0)  # of speech, as short as a first part and as long as a usual one
 PROMPT_S = 5.0  # of a usual voice

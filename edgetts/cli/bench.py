@@ -15,7 +15,7 @@ from edgetts.cli.common import (
     JsonOption,
     MemoryBudgetOption,
     PackOption,
-    Progress,
+    ProgressBar,
     QuietOption,
     compute_name,
     environment,
@@ -151,7 +151,7 @@ def bench(
     )
     if located.notice and not (quiet or as_json):
         print_notice(located.notice)
-    with Progress(enabled=not quiet) as progress:
+    with ProgressBar(enabled=not quiet) as progress:
         report = measure(
             *(opened, plan),
             device=where,

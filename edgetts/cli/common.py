@@ -221,7 +221,7 @@ def _plain(value: Any) -> Any:
 _NEVER_REACHED = 1.0 + 1e-9  # a total that is reached stops the clock, and another stage may follow
 
 
-class Progress:
+class ProgressBar:
     """A progress bar on stderr, there only on a terminal and gone when done.
 
     Call it with what is being done and how far that is (0 to 1); the bar appears with the first call.
@@ -232,7 +232,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgetts.cli.common import JsonOption, Progress, QuietOption, print_json, print_notice
+from edgetts.cli.common import JsonOption, ProgressBar, QuietOption, print_json, print_notice
 from edgetts.cli.pack_options import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
 from edgetts.errors import UsageError
 
@@ -38,7 +38,7 @@ def convert(
         raise UsageError(f"--dtype is {dtype!r}; allowed are {' and '.join(DTYPES)}.")
     from quant.convert import convert as make_pack
 
-    with Progress(enabled=not quiet) as progress:
+    with ProgressBar(enabled=not quiet) as progress:
         made = make_pack(
             Path(checkpoint),
             Path(pack),

@@ -86,7 +86,7 @@ def download(
     from quant.download import download as fetch
     from quant.download import plan_download
 
-    with ByteProgress(enabled=not quiet) as progress:
+    with ByteProgressBar(enabled=not quiet) as progress:
         plan = plan_download(
             target,
             endpoint=mirror if mirror is not None else found.hub_endpoint,
@@ -99,7 +99,7 @@ def download(
     elif plan.missing and not quiet:
         print_notice(_amount(plan))
     try:
-        with ByteProgress(enabled=not quiet, lines=not quiet) as progress:
+        with ByteProgressBar(enabled=not quiet, lines=not quiet) as progress:
             done = fetch(plan, progress=progress)
     except KeyboardInterrupt:
         print_notice("Stopped; the same command goes on where it was.")
@@ -159,7 +159,7 @@ def _say(text: str) -> None:
         print(printable(text), file=sys.stderr, flush=True)
 
 
-class ByteProgress:
+class ByteProgressBar:
     """How many bytes of how many are done: a bar on a terminal, and else, if `lines`, a line for each new file."""
 
     def __init__(self, *, enabled: bool, lines: bool = False) -> None:
@@ -170,7 +170,7 @@ class ByteProgress:
         self._bar: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> ByteProgress:
+    def __enter__(self) -> ByteProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgetts.cli.common import DeviceOption, JsonOption, Progress, environment, mib, print_json, print_line
+from edgetts.cli.common import DeviceOption, JsonOption, ProgressBar, environment, mib, print_json, print_line
 from edgetts.errors import PackError, one_line
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _verify(path: Path, manifest: Manifest, home: Path | None) -> None:
     from edgetts.pack.verify import Verifier
 
     verifier, done = Verifier(cache_folder(home)), 0
-    with Progress() as progress:
+    with ProgressBar() as progress:
         for name, entry in manifest.files.items():
             progress(f"checking {name}", done / max(manifest.total_bytes, 1))
             verifier.check(path / name, entry, force=True)

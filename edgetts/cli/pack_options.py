@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgetts.cli.common import Progress, environment, mib, print_line
+from edgetts.cli.common import ProgressBar, environment, mib, print_line
 
 PackFolderArgument = Annotated[str, typer.Argument(metavar="PACK_DIR", help="Folder to make.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a pack that is there.")]
@@ -29,7 +29,7 @@ def hub_caches(context: typer.Context, given: Sequence[Path] | None) -> list[Pat
     return [folder for folder in given or [environment(context).hub_cache] if folder.is_dir()]
 
 
-def shares(progress: Progress) -> Callable[[str, int, int], None]:
+def shares(progress: ProgressBar) -> Callable[[str, int, int], None]:
     """What `quant` reports, bytes done of bytes in all, as the progress bar takes it."""
     return lambda what, done, total: progress(what, done / max(total, 1))
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from edgetts.cli import complete
-from edgetts.cli.common import JsonOption, Progress, QuietOption, environment, print_json, print_line, print_notice
+from edgetts.cli.common import JsonOption, ProgressBar, QuietOption, environment, print_json, print_line, print_notice
 from edgetts.cli.pack_options import ForceOption, HubCacheOption, PackFolderArgument, hub_caches, print_ready, shares
 from edgetts.cli.text_input import read_text_file
 from edgetts.pack.locate import BUILTIN, builtin_pack
@@ -72,7 +72,7 @@ def quantize(
     recipe, reason = resolve_recipe(recipe)
     if reason and not quiet:
         print_notice(f"Recipe {recipe}: {reason}.")
-    with Progress(enabled=not quiet) as progress:
+    with ProgressBar(enabled=not quiet) as progress:
         made = make_pack(
             folder,
             Path(pack),

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgetts.cli.common import ComputeOption, DeviceOption, JsonOption, Progress, compute_name, environment, print_json
+from edgetts.cli.common import (
+    ComputeOption,
+    DeviceOption,
+    JsonOption,
+    ProgressBar,
+    compute_name,
+    environment,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from edgetts.parity import Row
@@ -57,7 +65,7 @@ def validate(
     known = environment(context)
     located = locate_pack(pack, known.home)
     chosen = choose_device(device or known.device or "auto")
-    with Progress() as progress:
+    with ProgressBar() as progress:
         opened = open_pack(located.path, home=known.home)
         how: dict[str, Any] = {"device": chosen, "compute": way, "kernel": known.kernel or AUTO, "progress": progress}
         if golden is None:

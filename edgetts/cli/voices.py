@@ -17,7 +17,7 @@ from edgetts.cli.common import (
     Environment,
     JsonOption,
     PackOption,
-    Progress,
+    ProgressBar,
     QuietOption,
     check_adapts,
     environment,
@@ -100,7 +100,7 @@ def add(
 
         from edgetts.api import TTS
 
-        with Progress(enabled=not quiet) as progress:
+        with ProgressBar(enabled=not quiet) as progress:
             progress("opening the pack", 0.0)
             tts = TTS.load(located.path, device=device or known.device or "auto", home=known.home)
             tell = None if quiet else print_notice

@@ -12,7 +12,7 @@ from edgetts.cli.common import (
     DeviceOption,
     JsonOption,
     PackOption,
-    Progress,
+    ProgressBar,
     compute_name,
     environment,
     print_json,
@@ -54,7 +54,7 @@ def warmup(
     from edgetts.backends.kernels import AUTO
     from edgetts.bench.warm import warm
 
-    with Progress() as progress:
+    with ProgressBar() as progress:
         started = time.perf_counter()
         progress("opening the pack", 0.0)
         tts = TTS.load(

@@ -12,76 +12,27 @@ are missing in all of them. After that the rest of the segment is cut off, and a
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
-from edgetts.backends.device import describe
 from edgetts.decoding.attempts import Attempt, better, words_missing
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import GenerationError
-from edgetts.models.vocoder import reach
 from edgetts.options import SynthesisOptions
-from edgetts.pack.page_release import FreedMemory
-from edgetts.pipeline import Pipeline, Speaker, derive_seed
-from edgetts.streaming.fair_lock import FairLock, Watch
-from edgetts.streaming.latency import LatencyModel
+from edgetts.pipeline import Speaker, derive_seed
+from edgetts.streaming.engine import Engine
+from edgetts.streaming.fair_lock import Watch
 from edgetts.streaming.renderer import Seams, SegmentRenderer
-from edgetts.streaming.schedule import Adaptive, BufferState, LatencyEstimator, Schedule, Whole
+from edgetts.streaming.schedule import Adaptive, BufferState, Schedule, Whole
 from edgetts.streaming.state import QueuedSegment, Samples, SegmentState, Sound, StreamState
 
 MAX_SEGMENTS_AHEAD = 2  # whose codes are made before their sound: bounds memory and wasted work
 MAX_SOUND_AHEAD_S = 60.0  # sound that waits for the consumer; beyond it the stream sleeps
 CODES_PER_MEASUREMENT = 16
-KEY_LENGTH = 16  # hexadecimal digits in the name of the file of speeds
-
-
-@dataclass
-class Engine:
-    """One set of networks that several streams share, a step at a time.
-
-    The stages run at the same time, so the GPT is called from two threads at once: decoding one stream,
-    making latents for another or the same.
-    """
-
-    pipeline: Pipeline
-    speeds: LatencyModel
-    speeds_path: Path | None = None  # where speeds are kept; None: nowhere
-    codes_lock: FairLock = field(default_factory=FairLock)
-    sound_lock: FairLock = field(default_factory=FairLock)
-    freed: FreedMemory = field(default_factory=FreedMemory)
-
-    @classmethod
-    def open(cls, pipeline: Pipeline, cache_dir: Path, how: str = "") -> Engine:
-        """The engine of a pack on its device, with the speeds that were measured for both before.
-
-        how: whatever else of this pipeline decides how fast it is.
-        """
-        files = pipeline.pack.manifest.files
-        parts = [describe(pipeline.device), pipeline.compute, *(files[name].sha256 for name in sorted(files))]
-        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:KEY_LENGTH]
-        path = cache_dir / "speeds" / f"{key}.json"
-        return cls(pipeline, LatencyModel.load(path), path)
-
-    def pace(self, speaker: Speaker, options: SynthesisOptions, seams: Seams) -> LatencyEstimator:
-        """Estimates for a call with these."""
-        config, settings = self.pipeline.config, options.flow_settings()
-        return LatencyEstimator(
-            speeds=self.speeds,
-            code_rate=config.code_rate,
-            frames_per_code=config.s2mel.mel_frames_per_code,
-            prompt_frames=speaker.reference_mel.shape[-1],
-            n_evals=settings.n_evals,
-            n_rows=settings.rows_per_eval,
-            held_frames=seams.held,
-            edge_frames=seams.held + reach(config.vocoder),
-        )
 
 
 class Session:
@@ -105,12 +56,12 @@ class Session:
         self._speaker = speaker
         self._queue = queue
         self._options = options
-        self._seed = seed
+        self.seed = seed
         self._seams = seams or Seams()
         self.pace = engine.pace(speaker, options, self._seams)
         self._schedule = schedule or Adaptive(self.pace)
         self.state = state
-        self._sample_rate = engine.pipeline.config.audio.sample_rate
+        self.sample_rate = engine.pipeline.config.audio.sample_rate
         self._n_tokens = n_tokens
         self._given_samples = 0
         self._sound_ends_at: float | None = None  # when a listener has heard it all; None: has not started
@@ -128,7 +79,7 @@ class Session:
     def prebuffer_s(self) -> float:
         """Seconds of sound that a listener should have before it starts, by what is known now."""
         whole_s = self._engine.speeds.seconds("speech", self._n_tokens) if self._n_tokens else None
-        remaining_s = None if whole_s is None else max(0.0, whole_s - self._given_samples / self._sample_rate)
+        remaining_s = None if whole_s is None else max(0.0, whole_s - self._given_samples / self.sample_rate)
         return self.pace.prebuffer_s(self._seams.context, remaining_s)
 
     @property
@@ -167,7 +118,7 @@ class Session:
             with state.changed:
                 state.segments.append(segment)
                 state.changed.notify_all()
-            self._speak(segment, derive_seed(self._seed, index))
+            self._speak(segment, derive_seed(self.seed, index))
             with state.changed:
                 state.wait_until(lambda: len(state.segments) - state.n_segments_done <= MAX_SEGMENTS_AHEAD)
         with state.changed:
@@ -246,7 +197,7 @@ class Session:
     def _make_sound(self) -> None:
         state, index = self.state, 0
         while (segment := self._next_segment(index)) is not None:
-            self._give(np.zeros(round(segment.queued.pause_before_s * self._sample_rate), np.float32), index)
+            self._give(np.zeros(round(segment.queued.pause_before_s * self.sample_rate), np.float32), index)
             self._sound(segment, index)
             self._engine.freed.look()
             index += 1
@@ -285,7 +236,7 @@ class Session:
             self._n_parts += 1
             self._give(samples, index, ends_segment=is_last)
             segment.end = self._given_samples
-        speeds.add("speech", len(segment.queued.ids), (segment.end - segment.start) / self._sample_rate)
+        speeds.add("speech", len(segment.queued.ids), (segment.end - segment.start) / self.sample_rate)
         with state.changed:
             state.n_segments_done += 1
             state.changed.notify_all()
@@ -361,7 +312,7 @@ class Session:
     def _give(self, samples: Samples, index: int, *, ends_segment: bool = False) -> None:
         if not (len(samples) or ends_segment):
             return
-        now, seconds = time.perf_counter(), len(samples) / self._sample_rate
+        now, seconds = time.perf_counter(), len(samples) / self.sample_rate
         segment = self.state.segments[index]
         if len(samples) and segment.first_sound_at is None and segment.n_rendered:
             segment.first_sound_at = now
@@ -369,10 +320,10 @@ class Session:
         if self._sound_ends_at is not None:
             self._sound_ends_at = max(now, self._sound_ends_at) + seconds
         elif self._given_samples:
-            given_s = self._given_samples / self._sample_rate
+            given_s = self._given_samples / self.sample_rate
             if given_s >= self.prebuffer_s:
                 self._sound_ends_at = now + given_s
-        most = int(MAX_SOUND_AHEAD_S * self._sample_rate)
+        most = int(MAX_SOUND_AHEAD_S * self.sample_rate)
         with self.state.changed:
             self.state.wait_until(lambda: sum(len(s.samples) for s in self.state.sounds) <= most)
         self.state.give(Sound(samples, index, ends_segment))

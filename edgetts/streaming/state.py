@@ -66,6 +66,7 @@ class StreamState:
     """The shared state of one stream. All of it is read and written with `changed` held."""
 
     def __init__(self, on_sound: Callable[[], None] | None = None) -> None:
+        self.started_at = time.perf_counter()
         self.changed = threading.Condition()
         self.segments: list[SegmentState] = []
         self.n_segments_done = 0  # whose sound was given out

@@ -13,7 +13,6 @@ import weakref
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +21,10 @@ from edgetts.audio.encode import to_pcm16
 from edgetts.backends.process import check_process, is_forked
 from edgetts.decoding.attempts import shown
 from edgetts.errors import UsageError
+from edgetts.options import SampleType
 from edgetts.streaming.session import Session
 from edgetts.streaming.source import TextFeed, slices
 from edgetts.streaming.state import Samples, SegmentState, Sound, StreamState
-
-SampleType: TypeAlias = Literal["float32", "int16"]
-SAMPLE_TYPES: tuple[SampleType, ...] = ("float32", "int16")
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,6 @@ class _Reader:
     """Turns sounds into chunks; shared by both kinds of stream."""
 
     def __init__(self, state: StreamState, sample_rate: int, dtype: SampleType) -> None:
-        if dtype not in SAMPLE_TYPES:
-            raise UsageError(f"Samples of type {dtype!r} are not possible; choose {' or '.join(SAMPLE_TYPES)}.")
         self.state = state
         self._sample_rate = sample_rate
         self._dtype = dtype
@@ -120,25 +115,20 @@ class _Reader:
 class SpeechStream:
     """Iterate over it for `AudioChunk`s; close it, or leave a `with` block, to stop at once.
 
-    start: makes the session that fills a state. started_at: by `time.perf_counter`. seed: what repeats this
-    stream, given the same chunk sizes.
+    session: at work. notices: what is known to say before any sound; it may grow while text arrives. feed: takes the
+    text of a session that has none yet. started_at: by `time.perf_counter`. seed: what repeats this stream, given the
+    same chunk sizes.
     """
 
     def __init__(
-        self,
-        start: Callable[[StreamState], Session],
-        sample_rate: int,
-        seed: int,
-        notices: list[str],
-        dtype: SampleType = "float32",
-        on_sound: Callable[[], None] | None = None,
+        self, session: Session, notices: list[str], dtype: SampleType = "float32", feed: TextFeed | None = None
     ) -> None:
-        self.sample_rate = sample_rate
-        self.seed = seed
-        self.started_at = time.perf_counter()
-        self._notices = notices  # those about the text may grow while it arrives
-        self._reader = _Reader(StreamState(on_sound), sample_rate, dtype)
-        session = start(self._reader.state)
+        self.sample_rate = session.sample_rate
+        self.seed = session.seed
+        self.started_at = session.state.started_at
+        self.feed = feed
+        self._notices = notices
+        self._reader = _Reader(session.state, session.sample_rate, dtype)
         self._session = session
         # The threads know the session, not this object: when it is dropped, they end.
         self._finalizer = weakref.finalize(self, session.close)
@@ -217,14 +207,12 @@ class SpeechStream:
 class AsyncSpeechStream:
     """The same for `async for`, never blocking the event loop.
 
-    start: makes the stream, given what to call when there is sound, and what feeds it if text still arrives;
-    it is called in a thread when the first chunk is asked for. text: pieces that arrive asynchronously.
+    start: makes the stream, given what to call when there is sound; it is called in a thread when the first chunk is
+    asked for. text: pieces that arrive asynchronously, for the stream's feed.
     """
 
     def __init__(
-        self,
-        start: Callable[[Callable[[], None]], tuple[SpeechStream, TextFeed | None]],
-        text: AsyncIterable[str] | None = None,
+        self, start: Callable[[Callable[[], None]], SpeechStream], text: AsyncIterable[str] | None = None
     ) -> None:
         self._start = start
         self._text = text
@@ -287,7 +275,8 @@ class AsyncSpeechStream:
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits
                 loop.call_soon_threadsafe(wake)
 
-        self._stream, feed = await asyncio.to_thread(self._start, tell)
+        self._stream = await asyncio.to_thread(self._start, tell)
+        feed = self._stream.feed
         if self._text is not None and feed is not None:
             pump = loop.create_task(_pump_async(self._text, feed, room))
             self._pump = pump

@@ -82,6 +82,14 @@ class Glossary:
             raise UsageError(f"{name} is not usable: {shown}.")
         return cls(readings)
 
+    def to_dict(self) -> dict[str, dict[str, str]]:
+        """As `{term: {language: reading}}`, which `from_dict` takes."""
+        table: dict[str, dict[str, str]] = {}
+        for language, readings in self.readings.items():
+            for term, reading in readings.items():
+                table.setdefault(term, {})[language] = reading
+        return table
+
     def apply(self, text: TracedText, language: Language) -> TracedText:
         """`text` with the readings for `language` in place of terms, in one pass from left to right.
 

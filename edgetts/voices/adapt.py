@@ -27,7 +27,7 @@ from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
     from edgetts.pack.load import Pack
-    from edgetts.voices.enroll import Progress
+    from edgetts.progress import Progress
 
 EXCERPT_FRAMES = 160  # of mel; a shorter recording is one excerpt
 EXCERPTS_PER_STEP = 2

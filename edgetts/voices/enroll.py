@@ -8,7 +8,6 @@ voices go.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +21,7 @@ from edgetts.models.campplus import SpeakerEncoder
 from edgetts.models.conditioning import Conditioning
 from edgetts.models.repcodec import Quantizer, SemanticCodecEncoder
 from edgetts.models.w2v_bert import SemanticEncoder
+from edgetts.progress import Progress, no_progress
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ENCODER_RATE = 16_000  # Hz, what the semantic and the speaker encoder hear
-
-Progress = Callable[[str, float], None]  # what is being done, how far (0 to 1)
-
-
-def _silent(_what: str, _share: float) -> None:
-    return None
 
 
 @torch.inference_mode()
@@ -47,7 +41,7 @@ def enroll(
     device: torch.device,
     name: str = "",
     notices: tuple[str, ...] = (),
-    progress: Progress = _silent,
+    progress: Progress = no_progress,
 ) -> Voice:
     """Make a voice from one recording in the two forms that upstream hears it in.
 

@@ -18,9 +18,9 @@ from edgetts.audio.excerpt import LISTENED_SECONDS, best_part
 from edgetts.audio.io import MARGIN_SECONDS, Take, first_seconds, read_sound
 from edgetts.backends.device import fast_dtype
 from edgetts.errors import UsageError
+from edgetts.progress import Progress
 from edgetts.voices import enroll as enrollment
 from edgetts.voices.adapt import EXCERPT_FRAMES, EXCERPTS_PER_STEP, adapt
-from edgetts.voices.enroll import Progress
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from helpers.paths import DATA
 from edgetts.errors import DownloadError
 from quant import hub as module
 from quant.download import PARTS_FOLDER, download, plan_download
-from quant.patience import Abandoned, Progress, TooSlow, patiently
+from quant.patience import Abandoned, Heartbeat, TooSlow, patiently
 
 MAX_REQUESTS = 60  # of a run that is refused: there are 12 files
 
@@ -234,7 +234,7 @@ def test_patience() -> None:
     assert patiently(lambda progress: progress.add(1), 60.0, least=1) is None
     go_on, stopped = threading.Event(), threading.Event()
 
-    def stuck(progress: Progress) -> None:
+    def stuck(progress: Heartbeat) -> None:
         progress.add(5)
         go_on.wait()
         try:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
+from edgetts.streaming.engine import Engine
 from edgetts.streaming.latency import LatencyModel
 
 
@@ -31,3 +35,15 @@ def test_a_spoiled_file_counts_as_none(content: bytes, tmp_path: Path) -> None:
     assert LatencyModel.load(path).seconds("codes", 10) == pytest.approx(0.5)
     path.write_bytes(content)
     assert LatencyModel.load(path).seconds("codes", 10) is None
+
+
+def test_each_way_to_compute_keeps_speeds_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def path(**how: str) -> Path | None:
+        manifest = SimpleNamespace(files={"gpt": SimpleNamespace(sha256="1")})
+        given = {"device": torch.device("cpu"), "compute": "exact", "kernel": "auto", **how}
+        pipeline: Any = SimpleNamespace(pack=SimpleNamespace(manifest=manifest), **given)
+        return Engine.open(pipeline, tmp_path).speeds_path
+
+    ways = [path(), path(compute="fast"), path(kernel="native")]
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    assert len({*ways, path()}) == 4

@@ -46,7 +46,7 @@ def learned(tts: TTS, monkeypatch: pytest.MonkeyPatch) -> list[Take]:
         takes.append(take)
         return dataclasses.replace(ready, notices=take.notices)
 
-    monkeypatch.setattr("edgetts.api.learn", learn)
+    monkeypatch.setattr("edgetts.voices.library.learn", learn)
     return takes
 
 
@@ -110,7 +110,7 @@ def test_a_file_that_changes_while_it_is_learned_is_kept_under_what_was_heard(
         voice: Voice = stand_in(pack, take, *rest, **named)
         return voice
 
-    monkeypatch.setattr("edgetts.api.learn", meanwhile)
+    monkeypatch.setattr("edgetts.voices.library.learn", meanwhile)
     tts.voice(recording, adapt_steps=0)
     assert np.array_equal(learned[0].samples, before), "both rates come from what was read"
     tts.voice(recording, adapt_steps=0)
@@ -132,7 +132,7 @@ def test_two_threads_learn_one_recording_once(
             ready.wait(60)
         return take
 
-    monkeypatch.setattr("edgetts.api.take_of", together)
+    monkeypatch.setattr("edgetts.voices.library.take_of", together)
     with ThreadPoolExecutor(2) as pool:
         voices = list(pool.map(lambda _: tts.voice(recording, adapt_steps=0), range(2)))
     assert len(learned) == 1

@@ -7,7 +7,7 @@ machine. Everything that can be wrong with the arguments is found before anythin
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+import dataclasses
 
 import typer
 
@@ -18,7 +18,7 @@ from edgetts.cli.common import (
     JsonOption,
     MemoryBudgetOption,
     PackOption,
-    Progress,
+    ProgressBar,
     QuietOption,
     check_adapts,
     compute_name,
@@ -146,18 +146,27 @@ def say(
     is_told = not (quiet or as_json)
     notices = [located.notice] if located.notice and is_told and is_first_time(BUILTIN_TOLD, known.home) else []
     terms = Glossary.load(glossary) if glossary is not None else None
-    call: dict[str, Any] = {"emotion": chosen_emotion, "glossary": terms, "markup": markup, **knobs}
-    call["markdown"] = request.may_be_markdown(text or (), file) if markdown is None else markdown
-    call["normalizer"] = check_normalizer(normalizer)
 
-    from edgetts.api import TTS, WHOLE
+    from edgetts.api import TTS
+    from edgetts.request import WHOLE, SpeechRequest
 
+    asked = SpeechRequest(
+        text=words if isinstance(words, str) else None,
+        voice=reference,
+        emotion=chosen_emotion,
+        options=knobs,
+        glossary=terms,
+        markup=markup,
+        markdown=request.may_be_markdown(text or (), file) if markdown is None else markdown,
+        normalizer=check_normalizer(normalizer),
+        chunks=out.chunks if out.is_live else WHOLE,
+    )
     with contextlib.ExitStack() as stack:
         sink = None
-        with Progress(enabled=not quiet) as progress:
+        with ProgressBar(enabled=not quiet) as progress:
             progress("opening the pack", 0.0)
             tts = TTS.load(
-                located.path,
+                located,
                 device=device or known.device or "auto",
                 home=known.home,
                 kernel=known.kernel or "auto",
@@ -172,11 +181,10 @@ def say(
             )
             if is_recording:
                 notices += speaker.notices  # of a recording; a stored voice told them when it was made
-            if out.is_live:
-                stream = tts.stream(words, speaker, progress=progress, chunks=out.chunks, **call)
-            else:
+            asked = dataclasses.replace(asked, voice=speaker)
+            stream = tts.start(asked, pieces=None if isinstance(words, str) else words, progress=progress)
+            if not out.is_live:
                 assert isinstance(words, str)
-                stream = tts.stream(words, speaker, progress=progress, chunks=WHOLE, **call)
                 speech = finish.write_speech(stream, out, len(words), progress)
         if out.is_raw and not quiet:
             finish.say_rate(tts.sample_rate)

@@ -1,0 +1,153 @@
+"""What a caller asks for: a text in a voice, with everything that decides how it sounds.
+
+In: the arguments of `TTS.say` and `TTS.stream`, the flags of `edgetts say`, or JSON. Out: a frozen `SpeechRequest`,
+checked as far as it can be without a pack. Loads no torch, so a client of another process can make one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from edgetts.errors import UsageError
+from edgetts.options import SAMPLE_TYPES, SampleType, SynthesisOptions
+from edgetts.pack.plain_json import shown
+from edgetts.streaming.schedule import SEEDED_CHUNKS, Fixed, Schedule, Whole
+from edgetts.text.glossary import Glossary
+from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
+from edgetts.voices.emotion import Emotion, as_emotion
+
+if TYPE_CHECKING:
+    from edgetts.voices.voice import Voice
+
+WHOLE: Final = "whole"  # chunks of a stream: a segment each
+
+ChunkSizes: TypeAlias = "tuple[int, ...] | Literal['whole'] | None"
+
+
+@dataclass(frozen=True)
+class SpeechRequest:
+    """One call. Raises UsageError, naming the field, for a value that cannot be meant.
+
+    text: what to say; None: it arrives in pieces, which are given beside the request (`TTS.start`).
+    voice: a stored name, a voice file, a recording, or a Voice; None: the pack's first ready voice.
+    emotion: an `Emotion`, weights by name, or "happy=0.4".
+    options: fields of `SynthesisOptions` that shall differ from the pack's defaults.
+    glossary: terms and how they are read; None: the pack's own.
+    markup: read `[pause:1.5]` and `<break time="500ms"/>` as pauses.
+    markdown: leave out the marks of Markdown; None: for a text in pieces only.
+    normalizer: who reads numbers, signs and abbreviations, "edgetts" or "upstream".
+    chunks: codes (50 a second) per chunk, the last size repeating; "whole": a segment each; None: 30, 60, 120 with a
+    seed, else what was measured on this machine.
+    dtype: of the samples, float32 in [-1, 1] or int16.
+    """
+
+    text: str | None = None
+    voice: str | Path | Voice | None = None
+    emotion: Emotion | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    glossary: Glossary | None = None
+    markup: bool = False
+    markdown: bool | None = None
+    normalizer: NormalizerName = DEFAULT_NORMALIZER
+    chunks: ChunkSizes = None
+    dtype: SampleType = "float32"
+
+    def __post_init__(self) -> None:
+        _check_type("text", self.text, (str,), "a string")
+        if not (self.voice is None or isinstance(self.voice, (str, Path)) or hasattr(self.voice, "encoder_id")):
+            raise UsageError(f"voice is of type {type(self.voice).__name__}; give a name, a path or a Voice, or None.")
+        object.__setattr__(self, "emotion", as_emotion(self.emotion))
+        _check_type("options", self.options, (Mapping,), "a mapping")
+        _check_type("glossary", self.glossary, (Glossary,), "a Glossary, from `Glossary.load(path)`")
+        _check_type("markup", self.markup, (bool,), "True or False")
+        _check_type("markdown", self.markdown, (bool,), "True, False or None")
+        check_normalizer(self.normalizer)
+        object.__setattr__(self, "chunks", chunk_sizes(self.chunks))
+        self.schedule()
+        if self.dtype not in SAMPLE_TYPES:
+            raise UsageError(f"Samples of type {self.dtype!r} are not possible; choose {' or '.join(SAMPLE_TYPES)}.")
+
+    def schedule(self) -> Schedule | None:
+        """How the stream is cut; None: by measured speeds, which would change what a seed gives."""
+        if self.chunks == WHOLE:
+            return Whole()
+        if self.chunks is not None:
+            return Fixed(self.chunks)
+        return Fixed(SEEDED_CHUNKS) if self.options.get("seed") is not None else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, from which `from_json` makes the same request; fields at their defaults are left out.
+
+        Raises UsageError for a voice that is in memory only.
+        """
+        table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        plain = {name: value for name, value in table.items() if value != _DEFAULTS[name]}
+        if self.voice is not None:
+            if not isinstance(self.voice, (str, Path)):
+                raise UsageError("The voice is in memory only: save it, and give its file or its name.")
+            plain["voice"] = str(self.voice)
+        if self.emotion is not None:
+            recording = self.emotion.recording
+            plain["emotion"] = {
+                "weights": dict(self.emotion.weights),
+                "recording": None if recording is None else str(recording),
+                "alpha": self.emotion.alpha,
+                "cap": self.emotion.cap,
+            }
+        if self.glossary is not None:
+            plain["glossary"] = self.glossary.to_dict()
+        if self.options:
+            plain["options"] = dict(self.options)
+        if isinstance(self.chunks, tuple):
+            plain["chunks"] = list(self.chunks)
+        return plain
+
+    @classmethod
+    def from_json(cls, table: Any) -> SpeechRequest:
+        """From plain JSON values. Raises UsageError, naming the field, for what is unknown or not allowed."""
+        if not isinstance(table, dict):
+            raise UsageError(f"A request is a JSON object, not {shown(table)}.")
+        unknown = [name for name in table if name not in _DEFAULTS]
+        if unknown:
+            raise UsageError(f"Unknown field {shown(unknown[0])} in the request; known are {', '.join(_DEFAULTS)}.")
+        fields = dict(table)
+        if isinstance(fields.get("emotion"), dict):
+            fields["emotion"] = _emotion(fields["emotion"])
+        if fields.get("glossary") is not None:
+            fields["glossary"] = Glossary.from_dict(fields["glossary"])
+        request = cls(**fields)
+        SynthesisOptions.of({}, request.options)
+        return request
+
+
+_DEFAULTS: Mapping[str, Any] = {
+    f.name: {} if f.default is dataclasses.MISSING else f.default for f in dataclasses.fields(SpeechRequest)
+}
+
+
+def _emotion(table: dict[str, Any]) -> Emotion:
+    """From JSON: the fields of `Emotion`, or weights alone."""
+    names = {f.name for f in dataclasses.fields(Emotion)}
+    if not names & table.keys():
+        return Emotion(weights=table)
+    if not table.keys() <= names:
+        raise UsageError(f"Unknown field {shown(min(table.keys() - names))} in emotion; known are {', '.join(names)}.")
+    return Emotion(**table)
+
+
+def chunk_sizes(chunks: Iterable[int] | str | None) -> ChunkSizes:
+    """What a caller gave as chunk sizes, as a request holds it. Raises UsageError for what cannot be sizes."""
+    if chunks is None or chunks == WHOLE:
+        return chunks  # type: ignore[return-value]
+    if isinstance(chunks, str) or not isinstance(chunks, Iterable):
+        raise UsageError(f"chunks is {chunks!r}; give numbers of codes such as (30, 60, 120), or {WHOLE!r}.")
+    return tuple(chunks)
+
+
+def _check_type(name: str, value: object, kinds: tuple[type, ...], allowed: str) -> None:
+    if value is not None and not isinstance(value, kinds):
+        raise UsageError(f"{name} is of type {type(value).__name__}; give {allowed}, or None.")

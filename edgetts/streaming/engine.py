@@ -1,0 +1,65 @@
+"""One set of networks that several streams share.
+
+In: a loaded pipeline and the cache folder. Out: an `Engine`: the pipeline, a lock for each stage, the speeds that were
+measured here. Knows no streams.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from edgetts.backends.device import describe
+from edgetts.models.vocoder import reach
+from edgetts.options import SynthesisOptions
+from edgetts.pack.page_release import FreedMemory
+from edgetts.pipeline import Pipeline, Speaker
+from edgetts.streaming.fair_lock import FairLock
+from edgetts.streaming.latency import LatencyModel
+from edgetts.streaming.renderer import Seams
+from edgetts.streaming.schedule import LatencyEstimator
+
+KEY_LENGTH = 16  # hexadecimal digits in the name of the file of speeds
+
+
+@dataclass
+class Engine:
+    """One set of networks that several streams share, a step at a time.
+
+    The stages run at the same time, so the GPT is called from two threads at once: decoding one stream,
+    making latents for another or the same.
+    """
+
+    pipeline: Pipeline
+    speeds: LatencyModel
+    speeds_path: Path | None = None  # where speeds are kept; None: nowhere
+    codes_lock: FairLock = field(default_factory=FairLock)
+    sound_lock: FairLock = field(default_factory=FairLock)
+    freed: FreedMemory = field(default_factory=FreedMemory)
+
+    @classmethod
+    def open(cls, pipeline: Pipeline, cache_dir: Path) -> Engine:
+        """The engine of a pack on its device, with the speeds that were measured before for the same way to compute."""
+        files = pipeline.pack.manifest.files
+        how = [describe(pipeline.device), pipeline.compute, pipeline.kernel, f"torch {torch.__version__}"]
+        parts = [*how, *(files[name].sha256 for name in sorted(files))]
+        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:KEY_LENGTH]
+        path = cache_dir / "speeds" / f"{key}.json"
+        return cls(pipeline, LatencyModel.load(path), path)
+
+    def pace(self, speaker: Speaker, options: SynthesisOptions, seams: Seams) -> LatencyEstimator:
+        """Estimates for a call with these."""
+        config, settings = self.pipeline.config, options.flow_settings()
+        return LatencyEstimator(
+            speeds=self.speeds,
+            code_rate=config.code_rate,
+            frames_per_code=config.s2mel.mel_frames_per_code,
+            prompt_frames=speaker.reference_mel.shape[-1],
+            n_evals=settings.n_evals,
+            n_rows=settings.rows_per_eval,
+            held_frames=seams.held,
+            edge_frames=seams.held + reach(config.vocoder),
+        )

@@ -1,0 +1,131 @@
+"""What a reference to a voice means: a name, a file, a recording, or nothing.
+
+In: whatever a caller calls a voice. Out: a `Voice`, learned if it is not remembered. Ties the ready voices of a pack,
+the user's stored voices and learning together.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetts.audio.io import Take
+from edgetts.errors import UsageError
+from edgetts.options import SynthesisOptions
+from edgetts.pack.manifest import VOICE_SUFFIX
+from edgetts.pack.page_release import give_back_freed
+from edgetts.progress import Progress, no_progress
+from edgetts.voices.learning import learn, take_of
+from edgetts.voices.store import VoiceStore, looks_like_path
+from edgetts.voices.voice import Voice
+
+if TYPE_CHECKING:
+    import torch
+
+    from edgetts.pack.load import Pack
+
+Tell = Callable[[str], None]  # given a sentence before something that takes long
+
+
+class VoiceLibrary:
+    """The voices of one pack on one machine.
+
+    enrolled_notice: what is added to the notices of a voice that had to be learned.
+    """
+
+    def __init__(
+        self, pack: Pack, store: VoiceStore, device: torch.device, *, enrolled_notice: str | None = None
+    ) -> None:
+        self._pack = pack
+        self._store = store
+        self._device = device
+        self._enrolled_notice = enrolled_notice
+        self._learning = threading.Lock()
+
+    def resolve(
+        self,
+        reference: str | Path | Voice | Take | None = None,
+        *,
+        adapt_steps: int | None = None,
+        progress: Progress | None = None,
+        tell: Tell | None = None,
+    ) -> Voice:
+        """The voice that `reference` means; None is the first ready voice of the pack.
+
+        A recording is enrolled once and remembered by its content. Raises UsageError, VoiceError, AudioError.
+        """
+        if isinstance(reference, Voice):
+            return reference
+        if reference is None:
+            return self._default()
+        if isinstance(reference, Take):
+            return self._remembered(reference, reference.name, adapt_steps, progress, tell)
+        text = str(reference)
+        if isinstance(reference, str) and not looks_like_path(text):
+            ready = self.ready()
+            if not self._store.has(text) and text in ready:
+                return Voice.load(ready[text])
+            return self._store.load(text, others=ready)
+        path = Path(reference).expanduser()
+        if path.suffix == VOICE_SUFFIX:
+            return Voice.load(path)
+        return self._remembered(take_of(path), path.stem, adapt_steps, progress, tell)
+
+    def enroll(
+        self,
+        recording: Any,
+        *,
+        sample_rate: int | None = None,
+        name: str = "",
+        adapt_steps: int | None = None,
+        as_is: bool = False,
+        progress: Progress | None = None,
+        tell: Tell | None = None,
+    ) -> Voice:
+        """Learn a voice, remembered or not. Arguments and errors are those of `TTS.enroll`."""
+        take = take_of(recording, sample_rate, as_is=as_is)
+        stem = Path(recording).stem if isinstance(recording, (str, Path)) else ""
+        options = self._options(adapt_steps)
+        report = progress or no_progress
+        return learn(self._pack, take, options, device=self._device, name=name or stem, progress=report, tell=tell)
+
+    def ready(self) -> dict[str, Path]:
+        """Voices that came with the pack, by name."""
+        return {name: self._pack.file(file) for name, file in self._pack.manifest.ready_voices().items()}
+
+    def _options(self, adapt_steps: int | None) -> SynthesisOptions:
+        given = {} if adapt_steps is None else {"adapt_steps": adapt_steps}
+        return SynthesisOptions.of(self._pack.manifest.defaults, given)
+
+    def _default(self) -> Voice:
+        ready = self.ready()
+        if not ready:
+            known = ", ".join(self._store.names())
+            raise UsageError(
+                "This pack has no voice of its own: give a recording, a voice file or a name with voice="
+                + (f" ({known})." if known else ".")
+            )
+        return Voice.load(next(iter(ready.values())))
+
+    def _remembered(
+        self, take: Take, name: str, adapt_steps: int | None, progress: Progress | None, tell: Tell | None
+    ) -> Voice:
+        """The voice of a recording, learned if it is not remembered."""
+        manifest, steps = self._pack.manifest, self._options(adapt_steps).adapt_steps
+        adapted_to, notices = manifest.s2mel_id if steps else "", list[str]()
+        with self._learning:  # of two threads with one recording the second one finds it remembered
+            known = self._store.cached(
+                take.content_hash, manifest.encoder_id, adapted_to, steps, notices=notices, model=manifest.model
+            )
+            if known is not None:
+                return replace(known, notices=take.notices)
+            voice = self.enroll(take, name=name, adapt_steps=steps, progress=progress, tell=tell)
+            problem = self._store.remember(take.content_hash, voice)
+        notices += [] if problem is None else [problem]
+        give_back_freed()
+        if self._enrolled_notice is not None:
+            notices.append(self._enrolled_notice)
+        return replace(voice, notices=(*voice.notices, *notices)) if notices else voice
