@@ -287,11 +287,11 @@ class TTS:
         """
         if not isinstance(text, str):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string (`stream` takes pieces).")
-        report = progress or no_progress
         request = SpeechRequest(
             *(text, voice, as_emotion(emotion), options, glossary, markup, markdown, normalizer, WHOLE)
         )
         stream = self.start(request, progress=progress)
+        report = progress or no_progress
         report("speaking", 0.0)
         parts: list[npt.NDArray[Any]] = []
         with stream:
@@ -418,6 +418,8 @@ class TTS:
         that has none itself; without them the caller feeds `SpeechStream.feed`. Raises EdgeTTSError with one sentence.
         """
         check_process()
+        if progress is not None and not callable(progress):
+            raise UsageError("progress cannot be called; give a function of what is done (str) and how far (0 to 1).")
         self.pack.check_unchanged()
         options = SynthesisOptions.of(self.pack.manifest.defaults, request.options)
         planner = SegmentPlanner(self.frontend(request.glossary, request.normalizer), request, options)

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from helpers.command import Edgetts
 
+from edgetts.request import SpeechRequest
 from edgetts.voices.voice import Voice
 
 QUICK = ("--greedy", "--beams", 1, "--max-codes", 12, "--steps", 1, "--no-guards", "--seed", 7)
@@ -98,7 +99,7 @@ def test_interrupt_leaves_no_file(say: Edgetts, tmp_path: Path, monkeypatch: pyt
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TTS, "stream", interrupted)
+    monkeypatch.setattr(TTS, "start", interrupted)
     result = say("Hello world.", "-o", tmp_path / "out.wav")
     assert result.exit_code == 130
     assert names(tmp_path) == {"mini.safetensors"}
@@ -164,16 +165,16 @@ def test_voice_of_another_pack(
 def test_recording_is_enrolled_once(
     say: Edgetts, mini_voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgetts.api import TTS
     from edgetts.audio.io import Take
+    from edgetts.voices.library import VoiceLibrary
 
     calls: list[str] = []
 
-    def enroll(self: TTS, recording: Take, **_: object) -> Voice:
+    def enroll(self: VoiceLibrary, recording: Take, **_: object) -> Voice:
         calls.append(recording.name)
         return mini_voice
 
-    monkeypatch.setattr(TTS, "enroll", enroll)
+    monkeypatch.setattr(VoiceLibrary, "enroll", enroll)
     samples, rate = soundfile.read(Path(__file__).parents[1] / "data" / "speech.ogg")
     first, copy, other = (tmp_path / n for n in ("first.wav", "copy.wav", "other.wav"))
     for path, level in ((first, 1.0), (copy, 1.0), (other, 0.5)):
@@ -213,11 +214,12 @@ def test_weights_reach_the_api(say: Edgetts, tmp_path: Path, monkeypatch: pytest
 
     seen: list[dict[str, object]] = []
 
-    def note(self: TTS, text: str, voice: Voice, **given: object) -> None:
-        seen.append(given)
+    def note(self: TTS, request: SpeechRequest, **_: object) -> None:
+        given = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
+        seen.append({**given.pop("options"), **given})
         raise GenerationError("Enough.")
 
-    monkeypatch.setattr(TTS, "stream", note)
+    monkeypatch.setattr(TTS, "start", note)
     glossary = tmp_path / "glossary.yaml"
     glossary.write_text("GPU: gee pee you\n")
     emotion = ("-e", "happy=0.8,sad=0.1", "--emotion-alpha", 0.9, "--emotion-cap")
@@ -228,8 +230,10 @@ def test_weights_reach_the_api(say: Edgetts, tmp_path: Path, monkeypatch: pytest
     (given,) = seen
     assert given.pop("emotion") == Emotion({"happy": 0.8, "sad": 0.1}, alpha=0.9, cap=True)
     assert given.pop("glossary") is not None
-    assert given.pop("progress") is not None
+    assert isinstance(given.pop("voice"), Voice)
     assert given == {
+        "text": "Hello.",
+        "dtype": "float32",
         "chunks": "whole",
         "markup": True,
         "normalizer": "upstream",

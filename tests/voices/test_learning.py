@@ -14,11 +14,11 @@ import pytest
 import soundfile
 import torch
 
-from edgetts import TTS, Voice, api
+from edgetts import TTS, Voice
 from edgetts.audio import io as audio_io
 from edgetts.audio.io import Take
 from edgetts.errors import AudioError, PackError, UsageError
-from edgetts.voices import learning
+from edgetts.voices import learning, library
 from edgetts.voices.learning import foretold, take_of
 
 SPEECH = Path(__file__).parents[1] / "data" / "speech.ogg"
@@ -103,7 +103,7 @@ def test_a_file_that_changes_while_it_is_learned_is_kept_under_what_was_heard(
     tts: TTS, recording: Path, learned: list[Take], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, (before, rate) = recording.read_bytes(), soundfile.read(recording, dtype="float32")
-    stand_in = api.learn
+    stand_in = library.learn
 
     def meanwhile(pack: object, take: Take, *rest: object, **named: object) -> Voice:
         soundfile.write(recording, before[::-1], rate, subtype="FLOAT")
