@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 ENCODER_RATE = 16_000  # Hz, what the semantic and the speaker encoder hear
 
-
 @torch.inference_mode()
 def enroll(
     pack: Pack,
