@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 ENCODER_RATE = 16_000  # Hz, what the semantic and the speaker encoder hear
 
+
 @torch.inference_mode()
 def enroll(
     pack: Pack,
