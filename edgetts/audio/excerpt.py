@@ -19,6 +19,8 @@ from edgetts.errors import AudioError
 
 LISTENED_SECONDS = 120.0  # of a long recording
 MIN_SPEECH_SECONDS = 0.5
+MIN_SPEECH_SHARE = 0.1  # of a short recording: a few chunks of music sound like a voice
+ENOUGH_SPEECH_SECONDS = 1.0  # whatever the share
 LITTLE_SPEECH_SECONDS = 3.0
 LITTLE_SPEECH_SHARE = 0.5
 WORTH_MOVING_SECONDS = 1.0  # so much more speech has to lie elsewhere, for the beginning not to be used
@@ -55,7 +57,8 @@ def best_part(sound: Sound, max_seconds: float) -> Take:
             take.samples, rate, max_seconds, name, (*take.notices, NOT_JUDGED.format(name=name)), take.content_hash
         )
     speaks: Chunks = likelihood > IS_SPEECH
-    if speaks.sum() * CHUNK_SECONDS < MIN_SPEECH_SECONDS:
+    enough_s = min(ENOUGH_SPEECH_SECONDS, MIN_SPEECH_SHARE * len(samples) / rate)
+    if speaks.sum() * CHUNK_SECONDS < max(MIN_SPEECH_SECONDS, enough_s):
         raise AudioError(
             f"{name} holds no speech that can be told from noise or music in "
             f"{'its first ' if is_long else 'its '}{len(samples) / rate:.1f} s; give a recording of someone speaking."
