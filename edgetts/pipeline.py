@@ -29,11 +29,9 @@ from edgetts.decoding.latents import LatentPass
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, FlowSettings, check_compute
 from edgetts.errors import Cancelled, VoiceError
+from edgetts.models import registry
 from edgetts.models.dit import AdaLNModulation
-from edgetts.models.gpt import GPT
-from edgetts.models.repcodec import Quantizer
-from edgetts.models.s2mel import S2Mel
-from edgetts.models.vocoder import build_vocoder, frames_of, reach, render
+from edgetts.models.vocoder import frames_of, reach, render
 from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.options import SynthesisOptions
 from edgetts.pack.page_release import give_back_freed
@@ -102,19 +100,15 @@ class Pipeline:
         self.pack = pack
         self.config = config
         self.device = device
-        self.gpt = pack.module(
-            "gpt", lambda: GPT(config.gpt), device, replace=replacer(KernelChoice(device, kernel, compute))
-        )
+        self.gpt = registry.GPT.load(pack, device, replace=replacer(KernelChoice(device, kernel, compute)))
         self.stepper = fused_step(self.gpt)  # None: the GPT computes its steps itself
         give_back_freed()
         # One after the other: the forms that compute are made beside those that were loaded.
-        self.s2mel = pack.module("s2mel", lambda: S2Mel(config.s2mel), device)
+        self.s2mel = registry.S2MEL.load(pack, device)
         s2mel_done = prepare_s2mel(self.s2mel, compute, device)
         give_back_freed()
-        self.vocoder, vocoder_done = prepare_vocoder(
-            pack.module("vocoder", lambda: build_vocoder(config.vocoder), device), compute, device
-        )
-        self.quantizer = pack.module("quantizer", lambda: Quantizer(config.semantic_codec), device)
+        self.vocoder, vocoder_done = prepare_vocoder(registry.VOCODER.load(pack, device), compute, device)
+        self.quantizer = registry.QUANTIZER.load(pack, device)
         self.emotion_matrices = pack.state_dict("emotion", device)
         give_back_freed()
         self.prepared = {"s2mel": s2mel_done, "vocoder": vocoder_done}

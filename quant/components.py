@@ -1,47 +1,31 @@
-"""Which network fills each component of a pack, and which published file its tensors come from.
+"""Which published file the tensors of each component come from, and whether they are all there.
 
-One table; the networks themselves are in `edgetts.models`. What a component must hold is read off its
+The networks themselves are in `edgetts.models`. What a component must hold is read off its
 network, built without memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from edgetts.models import bigvgan, campplus, conditioning, gpt, repcodec, s2mel, vocoder, w2v_bert
+from edgetts.models.registry import NETWORKS
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.meta_init import init_on_meta
 
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Component:
-    """`source`: key of the published file. `extras`: its tensors (fnmatch patterns) that no pack needs."""
-
-    source: str
-    build: Callable[[ModelConfig], nn.Module]
-    extras: tuple[str, ...] = ()
-
-
-NETWORKS: Mapping[str, Component] = {
-    "semantic_encoder": Component(
-        "w2vbert", lambda c: w2v_bert.SemanticEncoder(c.semantic_encoder), w2v_bert.EXPECTED_EXTRAS
-    ),
-    "codec_encoder": Component(
-        "codec", lambda c: repcodec.SemanticCodecEncoder(c.semantic_codec), repcodec.EXPECTED_EXTRAS
-    ),
-    "quantizer": Component("codec", lambda c: repcodec.Quantizer(c.semantic_codec)),
-    "speaker_encoder": Component(
-        "campplus", lambda c: campplus.SpeakerEncoder(c.speaker_encoder), campplus.EXPECTED_EXTRAS
-    ),
-    "conditioning": Component("gpt", lambda c: conditioning.Conditioning(c.conditioning), conditioning.EXPECTED_EXTRAS),
-    "gpt": Component("gpt", lambda c: gpt.GPT(c.gpt), gpt.EXPECTED_EXTRAS),
-    "s2mel": Component("s2mel", lambda c: s2mel.S2Mel(c.s2mel), s2mel.EXPECTED_EXTRAS),
-    "vocoder": Component("bigvgan", lambda c: vocoder.build_vocoder(c.vocoder), bigvgan.EXPECTED_EXTRAS),
+SOURCES: Mapping[str, str] = {  # component -> key of the published file
+    "semantic_encoder": "w2vbert",
+    "codec_encoder": "codec",
+    "quantizer": "codec",
+    "speaker_encoder": "campplus",
+    "conditioning": "gpt",
+    "gpt": "gpt",
+    "s2mel": "s2mel",
+    "vocoder": "bigvgan",
 }
 
 

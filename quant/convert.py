@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from edgetts.errors import CheckpointError, UsageError
+from edgetts.models.registry import NETWORKS
 from edgetts.pack.config import ModelConfig, to_dict
 from edgetts.pack.manifest import COMPONENTS, GLOSSARY_FILE, TOKENIZER_FILE
 from edgetts.pack.plain_json import listed, shown
@@ -25,7 +26,7 @@ from edgetts.progress import CountedProgress
 from edgetts.text.config import TextConfig
 from quant import checkpoint, weights
 from quant.build import ALWAYS_FP32, Source, Storage, Tensors, build_pack
-from quant.components import NETWORKS, component_problems, enrollment_notice, network_tensors
+from quant.components import SOURCES, component_problems, enrollment_notice, network_tensors
 from quant.folding import fold_weight_norm, is_transposed, transpose_conv1d
 from quant.lazy import LazyTensor
 from quant.target import check_target
@@ -143,11 +144,11 @@ def _assign(
     problems: list[str] = []
     components: dict[str, Tensors] = {}
     left_out: dict[str, tuple[str, ...]] = {}
-    for source in dict.fromkeys(network.source for network in NETWORKS.values()):
+    for source in dict.fromkeys(SOURCES.values()):
         tensors = sources[source]
         wanted: dict[str, dict[str, tuple[int, ...]]] = {}
         whole: set[str] = set()  # tensors of whole numbers
-        for name in (name for name, network in NETWORKS.items() if network.source == source):
+        for name in (name for name, key in SOURCES.items() if key == source):
             try:
                 blank = network_tensors(name, config)
             except (ArithmeticError, ValueError, RuntimeError, AssertionError, TypeError, IndexError) as error:

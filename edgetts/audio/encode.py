@@ -11,20 +11,17 @@ import contextlib
 import io
 import os
 import re
-import secrets
-import shutil
-import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from edgetts.audio.overwrite import Kind, check_kind
 from edgetts.errors import AudioError, UsageError
+from edgetts.files import atomic_file, is_regular
 
 Samples = npt.NDArray[np.float32]  # (S,)
 
@@ -162,7 +159,7 @@ def check_target(path: str | os.PathLike[str]) -> None:
         if not folder.is_dir():
             raise UsageError(f"There is no folder {folder} for {target.name}; make it with `mkdir -p`.")
         existing = target.exists()
-        if not os.access(folder if not existing or _is_regular(target) else target, os.W_OK):
+        if not os.access(folder if not existing or is_regular(target) else target, os.W_OK):
             raise UsageError(f"{shown} may not be written by this user; choose another folder.")
     # ValueError: a zero byte in the name; RuntimeError: a loop of links.
     except (OSError, ValueError, RuntimeError) as error:
@@ -201,33 +198,6 @@ def told_os_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         reason = _reason(error)
         raise UsageError(f"{os.fspath(path)} cannot be written ({reason}); choose another place.") from None
-
-
-@contextlib.contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file that takes the name `path` when the block ends well, and vanishes when it does not."""
-    target = Path(path)
-    if target.exists() and not _is_regular(target):
-        with target.open("wb") as file:
-            yield file
-        return
-    target = target.resolve()  # follow links: the link stays, what it points to is replaced
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("xb") as file:  # not mkstemp: the user's umask decides who may read it
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        temporary.replace(target)
-    except BaseException:  # Ctrl-C too must leave nothing behind
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _is_regular(path: Path) -> bool:
-    return stat.S_ISREG(path.stat().st_mode)
 
 
 def _reason(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from edgetts.audio import encode
 from edgetts.audio.encode import Format, Samples
 from edgetts.audio.overwrite import check_kind
 from edgetts.errors import AudioError
+from edgetts.files import atomic_file
 
 
 class _Outlet:
@@ -161,7 +162,7 @@ def sound_file(path: str | os.PathLike[str], sample_rate: int, format: Format) -
     check_kind(path, encode.SOUND)
     stack = contextlib.ExitStack()
     with encode.told_os_errors(path):
-        file = stack.enter_context(encode.atomic_file(path))
+        file = stack.enter_context(atomic_file(path))
         if not file.seekable():  # a device or a pipe: the header comes first and says how long it is
             file = stack.enter_context(_copied(file))
         writer = stack.enter_context(_ToldWriter(file, sample_rate, format))

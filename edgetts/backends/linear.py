@@ -4,7 +4,7 @@ In: a network built by its own file, which never heard of quantization, and its 
 stores them. Out: the same network with its `nn.Linear` and `nn.Embedding` layers replaced where the weight is
 quantized, and every replacement counted. Which kernel multiplies is `kernels`' affair.
 
-    gpt = pack.module("gpt", lambda: GPT(config), device, replace=replacer(KernelChoice(device)))
+    gpt = registry.GPT.load(pack, device, replace=replacer(KernelChoice(device)))
 """
 
 from __future__ import annotations

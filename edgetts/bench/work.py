@@ -18,13 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgetts.bench.machine import Rates
 from edgetts.decoding.settings import FlowSettings
-from edgetts.models.campplus import SpeakerEncoder
-from edgetts.models.conditioning import Conditioning
-from edgetts.models.gpt import GPT
-from edgetts.models.repcodec import SemanticCodecEncoder
-from edgetts.models.s2mel import S2Mel
-from edgetts.models.vocoder import build_vocoder
-from edgetts.models.w2v_bert import SemanticEncoder
+from edgetts.models import registry
+from edgetts.pack.config import ModelConfig
 from edgetts.pack.load import Pack
 from edgetts.pack.manifest import ENROLL_COMPONENTS
 from edgetts.pack.meta_init import ModuleT, init_on_meta
@@ -68,9 +63,9 @@ def stage_works(pack: Pack, sizes: Sizes) -> dict[str, Work]:
     """Work of every stage of the run phase, by the names of the report."""
     config = pack.config
     gpt, s2mel, vocoder = (
-        _counted(lambda: GPT(config.gpt)),
-        _counted(lambda: S2Mel(config.s2mel)),
-        _counted(lambda: build_vocoder(config.vocoder)),
+        _counted(registry.GPT, config),
+        _counted(registry.S2MEL, config),
+        _counted(registry.VOCODER, config),
     )
     dim, length = config.gpt.model_dim, sizes.n_prompt + sizes.n_frames
     dit = config.s2mel.dit
@@ -120,10 +115,10 @@ def enroll_work(pack: Pack, prompt_s: float) -> Work:
     config = pack.config
     n_codes, n_filter_frames = round(prompt_s * config.code_rate), round(prompt_s * FBANK_RATE)
     encoder, codec, speaker, conditioning = (
-        _counted(lambda: SemanticEncoder(config.semantic_encoder)),
-        _counted(lambda: SemanticCodecEncoder(config.semantic_codec)),
-        _counted(lambda: SpeakerEncoder(config.speaker_encoder)),
-        _counted(lambda: Conditioning(config.conditioning)),
+        _counted(registry.SEMANTIC_ENCODER, config),
+        _counted(registry.CODEC_ENCODER, config),
+        _counted(registry.SPEAKER_ENCODER, config),
+        _counted(registry.CONDITIONING, config),
     )
     features = _meta(1, n_codes, config.semantic_codec.hidden_size)
     flops = 2 * _flops(lambda: encoder(_meta(1, n_codes, config.semantic_encoder.feature_dim), None))
@@ -140,9 +135,9 @@ def whole_floor_s(works: dict[str, Work], n_codes: int, rates: Rates) -> float:
     return once + (n_codes - 1) * works["decode_per_code"].floor_s(rates)
 
 
-def _counted(factory: Callable[[], ModuleT]) -> ModuleT:
+def _counted(network: registry.Network[ModuleT], config: ModelConfig) -> ModuleT:
     """A network without weights, as it is when it speaks: in training, norms refuse a batch of one."""
-    return init_on_meta(factory).eval().requires_grad_(False)
+    return init_on_meta(lambda: network.build(config)).eval().requires_grad_(False)
 
 
 def _flops(run: Callable[[], Any]) -> float:

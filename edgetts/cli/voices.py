@@ -216,7 +216,8 @@ def export(
     pack: PackOption = None,
 ) -> None:
     """Copy a voice to a file that `--voice` and `voices add` read on another machine."""
-    from edgetts.audio.encode import atomic_file, check_target
+    from edgetts.audio.encode import check_target
+    from edgetts.files import atomic_file
     from edgetts.pack.manifest import VOICE_SUFFIX
     from edgetts.voices.store import is_voice_file
 

@@ -42,8 +42,8 @@ def seal(folder: Path) -> bool:
     The content is checked as if it were read, the file is replaced as a whole, and the pack's other files are not
     looked at. Raises PackError.
     """
+    from edgetts.files import replace_file
     from edgetts.pack.manifest import FORMAT_VERSION, MANIFEST_FILE, manifest_table, parse_manifest, table_text
-    from edgetts.pack.whole_file import replace_file
 
     path = folder / MANIFEST_FILE
     before = path.read_bytes()

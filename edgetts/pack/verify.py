@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import PackError
+from edgetts.files import replace_file
 from edgetts.pack.manifest import FileEntry
 from edgetts.pack.plain_json import UnsoundJSON, read_json
-from edgetts.pack.whole_file import replace_file
 
 MEMORY_FILE = "verified.json"
 _MAX_REMEMBERED = 512

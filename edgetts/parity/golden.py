@@ -27,13 +27,8 @@ from edgetts.decoding.latents import LatentPass
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, DecodeSettings, FlowSettings, check_compute
 from edgetts.errors import UsageError
-from edgetts.models.campplus import SpeakerEncoder
-from edgetts.models.conditioning import Conditioning
+from edgetts.models import registry
 from edgetts.models.gpt import GPT
-from edgetts.models.repcodec import Quantizer, SemanticCodecEncoder
-from edgetts.models.s2mel import S2Mel
-from edgetts.models.vocoder import build_vocoder
-from edgetts.models.w2v_bert import SemanticEncoder
 from edgetts.pack.text import tokenizer_of
 from edgetts.parity.row import TOLERANCES, Row, compare
 from edgetts.text.segment import split_segments
@@ -149,7 +144,7 @@ def _frontend(case: Case) -> Iterator[Pair]:
 def _semantic_encoder(case: Case) -> Iterator[Pair]:
     pack, g, device = case.pack, case.golden, case.device
     frontend = _read(case.folder, "frontend")
-    encoder = pack.module("semantic_encoder", lambda: SemanticEncoder(pack.config.semantic_encoder), device)
+    encoder = registry.SEMANTIC_ENCODER.load(pack, device)
     stats = pack.state_dict("semantic_statistics", device)
     for prefix, normalized in (("", "spk_cond_emb"), ("emo_", "emo_cond_emb")):
         mask = frontend[f"{prefix}w2v_attention_mask"].to(device)
@@ -161,8 +156,8 @@ def _semantic_encoder(case: Case) -> Iterator[Pair]:
 
 def _semantic_codec(case: Case) -> Iterator[Pair]:
     pack, g, device = case.pack, case.golden, case.device
-    encoder = pack.module("codec_encoder", lambda: SemanticCodecEncoder(pack.config.semantic_codec), device)
-    quantizer = pack.module("quantizer", lambda: Quantizer(pack.config.semantic_codec), device)
+    encoder = registry.CODEC_ENCODER.load(pack, device)
+    quantizer = registry.QUANTIZER.load(pack, device)
     codes = quantizer.encode(encoder(g["features"].to(device)))
     yield "codes", codes, g["codes"]
     yield "quantized", quantizer.lookup(codes), g["quantized"]
@@ -171,13 +166,13 @@ def _semantic_codec(case: Case) -> Iterator[Pair]:
 
 def _speaker_encoder(case: Case) -> Iterator[Pair]:
     pack, g, device = case.pack, case.golden, case.device
-    encoder = pack.module("speaker_encoder", lambda: SpeakerEncoder(pack.config.speaker_encoder), device)
+    encoder = registry.SPEAKER_ENCODER.load(pack, device)
     yield "style", encoder(g["fbank"].unsqueeze(0).to(device)), g["style"]
 
 
 def _gpt_conditioning(case: Case) -> Iterator[Pair]:
     pack, g, device = case.pack, case.golden, case.device
-    conditioning = pack.module("conditioning", lambda: Conditioning(pack.config.conditioning), device)
+    conditioning = registry.CONDITIONING.load(pack, device)
     speaker, emotion = g["spk_cond_emb"].to(device), g["emo_cond_emb"].to(device)
     yield "conditioning_latents", conditioning.speaker_latents(speaker), g["conditioning_latents"]
     base, other = conditioning.emotion_vector(speaker), conditioning.emotion_vector(emotion)
@@ -200,7 +195,7 @@ def _gpt_conditioning(case: Case) -> Iterator[Pair]:
 def _gpt(case: Case) -> Iterator[Pair]:
     pack, g, device = case.pack, case.golden, case.device
     replace = replacer(KernelChoice(device, case.kernel, case.compute))
-    gpt = pack.module("gpt", lambda: GPT(pack.config.gpt), device, replace=replace)
+    gpt = registry.GPT.load(pack, device, replace=replace)
     about = json.loads((case.folder / "gpt.json").read_text(encoding="utf-8"))["decode"]
     latents, vector = g["conditioning_latents"].to(device), g["emovec"].to(device)
     text_ids = g["text_ids"].to(device).long()
@@ -238,9 +233,9 @@ def _first_logits(
 
 def _s2mel(case: Case) -> Iterator[Pair]:
     pack, g, device = case.pack, case.golden, case.device
-    s2mel = pack.module("s2mel", lambda: S2Mel(pack.config.s2mel), device)
+    s2mel = registry.S2MEL.load(pack, device)
     prepare_s2mel(s2mel, case.compute, device)
-    quantizer = pack.module("quantizer", lambda: Quantizer(pack.config.semantic_codec), device)
+    quantizer = registry.QUANTIZER.load(pack, device)
     on = {name: value.to(device) for name, value in g.items()}
     projected = s2mel.project_latents(on["latents"])
     yield "gpt_layer_out", projected, g["gpt_layer_out"]
@@ -270,7 +265,7 @@ def _s2mel(case: Case) -> Iterator[Pair]:
 
 def _vocoder(case: Case) -> Iterator[Pair]:
     pack, g, device = case.pack, case.golden, case.device
-    plain = pack.module("vocoder", lambda: build_vocoder(pack.config.vocoder), device)
+    plain = registry.VOCODER.load(pack, device)
     vocoder, _ = prepare_vocoder(plain, case.compute, device)
     yield "audio", vocoder(g["mel"].to(device)).unsqueeze(1), g["audio"]
 

@@ -26,9 +26,8 @@ from edgetts.decoding.latents import LatentPass
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, DecodeSettings, FlowSettings, check_compute
 from edgetts.errors import UsageError
+from edgetts.models import registry
 from edgetts.models.gpt import GPT, KVCache
-from edgetts.models.s2mel import S2Mel
-from edgetts.models.vocoder import build_vocoder
 from edgetts.parity.row import TOLERANCES, Row, compare
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def _gpt(case: _Case) -> Iterator[Row]:
 
     def load(kernel: str) -> GPT:
         replace = replacer(KernelChoice(case.device, kernel, case.compute))
-        return case.pack.module("gpt", lambda: GPT(config), case.device, replace=replace)
+        return registry.GPT.load(case.pack, case.device, replace=replace)
 
     voice = case.noise(1, config.n_conditioning_latents, config.model_dim), case.noise(1, config.model_dim)
     first = max(config.start_text_token, config.stop_text_token) + 1
@@ -150,7 +149,7 @@ def _choices(found: Tensor, expected: Tensor, limit: float) -> Row:
 
 def _s2mel(case: _Case) -> Iterator[Row]:
     config = case.pack.config.s2mel
-    plain, fast = (case.pack.module("s2mel", lambda: S2Mel(config), case.device) for _ in range(2))
+    plain, fast = (registry.S2MEL.load(case.pack, case.device) for _ in range(2))
     prepared = prepare_s2mel(fast, case.compute, case.device)
     dit = config.dit
     length = _PROMPT_FRAMES + _FRAMES
@@ -164,7 +163,7 @@ def _s2mel(case: _Case) -> Iterator[Row]:
 
 def _vocoder(case: _Case) -> Iterator[Row]:
     config = case.pack.config.vocoder
-    plain, other = (case.pack.module("vocoder", lambda: build_vocoder(config), case.device) for _ in range(2))
+    plain, other = (registry.VOCODER.load(case.pack, case.device) for _ in range(2))
     fast, prepared = prepare_vocoder(other, case.compute, case.device)
     mel = case.noise(1, config.n_mels, _FRAMES) + _LOG_SILENCE
     yield _compare_prepared("vocoder", "audio", fast(mel), plain(mel), prepared)

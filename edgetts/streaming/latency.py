@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from edgetts.files import replace_file
 from edgetts.pack.plain_json import read_json
-from edgetts.pack.whole_file import replace_file
 
 logger = logging.getLogger(__name__)
 

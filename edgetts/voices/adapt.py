@@ -20,7 +20,7 @@ from torch import Tensor
 
 from edgetts.backends.device import fast_dtype
 from edgetts.backends.process import prepare_process
-from edgetts.models.repcodec import Quantizer
+from edgetts.models import registry
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.voice_offsets import VoiceOffsets, n_offsets, voice_offsets
 from edgetts.voices.voice import Voice
@@ -53,8 +53,8 @@ def adapt(
     config = pack.config
     # Enrollment and synthesis run in inference mode, and a caller may do so too: what is learned here may not.
     with torch.inference_mode(False), torch.enable_grad():
-        s2mel = pack.module("s2mel", lambda: S2Mel(config.s2mel), device).float().requires_grad_(False)
-        quantizer = pack.module("quantizer", lambda: Quantizer(config.semantic_codec), device).float()
+        s2mel = registry.S2MEL.load(pack, device).float().requires_grad_(False)
+        quantizer = registry.QUANTIZER.load(pack, device).float()
         with torch.no_grad():
             semantic = quantizer.lookup(voice.reference_codes.to(device).clone())
         excerpts = _Excerpts(

@@ -17,10 +17,7 @@ from edgetts.backends.kernels import KernelChoice
 from edgetts.backends.linear import replacer
 from edgetts.backends.process import prepare_process
 from edgetts.errors import PackError
-from edgetts.models.campplus import SpeakerEncoder
-from edgetts.models.conditioning import Conditioning
-from edgetts.models.repcodec import Quantizer, SemanticCodecEncoder
-from edgetts.models.w2v_bert import SemanticEncoder
+from edgetts.models import registry
 from edgetts.progress import Progress, no_progress
 from edgetts.voices.voice import Voice
 
@@ -56,20 +53,20 @@ def enroll(
     speaker_features, emotion_features = _semantic_features(pack, (waveform_16k, emotion_waveform), device)
 
     progress("semantic codes", 0.5)
-    codec_encoder = pack.module("codec_encoder", lambda: SemanticCodecEncoder(config.semantic_codec), device)
-    quantizer = pack.module("quantizer", lambda: Quantizer(config.semantic_codec), device)
+    codec_encoder = registry.CODEC_ENCODER.load(pack, device)
+    quantizer = registry.QUANTIZER.load(pack, device)
     codes = quantizer.encode(codec_encoder(speaker_features))
     del codec_encoder, quantizer
 
     progress("speaker style", 0.6)
     fbank = features.kaldi_fbank(waveform_16k)
-    speaker_encoder = pack.module("speaker_encoder", lambda: SpeakerEncoder(config.speaker_encoder), device)
+    speaker_encoder = registry.SPEAKER_ENCODER.load(pack, device)
     style = speaker_encoder((fbank - fbank.mean(0, keepdim=True)).unsqueeze(0).to(device))
     del speaker_encoder
 
     progress("conditioning", 0.7)
     quantized = replacer(KernelChoice(device))  # computed with as they are stored: the encoders are large
-    conditioning = pack.module("conditioning", lambda: Conditioning(config.conditioning), device, replace=quantized)
+    conditioning = registry.CONDITIONING.load(pack, device, replace=quantized)
     latents = conditioning.speaker_latents(speaker_features)
     emotion_base = conditioning.emotion_vector(speaker_features)
     emotion_vector = conditioning.emotion_vector(emotion_features)
@@ -107,7 +104,7 @@ def mel_spectrogram(pack: Pack, waveform: torch.Tensor) -> torch.Tensor:
 def _semantic_features(pack: Pack, waveforms: tuple[torch.Tensor, ...], device: torch.device) -> list[torch.Tensor]:
     """Normalized semantic features (1, T, C) of each waveform (S,) at 16 kHz; the encoder is loaded once."""
     config, quantized = pack.config.semantic_encoder, replacer(KernelChoice(device))
-    encoder = pack.module("semantic_encoder", lambda: SemanticEncoder(config), device, replace=quantized)
+    encoder = registry.SEMANTIC_ENCODER.load(pack, device, replace=quantized)
     stats = pack.state_dict("semantic_statistics", device)
     width = config.hidden_size
     if any(tuple(stats[name].shape) != (width,) for name in ("mean", "std")):

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetts.errors import VoiceError
+from edgetts.files import create_file, replace_file
 from edgetts.pack.header import METADATA, read_header
 from edgetts.pack.plain_json import UnsoundJSON, listed, read_json, shown
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 2  # 1: voices without offsets, which are still written so
 _MAX_FILE_BYTES = 64 * 2**20
 _MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrollment uses
+_OWNER_ONLY = 0o600  # a voice is nobody else's
 METADATA_KEY = "edgetts_voice"
 MAX_REFERENCE_SECONDS = 30.0  # enrollment uses 15; the flow's time grows with the square
 _LARGEST = 1e6  # of any number
@@ -116,22 +116,11 @@ class Voice:
         data = save(tensors, metadata={METADATA_KEY: json.dumps(about, ensure_ascii=False)})
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        except OSError as error:
-            raise VoiceError(f"Cannot write the voice file {target}: {error.strerror or error}.") from error
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace or not _linked(Path(temporary), target):
-                Path(temporary).replace(target)
+            (replace_file if replace else create_file)(target, data, mode=_OWNER_ONLY)
         except FileExistsError:
             raise
         except OSError as error:
             raise VoiceError(f"Cannot write the voice file {target}: {error.strerror or error}.") from error
-        finally:
-            Path(temporary).unlink(missing_ok=True)  # Ctrl-C too must leave nothing behind
         return target
 
     @classmethod
@@ -217,19 +206,6 @@ class Voice:
                 f"Voice {self.name or '(unnamed)'} was adapted to another S2Mel ({self.adapted_to[:12]}) than that of "
                 f"this pack ({s2mel_id[:12]}): enroll the recording again: `edgetts voices add NAME RECORDING`."
             )
-
-
-def _linked(whole: Path, target: Path) -> bool:
-    """Give `whole` the name `target`, too; where the file system knows no second names, only take the name, which
-    is False. Raises FileExistsError when something has it."""
-    try:
-        os.link(whole, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        return False
-    return True
 
 
 def _read_about(text: str | None, source: Path) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import soundfile
 from edgetts.audio import encode as encoding
 from edgetts.audio.encode import (
     FORMATS,
-    atomic_file,
     check_target,
     choose_format,
     encode,
@@ -26,6 +25,7 @@ from edgetts.audio.encode import (
     write_file,
 )
 from edgetts.errors import AudioError, UsageError
+from edgetts.files import atomic_file
 
 RATE = 22_050
 

@@ -14,11 +14,11 @@ from torch import nn
 
 from edgetts.errors import PackError
 from edgetts.models.gpt import GPT
+from edgetts.models.registry import NETWORKS
 from edgetts.models.repcodec import Quantizer
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.seal import sealed
 from edgetts.pack.verify import file_sha256
-from quant.components import NETWORKS
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgetts.errors import PackError
+from edgetts.models.registry import NETWORKS
 from edgetts.pack.config import ModelConfig, from_dict, to_dict
 from edgetts.pack.load import compare_shapes, open_pack
 from edgetts.pack.locate import builtin_pack
@@ -21,7 +22,6 @@ from edgetts.pack.manifest import read_manifest
 from edgetts.pack.meta_init import init_on_meta
 from edgetts.pack.ranges import RANGES
 from edgetts.pack.relations import model_problems, read_model
-from quant.components import NETWORKS
 
 BUILTIN = read_manifest(builtin_pack()).model
 

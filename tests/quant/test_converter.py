@@ -17,10 +17,10 @@ from helpers.trees import copy_tree, replace
 from safetensors.torch import load_file, save_file
 
 from edgetts.errors import CheckpointError, PackError, UsageError
+from edgetts.models.registry import NETWORKS
 from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import COMPONENTS
 from quant import convert as convert_module
-from quant.components import NETWORKS
 from quant.convert import convert
 from quant.writer import PackWriter
 

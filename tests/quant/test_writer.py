@@ -9,10 +9,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from edgetts.errors import PackError, UsageError
+from edgetts.models.registry import NETWORKS
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS, TOKENIZER_FILE
-from quant.components import NETWORKS
 from quant.lazy import LazyTensor
 from quant.schemes import SchemeRule, round_to_nearest
 from quant.tensor_file import TensorFilePlan

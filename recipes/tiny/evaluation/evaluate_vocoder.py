@@ -27,7 +27,7 @@ from torch import Tensor
 from edgetts.audio.io import resample
 from edgetts.backends.prepare import prepare_vocoder
 from edgetts.decoding.settings import Compute
-from edgetts.models.vocoder import build_vocoder
+from edgetts.models import registry
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
 from recipes.tiny import dims
@@ -49,7 +49,7 @@ def load(pack: Path | None, work: Path | None, compute: Compute) -> Vocode:
         vocoder, _ = prepare_vocoder(with_pitch_net(work), compute, CPU)
         return vocoder
     opened = open_pack(pack or builtin_pack())
-    plain = opened.module("vocoder", lambda: build_vocoder(opened.config.vocoder))
+    plain = registry.VOCODER.load(opened)
     vocoder, _ = prepare_vocoder(plain, compute, CPU)
     return vocoder
 

@@ -18,8 +18,7 @@ from torch import Tensor
 from edgetts.backends.prepare import lower
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.settings import FlowSettings
-from edgetts.models.s2mel import S2Mel
-from edgetts.models.vocoder import build_vocoder
+from edgetts.models import registry
 from edgetts.pack.load import open_pack
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
@@ -64,8 +63,8 @@ def compare(pack_path: Path, voice: Path | None, n_steps: int) -> None:
         mel = flow(pipeline.s2mel.cfm.estimator, torch.float32)
         waveform = pipeline.vocoder(mel)
         for name, dtype in _DTYPES.items():
-            s2mel = pack.module("s2mel", lambda: S2Mel(pack.config.s2mel), dtype=dtype)
-            vocoder = lower(pack.module("vocoder", lambda: build_vocoder(pack.config.vocoder)), dtype)
+            s2mel = registry.S2MEL.load(pack, dtype=dtype)
+            vocoder = lower(registry.VOCODER.load(pack), dtype)
             half_mel = flow(s2mel.cfm.estimator, dtype)
             by_vocoder = vocoder(mel)
             both = vocoder(half_mel)
