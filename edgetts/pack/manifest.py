@@ -33,11 +33,11 @@ from edgetts.pack.config import ModelConfig, printable, to_dict
 from edgetts.pack.plain_json import UnsoundJSON, listed, read_json
 from edgetts.pack.plain_json import shown as _shown
 from edgetts.pack.relations import read_model
-from edgetts.pack.seal import CHECKSUM, checksum, sealed
+from edgetts.pack.seal import CHECKSUM, checksum, sealed, with_new_keys
 
 FORMAT = "edgetts-pack"
 FORMAT_VERSION = 3
-_LICENSE_SINCE = 3  # formats 1 and 2 spelled the key "license"
+_RENAMED_KEYS_UNTIL = 2  # the last format with the old spelling of some keys
 UNSEALED_VERSION = 1  # without a checksum of the manifest itself
 FAMILY = "indextts-2"
 OTHER_FAMILIES = {"indextts-2.5": "IndexTTS-2.5", "indextts-1.5": "IndexTTS-1.5", "indextts-1": "IndexTTS 1"}
@@ -185,8 +185,8 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             f"{where} was altered since the pack was made: its content does not have the checksum that it carries; "
             "copy or convert the pack again."
         )
-    if version < _LICENSE_SINCE and "license" in table:
-        table["license"] = table.pop("license")
+    if version <= _RENAMED_KEYS_UNTIL:
+        table = with_new_keys(table)
     family = table.get("family")
     if family != FAMILY:
         known = OTHER_FAMILIES.get(family) if isinstance(family, str) else None

@@ -21,6 +21,7 @@ from typing import Any
 from edgetts.errors import EdgeTTSError
 
 CHECKSUM = "checksum"
+_NEW_KEYS = {"licence": "license"}  # of formats 1 and 2: of format 3
 
 
 def checksum(table: Mapping[str, Any]) -> str:
@@ -36,6 +37,11 @@ def sealed(table: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, CHECKSUM: checksum(content)}
 
 
+def with_new_keys(table: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of format 1 or 2 with the keys of format 3, in the same order."""
+    return {_NEW_KEYS.get(key, key): value for key, value in table.items()}
+
+
 def seal(folder: Path) -> bool:
     """Give the manifest of a pack its checksum, in the present format. Whether there was anything to change.
 
@@ -48,8 +54,7 @@ def seal(folder: Path) -> bool:
     path = folder / MANIFEST_FILE
     before = path.read_bytes()
     table = manifest_table(before, str(path))
-    table = {"license" if key == "license" else key: value for key, value in table.items()}  # of formats 1 and 2
-    text = table_text(sealed({**table, "format_version": FORMAT_VERSION}))
+    text = table_text(sealed({**with_new_keys(table), "format_version": FORMAT_VERSION}))
     parse_manifest(text.encode(), str(path))
     if text.encode() == before:
         return False

@@ -108,6 +108,27 @@ def test_sealing_renews_the_checksum_and_the_format_alone(tmp_path: Path) -> Non
     assert not list(pack.glob(".*"))
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_packs_with_the_old_spelling_of_license_are_read_and_sealed_anew(tmp_path: Path, version: int) -> None:
+    pack = copy_tree(BUILTIN.parent, tmp_path / "pack")
+    now = table_of(pack)
+    old = {{"license": "licence"}.get(key, key): value for key, value in now.items() if key != CHECKSUM}
+    old["format_version"] = version
+    replace(pack / "manifest.json", json.dumps(sealed(old) if version > 1 else old).encode())
+    assert read_manifest(pack) == read_manifest(BUILTIN.parent)
+    assert seal(pack)
+    assert table_of(pack) == now
+
+
+def test_the_old_spelling_is_unknown_in_the_present_format(tmp_path: Path) -> None:
+    pack = copy_tree(BUILTIN.parent, tmp_path / "pack")
+    table = table_of(pack)
+    table["licence"] = table.pop("license")
+    replace(pack / "manifest.json", json.dumps(sealed(table)).encode())
+    with pytest.raises(PackError, match="unknown key 'licence'"):
+        read_manifest(pack)
+
+
 def test_what_would_not_be_read_is_not_sealed(tmp_path: Path) -> None:
     pack = copy_tree(BUILTIN.parent, tmp_path / "pack")
     replace(pack / "manifest.json", json.dumps(table_of(pack) | {"surplus": 1}).encode())
