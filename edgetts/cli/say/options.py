@@ -1,6 +1,6 @@
 """The options of `edgetts say`: what each is called, what its help says, under which heading it stands.
 
-Types for the verb's parameters, nothing else. Numbers in brackets are defaults of the published model; a pack may
+Types for the verb's parameters, nothing else. Values in brackets are the defaults of `SynthesisOptions`; a pack may
 have its own, and an option that is not given leaves them alone.
 """
 
@@ -13,7 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from edgetts.cli import complete as completions
+from edgetts.options import SynthesisOptions
 
+_DEFAULTS = SynthesisOptions()
 VOICE, EMOTION, OUTPUT, PLAYBACK = "Voice", "Emotion", "Output", "Playback"
 SAMPLING, MEL, GUARDS = "Generation: codes", "Generation: sound", "Generation: guards"
 
@@ -28,6 +30,14 @@ def _option(
     """An option that says its own default, where it has one to say. complete: what the shell offers after Tab."""
     return typer.Option(
         *names, metavar=metavar, help=help, rich_help_panel=panel, show_default=False, autocompletion=complete
+    )
+
+
+def _knob(field: str, *names: str, help: str, **more: Any) -> Any:
+    """An option that sets a field of `SynthesisOptions`; its help ends with the field's default."""
+    default = getattr(_DEFAULTS, field)
+    return _option(
+        *names, help=f"{help} [{default:g}]" if isinstance(default, float) else f"{help} [{default}]", **more
     )
 
 
@@ -65,7 +75,8 @@ NormalizerOption = Annotated[
     ),
 ]
 MaxSegmentTokensOption = Annotated[
-    int | None, _option("--max-segment-tokens", help="Longest piece spoken at once: 20 to 600 tokens. [120]")
+    int | None,
+    _knob("max_segment_tokens", "--max-segment-tokens", help="Longest piece spoken at once: 20 to 600 tokens."),
 ]
 
 # --- who says it, and how --------------------------------------------------------------------------------
@@ -159,7 +170,7 @@ ChunksOption = Annotated[
 ]
 FirstStepsOption = Annotated[
     int | None,
-    _option("--first-steps", panel=PLAYBACK, help="Flow steps of the first part, which is waited for. [--steps]"),
+    _option("--first-steps", panel=PLAYBACK, help="Flow steps of the first chunk, which is waited for. [--steps]"),
 ]
 
 # --- how it is generated ---------------------------------------------------------------------------------
@@ -173,21 +184,25 @@ SeedOption = Annotated[
         "(--chunks): it is not the audio of a file, and may differ where a guard fires in mid-sentence. [a fresh one]",
     ),
 ]
-TemperatureOption = Annotated[float | None, _option("--temperature", panel=SAMPLING, help="Above 0, at most 10. [0.8]")]
-TopKOption = Annotated[int | None, _option("--top-k", panel=SAMPLING, help="Codes to choose from; 0: all. [30]")]
-TopPOption = Annotated[float | None, _option("--top-p", panel=SAMPLING, help="Probability to choose from, to 1. [0.8]")]
+TemperatureOption = Annotated[
+    float | None, _knob("temperature", "--temperature", panel=SAMPLING, help="Above 0, at most 10.")
+]
+TopKOption = Annotated[int | None, _knob("top_k", "--top-k", panel=SAMPLING, help="Codes to choose from; 0: all.")]
+TopPOption = Annotated[
+    float | None, _knob("top_p", "--top-p", panel=SAMPLING, help="Probability to choose from, to 1.")
+]
 RepetitionPenaltyOption = Annotated[
-    float | None, _option("--repetition-penalty", panel=SAMPLING, help="1 (off) to 100. [10]")
+    float | None, _knob("repetition_penalty", "--repetition-penalty", panel=SAMPLING, help="1 (off) to 100.")
 ]
 LengthPenaltyOption = Annotated[
-    float | None, _option("--length-penalty", panel=SAMPLING, help="For beams: -10 to 10. [0]")
+    float | None, _knob("length_penalty", "--length-penalty", panel=SAMPLING, help="For beams: -10 to 10.")
 ]
-BeamsOption = Annotated[int | None, _option("--beams", panel=SAMPLING, help="Beam search width, 1 to 16. [3]")]
+BeamsOption = Annotated[int | None, _knob("n_beams", "--beams", panel=SAMPLING, help="Beam search width, 1 to 16.")]
 MaxCodesOption = Annotated[
-    int | None, _option("--max-codes", panel=SAMPLING, help="Bound per segment, 50 a second. [1500]")
+    int | None, _knob("max_codes", "--max-codes", panel=SAMPLING, help="Bound per segment, 50 a second.")
 ]
 GreedyFlag = Annotated[bool, _flag("--greedy", SAMPLING, help="Do not sample: the likeliest codes.")]
-StepsOption = Annotated[int | None, _option("--steps", panel=MEL, help="Steps of flow matching, 1 to 1000. [25]")]
+StepsOption = Annotated[int | None, _knob("n_steps", "--steps", panel=MEL, help="Steps of flow matching, 1 to 1000.")]
 PromptSecondsOption = Annotated[
     float | None,
     _option(
@@ -198,23 +213,25 @@ PromptSecondsOption = Annotated[
 ]
 SolverOption = Annotated[
     str | None,
-    _option("--solver", panel=MEL, help="euler, ab2, heun or midpoint (two calls a step). [euler]"),
+    _knob("solver", "--solver", panel=MEL, help="euler, ab2, heun or midpoint (two calls a step)."),
 ]
 CfgRateOption = Annotated[
     float | None,
-    _option("--cfg-rate", panel=MEL, help="Classifier-free guidance, 0 (off, faster) to 10. [0.7]"),
+    _knob("cfg_rate", "--cfg-rate", panel=MEL, help="Classifier-free guidance, 0 (off, faster) to 10."),
 ]
 CfgUntilOption = Annotated[
     float | None,
-    _option("--cfg-until", panel=MEL, help="Guidance up to this part of the way, 0 to 1; less is faster. [1]"),
+    _knob("cfg_until", "--cfg-until", panel=MEL, help="Guidance up to this part of the way, 0 to 1; less is faster."),
 ]
 SwayOption = Annotated[
     float | None,
-    _option("--sway", panel=MEL, help="-1 to 1.75: below 0 shorter steps first, above 0 last. [0: even]"),
+    _knob("sway", "--sway", panel=MEL, help="-1 to 1.75: below 0 shorter steps first, above 0 last."),
 ]
 NoiseScaleOption = Annotated[
     float | None,
-    _option("--noise-scale", panel=MEL, help="Of the noise that mel is made from, 0 to 2; less is plainer. [1]"),
+    _knob(
+        "noise_scale", "--noise-scale", panel=MEL, help="Of the noise that mel is made from, 0 to 2; less is plainer."
+    ),
 ]
 PresetOption = Annotated[
     str | None,
@@ -230,5 +247,5 @@ NoGuardsFlag = Annotated[
 ]
 RetriesOption = Annotated[
     int | None,
-    _option("--retries", panel=GUARDS, help="Tries with another seed when a guard fires, 0 to 5. [1]"),
+    _knob("retries", "--retries", panel=GUARDS, help="Tries with another seed when a guard fires, 0 to 5."),
 ]
