@@ -1,0 +1,52 @@
+"""The documents for developers name files and functions that exist, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from helpers.paths import TESTS
+
+ROOT = TESTS.parent
+PAGES = sorted(
+    path
+    for folder in (ROOT, ROOT / "docs", ROOT / "docs/experiments", ROOT / "recipes", ROOT / "recipes/tiny")
+    for path in folder.glob("*.md")
+)
+PLACE = re.compile(r"`((?:edgetts|quant|recipes|tests|docs|\.ci)/[\w./-]*)(?::([\w.]+))?`")
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
+
+
+def defined(path: Path) -> set[str]:
+    """Names of a module's functions and classes, with `Class.method`."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef)}
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_places_in_the_code_exist(page: Path) -> None:
+    places = PLACE.findall(page.read_text(encoding="utf-8"))
+    assert places or page.name != "CONTRIBUTING.md"
+    for name, function in places:
+        assert (ROOT / name).exists(), f"{page.name} names {name}"
+        assert not function or function in defined(ROOT / name), f"{page.name} names {name}:{function}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_to_files(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_module_below_edgetts_is_in_the_picture() -> None:
+    picture = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```")[1]
+    rooms = {p.stem for p in (ROOT / "edgetts").iterdir() if p.name[0] not in "_." and p.suffix in ("", ".py")}
+    words = set(re.findall(r"[a-z0-9]+", picture))
+    assert rooms - words == {"builtin"}
