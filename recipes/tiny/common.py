@@ -12,6 +12,7 @@ the run was given of it.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import math
@@ -269,3 +270,20 @@ def average_into(average: nn.Module, source: nn.Module, decay: float) -> None:
 
 def parameters_of(*modules: nn.Module) -> int:
     return sum(p.numel() for m in modules for p in m.parameters())
+
+
+def stage_parser(doc: str | None, *, minutes: float) -> argparse.ArgumentParser:
+    """What every stage takes on the command line; a stage may add its own."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--work", type=Path, required=True, help="folder of all stages")
+    parser.add_argument("--corpus", type=Path, action="append", required=True, help="cached corpus; may be given again")
+    parser.add_argument("--minutes", type=float, default=minutes, help="budget of this stage")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+def stage_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments that were given, with as many threads as they say."""
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    return args

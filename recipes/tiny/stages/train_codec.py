@@ -11,7 +11,6 @@ itself by the phone error rate through the codes, the share of variance kept and
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from edgetts.models import w2v_bert
 from edgetts.models.repcodec import SemanticCodec, SemanticCodecDecoder
 from edgetts.models.w2v_bert import SemanticEncoder
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, stage_weights
+from recipes.tiny.common import Run, adamw, stage_arguments, stage_parser, stage_weights
 from recipes.tiny.corpus.data import Corpus, batches, mask_of, pad, phone_letters
 from recipes.tiny.stages.train_semantic_encoder import Recognizer, ctc, error_rate, fast_attention
 
@@ -166,14 +165,9 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--corpus", type=Path, action="append", required=True)
-    parser.add_argument("--minutes", type=float, default=6)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = stage_parser(__doc__, minutes=6)
     parser.add_argument("--only-features", action="store_true", help="no training: features of the corpora")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = stage_arguments(parser)
     corpora = [Corpus(c) for c in args.corpus]
     add_features(args.work, corpora)
     if not args.only_features:

@@ -13,7 +13,6 @@ Evaluates itself on held-out recordings: both phone error rates, and the share o
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from edgetts.models.repcodec import SemanticCodec, SemanticCodecDecoder
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, stage_weights
+from recipes.tiny.common import Run, adamw, stage_arguments, stage_parser, stage_weights
 from recipes.tiny.corpus.data import Corpus, batches, mask_of, pad, phone_letters
 from recipes.tiny.stages.train_codec import load_hearing
 from recipes.tiny.stages.train_semantic_encoder import ctc, error_rate, mask_features
@@ -145,13 +144,8 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--corpus", type=Path, action="append", required=True)
-    parser.add_argument("--minutes", type=float, default=8)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    parser = stage_parser(__doc__, minutes=8)
+    args = stage_arguments(parser)
     train(args.work, [Corpus(c) for c in args.corpus], args.minutes)
 
 

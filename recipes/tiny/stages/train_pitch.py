@@ -8,7 +8,6 @@ semitone, their mean error in cents, the share of frames with wrong voicing.
 
 from __future__ import annotations
 
-import argparse
 import copy
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from edgetts.models.istft_vocoder import PitchNet
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, average_into, computing_time
+from recipes.tiny.common import Run, adamw, average_into, computing_time, stage_arguments, stage_parser
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.excerpts import Drawn, Excerpts
 from recipes.tiny.corpus.pitch import add_pitch
@@ -118,13 +117,8 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--corpus", type=Path, action="append", required=True)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    parser = stage_parser(__doc__, minutes=10)
+    args = stage_arguments(parser)
     train(args.work, [Corpus(c) for c in args.corpus], args.minutes)
 
 

@@ -10,7 +10,6 @@ little about who speaks. Evaluates itself by phone error rate on held-out record
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from edgetts.models import w2v_bert
 from edgetts.models.w2v_bert import EncoderLayer, SemanticEncoder
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw
+from recipes.tiny.common import Run, adamw, stage_arguments, stage_parser
 from recipes.tiny.corpus.data import Corpus, batches, mask_of, pad, phone_letters
 
 FRAMES_PER_BATCH = 2400
@@ -165,14 +164,9 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, keep_encoder
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--corpus", type=Path, action="append", required=True)
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = stage_parser(__doc__, minutes=30)
     parser.add_argument("--keep-encoder", action="store_true", help="train the recognizer alone, for `align`")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = stage_arguments(parser)
     train(args.work, [Corpus(c) for c in args.corpus], args.minutes, keep_encoder=args.keep_encoder)
 
 

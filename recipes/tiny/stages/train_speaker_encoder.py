@@ -9,7 +9,6 @@ Evaluates itself by how often a held-out recording is nearest to the mean of its
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from edgetts.models.campplus import SpeakerEncoder
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw
+from recipes.tiny.common import Run, adamw, stage_arguments, stage_parser
 from recipes.tiny.corpus.data import Corpus
 
 BATCH = 24
@@ -107,13 +106,8 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--corpus", type=Path, action="append", required=True)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    parser = stage_parser(__doc__, minutes=10)
+    args = stage_arguments(parser)
     train(args.work, [Corpus(c) for c in args.corpus], args.minutes)
 
 

@@ -11,7 +11,6 @@ Evaluates itself by the distance of log-mels of held-out excerpts.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import copy
 import functools
@@ -28,7 +27,7 @@ from edgetts.backends.activation import snake_function
 from edgetts.models import bigvgan
 from edgetts.models.bigvgan import BigVGAN
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, average_into
+from recipes.tiny.common import Run, adamw, average_into, stage_arguments, stage_parser
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.stages.adversarial import (
     Discriminators,
@@ -178,15 +177,10 @@ def _train(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--corpus", type=Path, action="append", required=True)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = stage_parser(__doc__, minutes=60)
     parser.add_argument("--adversarial-from", type=float, default=ADVERSARIAL_FROM, help="share of the budget")
     parser.add_argument("--no-compile", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = stage_arguments(parser)
     train(
         args.work,
         [Corpus(c) for c in args.corpus],

@@ -11,7 +11,6 @@ with the recordings' pitch.
 
 from __future__ import annotations
 
-import argparse
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from edgetts.models.istft_vocoder import NUMBER, PHASE, SILENT_PITCH, IstftVocoder, pitch_rows, source_reach
 from edgetts.pack.config import IstftVocoderConfig
 from recipes.tiny import dims, istft_dims
-from recipes.tiny.common import Run, adamw, average_into, computing_time, stage_weights
+from recipes.tiny.common import Run, adamw, average_into, computing_time, stage_arguments, stage_parser, stage_weights
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.excerpts import KIND, Drawn, Excerpts
 from recipes.tiny.corpus.pitch import add_pitch
@@ -200,15 +199,10 @@ def with_pitch_net(work: Path) -> IstftVocoder:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--corpus", type=Path, action="append", required=True)
-    parser.add_argument("--minutes", type=float, default=90, help="of computing")
-    parser.add_argument("--threads", type=int, default=1)
+    parser = stage_parser(__doc__, minutes=90)
     parser.add_argument("--adversarial-from", type=float, default=ADVERSARIAL_FROM, help="share of the budget")
     parser.add_argument("--predicted", type=float, default=0.0, help="share of excerpts with S2Mel's mel")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = stage_arguments(parser)
     corpora = [Corpus(c) for c in args.corpus]
     if args.predicted and not any(c.has(KIND) for c in corpora):
         parser.error("no corpus has predicted mels: make them with `python -m recipes.tiny.corpus.predicted_mels`")
