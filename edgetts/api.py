@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 import torch
 
-from edgetts.audio.io import Take
 from edgetts.backends.device import choose_device, fast_dtype
 from edgetts.backends.kernels import AUTO, DEQUANTIZED
 from edgetts.backends.process import check_process, is_forked
@@ -60,6 +59,8 @@ from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from edgetts.audio.io import Take
 
 _NO_EMOTION = "This model has no emotions that can be heard: the one that was asked for changes nothing."
 _ENROLLED = (

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from edgetts.errors import UsageError
 from edgetts.text.config import LANGUAGES, Language
-from edgetts.text.plain_yaml import read_yaml
 from edgetts.text.traced import TracedText
 
 MAX_FILE_BYTES = 256 * 1024
@@ -53,6 +52,8 @@ class Glossary:
     @classmethod
     def parse(cls, data: bytes, name: str = "The glossary") -> Glossary:
         """From the content of a YAML file. Raises `UsageError` as `load` does."""
+        from edgetts.text.plain_yaml import read_yaml  # and its library: few texts have a glossary
+
         try:
             table = read_yaml(data.decode("utf-8"))
         except ValueError as error:  # not UTF-8, not YAML

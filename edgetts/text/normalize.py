@@ -19,7 +19,7 @@ from edgetts.text import pinyin
 from edgetts.text import protect as shadow
 from edgetts.text.config import LANGUAGES, Language, TextConfig
 from edgetts.text.glossary import Glossary
-from edgetts.text.readings import chinese, en_lines, english
+from edgetts.text.readings import en_lines, english
 from edgetts.text.readings.language import IsPiece, Run, runs
 from edgetts.text.readings.prepare import prepare
 from edgetts.text.readings.script import Simplifier
@@ -146,6 +146,8 @@ class TextNormalizer:
     def _read(self, text: TracedText, language: Language) -> TracedText:
         if language == "en":
             return english.read(text)
+        from edgetts.text.readings import chinese  # a third of all rules: no model of English alone needs them
+
         text = self._simplifier.simplify(text)
         text = shadow.protect_syllables(text, self._is_piece)
         return shadow.restore(chinese.read(text), language)

@@ -12,19 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetts.audio.io import Take
 from edgetts.errors import UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.pack.page_release import give_back_freed
 from edgetts.progress import Progress, no_progress
-from edgetts.voices.learning import learn, take_of
 from edgetts.voices.store import VoiceStore, looks_like_path
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
     import torch
 
+    from edgetts.audio.io import Take
     from edgetts.pack.load import Pack
 
 Tell = Callable[[str], None]  # given a sentence before something that takes long
@@ -61,18 +60,20 @@ class VoiceLibrary:
             return reference
         if reference is None:
             return self._default()
-        if isinstance(reference, Take):
-            return self._remembered(reference, reference.name, adapt_steps, progress, tell)
-        text = str(reference)
-        if isinstance(reference, str) and not looks_like_path(text):
+        if isinstance(reference, str) and not looks_like_path(reference):
             ready = self.ready()
-            if not self._store.has(text) and text in ready:
-                return Voice.load(ready[text])
-            return self._store.load(text, others=ready)
-        path = Path(reference).expanduser()
-        if path.suffix == VOICE_SUFFIX:
-            return Voice.load(path)
-        return self._remembered(take_of(path), path.stem, adapt_steps, progress, tell)
+            if not self._store.has(reference) and reference in ready:
+                return Voice.load(ready[reference])
+            return self._store.load(reference, others=ready)
+        if isinstance(reference, (str, Path)):
+            reference = Path(reference).expanduser()
+            if reference.suffix == VOICE_SUFFIX:
+                return Voice.load(reference)
+        from edgetts.voices.learning import take_of  # and what reads recordings, which few calls need
+
+        take = take_of(reference)
+        name = reference.stem if isinstance(reference, Path) else take.name
+        return self._remembered(take, name, adapt_steps, progress, tell)
 
     def enroll(
         self,
@@ -86,6 +87,8 @@ class VoiceLibrary:
         tell: Tell | None = None,
     ) -> Voice:
         """Learn a voice, remembered or not. Arguments and errors are those of `TTS.enroll`."""
+        from edgetts.voices.learning import learn, take_of
+
         take = take_of(recording, sample_rate, as_is=as_is)
         stem = Path(recording).stem if isinstance(recording, (str, Path)) else ""
         options = self._options(adapt_steps)

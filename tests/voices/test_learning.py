@@ -18,7 +18,7 @@ from edgetts import TTS, Voice
 from edgetts.audio import io as audio_io
 from edgetts.audio.io import Take
 from edgetts.errors import AudioError, PackError, UsageError
-from edgetts.voices import learning, library
+from edgetts.voices import learning
 from edgetts.voices.learning import foretold, take_of
 
 SPEECH = Path(__file__).parents[1] / "data" / "speech.ogg"
@@ -46,7 +46,7 @@ def learned(tts: TTS, monkeypatch: pytest.MonkeyPatch) -> list[Take]:
         takes.append(take)
         return dataclasses.replace(ready, notices=take.notices)
 
-    monkeypatch.setattr("edgetts.voices.library.learn", learn)
+    monkeypatch.setattr("edgetts.voices.learning.learn", learn)
     return takes
 
 
@@ -103,14 +103,14 @@ def test_a_file_that_changes_while_it_is_learned_is_kept_under_what_was_heard(
     tts: TTS, recording: Path, learned: list[Take], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, (before, rate) = recording.read_bytes(), soundfile.read(recording, dtype="float32")
-    stand_in = library.learn
+    stand_in = learning.learn
 
     def meanwhile(pack: object, take: Take, *rest: object, **named: object) -> Voice:
         soundfile.write(recording, before[::-1], rate, subtype="FLOAT")
         voice: Voice = stand_in(pack, take, *rest, **named)
         return voice
 
-    monkeypatch.setattr("edgetts.voices.library.learn", meanwhile)
+    monkeypatch.setattr("edgetts.voices.learning.learn", meanwhile)
     tts.voice(recording, adapt_steps=0)
     assert np.array_equal(learned[0].samples, before), "both rates come from what was read"
     tts.voice(recording, adapt_steps=0)
@@ -132,7 +132,7 @@ def test_two_threads_learn_one_recording_once(
             ready.wait(60)
         return take
 
-    monkeypatch.setattr("edgetts.voices.library.take_of", together)
+    monkeypatch.setattr("edgetts.voices.learning.take_of", together)
     with ThreadPoolExecutor(2) as pool:
         voices = list(pool.map(lambda _: tts.voice(recording, adapt_steps=0), range(2)))
     assert len(learned) == 1
