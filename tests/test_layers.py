@@ -156,3 +156,16 @@ def loaded_by(code: str) -> set[str]:
 def test_starts_without_torch(code: str) -> None:
     heavy = {"torch", "transformers", "soundfile", "soxr", "wetext", "quant"}
     assert not heavy & loaded_by(code)
+
+
+def test_the_api_starts_without_what_few_calls_need() -> None:
+    """Encoders, what reads recordings and glossaries, the Chinese rules, and the pattern of any rule."""
+    script = (
+        "import sys, edgetts.api\n"
+        "from edgetts.text.readings import english\n"
+        "rare = ['yaml', 'soundfile', 'soxr', 'wetext', 'torch._dynamo', 'edgetts.text.readings.chinese',\n"
+        "        'edgetts.voices.enroll', 'edgetts.audio.io']\n"
+        "print([name for name in rare if name in sys.modules], sum('pattern' in vars(r) for r in english.RULES))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "[] 0\n"

@@ -6,11 +6,13 @@ stdout, so that a pipe sees only what it asked for.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -54,6 +56,18 @@ class Environment:
             hub_cache=Path(hub_cache).expanduser(),
             hub_endpoint=variables.get("HF_ENDPOINT") or None,
         )
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Around the import of torch and what stands on it: all of that stays, and looking for garbage in it, then and
+    later, is a tenth of the work."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def environment(context: typer.Context) -> Environment:

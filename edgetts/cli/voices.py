@@ -21,6 +21,7 @@ from edgetts.cli.common import (
     QuietOption,
     check_adapts,
     environment,
+    importing,
     print_json,
     print_line,
     print_notice,
@@ -93,7 +94,9 @@ def add(
         voice = Voice.load(source)
     else:
         from edgetts.pack.locate import locate_pack
-        from edgetts.voices.learning import take_of
+
+        with importing():
+            from edgetts.voices.learning import take_of
 
         take = take_of(source, as_is=as_is)  # a file that cannot be used is told before anything slow
         located = locate_pack(pack or known.pack, known.home)

@@ -15,6 +15,7 @@ from edgetts.cli.common import (
     ProgressBar,
     compute_name,
     environment,
+    importing,
     print_json,
     print_line,
 )
@@ -50,9 +51,10 @@ def warmup(
     known = environment(context)
     located = locate_pack(pack or known.pack, known.home)
 
-    from edgetts.api import TTS
-    from edgetts.backends.kernels import AUTO
-    from edgetts.bench.warm import warm
+    with importing():
+        from edgetts.api import TTS
+        from edgetts.backends.kernels import AUTO
+        from edgetts.bench.warm import warm
 
     with ProgressBar() as progress:
         started = time.perf_counter()

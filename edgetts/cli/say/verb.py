@@ -23,6 +23,7 @@ from edgetts.cli.common import (
     check_adapts,
     compute_name,
     environment,
+    importing,
     is_first_time,
     memory_bytes,
     print_json,
@@ -147,8 +148,9 @@ def say(
     notices = [located.notice] if located.notice and is_told and is_first_time(BUILTIN_TOLD, known.home) else []
     terms = Glossary.load(glossary) if glossary is not None else None
 
-    from edgetts.api import TTS
-    from edgetts.request import WHOLE, SpeechRequest
+    with importing():
+        from edgetts.api import TTS
+        from edgetts.request import WHOLE, SpeechRequest
 
     asked = SpeechRequest(
         text=words if isinstance(words, str) else None,
