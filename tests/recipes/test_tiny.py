@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, average_into
+from recipes.tiny.common import Run, adamw, autocast, average_into
 from recipes.tiny.corpus import align, make_corpus, prepare, synthetic
 from recipes.tiny.corpus.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
 from recipes.tiny.corpus.lexicon import ipa
@@ -270,3 +270,13 @@ def test_a_spliced_sentence_has_the_codes_of_its_words() -> None:
             assert texts[code // 1000][phone] in text[max(0, letter - 1) : letter + 2]
     assert {"▁AB▁XY▁Z", "▁AB▁Z", "▁AB▁QRS", "▁AB▁XY▁QRS", "▁AB▁CD▁Z"} <= seen
     assert spliced(rows[:2], 10, np.random.default_rng(0)) is rows[0]
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_training_takes_bfloat16_only_where_the_processor_has_it(
+    has_bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
+    x = torch.ones(2, 2)
+    with autocast("cpu"):
+        assert (x @ x).dtype == (torch.bfloat16 if has_bf16 else torch.float32)

@@ -21,6 +21,7 @@ from rich.progress import track
 from torch import nn
 
 from recipes.tiny import dims
+from recipes.tiny.common import autocast
 from recipes.tiny.corpus.data import Corpus, mask_of, pad, phone_letters
 from recipes.tiny.corpus.text import N_SPELLED, SPACE, TOKENS, add_text, reading_of
 from recipes.tiny.stages.train_codec import load_hearing
@@ -177,7 +178,7 @@ def _align(encoder: nn.Module, recognizer: nn.Module, number: dict[str, int], co
     for first in track(range(0, len(order), BATCH), description="alignment", transient=True):
         part = order[first : first + BATCH]
         x, lengths = pad([corpus.get("sem", i) for i in part])
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             log_probs = recognizer(encoder(x, mask_of(lengths)), mask_of(lengths)).float().numpy()
         for i, row, n in zip(part, log_probs, lengths.tolist(), strict=True):
             item = corpus.items[i]

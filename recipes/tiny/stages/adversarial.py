@@ -19,6 +19,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from edgetts.audio.features import mel_spectrogram
 from recipes.tiny import dims
+from recipes.tiny.common import autocast
 
 STFT_SIZES = (256, 512, 1024, 2048)
 MAGNITUDE_FLOOR = 1e-4
@@ -107,7 +108,7 @@ class Discriminators(nn.ModuleList):
         )
 
     def forward(self, x: Tensor) -> Verdicts:
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with autocast(x.device.type):
             return [[f.float() for f in d(x)] for d in self]
 
 

@@ -23,7 +23,7 @@ from edgetts.models import w2v_bert
 from edgetts.models.repcodec import SemanticCodec, SemanticCodecDecoder
 from edgetts.models.w2v_bert import SemanticEncoder
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, stage_arguments, stage_parser, stage_weights
+from recipes.tiny.common import Run, adamw, autocast, stage_arguments, stage_parser, stage_weights
 from recipes.tiny.corpus.data import Corpus, batches, mask_of, pad, phone_letters
 from recipes.tiny.stages.train_semantic_encoder import Recognizer, ctc, error_rate, fast_attention
 
@@ -62,7 +62,7 @@ def hear(encoder: SemanticEncoder, corpus: Corpus) -> list[Tensor]:
     for start in range(0, len(order), 16):
         part = order[start : start + 16]
         x, lengths = pad([corpus.get("sem", i) for i in part])
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             hidden = encoder(x, mask_of(lengths))
         for i, row, n in zip(part, hidden, lengths.tolist(), strict=True):
             hidden_states[i] = row[:n].float()
@@ -112,10 +112,10 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
     def forward(chosen: list[tuple[Corpus, int]]) -> tuple[Tensor, ...]:
         x, lengths = pad([c.get("feat", i) for c, i in chosen])
         mask = mask_of(lengths)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             z = codec.encoder(x, mask)
         quantized, codes, projected, entries_ = codec(z.float())
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             rebuilt = decoder(quantized, mask).float()
             heard = recognizer(rebuilt * stats["std"] + stats["mean"], mask)
         return x, lengths, mask, quantized, codes, projected, entries_, rebuilt, heard

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from edgetts.models.conditioning import Conditioning
 from edgetts.models.gpt import GPT
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, average_into, fast_attention
+from recipes.tiny.common import Run, adamw, autocast, average_into, fast_attention
 from recipes.tiny.corpus.data import Corpus, batches, mask_of, n_phones, pad
 from recipes.tiny.corpus.text import N_SPELLED, N_TOKENS, SPACE, TOKENS, add_text, reading_of
 
@@ -243,7 +243,7 @@ def sequence(
     gpt: GPT, conditioning: Conditioning, batch: Batch, codes_in: Tensor, skip_position: bool
 ) -> tuple[Tensor, Tensor]:
     """Embeddings (B, L, C), parts of each row back to back, and where the code positions lie (B, Tc + 1)."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast("cpu"):
         latents = conditioning.speaker_latents(
             batch.reference, mask_of(batch.reference_lengths, batch.reference.shape[1])
         )
@@ -309,7 +309,7 @@ def code_loss(gpt: GPT, hidden: Tensor, batch: Batch, where: Tensor) -> tuple[Te
     rows = torch.arange(len(targets))
     targets[rows, batch.code_lengths] = gpt.config.stop_mel_token
     real = mask_of(batch.code_lengths + 1, targets.shape[1])
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast("cpu"):
         logits = gpt.logits(hidden[real]).float()
     return F.cross_entropy(logits, targets[real]), (logits.argmax(-1) == targets[real]).float().mean()
 
@@ -369,7 +369,7 @@ def train(
             batch = held.batch(order[start : start + 16].tolist(), same)
             with torch.no_grad():
                 embeddings, where = sequence(average_gpt, average_conditioning, batch, batch.codes, False)
-                with torch.autocast("cpu", torch.bfloat16):
+                with autocast("cpu"):
                     hidden = average_gpt(embeddings).float()
                 loss, accuracy = code_loss(average_gpt, hidden, batch, where)
             losses.append(float(loss))
@@ -384,7 +384,7 @@ def train(
             batch.codes,
         )
         embeddings, where = sequence(gpt, conditioning, batch, noisy, bool(step % 2))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             hidden = gpt(embeddings).float()
         cross_entropy, accuracy = code_loss(gpt, hidden, batch, where)
         guidance = guide.loss(gpt, batch, where)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from edgetts.models.repcodec import SemanticCodec, SemanticCodecDecoder
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, stage_arguments, stage_parser, stage_weights
+from recipes.tiny.common import Run, adamw, autocast, stage_arguments, stage_parser, stage_weights
 from recipes.tiny.corpus.data import Corpus, batches, mask_of, pad, phone_letters
 from recipes.tiny.stages.train_codec import load_hearing
 from recipes.tiny.stages.train_semantic_encoder import ctc, error_rate, mask_features
@@ -65,13 +65,13 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
 
     def forward(x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         mask = mask_of(lengths)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             hidden = encoder(x, mask)
             heard = recognizer(hidden, mask)
             features = (hidden.float() - stats["mean"]) / stats["std"]
             z = codec.encoder(features, mask)
         quantized, codes, projected, chosen = codec(z.float())
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             rebuilt = decoder(quantized, mask).float()
             heard_again = recognizer(rebuilt * stats["std"] + stats["mean"], mask)
         return mask, features, heard, quantized, codes, projected, chosen, rebuilt, heard_again

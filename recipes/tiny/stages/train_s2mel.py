@@ -40,7 +40,7 @@ from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import SemanticCodec
 from edgetts.models.s2mel import S2Mel
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, average_into, fast_attention, stage_file, stage_weights
+from recipes.tiny.common import Run, adamw, autocast, average_into, fast_attention, stage_file, stage_weights
 from recipes.tiny.corpus.data import Corpus, n_phones, pad
 from recipes.tiny.corpus.text import N_TOKENS
 from recipes.tiny.stages.train_codec import load_codec
@@ -134,7 +134,7 @@ def _latents(
     nothing = codes.float(), codes  # alignment and phones matter to training only
     batch = GPTBatch(text, text_lengths, codes, code_lengths, *nothing, *features, *features, rows, rows)
     embeddings, where = sequence(gpt, conditioning, batch, codes, False)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast("cpu"):
         hidden = gpt(embeddings).float()
     hidden = hidden.gather(1, where[..., None].expand(-1, -1, hidden.shape[-1]))
     return [h[: int(n)] for h, n in zip(hidden, code_lengths, strict=True)]
@@ -244,7 +244,7 @@ def flow_losses(model: S2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: T
     t, dropped (B,), bool for items without prompt, style and condition; noise (B, M, Tt).
     """
     n_prompt, n_target = batch.prompt.shape[-1], batch.mel.shape[-1]
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast("cpu"):
         condition = torch.cat(
             [
                 model.length_regulator(batch.prompt_semantic, n_prompt),

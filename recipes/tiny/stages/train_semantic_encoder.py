@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from edgetts.models import w2v_bert
 from edgetts.models.w2v_bert import EncoderLayer, SemanticEncoder
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, stage_arguments, stage_parser
+from recipes.tiny.common import Run, adamw, autocast, stage_arguments, stage_parser
 from recipes.tiny.corpus.data import Corpus, batches, mask_of, pad, phone_letters
 
 FRAMES_PER_BATCH = 2400
@@ -131,7 +131,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, keep_encoder
 
     def forward(x: Tensor, lengths: Tensor) -> Tensor:
         mask = mask_of(lengths)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             probabilities: Tensor = recognizer(encoder(x, mask), mask)
         return probabilities
 

@@ -24,7 +24,16 @@ from torch import Tensor, nn
 from edgetts.models.istft_vocoder import NUMBER, PHASE, SILENT_PITCH, IstftVocoder, pitch_rows, source_reach
 from edgetts.pack.config import IstftVocoderConfig
 from recipes.tiny import dims, istft_dims
-from recipes.tiny.common import Run, adamw, average_into, computing_time, stage_arguments, stage_parser, stage_weights
+from recipes.tiny.common import (
+    Run,
+    adamw,
+    autocast,
+    average_into,
+    computing_time,
+    stage_arguments,
+    stage_parser,
+    stage_weights,
+)
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.excerpts import KIND, Drawn, Excerpts
 from recipes.tiny.corpus.pitch import add_pitch
@@ -122,7 +131,7 @@ class Trainer:
     def step(self, i: int, drawn: Drawn, generator: np.random.Generator, *, adversarial: bool) -> dict[str, Tensor]:
         """One batch; the losses. i: number of the step, from 0."""
         real = judged(drawn.wave)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device.type):
             made = judged(self.vocoder.render(frames_of(drawn, generator)))
         mel, stft = F.l1_loss(mel_of(made), mel_of(real)), stft_loss(made, real)
         loss, losses = MEL_WEIGHT * mel + STFT_WEIGHT * stft, {"mel": mel, "stft": stft}
