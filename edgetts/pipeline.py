@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from edgetts.backends.decode_engine import engines
 from edgetts.backends.fused_step import fused_step
 from edgetts.backends.kernels import AUTO, KernelChoice
 from edgetts.backends.linear import replacer
 from edgetts.backends.prepare import adapted, prepare_s2mel, prepare_vocoder
 from edgetts.backends.process import check_process, prepare_process
+from edgetts.backends.runners import RunnerName, check_runner
 from edgetts.decoding.attempts import Attempt, better, words_missing
 from edgetts.decoding.decode import generate_codes, max_codes_limit
 from edgetts.decoding.flow import solve_flow
@@ -85,14 +87,22 @@ class Pipeline:
     """The run-phase networks of one pack on one device."""
 
     def __init__(
-        self, pack: Pack, device: torch.device, *, kernel: str = AUTO, compute: Compute = DEFAULT_COMPUTE
+        self,
+        pack: Pack,
+        device: torch.device,
+        *,
+        kernel: str = AUTO,
+        compute: Compute = DEFAULT_COMPUTE,
+        runner: RunnerName = "auto",
     ) -> None:
         """kernel: what multiplies by the GPT's quantized weights, one of `backends.kernels` or chosen by trying them.
 
         compute: how mel and waveform are made, `backends.prepare`, and which of the kernels may be chosen.
+        runner: what runs the steps of decoding, one of `backends.runners`.
         Raises UsageError for an unknown name, and in a fork of a process that has loaded networks.
         """
         check_compute(compute)
+        check_runner(runner, device)
         prepare_process()
         config = pack.config
         self.compute = compute
@@ -101,7 +111,8 @@ class Pipeline:
         self.config = config
         self.device = device
         self.gpt = registry.GPT.load(pack, device, replace=replacer(KernelChoice(device, kernel, compute)))
-        self.stepper = fused_step(self.gpt)  # None: the GPT computes its steps itself
+        self.engines = engines(self.gpt, device, runner)  # None: codes are chosen on the host, step by step
+        self.stepper = fused_step(self.gpt)  # of those steps; None: the GPT computes them itself
         give_back_freed()
         # One after the other: the forms that compute are made beside those that were loaded.
         self.s2mel = registry.S2MEL.load(pack, device)
@@ -112,6 +123,11 @@ class Pipeline:
         self.emotion_matrices = pack.state_dict("emotion", device)
         give_back_freed()
         self.prepared = {"s2mel": s2mel_done, "vocoder": vocoder_done}
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know about how this machine computes."""
+        return () if self.engines is None else self.engines.notices
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """What is resident, by component name."""
@@ -209,6 +225,7 @@ class Pipeline:
             should_stop=lambda: bool(findings) or (should_stop is not None and should_stop()),
             on_code=check,
             stepper=self.stepper,
+            engines=self.engines,
         )
         if result.cancelled and not findings:
             raise Cancelled("The speech was cancelled.")
@@ -339,7 +356,7 @@ class Pipeline:
         noise = self.noise(condition.shape[1], torch.Generator().manual_seed(kept.seed))
         mel = self.mel(speaker, condition, noise, options.flow_settings(), should_stop)
         waveform = self.waveform(mel, should_stop=should_stop)
-        notices = () if kept.problem is None else (str(kept.problem),)
+        notices = (*self.notices, *(() if kept.problem is None else (str(kept.problem),)))
         return SegmentSpeech(waveform, tuple(codes), kept.seed, n_attempts, notices)
 
 

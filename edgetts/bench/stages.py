@@ -163,6 +163,7 @@ def _decode_once(each: Candidate, prompt: GPTPrompt, call: Call, seed: int) -> t
         dataclasses.replace(call.options.decode_settings(call.n_codes), n_beams=1),
         torch.Generator().manual_seed(seed),
         stepper=each.pipeline.stepper,
+        engines=each.pipeline.engines,
     )
     codes: list[int] = []
     times: list[float] = []

@@ -76,6 +76,8 @@ class BeamSearch:
         self.n_codes = 0
         self.done = False
         self._finished: list[_Finished] = []
+        self.added: list[Candidate] = []
+        """What each beam added at the latest step, and to which beam."""
         root = _Link(stop_code, None)
         self._beams = [root] * n_beams
         self._common = [[0] * n_beams for _ in range(n_beams)]  # leading codes that two beams share
@@ -111,6 +113,7 @@ class BeamSearch:
         ]
         self._beams = [self._beams[c.beam].add(c.code) for c in chosen]
         self.scores = [c.score for c in chosen]
+        self.added = chosen
         self.n_codes = length
         if len(self._finished) == self.n_beams:
             attainable = self._normalized(max(c.score for c in candidates), length)

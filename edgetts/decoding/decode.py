@@ -11,6 +11,7 @@ Source: upstream `inference_speech` in indextts/gpt/model_v2.py over Hugging Fac
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ import torch
 from torch import Tensor
 
 from edgetts.decoding.beam import BeamSearch, Candidate
+from edgetts.decoding.bursts import BurstReader, Engines, not_finite
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.sampling import filter_logits, penalize_repetition, sample, start_seen
 from edgetts.decoding.settings import DecodeSettings
-from edgetts.errors import GenerationError, UsageError
+from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT, KVCache
 from edgetts.pack.config import GPTConfig
 
@@ -50,9 +52,6 @@ class _Decoder:
     """The network side of decoding: prefix once, then one step per code for all rows."""
 
     def __init__(self, gpt: GPT, prefix: Tensor, n_rows: int, max_codes: int, stepper: Stepper | None) -> None:
-        limit = max_codes_limit(gpt.config)
-        if max_codes > limit:
-            raise UsageError(f"max_codes is {max_codes}; this model has positions for 1 to {limit}.")
         self._gpt = gpt
         self._stepper = stepper or gpt
         self._prefix = prefix
@@ -87,10 +86,7 @@ class _Decoder:
     def _logits(self, hidden: Tensor) -> Tensor:
         logits = self._gpt.logits(hidden[:, -1:])[:, 0].float()  # (rows, K)
         if not math.isfinite(float(logits.max())):
-            raise GenerationError(
-                f"The GPT computed non-finite scores after {self._cache.length - self._n_prefix} codes; "
-                "its weights or number format do not suit this machine. Try a pack with fp32 weights."
-            )
+            raise not_finite(self._cache.length - self._n_prefix)
         return logits
 
 
@@ -109,19 +105,22 @@ class CodeStream:
         generator: torch.Generator | None,
         should_stop: Callable[[], bool] | None = None,
         stepper: Stepper | None = None,
+        engines: Engines | None = None,
     ) -> None:
         if settings.n_beams != 1:
             raise UsageError(f"n_beams is {settings.n_beams}; codes can be streamed with 1 beam only.")
-        self._generator = _sampling_generator(settings, generator)
+        self._generator = _checked(gpt, settings, generator)
         self._settings = settings
         self._should_stop = should_stop
         self._stop_code = gpt.config.stop_mel_token
         self.codes: list[int] = []
         self.stopped = False
         self.cancelled = False
-        with torch.inference_mode():
-            self._decoder = _Decoder(gpt, prompt.embeddings, 1, settings.max_codes, stepper)
-            self._seen = start_seen(gpt.config, 1, prompt.embeddings.device)
+        self._reader = None if engines is None else BurstReader(engines, prompt, settings, self._generator)
+        if engines is None:
+            with torch.inference_mode():
+                self._decoder = _Decoder(gpt, prompt.embeddings, 1, settings.max_codes, stepper)
+                self._seen = start_seen(gpt.config, 1, prompt.embeddings.device)
 
     def __iter__(self) -> CodeStream:
         return self
@@ -132,18 +131,31 @@ class CodeStream:
             raise StopIteration
         if self._should_stop is not None and self._should_stop():
             self.cancelled = True
+            self.close()
             raise StopIteration
+        code = self._choose() if self._reader is None else self._reader.next()[0].code
+        if code == self._stop_code:
+            self.stopped = True
+            self.close()
+            raise StopIteration
+        self.codes.append(code)
+        if len(self.codes) == self._settings.max_codes:
+            self.close()
+        return code
+
+    def close(self) -> None:
+        """No more codes are wanted: what makes them may serve another text. Done when there are no more, anyway."""
+        if self._reader is not None:
+            self._reader.close()
+
+    def _choose(self) -> int:
         logits = self._decoder.step(self.codes[-1:]) if self.codes else self._decoder.start()  # (1, K)
         scores = penalize_repetition(logits, self._seen, self._settings.repetition_penalty)
         if self._generator is not None:
             code = int(sample(filter_logits(scores, self._settings), 1, self._generator))
         else:
             code = int(scores.argmax())
-        if code == self._stop_code:
-            self.stopped = True
-            raise StopIteration
         self._seen[0, code] = True
-        self.codes.append(code)
         return code
 
 
@@ -155,23 +167,68 @@ def generate_codes(
     should_stop: Callable[[], bool] | None = None,
     on_code: Callable[[int], None] | None = None,
     stepper: Stepper | None = None,
+    engines: Engines | None = None,
 ) -> DecodeResult:
     """Codes for one text, at most `settings.max_codes`.
 
     `generator` is needed for sampling only. `should_stop` is asked before each code and ends the loop when it is True.
     `on_code` is called with each code of the result, in order, as soon as it is certain: with several beams that is
     when all of them agree on it. stepper: computes each step instead of the GPT itself, with the same numbers to
-    rounding (`edgetts.backends.fused_step`). The same seed and settings give the same codes. Raises UsageError for what
-    the model cannot take, GenerationError when numbers overflow.
+    rounding (`edgetts.backends.fused_step`). engines: make the choices, too, some at a time, with the same numbers to
+    rounding (`edgetts.backends.decode_engine`); a generator may then have drawn for more codes than there are, and a
+    stepper is not used. The same seed and settings give the same codes. Raises UsageError for what the model cannot
+    take, GenerationError when numbers overflow.
     """
-    arguments = (gpt, prompt, settings, generator, should_stop)
     if settings.n_beams > 1:
-        return _search(*arguments, on_code, stepper)
-    stream = CodeStream(*arguments, stepper)
-    for code in stream:
-        if on_code is not None:
-            on_code(code)
+        return _search(gpt, prompt, settings, generator, should_stop, on_code, stepper, engines)
+    stream = CodeStream(gpt, prompt, settings, generator, should_stop, stepper, engines)
+    with contextlib.closing(stream):
+        for code in stream:
+            if on_code is not None:
+                on_code(code)
     return DecodeResult(stream.codes, stream.stopped, stream.cancelled)
+
+
+class _BeamSteps:
+    """Candidates of a beam search, a step of the network at a time: log-softmax, penalty, filters, then the beam's
+    score is added and candidates are taken."""
+
+    def __init__(
+        self,
+        gpt: GPT,
+        prompt: GPTPrompt,
+        settings: DecodeSettings,
+        generator: torch.Generator | None,
+        stepper: Stepper | None,
+        search: BeamSearch,
+    ) -> None:
+        device = prompt.embeddings.device
+        self._settings = settings
+        self._generator = generator
+        self._search = search
+        self._decoder = _Decoder(gpt, prompt.embeddings, settings.n_beams, settings.max_codes, stepper)
+        self._seen = start_seen(gpt.config, settings.n_beams, device)
+        self._rows = torch.arange(settings.n_beams, device=device)
+
+    def next(self) -> list[Candidate]:
+        """Of the first code, or of the one behind what `added` says."""
+        search, added = self._search, self._search.added
+        if added:
+            parents, codes = [c.beam for c in added], [c.code for c in added]
+            self._decoder.reorder(parents, search.n_shared_codes)
+            self._seen = self._seen[parents]
+            self._seen[self._rows, codes] = True
+            logits = self._decoder.step(codes)  # (beams, K)
+        else:
+            logits = self._decoder.start()
+        scores = penalize_repetition(logits.log_softmax(dim=-1), self._seen, self._settings.repetition_penalty)
+        if self._generator is not None:
+            scores = filter_logits(scores, self._settings)
+        scores = scores + torch.tensor(search.scores, device=scores.device).unsqueeze(1)
+        return _candidates(scores, search.n_candidates, self._generator)
+
+    def close(self) -> None:
+        """Nothing is left behind."""
 
 
 @torch.inference_mode()
@@ -183,31 +240,26 @@ def _search(
     should_stop: Callable[[], bool] | None,
     on_code: Callable[[int], None] | None,
     stepper: Stepper | None,
+    engines: Engines | None,
 ) -> DecodeResult:
-    """Beam search: log-softmax, penalty, filters, then the beam's score is added and candidates are taken."""
-    generator = _sampling_generator(settings, generator)
-    device = prompt.embeddings.device
-    decoder = _Decoder(gpt, prompt.embeddings, settings.n_beams, settings.max_codes, stepper)
-    seen = start_seen(gpt.config, settings.n_beams, device)
+    """Beam search. An engine continues the same beams as `search`, whose bookkeeping follows a burst behind."""
+    generator = _checked(gpt, settings, generator)
     search = BeamSearch(settings.n_beams, settings.length_penalty, gpt.config.stop_mel_token)
-    rows = torch.arange(settings.n_beams, device=device)
-    added: list[Candidate] = []
+    steps: _BeamSteps | BurstReader
+    if engines is None:
+        steps = _BeamSteps(gpt, prompt, settings, generator, stepper, search)
+    else:
+        steps = BurstReader(engines, prompt, settings, generator)
     n_told = 0
-    while not search.done and search.n_codes < settings.max_codes:
-        if should_stop is not None and should_stop():
-            return DecodeResult(search.leader(), stopped=False, cancelled=True)
-        logits = decoder.step([c.code for c in added]) if added else decoder.start()  # (beams, K)
-        scores = penalize_repetition(logits.log_softmax(dim=-1), seen, settings.repetition_penalty)
-        if generator is not None:
-            scores = filter_logits(scores, settings)
-        scores = scores + torch.tensor(search.scores, device=scores.device).unsqueeze(1)
-        added = search.step(_candidates(scores, search.n_candidates, generator))
-        parents = [c.beam for c in added]
-        decoder.reorder(parents, search.n_shared_codes)
-        seen = seen[parents]
-        seen[rows, [c.code for c in added]] = True
-        if on_code is not None:
-            n_told += _tell(search.newly_settled(), on_code)
+    try:
+        while not search.done and search.n_codes < settings.max_codes:
+            if should_stop is not None and should_stop():
+                return DecodeResult(search.leader(), stopped=False, cancelled=True)
+            search.step(steps.next())
+            if on_code is not None:
+                n_told += _tell(search.newly_settled(), on_code)
+    finally:
+        steps.close()
     best = search.best()
     if on_code is not None:
         _tell(best.codes[n_told:], on_code)
@@ -236,8 +288,11 @@ def _candidates(scores: Tensor, n: int, generator: torch.Generator | None) -> li
     ]
 
 
-def _sampling_generator(settings: DecodeSettings, generator: torch.Generator | None) -> torch.Generator | None:
+def _checked(gpt: GPT, settings: DecodeSettings, generator: torch.Generator | None) -> torch.Generator | None:
     """The generator if there is to be sampling, None if the choice is greedy."""
+    limit = max_codes_limit(gpt.config)
+    if settings.max_codes > limit:
+        raise UsageError(f"max_codes is {settings.max_codes}; this model has positions for 1 to {limit}.")
     if not settings.do_sample:
         return None
     if generator is None:

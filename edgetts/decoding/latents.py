@@ -5,7 +5,8 @@ predicts it, which S2Mel reads. It does not know how the codes were chosen or wh
 
 Upstream runs the GPT a second time over `[start, codes..., stop, stop]` at positions 0, 1, 2, 3... and
 drops the last two outputs. (Decoding skips position 1, so its own hidden states are not these.) The pass
-is causal and the latent of a code needs only what comes before it, so nothing has to wait for the stops.
+is causal and the latent of a code needs only what comes before it, so nothing has to wait for the stops. The prefix
+and the start code are the same in both, so where decoding kept its states for them, they are taken from there.
 
 Source: upstream `UnifiedVoice.forward` in indextts/gpt/model_v2.py.
 """
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from edgetts.decoding.decode import max_codes_limit
-from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.prompt import GPTPrompt, PrefixStates
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT, KVCache
 
@@ -41,6 +42,7 @@ class LatentPass:
     ) -> None:
         self._gpt = gpt
         # Waits for the first codes, so that both go through the network at once.
+        self._prompt = prompt
         self._prefix = prompt.embeddings
         self._n_prefix = self._prefix.shape[1]
         self._cache = self._allocate(capacity)
@@ -69,15 +71,31 @@ class LatentPass:
         if end > max_codes_limit(config):
             raise UsageError(f"There are {end} codes; this model has positions for {max_codes_limit(config)}.")
 
-        device = self._prefix.device
-        fed = torch.tensor([[self._pending, *codes[:-1]]], device=device)  # (1, n)
-        embedded = self._gpt.mel_embed(fed, torch.arange(start, end, device=device))
-        if start == 0:
-            embedded = torch.cat([self._prefix, embedded], dim=1)
         self._reserve(end)
-        hidden: Tensor = self._gpt(embedded, self._cache)  # (1, n, C), with the prefix at first
+        states = next(iter(self._prompt.states), None)
+        if start == 0 and states is not None:
+            latents = self._from_states(states, codes)
+        else:
+            embedded = self._embedded([self._pending, *codes[:-1]], start)
+            if start == 0:
+                embedded = torch.cat([self._prefix, embedded], dim=1)
+            latents = self._gpt(embedded, self._cache)[:, -len(codes) :]  # without the prefix
         self._pending, self._n_codes = codes[-1], end
-        return hidden[:, -len(codes) :]
+        return latents
+
+    def _from_states(self, states: PrefixStates, codes: Sequence[int]) -> Tensor:
+        """The first latents, where the prefix and the start code went through the network in decoding."""
+        self._cache.copy_from(KVCache(states.storage, states.storage.shape[4]))
+        if len(codes) == 1:
+            return states.hidden
+        hidden: Tensor = self._gpt(self._embedded(codes[:-1], 1), self._cache)
+        return torch.cat([states.hidden, hidden], dim=1)
+
+    def _embedded(self, codes: Sequence[int], position: int) -> Tensor:
+        """Codes at `position` and behind, (1, n, C)."""
+        device = self._prefix.device
+        positions = torch.arange(position, position + len(codes), device=device)
+        return self._gpt.mel_embed(torch.tensor([list(codes)], device=device), positions)
 
     def _allocate(self, n_codes: int) -> KVCache:
         return KVCache.allocate(

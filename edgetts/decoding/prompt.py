@@ -8,7 +8,7 @@ Source: upstream `UnifiedVoice.prepare_gpt_inputs` in indextts/gpt/model_v2.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,11 +20,24 @@ _N_BRACKETS = 2  # start and stop around the text
 
 
 @dataclass(frozen=True)
+class PrefixStates:
+    """What the GPT made of a prompt and the start code behind it."""
+
+    storage: Tensor  # (layers, 2, 1, H, P + 1, D), as of `KVCache`
+    hidden: Tensor  # (1, 1, C) of the start code: the latent of the first code
+
+
+@dataclass(frozen=True)
 class GPTPrompt:
-    """embeddings (1, P, C) on the GPT's device: 34 rows of voice, emotion and speed, then the text in brackets."""
+    """embeddings (1, P, C) on the GPT's device: 34 rows of voice, emotion and speed, then the text in brackets.
+
+    `states` holds what a decoder that keeps it made of the prompt, at most one: other attempts and the latent pass
+    start from it. Positions 0 of text and codes are the same for both.
+    """
 
     embeddings: Tensor
     n_text_tokens: int
+    states: list[PrefixStates] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     @torch.inference_mode()

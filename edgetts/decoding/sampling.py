@@ -33,7 +33,7 @@ def start_seen(config: GPTConfig, n_rows: int, device: torch.device) -> Tensor:
     return seen
 
 
-def penalize_repetition(scores: Tensor, seen: Tensor, penalty: float) -> Tensor:
+def penalize_repetition(scores: Tensor, seen: Tensor, penalty: float | Tensor) -> Tensor:
     """Make the codes in `seen` (B, K) less likely: divide a positive score by `penalty`, multiply others."""
     return torch.where(seen, torch.where(scores < 0, scores * penalty, scores / penalty), scores)
 

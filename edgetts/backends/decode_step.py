@@ -1,0 +1,69 @@
+"""One decoding step as a unit that can be replayed: the latest codes in, the next chosen, all of it in a `DecodeState`.
+
+In: a GPT and a state; nothing from the host. Out: the state, one code further. The step keeps no memory and asks for
+no number, so it can be captured as a CUDA graph or compiled whole; the layers are the GPT's own, whatever kernels
+they use. It does not know who runs it (`runners`) or how often (`decode_engine`).
+
+Shapes: R rows, C channels, H heads, D head dim, S slots, K codes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgetts.backends.device_choice import choose
+from edgetts.backends.step_state import DecodeState, StepKind
+from edgetts.models.gpt import GPT, Block
+
+
+@dataclass(frozen=True, eq=False)
+class DecodeStep:
+    """What a runner runs."""
+
+    gpt: GPT
+    state: DecodeState
+    kind: StepKind
+
+    def __call__(self, bucket: int) -> None:
+        """One step over the first `bucket` slots, which hold all that is in use, the new positions included."""
+        decode_step(self.gpt, self.state, self.kind, bucket)
+
+
+def decode_step(gpt: GPT, state: DecodeState, kind: StepKind, bucket: int) -> None:
+    """Feed each row's latest code, then choose the next."""
+    slots = state.slots
+    state.mask.scatter_(1, slots.unsqueeze(1), True)
+    # The start code has position 0 and position 1 is not used: code n has n + 2, the latest is number n_chosen - 1.
+    x = gpt.mel_embed(state.codes.unsqueeze(0), state.n_chosen + 1)[0]  # (R, C)
+    bias = torch.zeros((), dtype=x.dtype, device=x.device)
+    bias = torch.where(state.mask[:, :bucket], bias, -math.inf).view(1, 1, kind.n_rows, bucket)
+    for layer, block in enumerate(gpt.gpt.h):
+        assert isinstance(block, Block)
+        keys, values = state.storage[layer, 0, 0], state.storage[layer, 1, 0]  # (H, S, D)
+        x = _block(block, x, keys, values, slots, bias)
+    logits = gpt.logits(gpt.final_norm(gpt.gpt.ln_f(x))).float()  # (R, K)
+    slots.add_(kind.n_rows)
+    choose(logits, state, kind, gpt.config.stop_mel_token)
+
+
+def _block(block: Block, x: Tensor, keys: Tensor, values: Tensor, slots: Tensor, bias: Tensor) -> Tensor:
+    """x (R, C), keys and values (H, S, D), bias (1, 1, R, bucket) added to the scores of attention -> (R, C)."""
+    n_rows, n_channels = x.shape
+    query, key, value = (
+        part.view(n_rows, block.attn.n_heads, -1).transpose(0, 1)  # (H, R, D)
+        for part in block.attn.c_attn(block.ln_1(x)).split(n_channels, dim=-1)
+    )
+    keys[:, slots] = key
+    values[:, slots] = value
+    bucket = bias.shape[-1]
+    y = F.scaled_dot_product_attention(
+        query.unsqueeze(0), keys[:, :bucket].unsqueeze(0), values[:, :bucket].unsqueeze(0), attn_mask=bias
+    )  # (1, H, R, D)
+    x = x + block.attn.c_proj(y[0].transpose(0, 1).reshape(n_rows, n_channels))
+    out: Tensor = x + block.mlp(block.ln_2(x))
+    return out

@@ -1,0 +1,199 @@
+"""Ways to run a decoding step: as it is, compiled, or replayed as a CUDA graph.
+
+In: a `DecodeStep` and a bucket. Out: the step has run, or is queued on the current stream. All give the same codes; a
+way that fails on this machine says so in `notices` and goes on as the plain one. A runner belongs to one state: it may
+keep its addresses until told to `forget` them. It does not know what a step computes.
+
+Graphs of all runners of a device share a pool of memory, so their steps belong on one stream: that is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal, Protocol, get_args
+
+import torch
+
+from edgetts.backends.decode_step import DecodeStep, decode_step
+from edgetts.backends.step_state import StepKind
+from edgetts.errors import UsageError
+
+RunnerName = Literal["auto", "host", "eager", "compile", "graph", "graph+compile"]
+"""auto: `graph` on CUDA, else `host`. host: no step of this kind, the loop of `decoding.decode` chooses each code."""
+
+_WARM_UPS = 2  # before a capture: libraries and kernels set themselves up at their first calls
+
+
+class Runner(Protocol):
+    name: str
+    notices: list[str]
+
+    def prepare(self, step: DecodeStep, bucket: int) -> None:
+        """Do before the first text what `run` would do once for a kind of step and bucket; keys may be overwritten."""
+
+    def run(self, step: DecodeStep, bucket: int) -> None: ...
+
+    def forget(self) -> None:
+        """The state has moved."""
+
+
+class EagerRunner:
+    """The step as it is."""
+
+    name = "eager"
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def prepare(self, step: DecodeStep, bucket: int) -> None:
+        pass
+
+    def run(self, step: DecodeStep, bucket: int) -> None:
+        step(bucket)
+
+    def forget(self) -> None:
+        pass
+
+
+class CompiledRunner:
+    """The whole step by `torch.compile`: once for the first bucket, and once for all others.
+
+    backend: of `torch.compile`, for tests that count.
+    """
+
+    name = "compile"
+
+    def __init__(self, backend: Any = "inductor") -> None:
+        self.notices: list[str] = []
+        self._compiled: Callable[..., None] | None = compiled_step(backend)
+
+    def prepare(self, step: DecodeStep, bucket: int) -> None:
+        small = [tensor.clone() for tensor in step.state.small()]
+        self.run(step, bucket)
+        _restore(step, small)
+
+    def run(self, step: DecodeStep, bucket: int) -> None:
+        if self._compiled is not None:
+            try:
+                self._compiled(step.gpt, step.state, step.kind, bucket)
+                return
+            except RuntimeError as error:
+                if not _is_of_the_compiler(error):
+                    raise
+                self._compiled = None  # nothing of the step has run
+                self.notices.append(_notice("be compiled", error))
+        step(bucket)
+
+    def forget(self) -> None:
+        pass  # torch.compile looks at what it gets
+
+
+class GraphRunner:
+    """A CUDA graph for each kind of step and bucket, captured by hand when it is first needed.
+
+    compiled: capture what `CompiledRunner` runs instead of the plain step. Raises nothing where a capture fails: the
+    step then runs plain from there on.
+    """
+
+    def __init__(self, pool: Any, *, compiled: bool = False) -> None:
+        """pool: of `torch.cuda.graph_pool_handle`, shared."""
+        self.name = "graph+compile" if compiled else "graph"
+        self._body: EagerRunner | CompiledRunner = CompiledRunner() if compiled else EagerRunner()
+        self.notices = self._body.notices
+        self._pool = pool
+        self._graphs: dict[tuple[StepKind, int], torch.cuda.CUDAGraph] | None = {}
+
+    def prepare(self, step: DecodeStep, bucket: int) -> None:
+        key = (step.kind, bucket)
+        if self._graphs is None or key in self._graphs:
+            return
+        small = [tensor.clone() for tensor in step.state.small()]
+        try:
+            self._graphs[key] = self._capture(step, bucket, small)
+        except RuntimeError as error:
+            self._graphs = None
+            self.notices.append(_notice("be captured as a CUDA graph", error))
+            _restore(step, small)
+
+    def run(self, step: DecodeStep, bucket: int) -> None:
+        self.prepare(step, bucket)
+        if self._graphs is None:
+            self._body.run(step, bucket)
+        else:
+            self._graphs[step.kind, bucket].replay()
+
+    def forget(self) -> None:
+        if self._graphs is not None:
+            self._graphs.clear()
+
+    def _capture(self, step: DecodeStep, bucket: int, small: list[torch.Tensor]) -> torch.cuda.CUDAGraph:
+        """Warming up runs the step, so what it changed is put back; the keys that it wrote are written again."""
+        device = step.state.slots.device
+        with torch.cuda.device(device):
+            here, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(here)
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_UPS):
+                    self._body.run(step, bucket)
+                    _restore(step, small)
+            here.wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # Other threads go on with sound meanwhile: their calls are no errors of this capture.
+            with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
+                self._body.run(step, bucket)
+        return graph
+
+
+def check_runner(name: str, device: torch.device) -> None:
+    """Raises UsageError for a name that is not one of `RunnerName`, or is not for this device."""
+    if name not in get_args(RunnerName):
+        raise UsageError(f"There is no runner {name!r}: choose one of {', '.join(get_args(RunnerName))}.")
+    if name.startswith("graph") and device.type != "cuda":
+        raise UsageError(f"The runner {name} needs a CUDA device, and this is {device}: choose auto, host or eager.")
+
+
+def runner_maker(name: RunnerName, device: torch.device) -> Callable[[], Runner] | None:
+    """What makes the runners of this name, one for each state; None: codes are chosen on the host.
+
+    Raises UsageError as `check_runner`.
+    """
+    check_runner(name, device)
+    if name == "auto":
+        name = "graph" if device.type == "cuda" else "host"
+    if name == "host":
+        return None
+    if name == "eager":
+        return EagerRunner
+    if name == "compile":
+        return CompiledRunner
+    with torch.cuda.device(device):
+        pool = torch.cuda.graph_pool_handle()
+    compiled = name == "graph+compile"
+    return lambda: GraphRunner(pool, compiled=compiled)
+
+
+@cache
+def compiled_step(backend: Any) -> Callable[..., None]:
+    """`decode_step` in one piece; no graphs of torch's own, which would be captured at a time of their choosing."""
+    compiled: Callable[..., None] = torch.compile(decode_step, fullgraph=True, backend=backend)
+    return compiled
+
+
+def _is_of_the_compiler(error: RuntimeError) -> bool:
+    from torch._dynamo.exc import TorchDynamoException  # a second to import, and only who compiles has done so
+
+    return isinstance(error, TorchDynamoException)
+
+
+def _restore(step: DecodeStep, small: list[torch.Tensor]) -> None:
+    for tensor, before in zip(step.state.small(), small, strict=True):
+        tensor.copy_(before)
+
+
+def _notice(what: str, error: RuntimeError) -> str:
+    reason = str(error).strip().splitlines()
+    return (
+        f"The decoding step could not {what} ({reason[0].rstrip('.') if reason else type(error).__name__}): "
+        "codes are made by the plain step, which is slower."
+    )

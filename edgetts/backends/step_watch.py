@@ -1,0 +1,119 @@
+"""A runner that fails where a step could not be replayed: for tests, and for dry runs on machines without a GPU.
+
+In: a step. Out: it has run as it is, or a `NotReplayable`, which names the operation. What is watched, on whatever
+device the step runs: numbers read by the host, results whose size depends on data, copies between devices and uploads
+of the host's data, memory that a step keeps, and tensors of the state that moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from edgetts.backends.decode_step import DecodeStep
+from edgetts.backends.step_state import DecodeState
+
+_READS = ("_local_scalar_dense", "item", "equal", "is_nonzero")
+_SIZED_BY_DATA = ("nonzero", "masked_select", "unique_consecutive", "_unique", "_unique2", "unique_dim", "bincount")
+_UPLOADS = ("lift_fresh", "lift", "lift_fresh_copy")  # what torch.tensor([...]) is under a dispatch mode
+_INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_")
+
+
+class NotReplayable(AssertionError):
+    """A step did what a captured one cannot do."""
+
+
+class StepWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Fails on operations that wait for the device or copy between devices, and remembers what was allocated."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._made: list[tuple[StorageWeakRef, str]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        given = list(_tensors((args, kwargs)))
+        if name in _READS:
+            raise NotReplayable(f"{name}: the host reads a number")
+        if name in _SIZED_BY_DATA or (name in _INDEXED and _has_mask(args[1])):
+            raise NotReplayable(f"{name}: the size of the result depends on data")
+        if name in _UPLOADS:
+            raise NotReplayable(f"{name}: data of the host is copied to the device")
+        result = func(*args, **kwargs)
+        devices = {tensor.device for tensor in given}
+        moved = {tensor.device for tensor in _tensors(result)} - devices
+        if len(devices) > 1 or (given and moved):
+            named = ", ".join(sorted(str(device) for device in devices | moved))
+            raise NotReplayable(f"{name}: tensors of several devices, {named}")
+        before = {tensor.untyped_storage()._cdata for tensor in given}
+        for tensor in _tensors(result):
+            if tensor.untyped_storage()._cdata not in before:
+                storage = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+                self._made.append((storage, name))
+        return result
+
+    def kept(self) -> list[str]:
+        """The operations whose memory is still there."""
+        return [name for storage, name in self._made if not storage.expired()]  # type: ignore[no-untyped-call]
+
+
+class WatchedRunner:
+    """Runs each step under a `StepWatch`. body: what runs it; n_steps counts."""
+
+    name = "watched"
+
+    def __init__(self, body: Callable[[DecodeStep, int], None] | None = None) -> None:
+        self.notices: list[str] = []
+        self.n_steps = 0
+        self._body = body or _run
+        self._addresses: dict[str, int] | None = None
+
+    def prepare(self, step: DecodeStep, bucket: int) -> None:
+        pass
+
+    def run(self, step: DecodeStep, bucket: int) -> None:
+        """Raises NotReplayable."""
+        before = self._addresses or _addresses(step.state)
+        self._compare(before, step.state, "before")
+        watch = StepWatch()
+        with watch:
+            self._body(step, bucket)
+        kept = watch.kept()
+        if kept:
+            raise NotReplayable(f"a step keeps memory that it allocated: {', '.join(kept)}")
+        self._compare(before, step.state, "in")
+        self._addresses = before
+        self.n_steps += 1
+
+    def forget(self) -> None:
+        self._addresses = None
+
+    def _compare(self, before: dict[str, int], state: DecodeState, when: str) -> None:
+        moved = [name for name, address in _addresses(state).items() if before[name] != address]
+        if moved:
+            raise NotReplayable(f"tensors of the state moved {when} a step: {', '.join(moved)}")
+
+
+def _run(step: DecodeStep, bucket: int) -> None:
+    step(bucket)
+
+
+def _addresses(state: DecodeState) -> dict[str, int]:
+    return {name: tensor.data_ptr() for name, tensor in state.tensors().items()}
+
+
+def _has_mask(indices: Any) -> bool:
+    return any(index.dtype in (torch.bool, torch.uint8) for index in _tensors(indices))
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))

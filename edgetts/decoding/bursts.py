@@ -1,0 +1,85 @@
+"""Candidates from an engine that computes several choices at once and ahead: one choice after the other.
+
+In: an `Engine`, which makes the codes of one text at a time where its networks are, and settings. Out: for each choice
+what a decode loop on the host looks at, one burst after it was launched: the engine computes the next burst while this
+one is read. What was computed beyond the end is thrown away. It knows no network and no device.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import torch
+
+from edgetts.decoding.beam import Candidate
+from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.settings import DecodeSettings
+from edgetts.errors import GenerationError
+
+BURST = 8
+"""Choices that are launched at once, and whose results are read at once."""
+
+
+class Engine(Protocol):
+    """Choices of one text, in order. Calls come from one thread at a time."""
+
+    def prefill(self, prompt: GPTPrompt, settings: DecodeSettings, generator: torch.Generator | None) -> None:
+        """Forget the text before, run the prefix and make the first choice."""
+
+    def launch(self, n: int) -> int:
+        """Start the next `n` choices, or as many as there may still be, and say how many; does not wait for them."""
+
+    def poll(self) -> list[list[Candidate]]:
+        """Wait for the oldest launch that was not read (the prefill is one) and give the candidates of its choices.
+
+        A choice without candidates: the scores were no numbers.
+        """
+
+
+class Engines(Protocol):
+    """Where a loop gets an engine, and gives it back when it needs no more choices."""
+
+    def take(self, n_rows: int) -> Engine: ...
+
+    def give_back(self, engine: Engine) -> None: ...
+
+
+class BurstReader:
+    """The choices of one text. Gives the engine back when closed; where that is forgotten, it goes with the reader."""
+
+    def __init__(
+        self, engines: Engines, prompt: GPTPrompt, settings: DecodeSettings, generator: torch.Generator | None
+    ) -> None:
+        self._engines = engines
+        self._engine: Engine | None = None
+        self._call = (prompt, settings, generator)
+        self._read: deque[list[Candidate]] = deque()
+        self._n_read = 0
+
+    def next(self) -> list[Candidate]:
+        """The candidates of the next choice. Raises GenerationError where scores were no numbers."""
+        if not self._read:
+            if self._engine is None:
+                self._engine = self._engines.take(self._call[1].n_beams)
+                self._engine.prefill(*self._call)
+            self._engine.launch(BURST)  # the burst behind the one that is read now
+            self._read += self._engine.poll()
+        candidates = self._read.popleft()
+        if not candidates:
+            self.close()
+            raise not_finite(self._n_read)
+        self._n_read += 1
+        return candidates
+
+    def close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            self._engines.give_back(engine)
+
+
+def not_finite(n_codes: int) -> GenerationError:
+    return GenerationError(
+        f"The GPT computed non-finite scores after {n_codes} codes; "
+        "its weights or number format do not suit this machine. Try a pack with fp32 weights."
+    )

@@ -1,0 +1,325 @@
+"""The decoding step on fixed addresses makes the codes of the loop on the host; bursts, limits, reuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from helpers.mini_gpt import mini_gpt
+from helpers.paths import GOLDEN
+from helpers.tiny_gpt import prompts, tiny_gpt
+from safetensors.torch import load_file
+
+from edgetts.backends.decode_engine import DecodeEngine, EnginePool
+from edgetts.backends.kernels import DEQUANTIZED
+from edgetts.backends.runners import EagerRunner
+from edgetts.backends.step_state import KEY_BUCKET, NOISE_RING, StepKind, bucket_of
+from edgetts.decoding.bursts import BURST
+from edgetts.decoding.decode import CodeStream, DecodeResult, generate_codes
+from edgetts.decoding.latents import LatentPass
+from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.settings import DecodeSettings
+from edgetts.errors import GenerationError, UsageError
+from edgetts.models.gpt import GPT
+
+GREEDY = DecodeSettings(do_sample=False, n_beams=1, max_codes=20)
+FILTERS: dict[str, dict[str, Any]] = {
+    "upstream": {},
+    "all codes": {"top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0},
+    "top-p alone": {"top_k": 0, "top_p": 0.9, "temperature": 1.3},
+    "few": {"top_k": 5, "top_p": 0.3, "repetition_penalty": 2.0},
+}
+
+
+@cache
+def mini() -> GPT:
+    return mini_gpt()
+
+
+@cache
+def tiny() -> GPT:
+    return tiny_gpt("int8_channel", None, DEQUANTIZED)
+
+
+def mini_prompt(gpt: GPT | None = None) -> GPTPrompt:
+    golden = load_file(GOLDEN / "gpt.safetensors")
+    return GPTPrompt.build(gpt or mini(), golden["conditioning_latents"], golden["emovec"], golden["text_ids"].long())
+
+
+def seeded(settings: DecodeSettings, seed: int = 3) -> torch.Generator | None:
+    return torch.Generator().manual_seed(seed) if settings.do_sample else None
+
+
+def pool(gpt: GPT) -> EnginePool:
+    return EnginePool(gpt, EagerRunner)
+
+
+def host(gpt: GPT, prompt: GPTPrompt, settings: DecodeSettings, **options: Any) -> DecodeResult:
+    return generate_codes(gpt, prompt, settings, seeded(settings), **options)
+
+
+def by_step(
+    gpt: GPT, prompt: GPTPrompt, settings: DecodeSettings, engines: EnginePool | None = None, **options: Any
+) -> DecodeResult:
+    return generate_codes(gpt, prompt, settings, seeded(settings), engines=engines or pool(gpt), **options)
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+@pytest.mark.parametrize("do_sample", [False, True])
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_codes_of_the_mini_model(n_beams: int, do_sample: bool, filters: str) -> None:
+    """Over a second bucket with three beams."""
+    settings = DecodeSettings(n_beams=n_beams, do_sample=do_sample, max_codes=90, **FILTERS[filters])
+    prompt = mini_prompt()
+    expected = host(mini(), prompt, settings)
+    assert len(expected.codes) == 90
+    assert by_step(mini(), prompt, settings) == expected
+
+
+@pytest.mark.parametrize("do_sample", [False, True])
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_codes_of_the_built_in_model_to_its_stop_code(n_beams: int, do_sample: bool) -> None:
+    settings = DecodeSettings(n_beams=n_beams, do_sample=do_sample, repetition_penalty=2.0, max_codes=400)
+    prompt = prompts()[0].of(tiny())
+    expected = host(tiny(), prompt, settings)
+    assert expected.stopped and len(expected.codes) > 20
+    assert by_step(tiny(), prompt, settings, pool(tiny())) == expected
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_codes_equal_upstream(n_beams: int) -> None:
+    name = "greedy_codes" if n_beams == 1 else "beam3_codes"
+    settings = DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=60)
+    found = by_step(mini(), mini_prompt(), settings)
+    assert found.codes == load_file(GOLDEN / "gpt.safetensors")[name][0].tolist()
+
+
+@pytest.mark.parametrize("scheme", ["int4_group", "int8_channel"])
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_quantized_layers_serve_inside_the_step(scheme: str, n_beams: int) -> None:
+    gpt = tiny_gpt(scheme, 32 if scheme == "int4_group" else None, "dequantize-per-call")
+    settings = DecodeSettings(do_sample=False, n_beams=n_beams, repetition_penalty=2.0, max_codes=60)
+    prompt = prompts()[0].of(gpt)
+    assert by_step(gpt, prompt, settings) == host(gpt, prompt, settings)
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_what_is_heard_is_heard_in_order(n_beams: int) -> None:
+    settings = DecodeSettings(n_beams=n_beams, max_codes=40)
+    heard: list[int] = []
+    expected: list[int] = []
+    found = by_step(mini(), mini_prompt(), settings, on_code=heard.append)
+    assert heard == found.codes
+    host(mini(), mini_prompt(), settings, on_code=expected.append)
+    assert heard == expected
+
+
+def test_the_stream_is_what_is_collected() -> None:
+    settings = DecodeSettings(n_beams=1, max_codes=20)
+    engines = pool(mini())
+    whole = by_step(mini(), mini_prompt(), settings, engines)
+    stream = CodeStream(mini(), mini_prompt(), settings, seeded(settings), engines=engines)
+    assert [next(stream) for _ in range(4)] == whole.codes[:4]
+    assert list(stream) == whole.codes[4:]
+    assert list(stream) == [] and not stream.stopped
+
+
+def stop_after(n: int) -> Callable[[], bool]:
+    """Says stop at question n + 1, and fails where it is asked again."""
+    answers = iter([*[False] * n, True])
+    return lambda: next(answers)
+
+
+class Counted(DecodeEngine):
+    """Counts the steps that were launched, prefill included."""
+
+    n_launched = 0
+
+    def prefill(self, *arguments: Any) -> None:
+        super().prefill(*arguments)
+        self.n_launched = 1
+
+    def launch(self, n: int) -> int:
+        done = super().launch(n)
+        self.n_launched += done
+        return done
+
+
+class One(EnginePool):
+    """Lends one engine, again and again."""
+
+    def __init__(self, gpt: GPT, n_rows: int) -> None:
+        super().__init__(gpt, EagerRunner)
+        self.engine = Counted(gpt, n_rows, EagerRunner())
+        self.n_lent = 0
+
+    def take(self, n_rows: int) -> DecodeEngine:
+        self.n_lent += 1
+        return self.engine
+
+    def give_back(self, engine: Any) -> None:
+        assert engine is self.engine
+        self.n_lent -= 1
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_cancelling_ends_within_a_burst(n_beams: int) -> None:
+    """Asked before each code; nothing is launched any more, and at most what was ahead is thrown away."""
+    settings = DecodeSettings(n_beams=n_beams, max_codes=60)
+    engines = One(mini(), n_beams)
+    result = by_step(mini(), mini_prompt(), settings, engines, should_stop=stop_after(4))
+    assert result.cancelled and not result.stopped
+    assert len(result.codes) == 4
+    assert engines.engine.n_launched <= 1 + 2 * BURST
+    assert engines.n_lent == 0
+    nothing = by_step(mini(), mini_prompt(), settings, engines, should_stop=lambda: True)
+    assert nothing == DecodeResult([], stopped=False, cancelled=True)
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_the_engine_comes_back_when_a_listener_fails(n_beams: int) -> None:
+    def fail(code: int) -> None:
+        raise ValueError(code)
+
+    engines = One(mini(), n_beams)
+    settings = DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=60)
+    with pytest.raises(ValueError):
+        by_step(mini(), mini_prompt(), settings, engines, on_code=fail)
+    assert engines.n_lent == 0
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_what_comes_behind_the_end_is_thrown_away(n_beams: int) -> None:
+    """The built-in model stops by itself in the middle of a burst, and steps were launched beyond it."""
+    settings = DecodeSettings(do_sample=False, n_beams=n_beams, repetition_penalty=2.0, max_codes=400)
+    engines = One(tiny(), n_beams)
+    prompt = prompts()[0].of(tiny())
+    found = by_step(tiny(), prompt, settings, engines)
+    assert found == host(tiny(), prompt, settings) and found.stopped
+    assert len(found.codes) + 1 < engines.engine.n_launched <= len(found.codes) + 2 * BURST + 40
+    again = by_step(tiny(), prompt, settings, engines)
+    assert again == found
+
+
+def test_no_step_is_launched_beyond_the_cap() -> None:
+    engine = Counted(mini(), 1, EagerRunner())
+    engine.prefill(mini_prompt(), DecodeSettings(do_sample=False, n_beams=1, max_codes=11), None)
+    assert (engine.launch(8), engine.launch(8), engine.launch(8)) == (8, 2, 0)
+    assert [len(engine.poll()) for _ in range(3)] == [1, 8, 2]
+
+
+def test_what_was_not_read_is_not_written_over() -> None:
+    engine = DecodeEngine(mini(), 1, EagerRunner())
+    engine.prefill(mini_prompt(), DecodeSettings(n_beams=1, max_codes=99), torch.Generator())
+    engine.launch(NOISE_RING - 1)
+    with pytest.raises(RuntimeError, match="16 choices were not read"):
+        engine.launch(1)
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_slots_serve_text_after_text(n_beams: int) -> None:
+    """The same memory, whatever was said and how before; more of it where a text may need more."""
+    engines = One(mini(), n_beams)
+    long, short = (DecodeSettings(n_beams=n_beams, max_codes=n) for n in (40, 12))
+    greedy = DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=20)
+    expected = {s: host(mini(), mini_prompt(), s) for s in (long, short, greedy)}
+    assert by_step(mini(), mini_prompt(), long, engines) == expected[long]
+    state = engines.engine.state
+    for settings in (short, greedy, long, short):
+        assert by_step(mini(), mini_prompt(), settings, engines) == expected[settings]
+        assert engines.engine.state is state
+    assert state is not None and state.n_slots % KEY_BUCKET == 0
+    more = DecodeSettings(n_beams=n_beams, max_codes=300)
+    found = by_step(mini(), mini_prompt(), more, engines, should_stop=stop_after(20))
+    assert len(found.codes) == 20 and (n_beams > 1 or found.codes == expected[long].codes[:20])
+    assert engines.engine.state is not state and engines.engine.state.n_slots > state.n_slots
+
+
+def test_engines_are_kept_for_the_next_text_and_lent_to_one_at_a_time() -> None:
+    engines = pool(mini())
+    first, second, third = engines.take(1), engines.take(1), engines.take(3)
+    assert first is not second
+    for engine in (first, second, third):
+        engines.give_back(engine)
+    assert engines.take(3) is third
+    assert engines.take(1) is second
+    assert engines.take(1) is not first  # no more than two were kept
+
+
+def test_two_texts_by_turns() -> None:
+    """As when streams share the networks, a code each."""
+    settings = DecodeSettings(n_beams=1, max_codes=30)
+    engines = pool(mini())
+    streams = [CodeStream(mini(), mini_prompt(), settings, seeded(settings, s), engines=engines) for s in (1, 2)]
+    pairs = list(zip(*streams, strict=True))
+    for i, seed in enumerate((1, 2)):
+        expected = generate_codes(mini(), mini_prompt(), settings, torch.Generator().manual_seed(seed))
+        assert [pair[i] for pair in pairs] == expected.codes
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_numbers_that_overflow_are_an_error_and_do_not_stay(n_beams: int) -> None:
+    gpt = mini_gpt()
+    settings = DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=40)
+    prompt, engines = mini_prompt(gpt), One(gpt, n_beams)
+    expected = host(gpt, prompt, settings)
+    code = expected.codes[9]
+    row = gpt.mel_embedding.weight[code].clone()
+    gpt.mel_embedding.weight[code] = float("nan")
+    heard: list[int] = []
+    with pytest.raises(GenerationError, match="non-finite scores after [1-9]") as on_host:
+        host(gpt, prompt, settings)
+    with pytest.raises(GenerationError) as by_the_step:
+        by_step(gpt, prompt, settings, engines, on_code=heard.append)
+    assert str(by_the_step.value) == str(on_host.value)
+    assert heard == expected.codes[: len(heard)] and (len(heard) == 10 or n_beams > 1)
+    assert engines.n_lent == 0 and not prompt.states
+    gpt.mel_embedding.weight[code] = row
+    assert by_step(gpt, prompt, settings, engines) == expected
+    gpt.mel_head.bias[5] = float("nan")
+    with pytest.raises(GenerationError, match="non-finite scores after 0 codes"):
+        by_step(gpt, prompt, settings, engines)
+
+
+def test_what_the_engine_cannot_take_is_refused() -> None:
+    settings = DecodeSettings(n_beams=1)
+    with pytest.raises(UsageError, match="no generator"):
+        generate_codes(mini(), mini_prompt(), settings, None, engines=pool(mini()))
+    with pytest.raises(UsageError, match="positions for 1 to 1815"):
+        by_step(mini(), mini_prompt(), DecodeSettings(n_beams=1, max_codes=1816))
+    elsewhere: Any = SimpleNamespace(device=torch.device("cuda"))
+    with pytest.raises(UsageError, match="The generator is on cuda; codes are drawn with one on the CPU"):
+        generate_codes(mini(), mini_prompt(), settings, elsewhere, engines=pool(mini()))
+
+
+def test_latents_start_from_the_states_of_decoding() -> None:
+    """However the codes come; to rounding, as sums are of other lengths."""
+    prompt = mini_prompt()
+    expected = LatentPass(mini(), prompt).append(codes := host(mini(), prompt, GREEDY).codes)
+    by_step(mini(), prompt, GREEDY)
+    assert len(prompt.states) == 1
+    torch.testing.assert_close(LatentPass(mini(), prompt).append(codes), expected, rtol=1e-4, atol=1e-4)
+    for sizes in ((1, 1, 18), (7, 13)):
+        in_parts = LatentPass(mini(), prompt)
+        parts = [in_parts.append(part.tolist()) for part in torch.tensor(codes).split(sizes)]
+        torch.testing.assert_close(torch.cat(parts, dim=1), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_another_attempt_runs_the_prefix_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt, engines = mini_prompt(), pool(mini())
+    first = by_step(mini(), prompt, GREEDY, engines)
+    monkeypatch.setattr(GPT, "forward", lambda *_: pytest.fail("the prefix was run"))
+    assert by_step(mini(), prompt, GREEDY, engines) == first
+
+
+def test_kinds_and_buckets() -> None:
+    sampled = DecodeSettings(n_beams=3)
+    assert StepKind.of(sampled, 8194) == StepKind(3, True, 64)
+    assert StepKind.of(DecodeSettings(n_beams=1, top_k=64), 8194) == StepKind(1, True, 8194)
+    assert StepKind.of(DecodeSettings(n_beams=1, top_k=0), 8194) == StepKind(1, True, 8194)
+    assert StepKind.of(DecodeSettings(n_beams=1, do_sample=False), 8194) == StepKind(1, False, 1)
+    assert [bucket_of(n) for n in (1, 256, 257, 512)] == [256, 256, 512, 512]
