@@ -59,7 +59,7 @@ def test_top_p_keeps_the_smallest_sufficient_set(scores: list[float], p: float, 
 @settings(deadline=None)
 @given(SCORES, st.data(), st.floats(0.2, 20))
 def test_penalty_moves_seen_codes_only(scores: list[float], data: st.DataObject, penalty: float) -> None:
-    seen = data.sample(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
+    seen = data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
     expected = [(s * penalty if s < 0 else s / penalty) if used else s for s, used in zip(scores, seen, strict=True)]
     ours = penalize_repetition(torch.tensor([scores]), torch.tensor([seen]), penalty)[0].tolist()
     assert ours == pytest.approx(expected, rel=1e-6)
