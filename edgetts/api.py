@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 import torch
 
-from edgetts.backends.device import choose_device, fast_dtype
+from edgetts.backends.device import pick_device
 from edgetts.backends.kernels import AUTO, DEQUANTIZED
+from edgetts.backends.numbers import default_compute, numbers_of
 from edgetts.backends.process import check_process, is_forked
-from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, check_compute
+from edgetts.decoding.settings import Compute, check_compute
 from edgetts.errors import UsageError
 from edgetts.memory import Budget, parse_size
 from edgetts.options import OptionKeywords, SampleType, SynthesisOptions
@@ -97,9 +98,12 @@ class TTS:
         store: VoiceStore,
         *,
         kernel: str = AUTO,
-        compute: Compute = DEFAULT_COMPUTE,
+        compute: Compute | None = None,
         memory_budget: int | None = None,
+        notices: tuple[str, ...] = (),
     ) -> None:
+        if compute is None:
+            compute = default_compute(device, pack.manifest.defaults, pack.manifest.quality)
         check_compute(compute)
         SynthesisOptions.of(pack.manifest.defaults, {})  # a pack that cannot speak says so when it is opened
         self.pack = pack
@@ -110,6 +114,7 @@ class TTS:
         self.store = store
         self._engine: Engine | None = None
         self.voices = VoiceLibrary(pack, store, device, enrolled_notice=None if memory_budget is None else _ENROLLED)
+        self._notices = list(notices)  # for the next call
         self._loading = threading.Lock()  # streams may be asked for by several threads
         self._reading = threading.Lock()  # and their text is planned before anything is loaded
         self._tokenizer: TextTokenizer | None = None
@@ -123,15 +128,16 @@ class TTS:
         device: str = "auto",
         home: Path | None = None,
         kernel: str = AUTO,
-        compute: Compute = DEFAULT_COMPUTE,
+        compute: Compute | None = None,
         memory_budget: str | int | None = None,
     ) -> TTS:
         """Open a pack folder (None: the user's default pack, else the built-in one).
 
         device: auto, cpu, cuda or cuda:N. home: where voices and caches live instead of the user's folders.
         kernel: what multiplies by quantized weights, a name that `edgetts info --kernels` shows, or auto.
-        compute: how mel and waveform are made: exact in fp32, fast in half precision where the machine has it,
-        reference in fp32 without compiled kernels.
+        compute: the number types (`edgetts.backends.numbers`): exact in float32, fast in 16 bits where the machine has
+        them, reference in float32 without compiled kernels. None: what the pack names, else fast on CUDA, and on the
+        CPU fast where the pack's report says what it costs, exact where it does not.
         memory_budget: bytes, or a size such as "1500M" or "2G", that this process shall stay within while it speaks,
         one call at a time (`edgetts.memory` says what counts). Calls get shorter segments, then a shorter prompt,
         where that is needed, and say so in a notice; UsageError where even that is too much. On the CPU.
@@ -142,7 +148,11 @@ class TTS:
         located = pack if isinstance(pack, LocatedPack) else locate_pack(pack, home)
         n_bytes = parse_size(memory_budget) if isinstance(memory_budget, str) else memory_budget
         opened, store = open_pack(located.path, home=home), VoiceStore.default(home)
-        return cls(opened, choose_device(device), store, kernel=kernel, compute=compute, memory_budget=n_bytes)
+        chosen = pick_device(device)
+        notices = (chosen.notice,) if chosen.notice else ()
+        return cls(
+            opened, chosen.device, store, kernel=kernel, compute=compute, memory_budget=n_bytes, notices=notices
+        )
 
     @property
     def sample_rate(self) -> int:
@@ -426,7 +436,9 @@ class TTS:
         planner = SegmentPlanner(self.frontend(request.glossary, request.normalizer), request, options)
         whole = None if request.text is None else planner.whole(request.text)  # before a voice is learned for nothing
         voice = self.voices.resolve(request.voice, adapt_steps=options.adapt_steps, progress=progress)
-        notices = [_NO_EMOTION] if request.emotion is not None and EMOTION in self.pack.manifest.without else []
+        notices, self._notices = self._notices, []
+        if request.emotion is not None and EMOTION in self.pack.manifest.without:
+            notices.append(_NO_EMOTION)
         if self.budget is not None:
             fitted, notice = self.budget.fit(
                 options, voice.reference_mel.shape[-1], in_parts=not isinstance(planner.schedule, Whole)
@@ -468,4 +480,5 @@ def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, ke
         raise UsageError(f"A memory budget can be kept on the CPU only, not on {device}: leave one of both out.")
     if isinstance(n_bytes, bool) or not isinstance(n_bytes, int) or n_bytes <= 0:
         raise UsageError(f"The memory budget is {n_bytes!r}; it must be a number of bytes above 0, or such as '2G'.")
-    return Budget.of(n_bytes, pack, compute, half_bytes=fast_dtype(device).itemsize, decodes=kernel == DEQUANTIZED)
+    half_bytes = numbers_of(device, "fast").dit.itemsize
+    return Budget.of(n_bytes, pack, compute, half_bytes=half_bytes, decodes=kernel == DEQUANTIZED)

@@ -70,5 +70,9 @@ class GenerationError(EdgeTTSError):
     """The model failed on this text and no allowed retry helped."""
 
 
+class NonFiniteError(GenerationError):
+    """A network computed what is no number: its number type is too narrow for these weights."""
+
+
 class Cancelled(EdgeTTSError):
     """Work that the caller asked to stop before it was done; nothing of it is kept."""

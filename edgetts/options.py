@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from edgetts.decoding.settings import DecodeSettings, FlowSettings, Solver, settle_types
+from edgetts.decoding.settings import COMPUTE, DecodeSettings, FlowSettings, Solver, check_compute, settle_types
 from edgetts.errors import PackError, UsageError
 from edgetts.pack.plain_json import shown
 
@@ -128,13 +128,17 @@ class SynthesisOptions:
     def of(cls, pack_defaults: Mapping[str, Any], given: Mapping[str, Any]) -> SynthesisOptions:
         """Upstream's defaults, under the pack's, under what the caller gave.
 
-        Raises UsageError for what the caller gave, PackError for what the pack says.
+        A pack may also name its way to compute, which is no option of a call. Raises UsageError for what the caller
+        gave, PackError for what the pack says.
         """
+        own = {name: value for name, value in pack_defaults.items() if name != COMPUTE}
         try:
-            cls._of(pack_defaults)
+            if COMPUTE in pack_defaults:
+                check_compute(pack_defaults[COMPUTE])
+            cls._of(own)
         except UsageError as error:
             raise PackError(f"The default options of this pack are not usable: {error}") from None
-        return cls._of({**pack_defaults, **given})
+        return cls._of({**own, **given})
 
     @classmethod
     def _of(cls, options: Mapping[str, Any]) -> SynthesisOptions:

@@ -16,60 +16,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from edgetts.backends.decode_engine import engines
-from edgetts.backends.fused_step import fused_step
-from edgetts.backends.kernels import AUTO, KernelChoice
-from edgetts.backends.linear import replacer
-from edgetts.backends.prepare import adapted, prepare_s2mel, prepare_vocoder
+from edgetts.backends.kernels import AUTO
+from edgetts.backends.networks import Networks
+from edgetts.backends.numbers import default_compute
+from edgetts.backends.prepare import adapted
 from edgetts.backends.process import check_process, prepare_process
 from edgetts.backends.runners import RunnerName, check_runner
 from edgetts.decoding.attempts import Attempt, better, words_missing
-from edgetts.decoding.decode import generate_codes, max_codes_limit
+from edgetts.decoding.decode import DecodeResult, generate_codes, max_codes_limit
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge, n_at_end
 from edgetts.decoding.latents import LatentPass
 from edgetts.decoding.prompt import GPTPrompt
-from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, FlowSettings, check_compute
-from edgetts.errors import Cancelled, VoiceError
-from edgetts.models import registry
-from edgetts.models.dit import AdaLNModulation
+from edgetts.decoding.settings import Compute, FlowSettings, check_compute
+from edgetts.errors import Cancelled
 from edgetts.models.vocoder import frames_of, reach, render
-from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.options import SynthesisOptions
-from edgetts.pack.page_release import give_back_freed
-from edgetts.voices.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
+from edgetts.voices.emotion import Emotion
+from edgetts.voices.speaker import Speaker as Speaker
+from edgetts.voices.speaker import make_speaker
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
+    from edgetts.backends.decode_engine import EnginePool
+    from edgetts.backends.fused_step import FusedStep
+    from edgetts.models.gpt import GPT
+    from edgetts.models.s2mel import S2Mel
     from edgetts.pack.load import Pack
 
 ShouldStop = Callable[[], bool]
 
 # The vocoder computes this many frames at once (3 s): bounds its memory, and how long it cannot be stopped.
 VOCODER_WINDOW = 256
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """A voice on the device, with its emotion applied: what one synthesis call needs of it."""
-
-    conditioning_latents: torch.Tensor  # (1, N, C)
-    emotion_vector: torch.Tensor  # (1, C)
-    style: torch.Tensor  # (1, D)
-    reference_mel: torch.Tensor  # (1, M, F)
-    prompt_condition: torch.Tensor  # (1, F, C)
-    offsets: AdaLNModulation | None = None  # of a voice that was adapted: what it adds to the DiT's conditions
-
-    def with_prompt(self, n_frames: int) -> Speaker:
-        """This speaker with the last `n_frames` of the prompt only, or with all of it where it is shorter.
-
-        The DiT computes the prompt anew at each step, so it costs what as much speech costs.
-        """
-        return replace(
-            self,
-            reference_mel=self.reference_mel[:, :, -n_frames:],
-            prompt_condition=self.prompt_condition[:, -n_frames:],
-        )
 
 
 @dataclass(frozen=True)
@@ -92,37 +70,29 @@ class Pipeline:
         device: torch.device,
         *,
         kernel: str = AUTO,
-        compute: Compute = DEFAULT_COMPUTE,
+        compute: Compute | None = None,
         runner: RunnerName = "auto",
     ) -> None:
         """kernel: what multiplies by the GPT's quantized weights, one of `backends.kernels` or chosen by trying them.
 
-        compute: how mel and waveform are made, `backends.prepare`, and which of the kernels may be chosen.
+        compute: number types and forms, `backends.numbers` and `backends.prepare`, and which of the kernels may be
+        chosen; None: by pack and device.
         runner: what runs the steps of decoding, one of `backends.runners`.
         Raises UsageError for an unknown name, and in a fork of a process that has loaded networks.
         """
+        if compute is None:
+            compute = default_compute(device, pack.manifest.defaults, pack.manifest.quality)
         check_compute(compute)
         check_runner(runner, device)
         prepare_process()
-        config = pack.config
         self.compute = compute
         self.kernel = kernel
         self.pack = pack
-        self.config = config
+        self.config = pack.config
         self.device = device
-        self.gpt = registry.GPT.load(pack, device, replace=replacer(KernelChoice(device, kernel, compute)))
-        self.engines = engines(self.gpt, device, runner)  # None: codes are chosen on the host, step by step
-        self.stepper = fused_step(self.gpt)  # of those steps; None: the GPT computes them itself
-        give_back_freed()
-        # One after the other: the forms that compute are made beside those that were loaded.
-        self.s2mel = registry.S2MEL.load(pack, device)
-        s2mel_done = prepare_s2mel(self.s2mel, compute, device)
-        give_back_freed()
-        self.vocoder, vocoder_done = prepare_vocoder(registry.VOCODER.load(pack, device), compute, device)
-        self.quantizer = registry.QUANTIZER.load(pack, device)
-        self.emotion_matrices = pack.state_dict("emotion", device)
-        give_back_freed()
-        self.prepared = {"s2mel": s2mel_done, "vocoder": vocoder_done}
+        self.networks = Networks(pack, device, kernel, compute, runner)
+        self.prepared = self.networks.prepared
+        self.quantizer = self.networks.quantizer
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -131,11 +101,34 @@ class Pipeline:
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """What is resident, by component name."""
-        return {"gpt": self.gpt, "s2mel": self.s2mel, "quantizer": self.quantizer, "vocoder": self.vocoder}
+        return self.networks.modules()
+
+    # Read anew each time: a network may be loaded again in wider numbers.
+
+    @property
+    def gpt(self) -> GPT:
+        return self.networks.gpt
+
+    @property
+    def stepper(self) -> FusedStep | None:
+        """The GPT's step as one call; None: it computes its steps itself."""
+        return self.networks.stepper
+
+    @property
+    def engines(self) -> EnginePool | None:
+        """What makes codes in bursts; None: they are chosen on the host, step by step."""
+        return self.networks.engines
+
+    @property
+    def s2mel(self) -> S2Mel:
+        return self.networks.s2mel
+
+    @property
+    def vocoder(self) -> torch.nn.Module:
+        return self.networks.vocoder
 
     # --- voice -------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def speaker(self, voice: Voice, emotion: Emotion | None = None, emotion_voice: Voice | None = None) -> Speaker:
         """Move a voice to the device and apply an emotion.
 
@@ -143,42 +136,7 @@ class Pipeline:
         Raises VoiceError when other encoders made a voice, or it was adapted to another S2Mel.
         """
         check_process()
-        for each in filter(None, (voice, emotion_voice)):
-            each.check(self.pack.manifest.encoder_id)
-            each.check_fits(self.config)
-        dit = self.config.s2mel.dit
-        offsets = None
-        if voice.offsets is not None:
-            voice.check_adaptation(self.pack.manifest.s2mel_id, n_offsets(dit))
-            offsets = voice_offsets(voice.offsets.to(self.device), dit)
-        style = voice.style.to(self.device)
-        vector = voice.emotion_vector.to(self.device)
-        if emotion is not None and emotion.recording is not None:
-            if emotion_voice is None:
-                raise ValueError("an emotion from a recording needs what enrollment made of the recording")
-            target = emotion_voice.emotion_vector.to(self.device)
-            vector = merge_vectors(voice.emotion_base.to(self.device), target, emotion.alpha)
-        elif emotion is not None:
-            matrices = self.emotion_matrices
-            if matrices["emotion_matrix"].shape[1] != vector.shape[1]:
-                raise VoiceError(
-                    f"The emotion matrix of this pack is {matrices['emotion_matrix'].shape[1]} wide and its GPT "
-                    f"{vector.shape[1]}, so emotion weights cannot be used: give the recording of an emotion."
-                )
-            _, rows = matrix_rows(
-                style, matrices["speaker_matrix"], matrices["emotion_matrix"], self.config.emotion.group_sizes
-            )
-            vector = mix_weights(vector, rows, emotion.effective_weights())
-        reference_mel = voice.reference_mel.to(self.device)
-        quantized = self.quantizer.lookup(voice.reference_codes.to(self.device))  # (1, T, C)
-        return Speaker(
-            conditioning_latents=voice.conditioning_latents.to(self.device),
-            emotion_vector=vector,
-            style=style if offsets is None else style + offsets.style,
-            reference_mel=reference_mel,
-            prompt_condition=self.s2mel.length_regulator(quantized, reference_mel.shape[-1]),
-            offsets=None if offsets is None else offsets.times,
-        )
+        return make_speaker(self.pack, self.networks, voice, emotion, emotion_voice)
 
     # --- stages ------------------------------------------------------------------------------------
 
@@ -210,23 +168,30 @@ class Pipeline:
         guard = CodeGuard(rate, silence_code, expected.settings()) if options.guards and options.n_beams == 1 else None
         findings: list[Finding] = []
 
+        n_told = 0
+
         def check(code: int) -> None:
+            nonlocal n_told
+            n_told += 1
             if on_code is not None:
                 on_code(code)
             finding = guard.add(code) if guard is not None else None
             if finding is not None:
                 findings.append(finding)
 
-        result = generate_codes(
-            self.gpt,
-            prompt,
-            options.decode_settings(cap),
-            torch.Generator().manual_seed(seed),
-            should_stop=lambda: bool(findings) or (should_stop is not None and should_stop()),
-            on_code=check,
-            stepper=self.stepper,
-            engines=self.engines,
-        )
+        def generate() -> DecodeResult:
+            return generate_codes(
+                self.gpt,
+                prompt.to(self.gpt.speed_emb.weight.dtype),
+                options.decode_settings(cap),
+                torch.Generator().manual_seed(seed),
+                should_stop=lambda: bool(findings) or (should_stop is not None and should_stop()),
+                on_code=check,
+                stepper=self.stepper,
+                engines=self.engines,
+            )
+
+        result = self.networks.run("gpt", generate, can_repeat=lambda: n_told == 0)
         if result.cancelled and not findings:
             raise Cancelled("The speech was cancelled.")
         codes = result.codes
@@ -292,16 +257,15 @@ class Pipeline:
         """
         known = speaker.reference_mel if context is None else torch.cat([speaker.reference_mel, context], dim=-1)
         n_known = known.shape[-1]
-        mel = solve_flow(
-            adapted(self.s2mel.cfm.estimator, speaker.offsets),
-            torch.nn.functional.pad(noise, (n_known, 0)),  # the solver looks at none where mel is known
-            known,
-            torch.cat([speaker.prompt_condition, condition], dim=1),
-            speaker.style,
-            settings,
-            should_stop=should_stop,
-        )
-        return mel[:, :, n_known:]
+        padded = torch.nn.functional.pad(noise, (n_known, 0))  # the solver looks at none where mel is known
+        conditions = torch.cat([speaker.prompt_condition, condition], dim=1)
+
+        def solve() -> torch.Tensor:
+            estimator = adapted(self.s2mel.cfm.estimator, speaker.offsets)
+            solved = solve_flow(estimator, padded, known, conditions, speaker.style, settings, should_stop=should_stop)
+            return self.networks.check_finite("s2mel", solved[:, :, n_known:])
+
+        return self.networks.run("s2mel", solve)
 
     def waveform(self, mel: torch.Tensor, start: int = 0, should_stop: ShouldStop | None = None) -> torch.Tensor:
         """Waveform (S,) float32 on the CPU, from frame `start` on, of the mel (1, M, F) of a segment so far.
@@ -318,9 +282,17 @@ class Pipeline:
                 raise Cancelled("The speech was cancelled.")
             last = min(first + VOCODER_WINDOW, n_frames)
             left = max(0, first - around)
-            samples = render(self.vocoder, frames[:, :, left : last + around])[0]
-            parts.append(samples[(first - left) * hop : (last - left) * hop].float().cpu())
+            samples = self._samples(frames[:, :, left : last + around])
+            parts.append(samples[(first - left) * hop : (last - left) * hop])
         return torch.cat(parts) if parts else torch.zeros(0)
+
+    def _samples(self, frames: torch.Tensor) -> torch.Tensor:
+        """Waveform (S,) float32 on the CPU of a window of frames (1, C, T)."""
+
+        def make() -> torch.Tensor:
+            return self.networks.check_finite("vocoder", render(self.vocoder, frames)[0].float().cpu())
+
+        return self.networks.run("vocoder", make)
 
     # --- all of it ---------------------------------------------------------------------------------
 
@@ -356,7 +328,7 @@ class Pipeline:
         noise = self.noise(condition.shape[1], torch.Generator().manual_seed(kept.seed))
         mel = self.mel(speaker, condition, noise, options.flow_settings(), should_stop)
         waveform = self.waveform(mel, should_stop=should_stop)
-        notices = (*self.notices, *(() if kept.problem is None else (str(kept.problem),)))
+        notices = (*self.notices, *self.networks.take_notices(), *(() if kept.problem is None else (str(kept.problem),)))
         return SegmentSpeech(waveform, tuple(codes), kept.seed, n_attempts, notices)
 
 

@@ -133,7 +133,7 @@ def _own_recording(home: Path | None) -> tuple[Samples, int]:
     if not builtin_pack().is_dir():
         raise UsageError("This installation has no recording to calibrate with: give one with --voice RECORDING.")
     pack = open_pack(builtin_pack(), home=home)
-    pipeline = Pipeline(pack, CPU)
+    pipeline = Pipeline(pack, CPU, compute="exact")
     frontend = TextFrontend(tokenizer_of(pack))
     options = SynthesisOptions.of(pack.manifest.defaults, {})
     speaker = pipeline.speaker(find_voice(pack, None))

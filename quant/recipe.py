@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from edgetts.decoding.settings import COMPUTE, check_compute
 from edgetts.errors import EdgeTTSError, PackError, UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.config import from_dict
@@ -123,8 +124,11 @@ def parse_recipe(table: Mapping[str, Any], where: str) -> Recipe:
     calibration = _table(CalibrationSettings, table.get("calibration"), "calibration", problems)
     budget = _table(Budget, table.get("budget"), "budget", problems)
     defaults = table.get("defaults", {})
+    options = dict(defaults) if isinstance(defaults, dict) else {"defaults": defaults}
     try:
-        SynthesisOptions.of({}, defaults if isinstance(defaults, dict) else {"defaults": defaults})
+        if COMPUTE in options:
+            check_compute(options.pop(COMPUTE))
+        SynthesisOptions.of({}, options)
     except EdgeTTSError as error:
         problems.append(str(error).rstrip("."))
     recipe = Recipe(str(table.get("name")), str(table.get("description")), storage, defaults, calibration, budget)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from edgetts.backends.linear import kernels_used
+from edgetts.backends.numbers import numbers_of
 from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
@@ -66,7 +67,7 @@ def measure(
     del pipeline  # the two are never in memory together
     if progress is not None:
         progress("comparing", 0, 1)
-    other = Pipeline(made, CPU)
+    other = Pipeline(made, CPU, compute="exact")
     found = [code_scores(other.gpt, speaker, sample) for sample in samples]
     made_sounds = _sounds(other, speaker, samples[:N_SPOKEN], options)
     quality: dict[str, Any] = {
@@ -80,10 +81,31 @@ def measure(
         "sound": compare_sounds(sounds, made_sounds),
     }
     del other
+    quality["compute"] = {"fast": _cost_of_fast(made, speaker, samples, options, found, made_sounds)}
     if judge is not None:
         quality["judged"] = dict(judge(writer.folder))
     writer.add_file(REPORT_FILE, page(made.manifest.name, recipe.name, recipe.description, quality).encode())
     return quality
+
+
+def _cost_of_fast(
+    pack: Pack,
+    speaker: Speaker,
+    samples: Sequence[Sample],
+    options: SynthesisOptions,
+    scores: Sequence[Tensor],
+    sounds: Sequence[tuple[Tensor, Tensor]],
+) -> dict[str, Any]:
+    """What `fast` changes beside the pack's own `exact`, whose scores and sounds are given, on this CPU.
+
+    `numbers` says in which types, for another machine may have others.
+    """
+    fast = Pipeline(pack, CPU, compute="fast")
+    return {
+        "numbers": numbers_of(CPU, "fast").names(),
+        "gpt": compare_scores(scores, [code_scores(fast.gpt, speaker, sample) for sample in samples]),
+        "sound": compare_sounds(sounds, _sounds(fast, speaker, samples[: len(sounds)], options)),
+    }
 
 
 def original_bytes(pack: Pack, component: str) -> int:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from edgetts.api import TTS
-from edgetts.backends.device import fast_dtype
+from edgetts.backends.numbers import numbers_of
 from edgetts.backends.prepare import prepare_vocoder
 from edgetts.bench.work import Sizes, stage_works
 from edgetts.cli.app import app
@@ -67,7 +67,7 @@ def test_ways_to_compute(pack_path: Path, compute: Compute) -> None:
     plain, other = (pack.module("vocoder", lambda: build_vocoder(pack.config.vocoder)) for _ in range(2))
     found, done = prepare_vocoder(other, compute, CPU)
     assert isinstance(plain, IstftVocoder) and isinstance(found, IstftVocoder)
-    assert done.dtype == (fast_dtype(CPU) if compute == "fast" else torch.float32)
+    assert done.dtype == numbers_of(CPU, compute).dit
     for name, parameter in found.named_parameters():
         assert parameter.dtype == (done.dtype if name.startswith(("stack.", "head.")) else torch.float32), name
     mel = torch.randn(1, 80, 60, generator=torch.Generator().manual_seed(0)) * 2 - 5

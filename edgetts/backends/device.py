@@ -1,45 +1,76 @@
-"""Which device and number type the networks run on. The only place that asks what the machine has."""
+"""Which device the networks run on, whether it works, and what to say when its memory is full."""
 
 from __future__ import annotations
 
+import contextlib
 import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
-from edgetts.errors import UsageError
+from edgetts.errors import GenerationError, UsageError, one_line
 
-_CUDA_BF16 = (8, 0)  # compute capability with bfloat16 products; earlier ones have float16 only
+_PROBE_SIZE = 64
+
+
+@dataclass(frozen=True)
+class DeviceChoice:
+    """A device, and why it is not the one that might have been expected: a sentence, or empty."""
+
+    device: torch.device
+    notice: str = ""
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto`, `cpu`, `cuda` or `cuda:N` as a device. `auto` takes a CUDA device where there is one."""
+    """`auto`, `cpu`, `cuda` or `cuda:N` as a device; `pick_device` also says why."""
+    return pick_device(name).device
+
+
+def pick_device(name: str = "auto") -> DeviceChoice:
+    """`auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes a CUDA device that computes what a small kernel should.
+
+    Raises UsageError for another name, and for a CUDA device that is not there or does not work.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return DeviceChoice(torch.device("cpu"))
+        cuda = torch.device("cuda")
+        problem = probe_cuda(cuda)
+        if not problem:
+            return DeviceChoice(cuda)
+        return DeviceChoice(torch.device("cpu"), f"The GPU is not used, as a first kernel on it failed: {problem}.")
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise UsageError(f"Unknown device {name!r}: allowed are auto, cpu, cuda and cuda:N.")
-    if kind == "cuda" and not torch.cuda.is_available():
+    if kind == "cpu":
+        return DeviceChoice(torch.device(name))
+    if not torch.cuda.is_available():
         raise UsageError(f"Device {name} was asked for, but torch {torch.__version__} sees no CUDA device: use cpu.")
-    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+    if index and int(index) >= torch.cuda.device_count():
         raise UsageError(
             f"Device {name} was asked for, but there are {torch.cuda.device_count()}: cuda:0 is the first."
         )
-    return torch.device(name)
+    problem = probe_cuda(torch.device(name))
+    if problem:
+        raise UsageError(f"Device {name} was asked for, and a first kernel on it failed: {problem}; use cpu.")
+    return DeviceChoice(torch.device(name))
 
 
-def compute_dtype(device: torch.device, stored: torch.dtype) -> torch.dtype:
-    """The type to compute in: what is stored on CUDA, fp32 on the CPU, where plain half precision is slower."""
-    return stored if device.type == "cuda" else torch.float32
+def probe_cuda(device: torch.device) -> str:
+    """Run one small product on a CUDA device; what went wrong, or empty.
 
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """The type that trades digits for time: half precision where the device multiplies in it, else fp32.
-
-    bfloat16 before float16: it has the range of fp32, so no network needs to be checked for overflow.
+    A driver older than torch, a card that torch was not built for, and a full memory are found here, where there is
+    a way out, and not in the middle of a sentence.
     """
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= _CUDA_BF16 else torch.float16
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+    try:
+        ones = torch.ones(_PROBE_SIZE, _PROBE_SIZE, device=device)
+        found = float((ones @ ones).sum())
+    except (RuntimeError, AssertionError) as error:  # the latter by a torch without CUDA
+        reason = one_line(str(error)).partition("CUDA kernel errors might")[0].strip().rstrip(".")
+        return reason or "no reason was given"
+    expected = float(_PROBE_SIZE**3)
+    return "" if found == expected else f"it computed {found:g}, not {expected:g}"
 
 
 def describe(device: torch.device) -> str:
@@ -47,3 +78,19 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device.type} {torch.cuda.get_device_name(device)}"
     return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}"
+
+
+@contextlib.contextmanager
+def memory_in_words(device: torch.device, what: str) -> Iterator[None]:
+    """Turn CUDA's report of a full memory into a GenerationError that says what helps. what: such as "the vocoder"."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        room = ""
+        with contextlib.suppress(RuntimeError):
+            free, total = torch.cuda.mem_get_info(device)
+            room = f" ({free / 2**20:.0f} of {total / 2**20:.0f} MiB are free)"
+        raise GenerationError(
+            f"The memory of {device} is full{room}, and {what} needs more: close what else uses it, set a "
+            "memory_budget, take a smaller pack or fewer beams, or use the device cpu."
+        ) from error

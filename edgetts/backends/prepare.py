@@ -6,7 +6,7 @@ Three ways to compute, chosen by name (`settings.Compute`):
 - `reference`: the networks as they are, plain PyTorch in fp32.
 - `exact`: fp32; forms that differ in the order of sums only (`is_same_numbers`). The DiT becomes a `FastDiT`, on the
   CPU with compiled kernels a BigVGAN a `FastVocoder`. A vocoder at the frame rate is fast as it is.
-- `fast`: that in half precision where the machine has it (`device.fast_dtype`), fp32 at both ends: the state of
+- `fast`: that in half precision where the machine has it (`numbers`), fp32 at both ends: the state of
   the flow and the samples.
 
 The networks do not know about it. What a machine lacks is left plain: `Prepared` says what was done.
@@ -21,9 +21,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from edgetts.backends.device import fast_dtype
 from edgetts.backends.fast_dit import FastDiT, Velocity
 from edgetts.backends.fast_vocoder import FastVocoder
+from edgetts.backends.numbers import numbers_of
 from edgetts.decoding.flow import Estimator, Preparable
 from edgetts.decoding.settings import Compute
 from edgetts.models.dit import AdaLNModulation, DiT
@@ -64,7 +64,7 @@ def prepare_vocoder(vocoder: Vocoder, compute: Compute, device: torch.device) ->
     """
     if compute == "reference":
         return vocoder, Prepared(torch.float32)
-    dtype = fast_dtype(device) if compute == "fast" else torch.float32
+    dtype = numbers_of(device, compute).vocoder
     if isinstance(vocoder, IstftVocoder):
         return lower(vocoder, dtype), Prepared(dtype)
     library = find_library() if device.type == "cpu" and dtype in _FUSED_DTYPES else None
@@ -78,7 +78,7 @@ def prepare_s2mel(s2mel: S2Mel, compute: Compute, device: torch.device) -> Prepa
     """Replace the DiT of a loaded S2Mel in place; its inputs and outputs stay fp32."""
     if compute == "reference":
         return Prepared(torch.float32)
-    dtype = fast_dtype(device) if compute == "fast" else torch.float32
+    dtype = numbers_of(device, compute).dit
     estimator = FastDiT(s2mel.cfm.estimator, dtype, device)
     s2mel.set_submodule("cfm.estimator", estimator)
     return Prepared(dtype, packed_convolutions=estimator.n_packed)

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from edgetts import __version__
-from edgetts.backends.device import describe, fast_dtype
+from edgetts.backends.device import describe
+from edgetts.backends.numbers import numbers_of
 from edgetts.native.library import find_library
 
 MIB = 2**20
@@ -49,7 +50,7 @@ def measure_rates(device: torch.device, tries: int = _TRIES) -> Rates:
     del memory
     size = _MATRIX_SIZES[device.type]
     rates = []
-    for dtype in {torch.float32, fast_dtype(device)}:
+    for dtype in {torch.float32, numbers_of(device, "fast").dit}:
         matrix = torch.ones(size, size, dtype=dtype, device=device)
         rates.append(2 * size**3 / _fastest(lambda m=matrix: m @ m, device, tries))  # type: ignore[misc]
     return Rates(_READ_BYTES / read_s, max(rates))

@@ -109,7 +109,7 @@ def measure(
     plan: Plan,
     *,
     device: torch.device,
-    compute: Compute,
+    compute: Compute | None,
     memory_budget: int | None = None,
     kernel: str = AUTO,
     home: Path | None = None,
@@ -126,6 +126,7 @@ def measure(
         tts = TTS(
             pack, device, VoiceStore.default(Path(folder)), kernel=kernel, compute=compute, memory_budget=memory_budget
         )
+        compute = tts.compute
         segments = tts.frontend().segments(plan.text, plan.options.max_segment_tokens).segments
         if not segments:
             raise UsageError("There is nothing to speak in the text to measure with: give another with text=.")

@@ -110,9 +110,9 @@ ComputeOption = Annotated[
     typer.Option(
         "--compute",
         metavar="HOW",
-        help="How to compute. exact: fp32. fast: mel and waveform in half precision where the machine has it, "
-        "activations of the GPT in 8 bits beside quantized weights. "
-        "reference: plain fp32 without compiled kernels. [exact]",
+        help="How to compute. exact: fp32. fast: 16 bits where the machine has them, on the CPU activations of the GPT "
+        "in 8 bits beside quantized weights. reference: plain fp32 without compiled kernels. "
+        "[what the pack names; fast on a GPU and where the pack's report says what it costs, else exact]",
         rich_help_panel="Model",
         show_default=False,
     ),
@@ -156,13 +156,14 @@ def check_adapts(adapt_steps: int | None, is_recording: bool, voice: str | None)
         )
 
 
-def compute_name(given: str | None) -> Compute:
-    """What --compute says, checked. Raises UsageError."""
-    from edgetts.decoding.settings import DEFAULT_COMPUTE, check_compute
+def compute_name(given: str | None) -> Compute | None:
+    """What --compute says, checked; None: nothing, and the pack and the device decide. Raises UsageError."""
+    from edgetts.decoding.settings import check_compute
 
-    name: Any = DEFAULT_COMPUTE if given is None else given
-    check_compute(name)
-    chosen: Compute = name
+    name: Any = given
+    if name is not None:
+        check_compute(name)
+    chosen: Compute | None = name
     return chosen
 
 

@@ -167,6 +167,12 @@ def _quality_lines(quality: Mapping[str, Any], path: Path) -> list[str]:
         f"  log-mel distance {sound['mel_distance']:.3g}, of the waveform {sound['waveform_mel_distance']:.3g}, "
         f"spectral convergence {sound['spectral_convergence']:.3g}",
     ]
+    if fast := (quality.get("compute") or {}).get("fast"):
+        numbers = ", ".join(f"{stage} in {dtype}" for stage, dtype in fast["numbers"].items())
+        lines.append(
+            f"  compute fast ({numbers}): same most likely code {100 * fast['gpt']['top1']:.1f} %, "
+            f"log-mel distance {fast['sound']['mel_distance']:.3g}"
+        )
     if judged := quality.get("judged"):
         lines.append("  " + ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in judged.items()))
     for component, tensors in (quality.get("snr_db") or {}).items():

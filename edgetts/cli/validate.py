@@ -58,10 +58,11 @@ def validate(
     from edgetts import parity
     from edgetts.backends.device import choose_device
     from edgetts.backends.kernels import AUTO
+    from edgetts.decoding.settings import DEFAULT_COMPUTE
     from edgetts.pack.load import open_pack
     from edgetts.pack.locate import locate_pack
 
-    way = compute_name(compute)
+    way = compute_name(compute) or DEFAULT_COMPUTE
     known = environment(context)
     located = locate_pack(pack, known.home)
     chosen = choose_device(device or known.device or "auto")

@@ -80,7 +80,7 @@ def warmup(
             {
                 "pack": located.path.absolute(),
                 "device": str(tts.device),
-                "compute": way,
+                "compute": tts.compute,
                 "dtypes": {n: str(done.dtype).removeprefix("torch.") for n, done in tts.pipeline.prepared.items()},
                 "load_s": load_s,
                 "warmup_s": warmup_s,

@@ -15,7 +15,7 @@ import torch
 from edgetts.decoding.beam import Candidate
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import DecodeSettings
-from edgetts.errors import GenerationError
+from edgetts.errors import NonFiniteError
 
 BURST = 8
 """Choices that are launched at once, and whose results are read at once."""
@@ -58,7 +58,7 @@ class BurstReader:
         self._n_read = 0
 
     def next(self) -> list[Candidate]:
-        """The candidates of the next choice. Raises GenerationError where scores were no numbers."""
+        """The candidates of the next choice. Raises NonFiniteError where scores were no numbers."""
         if not self._read:
             if self._engine is None:
                 self._engine = self._engines.take(self._call[1].n_beams)
@@ -78,8 +78,8 @@ class BurstReader:
             self._engines.give_back(engine)
 
 
-def not_finite(n_codes: int) -> GenerationError:
-    return GenerationError(
+def not_finite(n_codes: int) -> NonFiniteError:
+    return NonFiniteError(
         f"The GPT computed non-finite scores after {n_codes} codes; "
         "its weights or number format do not suit this machine. Try a pack with fp32 weights."
     )

@@ -177,7 +177,7 @@ def generate_codes(
     rounding (`edgetts.backends.fused_step`). engines: make the choices, too, some at a time, with the same numbers to
     rounding (`edgetts.backends.decode_engine`); a generator may then have drawn for more codes than there are, and a
     stepper is not used. The same seed and settings give the same codes. Raises UsageError for what the model cannot
-    take, GenerationError when numbers overflow.
+    take, NonFiniteError when numbers overflow.
     """
     if settings.n_beams > 1:
         return _search(gpt, prompt, settings, generator, should_stop, on_code, stepper, engines)

@@ -42,8 +42,8 @@ class LatentPass:
     ) -> None:
         self._gpt = gpt
         # Waits for the first codes, so that both go through the network at once.
-        self._prompt = prompt
-        self._prefix = prompt.embeddings
+        self._prompt = prompt.to(gpt.speed_emb.weight.dtype)  # a GPT may have been loaded anew since
+        self._prefix = self._prompt.embeddings
         self._n_prefix = self._prefix.shape[1]
         self._cache = self._allocate(capacity)
         self._pending = gpt.config.start_mel_token  # not fed yet: nothing before the next code needs it
@@ -81,7 +81,7 @@ class LatentPass:
                 embedded = torch.cat([self._prefix, embedded], dim=1)
             latents = self._gpt(embedded, self._cache)[:, -len(codes) :]  # without the prefix
         self._pending, self._n_codes = codes[-1], end
-        return latents
+        return latents.float()  # for S2Mel, whatever the GPT computes in
 
     def _from_states(self, states: PrefixStates, codes: Sequence[int]) -> Tensor:
         """The first latents, where the prefix and the start code went through the network in decoding."""

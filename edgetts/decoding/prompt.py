@@ -39,6 +39,10 @@ class GPTPrompt:
     n_text_tokens: int
     states: list[PrefixStates] = field(default_factory=list, compare=False, repr=False)
 
+    def to(self, dtype: torch.dtype) -> GPTPrompt:
+        """In the type of a GPT that was loaded anew."""
+        return self if self.embeddings.dtype == dtype else GPTPrompt(self.embeddings.to(dtype), self.n_text_tokens)
+
     @classmethod
     @torch.inference_mode()
     def build(cls, gpt: GPT, conditioning_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor) -> GPTPrompt:

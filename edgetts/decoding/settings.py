@@ -19,9 +19,11 @@ MAX_REPETITION_PENALTY = 100.0
 MAX_LENGTH_PENALTY = 10.0
 
 Compute = Literal["reference", "exact", "fast"]
-"""How to compute: plain PyTorch in fp32; fp32 with faster kernels of the same numbers; half precision, and 8 bits for
-what the GPT multiplies by quantized weights."""
+"""How to compute: plain PyTorch in fp32; fp32 with faster kernels of the same numbers; the number types that are fast
+on the device (`backends.numbers`), and on the CPU 8 bits for what the GPT multiplies by quantized weights."""
+COMPUTE = "compute"  # where a pack or a recipe names one, beside its options of calls
 DEFAULT_COMPUTE: Compute = "exact"
+"""Of checks and measurements of weights; what speaks asks `backends.numbers.default_compute`."""
 
 Solver = Literal["euler", "heun", "midpoint", "ab2"]
 EVALS_PER_STEP: dict[str, int] = {"euler": 1, "heun": 2, "midpoint": 2, "ab2": 1}

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edgetts.audio import features
-from edgetts.backends.device import fast_dtype
 from edgetts.backends.kernels import AUTO, DEQUANTIZED, KernelChoice
 from edgetts.backends.linear import replacer
+from edgetts.backends.numbers import dtype_name, numbers_of
 from edgetts.backends.prepare import prepare_s2mel, prepare_vocoder
 from edgetts.decoding.decode import generate_codes
 from edgetts.decoding.flow import solve_flow
@@ -97,7 +97,7 @@ def validate(
         limit = tolerance
         if limit is None:
             is_fast = compute == "fast" and stage in _ACOUSTIC
-            limit = max(stored, TOLERANCES[str(fast_dtype(on)).removeprefix("torch.")]) if is_fast else stored
+            limit = max(stored, TOLERANCES[dtype_name(numbers_of(on, compute).dit)]) if is_fast else stored
         case = Case(pack, golden, folder, on, compute, DEQUANTIZED if compute == "reference" else kernel)
         rows += [compare(stage, *pair, limit) for pair in _COMPARE[stage](case)]
     return rows

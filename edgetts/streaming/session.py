@@ -239,6 +239,7 @@ class Session:
             segment.end = self._given_samples
         speeds.add("speech", len(segment.queued.ids), (segment.end - segment.start) / self.sample_rate)
         with state.changed:
+            segment.notices += self._engine.pipeline.networks.take_notices()
             state.n_segments_done += 1
             state.changed.notify_all()
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from edgetts.backends.device import fast_dtype
+from edgetts.backends.numbers import numbers_of
 from edgetts.backends.process import prepare_process
 from edgetts.models import registry
 from edgetts.models.s2mel import S2Mel
@@ -118,8 +118,8 @@ def _flow_error(s2mel: S2Mel, style: Tensor, offsets: VoiceOffsets, drawn: _Draw
     at = drawn.times[:, None, None]
     x = at * drawn.mel + (1 - at) * drawn.noise
     styles = (style + offsets.style).expand(len(x), -1)
-    half = fast_dtype(x.device)
-    with torch.autocast(x.device.type, half, enabled=half == torch.bfloat16):
+    dtype = numbers_of(x.device, "fast").training
+    with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
         condition = s2mel.length_regulator(drawn.semantic, x.shape[-1])
         velocity = s2mel.estimator(x, torch.zeros_like(x), drawn.times, styles, condition, None, offsets.times)
     error = velocity.float() - (drawn.mel - drawn.noise)

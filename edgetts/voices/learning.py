@@ -16,7 +16,7 @@ import torch
 from edgetts.audio.array import sound_of_array
 from edgetts.audio.excerpt import LISTENED_SECONDS, best_part
 from edgetts.audio.io import MARGIN_SECONDS, Take, first_seconds, read_sound
-from edgetts.backends.device import fast_dtype
+from edgetts.backends.numbers import numbers_of
 from edgetts.errors import UsageError
 from edgetts.progress import Progress
 from edgetts.voices import enroll as enrollment
@@ -110,7 +110,7 @@ def _step_seconds(pack: Pack, device: torch.device) -> float:
     """One step of adaptation, by S2Mel's size and what this machine multiplies at this moment."""
     n_weights = pack.file(pack.manifest.components["s2mel"].file).stat().st_size / _BYTES_PER_WEIGHT
     rows, inner, columns = _PROBE_SHAPE
-    dtype = fast_dtype(device)
+    dtype = numbers_of(device, "fast").training
     left = torch.ones(rows, inner, dtype=dtype, device=device)
     right = torch.ones(inner, columns, dtype=dtype, device=device)
     fastest = float("inf")

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from edgetts.backends import fast_dit, fast_vocoder
 from edgetts.backends import prepare as acoustic
-from edgetts.backends.device import fast_dtype
 from edgetts.backends.fast_dit import FastDiT
 from edgetts.backends.fast_vocoder import FastVocoder
+from edgetts.backends.numbers import numbers_of
 from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.settings import Compute, FlowSettings
@@ -30,7 +30,7 @@ from edgetts.pack.load import open_pack
 CPU = torch.device("cpu")
 # Of the largest difference, in standard deviations of the exact result.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
-HAS_BF16 = fast_dtype(CPU) == torch.bfloat16
+HAS_BF16 = numbers_of(CPU, "fast").dit == torch.bfloat16
 
 
 def difference(found: Tensor, exact: Tensor) -> float:
@@ -162,7 +162,7 @@ def test_vocoder_of_a_pack(mini_pack: Path, compute: Compute) -> None:
     fuses = compute != "reference" and find_library() is not None
     assert isinstance(vocoder, FastVocoder) == fuses
     assert done.fused_activations == (n_activations if fuses else 0)
-    assert done.dtype == (fast_dtype(CPU) if compute == "fast" else torch.float32)
+    assert done.dtype == numbers_of(CPU, compute).dit
     with torch.inference_mode():
         waveform = vocoder(golden["mel"])
     assert difference(waveform.unsqueeze(1), golden["audio"]) < TOLERANCES[done.dtype]
@@ -176,7 +176,7 @@ def test_vocoder_without_compiled_kernels(mini_pack: Path, compute: Compute, mon
     golden = load_file(GOLDEN / "vocoder.safetensors")
     given = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder))
     vocoder, done = acoustic.prepare_vocoder(given, compute, CPU)
-    assert vocoder is given and done == acoustic.Prepared(fast_dtype(CPU) if compute == "fast" else torch.float32)
+    assert vocoder is given and done == acoustic.Prepared(numbers_of(CPU, compute).dit)
     dtypes = {name: parameter.dtype for name, parameter in vocoder.named_parameters()}
     for name, dtype in dtypes.items():
         assert dtype == (torch.float32 if name.startswith(("activation_post", "conv_post")) else done.dtype), name

@@ -11,7 +11,7 @@ import torch
 from helpers.paths import GOLDEN, SHARED
 from safetensors.torch import load_file, save_file
 
-from edgetts.backends.device import fast_dtype
+from edgetts.backends.numbers import numbers_of
 from edgetts.decoding.settings import Compute
 from edgetts.errors import UsageError
 from edgetts.pack.load import open_pack
@@ -36,7 +36,7 @@ def test_other_ways_to_compute(mini_pack: Path, stage: str, compute: Compute) ->
     rows = validate(open_pack(mini_pack), GOLDEN, stage, compute=compute)
     assert rows and all(r.passed for r in rows), rows
     coarse = {r.tolerance > TOLERANCES["float32"] for r in rows}
-    assert coarse == {compute == "fast" and fast_dtype(torch.device("cpu")) != torch.float32}
+    assert coarse == {compute == "fast" and numbers_of(torch.device("cpu"), "fast").dit != torch.float32}
 
 
 def test_an_unknown_way_to_compute(mini_pack: Path) -> None:

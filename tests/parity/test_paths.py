@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from edgetts.backends.device import fast_dtype
+from edgetts.backends.numbers import numbers_of
 from edgetts.decoding.settings import Compute
 from edgetts.errors import UsageError
 from edgetts.native.gpt import GPTStack
@@ -31,7 +31,7 @@ def tiny() -> Pack:
 def test_sound_passes_by_type(tiny: Pack, component: str, compute: Compute) -> None:
     rows = compare_paths(tiny, component, device=CPU, compute=compute)
     assert rows and all(row.passed for row in rows), rows
-    name = "float32" if compute == "exact" else str(fast_dtype(CPU)).removeprefix("torch.")
+    name = "float32" if compute == "exact" else str(numbers_of(CPU, "fast").dit).removeprefix("torch.")
     assert {row.tolerance for row in rows} == {TOLERANCES[name]}
     assert all(row.detail.endswith(f"computed in {name}") for row in rows)
 

@@ -95,7 +95,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     corpus = Corpus(args.corpus)
     chosen = np.unique(np.linspace(0, len(corpus) - 1, args.limit).astype(int)).tolist()
-    print(f"{add_predicted(Pipeline(open_pack(args.pack), CPU), corpus, chosen)} mels")
+    pipeline = Pipeline(open_pack(args.pack), CPU, compute="exact")
+    print(f"{add_predicted(pipeline, corpus, chosen)} mels")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 @torch.inference_mode()
 def compare(pack_path: Path, voice: Path | None, n_steps: int) -> None:
     pack = open_pack(pack_path)
-    pipeline = Pipeline(pack, CPU)
+    pipeline = Pipeline(pack, CPU, compute="exact")
     speaker = pipeline.speaker(find_voice(pack, voice))
     spoken = texts.choose(texts.HELD_OUT, text_config_of(pack).languages, _N_TEXTS)
     samples = make_samples(pipeline, speaker, spoken, max_codes=_MAX_CODES, seed=_SEED)

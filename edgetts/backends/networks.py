@@ -1,0 +1,120 @@
+"""The networks that speak, loaded from a pack in the form and number types of a way to compute.
+
+In: an open pack, a device, a `settings.Compute`. Out: GPT, S2Mel, vocoder, codebook and emotion matrices, ready. A
+network that computes what is no number in 16 bits is loaded again in float32, once and for good, and a notice says
+so. It does not know what the networks are used for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from edgetts.backends.device import memory_in_words
+from edgetts.backends.decode_engine import engines
+from edgetts.backends.fused_step import fused_step
+from edgetts.backends.kernels import KernelChoice
+from edgetts.backends.linear import replacer
+from edgetts.backends.numbers import dtype_name, forbid_tf32, numbers_of
+from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
+from edgetts.backends.runners import RunnerName
+from edgetts.decoding.settings import Compute
+from edgetts.errors import NonFiniteError
+from edgetts.models import registry
+from edgetts.models.s2mel import S2Mel
+from edgetts.pack.load import Pack
+from edgetts.pack.page_release import give_back_freed
+
+Stage = Literal["gpt", "s2mel", "vocoder"]
+_WIDE: Compute = "exact"
+_ResultT = TypeVar("_ResultT")
+
+
+class Networks:
+    """What is resident. `prepared`: what was done to S2Mel and vocoder. `notices`: stages that were loaded again."""
+
+    def __init__(self, pack: Pack, device: torch.device, kernel: str, compute: Compute, runner: RunnerName = "auto") -> None:
+        self.device = device
+        self._pack = pack
+        self._kernel = kernel
+        self._runner = runner
+        self._notices: list[str] = []
+        forbid_tf32(device, numbers_of(device, compute))
+        with memory_in_words(device, "loading the model"):
+            # One after the other: the forms that compute are made beside those that were loaded.
+            self._take_gpt(compute)
+            give_back_freed()
+            self.s2mel, s2mel_done = _load_s2mel(pack, device, compute)
+            give_back_freed()
+            self.vocoder, vocoder_done = _load_vocoder(pack, device, compute)
+            self.quantizer = registry.QUANTIZER.load(pack, device)
+            self.emotion_matrices = pack.state_dict("emotion", device)
+        give_back_freed()
+        self.prepared = {"s2mel": s2mel_done, "vocoder": vocoder_done}
+
+    def modules(self) -> dict[str, nn.Module]:
+        """By component name."""
+        return {"gpt": self.gpt, "s2mel": self.s2mel, "quantizer": self.quantizer, "vocoder": self.vocoder}
+
+    def take_notices(self) -> list[str]:
+        """What a listener should know since this was last asked."""
+        taken, self._notices = self._notices, []
+        return taken
+
+    def dtype(self, stage: Stage) -> torch.dtype:
+        """What most of a network's arithmetic is in."""
+        return self.gpt.speed_emb.weight.dtype if stage == "gpt" else self.prepared[stage].dtype
+
+    def run(
+        self, stage: Stage, compute: Callable[[], _ResultT], can_repeat: Callable[[], bool] = lambda: True
+    ) -> _ResultT:
+        """`compute()`; where that raises NonFiniteError in 16 bits, once more with the network in float32.
+
+        can_repeat: asked before that; what a listener has heard cannot be made again. Raises GenerationError with a
+        remedy where the device's memory is full.
+        """
+        with memory_in_words(self.device, f"the stage {stage}"):
+            try:
+                return compute()
+            except NonFiniteError:
+                if self.dtype(stage) == torch.float32 or not can_repeat():
+                    raise
+                self._widen(stage)
+                return compute()
+
+    def check_finite(self, stage: Stage, found: Tensor) -> Tensor:
+        """What a network computed, as it is. Raises NonFiniteError where 16 bits were too few for it."""
+        if self.dtype(stage) != torch.float32 and not bool(found.isfinite().all()):
+            raise NonFiniteError(f"The stage {stage} overflowed in {dtype_name(self.dtype(stage))}: use compute=exact.")
+        return found
+
+    def _take_gpt(self, compute: Compute) -> None:
+        """Load the GPT, with what decodes by it: `engines` or, where those are None, `stepper`, or the GPT itself."""
+        dtype = numbers_of(self.device, compute).gpt
+        replace = replacer(KernelChoice(self.device, self._kernel, compute), dtype)
+        self.gpt = registry.GPT.load(self._pack, self.device, dtype=dtype, replace=replace)
+        self.engines = engines(self.gpt, self.device, self._runner)
+        self.stepper = fused_step(self.gpt)
+
+    def _widen(self, stage: Stage) -> None:
+        narrow = dtype_name(self.dtype(stage))
+        if stage == "gpt":
+            self._take_gpt(_WIDE)
+        elif stage == "s2mel":
+            self.s2mel, self.prepared[stage] = _load_s2mel(self._pack, self.device, _WIDE)
+        else:
+            self.vocoder, self.prepared[stage] = _load_vocoder(self._pack, self.device, _WIDE)
+        give_back_freed()
+        self._notices.append(f"The stage {stage} overflowed in {narrow} and computes in float32 from now on.")
+
+
+def _load_s2mel(pack: Pack, device: torch.device, compute: Compute) -> tuple[S2Mel, Prepared]:
+    s2mel = registry.S2MEL.load(pack, device)
+    return s2mel, prepare_s2mel(s2mel, compute, device)
+
+
+def _load_vocoder(pack: Pack, device: torch.device, compute: Compute) -> tuple[nn.Module, Prepared]:
+    return prepare_vocoder(registry.VOCODER.load(pack, device), compute, device)

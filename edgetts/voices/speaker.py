@@ -1,0 +1,91 @@
+"""A voice on the device with its emotion applied: what one synthesis call needs of it.
+
+In: a voice, an emotion, the networks of the run phase. Out: a `Speaker`. It does not know text and stages.
+
+Shapes: B is 1; T codes, F mel frames, C channels, M mel bands, N latents, D style.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from edgetts.backends.networks import Networks
+from edgetts.errors import VoiceError
+from edgetts.models.dit import AdaLNModulation
+from edgetts.models.voice_offsets import n_offsets, voice_offsets
+from edgetts.pack.load import Pack
+from edgetts.voices.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
+from edgetts.voices.voice import Voice
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A voice on the device, with its emotion applied: what one synthesis call needs of it."""
+
+    conditioning_latents: torch.Tensor  # (1, N, C)
+    emotion_vector: torch.Tensor  # (1, C)
+    style: torch.Tensor  # (1, D)
+    reference_mel: torch.Tensor  # (1, M, F)
+    prompt_condition: torch.Tensor  # (1, F, C)
+    offsets: AdaLNModulation | None = None  # of a voice that was adapted: what it adds to the DiT's conditions
+
+    def with_prompt(self, n_frames: int) -> Speaker:
+        """This speaker with the last `n_frames` of the prompt only, or with all of it where it is shorter.
+
+        The DiT computes the prompt anew at each step, so it costs what as much speech costs.
+        """
+        return replace(
+            self,
+            reference_mel=self.reference_mel[:, :, -n_frames:],
+            prompt_condition=self.prompt_condition[:, -n_frames:],
+        )
+
+
+@torch.inference_mode()
+def make_speaker(
+    pack: Pack, networks: Networks, voice: Voice, emotion: Emotion | None = None, emotion_voice: Voice | None = None
+) -> Speaker:
+    """Move a voice to the networks' device and apply an emotion.
+
+    emotion_voice: what enrollment made of the emotion's recording, where the emotion is a recording.
+    Raises VoiceError when other encoders made a voice, or it was adapted to another S2Mel.
+    """
+    config, device = pack.config, networks.device
+    for each in filter(None, (voice, emotion_voice)):
+        each.check(pack.manifest.encoder_id)
+        each.check_fits(config)
+    dit = config.s2mel.dit
+    offsets = None
+    if voice.offsets is not None:
+        voice.check_adaptation(pack.manifest.s2mel_id, n_offsets(dit))
+        offsets = voice_offsets(voice.offsets.to(device), dit)
+    style = voice.style.to(device)
+    vector = voice.emotion_vector.to(device)
+    if emotion is not None and emotion.recording is not None:
+        if emotion_voice is None:
+            raise ValueError("an emotion from a recording needs what enrollment made of the recording")
+        target = emotion_voice.emotion_vector.to(device)
+        vector = merge_vectors(voice.emotion_base.to(device), target, emotion.alpha)
+    elif emotion is not None:
+        matrices = networks.emotion_matrices
+        if matrices["emotion_matrix"].shape[1] != vector.shape[1]:
+            raise VoiceError(
+                f"The emotion matrix of this pack is {matrices['emotion_matrix'].shape[1]} wide and its GPT "
+                f"{vector.shape[1]}, so emotion weights cannot be used: give the recording of an emotion."
+            )
+        _, rows = matrix_rows(
+            style, matrices["speaker_matrix"], matrices["emotion_matrix"], config.emotion.group_sizes
+        )
+        vector = mix_weights(vector, rows, emotion.effective_weights())
+    reference_mel = voice.reference_mel.to(device)
+    quantized = networks.quantizer.lookup(voice.reference_codes.to(device))  # (1, T, C)
+    return Speaker(
+        conditioning_latents=voice.conditioning_latents.to(device),
+        emotion_vector=vector,
+        style=style if offsets is None else style + offsets.style,
+        reference_mel=reference_mel,
+        prompt_condition=networks.s2mel.length_regulator(quantized, reference_mel.shape[-1]),
+        offsets=None if offsets is None else offsets.times,
+    )
