@@ -150,9 +150,7 @@ class TTS:
         opened, store = open_pack(located.path, home=home), VoiceStore.default(home)
         chosen = pick_device(device)
         notices = (chosen.notice,) if chosen.notice else ()
-        return cls(
-            opened, chosen.device, store, kernel=kernel, compute=compute, memory_budget=n_bytes, notices=notices
-        )
+        return cls(opened, chosen.device, store, kernel=kernel, compute=compute, memory_budget=n_bytes, notices=notices)
 
     @property
     def sample_rate(self) -> int:

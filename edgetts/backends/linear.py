@@ -10,11 +10,12 @@ quantized, and every replacement counted. Which kernel multiplies is `kernels`' 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from edgetts.backends.kernels import DEQUANTIZED, Kernel, KernelChoice
+from edgetts.backends.kernels import DEQUANTIZED, Epilogue, Kernel, KernelChoice
 from edgetts.pack.schemes import Quantized
 
 _WEIGHT = ".weight"
@@ -27,14 +28,22 @@ class QuantizedLinear(nn.Module):
         super().__init__()
         self.out_features, self.in_features = weight.shape
         self.kernel = kernel
-        self._stored = weight
+        self.scheme = weight.scheme
         self._packed = kernel.pack(weight)
+        self._stored = weight if kernel.needs_stored else None  # on a GPU, where it would be there twice
         self.bias = nn.Parameter(torch.empty(self.out_features, device="meta")) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., I) -> (..., O)."""
         rows = x.reshape(-1, self.in_features)
         return self.kernel.multiply(self._packed, rows, self.bias).reshape(*x.shape[:-1], self.out_features)
+
+    def then(self, x: Tensor, *, gelu: bool = False, residual: Tensor | None = None) -> Tensor:
+        """`forward`, then GELU (tanh), then a residual (..., O) added: in one pass where the kernel can."""
+        shape = (*x.shape[:-1], self.out_features)
+        flat = None if residual is None else residual.reshape(-1, self.out_features)
+        epilogue = Epilogue(self.bias, gelu, flat)
+        return self.kernel.multiply_then(self._packed, x.reshape(-1, self.in_features), epilogue).reshape(shape)
 
     @property
     def packed(self) -> object:
@@ -43,12 +52,16 @@ class QuantizedLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weight (O, I) itself, decoded anew each time, for code that looks at it."""
-        return self._stored.decode()
+        """The weight (O, I) itself, made anew each time, for code that looks at it."""
+        if self._stored is not None:
+            return self._stored.decode()
+        packed: Any = self._packed  # the kernel's layout alone is resident: it is asked for every column
+        device = next(part.device for part in packed if isinstance(part, Tensor))
+        return self.kernel.multiply(packed, torch.eye(self.in_features, device=device), None).t()
 
     def extra_repr(self) -> str:
-        scheme = self._stored.scheme
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, {scheme} by {self.kernel.name}"
+        how = f"{self.scheme} by {self.kernel.name}"
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, {how}"
 
 
 class QuantizedEmbedding(nn.Module):

@@ -13,8 +13,8 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from edgetts.backends.device import memory_in_words
 from edgetts.backends.decode_engine import engines
+from edgetts.backends.device import memory_in_words
 from edgetts.backends.fused_step import fused_step
 from edgetts.backends.kernels import KernelChoice
 from edgetts.backends.linear import replacer
@@ -36,7 +36,9 @@ _ResultT = TypeVar("_ResultT")
 class Networks:
     """What is resident. `prepared`: what was done to S2Mel and vocoder. `notices`: stages that were loaded again."""
 
-    def __init__(self, pack: Pack, device: torch.device, kernel: str, compute: Compute, runner: RunnerName = "auto") -> None:
+    def __init__(
+        self, pack: Pack, device: torch.device, kernel: str, compute: Compute, runner: RunnerName = "auto"
+    ) -> None:
         self.device = device
         self._pack = pack
         self._kernel = kernel

@@ -25,6 +25,7 @@ from edgetts.decoding.settings import COMPUTE, Compute
 
 _CUDA_BF16 = (8, 0)  # compute capability with bfloat16 products; earlier ones have float16 only
 
+
 @dataclass(frozen=True)
 class Numbers:
     """Number types by stage."""

@@ -89,7 +89,10 @@ class Session:
         notices = self._engine.pipeline.notices
         if rtf is None or rtf < 1 or isinstance(self._schedule, Whole):
             return notices
-        return (*notices, f"This machine needs {rtf:.1f} s for a second of speech: live speech has to wait for it.",)
+        return (
+            *notices,
+            f"This machine needs {rtf:.1f} s for a second of speech: live speech has to wait for it.",
+        )
 
     def close(self) -> None:
         """Cancel what is not done and wait for the step at work; the threads are gone afterwards.

@@ -75,9 +75,7 @@ def make_speaker(
                 f"The emotion matrix of this pack is {matrices['emotion_matrix'].shape[1]} wide and its GPT "
                 f"{vector.shape[1]}, so emotion weights cannot be used: give the recording of an emotion."
             )
-        _, rows = matrix_rows(
-            style, matrices["speaker_matrix"], matrices["emotion_matrix"], config.emotion.group_sizes
-        )
+        _, rows = matrix_rows(style, matrices["speaker_matrix"], matrices["emotion_matrix"], config.emotion.group_sizes)
         vector = mix_weights(vector, rows, emotion.effective_weights())
     reference_mel = voice.reference_mel.to(device)
     quantized = networks.quantizer.lookup(voice.reference_codes.to(device))  # (1, T, C)

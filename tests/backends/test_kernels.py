@@ -22,7 +22,7 @@ from edgetts.pack.schemes import Quantized
 
 CPU = torch.device("cpu")
 CPU_CASES = [(k, group) for k in KERNELS if "cpu" in k.devices for group in groups_of(k.scheme)]
-INTERPRETED_ROWS = tuple(n for n in ROWS if n <= kernels._FEW_ROWS)  # for more, Triton's kernels are not used
+INTERPRETED_ROWS = (1, 7, 64)
 INTERPRETED_OUTPUTS = 1024  # of one program; 16 on a GPU, and in the small cases of test_linear.py
 WORST_OUTPUT = 10  # an error of one output, in units of what is allowed for the norm of all
 
@@ -90,10 +90,12 @@ def test_triton_in_its_interpreter(
 ) -> None:
     pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    from edgetts.backends import triton_kernels
+    from edgetts.backends.kernels import triton_common
 
     # The interpreter takes each program's instructions one by one: fewer, larger programs of the same code.
-    monkeypatch.setattr(triton_kernels, "BLOCK_OUTPUTS", INTERPRETED_OUTPUTS)
+    monkeypatch.setattr(triton_common, "BLOCK_OUTPUTS", INTERPRETED_OUTPUTS)
+    monkeypatch.setattr(triton_common, "DOT_OUTPUTS", INTERPRETED_OUTPUTS)
+    monkeypatch.setattr(triton_common, "PROGRAMS_A_CORE", 0)
     kernel = next(k for k in KERNELS if (k.name, k.scheme) == ("triton", scheme))
     weight = quantized(scheme, group, GPT_MATRICES[matrix])
     check_whole("triton", weight, kernel.pack(weight), kernel.multiply, kernel.tolerance, INTERPRETED_ROWS)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import dataclasses
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -52,37 +51,6 @@ def test_kernels_at_the_shapes_of_the_gpt(kernel: Kernel, name: str) -> None:
         assert half.dtype == torch.bfloat16 and relative_error(half, expected) <= 1e-2
 
 
-@pytest.fixture
-def triton_kernels(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The Triton kernels, run by Triton's interpreter on the CPU."""
-    if importlib.util.find_spec("triton") is None:
-        pytest.skip("triton is not installed")
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    from edgetts.backends import triton_kernels
-
-    return triton_kernels
-
-
-@pytest.mark.parametrize("group", [32, 64, 128])
-@pytest.mark.parametrize("n_rows", [1, 3, 5])
-def test_triton_int4_in_the_interpreter(triton_kernels: ModuleType, group: int, n_rows: int) -> None:
-    weight = quantized("int4_group", group, (34, 256))  # not a whole number of blocks
-    x = torch.randn(n_rows, 256, generator=torch.Generator().manual_seed(1))
-    expected = x @ weight.decode().t()
-    parts = weight.parts
-    assert relative_error(triton_kernels.int4_linear(x, *parts.values()), expected) < 1e-5
-    half = triton_kernels.int4_linear(x.half(), *parts.values())
-    assert half.dtype == torch.float16 and relative_error(half, expected) < 1e-3
-
-
-@pytest.mark.parametrize("n_rows", [1, 5])
-def test_triton_int8_in_the_interpreter(triton_kernels: ModuleType, n_rows: int) -> None:
-    weight = quantized("int8_channel", None, (18, 160))  # neither are whole blocks
-    x = torch.randn(n_rows, 160, generator=torch.Generator().manual_seed(1))
-    result = triton_kernels.int8_linear(x, weight.parts["codes"], weight.parts["scales"])
-    assert relative_error(result, x @ weight.decode().t()) < 1e-5
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kernel", [k for k in KERNELS if "cuda" in k.devices], ids=lambda k: f"{k.name}-{k.scheme}")
@@ -115,7 +83,7 @@ def test_a_wrong_kernel_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     failing = Kernel("failing", "int8_channel", ("cpu",), 1e-2, fails, lambda w, x, b: x)
     elsewhere = Kernel("elsewhere", "int8_channel", ("cuda",), 1e-2, lambda w: w, lambda w, x, b: x)
     reference = next(k for k in KERNELS if k.name == "dequantize-per-call" and k.scheme == "int8_channel")
-    monkeypatch.setattr("edgetts.backends.kernels.KERNELS", (wrong, failing, elsewhere, reference))
+    monkeypatch.setattr("edgetts.backends.kernels.registry.KERNELS", (wrong, failing, elsewhere, reference))
     weight = quantized("int8_channel", None, (70, 64))
     assert KernelChoice(CPU)(weight) is reference
     assert "wrong by 1.0e-01" in try_kernel(wrong, weight, CPU).problem
@@ -124,8 +92,26 @@ def test_a_wrong_kernel_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
         KernelChoice(CPU, "wrong")(weight)
     with pytest.raises(UsageError, match="elsewhere cannot be used for int8_channel: it runs on cuda only"):
         KernelChoice(CPU, "elsewhere")(weight)
-    with pytest.raises(UsageError, match="no kernel 'fast': choose one of auto, decoded, wrong"):
+    with pytest.raises(UsageError, match="no kernel 'fast': choose one of auto, dequantized, wrong"):
         KernelChoice(CPU, "fast")
+
+
+def test_an_epilogue_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GELU and residual behind any kernel, in one pass where it can; the weight where only a kernel's layout is kept."""
+    weight = quantized("int8_channel", None, (48, 64))
+    for base in (k for k in KERNELS if k.name == "dequantize-per-call" and k.scheme == "int8_channel"):
+        layer = QuantizedLinear(weight, base, bias=True)
+        layer.bias = nn.Parameter(torch.ones(48), requires_grad=False)
+        x, residual = torch.randn(2, 3, 64), torch.randn(2, 3, 48)
+        expected = nn.functional.gelu(layer(x), approximate="tanh") + residual
+        assert relative_error(layer.then(x, gelu=True, residual=residual), expected) < 1e-6
+        assert torch.equal(layer.then(x), layer(x))
+        lonely = dataclasses.replace(
+            base, pack=lambda w: (w.decode(),), multiply=lambda p, x, b: x @ p[0].t(), needs_stored=False
+        )
+        alone = QuantizedLinear(weight, lonely, bias=False)
+        assert alone._stored is None and relative_error(alone.weight, weight.decode()) < 1e-6
+        assert "int8_channel by dequantize-per-call" in repr(alone)
 
 
 def test_layers_that_are_not_plain_linears_are_left() -> None:

@@ -28,7 +28,9 @@ def card(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
 
 
-@pytest.mark.parametrize(("capability", "gpt", "training"), [((9, 0), BF16, BF16), ((8, 7), BF16, BF16), ((7, 5), FP16, FP32)])
+@pytest.mark.parametrize(
+    ("capability", "gpt", "training"), [((9, 0), BF16, BF16), ((8, 7), BF16, BF16), ((7, 5), FP16, FP32)]
+)
 def test_numbers_on_cuda(
     capability: tuple[int, int], gpt: torch.dtype, training: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,7 +38,11 @@ def test_numbers_on_cuda(
     fast = numbers_of(CUDA, "fast")
     assert fast == Numbers(gpt, gpt, gpt, FP16, FP16, training, FP32, FP32, FP32, tf32=True)
     assert fast.names() == {
-        "gpt": str(gpt)[6:], "kv_cache": str(gpt)[6:], "head": str(gpt)[6:], "dit": "float16", "vocoder": "float16"
+        "gpt": str(gpt)[6:],
+        "kv_cache": str(gpt)[6:],
+        "head": str(gpt)[6:],
+        "dit": "float16",
+        "vocoder": "float16",
     }
     for compute in ("exact", "reference"):
         values = dataclasses.asdict(numbers_of(CUDA, compute))  # type: ignore[arg-type]
@@ -166,7 +172,9 @@ def test_a_stage_that_overflows_is_made_again_in_float32(narrow: Pipeline, monke
     spoil(narrow.s2mel.get_submodule("cfm.estimator"), monkeypatch)
     found = narrow.mel(speaker, condition, noise, settings)
     assert torch.equal(found, exact.mel(other, condition, noise, settings))
-    assert narrow.networks.take_notices() == ["The stage s2mel overflowed in bfloat16 and computes in float32 from now on."]
+    assert narrow.networks.take_notices() == [
+        "The stage s2mel overflowed in bfloat16 and computes in float32 from now on."
+    ]
     assert narrow.prepared["s2mel"].dtype == FP32 and narrow.networks.take_notices() == []
 
     spoil(narrow.vocoder, monkeypatch)

@@ -1,0 +1,19 @@
+"""Ways to multiply by a quantized weight: a file per family, `registry` puts them in order and tries them.
+
+base            what a kernel is, and the reference that always works
+cpu             our compiled kernels
+aten            PyTorch's own int4 and int8 products, CPU and CUDA
+triton_*        kernels in Triton, for CUDA; importing one needs Triton
+nf4             bitsandbytes
+registry        which of them serves which weight on this machine
+"""
+
+from edgetts.backends.kernels.base import DEQUANTIZED as DEQUANTIZED
+from edgetts.backends.kernels.base import Epilogue as Epilogue
+from edgetts.backends.kernels.base import Kernel as Kernel
+from edgetts.backends.kernels.base import relative_error as relative_error
+from edgetts.backends.kernels.registry import AUTO as AUTO
+from edgetts.backends.kernels.registry import KERNELS as KERNELS
+from edgetts.backends.kernels.registry import KernelChoice as KernelChoice
+from edgetts.backends.kernels.registry import Trial as Trial
+from edgetts.backends.kernels.registry import try_kernel as try_kernel

@@ -1,0 +1,40 @@
+"""NF4 by bitsandbytes: for x86 machines with a GPU before bfloat16. Computes in float16."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgetts.backends.kernels.base import BF16, CUDA, Kernel
+from edgetts.pack.schemes import NF4_LEVELS, Quantized
+
+
+def _pack(weight: Quantized) -> Any:
+    from bitsandbytes.functional import QuantState
+
+    codes = weight.parts["codes"]
+    high_first = ((codes << 4) | (codes >> 4)).reshape(-1, 1)
+    levels = torch.tensor(NF4_LEVELS, device=codes.device)
+    state = QuantState(
+        absmax=weight.parts["scales"].to(torch.float32).flatten(),
+        shape=torch.Size(weight.shape),
+        code=levels,
+        blocksize=weight.group_size,
+        quant_type="nf4",
+        dtype=torch.float16,
+    )
+    return high_first, state
+
+
+def _multiply(packed: Any, x: Tensor, bias: Tensor | None) -> Tensor:
+    import bitsandbytes
+
+    codes, state = packed
+    fp16_bias = None if bias is None else bias.to(torch.float16)
+    y: Tensor = bitsandbytes.matmul_4bit(x.to(torch.float16), codes.t(), quant_state=state, bias=fp16_bias)
+    return y.to(x.dtype)
+
+
+KERNELS = (Kernel("bitsandbytes", "nf4_group", CUDA, BF16, _pack, _multiply, needs_stored=False),)

@@ -1,0 +1,200 @@
+"""Which way to multiply by a quantized weight is taken on this machine: all of them in order, and how they are tried.
+
+In: weights as the pack stores them. Out: a `Kernel` for each. Nothing is decided by version numbers: a kernel runs
+once on a small weight of the same kind and is compared with the reference. On the CPU the first that is right is
+taken, so that a seed means the same on every day; on CUDA the right ones are measured, and an earlier one is only
+passed over for one that is faster by more than measurements differ.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgetts.backends.kernels import aten, cpu, nf4, triton_weights
+from edgetts.backends.kernels.base import ANY, DEQUANTIZED, REFERENCE, Kernel, dequantize, keep, relative_error
+from edgetts.backends.numbers import numbers_of
+from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute
+from edgetts.errors import EdgeTTSError, UsageError
+from edgetts.pack.schemes import SCHEMES, Quantized, layout_problem
+
+AUTO = "auto"
+
+_PROBE_ROWS = (1, 3, 20)
+_PROBE_OUTPUTS = 64
+_MARGIN = 1.1  # times as fast as an earlier one, to be taken in its place
+_CACHE_BYTES = {"cpu": 64 << 20, "cuda": 128 << 20}  # more than any cache: weights are read from memory, as in a step
+_MOST_COPIES = 64
+_ROUNDS = 3
+# What libraries raise when a kernel, or the library itself, is not for this machine.
+_REFUSALS = (ImportError, EdgeTTSError, RuntimeError, AttributeError, TypeError, ValueError, OSError, AssertionError)
+
+KERNELS: tuple[Kernel, ...] = (
+    *cpu.KERNELS,
+    *aten.CPU_KERNELS,
+    *triton_weights.KERNELS,
+    *aten.CUDA_KERNELS,
+    *nf4.KERNELS,
+    *(Kernel(REFERENCE, scheme, ANY, 0.0, keep, dequantize) for scheme in SCHEMES),
+    *cpu.ROUNDED_KERNELS,
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of running a kernel. `problem`: why it is not used, or empty."""
+
+    kernel: Kernel
+    problem: str
+    error: float  # relative to the reference; NaN when it did not run
+    microseconds: float = math.nan  # for one row; NaN when it was not measured
+    gb_per_s: float = math.nan  # of the stored weight that it read in that time
+
+
+def kernel_names() -> tuple[str, ...]:
+    """What can be asked for by name, besides AUTO and DEQUANTIZED."""
+    return tuple(dict.fromkeys(kernel.name for kernel in KERNELS))
+
+
+class KernelChoice:
+    """Which kernel serves which kind of weight on one device; each is tried once. `trials`: what came of it.
+
+    wanted: AUTO, or the name of a kernel, used for every scheme that it serves. compute: AUTO leaves out kernels
+    that round activations to 8 bits, but for `fast`, which has them first. Raises UsageError for an unknown name,
+    and, when a weight comes along, for a kernel that does not run here.
+    """
+
+    def __init__(self, device: torch.device, wanted: str = AUTO, compute: Compute = DEFAULT_COMPUTE) -> None:
+        if wanted not in (AUTO, DEQUANTIZED, *kernel_names()):
+            names = ", ".join((AUTO, DEQUANTIZED, *kernel_names()))
+            raise UsageError(f"There is no kernel {wanted!r}: choose one of {names}.")
+        self.device = device
+        self.wanted = wanted
+        self.compute = compute
+        self._chosen: dict[tuple[Any, ...], Kernel] = {}
+
+    def __call__(self, weight: Quantized) -> Kernel:
+        """The kernel for a weight (O, I)."""
+        # The number of outputs counts only by its remainder where nothing is measured: some kernels want whole tiles.
+        n_outputs = weight.shape[0] if self.device.type == "cuda" else weight.shape[0] % _PROBE_OUTPUTS
+        kind = (weight.scheme, weight.group_size, weight.shape[1], n_outputs)
+        if kind not in self._chosen:
+            self._chosen[kind] = self._choose(weight)
+        return self._chosen[kind]
+
+    def _choose(self, weight: Quantized) -> Kernel:
+        serving = [k for k in KERNELS if k.scheme == weight.scheme]
+        if self.wanted not in (AUTO, DEQUANTIZED):
+            named = [k for k in serving if k.name == self.wanted]
+            if named:
+                trial = try_kernel(named[0], weight, self.device)
+                if trial.problem:
+                    raise UsageError(f"The kernel {self.wanted} cannot be used for {weight.scheme}: {trial.problem}.")
+                return named[0]
+        if self.compute == "fast":
+            serving.sort(key=lambda kernel: kernel.name != cpu.ROUNDED)  # the others stay in their order
+        if self.device.type == "cuda":
+            return fastest([measure_kernel(kernel, weight, self.device) for kernel in serving]).kernel
+        for kernel in serving:
+            if kernel.name == REFERENCE or not try_kernel(kernel, weight, self.device).problem:
+                return kernel
+        raise RuntimeError(f"no reference kernel for {weight.scheme}")
+
+
+def fastest(trials: Sequence[Trial]) -> Trial:
+    """The one to take: the first that is right, or a later one that is clearly faster."""
+    right = [trial for trial in trials if not trial.problem]
+    best = right[0]
+    for trial in right[1:]:
+        if trial.microseconds * _MARGIN < best.microseconds:
+            best = trial
+    return best
+
+
+def try_kernel(kernel: Kernel, weight: Quantized, device: torch.device) -> Trial:
+    """Run a kernel on a small weight of the same kind and compare it with the reference."""
+    if device.type not in kernel.devices:
+        return Trial(kernel, f"it runs on {' and '.join(kernel.devices)} only", math.nan)
+    try:
+        small = _small_weight(weight, device)
+        packed = kernel.pack(small)
+        worst = 0.0
+        for rows in _PROBE_ROWS:
+            x = torch.randn(rows, small.shape[1], generator=torch.Generator().manual_seed(rows)).to(device)
+            worst = max(worst, relative_error(kernel.multiply(packed, x, None), dequantize(small, x, None)))
+    except _REFUSALS as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        return Trial(kernel, reason, math.nan)
+    if not worst <= kernel.tolerance:  # NaN too
+        return Trial(kernel, f"it is wrong by {worst:.1e} of the result", worst)
+    return Trial(kernel, "", worst)
+
+
+def measure_kernel(kernel: Kernel, weight: Quantized, device: torch.device, dtype: torch.dtype | None = None) -> Trial:
+    """Try a kernel, and measure it at one row of `dtype` over copies of the whole weight, too many for a cache.
+
+    A decoding step goes through all layers' weights: one that is multiplied by again and again would flatter.
+    """
+    trial = try_kernel(kernel, weight, device)
+    if trial.problem:
+        return trial
+    n_bytes = sum(part.numel() * part.element_size() for part in weight.parts.values())
+    n_copies = min(_MOST_COPIES, 1 + _CACHE_BYTES[device.type] // n_bytes)
+    try:
+        copies = [kernel.pack(_copy(weight, device)) for _ in range(n_copies)]
+        x = torch.ones(1, weight.shape[1], dtype=dtype or _usual_dtype(device), device=device)
+        seconds = _seconds([lambda p=packed: kernel.multiply(p, x, None) for packed in copies], device)  # type: ignore[misc]
+    except _REFUSALS as error:  # of the whole weight; memory that is full, too
+        return Trial(kernel, str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__, math.nan)
+    return Trial(kernel, "", trial.error, seconds * 1e6, n_bytes / seconds / 1e9)
+
+
+def _seconds(works: Sequence[Callable[[], Tensor]], device: torch.device) -> float:
+    """Of one work, in turn with the others: the best of some rounds after one that does not count."""
+    best = math.inf
+    for work in works:
+        work()
+    for _ in range(_ROUNDS):
+        if device.type == "cuda":
+            # By events: launches are asynchronous, and what the host does between them is no part of a captured step.
+            start, end = _event(), _event()
+            start.record()
+            for work in works:
+                work()
+            end.record()
+            end.synchronize()
+            best = min(best, start.elapsed_time(end) / 1e3)
+        else:
+            started = time.perf_counter()
+            for work in works:
+                work()
+            best = min(best, time.perf_counter() - started)
+    return best / len(works)
+
+
+def _event() -> Any:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
+def _usual_dtype(device: torch.device) -> torch.dtype:
+    return numbers_of(device, "fast").gpt
+
+
+def _copy(weight: Quantized, device: torch.device) -> Quantized:
+    parts = {name: part.to(device, copy=True) for name, part in weight.parts.items()}
+    return Quantized(weight.scheme, weight.group_size, weight.shape, parts)
+
+
+def _small_weight(weight: Quantized, device: torch.device) -> Quantized:
+    """The first outputs of a weight, as many as leave the same remainder as all of them."""
+    if layout_problem(weight.scheme, weight.group_size, weight.shape) is not None:
+        raise UsageError("the weight is not sound")
+    n_outputs = min(weight.shape[0], _PROBE_OUTPUTS + weight.shape[0] % _PROBE_OUTPUTS)
+    parts = {name: part[:n_outputs].to(device).contiguous() for name, part in weight.parts.items()}
+    return Quantized(weight.scheme, weight.group_size, (n_outputs, weight.shape[1]), parts)
