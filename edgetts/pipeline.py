@@ -33,8 +33,7 @@ from edgetts.errors import Cancelled
 from edgetts.models.vocoder import frames_of, reach, render
 from edgetts.options import SynthesisOptions
 from edgetts.voices.emotion import Emotion
-from edgetts.voices.speaker import Speaker as Speaker
-from edgetts.voices.speaker import make_speaker
+from edgetts.voices.speaker import Speaker, make_speaker
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:

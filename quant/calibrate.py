@@ -24,10 +24,11 @@ from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.pack.text import tokenizer_of
-from edgetts.pipeline import Pipeline, Speaker, derive_seed
+from edgetts.pipeline import Pipeline, derive_seed
 from edgetts.progress import CountedProgress
 from edgetts.text.frontend import TextFrontend
 from edgetts.voices.enroll import ENCODER_RATE, enroll
+from edgetts.voices.speaker import Speaker
 from edgetts.voices.voice import Voice
 from quant import texts
 

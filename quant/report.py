@@ -23,9 +23,10 @@ from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.manifest import COMPONENTS, RUN_COMPONENTS
 from edgetts.pack.page_release import give_back
 from edgetts.pack.text import text_config_of
-from edgetts.pipeline import Pipeline, Speaker
+from edgetts.pipeline import Pipeline
 from edgetts.progress import CountedProgress
 from edgetts.voices.enroll import mel_spectrogram
+from edgetts.voices.speaker import Speaker
 from quant.calibrate import CPU, Sample, Speech, decoding_embeddings, find_voice, make_samples
 from quant.recipe import Recipe
 from quant.report_page import page

@@ -21,8 +21,9 @@ from edgetts.errors import Cancelled, GenerationError, VoiceError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import ENROLL_COMPONENTS, RUN_COMPONENTS
-from edgetts.pipeline import Pipeline, Speaker, derive_seed
+from edgetts.pipeline import Pipeline, derive_seed
 from edgetts.voices.emotion import Emotion
+from edgetts.voices.speaker import Speaker
 
 QUICK = SynthesisOptions(n_beams=1, n_steps=2, max_codes=20, guards=False)
 IDS = (20, 30, 25, 41)

@@ -29,7 +29,8 @@ from edgetts.errors import GenerationError
 from edgetts.models.gpt import KVCache
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack
-from edgetts.pipeline import Pipeline, Speaker
+from edgetts.pipeline import Pipeline
+from edgetts.voices.speaker import Speaker
 from edgetts.voices.voice import Voice
 
 STAGES = ("prefill", "decode_per_code", "latent", "dit_step", "s2mel", "vocoder", "whole")

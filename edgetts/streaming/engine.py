@@ -16,11 +16,12 @@ from edgetts.backends.device import describe
 from edgetts.models.vocoder import reach
 from edgetts.options import SynthesisOptions
 from edgetts.pack.page_release import FreedMemory
-from edgetts.pipeline import Pipeline, Speaker
+from edgetts.pipeline import Pipeline
 from edgetts.streaming.fair_lock import FairLock
 from edgetts.streaming.latency import LatencyModel
 from edgetts.streaming.renderer import Seams
 from edgetts.streaming.schedule import LatencyEstimator
+from edgetts.voices.speaker import Speaker
 
 KEY_LENGTH = 16  # hexadecimal digits in the name of the file of speeds
 

@@ -27,8 +27,9 @@ from edgetts.decoding.latents import LatentPass
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import FlowSettings
 from edgetts.models.vocoder import reach
-from edgetts.pipeline import Pipeline, Speaker
+from edgetts.pipeline import Pipeline
 from edgetts.streaming.latency import Stage
+from edgetts.voices.speaker import Speaker
 
 logger = logging.getLogger(__name__)
 

@@ -23,12 +23,13 @@ from edgetts.decoding.attempts import Attempt, better, words_missing
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import GenerationError
 from edgetts.options import SynthesisOptions
-from edgetts.pipeline import Speaker, derive_seed
+from edgetts.pipeline import derive_seed
 from edgetts.streaming.engine import Engine
 from edgetts.streaming.fair_lock import Watch
 from edgetts.streaming.renderer import Seams, SegmentRenderer
 from edgetts.streaming.schedule import Adaptive, BufferState, Schedule, Whole
 from edgetts.streaming.state import QueuedSegment, Samples, SegmentState, Sound, StreamState
+from edgetts.voices.speaker import Speaker
 
 MAX_SEGMENTS_AHEAD = 2  # whose codes are made before their sound: bounds memory and wasted work
 MAX_SOUND_AHEAD_S = 60.0  # sound that waits for the consumer; beyond it the stream sleeps

@@ -18,7 +18,8 @@ from edgetts.decoding.flow import FlowSettings
 from edgetts.errors import GenerationError, NonFiniteError, PackError, UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
-from edgetts.pipeline import Pipeline, Speaker
+from edgetts.pipeline import Pipeline
+from edgetts.voices.speaker import Speaker
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32

@@ -75,7 +75,7 @@ def test_a_group_that_no_tile_fits_is_refused() -> None:
 def test_launches_are_on_the_device_of_the_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not on the current one, which with `cuda:1` is another."""
     entered: list[Any] = []
-    monkeypatch.setattr(torch.cuda, "device", lambda device: entered.append(device))
+    monkeypatch.setattr(torch.cuda, "device", entered.append)
     on_device(SimpleNamespace(is_cuda=True, device=torch.device("cuda:1")))  # type: ignore[arg-type]
     assert entered == [torch.device("cuda:1")]
     with on_device(torch.ones(1)):

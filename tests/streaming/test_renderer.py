@@ -15,8 +15,9 @@ from edgetts.decoding.settings import FlowSettings
 from edgetts.models.vocoder import frames_of, reach, render
 from edgetts.pack.config import IstftVocoderConfig
 from edgetts.pack.load import open_pack
-from edgetts.pipeline import Pipeline, Speaker
+from edgetts.pipeline import Pipeline
 from edgetts.streaming.renderer import Seams, SegmentRenderer
+from edgetts.voices.speaker import Speaker
 
 CODES = [int(c) for c in torch.randint(0, 8000, (70,), generator=torch.Generator().manual_seed(1))]
 IDS = (20, 30, 25, 41)
