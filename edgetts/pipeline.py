@@ -327,8 +327,9 @@ class Pipeline:
         noise = self.noise(condition.shape[1], torch.Generator().manual_seed(kept.seed))
         mel = self.mel(speaker, condition, noise, options.flow_settings(), should_stop)
         waveform = self.waveform(mel, should_stop=should_stop)
-        notices = (*self.notices, *self.networks.take_notices(), *(() if kept.problem is None else (str(kept.problem),)))
-        return SegmentSpeech(waveform, tuple(codes), kept.seed, n_attempts, notices)
+        notices = [*self.notices, *self.networks.take_notices()]
+        notices += [] if kept.problem is None else [str(kept.problem)]
+        return SegmentSpeech(waveform, tuple(codes), kept.seed, n_attempts, tuple(notices))
 
 
 def derive_seed(seed: int, *path: int) -> int:
