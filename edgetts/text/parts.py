@@ -9,6 +9,7 @@ it. Takes time linear in the tokens. Also finds those places. Knows no language.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Sequence
 
 from edgetts.text.traced import TracedText
@@ -29,24 +30,32 @@ def equal_parts(tokens: Sequence[str], max_tokens: int, words: Collection[int] |
         return [list(range(len(tokens)))] if tokens else []
     costs = _cuts(tokens, max_tokens, words)
     cuts = sorted(costs)
-    target = len(tokens) / _fewest(cuts, max_tokens)
-    # best[k]: parts up to cuts[k], what they cost, and the cut before.
-    best: list[tuple[int, float, int]] = [(0, 0.0, 0)]
-    first = 0
-    for k in range(1, len(cuts)):
-        while cuts[k] - cuts[first] > max_tokens:
-            first += 1
-        choices = []
-        for before in range(first, k):
-            off = (cuts[k] - cuts[before]) / target - 1
-            parts, cost, _ = best[before]
-            choices.append((parts + 1, cost + off * off + costs[cuts[k]], before))
-        best.append(min(choices))
-    edges = [k := len(cuts) - 1]
-    while k:
-        edges.append(k := best[k][2])
+    before = _fewest(cuts, max_tokens)
+    behind = _fewest([-cut for cut in reversed(cuts)], max_tokens)[::-1]
+    target = len(tokens) / before[-1]
+    # As few parts as possible go through these cuts alone, by the number of parts up to each.
+    levels: list[list[int]] = [[] for _ in range(before[-1] + 1)]
+    for cut, parts, rest in zip(cuts, before, behind, strict=True):
+        if parts + rest == before[-1]:
+            levels[parts].append(cut)
+    best = {0: 0.0}  # what the parts up to a cut cost
+    came_from: dict[int, int] = {}
+    for level, following in itertools.pairwise(levels):
+        first = 0
+        for cut in following:
+            while cut - level[first] > max_tokens:
+                first += 1
+            best[cut] = math.inf
+            for start in level[first:]:
+                off = (cut - start) / target - 1
+                cost = best[start] + off * off + costs[cut]
+                if cost < best[cut]:
+                    best[cut], came_from[cut] = cost, start
+    edges = [len(tokens)]
+    while edges[-1]:
+        edges.append(came_from[edges[-1]])
     edges.reverse()
-    return [list(range(cuts[a], cuts[b])) for a, b in itertools.pairwise(edges)]
+    return [list(range(start, stop)) for start, stop in itertools.pairwise(edges)]
 
 
 def written_words(tokens: Sequence[str], starts: Sequence[int], spoken: TracedText, whole: str) -> set[int]:
@@ -101,10 +110,11 @@ def _fill(costs: dict[int, float], more: dict[int, float], max_tokens: int) -> N
             costs |= {place: more[place] for place in range(start + 1, stop) if place in more}
 
 
-def _fewest(cuts: Sequence[int], max_tokens: int) -> int:
-    """How many parts it takes at least."""
-    count, begin = 1, 0
-    for before, cut in itertools.pairwise(cuts):
-        if cut - begin > max_tokens:
-            count, begin = count + 1, before
-    return count
+def _fewest(cuts: Sequence[int], max_tokens: int) -> list[int]:
+    """How many parts it takes at least from the first cut to each."""
+    counts, first = [0], 0
+    for place in range(1, len(cuts)):
+        while cuts[place] - cuts[first] > max_tokens:
+            first += 1
+        counts.append(counts[first] + 1)
+    return counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -56,6 +57,27 @@ def test_a_spoken_word_within_a_written_one_is_cut_only_where_it_must_be() -> No
 @given(st.text("ab ,", min_size=1, max_size=80), st.integers(1, 30), st.sets(st.integers(0, 80)))
 def test_nothing_is_lost_and_no_part_is_over_the_limit(text: str, max_tokens: int, words: set[int]) -> None:
     cut(text, max_tokens, words)
+
+
+@given(st.text("ab ,", min_size=2, max_size=9), st.integers(1, 6), st.sets(st.integers(0, 9)))
+def test_no_other_cuts_are_fewer_or_better(text: str, max_tokens: int, words: set[int]) -> None:
+    """Against every choice of cuts that there is."""
+    pieces = tokens(text)
+    if len(pieces) <= max_tokens:
+        return
+    costs = parts_module._cuts(pieces, max_tokens, words)
+    inner = sorted(costs)[1:-1]
+    choices = [(0, *chosen, len(pieces)) for n in range(len(inner) + 1) for chosen in itertools.combinations(inner, n)]
+    fitting = [edges for edges in choices if all(b - a <= max_tokens for a, b in itertools.pairwise(edges))]
+    fewest = min(len(edges) for edges in fitting) - 1
+
+    def cost(edges: tuple[int, ...]) -> float:
+        lengths = [b - a for a, b in itertools.pairwise(edges)]
+        return sum((n * fewest / len(pieces) - 1) ** 2 for n in lengths) + sum(costs[edge] for edge in edges)
+
+    found = (0, *itertools.accumulate(map(len, equal_parts(pieces, max_tokens, words))))
+    assert len(found) - 1 == fewest
+    assert cost(found) == pytest.approx(min(cost(edges) for edges in fitting if len(edges) - 1 == fewest))
 
 
 @pytest.mark.parametrize(
