@@ -132,8 +132,10 @@ class TextFrontend:
             normalized = self.normalizer.rewrite(part, languages=_within(runs, done, done + len(part)))
             done += len(part)
             notices += normalized.notices
-            spoken = self._in_known_marks(self.tokenizer.spell_known(normalized.text), text)
-            tokenized = self.tokenizer.encode(spoken.text)
+            tokenized = self.tokenizer.encode(normalized.text.text)
+            spoken = self._in_known_marks(self.tokenizer.spell_known(normalized.text, tokenized), text)
+            if spoken.text != normalized.text.text:
+                tokenized = self.tokenizer.encode(spoken.text)
             unspeakable |= dict.fromkeys(self.tokenizer.unknown_characters(spoken.text, tokenized))
             new = self._split(text, part, spoken, tokenized, max_tokens, 0 if segments else quick_tokens, notices)
             if not new:

@@ -147,10 +147,13 @@ class TextTokenizer:
             self._known[char] = self.unknown_id not in self.encode(char).ids
         return self._known[char]
 
-    def spell_known(self, text: TracedText) -> TracedText:
-        """`text` with unknown letters written with known ones where that is possible: é as e, ß as ss."""
+    def spell_known(self, text: TracedText, tokenized: TokenizedText | None = None) -> TracedText:
+        """`text` with unknown letters written with known ones where that is possible: é as e, ß as ss.
+
+        tokenized: as of `unknown_characters`.
+        """
         table: dict[int, str] = {}
-        for char in self.unknown_characters(text.text):
+        for char in self.unknown_characters(text.text, tokenized):
             plain = _PLAIN_LETTERS.get(char, _without_marks(char))
             if plain != char and plain and all(self._knows(c) for c in plain):
                 table[ord(char)] = plain
