@@ -43,12 +43,13 @@ from edgetts.planner import SegmentPlanner
 from edgetts.progress import Progress, no_progress
 from edgetts.request import WHOLE, SpeechRequest, chunk_sizes
 from edgetts.speech import Audio, SpokenSegment
+from edgetts.streaming.chunk import AudioChunk
 from edgetts.streaming.engine import Engine
 from edgetts.streaming.schedule import Whole
 from edgetts.streaming.session import Session
 from edgetts.streaming.source import TextFeed, pump, queued_segments
 from edgetts.streaming.state import QueuedSegment, StreamState
-from edgetts.streaming.stream import AsyncSpeechStream, AudioChunk, SpeechStream
+from edgetts.streaming.stream import AsyncSpeechStream, SpeechStream
 from edgetts.text.frontend import TextFrontend
 from edgetts.text.glossary import Glossary
 from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
@@ -158,6 +159,11 @@ class TTS:
         return self.pack.config.audio.sample_rate
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether the networks that speak are in memory."""
+        return self._engine is not None
+
+    @property
     def pipeline(self) -> Pipeline:
         """The resident networks, loaded now if they are not yet."""
         return self._loaded_engine().pipeline
@@ -194,7 +200,7 @@ class TTS:
         self.close()
 
     def __repr__(self) -> str:
-        loaded = "loaded" if self._engine is not None else "not loaded yet"
+        loaded = "loaded" if self.is_loaded else "not loaded yet"
         return f"TTS({self.pack.manifest.name!r} at {str(self.pack.path)!r} on {self.device}, {self.compute}, {loaded})"
 
     def frontend(

@@ -29,7 +29,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("planner",),  # what the public face is made of
     ("api",),
     ("bench",),  # measures the public face and what is below
-    ("cli", "daemon"),
+    ("server",),
+    ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # The pipeline and what it stands on, to calibrate and measure by speaking.

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgetts import __version__
-from edgetts.cli import bench, convert, download, info, quantize, validate, voices, warmup
+from edgetts.cli import bench, convert, download, info, quantize, serve, validate, voices, warmup
 from edgetts.cli.common import EXIT_TERMINATED, Environment, print_error
 from edgetts.cli.interrupt import EXIT_INTERRUPTED, end_quietly, forget, unwind
 from edgetts.cli.logs import show_logs
@@ -153,6 +153,7 @@ app.command("convert")(convert.convert)
 app.command("quantize")(quantize.quantize)
 app.command("info")(info.info)
 app.command("validate")(validate.validate)
+app.command("serve")(serve.serve)
 app.command("bench")(bench.bench)
 app.command("warmup")(warmup.warmup)
 

@@ -13,7 +13,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -40,6 +40,9 @@ class Environment:
     kernel: str | None  # EDGETTS_KERNEL: what multiplies by quantized weights, see `edgetts info --kernels`
     hub_cache: Path  # HF_HUB_CACHE or HF_HOME: where Hugging Face downloads lie
     hub_endpoint: str | None  # HF_ENDPOINT: the hub or mirror to download from when --mirror is not given
+    token: str | None = field(default=None, repr=False)  # EDGETTS_TOKEN: what a daemon asks its clients for
+    notify_socket: str | None = None  # NOTIFY_SOCKET: where systemd is told how a service goes
+    n_passed_sockets: int = 0  # LISTEN_FDS: sockets that systemd opened for this process
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Environment:
@@ -55,7 +58,16 @@ class Environment:
             kernel=variables.get("EDGETTS_KERNEL") or None,
             hub_cache=Path(hub_cache).expanduser(),
             hub_endpoint=variables.get("HF_ENDPOINT") or None,
+            token=variables.get("EDGETTS_TOKEN") or None,
+            notify_socket=variables.get("NOTIFY_SOCKET") or None,
+            n_passed_sockets=_passed_sockets(variables),
         )
+
+
+def _passed_sockets(variables: Mapping[str, str]) -> int:
+    """How many sockets systemd passed to this process, and not to one that started it."""
+    number = variables.get("LISTEN_FDS", "")
+    return int(number) if number.isdecimal() and variables.get("LISTEN_PID") == str(os.getpid()) else 0
 
 
 @contextlib.contextmanager

@@ -21,8 +21,13 @@ class _ToStderr(logging.Handler):
             to_stderr(printable(line))
 
 
-def show_logs(verbosity: int) -> None:
-    """Show what `edgetts` and its parts log from now on. verbosity: how many -v were given."""
+_SHORT = "%(relativeCreated)6.0f ms %(levelname)-5s %(name)s: %(message)s"
+_WITH_DATE = "%(asctime)s %(levelname)-5s %(name)s: %(message)s"
+
+
+def show_logs(verbosity: int, *, with_date: bool = False) -> None:
+    """Show what `edgetts` and its parts log from now on. verbosity: how many -v were given. with_date: for what runs
+    for days, instead of the milliseconds since the start."""
     logger = logging.getLogger("edgetts")
     for handler in [h for h in logger.handlers if isinstance(h, _ToStderr)]:
         logger.removeHandler(handler)
@@ -30,6 +35,6 @@ def show_logs(verbosity: int) -> None:
         logger.setLevel(logging.NOTSET)
         return
     handler = _ToStderr()
-    handler.setFormatter(logging.Formatter("%(relativeCreated)6.0f ms %(levelname)-5s %(name)s: %(message)s"))
+    handler.setFormatter(logging.Formatter(_WITH_DATE if with_date else _SHORT))
     logger.addHandler(handler)
     logger.setLevel(_LEVELS[min(verbosity, len(_LEVELS)) - 1])

@@ -1,0 +1,171 @@
+"""`edgetts serve`: the daemon. Options become its settings; everything else is in `edgetts.server`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgetts.cli.common import (
+    ComputeOption,
+    DeviceOption,
+    Environment,
+    MemoryBudgetOption,
+    PackOption,
+    compute_name,
+    environment,
+    importing,
+    memory_bytes,
+)
+from edgetts.cli.logs import show_logs
+from edgetts.errors import UsageError
+from edgetts.server.settings import DEFAULT_HOST, DEFAULT_PORT, Limits, Settings, check_token, read_token
+
+if TYPE_CHECKING:
+    from edgetts.api import TTS
+
+_NEEDED = ("starlette", "uvicorn", "websockets", "multipart", "prometheus_client")  # of the extra `serve`
+_DEFAULTS = Limits()
+LISTEN, LOAD = "Where it listens", "How much it takes"
+
+
+def _option(*names: str, panel: str, help: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel, show_default=False)
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[
+        str, _option("--host", panel=LISTEN, help=f"Address to listen on; others can reach some. [{DEFAULT_HOST}]")
+    ] = DEFAULT_HOST,
+    port: Annotated[
+        int, _option("--port", panel=LISTEN, help=f"Port to listen on; 0: any that is free. [{DEFAULT_PORT}]")
+    ] = DEFAULT_PORT,
+    token_file: Annotated[
+        Path | None,
+        _option(
+            "--token-file",
+            panel=LISTEN,
+            metavar="FILE",
+            help="Ask clients for the token in this file; needed where others reach the address. [$EDGETTS_TOKEN]",
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        _option(
+            "--allow-origin",
+            panel=LISTEN,
+            metavar="ORIGIN",
+            help="Let pages of another server ask, such as http://localhost:3000; may be repeated.",
+        ),
+    ] = None,
+    keep_alive: Annotated[
+        float | None,
+        _option(
+            "--keep-alive",
+            panel=LOAD,
+            metavar="SECONDS",
+            help="Drop the model when nobody used it for so long; the next request loads it. [never]",
+        ),
+    ] = None,
+    streams: Annotated[
+        int | None,
+        _option("--streams", panel=LOAD, help=f"Requests spoken side by side. [{_DEFAULTS.streams}; with a budget 1]"),
+    ] = None,
+    queue: Annotated[
+        int,
+        _option("--queue", panel=LOAD, help=f"Requests that wait behind them; more get 429. [{_DEFAULTS.waiting}]"),
+    ] = _DEFAULTS.waiting,
+    max_characters: Annotated[
+        int,
+        _option("--max-characters", panel=LOAD, help=f"Longest text of a request. [{_DEFAULTS.text_characters}]"),
+    ] = _DEFAULTS.text_characters,
+    stop_seconds: Annotated[
+        float,
+        _option("--stop-seconds", panel=LOAD, help="What is spoken may go on for so long after SIGTERM. [10]"),
+    ] = 10.0,
+    log_text: Annotated[
+        bool, typer.Option("--log-text", help="Log what is spoken, too.", rich_help_panel=LOAD)
+    ] = False,
+    pack: PackOption = None,
+    device: DeviceOption = None,
+    compute: ComputeOption = None,
+    memory_budget: MemoryBudgetOption = None,
+) -> None:
+    """Keep a model ready and speak for other programs, over HTTP as OpenAI's API does.
+
+    Examples:
+
+        edgetts serve
+
+        curl http://127.0.0.1:8880/v1/audio/speech -H 'Content-Type: application/json' -d '{"input": "Hello."}' -o a.mp3
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"`edgetts serve` needs {', '.join(missing)}: install them with `pip install edgetts[serve]`.")
+    known = environment(context)
+    budget = memory_bytes(memory_budget)
+    if budget is not None and (streams or 1) > 1:
+        raise UsageError("A memory budget counts one call at a time: leave --streams out, or --memory-budget.")
+    if budget is not None:
+        streams = 1
+    settings = Settings(
+        host=host,
+        port=port,
+        token=read_token(token_file) if token_file is not None else _token(known),
+        keep_alive_s=keep_alive,
+        stop_s=stop_seconds,
+        tells_text=log_text,
+        origins=tuple(allow_origin or ()),
+        limits=Limits(
+            streams=_DEFAULTS.streams if streams is None else streams, waiting=queue, text_characters=max_characters
+        ),
+    )
+    open_pack = _opener(known, pack, device=device, compute=compute, budget=budget)
+    verbosity = context.parent.params.get("verbose", 0) if context.parent is not None else 0
+    show_logs(max(1, verbosity), with_date=True)
+
+    with importing():
+        from edgetts.server.host import Host
+        from edgetts.server.notify import passed_sockets
+        from edgetts.server.run import Daemon
+        from edgetts.server.service import Service
+
+    async def run() -> None:
+        service = Service(Host(open_pack, settings.keep_alive_s), settings)
+        sockets = passed_sockets(known.n_passed_sockets)
+        await Daemon(service, supervisor=known.notify_socket, sockets=sockets).run()
+
+    asyncio.run(run())
+
+
+def _token(known: Environment) -> str | None:
+    return None if known.token is None else check_token(known.token, "$EDGETTS_TOKEN")
+
+
+def _opener(
+    known: Environment, pack: str | None, *, device: str | None, compute: str | None, budget: int | None
+) -> Callable[[], TTS]:
+    """What opens the pack that the options mean, now and after it was replaced."""
+    from edgetts.pack.locate import locate_pack
+
+    way = compute_name(compute)
+    locate_pack(pack or known.pack, known.home)  # misuse is told before torch is imported
+
+    def load() -> TTS:
+        from edgetts.api import TTS
+
+        return TTS.load(
+            locate_pack(pack or known.pack, known.home),
+            device=device or known.device or "auto",
+            home=known.home,
+            kernel=known.kernel or "auto",
+            compute=way,
+            memory_budget=budget,
+        )
+
+    return load

@@ -1,0 +1,26 @@
+"""The HTTP application: routes of all protocols that speak it, behind the guard."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
+
+from edgetts.errors import EdgeTTSError
+from edgetts.server import status
+from edgetts.server.body import on_client_gone, on_error, on_http_error
+from edgetts.server.desk import Busy, Closed
+from edgetts.server.faults import Fault
+from edgetts.server.guard import Guard
+from edgetts.server.service import Service
+
+
+def application(service: Service) -> ASGIApp:
+    """The ASGI application of a daemon."""
+    handlers = dict.fromkeys((Fault, Busy, Closed, EdgeTTSError, Exception), on_error)
+    app = Starlette(
+        routes=[*status.routes(service)],
+        exception_handlers={**handlers, ClientDisconnect: on_client_gone, HTTPException: on_http_error},
+    )
+    return Guard(app, service.settings)

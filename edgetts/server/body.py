@@ -1,0 +1,60 @@
+"""JSON in and out of HTTP: bodies as plain values within bounds, exceptions as OpenAI's errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from edgetts.pack.plain_json import UnsoundJSON, read_json
+from edgetts.server.faults import Fault, fault_of, refused
+
+JSON_TYPES = ("application/json", "text/json")
+
+
+async def json_body(request: Request, max_bytes: int) -> dict[str, Any]:
+    """The JSON object in the body. Raises Fault for anything else.
+
+    The type has to be said: a form of a page elsewhere, which browsers send without asking, cannot say it.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in JSON_TYPES:
+        raise Fault(415, "The body must be JSON: send Content-Type: application/json.", code="unsupported_media_type")
+    return json_object(await request.body(), max_bytes)
+
+
+def json_object(data: bytes, max_bytes: int) -> dict[str, Any]:
+    """A JSON object. Raises Fault for anything else."""
+    try:
+        value = read_json(data, max_bytes=max_bytes)
+    except UnsoundJSON as error:
+        raise refused(f"The request cannot be read: {error}.", code="invalid_json") from None
+    if not isinstance(value, dict):
+        raise refused("The request must be a JSON object.", code="invalid_json")
+    return value
+
+
+def error_response(error: BaseException) -> JSONResponse:
+    """What a client is told about an exception, with its status and headers."""
+    fault = fault_of(error)
+    return JSONResponse(fault.table(), fault.status, headers=fault.headers)
+
+
+async def on_error(_request: Request, error: Exception) -> Response:
+    """For exceptions that reach the application."""
+    return error_response(error)
+
+
+async def on_client_gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # which nobody reads
+
+
+async def on_http_error(_request: Request, error: Exception) -> Response:
+    """For what the router itself refuses."""
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+    message = {404: "There is nothing at this address.", 405: "This method is not possible here."}
+    fault = Fault(error.status_code, message.get(error.status_code, str(error.detail)), code=code)
+    return JSONResponse(fault.table(), fault.status, headers=error.headers)

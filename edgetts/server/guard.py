@@ -1,0 +1,150 @@
+"""Who may ask at all, and how much they may send: the outermost layer of the HTTP application.
+
+In: ASGI scopes. Out: the same for the application behind it, or a refusal: a Host or Origin that no client of this
+daemon sends (DNS rebinding, pages of other servers), a missing token, a body that is too long or too slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edgetts.server.faults import Fault
+from edgetts.server.settings import Settings, is_loopback
+
+OPEN_TO_ALL = frozenset({"/health"})  # says nothing but that there is a daemon
+UPLOADS = frozenset({"/v1/voices"})
+_POLICY_VIOLATION = 1008  # of WebSocket, RFC 6455
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Guard:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._token = None if settings.token is None else f"Bearer {settings.token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        fault = self._refusal(headers, scope)
+        if fault is not None:
+            await _refuse(fault, scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+        else:
+            body = _Body(receive, *self._bounds(scope["path"]))
+            await self._app(scope, body.receive, _with_headers(send))
+
+    def _bounds(self, path: str) -> tuple[int, float]:
+        """Bytes and seconds that a body may have."""
+        limits = self._settings.limits
+        is_upload = path in UPLOADS
+        return (limits.upload_bytes, limits.upload_s) if is_upload else (limits.body_bytes, limits.body_s)
+
+    def _refusal(self, headers: Headers, scope: Scope) -> Fault | None:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self._knows(hosts[0]):
+            return Fault(403, "The Host header names another machine.", code="host_not_allowed")
+        origin = headers.get("origin")
+        if origin is not None and not self._allows(origin, hosts[0]):
+            message = "Pages of other servers may not ask here (--allow-origin lets one)."
+            return Fault(403, message, code="origin_not_allowed")
+        if self._token is not None and scope["path"] not in OPEN_TO_ALL:
+            given = headers.get("authorization", "").encode("latin-1", "replace")
+            if not hmac.compare_digest(given, self._token):
+                return Fault(
+                    *(401, "The token is missing or wrong: send Authorization: Bearer TOKEN."),
+                    kind="authentication_error",
+                    code="invalid_api_key",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+        if scope["type"] == "http":
+            length, most = headers.get("content-length"), self._bounds(scope["path"])[0]
+            if length is not None and length.isdecimal() and int(length[:20]) > most:
+                return _too_large(most)
+        return None
+
+    def _knows(self, host: str) -> bool:
+        """Where a token is asked for, a page that got here by another name does not know it."""
+        return not is_loopback(self._settings.host) or is_loopback(_host_name(host))
+
+    def _allows(self, origin: str, host: str) -> bool:
+        if origin in self._settings.origins:
+            return True
+        page = urlsplit(origin)
+        return page.scheme in ("http", "https") and page.netloc.casefold() == host.casefold()
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+class _Body:
+    """A request's body within bounds of bytes and seconds; afterwards, whether the client is still there."""
+
+    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
+        self._receive = receive
+        self._most = most
+        self._left = most
+        self._deadline = time.monotonic() + seconds
+        self._is_read = False
+
+    async def receive(self) -> Message:
+        """The next message of the client. Raises Fault for a body beyond the bounds."""
+        if self._is_read:
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), max(0.0, self._deadline - time.monotonic()))
+        except asyncio.TimeoutError:
+            raise Fault(
+                *(408, "The request did not arrive in time."), code="request_timeout", headers={"Connection": "close"}
+            ) from None
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                raise _too_large(self._most)
+            self._is_read = not message.get("more_body", False)
+        return message
+
+
+def _too_large(most: int) -> Fault:
+    message = f"The request has more than {most} bytes."
+    return Fault(413, message, code="request_too_large", headers={"Connection": "close"})
+
+
+async def _refuse(fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()  # websocket.connect
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": fault.message})
+        return
+    response = JSONResponse(fault.table(), fault.status, headers=fault.headers)
+    await response(scope, receive, _with_headers(send))
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = {name.lower() for name, _ in message.get("headers", [])}
+            more = [pair for pair in _SECURITY_HEADERS if pair[0] not in given]
+            message = {**message, "headers": [*message.get("headers", []), *more]}
+        await send(message)
+
+    return sending

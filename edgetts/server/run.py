@@ -1,0 +1,195 @@
+"""A daemon from its first socket to its last: it listens, tells the supervisor, serves, and stops in good order.
+
+In: a `Service` and its settings. Out: nothing, when SIGTERM or SIGINT came and streams have ended or were ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from edgetts.errors import UsageError
+from edgetts.server.app import application
+from edgetts.server.faults import CutShort
+from edgetts.server.notify import READY, STOPPING, notify
+from edgetts.server.service import Service
+from edgetts.server.settings import Settings, check_address
+
+logger = logging.getLogger(__name__)
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_AFTER_STREAMS_S = 2  # for what is left of a connection when its stream has ended
+
+
+class _PatientProtocol(H11Protocol):
+    """Closes connections whose request does not come."""
+
+    header_s = 20.0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        asyncio.get_running_loop().call_later(self.header_s, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None and not self.transport.is_closing() and self.transport.get_protocol() is self:
+            self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the daemon."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    """A response that was cut short on purpose needs no traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, CutShort)
+
+
+class Daemon:
+    """`asyncio.run(daemon.run())`; `stop` may be called from any thread."""
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        supervisor: str | None = None,
+        sockets: Sequence[socket.socket] = (),
+        on_ready: Callable[[Daemon], None] | None = None,
+    ) -> None:
+        """supervisor: NOTIFY_SOCKET. sockets: that listen already; without them the addresses of the settings are
+        listened on. on_ready: is told when requests are served and the networks are loaded."""
+        self.service = service
+        self.settings: Settings = service.settings
+        self.urls: list[str] = []
+        self._supervisor = supervisor
+        self._passed = list(sockets)
+        self._on_ready = on_ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until told to stop. Raises UsageError where nothing can be listened on, PackError."""
+        self._loop = asyncio.get_running_loop()
+        listening = self._sockets()
+        server = self._server()
+        serving = asyncio.create_task(server.serve(listening))
+        try:
+            with self._signals():
+                await self._first(serving, self.service.host.load())
+                notify(self._supervisor, READY, f"STATUS=Speaking on {', '.join(self.urls)}")
+                logger.info("listening on %s", ", ".join(self.urls))
+                if self._on_ready is not None:
+                    self._on_ready(self)
+                await self._first(serving, self._stopping.wait())
+                notify(self._supervisor, STOPPING)
+                logger.info("stopping: streams have %g s to end", self.settings.stop_s)
+                await self.service.stop(self.settings.stop_s)
+        finally:
+            server.should_exit = True
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
+            await self.service.host.unload()
+        logger.info("stopped")
+
+    def stop(self) -> None:
+        """End in good order."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def _first(self, serving: asyncio.Task[None], work: Any) -> None:
+        """Wait for `work`, or raise what ended the server, or return when told to stop."""
+        doing, told = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({doing, told, serving}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if serving.done():
+            doing.cancel()
+            await serving
+            raise RuntimeError("the HTTP server ended by itself")
+        if doing.done():
+            await doing
+
+    def _server(self) -> _Server:
+        limits = self.settings.limits
+        protocol = type("Protocol", (_PatientProtocol,), {"header_s": limits.header_s})
+        config = uvicorn.Config(
+            application(self.service),
+            http=protocol,
+            ws="websockets-sansio",
+            ws_max_size=limits.body_bytes,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=limits.connections,
+            timeout_graceful_shutdown=_AFTER_STREAMS_S,
+            lifespan="off",
+            proxy_headers=False,
+        )
+        told = logging.getLogger("uvicorn.error")
+        if _is_told not in told.filters:
+            told.addFilter(_is_told)
+        return _Server(config)
+
+    def _sockets(self) -> list[socket.socket]:
+        """What HTTP is served on. Raises UsageError."""
+        listening = [s for s in self._passed if s.family != socket.AF_UNIX]
+        for sock in listening:
+            check_address(sock.getsockname()[0], self.settings.token)
+        if not listening:
+            listening = _listen(self.settings.host, self.settings.port)
+        self.urls = [_url(sock) for sock in listening]
+        return listening
+
+    @contextlib.contextmanager
+    def _signals(self) -> Generator[None, None, None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        assert self._loop is not None
+        before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+        for number in _STOP_SIGNALS:
+            self._loop.add_signal_handler(number, self._stopping.set)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                self._loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise UsageError(f"The address {host} is not known here ({error.strerror or error}).") from None
+    sockets: list[socket.socket] = []
+    for family, address in dict.fromkeys((f, a) for f, _, _, _, a in found):
+        try:
+            sockets.append(socket.create_server(address[:2], family=family, backlog=128))
+        except OSError as error:
+            for sock in sockets:
+                sock.close()
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(
+                f"{host}, port {port}, cannot be listened on ({reason}): stop what uses it, or choose another --port."
+            ) from None
+        port = sockets[0].getsockname()[1]  # with port 0 the same one for all
+    return sockets
+
+
+def _url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,244 @@
+"""A request from its arrival to its log line: a place in line, the networks, the stream, what was measured.
+
+In: `SpeechRequest`s, with whatever brings their text. Out: chunks of sound for a protocol to send, one line in the log
+a request, and numbers for `/metrics`. Knows no protocol and no JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterable, AsyncIterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edgetts.errors import Cancelled
+from edgetts.pack.plain_json import shown
+from edgetts.server.desk import Busy, Closed, Desk
+from edgetts.server.faults import Fault, fault_of, refused
+from edgetts.server.host import Host
+from edgetts.server.metrics import Metrics
+from edgetts.server.settings import Settings
+
+if TYPE_CHECKING:
+    from edgetts.request import SpeechRequest
+    from edgetts.streaming.chunk import AudioChunk
+    from edgetts.streaming.stream import AsyncSpeechStream, SpeechStream
+
+logger = logging.getLogger(__name__)
+
+
+class ClientGone(Exception):
+    """Nobody listens any more."""
+
+
+class LiveSpeech:
+    """Iterate over it for chunks; it knows what the log line says."""
+
+    def __init__(self, request: SpeechRequest, id: str, protocol: str, arrived_at: float) -> None:
+        self.request = request
+        self.id = id
+        self.protocol = protocol
+        self.arrived_at = arrived_at
+        self.first_sound_s: float | None = None
+        self.n_characters = len(request.text or "")
+        self.n_samples = 0
+        self.n_underruns = 0
+        self._heard_until: float | None = None
+        self._chunks: AsyncSpeechStream | None = None
+        self._is_ended = False
+
+    @property
+    def stream(self) -> SpeechStream:
+        """Seed, rate and segments; there once the first chunk is."""
+        assert self._chunks is not None
+        return self._chunks.stream
+
+    def begin(self, chunks: AsyncSpeechStream) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> LiveSpeech:
+        return self
+
+    async def __anext__(self) -> AudioChunk:
+        """Raises what the stream raises, and Closed when the daemon ended it."""
+        assert self._chunks is not None
+        try:
+            chunk = await self._chunks.__anext__()
+        except (StopAsyncIteration, Cancelled):
+            if self._is_ended:
+                raise Closed from None
+            raise
+        if len(chunk.samples):
+            self._measure(chunk)
+        return chunk
+
+    def _measure(self, chunk: AudioChunk) -> None:
+        now = time.perf_counter()
+        if self.first_sound_s is None:
+            self.first_sound_s, self._heard_until = now - self.arrived_at, now
+        assert self._heard_until is not None
+        if now > self._heard_until and not chunk.awaits_text:
+            self.n_underruns += 1
+        self._heard_until = max(now, self._heard_until) + chunk.seconds
+        self.n_samples += len(chunk.samples)
+
+    async def end(self) -> None:
+        """Stop the stream; whoever iterates over it gets Closed."""
+        self._is_ended = True
+        if self._chunks is not None:
+            await self._chunks.aclose()
+
+    @property
+    def seconds(self) -> float:
+        return self.n_samples / self.stream.sample_rate if self.n_samples else 0.0
+
+    @property
+    def rtf(self) -> float | None:
+        """Compute time over audio time; None without sound."""
+        return self.stream.compute_seconds / self.seconds if self.n_samples else None
+
+
+class Service:
+    """What the protocols of one daemon share."""
+
+    def __init__(self, host: Host, settings: Settings) -> None:
+        self.host = host
+        self.settings = settings
+        self.limits = settings.limits
+        self.desk = Desk(self.limits.streams, self.limits.waiting)
+        self.metrics = Metrics(lambda: self.desk.n_waiting, lambda: self.desk.n_served, lambda: self.host.is_loaded)
+        self.is_stopping = False
+        self._at_work: set[LiveSpeech] = set()
+
+    @contextlib.asynccontextmanager
+    async def speak(
+        self,
+        request: SpeechRequest,
+        protocol: str,
+        *,
+        pieces: AsyncIterable[str] | None = None,
+        arrived_at: float | None = None,
+    ) -> AsyncIterator[LiveSpeech]:
+        """Wait in line, then speak inside the block, whose end stops the stream, whatever ends it.
+
+        pieces: the text of a request that has none. arrived_at: by `time.perf_counter`. Raises Busy and Closed before
+        the block; what goes wrong with the speech is raised where it is iterated over.
+        """
+        live = LiveSpeech(request, secrets.token_hex(6), protocol, arrived_at or time.perf_counter())
+        outcome, fault = "done", None
+        try:
+            self._check(request)
+            async with self.desk.place(), self.host.use() as tts:
+                text = None if pieces is None else self._counted(pieces, live)
+                chunks = _stream(partial(tts.start, request), text)
+                live.begin(chunks)
+                self._at_work.add(live)
+                try:
+                    yield live
+                finally:
+                    self._at_work.discard(live)
+                    await asyncio.shield(chunks.aclose())
+        except Busy:
+            outcome = "busy"
+            raise
+        except Closed:
+            outcome = "stopped"
+            raise
+        except (asyncio.CancelledError, GeneratorExit, ClientGone):
+            outcome = "cancelled"
+            raise
+        except BaseException as error:
+            fault = fault_of(error)
+            outcome = "refused" if fault.status < 500 else "failed"
+            if not isinstance(error, Fault) and fault.code == "internal_error":
+                logger.exception("request %s failed", live.id)
+            raise
+        finally:
+            self._record(live, outcome, fault)
+
+    def _check(self, request: SpeechRequest) -> None:
+        if self.is_stopping:
+            raise Closed
+        n_characters = len(request.text or "")
+        if n_characters > self.limits.text_characters:
+            raise _too_long(self.limits.text_characters)
+
+    async def _counted(self, pieces: AsyncIterable[str], live: LiveSpeech) -> AsyncIterator[str]:
+        """The pieces, within the bounds of a text."""
+        waiting = aiter(pieces)
+        while True:
+            try:
+                piece = await asyncio.wait_for(anext(waiting), self.limits.text_s)
+            except StopAsyncIteration:
+                return
+            except asyncio.TimeoutError:
+                message = f"No more text came for {self.limits.text_s:g} s, and no end of it."
+                raise Fault(408, message, code="text_timeout") from None
+            live.n_characters += len(piece)
+            if live.n_characters > self.limits.text_characters:
+                raise _too_long(self.limits.text_characters)
+            yield piece
+
+    def _record(self, live: LiveSpeech, outcome: str, fault: Fault | None) -> None:
+        metrics = self.metrics
+        metrics.requests.labels(live.protocol, outcome).inc()
+        metrics.characters.inc(live.n_characters)
+        metrics.underruns.inc(live.n_underruns)
+        if fault is not None:
+            metrics.errors.labels(fault.code or fault.kind).inc()
+        if live.first_sound_s is not None:
+            metrics.first_sound.observe(live.first_sound_s)
+            metrics.audio_seconds.inc(live.seconds)
+        if outcome == "done" and live.rtf is not None:
+            metrics.rtf.observe(live.rtf)
+        logger.info("%s", self._line(live, outcome, fault))
+
+    def _line(self, live: LiveSpeech, outcome: str, fault: Fault | None) -> str:
+        """`key=value`s about a request; its text only where that was asked for."""
+        first_ms = None if live.first_sound_s is None else round(live.first_sound_s * 1000)
+        table = {
+            "id": live.id,
+            "protocol": live.protocol,
+            "voice": voice_name(live.request),
+            "characters": live.n_characters,
+            "first_sound_ms": first_ms,
+            "seconds": round(live.seconds, 2),
+            "rtf": None if live.rtf is None else round(live.rtf, 3),
+            "underruns": live.n_underruns,
+            "outcome": outcome,
+        }
+        if fault is not None:
+            table["error"] = shown(fault.message, 200)
+        if self.settings.tells_text:
+            table["text"] = shown(live.request.text, 1000)
+        return "speech " + " ".join(f"{key}={'-' if value is None else value}" for key, value in table.items())
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more; let what is spoken end, for so many seconds, then end it."""
+        self.is_stopping = True
+        self.desk.close()
+        deadline = time.monotonic() + seconds
+        while self._at_work and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        for live in list(self._at_work):
+            await live.end()
+
+
+def _stream(start: partial[SpeechStream], text: AsyncIterable[str] | None) -> AsyncSpeechStream:
+    from edgetts.streaming.stream import AsyncSpeechStream
+
+    return AsyncSpeechStream(start, text)
+
+
+def voice_name(request: SpeechRequest) -> str | None:
+    """The voice as a word of a log line."""
+    name = getattr(request.voice, "name", request.voice)
+    return None if name is None else str(name).replace(" ", "_")
+
+
+def _too_long(most: int) -> Fault:
+    return refused(f"The text has more than {most} characters: send it in parts.", "input", "text_too_long")

@@ -1,0 +1,104 @@
+"""What a daemon listens on and what it bounds. Plain values, read by every other file here."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgetts.errors import UsageError
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8880
+MIN_TOKEN_CHARACTERS = 16
+MAX_TOKEN_BYTES = 4096
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what one client can ask for, and on how many can at once."""
+
+    streams: int = 4  # spoken side by side
+    waiting: int = 16  # in line behind them; beyond it 429
+    text_characters: int = 100_000  # about two hours of speech
+    body_bytes: int = 1 * MIB  # of a request that is no upload
+    upload_bytes: int = 32 * MIB
+    connections: int = 256
+    utterances: int = 8  # of one WebSocket, spoken or waiting
+    header_s: float = 20.0  # until a request's headers are there
+    body_s: float = 30.0  # until its body is
+    upload_s: float = 120.0
+    send_s: float = 60.0  # that a reader may take for what it is sent, piece by piece
+    text_s: float = 120.0  # that a stream waits for the next piece of its text
+
+    def __post_init__(self) -> None:
+        for name, least in (("streams", 1), ("waiting", 0), ("text_characters", 1), ("connections", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} is {getattr(self, name)}; allowed is {least} and more.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a daemon runs. Raises UsageError where others could reach it without a token."""
+
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT  # 0: any that is free
+    token: str | None = field(default=None, repr=False)
+    socket: Path | None = None  # Unix socket for clients of this machine
+    keep_alive_s: float | None = None  # idle seconds after which the networks are dropped; None: never
+    stop_s: float = 10.0  # that streams have to end when the daemon does
+    tells_text: bool = False  # whether the log holds what is spoken
+    origins: tuple[str, ...] = ()  # of pages of other servers that may ask
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        check_address(self.host, self.token)
+        if not 0 <= self.port < 1 << 16:
+            raise UsageError(f"port is {self.port}; allowed is 0 to 65535.")
+        for name, value in (("keep_alive", self.keep_alive_s), ("stop_seconds", self.stop_s)):
+            if value is not None and not 0 <= value < float("inf"):
+                raise UsageError(f"{name} is {value:g}; allowed is a number of seconds from 0.")
+
+
+def check_address(host: str, token: str | None) -> None:
+    """Raises UsageError for an address that is not this machine's own alone, unless there is a token."""
+    if token is None and not is_loopback(host):
+        raise UsageError(
+            f"Others can reach the address {host}, so it needs a token: write one of {MIN_TOKEN_CHARACTERS} characters "
+            "or more into a file, and name it with --token-file."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`, an address or localhost."""
+    if host.casefold() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_token(token: str, source: str) -> str:
+    """A token without white space around it. Raises UsageError for one that could be guessed or not be sent."""
+    token = token.strip()
+    if len(token) < MIN_TOKEN_CHARACTERS:
+        raise UsageError(
+            f"The token in {source} has {len(token)} characters; it needs {MIN_TOKEN_CHARACTERS} or more: "
+            "make one with `openssl rand -hex 32`."
+        )
+    if not token.isascii() or any(character.isspace() or not character.isprintable() for character in token):
+        raise UsageError(f"The token in {source} has characters that no header can hold: use letters and digits.")
+    return token
+
+
+def read_token(path: Path) -> str:
+    """The token in a file. Raises UsageError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TOKEN_BYTES)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"The token file {path} cannot be read ({reason}).") from None
+    return check_token(data.decode("utf-8", "replace"), str(path))

@@ -1,0 +1,76 @@
+"""How the daemon is: `/health`, `/ready`, `/metrics`, `/v1/models`, and loading and unloading of the networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from edgetts import __version__
+from edgetts.server.faults import Fault
+from edgetts.server.service import Service
+
+# Names that clients of OpenAI's send unless they are told another one.
+ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+
+
+def routes(service: Service) -> list[Route]:
+    async def health(_request: Request) -> Response:
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    async def ready(_request: Request) -> Response:
+        """503 while a request would be sent away."""
+        state = "loaded" if service.host.is_loaded else "unloaded"
+        is_ready = not (service.is_stopping or service.desk.is_full or service.host.opened is None)
+        if service.is_stopping:
+            state = "stopping"
+        table = {"ready": is_ready, "state": state, "streams": service.desk.n_served, "waiting": service.desk.n_waiting}
+        return JSONResponse(table, 200 if is_ready else 503)
+
+    async def metrics(_request: Request) -> Response:
+        return Response(service.metrics.page(), media_type=service.metrics.content_type)
+
+    async def models(_request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [_model(name) for name in await model_names(service)]})
+
+    async def model(request: Request) -> Response:
+        name = request.path_params["model"]
+        if name not in await model_names(service):
+            raise no_model(name)
+        return JSONResponse(_model(name))
+
+    async def load(_request: Request) -> Response:
+        await service.host.load()
+        return JSONResponse({"state": "loaded"})
+
+    async def unload(_request: Request) -> Response:
+        await service.host.unload()
+        return JSONResponse({"state": "loaded" if service.host.is_loaded else "unloaded"})
+
+    return [
+        Route("/health", health),
+        Route("/ready", ready),
+        Route("/metrics", metrics),
+        Route("/v1/models", models),
+        Route("/v1/models/{model}", model),
+        Route("/v1/load", load, methods=["POST"]),
+        Route("/v1/unload", unload, methods=["POST"]),
+    ]
+
+
+async def model_names(service: Service) -> list[str]:
+    """What `model` may be in a request: the name of the pack, then names that other clients send."""
+    tts = service.host.opened or await service.host.tts()
+    name = tts.pack.manifest.name
+    return [name, *(alias for alias in ALIASES if alias != name)]
+
+
+def no_model(name: str) -> Fault:
+    message = f"There is no model {name[:60]!r} here; GET /v1/models lists those that there are."
+    return Fault(404, message, code="model_not_found", param="model")
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "edgetts"}
