@@ -57,7 +57,7 @@ class EagerRunner:
 
 
 class CompiledRunner:
-    """The whole step by `torch.compile`: once for the first bucket, and once for all others.
+    """The whole step by `torch.compile`: for the first bucket, for all others, and for one that is the whole state.
 
     backend: of `torch.compile`, for tests that count.
     """
@@ -192,8 +192,6 @@ def _restore(step: DecodeStep, small: list[torch.Tensor]) -> None:
 
 
 def _notice(what: str, error: RuntimeError) -> str:
-    reason = str(error).strip().splitlines()
-    return (
-        f"The decoding step could not {what} ({reason[0].rstrip('.') if reason else type(error).__name__}): "
-        "codes are made by the plain step, which is slower."
-    )
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = " ".join(lines[: 1 + lines[0].endswith(":")]).rstrip(".")
+    return f"The decoding step could not {what} ({reason}): codes are made by the plain step, which is slower."

@@ -87,10 +87,10 @@ class WatchedRunner:
         watch = StepWatch()
         with watch:
             self._body(step, bucket)
+        self._compare(before, step.state, "in")
         kept = watch.kept()
         if kept:
             raise NotReplayable(f"a step keeps memory that it allocated: {', '.join(kept)}")
-        self._compare(before, step.state, "in")
         self._addresses = before
         self.n_steps += 1
 

@@ -1,0 +1,326 @@
+"""Every runner makes the codes of the plain step, and the step does nothing that could not be replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from helpers.small_gpt import small_gpt, small_prompt
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from edgetts.backends.decode_engine import DecodeEngine, EnginePool, engines
+from edgetts.backends.decode_step import DecodeStep
+from edgetts.backends.runners import CompiledRunner, EagerRunner, GraphRunner, Runner, check_runner, runner_maker
+from edgetts.backends.step_state import KEY_BUCKET
+from edgetts.backends.step_watch import NotReplayable, WatchedRunner
+from edgetts.decoding.bursts import BURST
+from edgetts.decoding.decode import DecodeResult, generate_codes
+from edgetts.decoding.settings import DecodeSettings
+from edgetts.errors import UsageError
+from edgetts.models.gpt import GPT
+
+CPU = torch.device("cpu")
+MOST_COMPILATIONS = 3  # of a kind of step, over any number of buckets
+KINDS = [(n_beams, do_sample) for n_beams in (1, 3) for do_sample in (False, True)]
+kinds = pytest.mark.parametrize(("n_beams", "do_sample"), KINDS)
+
+
+def settings_of(n_beams: int, do_sample: bool, max_codes: int) -> DecodeSettings:
+    return DecodeSettings(n_beams=n_beams, do_sample=do_sample, max_codes=max_codes, repetition_penalty=1.2)
+
+
+def codes_by(gpt: GPT, settings: DecodeSettings, make_runner: Callable[[], Runner] | None) -> DecodeResult:
+    pool = None if make_runner is None else EnginePool(gpt, make_runner)
+    generator = torch.Generator().manual_seed(1) if settings.do_sample else None
+    return generate_codes(gpt, small_prompt(gpt), settings, generator, engines=pool)
+
+
+# --- what a step does ----------------------------------------------------------------------------------
+
+
+@kinds
+def test_two_hundred_codes_without_a_read_a_copy_or_an_allocation(n_beams: int, do_sample: bool) -> None:
+    gpt, settings, runner = small_gpt(), settings_of(n_beams, do_sample, 201), WatchedRunner()
+    found = codes_by(gpt, settings, lambda: runner)
+    assert runner.n_steps == 200
+    assert len(found.codes) == 201
+    assert found == codes_by(gpt, settings, None)
+
+
+def watched_step() -> tuple[DecodeStep, Callable[[Callable[[DecodeStep], Any]], None]]:
+    """A step in the middle of a text, and what runs something else in its place."""
+    gpt = small_gpt()
+    engine = DecodeEngine(gpt, 1, EagerRunner())
+    engine.prefill(small_prompt(gpt), settings_of(1, False, 20), None)
+    assert engine._step is not None
+
+    def run(body: Callable[[DecodeStep], Any]) -> None:
+        with torch.inference_mode():
+            WatchedRunner(lambda step, bucket: body(step)).run(step, KEY_BUCKET)
+
+    step = engine._step
+    return step, run
+
+
+KEPT: list[Any] = []
+FAULTS: dict[str, tuple[Callable[[DecodeStep], Any], str]] = {
+    "a number read": (lambda step: float(step.state.scores[0]), "the host reads a number"),
+    "a branch": (lambda step: bool(step.state.finite.all()), "the host reads a number"),
+    "a comparison": (lambda step: torch.equal(step.state.codes, step.state.codes), "the host reads a number"),
+    "a selection": (lambda step: step.state.seen[step.state.seen], "depends on data"),
+    "places": (lambda step: step.state.seen.nonzero(), "depends on data"),
+    "an upload": (lambda step: torch.tensor([1, 2]), "data of the host"),
+    "a copy to another device": (lambda step: step.state.codes.to("meta"), "several devices, cpu, meta"),
+    "a copy from another device": (
+        lambda step: torch.empty(1, dtype=torch.int64, device="meta").copy_(step.state.codes),
+        "several devices, cpu, meta",
+    ),
+    "memory that stays": (lambda step: KEPT.append(step.state.codes + 1), "keeps memory that it allocated: add"),
+    "a state that moves": (lambda step: step.state.codes.set_(step.state.codes.clone()), "moved in a step: codes"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_watch_sees(fault: str) -> None:
+    _, run = watched_step()
+    body, message = FAULTS[fault]
+    with pytest.raises(NotReplayable, match=message):
+        run(body)
+    KEPT.clear()
+
+
+def test_the_watch_lets_a_step_pass_and_sees_a_state_that_moved_between_two() -> None:
+    step, _ = watched_step()
+    runner = WatchedRunner()
+    with torch.inference_mode():
+        runner.run(step, KEY_BUCKET)
+        step.state.codes.set_(step.state.codes.clone())
+        with pytest.raises(NotReplayable, match="moved before a step: codes"):
+            runner.run(step, KEY_BUCKET)
+        runner.forget()
+        runner.run(step, KEY_BUCKET)
+
+
+# --- torch.compile -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_compiled_code() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def count_of(backend: str) -> Any:
+    return CompileCounterWithBackend(backend)
+
+
+@kinds
+@pytest.mark.usefixtures("no_compiled_code")
+def test_the_whole_step_is_one_graph_and_ten_lengths_at_most_three(n_beams: int, do_sample: bool) -> None:
+    """Traced, not made into machine code. The second is of any length but that of the state."""
+    gpt, counter = small_gpt(), count_of("eager")
+    settings = settings_of(n_beams, do_sample, 40)
+    engine = DecodeEngine(gpt, n_beams, (runner := CompiledRunner(counter)))
+    engine.prepare(settings, small_prompt(gpt).embeddings, 10 * KEY_BUCKET)
+    assert 1 <= counter.frame_count <= MOST_COMPILATIONS and not runner.notices
+    assert codes_by(gpt, settings, lambda: CompiledRunner(counter)) == codes_by(gpt, settings, None)
+
+
+@kinds
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_compiled_code")
+def test_codes_compiled_to_machine_code(n_beams: int, do_sample: bool) -> None:
+    """Over ten buckets of keys."""
+    gpt, counter = small_gpt(), count_of("inductor")
+    settings = settings_of(n_beams, do_sample, 10 * KEY_BUCKET // n_beams)
+    runner = CompiledRunner(counter)
+    assert codes_by(gpt, settings, lambda: runner) == codes_by(gpt, settings, None)
+    assert not runner.notices
+    assert 1 <= counter.frame_count <= MOST_COMPILATIONS
+
+
+@pytest.mark.usefixtures("no_compiled_code")
+def test_what_cannot_be_compiled_runs_as_it_is_and_says_so() -> None:
+    def refuse(module: Any, inputs: Any) -> Any:
+        raise ValueError("no compiler\nhere")
+
+    gpt, settings = small_gpt(), settings_of(3, True, 20)
+    pool = EnginePool(gpt, lambda: CompiledRunner(refuse))
+    found = generate_codes(gpt, small_prompt(gpt), settings, torch.Generator().manual_seed(1), engines=pool)
+    assert found == codes_by(gpt, settings, None)
+    assert len(pool.notices) == 1
+    assert "could not be compiled" in pool.notices[0] and "no compiler" in pool.notices[0]
+
+
+def test_an_error_of_the_step_is_no_error_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, _ = watched_step()
+    runner = CompiledRunner()
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(runner, "_compiled", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        runner.run(step, KEY_BUCKET)
+    assert not runner.notices
+
+
+# --- CUDA graphs ---------------------------------------------------------------------------------------
+
+
+class FailingCapture(GraphRunner):
+    """Spoils the state and fails, as a capture may that warmed up."""
+
+    def _capture(self, step: DecodeStep, bucket: int, small: Any) -> Any:
+        step(bucket)
+        raise RuntimeError("operation not permitted when stream is capturing\nCompile with ...")
+
+
+@kinds
+def test_where_a_capture_fails_the_step_runs_as_it_is_and_says_so(n_beams: int, do_sample: bool) -> None:
+    gpt, settings = small_gpt(), settings_of(n_beams, do_sample, 30)
+    pool = EnginePool(gpt, lambda: FailingCapture(None))
+    generator = torch.Generator().manual_seed(1) if do_sample else None
+    found = generate_codes(gpt, small_prompt(gpt), settings, generator, engines=pool)
+    assert found == codes_by(gpt, settings, None)
+    assert len(pool.notices) == 1
+    assert "CUDA graph (operation not permitted when stream is capturing)" in pool.notices[0]
+
+
+class Recorded:
+    """In place of a graph: replays by running the step."""
+
+    def __init__(self, step: DecodeStep, bucket: int) -> None:
+        self.step, self.bucket = step, bucket
+
+    def replay(self) -> None:
+        self.step(self.bucket)
+
+
+class Recording(GraphRunner):
+    """Captures as a GPU would: the state is warmed up on, put back, and what was captured is kept."""
+
+    captured: list[tuple[int, bool, int]]
+
+    def _capture(self, step: DecodeStep, bucket: int, small: list[torch.Tensor]) -> Any:
+        step(bucket)
+        for tensor, before in zip(step.state.small(), small, strict=True):
+            tensor.copy_(before)
+        self.captured.append((step.kind.n_rows, step.kind.sampled, bucket))
+        return Recorded(step, bucket)
+
+
+@kinds
+def test_one_capture_for_each_kind_and_bucket(n_beams: int, do_sample: bool) -> None:
+    """However many texts; anew where the state had to become larger."""
+    gpt, runner = small_gpt(), Recording(None)
+    runner.captured = []
+    pool = EnginePool(gpt, lambda: runner)
+    settings = settings_of(n_beams, do_sample, 270 // n_beams)
+    expected = codes_by(gpt, settings, None)
+    for _ in range(2):
+        generator = torch.Generator().manual_seed(1) if do_sample else None
+        assert generate_codes(gpt, small_prompt(gpt), settings, generator, engines=pool) == expected
+        assert runner.captured == [(n_beams, do_sample, KEY_BUCKET), (n_beams, do_sample, 2 * KEY_BUCKET)]
+    more = settings_of(n_beams, do_sample, 600)
+    generate_codes(gpt, small_prompt(gpt), more, torch.Generator(), lambda: len(runner.captured) == 3, engines=pool)
+    assert runner.captured[2:] == [(n_beams, do_sample, KEY_BUCKET)]
+
+
+def test_preparing_captures_all_buckets_and_changes_no_codes() -> None:
+    gpt, runner = small_gpt(), Recording(None)
+    runner.captured = []
+    pool, settings = EnginePool(gpt, lambda: runner), settings_of(1, False, 20)
+    engine = pool.take(1)
+    engine.prepare(settings, small_prompt(gpt).embeddings, 3 * KEY_BUCKET)
+    pool.give_back(engine)
+    assert [bucket for *_, bucket in runner.captured] == [KEY_BUCKET, 2 * KEY_BUCKET, 3 * KEY_BUCKET]
+    assert generate_codes(gpt, small_prompt(gpt), settings, None, engines=pool) == codes_by(gpt, settings, None)
+    assert len(runner.captured) == 3
+
+
+# --- names ---------------------------------------------------------------------------------------------
+
+
+def test_names() -> None:
+    assert runner_maker("auto", CPU) is None and runner_maker("host", CPU) is None
+    assert engines(small_gpt(), CPU, "auto") is None
+    makers = {name: runner_maker(name, CPU) for name in ("eager", "compile")}
+    assert {name: maker().name for name, maker in makers.items() if maker is not None} == {n: n for n in makers}
+    with pytest.raises(UsageError, match="There is no runner 'fast': choose one of auto, host, eager, compile"):
+        check_runner("fast", CPU)
+    with pytest.raises(UsageError, match="The runner graph needs a CUDA device, and this is cpu"):
+        check_runner("graph", CPU)
+
+
+# --- on a GPU ------------------------------------------------------------------------------------------
+
+
+def on_a_gpu(test: Any) -> Any:
+    return pytest.mark.gpu(pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")(test))
+
+
+@on_a_gpu
+@kinds
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_captured_codes_are_those_of_the_plain_step(n_beams: int, do_sample: bool, dtype: torch.dtype) -> None:
+    gpt, settings = small_gpt("cuda", dtype), settings_of(n_beams, do_sample, 300)
+    runner = GraphRunner(torch.cuda.graph_pool_handle())
+    pool = EnginePool(gpt, lambda: runner)
+    expected = codes_by(gpt, settings, EagerRunner)
+    for _ in range(2):
+        generator = torch.Generator().manual_seed(1) if do_sample else None
+        assert generate_codes(gpt, small_prompt(gpt), settings, generator, engines=pool) == expected
+    assert not pool.notices
+
+
+@on_a_gpu
+@kinds
+def test_codes_in_fp32_are_those_of_the_cpu(n_beams: int, do_sample: bool) -> None:
+    settings = settings_of(n_beams, do_sample, 100)
+    pool = EnginePool(small_gpt("cuda"), lambda: GraphRunner(torch.cuda.graph_pool_handle()))
+    generator = torch.Generator().manual_seed(1) if do_sample else None
+    gpt = small_gpt("cuda")
+    found = generate_codes(gpt, small_prompt(gpt), settings, generator, engines=pool)
+    assert found == codes_by(small_gpt(), settings, None)
+
+
+@on_a_gpu
+@pytest.mark.slow
+@kinds
+def test_compiled_and_captured_codes(n_beams: int, do_sample: bool) -> None:
+    """In fp32: compiled sums of half precision round at other places."""
+    gpt, settings = small_gpt("cuda"), settings_of(n_beams, do_sample, 100)
+    runner = GraphRunner(torch.cuda.graph_pool_handle(), compiled=True)
+    assert codes_by(gpt, settings, lambda: runner) == codes_by(gpt, settings, EagerRunner)
+    assert not runner.notices
+
+
+@on_a_gpu
+@kinds
+def test_a_burst_neither_waits_nor_allocates(n_beams: int, do_sample: bool) -> None:
+    gpt, settings = small_gpt("cuda", torch.bfloat16), settings_of(n_beams, do_sample, 400)
+    engine = DecodeEngine(gpt, n_beams, GraphRunner(torch.cuda.graph_pool_handle()))
+    prompt = small_prompt(gpt)
+    engine.prepare(settings, prompt.embeddings, prompt.embeddings.shape[1] + 1 + n_beams * 120)
+    engine.prefill(prompt, settings, torch.Generator().manual_seed(1))
+    allocated = torch.cuda.memory_stats()["allocation.all.allocated"]
+    n_read = 0
+    while n_read < 1 + 100:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            engine.launch(BURST)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        n_read += len(engine.poll())
+    assert torch.cuda.memory_stats()["allocation.all.allocated"] == allocated
+
+
+@on_a_gpu
+@kinds
+def test_the_watch_finds_nothing_on_a_gpu(n_beams: int, do_sample: bool) -> None:
+    gpt, settings = small_gpt("cuda"), settings_of(n_beams, do_sample, 40)
+    assert codes_by(gpt, settings, WatchedRunner) == codes_by(gpt, settings, EagerRunner)
