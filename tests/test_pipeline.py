@@ -50,6 +50,31 @@ def test_other_ways_to_compute_say_the_same(
     assert difference < (1e-3 if compute == "reference" else 0.5)
 
 
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_steps_in_bursts_say_the_same(pipeline: Pipeline, speaker: Speaker, mini_pack: Path, n_beams: int) -> None:
+    """As on a GPU, where the latents, too, start from what decoding kept of the prefix."""
+    other = Pipeline(open_pack(mini_pack), torch.device("cpu"), runner="eager")
+    assert pipeline.engines is None and other.engines is not None
+    options = dataclasses.replace(QUICK, n_beams=n_beams)
+    expected, found = (p.speak(speaker, IDS, options, seed=3) for p in (pipeline, other))
+    assert found.codes == expected.codes and found.notices == ()
+    assert (found.waveform - expected.waveform).abs().max() / expected.waveform.std() < 1e-3
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_a_runner_that_could_not_do_its_work_is_told_of(
+    speaker: Speaker, mini_pack: Path, n_beams: int
+) -> None:
+    other = Pipeline(open_pack(mini_pack), torch.device("cpu"), runner="eager")
+    assert other.engines is not None
+    engine = other.engines.take(n_beams)
+    engine.runner.notices.append("Slower than it could be.")
+    other.engines.give_back(engine)
+    options = dataclasses.replace(QUICK, n_beams=n_beams)
+    assert other.speak(speaker, IDS, options, seed=3).notices == ("Slower than it could be.",)
+    assert other.notices == ("Slower than it could be.",)
+
+
 def test_a_voice_gives_the_golden_prompt_condition(speaker: Speaker) -> None:
     golden = load_file(GOLDEN / "s2mel.safetensors")["prompt_condition"]
     assert (speaker.prompt_condition - golden).abs().max() / golden.std() < 1e-4
