@@ -14,8 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgetts.backends.kernels import relative_error
 from edgetts.models import bigvgan
 from edgetts.native.library import Isa, Library, find_library
+
+_FUSED_DTYPES = (torch.float32, torch.bfloat16)  # what the compiled activation takes
+_TOLERANCE = 2e-2  # of a fused activation on CUDA, in bfloat16; what is wrong is wrong by more
 
 Activation = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -72,6 +76,40 @@ def fused_snake(
 def fused_snake_last(x: Tensor, alpha: Tensor, gain: Tensor, *, library: Library, n_threads: int) -> Tensor:
     """`fused_snake` of x (B, T, C), float32 or bfloat16; alpha, gain (1 / beta): (C,). No gradient."""
     return library.snake_last(x, alpha, gain, _taps(), n_threads)
+
+
+LastActivation = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""x (B, T, C), alpha and gain (C,) in float32 -> (B, T, C)."""
+
+
+def last_activation(device: torch.device, dtype: torch.dtype) -> LastActivation | None:
+    """The form in one pass for (B, T, C), or None where there is none. On CUDA it is Triton's, if that runs here."""
+    if device.type == "cuda":
+        return _by_triton(device, dtype)
+    library = find_library() if dtype in _FUSED_DTYPES else None
+    if library is None:
+        return None
+    known = library
+
+    def compiled(x: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
+        return fused_snake_last(x, alpha, gain, library=known, n_threads=torch.get_num_threads())
+
+    return compiled
+
+
+def _by_triton(device: torch.device, dtype: torch.dtype) -> LastActivation | None:
+    """Tried on a few samples against the plain form."""
+    try:
+        from edgetts.backends.kernels.triton_snake import snake_last
+
+        x = torch.randn(1, 24, 40, generator=torch.Generator().manual_seed(0)).to(device, dtype)
+        alpha = torch.linspace(0.3, 3.0, 24, device=device)
+        expected = bigvgan.anti_aliased_snake(x.float(), alpha, alpha)
+        found = snake_last(x.transpose(1, 2).contiguous(), alpha, alpha.reciprocal()).transpose(1, 2)
+        error = relative_error(found, expected)
+    except (ImportError, RuntimeError, AttributeError, TypeError, ValueError, OSError):  # as of kernels for weights
+        return None
+    return snake_last if error <= _TOLERANCE else None
 
 
 def snake_function(n_threads: int, *, pure: bool = False) -> Activation:

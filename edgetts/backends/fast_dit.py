@@ -24,13 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgetts.backends.dit_blocks import DiTBlocks
 from edgetts.backends.frame_ops import FrameOps, Rope, frame_ops
 from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
 from edgetts.models import dit
 from edgetts.models.dit import FINAL_NORM_EPS, AdaLNModulation, DiT, rope_table
 from edgetts.models.wavenet import ReflectConv1d, WaveNet
-from edgetts.native.attention import attend, can_attend
-from edgetts.native.library import find_library
 
 Velocity = Callable[[Tensor, int, int], Tensor]
 """`(x (B, M, T) fp32, index of the time, rows R) -> velocity (R, M, T) fp32`."""
@@ -62,9 +61,8 @@ class FastDiT(nn.Module):
         self._condition = _linear(plain.cond_projection, dtype)
         self._hidden_skip = hidden_skip.contiguous()
         self._skip_bias = _bias(plain.skip_linear, dtype)
-        attend = _attention(device, dtype, plain.rope_dim)
         self._ops = frame_ops(device, dtype)
-        self._blocks = [_Block(layer, plain.rope_dim, dtype, attend, self._ops) for layer in _layers(plain)]
+        self._blocks = DiTBlocks(_layers(plain), plain.rope_dim, dtype, device, self._ops)
         self._n_emitting = plain.transformer.n_emitting
         self._conv1 = _linear(plain.conv1, dtype)
         self._wavenet = _FastWaveNet(plain.wavenet, dtype, device, self._ops)
@@ -92,6 +90,7 @@ class FastDiT(nn.Module):
         conditions = self._conditions(torch.tensor(list(times), dtype=torch.float32, device=on), offsets)
         static = self._static(prompt, style, condition)
         rope = self._rope(prompt.shape[-1], on)
+        self._blocks.settle()
 
         def velocity(x: Tensor, index: int, n_rows: int) -> Tensor:
             at_time = AdaLNModulation(
@@ -143,13 +142,7 @@ class FastDiT(nn.Module):
         of_x, x_skip = seen.chunk(2, dim=-1)
         hidden = static + of_x
         conditions = times.norms.unbind(0)
-        skips: list[Tensor] = []
-        for i, block in enumerate(self._blocks):
-            skip = skips.pop() if block.receives_skip else None
-            is_last = i == len(self._blocks) - 1
-            hidden = block(hidden, conditions[2 * i], conditions[2 * i + 1], rope, skip, begin if is_last else 0)
-            if i < self._n_emitting:
-                skips.append(hidden)
+        hidden = self._blocks(hidden, conditions, rope, self._n_emitting, begin)
         hidden = self._ops.norm(hidden, conditions[-1])
         hidden = F.linear(hidden, self._hidden_skip, self._skip_bias) + x_skip[:, begin:]
         y = self._wavenet(F.linear(hidden, *self._conv1), times.wavenet) + F.linear(hidden, *self._residual)
@@ -187,47 +180,6 @@ class _TimeNetworks(nn.Module):
             wavenet=F.linear(second, *self._wavenet).unsqueeze(1),  # (n, 1, 2 C n_layers)
             final=F.linear(F.silu(first), *self._final).unsqueeze(1),  # (n, 1, 2 C)
         )
-
-
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # q, k scaled, v: (R, T, H, D) -> (R, T, H, D)
-
-
-class _Block:
-    """One transformer layer."""
-
-    def __init__(self, plain: dit.Block, head_dim: int, dtype: torch.dtype, attend: Attend, ops: FrameOps) -> None:
-        self.attend = attend
-        self.ops = ops
-        self.head_dim = head_dim
-        self.qkv = _halved_pairs(_weight(plain.attention.wqkv, dtype), head_dim)
-        self.out = _weight(plain.attention.wo, dtype)
-        feed_forward = plain.feed_forward
-        self.up = torch.cat([_weight(feed_forward.w1, dtype), _weight(feed_forward.w3, dtype)])
-        self.down = _weight(feed_forward.w2, dtype)
-        skip = plain.skip_in_linear
-        self.receives_skip = skip is not None
-        self.skip = None if skip is None else _linear(skip, dtype)
-
-    def __call__(
-        self,
-        x: Tensor,
-        first: Tensor,
-        second: Tensor,
-        rope: Rope,
-        skip: Tensor | None,
-        begin: int = 0,
-    ) -> Tensor:
-        """(R, T, C) -> (R, T - begin, C): what all frames make of those from `begin` on."""
-        if self.skip is not None:
-            assert skip is not None
-            x = F.linear(torch.cat([x, skip], dim=-1), *self.skip)
-        rows, time, _ = x.shape
-        qkv = F.linear(self.ops.norm(x, first), self.qkv).view(rows, time, -1, self.head_dim)
-        n_rotated = 2 * qkv.shape[2] // 3
-        q, k = self.ops.rotate(qkv, n_rotated, rope).chunk(2, dim=2)
-        v = qkv[:, :, n_rotated:]
-        x = x[:, begin:] + F.linear(self.attend(q[:, begin:], k, v).flatten(2), self.out)
-        return x + F.linear(self.ops.swiglu(F.linear(self.ops.norm(x, second), self.up)), self.down)
 
 
 class _FastWaveNet:
@@ -291,47 +243,6 @@ def _convolve(convolution: PrepackedConv1d | nn.Conv1d, x: Tensor) -> Tensor:
 def _reflect(x: Tensor, padding: int) -> Tensor:
     """(R, T, C) with `padding` frames mirrored on either side; what is at the edge is not repeated."""
     return torch.cat([x[:, 1 : padding + 1].flip(1), x, x[:, -padding - 1 : -1].flip(1)], dim=1)
-
-
-def _halved_pairs(weight: Tensor, head_dim: int) -> Tensor:
-    """Rows (3 H D, C) of queries and keys with the first of all rotary pairs before the second of all.
-
-    Queries and keys are permuted alike, so their products stay what they are.
-    """
-    dim = weight.shape[0] // 3
-    qk = weight[: 2 * dim].view(-1, head_dim // 2, 2, weight.shape[1])
-    return torch.cat([qk.transpose(1, 2).reshape(2 * dim, -1), weight[2 * dim :]])
-
-
-def _attention(device: torch.device, dtype: torch.dtype, head_dim: int) -> Attend:
-    """The fastest form of the machine, by what was measured on its kind."""
-    if device.type != "cpu" or dtype != torch.bfloat16:
-        return _attend_at_once
-    library = find_library()
-    # Matrix tiles (AMX) make the products by head faster than any dot product could.
-    if library is None or torch.cpu._is_amx_tile_supported() or not can_attend(library, head_dim):
-        return _attend_by_head
-
-    def attend_compiled(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return attend(library, q, k, v, n_threads=torch.get_num_threads())
-
-    return attend_compiled
-
-
-def _attend_at_once(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-    return y.transpose(1, 2)  # (R, T, H, D)
-
-
-def _attend_by_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    rows, _, n_heads, head_dim = q.shape
-    scale = head_dim**-0.5
-    y = torch.empty_like(q)
-    for row in range(rows):
-        for head in range(n_heads):
-            scores = torch.mm(q[row, :, head] * scale, k[row, :, head].t())  # (T, T)
-            torch.mm(torch.softmax(scores, dim=-1), v[row, :, head].contiguous(), out=y[row, :, head])
-    return y
 
 
 def _layers(plain: DiT) -> list[dit.Block]:

@@ -1,9 +1,10 @@
-"""BigVGAN arranged for speed on the CPU: the same network, other memory traffic, any number type.
+"""BigVGAN arranged for speed: the same network, other memory traffic, any number type.
 
-In: a loaded `BigVGAN` and the compiled kernels. Out: a module that is called like it. The signal stays in (B, T, C),
-where the library's convolutions are two to four times faster for the few channels of the late stages; the
-anti-aliased activation is the compiled one for that layout. An upsampling convolution becomes an ordinary one that
-makes all samples between two frames as channels, which lie where they belong without being moved.
+In: a loaded `BigVGAN` and an activation for (B, T, C). Out: a module that is called like it. The signal stays in
+(B, T, C), where the CPU library's convolutions are two to four times faster for the few channels of the late stages,
+and where half precision on CUDA wants it; the anti-aliased activation is one pass over memory in that layout.
+An upsampling convolution becomes an ordinary one that makes all samples between two frames as channels, which
+lie where they belong without being moved.
 
 The last activation and convolution are in fp32 whatever the rest is in: the result has 16 bits or more, half precision
 8 or 11. It does not know pipelines and windows. Shapes: B batch, T time, C channels, M mels, S samples.
@@ -13,25 +14,25 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from edgetts.backends.activation import fused_snake_last
+from edgetts.backends.activation import LastActivation
 from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
 from edgetts.models.bigvgan import AntiAliasedSnake, BigVGAN, ResidualBlock
-from edgetts.native.library import Library
 
 
 class FastVocoder(nn.Module):
     """`BigVGAN.forward`, for inference. `n_fused`, `n_packed`: activations and convolutions that are the fast ones."""
 
-    def __init__(self, plain: BigVGAN, dtype: torch.dtype, library: Library) -> None:
+    def __init__(self, plain: BigVGAN, dtype: torch.dtype, activate: LastActivation) -> None:
         super().__init__()
         self.dtype = dtype
         self._before = _convolution(plain.conv_pre, dtype)
         self._stages = nn.ModuleList(
-            _Stage(up, plain.resblocks[i * plain.n_blocks : (i + 1) * plain.n_blocks], dtype, library)
+            _Stage(up, plain.resblocks[i * plain.n_blocks : (i + 1) * plain.n_blocks], dtype, activate)
             for i, up in enumerate(plain.ups)
         )
-        self._last_activation = _Activation(plain.activation_post, library)
+        self._last_activation = _Activation(plain.activation_post, activate)
         self._after = _convolution(plain.conv_post, torch.float32)
         self.n_fused = sum(isinstance(m, _Activation) for m in self.modules())
         self.n_packed = sum(isinstance(m, PrepackedConv1d) for m in self.modules())
@@ -48,11 +49,11 @@ class FastVocoder(nn.Module):
 class _Stage(nn.Module):
     """(B, T, C) -> (B, rate T, C / 2): more samples of fewer channels, and the mean of what the blocks make of them."""
 
-    def __init__(self, ups: nn.Module, blocks: nn.ModuleList, dtype: torch.dtype, library: Library) -> None:
+    def __init__(self, ups: nn.Module, blocks: nn.ModuleList, dtype: torch.dtype, activate: LastActivation) -> None:
         super().__init__()
         assert isinstance(ups, nn.ModuleList)
         self.ups = nn.ModuleList(_Upsampling(up, dtype) for up in ups)
-        self.blocks = nn.ModuleList(_Block(block, dtype, library) for block in blocks)
+        self.blocks = nn.ModuleList(_Block(block, dtype, activate) for block in blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         for up in self.ups:
@@ -64,12 +65,12 @@ class _Stage(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, plain: nn.Module, dtype: torch.dtype, library: Library) -> None:
+    def __init__(self, plain: nn.Module, dtype: torch.dtype, activate: LastActivation) -> None:
         super().__init__()
         assert isinstance(plain, ResidualBlock)
         pairs = zip(plain.convs1, plain.convs2, strict=True)
         self.convolutions = nn.ModuleList(_convolution(c, dtype) for pair in pairs for c in pair)
-        self.activations = nn.ModuleList(_Activation(activation, library) for activation in plain.activations)
+        self.activations = nn.ModuleList(_Activation(activation, activate) for activation in plain.activations)
 
     def forward(self, x: Tensor) -> Tensor:
         for i in range(0, len(self.convolutions), 2):
@@ -85,17 +86,18 @@ class _Activation(nn.Module):
     alpha: Tensor
     gain: Tensor
 
-    def __init__(self, plain: nn.Module, library: Library) -> None:
+    def __init__(self, plain: nn.Module, activate: LastActivation) -> None:
         super().__init__()
         assert isinstance(plain, AntiAliasedSnake)
-        self._library = library
+        self._activate = activate
         alpha, beta = plain.act()
         # Taken off the logarithmic scale once, and kept in fp32 whatever the signal is in: they are few.
         self.register_buffer("alpha", alpha.detach().float().contiguous())
         self.register_buffer("gain", beta.detach().float().reciprocal().contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
-        return fused_snake_last(x, self.alpha, self.gain, library=self._library, n_threads=torch.get_num_threads())
+        y: Tensor = self._activate(x, self.alpha, self.gain)
+        return y
 
 
 class _Upsampling(nn.Module):
@@ -114,7 +116,9 @@ class _Upsampling(nn.Module):
             raise ValueError(f"{plain} does not make its rate of samples from each frame")
         given = plain.weight.detach()  # (C, C', K)
         reach = -(-padding // rate)  # frames on either side
-        taps = torch.zeros(rate, given.shape[1], given.shape[0], 2 * reach + 1)  # (p, C', C, frames)
+        taps = torch.zeros(
+            rate, given.shape[1], given.shape[0], 2 * reach + 1, device=given.device
+        )  # (p, C', C, frames)
         for p in range(rate):
             for place in range(2 * reach + 1):  # of frame q + place - reach
                 k = p + padding - (place - reach) * rate
@@ -123,7 +127,7 @@ class _Upsampling(nn.Module):
         self.rate, self.n_channels = rate, given.shape[1]
         flat = nn.Conv1d(len(given), rate * self.n_channels, 2 * reach + 1, padding=reach, device="meta")
         flat.weight = nn.Parameter(taps.flatten(0, 1), requires_grad=False)
-        bias = torch.zeros(self.n_channels) if plain.bias is None else plain.bias.detach().float()
+        bias = torch.zeros(self.n_channels, device=given.device) if plain.bias is None else plain.bias.detach().float()
         flat.bias = nn.Parameter(bias.repeat(rate), requires_grad=False)
         self.convolution = _convolution(flat, dtype)
 
@@ -142,8 +146,28 @@ class _Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.layer, PrepackedConv1d):
             return self.layer.on_image(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
-        y: Tensor = self.layer(x.transpose(1, 2))
+        y: Tensor
+        if isinstance(self.layer, _ImageConv1d):
+            y = self.layer(x)
+            return y
+        y = self.layer(x.transpose(1, 2))
         return y.transpose(1, 2).contiguous()
+
+
+class _ImageConv1d(nn.Module):
+    """An `nn.Conv1d` on CUDA: as a convolution of images one pixel high in channels-last memory, which (B, T, C) is."""
+
+    def __init__(self, plain: nn.Conv1d) -> None:
+        super().__init__()
+        weight = plain.weight.detach().unsqueeze(2)  # (C', C, 1, K)
+        self.register_buffer("weight", weight.to(memory_format=torch.channels_last))
+        self.register_buffer("bias", None if plain.bias is None else plain.bias.detach())
+        assert isinstance(plain.padding, tuple)
+        self._how = (1, (0, plain.padding[0]), (1, plain.dilation[0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.conv2d(x.transpose(1, 2).unsqueeze(2), self.weight, self.bias, *self._how)  # type: ignore[arg-type]
+        return y.squeeze(2).transpose(1, 2).contiguous()
 
 
 def _convolution(plain: nn.Module, dtype: torch.dtype) -> _Convolution:
@@ -157,4 +181,6 @@ def _convolution(plain: nn.Module, dtype: torch.dtype) -> _Convolution:
     )
     for name, given in plain.named_parameters():
         setattr(layer, name, nn.Parameter(given.detach().to(dtype), requires_grad=False))
+    if layer.weight.is_cuda:
+        return _Convolution(_ImageConv1d(layer))
     return _Convolution(PrepackedConv1d(layer) if can_prepack(dtype) else layer)

@@ -76,6 +76,15 @@ class PlainFrameOps:
         return torch.tanh(filtered).mul_(torch.sigmoid(gate))
 
 
+class FunctionalFrameOps(PlainFrameOps):
+    """`PlainFrameOps` without writing into parts of tensors, which torch.compile does not take. On CUDA."""
+
+    def rotate(self, x: Tensor, n_heads: int, rope: Rope) -> Tensor:
+        cos, sin = rope
+        first, second = x[:, :, :n_heads].chunk(2, dim=-1)
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
 class CompiledFrameOps:
     """By the compiled kernels."""
 
@@ -102,5 +111,7 @@ class CompiledFrameOps:
 
 def frame_ops(device: torch.device, dtype: torch.dtype) -> FrameOps:
     """The faster ones of this machine."""
+    if device.type == "cuda":
+        return FunctionalFrameOps(dtype)
     library = find_library() if device.type == "cpu" and dtype in frames.DTYPES else None
     return PlainFrameOps(dtype) if library is None else CompiledFrameOps(library)

@@ -4,8 +4,8 @@ In: the vocoder and S2Mel as their own files build them, loaded. Out: what takes
 Three ways to compute, chosen by name (`settings.Compute`):
 
 - `reference`: the networks as they are, plain PyTorch in fp32.
-- `exact`: fp32; forms that differ in the order of sums only (`is_same_numbers`). The DiT becomes a `FastDiT`, on the
-  CPU with compiled kernels a BigVGAN a `FastVocoder`. A vocoder at the frame rate is fast as it is.
+- `exact`: fp32; forms that differ in the order of sums only (`is_same_numbers`). The DiT becomes a `FastDiT`, a BigVGAN
+  a `FastVocoder` where an activation in one pass runs. A vocoder at the frame rate is fast as it is.
 - `fast`: that in half precision where the machine has it (`numbers`), fp32 at both ends: the state of
   the flow and the samples.
 
@@ -21,6 +21,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from edgetts.backends.activation import last_activation
 from edgetts.backends.fast_dit import FastDiT, Velocity
 from edgetts.backends.fast_vocoder import FastVocoder
 from edgetts.backends.numbers import numbers_of
@@ -30,9 +31,6 @@ from edgetts.models.dit import AdaLNModulation, DiT
 from edgetts.models.istft_vocoder import IstftVocoder
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.vocoder import Vocoder
-from edgetts.native.library import find_library
-
-_FUSED_DTYPES = (torch.float32, torch.bfloat16)  # what the compiled activation takes
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,9 @@ def prepare_vocoder(vocoder: Vocoder, compute: Compute, device: torch.device) ->
     dtype = numbers_of(device, compute).vocoder
     if isinstance(vocoder, IstftVocoder):
         return lower(vocoder, dtype), Prepared(dtype)
-    library = find_library() if device.type == "cpu" and dtype in _FUSED_DTYPES else None
-    if library is not None:
-        fast = FastVocoder(vocoder, dtype, library)
+    activate = last_activation(device, dtype)
+    if activate is not None:
+        fast = FastVocoder(vocoder, dtype, activate)
         return fast, Prepared(dtype, fast.n_fused, fast.n_packed)
     return lower(vocoder, dtype), Prepared(dtype)
 

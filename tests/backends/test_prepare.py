@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,15 +14,16 @@ from helpers.s2mel_config import tiny_dit_config
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from edgetts.backends import fast_dit, fast_vocoder
+from edgetts.backends import activation, dit_blocks, fast_vocoder
 from edgetts.backends import prepare as acoustic
+from edgetts.backends.activation import last_activation
 from edgetts.backends.fast_dit import FastDiT
 from edgetts.backends.fast_vocoder import FastVocoder
 from edgetts.backends.numbers import numbers_of
 from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.settings import Compute, FlowSettings
-from edgetts.models.bigvgan import BigVGAN
+from edgetts.models.bigvgan import BigVGAN, anti_aliased_snake
 from edgetts.models.dit import DiT
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.voice_offsets import n_offsets, voice_offsets
@@ -80,14 +84,14 @@ def test_the_fast_dit_in_bfloat16_by_head() -> None:
 @pytest.mark.parametrize("has_tiles", [True, False])
 def test_ways_to_attend(has_tiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_tiles)
-    attend = fast_dit._attention(CPU, torch.bfloat16, 48)
+    attend = dit_blocks.attention(CPU, torch.bfloat16, 48)
     library = find_library()
     is_compiled = library is not None and can_attend(library, 48) and not has_tiles
-    assert (attend is not fast_dit._attend_by_head) == is_compiled
-    assert fast_dit._attention(CPU, torch.float32, 48) is fast_dit._attend_at_once
-    assert fast_dit._attention(CPU, torch.bfloat16, 40) is fast_dit._attend_by_head
+    assert (attend is not dit_blocks.attend_by_head) == is_compiled
+    assert dit_blocks.attention(CPU, torch.float32, 48) is dit_blocks.attend_at_once
+    assert dit_blocks.attention(CPU, torch.bfloat16, 40) is dit_blocks.attend_by_head
     q, k, v = torch.randn(3, 2, 30, 4, 48).bfloat16()
-    exact = fast_dit._attend_at_once(q.float(), k.float(), v.float())
+    exact = dit_blocks.attend_at_once(q.float(), k.float(), v.float())
     assert difference(attend(q[:, 9:], k, v).float(), exact[:, 9:]) < TOLERANCES[torch.bfloat16]
 
 
@@ -171,7 +175,7 @@ def test_vocoder_of_a_pack(mini_pack: Path, compute: Compute) -> None:
 @pytest.mark.parametrize("compute", ["exact", "fast"])
 def test_vocoder_without_compiled_kernels(mini_pack: Path, compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU and where nothing could be compiled: the plain network, its last layers in fp32."""
-    monkeypatch.setattr(acoustic, "find_library", lambda: None)
+    monkeypatch.setattr(acoustic, "last_activation", lambda device, dtype: None)
     pack = open_pack(mini_pack)
     golden = load_file(GOLDEN / "vocoder.safetensors")
     given = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder))
@@ -206,7 +210,9 @@ def test_the_fast_vocoder_is_the_vocoder(mini_pack: Path, packs: bool, monkeypat
     monkeypatch.setattr(fast_vocoder, "can_prepack", lambda dtype: packs and can_prepack(dtype))
     pack = open_pack(mini_pack)
     plain = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder))
-    fast = FastVocoder(plain, torch.float32, library)
+    activate = last_activation(CPU, torch.float32)
+    assert activate is not None
+    fast = FastVocoder(plain, torch.float32, activate)
     assert (fast.n_packed > 0) == (packs and can_prepack(torch.float32))
     for rows, n_frames in ((2, 37), (1, 1), (1, 300)):
         mel = torch.randn(rows, pack.config.vocoder.n_mels, n_frames, generator=torch.Generator().manual_seed(rows)) - 5
@@ -229,6 +235,45 @@ def test_packed_convolutions(dtype: torch.dtype, kernel: int, dilation: int, bia
             found = packed(given)
             assert found.dtype == dtype and found.is_contiguous()
             assert difference(found.float(), plain(given).float()) < TOLERANCES[dtype] / 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_vocoder_as_on_cuda(mini_pack: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions of images in channels-last memory, the activation for (B, T, C) by whoever has one."""
+    pack = open_pack(mini_pack)
+    plain = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder))
+
+    def activate(x: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
+        assert alpha.dtype == gain.dtype == torch.float32 and x.is_contiguous()
+        return anti_aliased_snake(x.transpose(1, 2).float(), alpha, gain.reciprocal()).transpose(1, 2).to(x.dtype)
+
+    def image(plain: nn.Module, dtype: torch.dtype) -> nn.Module:
+        assert isinstance(plain, nn.Conv1d)
+        plain = plain if plain.weight.is_meta else copy.deepcopy(plain)
+        return fast_vocoder._Convolution(fast_vocoder._ImageConv1d(plain.to(dtype)))
+
+    monkeypatch.setattr(fast_vocoder, "_convolution", image)
+    fast = FastVocoder(plain, dtype, activate)
+    assert sum(isinstance(m, fast_vocoder._ImageConv1d) for m in fast.modules()) > 20
+    assert all(
+        m.weight.is_contiguous(memory_format=torch.channels_last)
+        for m in fast.modules()
+        if isinstance(m, fast_vocoder._ImageConv1d)
+    )
+    mel = torch.randn(1, pack.config.vocoder.n_mels, 9, generator=torch.Generator().manual_seed(0)) - 5
+    with torch.inference_mode():
+        assert difference(fast(mel), plain(mel)) < TOLERANCES[dtype]
+
+
+def test_on_cuda_the_activation_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Triton, and where it computes something else, the plain network serves."""
+    assert activation._by_triton(CPU, torch.float32) is not None or importlib.util.find_spec("triton") is None
+    module = type(sys)("triton_snake")
+    module.snake_last = lambda x, alpha, gain: x  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "edgetts.backends.kernels.triton_snake", module)
+    assert activation._by_triton(CPU, torch.float32) is None
+    monkeypatch.setitem(sys.modules, "edgetts.backends.kernels.triton_snake", None)
+    assert activation._by_triton(CPU, torch.float32) is None
 
 
 def test_unusual_convolutions_are_not_packed() -> None:

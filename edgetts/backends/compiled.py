@@ -1,0 +1,87 @@
+"""A function that works at once and is faster later: compiled in another thread, taken when its user says so.
+
+In: a plain function and a compiler. Out: the plain function until the compiled one has run once on arguments like those
+that were seen, then that. Compiling takes seconds to minutes, and a listener does not wait for it. A compiler that
+fails leaves the plain function in its place, and `problem` says why. It does not know what is compiled.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Swapped(Generic[FunctionT]):
+    """`seen` shows arguments, `current` gives the form to use from now on."""
+
+    def __init__(self, plain: FunctionT, compiler: Compiler) -> None:
+        self._plain = plain
+        self._compiler = compiler
+        self._thread: threading.Thread | None = None
+        self._made: FunctionT | None = None
+        self._shapes: set[tuple[Any, ...]] = set()  # forms of the arguments that the compiled function has run on
+        self._waiting: list[tuple[Any, ...]] = []
+        self._lock = threading.Lock()
+        self.problem = ""
+
+    def seen(self, *arguments: Any) -> None:
+        """Have the function made ready for arguments of this form; these are kept until it is."""
+        form = _form(arguments)
+        with self._lock:
+            if self.problem or form in self._shapes:
+                return
+            self._shapes.add(form)
+            self._waiting.append(arguments)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="edgetts-compile", daemon=True)
+                self._thread.start()
+
+    def current(self) -> FunctionT:
+        """The compiled function when it is ready for all that was seen, the plain one until then."""
+        with self._lock:
+            is_ready = self._made is not None and not self._waiting and self._thread is None and not self.problem
+            return self._made if is_ready and self._made is not None else self._plain
+
+    def wait(self, timeout: float | None = None) -> None:
+        """For a warm-up: until nothing is being made."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+
+    def _work(self) -> None:
+        made: Any = None
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._made, self._thread = made or self._made, None
+                    return
+                arguments = self._waiting[0]
+            try:
+                made = made or self._made or self._compiler(self._plain)
+                with torch.inference_mode():
+                    made(*arguments)
+            # Compilers fail in more ways than can be listed, and the plain function is as right.
+            except Exception as error:
+                with self._lock:
+                    self.problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+                    self._waiting.clear()
+                    self._thread = None
+                return
+            with self._lock:
+                self._waiting.pop(0)
+
+
+def _form(value: Any) -> Any:
+    """What a compiled function depends on: types and dimensions, but of lengths only whether they are 0 or 1."""
+    if isinstance(value, Tensor):
+        return (value.dtype, value.device, *(_form(size) for size in value.shape))
+    if isinstance(value, tuple):
+        return tuple(_form(each) for each in value)
+    return min(value, 2) if isinstance(value, int) else value
