@@ -36,5 +36,8 @@ def small_gpt(device: torch.device | str = "cpu", dtype: torch.dtype = torch.flo
 def small_prompt(gpt: GPT) -> GPTPrompt:
     """On the GPT's device."""
     generator = torch.Generator().manual_seed(0)
-    latents, emotion = torch.randn(1, 8, CONFIG.model_dim, generator=generator), torch.randn(1, CONFIG.model_dim, generator=generator)
+    latents, emotion = (
+        torch.randn(1, 8, CONFIG.model_dim, generator=generator),
+        torch.randn(1, CONFIG.model_dim, generator=generator),
+    )
     return GPTPrompt.build(gpt, latents, emotion, torch.randint(2, 50, (1, 12), generator=generator))

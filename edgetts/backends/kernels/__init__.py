@@ -16,4 +16,5 @@ from edgetts.backends.kernels.registry import AUTO as AUTO
 from edgetts.backends.kernels.registry import KERNELS as KERNELS
 from edgetts.backends.kernels.registry import KernelChoice as KernelChoice
 from edgetts.backends.kernels.registry import Trial as Trial
+from edgetts.backends.kernels.registry import measure_kernel as measure_kernel
 from edgetts.backends.kernels.registry import try_kernel as try_kernel
