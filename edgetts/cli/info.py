@@ -254,7 +254,7 @@ def _count(path: Path, schemes: Mapping[str, str]) -> tuple[int, int]:
         codes = [_CODES_IN_A_BYTE[scheme] * n_values[f"{name}.codes"] for name, scheme in schemes.items()]
     except (KeyError, TypeError, AttributeError) as error:
         raise PackError(
-            f"{os.fspath(path)} is not a sound tensor file ({error!r}); copy or convert the pack again."
+            f"{os.fspath(path)} is not a valid tensor file ({error!r}); copy or convert the pack again."
         ) from None
     n_plain = sum(n_values[name] for name in n_values.keys() - parts)
     return len(n_values) - len(parts) + len(schemes), n_plain + sum(codes)

@@ -1,1 +1,1 @@
-"""The published layers: configuration, manifest and strict loading of a model pack."""
+"""A model pack: manifest, dimensions of the networks, strict loading."""

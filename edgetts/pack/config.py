@@ -1,8 +1,8 @@
 """Dimensions of the networks, as frozen dataclasses without defaults, and how to read them strictly.
 
 In: the `model` table of a pack's manifest (plain JSON). Out: `ModelConfig`. Unknown and missing keys
-and values of the wrong type are all reported in one `PackError`. Nothing here knows where the numbers
-came from; `quant` writes them from upstream's `config.yaml`, the training recipe from its own choice.
+and values of the wrong type are all reported in one `PackError`. `quant` writes these numbers from
+upstream's `config.yaml`; the training recipe chooses its own.
 
 One field per fact: whatever follows from another field is a property.
 """
@@ -26,7 +26,7 @@ from edgetts.pack.ranges import out_of_range
 class AudioConfig:
     """The mel spectrogram that S2Mel makes and the vocoder reads."""
 
-    sample_rate: int  # Hz, of the speech that comes out
+    sample_rate: int  # Hz, of the synthesized speech
     n_fft: int  # samples, FFT and window
     hop_length: int  # samples per mel frame
     n_mels: int
@@ -108,13 +108,13 @@ class PerceiverConfig:
 
 @dataclass(frozen=True)
 class ConditioningConfig:
-    """The two conditioners of the GPT, used at enrollment only: who speaks, and with which emotion."""
+    """The two conditioners of the GPT, speaker and emotion; used at enrollment only."""
 
     speaker_conformer: ConformerConfig
     speaker_perceiver: PerceiverConfig
     emotion_conformer: ConformerConfig
     emotion_perceiver: PerceiverConfig
-    model_dim: int  # of the GPT, where both arrive
+    model_dim: int  # of the GPT
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class VocoderConfig:
 
 @dataclass(frozen=True)
 class PitchConfig:
-    """The network that reads the pitch from a mel, as a class on a logarithmic scale."""
+    """The pitch predictor: from a mel, a pitch class on a logarithmic scale."""
 
     channels: int
     n_layers: int
@@ -212,13 +212,13 @@ class PitchConfig:
     n_classes: int
 
 
-# Short frames that share a sample: from three on, squared Hann windows add up to the same everywhere.
+# Overlapping short frames per sample: from three on, squared Hann windows sum to a constant (overlap-add).
 MIN_OVERLAP = 3
 
 
 @dataclass(frozen=True)
 class IstftVocoderConfig:
-    """Kind `istft`, a vocoder at the frame rate: filters of pulses and noise from a ConvNeXt stack, inverse STFT."""
+    """Kind `istft`, a vocoder at the frame rate: a ConvNeXt stack filters pulses and noise, inverse STFT."""
 
     n_mels: int
     hop_length: int  # samples per mel frame
@@ -236,7 +236,7 @@ class IstftVocoderConfig:
 
     @property
     def margin(self) -> int:
-        """Samples of a short frame on either side of its own."""
+        """Samples of a short frame to the left and right of its hop."""
         return (self.n_fft - self.step) // 2
 
     def problems(self) -> list[str]:
@@ -265,7 +265,7 @@ class ModelConfig:
     """Every dimension of one model. `code_rate` is codes per second of speech."""
 
     code_rate: float
-    silence_code: int | None  # the code that fills silence, if the model has one: guards count its runs
+    silence_code: int | None  # the code of silence, if the model has one; guards count runs of it
     audio: AudioConfig
     semantic_encoder: SemanticEncoderConfig
     semantic_codec: SemanticCodecConfig
@@ -277,7 +277,7 @@ class ModelConfig:
     emotion: EmotionConfig
 
     def problems(self) -> list[str]:
-        """What does not fit together: the vocoder takes the mel as S2Mel makes it."""
+        """Contradictions between fields: the vocoder must take the mel that S2Mel makes."""
         return [
             f"vocoder.{name} is {getattr(self.vocoder, name)}, which is not audio.{name} {getattr(self.audio, name)}"
             for name in ("n_mels", "hop_length")
@@ -287,7 +287,7 @@ class ModelConfig:
 
 ConfigT = TypeVar("ConfigT")
 
-# A vocoder's table says with `kind` which of these it is. One without is what every pack had before there were kinds.
+# The key `kind` of a vocoder's table selects one of these. Older packs have no kind and are BigVGAN.
 VOCODER_KINDS: dict[str, type[VocoderConfig | IstftVocoderConfig]] = {
     "bigvgan": VocoderConfig,
     "istft": IstftVocoderConfig,
@@ -316,7 +316,7 @@ def from_dict(cls: type[ConfigT], values: Any, *, what: str) -> ConfigT:
     """Build the dataclass `cls` from plain JSON values, strictly.
 
     `what` names the source in the error. Raises PackError listing every unknown key, missing key and
-    value of the wrong type at once. A field with a default may be missing: it came with a later version.
+    value of the wrong type at once. Fields with a default were added in later versions and may be missing.
     """
     problems: list[str] = []
     result = _build(cls, values, "", problems)
@@ -380,5 +380,5 @@ def _build_vocoder(value: Any, path: str, problems: list[str]) -> Any:
 
 
 def printable(key: str) -> str:
-    """A key as it stands in a sentence, which is one line."""
+    """A key made safe for a one-line message."""
     return key if key.isprintable() else _shown(key)

@@ -1,7 +1,7 @@
-"""The header of a safetensors file, looked at before the format's own reader is.
+"""Checks the header of a safetensors file before the safetensors library reads it.
 
-In: a path. Out: the table of its tensors, or a `PackError`: a header that is too long, too deep, or says more than the
-file holds is refused before anything is allocated for it.
+In: a path. Out: the table of its tensors, or a `PackError`. A header that is too long, too deeply nested or points
+beyond the end of the file is refused before anything is allocated for it.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def tensor_header(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise PackError(f"{path} cannot be read ({error.strerror or error}); check who may read it.") from None
     except UnsoundJSON as error:
-        raise PackError(f"{path} is not a sound tensor file ({error}); copy or convert the pack again.") from None
+        raise PackError(f"{path} is not a valid tensor file ({error}); copy or convert the pack again.") from None
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The same for any file. Raises UnsoundJSON, whose text is the end of a sentence, and OSError."""
+    """The same for any file. Raises OSError, and UnsoundJSON, whose text completes a sentence."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         length = file.read(_LENGTH_BYTES)
@@ -55,7 +55,7 @@ def read_header(path: Path) -> dict[str, Any]:
             raise UnsoundJSON(f"its header would be {n_bytes} bytes long")
         header: dict[str, Any] = read_json(file.read(n_bytes), max_bytes=MAX_HEADER_BYTES)
     if not isinstance(header, dict):
-        raise UnsoundJSON("its header is no table")
+        raise UnsoundJSON("its header is not a table")
     problem = _problem(header, size - _LENGTH_BYTES - n_bytes)
     if problem is not None:
         raise UnsoundJSON(problem)
@@ -63,21 +63,21 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def _problem(header: dict[str, Any], n_data: int) -> str | None:
-    """What is wrong with the table, or None. Shapes are compared with the bytes that there are, before any is used."""
+    """What is wrong with the table, or None. Compares every shape with the number of bytes stored for it."""
     for name, entry in header.items():
         if name == METADATA:
             if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
-                return "its metadata are no table of texts"
+                return "its metadata is not a table of strings"
             continue
         where = f"tensor {name[:80]!r}"
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-            return f"{where} does not have dtype, shape and offsets"
+            return f"{where} lacks dtype, shape or offsets"
         shape, offsets = entry["shape"], entry["data_offsets"]
         if not _sizes(shape) or not _sizes(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= n_data:
             return f"{where} lies outside the file"
         width = _BYTES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
         if width is not None and width * math.prod(shape) != offsets[1] - offsets[0]:
-            return f"{where} has another size than its shape"
+            return f"{where} has a size that does not match its shape"
     return None
 
 

@@ -1,9 +1,8 @@
 """Opening a model pack and loading networks from it.
 
 In: a pack folder. Out: a `Pack`: its dimensions, its tokenizer, and networks filled from memory-mapped
-files. A tensor that is stored in the dtype it is used in, on the CPU, is the mapped file itself: no second
-copy exists. Every way a pack can be broken ends in a `PackError` with a sentence of its own. This file
-knows no network: whoever asks brings the class.
+files. On the CPU, a tensor that is stored in the dtype it is used in is not copied: it is the mapped file.
+Each defect of a pack has a `PackError` message of its own. Knows no network: the caller passes the class.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ from edgetts.pack.verify import Stamp, Verifier, check_size
 logger = logging.getLogger(__name__)
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-# Gets the blank network and its quantized tensors; puts layers that compute with those in its place, and says
-# which tensors it took (`edgetts.backends.linear`).
+# Gets a network on the meta device and its quantized tensors, replaces layers by ones that compute with those tensors,
+# and returns the names of the tensors it took (`edgetts.backends.linear`).
 Replace = Callable[[nn.Module, Mapping[str, Quantized]], Collection[str]]
 
 _STORED_DTYPES = {
@@ -60,9 +59,9 @@ _STORED_DTYPES = {
 def open_pack(path: str | Path, *, verify: bool = False, home: Path | None = None) -> Pack:
     """Open the pack folder at `path`.
 
-    The manifest is checked and every file must be there with its size; the content of a file is checked
-    when it is first used (`verify=True`: of all files, now). What was checked is remembered under `home`
-    (default: in the user's cache folder). Raises PackError.
+    Checks the manifest, and that every file exists with the right size. The sha256 of a file is checked when it is
+    first used, or of all files now with `verify=True`; results are remembered in the cache folder under `home`
+    (default: the user's). Raises PackError.
     """
     folder = Path(path)
     stamp = Stamp.of(folder / MANIFEST_FILE)
@@ -85,7 +84,7 @@ class Pack:
         self.manifest = manifest
         self.home = home
         self._verifier = Verifier(cache_folder(home))
-        self.used: dict[str, Stamp | None] = {}  # files that were given out, as they were then
+        self.used: dict[str, Stamp | None] = {}  # files in use, and their state when they were opened
 
     @property
     def config(self) -> ModelConfig:
@@ -102,13 +101,13 @@ class Pack:
 
     @property
     def lexicon_path(self) -> Path | None:
-        """How words are pronounced, where the model reads phones."""
+        """Pronunciations of words, if the model reads phones."""
         return self.file(LEXICON_FILE) if LEXICON_FILE in self.manifest.files else None
 
     def file(self, name: str) -> Path:
-        """Path of a file of the pack, its content checked. Raises PackError when it is not in the pack."""
+        """Path of a file of the pack, after checking its content. Raises PackError if the pack has no such file."""
         if name not in self.manifest.files:
-            raise PackError(f"The pack {self.path} holds no file {name!r}.")
+            raise PackError(f"The pack {self.path} has no file {name!r}.")
         path = self.path / name
         stamp = Stamp.of(path)
         self._verifier.check(path, self.manifest.files[name])
@@ -116,11 +115,11 @@ class Pack:
         return path
 
     def is_current(self) -> bool:
-        """Whether the folder still holds the files that were loaded: a process that stays asks, and opens it anew."""
+        """Whether the folder still holds the files that were loaded. A long-running process reopens the pack if not."""
         return all(Stamp.of(self.path / name) == stamp for name, stamp in self.used.items())
 
     def check_unchanged(self) -> None:
-        """Raise PackError when a file in use was written into. Replaced and deleted ones are safe to go on with."""
+        """Raise PackError if a file in use was overwritten in place. Replaced and deleted files keep their old content."""
         for name, stamp in self.used.items():
             if stamp is not None and stamp.was_written_into(Stamp.of(self.path / name)):
                 raise PackError(
@@ -129,7 +128,7 @@ class Pack:
                 )
 
     def verify(self, progress: Callable[[str, int, int], None] | None = None) -> None:
-        """Read every file and compare its sha256. `progress` gets file name, bytes done, bytes in all."""
+        """Read every file and compare its sha256. `progress` gets file name, bytes done, total bytes."""
         done = 0
         for name, entry in self.manifest.files.items():
             if progress is not None:
@@ -145,7 +144,7 @@ class Pack:
             return {name: file.shape(name) for name in file.names}
 
     def stored(self, component: str) -> dict[str, Tensor | Quantized]:
-        """Every tensor of a component as it is stored, mapped: nothing is read yet, decoded or copied."""
+        """Every tensor of a component as stored and mapped; nothing is read, dequantized or copied yet."""
         with _ComponentFile(self, component) as file:
             return {
                 name: file.quantized(name, "cpu") if name in file.schemes else file.tensor(name, "cpu", None)
@@ -159,7 +158,7 @@ class Pack:
         prefix: str = "",
         dtype: torch.dtype | None = torch.float32,
     ) -> dict[str, Tensor]:
-        """Tensors of a component whose names begin with `prefix`, which is taken off.
+        """Tensors of a component whose names begin with `prefix`; the prefix is removed.
 
         dtype: of floating-point tensors (None: as stored; quantized ones become float32). Integers stay.
         """
@@ -180,9 +179,9 @@ class Pack:
     ) -> ModuleT:
         """The network that `factory` makes, filled with the component's tensors: eval mode, no gradients.
 
-        The network is built without memory and takes the loaded tensors as its own. Missing, unexpected
-        and misshapen tensors are all listed in one PackError. `replace` may take quantized tensors over as they
-        are stored; those that it leaves are decoded.
+        The network is built on the meta device and gets the loaded tensors without a copy. Missing, unexpected
+        and misshapen tensors are all listed in one PackError. `replace` may take quantized tensors as they
+        are stored; those that it leaves are dequantized.
         """
         module = init_on_meta(factory)
         expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
@@ -203,7 +202,7 @@ class Pack:
         module.load_state_dict(tensors, strict=True, assign=True)
         everything = (*module.named_parameters(), *module.named_buffers())
         unfilled = ", ".join(name for name, value in everything if value.is_meta)
-        if unfilled:  # a buffer outside the state dict: a mistake in the network, not in the pack
+        if unfilled:  # a buffer outside the state dict: a bug in the network, not a fault of the pack
             raise RuntimeError(f"{type(module).__name__} has tensors that no pack can fill: {unfilled}")
         logger.debug("loaded %s to %s: %d tensors, %d of them quantized", component, device, len(expected), len(taken))
         return module.eval().requires_grad_(False)
@@ -222,7 +221,7 @@ def compare_shapes(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[
 
 
 class _ComponentFile:
-    """One component's file, mapped, seen as the tensors that networks want instead of stored parts."""
+    """One component's mapped file. Shows the tensors that networks expect, not the parts that are stored."""
 
     def __init__(self, pack: Pack, component: str) -> None:
         if component not in COMPONENTS:
@@ -233,7 +232,7 @@ class _ComponentFile:
         try:
             opened: Any = safe_open(str(self.path), framework="pt", device="cpu")
         except (SafetensorError, OSError) as error:
-            what = f"{self.path} is not a sound tensor file ({error})"
+            what = f"{self.path} is not a valid tensor file ({error})"
             raise PackError(f"{what}; convert the pack again.") from error
         self._file: Any = opened
         if (self._file.metadata() or {}).get("format") != FORMAT:
@@ -246,8 +245,8 @@ class _ComponentFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Tensors handed out keep the mapping alive on their own, each of them all of it. What was converted has
-        # been read for the last time; what is used as it lies there comes back when it is used.
+        # Each tensor that was handed out keeps the whole mapping alive. Pages of converted tensors are no longer
+        # needed; pages that are used in place are read again when they are used.
         if self._stored:
             give_back_whole(self._file.get_tensor(next(iter(self._stored))))
         self._stored.clear()
@@ -259,7 +258,7 @@ class _ComponentFile:
         return tuple(self._stored[name].get_shape())
 
     def quantized(self, name: str, device: torch.device | str) -> Quantized:
-        """The parts of a tensor that is not stored plainly."""
+        """The stored parts of a quantized tensor."""
         group = self.schemes[name]
         parts = {part: self._file.get_tensor(f"{name}.{part}").to(device) for part in SCHEMES[group.scheme].parts}
         return Quantized(group.scheme, group.group_size, self.shape(name), parts)
@@ -269,7 +268,7 @@ class _ComponentFile:
             return self.quantized(name, device).decode(dtype or torch.float32)
         tensor: Tensor = self._file.get_tensor(name)
         if dtype is not None and tensor.is_floating_point():
-            # The cast comes after the move: less to carry over when the file is narrower.
+            # Cast after the move: less to transfer if the stored dtype is narrower.
             return tensor.to(device).to(dtype)
         return tensor.to(device)
 
@@ -296,7 +295,7 @@ class _ComponentFile:
         return [name for name in self._stored if name not in parts] + list(self.schemes)
 
     def _misfits(self, name: str, group: SchemeGroup) -> list[str]:
-        """What does not fit together among the parts of a quantized tensor."""
+        """Contradictions between the parts of a quantized tensor."""
         shape = self.shape(name)
         problem = layout_problem(group.scheme, group.group_size, shape)
         if problem is not None:

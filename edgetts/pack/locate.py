@@ -1,10 +1,10 @@
-"""Where things are kept on this machine, and which pack is meant when none is named.
+"""Folders of packs, voices and caches on this machine, and the pack to use by default.
 
-In: what the caller gave (a path, a pack's name, or nothing) and optionally a home folder. Out: paths. Reads
-no environment: the command line does, once, and passes what it found. Opens no pack.
+In: a path, a pack's name or None, and optionally a home folder. Out: paths. Reads no environment variables: the
+command line reads them once and passes the home folder. Opens no pack.
 
 Under the home folder (or, without one, platformdirs' data and cache folders): `packs/`, `voices/`,
-`cache/`. The pack used by default is `packs/default`, then the one that comes with the package.
+`cache/`. The default pack is `packs/default`, else the one that comes with the package.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgetts.errors import PackError
 
 APP_NAME = "edgetts"
 DEFAULT_PACK = "default"
-BUILTIN = "builtin"  # the name of the pack that comes with the package, where no other has it
+BUILTIN = "builtin"  # name of the pack that comes with the package, unless a pack of the user has that name
 MANIFEST = "manifest.json"
 BUILTIN_NOTICE = (
     "This is the small built-in demonstration model; for IndexTTS-2 itself, fetch its published checkpoint once "
@@ -29,39 +29,39 @@ BUILTIN_NOTICE = (
 
 @dataclass(frozen=True)
 class LocatedPack:
-    """A pack folder that is there (its contents are checked when it is opened)."""
+    """A pack folder that exists; its contents are checked when it is opened."""
 
     path: Path
     is_builtin: bool
 
     @property
     def notice(self) -> str | None:
-        """What to tell the user about the choice, once."""
+        """What to tell the user once about this choice of pack."""
         return BUILTIN_NOTICE if self.is_builtin else None
 
 
 def data_folder(home: Path | None = None) -> Path:
-    """What must not be lost: packs and named voices."""
+    """The folder of what cannot be made again: packs and named voices."""
     return home if home is not None else platformdirs.user_data_path(APP_NAME, appauthor=False)
 
 
 def cache_folder(home: Path | None = None) -> Path:
-    """What can be made again: voices of recordings, by content."""
+    """The folder of what can be made again, such as voices of recordings."""
     return home / "cache" if home is not None else platformdirs.user_cache_path(APP_NAME, appauthor=False)
 
 
 def packs_folder(home: Path | None = None) -> Path:
-    """Where packs called by name live, one folder each."""
+    """The folder of packs with a name, one subfolder each."""
     return data_folder(home) / "packs"
 
 
 def builtin_pack() -> Path:
-    """Where the demonstration pack lies in the installed package (it may be absent)."""
+    """The folder of the demonstration pack in the installed package; it may be absent."""
     return Path(__file__).resolve().parents[1] / "builtin" / "tiny"
 
 
 def locate_pack(given: str | os.PathLike[str] | None = None, home: Path | None = None) -> LocatedPack:
-    """The pack meant by `given`: a folder, the name of a folder in `packs/`, `builtin`, or None for the default.
+    """The pack that `given` names: a folder, the name of a folder in `packs/`, `builtin`, or None for the default.
 
     Raises PackError when there is none.
     """
@@ -91,7 +91,9 @@ def _named(given: str, packs: Path) -> LocatedPack:
             return LocatedPack(builtin_pack(), is_builtin=True)
     except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, no such user in ~user
         reason = error.strerror if isinstance(error, OSError) else error
-        raise PackError(f"No pack can be at {given[:80]!r} ({reason}); give a folder with pack=.") from None
+        raise PackError(
+            f"{given[:80]!r} is not a possible path of a pack ({reason}); give a folder with pack=."
+        ) from None
     raise PackError(
         f"There is no model pack at {given if given else repr(given)}; give a folder that `edgetts convert` wrote, "
         f"or the name of one in {packs}."

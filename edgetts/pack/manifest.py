@@ -4,19 +4,19 @@ In: the bytes of `manifest.json`. Out: a `Manifest`, or one `PackError` that say
 unknown and missing keys, values of the wrong type and impossible sizes are all listed at once. Nothing
 here opens a tensor file or knows a network; importing it imports no torch.
 
-Format (version 2), one JSON table:
+Format, one JSON table:
   format, format_version   what this is: "edgetts-pack", 3
   family                   the model family; stage order and networks follow from it
   name, description, created_by, recipe, license   for people
   encoder_id               which encoders made a voice that fits this pack
-  model                    every dimension (`edgetts.pack.config.ModelConfig`)
+  model                    all dimensions (`edgetts.pack.config.ModelConfig`)
   text                     options of the text front end, a flat table
   defaults                 synthesis options that suit this model better than upstream's, a flat table
-  components               per component: file, dtype, and the tensors not stored plainly, by scheme
+  components               per component: file, dtype, and its quantized tensors, by scheme
   files                    per file: bytes and sha256
-  quality                  what was measured when the pack was made, or null
-  without                  features that this model lacks, of FEATURES; may be left out
-  checksum                 sha256 of all of the above (`edgetts.pack.seal`); version 1 has none and is still read
+  quality                  figures measured when the pack was made, or null
+  without                  features that this model lacks (of FEATURES); optional
+  checksum                 sha256 of all of the above (`edgetts.pack.seal`); version 1 has none
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MANIFEST_FILE = "manifest.json"
 TOKENIZER_FILE = "tokenizer.json"
 GLOSSARY_FILE = "glossary.yaml"
 LEXICON_FILE = "lexicon.txt"
-READY_VOICES = "voices/"  # names of files that are voices made with the pack begin so
+READY_VOICES = "voices/"  # prefix of the voice files that come with the pack
 TENSORS_SUFFIX = VOICE_SUFFIX = ".safetensors"
 
 ENROLL_COMPONENTS = (
@@ -61,17 +61,17 @@ RUN_COMPONENTS = ("quantizer", "emotion", "gpt", "s2mel", "vocoder")
 COMPONENTS = tuple(dict.fromkeys(ENROLL_COMPONENTS + RUN_COMPONENTS))
 
 EMOTION = "emotion"
-FEATURES = (EMOTION,)  # that callers may ask for and a model may lack: they change nothing in its speech
+FEATURES = (EMOTION,)  # that a model may lack: callers may ask for them, but its speech does not change
 DTYPES = ("float32", "float16", "bfloat16")
-SCHEMES = ("int8_channel", "int4_group", "nf4_group")  # besides plain storage; see `edgetts.pack.schemes`
+SCHEMES = ("int8_channel", "int4_group", "nf4_group")  # besides unquantized storage; see `edgetts.pack.schemes`
 
-# Bounds that no real pack reaches: a hostile or damaged manifest must not make the reader hang.
+# Bounds far above any real pack, so that a hostile or damaged manifest cannot make the reader hang.
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_TEXT = 20_000  # characters of a description or license
 MAX_FILES = 1_000
 MAX_FILE_BYTES = 1 << 40
 MAX_GROUP_SIZE = 1 << 16
-# Of files that are read whole into memory, such as tokenizer, glossary and voices.
+# Size limit of files that are read into memory as a whole, such as tokenizer, glossary and voices.
 MAX_SMALL_FILE_BYTES = 64 << 20
 
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,99}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -97,17 +97,17 @@ class SchemeGroup:
 @dataclass(frozen=True)
 class ComponentEntry:
     file: str
-    dtype: str  # of the large plain tensors; small ones may be wider
+    dtype: str  # of the large unquantized tensors; small ones may be wider
     schemes: tuple[SchemeGroup, ...]
 
     def scheme_of(self) -> dict[str, SchemeGroup]:
-        """Scheme by tensor name, for the tensors that are not stored plainly."""
+        """Scheme by name, for quantized tensors."""
         return {name: group for group in self.schemes for name in group.tensors}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest that was found sound. See the module docstring for the fields."""
+    """A valid manifest. The module docstring describes the fields."""
 
     family: str
     name: str
@@ -130,7 +130,7 @@ class Manifest:
 
     @property
     def s2mel_id(self) -> str:
-        """Which S2Mel an adapted voice fits: the hash of its file."""
+        """Identifies the S2Mel that an adapted voice belongs to: the sha256 of its file."""
         return self.files[self.components["s2mel"].file].sha256
 
     def ready_voices(self) -> dict[str, str]:
@@ -140,14 +140,14 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read `folder/manifest.json`. Raises PackError, with a sentence of its own for each kind of trouble."""
+    """Read `folder/manifest.json`. Raises PackError with a different message for each kind of fault."""
     if not folder.exists():
         raise PackError(
             f"There is no model pack at {folder}: check the path, or make a pack with "
             "`edgetts convert CHECKPOINT PACK`."
         )
     if not folder.is_dir():
-        raise PackError(f"{folder} is a file; a model pack is a folder that holds {MANIFEST_FILE}: give that.")
+        raise PackError(f"{folder} is a file; a model pack is a folder with a {MANIFEST_FILE}: give that folder.")
     path = folder / MANIFEST_FILE
     if not path.is_file():
         if (folder / "config.yaml").is_file():
@@ -155,7 +155,7 @@ def read_manifest(folder: Path) -> Manifest:
                 f"{folder} is a published checkpoint, not a model pack: convert it with "
                 f"`edgetts convert {folder} PACK`."
             )
-        raise PackError(f"{folder} is not a model pack: it holds no {MANIFEST_FILE}; {_MAKE_AGAIN}.")
+        raise PackError(f"{folder} is not a model pack: it has no {MANIFEST_FILE}; {_MAKE_AGAIN}.")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_MANIFEST_BYTES + 1)
@@ -169,12 +169,12 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     table = manifest_table(data, where)
     if table.get("format") != FORMAT:
         raise PackError(
-            f"{where} does not belong to a model pack of this program: its format is "
+            f"{where} is not a manifest of a model pack: its format is "
             f"{_shown(table.get('format'))}, not {FORMAT!r}; {_MAKE_AGAIN}."
         )
     version = table.get("format_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise PackError(f"{where} has format_version {_shown(version)}, which is no version; {_MAKE_AGAIN}.")
+        raise PackError(f"{where} has format_version {_shown(version)}, which is not a version number; {_MAKE_AGAIN}.")
     if version > FORMAT_VERSION:
         raise PackError(
             f"{where} was written by a newer edgetts: its format is {_shown(version)} and this program reads "
@@ -182,7 +182,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         )
     if version > UNSEALED_VERSION and table.get(CHECKSUM) != checksum(table):
         raise PackError(
-            f"{where} was altered since the pack was made: its content does not have the checksum that it carries; "
+            f"{where} was altered after the pack was made: its content does not match its checksum; "
             "copy or convert the pack again."
         )
     if version <= _RENAMED_KEYS_UNTIL:
@@ -221,12 +221,12 @@ def manifest_json(manifest: Manifest) -> str:
 
 
 def table_text(table: Mapping[str, Any]) -> str:
-    """A manifest's table as it stands in the file."""
+    """A manifest's table as the text of the file."""
     return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 class _Reader:
-    """Collects every problem of one manifest before it complains."""
+    """Collects all problems of one manifest before raising."""
 
     _TEXTS = ("name", "description", "created_by", "recipe", "license")
     _TABLES = ("model", "text", "defaults", "components", "files")
@@ -347,12 +347,12 @@ class _Reader:
 
 
 def _inside(path: str, key: str) -> str:
-    """Where a value stands, in one line whatever its key is."""
+    """The path of a value in the table, safe for a one-line message."""
     return f"{path}.{printable(key)}"
 
 
 def manifest_table(data: bytes, where: str) -> dict[str, Any]:
-    """The JSON table that a manifest is, nothing in it checked yet. Raises PackError."""
+    """The JSON table of a manifest, its content not checked yet. Raises PackError."""
     try:
         table = read_json(data, max_bytes=MAX_MANIFEST_BYTES)
     except UnsoundJSON as error:

@@ -1,7 +1,7 @@
-"""Networks built without memory and without initial values, to be filled from a file.
+"""Builds networks on the meta device, without memory or initial values, to be filled from a file.
 
-In: whatever makes the network. Out: the network on the meta device. Initial values are not drawn: torch
-would do that for meta tensors by loading its compiler, which takes seconds at every start.
+In: a function that makes the network. Out: the network on the meta device. Initialization is skipped: for meta
+tensors torch would load its compiler for it, which takes seconds at every start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def init_on_meta(factory: Callable[[], ModuleT]) -> ModuleT:
 
 
 class _WithoutInitialValues(TorchFunctionMode):
-    """Leaves meta tensors as they are where a network would draw initial values for them."""
+    """Skips the initialization of meta tensors."""
 
     def __init__(self) -> None:
         super().__init__()

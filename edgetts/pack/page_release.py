@@ -1,11 +1,11 @@
-"""Giving back memory: of tensors that are read from mapped files, and what was freed.
+"""Releases memory: pages of mapped files (MADV_DONTNEED) and freed heap memory (malloc_trim).
 
-In: tensors, wherever they lie. Out: nothing; of those that lie in a mapped file, the pages that this process has
-looked at stop being its memory. A later look brings them back, as a rule from the system's file cache, so nothing is
-lost but time. Without this, a process that reads a checkpoint of many GB ends up with all of it, and one that speaks
-has the stored form of its weights beside the one that computes.
+In: tensors. Out: nothing. If a tensor lies in a mapped file, its pages no longer count as memory of this process. The
+next access reads them again, usually from the page cache, so only time is lost. Without this, a process that reads a
+checkpoint of many GB keeps all of it resident, and a speaking process keeps the stored form of its weights besides the
+form it computes with.
 
-Linux only; elsewhere nothing happens, and the system takes such pages back when it needs them.
+Linux only. Elsewhere nothing happens, and the system reclaims such pages when it needs memory.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from pathlib import Path
 
 from torch import Tensor
 
-KEPT_FREE_BYTES = 64 << 20  # by an allocator beyond what the work needs
-SETTLING = 4  # pieces of work until it is known what they need
-FULL_SHARE = 0.75  # of a limit that may be held between two pieces of work: the next one needs the rest
+KEPT_FREE_BYTES = 64 << 20  # that the allocator may hold beyond what a call needs
+SETTLING = 4  # calls of `look` that measure what is needed
+FULL_SHARE = 0.75  # of the limit that may be held between two segments; the next segment needs the rest
 
 _ON_LINUX = sys.platform.startswith("linux")
 _MAPS = Path("/proc/self/maps")
 _STATUS = Path("/proc/self/status")
 _HELD = "RssAnon:"
-_WORTH_BYTES = 64 << 10  # smaller tensors are thousands of biases and norms, a few MB in all
+_WORTH_BYTES = 64 << 10  # smaller tensors are skipped: thousands of biases and norms, a few MB in total
 
 
 def give_back(*tensors: Tensor) -> None:
-    """Drop the pages of those tensors that lie in mapped files. What was written into them would be lost."""
+    """Drop the pages of those tensors that lie in mapped files. Changes made to them in memory are lost."""
     extents = [(s.data_ptr(), s.data_ptr() + s.nbytes()) for s in (t.untyped_storage() for t in tensors if t.is_cpu)]
     extents = [(start, end) for start, end in extents if end - start >= _WORTH_BYTES]
     if not extents or not _ON_LINUX:
         return
     files = _mapped_files()
     for start, end in extents:
-        # Pages of ordinary memory would become zeros, so a look at what is mapped decides, not who made the tensor.
+        # MADV_DONTNEED would zero anonymous memory, so only addresses in a mapped file are advised.
         if not any(low <= start and end <= high for low, high in files):
             continue
         _advise(start - start % mmap.PAGESIZE, end)
 
 
 def give_back_whole(tensor: Tensor) -> None:
-    """Drop all pages of the mapping that a tensor lies in, if that is a file. What was written there would be lost."""
+    """Drop all pages of the mapped file that a tensor lies in, if any. Changes made to them in memory are lost."""
     if not _ON_LINUX or not tensor.is_cpu:
         return
     at = tensor.data_ptr()
@@ -53,9 +53,9 @@ def give_back_whole(tensor: Tensor) -> None:
 
 
 def give_back_freed() -> None:
-    """Return freed memory to the system, where the C library is one that keeps it (glibc).
+    """Return freed heap memory to the system, if the C library keeps it (glibc).
 
-    Loading frees a second form of many weights: without this about half as much as they take would stay.
+    Loading frees one of two forms of most weights. Without this about half their size would stay resident.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if _ON_LINUX else None
     if trim is not None:
@@ -63,7 +63,7 @@ def give_back_freed() -> None:
 
 
 def held_bytes() -> int | None:
-    """What this process has to itself in memory now, without pages of files; None where the system does not tell."""
+    """Anonymous resident memory of this process now, without pages of files; None if the system does not report it."""
     try:
         lines = _STATUS.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -73,20 +73,19 @@ def held_bytes() -> int | None:
 
 
 class FreedMemory:
-    """Freed memory of a process that works on and on: given back when what is held grows beyond what the work needs.
+    """Returns freed memory of a long-running process when it holds more than its work needs.
 
-    An allocator keeps what it may need again, and gaps between what is in use. To give all of it back and to get back
-    what is needed costs a call of the built-in model an eighth of its time, so a few pieces of work show first how much
-    that is.
+    An allocator keeps freed blocks and fragmented gaps. Returning all of them after each segment would make the
+    built-in model an eighth slower, so the first calls measure what a segment needs.
     """
 
     def __init__(self) -> None:
-        self.limit: int | None = None  # bytes that the process shall stay within, where it has a memory budget
-        self._most = 0  # held at the end of the pieces of work that show it
+        self.limit: int | None = None  # memory budget of the process in bytes, if it has one
+        self._most = 0  # most bytes held at the end of a measured segment
         self._n_to_come = SETTLING
 
     def look(self) -> None:
-        """Call at the end of a piece of work, from any thread: two at once do it twice, and that is all."""
+        """Call at the end of each segment, from any thread. Concurrent calls are harmless."""
         held = held_bytes()
         if held is None:
             return
@@ -101,12 +100,12 @@ class FreedMemory:
 
 
 def _advise(start: int, end: int) -> None:
-    # Advice: where the system does not take it, the pages stay, and that is all.
+    # If the call fails, the pages stay resident; nothing else happens.
     ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
 def _mapped_files() -> list[tuple[int, int]]:
-    """First address and end of everything in this process that is a mapped file."""
+    """First address and end of every mapped file of this process."""
     found = []
     for line in _MAPS.read_text(errors="replace").splitlines():
         addresses, _, _, _, inode, *_ = line.split(maxsplit=5)

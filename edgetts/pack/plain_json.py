@@ -1,8 +1,8 @@
-"""Reading JSON that somebody else wrote, within bounds that hold before anything is built from it.
+"""Reads untrusted JSON within bounds.
 
-In: bytes. Out: plain values, or an `UnsoundJSON` whose text is the end of a sentence ("it is nested deeper than ...").
-Length, depth and number of values are looked at in the bytes themselves, so neither memory nor the stack grows with
-what a hostile or damaged file says. Knows no file format.
+In: bytes. Out: plain values, or an `UnsoundJSON` whose text completes a sentence ("it is nested deeper than ...").
+Length, depth and number of values are checked in the bytes before parsing, so a hostile or damaged file cannot exhaust
+memory or stack. Knows no file format.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import re
 from typing import Any
 
 MAX_DEPTH = 32
-MAX_MARKS = 1 << 19  # brackets and quotation marks: far above the tensor names of any real file
+MAX_MARKS = 1 << 19  # brackets and quotation marks; real files have far fewer
 MAX_DIGITS = 40  # of an integer; 64 bits need 20
-MAX_LISTED = 20  # problems in one sentence
+MAX_LISTED = 20  # problems in one message
 
 _MARKS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 _OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
@@ -23,13 +23,13 @@ _QUOTE = ord('"')
 
 
 class UnsoundJSON(ValueError):
-    """What is wrong with the bytes, as the end of a sentence."""
+    """The bytes are not acceptable JSON. The text completes a sentence about the file."""
 
 
 def read_json(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Any:
-    """The value that `data` stands for. Raises UnsoundJSON, and nothing else.
+    """The value of `data`. Raises UnsoundJSON and nothing else.
 
-    Stricter than the standard: no key twice, no infinite numbers, no lone surrogates, no integers of very many digits.
+    Stricter than the standard: no duplicate keys, infinite numbers, lone surrogates or integers of very many digits.
     """
     if len(data) > max_bytes:
         raise UnsoundJSON(f"it is {len(data)} bytes long and at most {max_bytes} are allowed")
@@ -54,7 +54,7 @@ def read_json(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Any
 
 
 def shown(value: Any, most: int = 80) -> str:
-    """A value as it stands in a sentence: on one line, and short however long it is."""
+    """A value for a message: shortened, on one line."""
     if isinstance(value, int) and value.bit_length() > 64:
         return "a huge integer"
     if isinstance(value, (list, dict)) and len(value) > most:
@@ -66,7 +66,7 @@ def shown(value: Any, most: int = 80) -> str:
 
 
 def listed(problems: list[str]) -> str:
-    """Problems for one sentence, which stays readable when there are thousands."""
+    """Problems joined for one message; only the first few of thousands are shown."""
     more = len(problems) - MAX_LISTED
     return "; ".join(problems[:MAX_LISTED]) + (f"; and {more} more" if more > 0 else "")
 

@@ -1,9 +1,9 @@
-"""Which numbers the dimensions of a model can be: one table of ranges.
+"""The allowed ranges of a model's dimensions, in one table.
 
-In: the `model` table of a manifest as plain JSON values. Out: every number that is outside its range. The networks are
-built from these numbers, so what is refused here costs no memory and no time. What must fit together is in `relations`.
+In: the `model` table of a manifest as plain JSON values. Out: every number outside its range. The check comes before
+any network is built, so impossible dimensions cost no memory. Relations between dimensions are in `relations`.
 
-Ranges are wide: they hold any model of this family that a small machine could run, and none that divides by zero.
+The ranges are wide: they allow any model of this family that a small machine could run, and exclude division by zero.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_ENTRIES = 64  # of a list of numbers
 
 @dataclass(frozen=True)
 class Range:
-    """From `least` to `most`, both allowed. odd: centered kernels are."""
+    """From `least` to `most`, inclusive. odd: only odd numbers (centered kernels)."""
 
     least: float
     most: float
@@ -43,7 +43,7 @@ TOKEN = Range(0, 1_000_000)
 POSITIONS = Range(8, 65_536)
 SAMPLES = Range(16, 16_384)
 
-# By the name of the field, which means the same wherever it stands. Entries of lists go by the name of the list.
+# By field name, which has one meaning in all tables. Entries of a list use the list's name.
 RANGES: dict[str, Range] = {
     # rates
     "code_rate": Range(5, 200),  # codes per second
@@ -129,7 +129,7 @@ RANGES: dict[str, Range] = {
 
 
 def out_of_range(value: Any, path: str = "") -> Iterator[str]:
-    """Every number in plain JSON values that is not in its range, one phrase each, and lists that are too long."""
+    """Every number outside its range and every list that is too long, one phrase each."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from out_of_range(item, f"{path}.{key}" if path else key)

@@ -1,8 +1,8 @@
-"""What must fit together in the dimensions of a model, and what finds a model possible.
+"""Relations that must hold between a model's dimensions.
 
-In: the `model` table of a manifest. Out: a `ModelConfig` that was found possible, or one `PackError` that lists what is
-not: numbers out of their ranges (`ranges`), then relations between them. Whether the tensors agree with the dimensions
-is looked at in `edgetts.pack.load`.
+In: the `model` table of a manifest. Out: a consistent `ModelConfig`, or one `PackError` that lists all numbers out of
+range (`ranges`) or, if there are none, all violated relations. `edgetts.pack.load` checks the tensors against the
+dimensions.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from edgetts.pack.config import (
 from edgetts.pack.plain_json import listed
 from edgetts.pack.ranges import out_of_range
 
-MAX_DENSE_LAYERS = 256  # of the speaker encoder, all blocks together
-MAX_REACH = 4096  # frames that a convolution may look back, dilated
+MAX_DENSE_LAYERS = 256  # of the speaker encoder, over all blocks
+MAX_REACH = 4096  # frames of left context of a dilated convolution
 N_EMOTIONS = 8  # groups of rows, in the order of `edgetts.voices.emotion.EMOTIONS`
-SEMANTIC_FEATURES = 160  # two stacked frames of 80 bands, which `edgetts.audio.features` makes
-FBANK_BANDS = 80  # that it makes for the speaker encoder
+SEMANTIC_FEATURES = 160  # two stacked frames of 80 bands, from `edgetts.audio.features`
+FBANK_BANDS = 80  # filter-bank input of the speaker encoder, from `edgetts.audio.features`
 RATE_STEP = 25  # Hz; resampling to 16 kHz takes memory with the numerator of the reduced ratio
-RATE_TOLERANCE = 0.05  # between mel frames per code as given, and as rates and hop say
+RATE_TOLERANCE = 0.05  # of mel frames per code against sample rate, hop and code rate
 
 Relation = tuple[str, Callable[[ModelConfig], bool]]
 
@@ -39,16 +39,16 @@ def _heads(name: str, width: Callable[[ModelConfig], int], heads: Callable[[Mode
     return f"{name} must be a multiple of the number of heads", lambda m: width(m) % heads(m) == 0
 
 
-# What must hold once every number is in its range: how it reads in a sentence, and how it is looked at.
+# (message, check) of each relation. They are checked once every number is in its range.
 RELATIONS: tuple[Relation, ...] = (
     (f"audio.sample_rate must be a multiple of {RATE_STEP}", lambda m: m.audio.sample_rate % RATE_STEP == 0),
     ("audio.hop_length must not exceed audio.n_fft", lambda m: m.audio.hop_length <= m.audio.n_fft),
     (
-        "audio.fmin and audio.fmax must rise up to half the sample rate",
+        "audio.fmin must be below audio.fmax, and that at most half the sample rate",
         lambda m: m.audio.fmin < (m.audio.fmax or m.audio.sample_rate / 2) <= m.audio.sample_rate / 2,
     ),
     (
-        "s2mel.mel_frames_per_code must be what sample rate, hop_length and code_rate give",
+        "s2mel.mel_frames_per_code must follow from sample rate, hop_length and code_rate",
         lambda m: math.isclose(m.s2mel.mel_frames_per_code * m.code_rate, m.audio.frame_rate, rel_tol=RATE_TOLERANCE),
     ),
     (
@@ -84,7 +84,7 @@ RELATIONS: tuple[Relation, ...] = (
     ),
     (f"speaker_encoder.n_mels must be {FBANK_BANDS}", lambda m: m.speaker_encoder.n_mels == FBANK_BANDS),
     (
-        "the lists of speaker_encoder must be of one length",
+        "the lists of speaker_encoder must have the same length",
         lambda m: (
             len(m.speaker_encoder.block_layers)
             == len(m.speaker_encoder.block_kernel_sizes)
@@ -144,7 +144,7 @@ RELATIONS: tuple[Relation, ...] = (
         lambda m: _of_bigvgan(m, lambda v, _: v.upsample_initial_channel % 2 ** len(v.upsample_rates) == 0),
     ),
     (
-        "vocoder.resblock_kernel_sizes and resblock_dilation_sizes must be of one length",
+        "vocoder.resblock_kernel_sizes and resblock_dilation_sizes must have the same length",
         lambda m: _of_bigvgan(m, lambda v, _: len(v.resblock_kernel_sizes) == len(v.resblock_dilation_sizes)),
     ),
     (f"emotion.group_sizes must be {N_EMOTIONS} numbers", lambda m: len(m.emotion.group_sizes) == N_EMOTIONS),
@@ -152,7 +152,7 @@ RELATIONS: tuple[Relation, ...] = (
 
 
 def read_model(table: dict[str, Any], *, what: str) -> ModelConfig:
-    """The dimensions in a manifest's `model` table. `what` names it in the PackError that lists every problem."""
+    """The dimensions in a manifest's `model` table. Raises a PackError that names it as `what` and lists all problems."""
     model = from_dict(ModelConfig, table, what=what)
     problems = model_problems(model)
     if problems:
@@ -161,7 +161,7 @@ def read_model(table: dict[str, Any], *, what: str) -> ModelConfig:
 
 
 def model_problems(model: ModelConfig) -> list[str]:
-    """Every number out of its range, or else everything that does not fit together; empty for a possible model."""
+    """All numbers out of range, or if there are none, all violated relations; empty for a consistent model."""
     problems = list(out_of_range(to_dict(model)))
     if problems:
         return problems

@@ -1,11 +1,10 @@
-"""How a tensor that is not stored plainly is made from its parts.
+"""Quantization schemes: how a tensor is dequantized from its stored parts.
 
-In: the stored parts of one tensor. Out: the tensor in the dtype that computes. One entry of `SCHEMES` per
-scheme, device-neutral: what a kernel wants is made from the same parts in `edgetts.backends`. How codes are
-chosen is in `quant`.
+In: the stored parts of one tensor. Out: the tensor in the compute dtype. One entry of `SCHEMES` per scheme. The storage
+is device-neutral: `edgetts.backends` packs the same parts for its kernels. `quant` chooses the codes.
 
 Parts of tensor NAME are the tensors NAME.<part> of the same file. Shapes: O outputs, I inputs, G values of a
-group, which share a scale. NF4's levels: Dettmers et al. 2023 (arXiv 2305.14314), appendix E.
+group that share a scale. NF4's levels: Dettmers et al. 2023 (arXiv 2305.14314), appendix E.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch import Tensor
 Shape = tuple[int, ...]
 
 INT4_LEVELS = 16
-ZERO_STEPS = 16  # an int4 zero point is stored in sixteenths of a code: one byte, and finer than whole codes
+ZERO_STEPS = 16  # int4 zero points are stored in sixteenths of a code: one byte, finer than whole codes
 NF4_LEVELS = (
     -1.0,
     -0.6961928009986877,
@@ -43,10 +42,10 @@ NF4_LEVELS = (
 
 @dataclass(frozen=True)
 class Scheme:
-    """`parts`: suffix -> dtype as stored. `grouped`: whether scales belong to groups along the input.
+    """parts: suffix -> stored dtype. grouped: scales belong to groups along the input.
 
-    `layout`: shapes of the parts, from the tensor's shape and the group size. `shape`: the tensor's shape, from
-    the shape of its codes.
+    layout: shapes of the parts, from the tensor's shape and the group size. shape: the tensor's shape, from the shape
+    of its codes.
     """
 
     parts: Mapping[str, torch.dtype]
@@ -58,7 +57,7 @@ class Scheme:
 
 @dataclass(frozen=True)
 class Quantized:
-    """One tensor as it is stored: the parts, and what they mean."""
+    """One quantized tensor as stored: its parts and their scheme."""
 
     scheme: str
     group_size: int | None
@@ -66,20 +65,20 @@ class Quantized:
     parts: Mapping[str, Tensor]
 
     def decode(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The tensor itself."""
+        """The dequantized tensor."""
         return SCHEMES[self.scheme].decode(self.parts, dtype)
 
 
 def layout_problem(scheme: str, group_size: int | None, shape: Shape) -> str | None:
-    """Why a tensor of this shape cannot be stored so, or None when it can."""
+    """Why the scheme cannot store a tensor of this shape, or None if it can."""
     if len(shape) < 2:
         return f"has shape {list(shape)}, and only tensors of two dimensions or more are quantized"
     if not SCHEMES[scheme].grouped:
-        return None if group_size is None else f"has a group size, which {scheme} does not know"
+        return None if group_size is None else f"has a group size, but {scheme} has no groups"
     if group_size is None or group_size < 2 or group_size % 2:
         return f"needs an even group size for {scheme}, not {group_size}"
     if len(shape) != 2 or shape[1] % group_size:
-        return f"has shape {list(shape)}, which does not divide into groups of {group_size} along its inputs"
+        return f"has shape {list(shape)}, which does not divide into groups of {group_size} along its input"
     return None
 
 
@@ -163,6 +162,6 @@ SCHEMES: Mapping[str, Scheme] = {
 
 
 def stored_bytes(scheme: str, group_size: int | None, shape: Shape) -> int:
-    """What the parts of a tensor take up."""
+    """Size of all parts of a tensor in bytes."""
     layout = SCHEMES[scheme].layout(shape, group_size)
     return sum(math.prod(layout[part]) * dtype.itemsize for part, dtype in SCHEMES[scheme].parts.items())

@@ -1,10 +1,10 @@
-"""The checksum that a manifest carries of itself, and how to renew it.
+"""The checksum of a manifest's own content, and how to renew it.
 
-In: a manifest's table as plain JSON values. Out: the sha256 of its content, whatever its layout: keys sorted, no
-spaces, the checksum itself left out. It finds damage and edits that nobody meant; it is no signature, since whoever
-changes a manifest on purpose can renew it. Format 1 had none; manifests of that format are read as they are.
+In: a manifest's table as plain JSON values. Out: the sha256 of its content, independent of layout: keys sorted, no
+spaces, the checksum itself left out. It detects damage and accidental edits. It is not a signature: anyone can renew
+it. Format 1 had no checksum; manifests of that format are read as they are.
 
-After a change of a pack's manifest by hand (recipes do that):
+After editing the manifest of a pack by hand, as recipes do:
 
     python -m edgetts.pack.seal PACK [PACK ...]
 """
@@ -21,18 +21,18 @@ from typing import Any
 from edgetts.errors import EdgeTTSError
 
 CHECKSUM = "checksum"
-_NEW_KEYS = {"licence": "license"}  # of formats 1 and 2: of format 3
+_NEW_KEYS = {"licence": "license"}  # key in formats 1 and 2 -> key in format 3
 
 
 def checksum(table: Mapping[str, Any]) -> str:
-    """sha256 of a manifest's content, as hexadecimal digits."""
+    """Hexadecimal sha256 of a manifest's content."""
     content = {key: value for key, value in table.items() if key != CHECKSUM}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def sealed(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The table with the checksum of its content, which comes last."""
+    """The table with the checksum of its content as the last key."""
     content = {key: value for key, value in table.items() if key != CHECKSUM}
     return {**content, CHECKSUM: checksum(content)}
 
@@ -43,10 +43,10 @@ def with_new_keys(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def seal(folder: Path) -> bool:
-    """Give the manifest of a pack its checksum, in the present format. Whether there was anything to change.
+    """Renew the checksum of a pack's manifest, in the present format. True if the file changed.
 
-    The content is checked as if it were read, the file is replaced as a whole, and the pack's other files are not
-    looked at. Raises PackError.
+    The content is validated first and the file replaced atomically. Other files of the pack are not checked. Raises
+    PackError.
     """
     from edgetts.files import replace_file
     from edgetts.pack.manifest import FORMAT_VERSION, MANIFEST_FILE, manifest_table, parse_manifest, table_text

@@ -1,6 +1,6 @@
-"""The text tables of a pack: its tokenizer, with the lexicon and in the case that its model was trained on.
+"""The tokenizer of a pack, with its lexicon and letter case.
 
-In: an open pack. Out: the `TextTokenizer` that every part of the runtime and of the offline pass reads text with.
+In: an open pack. Out: the `TextTokenizer` of the runtime and of the offline pass.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from edgetts.text.tokenizer import TextTokenizer
 
 
 def text_config_of(pack: Pack) -> TextConfig:
-    """The manifest's text table. Raises PackError for one that is not usable."""
+    """The manifest's text table. Raises PackError if it is not usable."""
     what = f"The text table of {pack.path}"
     try:
         return from_dict(TextConfig, dict(pack.manifest.text), what=what)
-    except UsageError as error:  # the same words of a caller's own table are misuse
+    except UsageError as error:  # in a caller's own table the same fault is misuse
         raise PackError(f"{what} is not usable: {error}") from None
 
 
 def tokenizer_of(pack: Pack) -> TextTokenizer:
-    """Raises PackError for a table or file that is not usable."""
+    """The pack's tokenizer. Raises PackError if a table or file is not usable."""
     path = pack.lexicon_path
     return TextTokenizer(pack.tokenizer_path, text_config_of(pack), Lexicon(path) if path is not None else None)

@@ -1,15 +1,15 @@
-"""Is a file of a pack still what its manifest says, and still what was loaded?
+"""Checks that a file of a pack matches its manifest, and that it did not change since it was loaded.
 
-In: a path and its manifest entry. Out: nothing, or a `PackError` that names the file. Sizes are looked at
-every time. The sha256 is computed when a file is first used and remembered in the cache folder with the file's
-size, times and inode, so that later starts read nothing twice; a file that changed is read again.
+In: a path and its manifest entry. Out: nothing, or a `PackError` that names the file. The size is checked every time.
+The sha256 is computed at first use and remembered in the cache folder with the file's size, times and inode, so that
+later starts do not read the file again; a changed file is read again.
 
-What cannot be noticed this way: a write through a shared mapping into a page that was written to before and not yet
-stored, which changes no time, and what a disk loses in silence. `edgetts info PACK --verify` reads everything anew.
+Not detected: a write through a shared mapping into a dirty page, which changes no time, and silent disk errors.
+`edgetts info PACK --verify` reads everything again.
 
-A pack's files are mapped while they are in use. Replacing or deleting them is safe: the old content stays. Writing into
-them is not: shorter files kill the process at the next look (SIGBUS), others change the sound. Nothing in this program
-does it; `rsync --inplace` and `cp` over a pack do. `Stamp` tells before a call and before each part of its sound.
+The files of a pack in use are mapped. Replacing or deleting them is safe: the old content stays. Overwriting them in
+place is not: a truncated file kills the process at the next access (SIGBUS), other content changes the sound. This
+program never does that, but `rsync --inplace` and `cp` do. `Stamp` detects it before a call and before each chunk.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ MEMORY_FILE = "verified.json"
 _MAX_REMEMBERED = 512
 _MAX_MEMORY_BYTES = 1 << 20
 _CHUNK_BYTES = 4 << 20
-_CLOCK_STEP_NS = 20_000_000  # file systems stamp by the kernel's tick: a second write within it leaves the same times
+_CLOCK_STEP_NS = 20_000_000  # file times advance by the kernel's tick: two writes within one get the same time
 _OWNER_ONLY, _OWNER_FOLDER = 0o600, 0o700
 _WRITABLE_BY_OTHERS = 0o022
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """Which file it was and when it was last written, as the system says it."""
+    """Identity, size and modification time of a file."""
 
     device: int
     inode: int
@@ -48,7 +48,7 @@ class Stamp:
 
     @classmethod
     def of(cls, path: Path) -> Stamp | None:
-        """None where there is no file any more."""
+        """The stamp of `path` now; None if there is no such file."""
         try:
             stat = path.stat()
         except OSError:
@@ -56,13 +56,13 @@ class Stamp:
         return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
     def was_written_into(self, now: Stamp | None) -> bool:
-        """Whether it is the same file with other content; one that was replaced or deleted is not."""
+        """Whether the same file has new content. False if it was replaced or deleted."""
         same_file = now is not None and (now.device, now.inode) == (self.device, self.inode)
         return same_file and now != self
 
 
 def check_size(path: Path, entry: FileEntry) -> None:
-    """Raises PackError when the file is missing or has another size than the manifest says."""
+    """Raises PackError if the file is missing or its size differs from the manifest."""
     if not path.is_file():
         raise PackError(f"The pack is incomplete: {path} is missing; copy or convert the pack again.")
     size = path.stat().st_size
@@ -76,13 +76,13 @@ def check_size(path: Path, entry: FileEntry) -> None:
 
 
 class Verifier:
-    """Checks content by sha256 and remembers what it has seen in `cache_dir` (None: remembers nothing)."""
+    """Checks files by sha256 and remembers the results in `cache_dir` (None: remembers nothing)."""
 
     def __init__(self, cache_dir: Path | None) -> None:
         self._memory = None if cache_dir is None else cache_dir / MEMORY_FILE
 
     def check(self, path: Path, entry: FileEntry, *, force: bool = False) -> None:
-        """Raises PackError when the content is not what the manifest says. `force`: read it in any case."""
+        """Raises PackError if the content differs from the manifest. force: read the file even if it is remembered."""
         check_size(path, entry)
         key, seen = str(path.resolve()), _seen(path, entry)
         if not force and self._remembered().get(key) == seen:
@@ -90,17 +90,17 @@ class Verifier:
         started_ns = time.time_ns()
         if file_sha256(path) != entry.sha256:
             raise PackError(
-                f"{path} was altered since the pack was made: its sha256 is not the one in the manifest; "
+                f"{path} was altered after the pack was made: its sha256 differs from the manifest; "
                 "copy or convert the pack again."
             )
-        # Written while it was read, or so shortly before that a later write might leave the same times: not remembered.
+        # Not remembered if written while it was read, or so recently that a later write could have the same times.
         if _seen(path, entry) == seen and path.stat().st_ctime_ns < started_ns - _CLOCK_STEP_NS:
             self._remember(key, seen)
 
     def _remembered(self) -> dict[str, Any]:
         if self._memory is None:
             return {}
-        # No memory yet, a damaged one, or one that others may have written: the files are read again.
+        # No cache yet, a damaged one, or one that other users can write: the files are read again.
         try:
             with self._memory.open("rb") as file:
                 if not _is_ours(os.fstat(file.fileno())):
@@ -117,14 +117,14 @@ class Verifier:
         table.pop(key, None)
         table[key] = seen
         table = dict(list(table.items())[-_MAX_REMEMBERED:])
-        # A cache folder that cannot be written (read-only system, full disk) costs time, not correctness.
+        # If the cache folder cannot be written (read-only system, full disk), only time is lost.
         with contextlib.suppress(OSError):
             self._memory.parent.mkdir(parents=True, exist_ok=True, mode=_OWNER_FOLDER)
             replace_file(self._memory, json.dumps(table).encode(), mode=_OWNER_ONLY)
 
 
 def _seen(path: Path, entry: FileEntry) -> list[Any]:
-    """What is compared with the memory. ctime cannot be set back: an edit that restores the other times is seen."""
+    """What identifies a checked file. Includes ctime, which cannot be set: an edit that restores mtime is detected."""
     stat = path.stat()
     return [entry.sha256, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
@@ -135,7 +135,7 @@ def _is_ours(stat: os.stat_result) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
+    """Hexadecimal sha256 of a file, read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

@@ -67,7 +67,7 @@ def test_an_edit_by_hand_is_refused(path: tuple[str, ...], value: Any) -> None:
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = value
-    with pytest.raises(PackError, match="was altered since the pack was made"):
+    with pytest.raises(PackError, match="was altered after the pack was made"):
         parse_manifest(json.dumps(table).encode(), "manifest.json")
 
 
