@@ -1,7 +1,7 @@
-"""Attention of all frames to all frames in bfloat16 (src/attention.cpp), where the processor has its dot products.
+"""Unmasked full attention in bfloat16 (src/attention.cpp), on processors with bfloat16 dot products.
 
-In: queries, keys and values as they lie in the output of a projection. Out: mixed values. No masks. It does not know
-rotary positions or modules.
+In: queries, keys and values as strided views of a projection's output. Out: attention output. Knows no rotary positions
+and no modules.
 
 Shapes: R rows, T frames, H heads, D head dim.
 """
@@ -15,27 +15,18 @@ from torch import Tensor
 
 from edgetts.errors import UsageError
 from edgetts.native.library import Library
-
-
-class _Shape(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_int64)
-        for name in (
-            *("rows", "queries", "keys", "heads", "dim"),
-            *("query_frame", "query_row", "key_frame", "key_row", "value_frame", "value_row"),
-        )
-    )
+from edgetts.native.structures import AttentionShape
 
 
 def can_attend(library: Library, head_dim: int) -> bool:
-    """Whether this machine has what it takes, for heads of this size."""
+    """Whether this machine and build support heads of this size."""
     return bool(library.c.edgetts_attends(head_dim))
 
 
 def attend(library: Library, q: Tensor, k: Tensor, v: Tensor, *, n_threads: int) -> Tensor:
     """q (R, T_q, H, D), k and v (R, T, H, D), bfloat16 on the CPU -> (R, T_q, H, D), contiguous.
 
-    Scores, softmax and sums are float32. Frames and rows may lie apart. Raises UsageError for what it cannot do.
+    Scores, softmax and sums are float32. Frames and rows may be strided. Raises UsageError for unsupported inputs.
     """
     rows, queries, heads, dim = q.shape
     fits = k.shape == v.shape == (rows, k.shape[1], heads, dim) and k.shape[1] > 0 and can_attend(library, dim)
@@ -44,11 +35,11 @@ def attend(library: Library, q: Tensor, k: Tensor, v: Tensor, *, n_threads: int)
         fits = fits and tensor.stride(3) == 1 and (heads == 1 or tensor.stride(2) == dim)
     if not fits:
         raise UsageError(
-            f"The compiled attention takes bfloat16 heads of 32, 48 or 64 channels that lie together, not {q.dtype} "
+            f"The compiled attention takes bfloat16 heads of 32, 48 or 64 contiguous channels, not {q.dtype} "
             f"of shapes {tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)}; use PyTorch's."
         )
     y = torch.empty(rows, queries, heads, dim, dtype=q.dtype)
-    shape = _Shape(
+    shape = AttentionShape(
         *(rows, queries, k.shape[1], heads, dim),
         *(q.stride(1), q.stride(0), k.stride(1), k.stride(0), v.stride(1), v.stride(0)),
     )

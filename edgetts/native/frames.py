@@ -1,7 +1,7 @@
-"""Small operations on frames of a transformer, each in one pass over memory (src/frames.cpp).
+"""Elementwise operations of a transformer, each fused into one pass over memory (src/frames.cpp).
 
-In: contiguous CPU tensors, float32 or bfloat16. Out: new ones of the same type; arithmetic is float32. It does not
-know which network they belong to.
+In: contiguous CPU tensors, float32 or bfloat16. Out: new ones of the same type; arithmetic is float32. Knows no
+networks.
 
 Shapes: R rows of a batch, T frames, C channels, H heads, D head dim.
 """
@@ -67,7 +67,7 @@ def swiglu(library: Library, x: Tensor, *, n_threads: int, isa: Isa | None = Non
 def gate(library: Library, x: Tensor, bias: Tensor, *, n_threads: int, isa: Isa | None = None) -> Tensor:
     """tanh(first half) * sigmoid(second half) of x + bias: (R, T, 2 C) -> (R, T, C).
 
-    bias: (R or 1, 1, 2 C) of the type of x; rows may lie apart.
+    bias: (R or 1, 1, 2 C) of the type of x; rows may be strided.
     """
     check("x", x, DTYPES)
     rows, time, width = x.shape
@@ -84,7 +84,7 @@ def gate(library: Library, x: Tensor, bias: Tensor, *, n_threads: int, isa: Isa 
 
 
 def _how(library: Library, x: Tensor, isa: Isa | None) -> tuple[int, int]:
-    """Whether numbers are bfloat16, and the instruction set."""
+    """(x is bfloat16, instruction set) as the library takes them."""
     return int(x.dtype == torch.bfloat16), int(library.usable(isa))
 
 

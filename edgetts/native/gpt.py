@@ -1,12 +1,12 @@
 """One decoding step of a GPT-2 stack in a single call: norms, linear layers, attention over a cache, GELU.
 
-In: packed weights of every block, the cache's memory, one new position per row. Out: hidden states; the new
-keys and values are in the cache. It knows nothing of embeddings, sampling or modules.
+In: packed weights of every block, the KV cache's memory, one new position per row. Out: hidden states; the new
+keys and values are appended to the cache. Knows no embeddings, sampling or modules.
 
-A step through PyTorch costs as much again as the weights' way from memory: a few dozen small operations per
-block, and attention over one query, for which its kernels are not made.
+Through PyTorch a step takes twice the time of the weights' DRAM traffic: a few dozen small operations per block, and
+attention kernels that are slow for a single query.
 
-Shapes: B rows, C channels, H heads, D head dim, L layers, T_max positions of room.
+Shapes: B rows, C channels, H heads, D head dim, L layers, T_max capacity of the cache in positions.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from torch import Tensor
 from edgetts.errors import UsageError
 from edgetts.native.library import Isa, Library, check
 from edgetts.native.linear import Activations, Packed
+from edgetts.native.structures import GPTShape, Layer, Linear, Norm
 
 HEAD_DIM_UNIT = 16
-"""Heads and channels are multiples of it."""
+"""The head dimension must be a multiple of this."""
 
 NormWeights = tuple[Tensor, Tensor]
 """Weight and bias (C,) of a layer norm, whose epsilon is GPT-2's 1e-5."""
@@ -39,49 +40,19 @@ class BlockWeights:
     qkv: LinearWeights  # (3 C, C)
     attention_out: LinearWeights  # (C, C)
     before_mlp: NormWeights
-    mlp_in: LinearWeights  # (hidden, C), tanh-GELU behind it
+    mlp_in: LinearWeights  # (hidden, C), followed by tanh-GELU
     mlp_out: LinearWeights  # (C, hidden)
 
 
-class _Norm(ctypes.Structure):
-    _fields_ = (("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p))
-
-
-class _Linear(ctypes.Structure):
-    _fields_ = (
-        ("packed", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("n", "k", "group", "bits")),
-    )
-
-
-class _Layer(ctypes.Structure):
-    _fields_ = (
-        ("before_attention", _Norm),
-        ("before_mlp", _Norm),
-        *((name, _Linear) for name in ("qkv", "attention_out", "mlp_in", "mlp_out")),
-    )
-
-
-class _Shape(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_int64)
-        for name in (
-            *("rows", "heads", "head_dim", "length"),
-            *("layer_step", "value_step", "row_step", "head_step"),
-        )
-    )
-
-
 class GPTStack:
-    """The blocks and the norms behind them, packed for `library`. Weights stay alive with it, and are not copied."""
+    """All blocks and the final norms, packed for `library`. References the weights without copying them."""
 
     def __init__(self, library: Library, blocks: Sequence[BlockWeights], norms: Sequence[NormWeights]) -> None:
         self._library = library
         self._channels = blocks[0].before_attention[0].shape[0]
         self._kept = (tuple(blocks), tuple(norms))  # the C structures hold addresses only
-        self._norms = (_Norm * len(norms))(*(self._norm(norm) for norm in norms))
-        self._layers = (_Layer * len(blocks))()
+        self._norms = (Norm * len(norms))(*(self._norm(norm) for norm in norms))
+        self._layers = (Layer * len(blocks))()
         for layer, block in zip(self._layers, blocks, strict=True):
             layer.before_attention = self._norm(block.before_attention)
             layer.before_mlp = self._norm(block.before_mlp)
@@ -103,10 +74,10 @@ class GPTStack:
         n_threads: int,
         isa: Isa | None = None,
     ) -> Tensor:
-        """One position of each row: embeddings (B, 1, C) float32 to hidden states (B, 1, C) behind all norms.
+        """One position of each row: embeddings (B, 1, C) float32 to hidden states (B, 1, C) after the final norms.
 
         cache: (L, 2, B, H, T_max, D), keys at 0 and values at 1, float32 or bfloat16, holding `length`
-        positions, to which one is added. Any strides, as long as positions of a head lie together.
+        positions; the step appends one. Any strides, as long as the positions of a head are contiguous.
         """
         n_layers, _, rows, heads, capacity, head_dim = cache.shape
         layer_step, value_step, row_step, head_step, position_step, last = cache.stride()
@@ -121,7 +92,7 @@ class GPTStack:
         check("cache", cache[0, 0, 0, 0], (torch.float32, torch.bfloat16))
         hidden = embeddings.clone(memory_format=torch.contiguous_format)
         check("embeddings", hidden, (torch.float32,))
-        shape = _Shape(rows, heads, head_dim, length, layer_step, value_step, row_step, head_step)
+        shape = GPTShape(rows, heads, head_dim, length, layer_step, value_step, row_step, head_step)
         self._library.c.edgetts_gpt_step(
             *(self._layers, n_layers, self._norms, len(self._norms)),
             *(hidden.data_ptr(), cache.data_ptr(), ctypes.byref(shape)),
@@ -129,22 +100,22 @@ class GPTStack:
         )
         return hidden
 
-    def _norm(self, norm: NormWeights) -> _Norm:
+    def _norm(self, norm: NormWeights) -> Norm:
         for tensor in norm:
             check("a norm's weights", tensor, (torch.float32,))
             if tensor.shape != (self._channels,):
                 raise UsageError(f"A norm of {self._channels} channels has {tuple(tensor.shape)} weights.")
-        return _Norm(norm[0].data_ptr(), norm[1].data_ptr())
+        return Norm(norm[0].data_ptr(), norm[1].data_ptr())
 
-    def _linear(self, linear: LinearWeights, n_outputs: int, n_inputs: int) -> _Linear:
+    def _linear(self, linear: LinearWeights, n_outputs: int, n_inputs: int) -> Linear:
         packed, bias = linear
         shape = (packed.n_outputs, packed.n_inputs)
         if packed.library is not self._library or shape != (n_outputs, n_inputs):
             raise UsageError(
-                f"A weight of shape {shape} cannot stand where {(n_outputs, n_inputs)} is needed, packed for the "
-                "compiled kernels; run this network block by block."
+                f"A weight of shape {shape} is given where one of {(n_outputs, n_inputs)}, packed for the compiled "
+                "kernels, is needed; run this network block by block."
             )
         if bias is not None:
             check("bias", bias, (torch.float32,))
         address = None if bias is None else bias.data_ptr()
-        return _Linear(packed.data.data_ptr(), address, n_outputs, n_inputs, packed.group, packed.bits)
+        return Linear(packed.data.data_ptr(), address, n_outputs, n_inputs, packed.group, packed.bits)

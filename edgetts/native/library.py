@@ -1,9 +1,9 @@
-"""The compiled kernels as Python functions: finds the library, declares its C interface, checks arguments.
+"""Loads the compiled kernels, declares their C interface and checks arguments.
 
-In: contiguous CPU tensors. Out: new tensors. It does not know when a kernel pays, nor what to do without
-one: `find_library()` says None where nothing was compiled, and the caller has a plain form.
+In: contiguous CPU tensors. Out: new tensors. Does not know when a kernel is worth it. Where nothing was compiled,
+`find_library()` returns None and the caller uses plain PyTorch.
 
-The C side is in `src/`; ctypes releases Python's lock during a call, and the library has its own threads.
+The C++ sources are in `src/`. ctypes releases the GIL during a call; the library has its own thread pool.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ import torch
 from torch import Tensor
 
 from edgetts.errors import UsageError
+from edgetts.native.structures import STRUCTURES
 
 logger = logging.getLogger(__name__)
 
 LIBRARY_FILE = Path(__file__).parent / "_kernels.so"
-INTERFACE = 6  # must be what edgetts_interface() says
+INTERFACE = 7  # must equal edgetts_interface()
+
+_REINSTALL = "install it again with `pip install --force-reinstall --no-deps .`"
 
 
 class Isa(IntEnum):
-    """Instruction sets that kernels are compiled for, worst first (src/variants.h)."""
+    """Instruction sets that kernels are compiled for, slowest first (src/variants.h)."""
 
     PORTABLE = 0
     NEON_DOT = 1
@@ -43,6 +46,7 @@ _POINTER, _SIZE, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, c
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgetts_interface": (_INT, []),
     "edgetts_isas": (_INT, []),
+    **{f"edgetts_sizeof_{name}": (_SIZE, []) for name in STRUCTURES},
     "edgetts_snake_forward": (None, [_POINTER] * 5 + [_SIZE] * 3 + [_INT] * 3),
     "edgetts_snake_last": (None, [_POINTER] * 5 + [_SIZE] * 3 + [_INT] * 3),
     "edgetts_snake_backward": (None, [_POINTER] * 8 + [_SIZE] * 3 + [_INT] * 2),
@@ -62,7 +66,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 
 
 class Library:
-    """The loaded library. Every function takes `isa`, at most which instruction set to use, for tests."""
+    """The loaded library. Every function takes `isa`, an upper limit of the instruction set, for tests."""
 
     def __init__(self, handle: ctypes.CDLL) -> None:
         for name, (result, arguments) in _SIGNATURES.items():
@@ -71,7 +75,7 @@ class Library:
         self.c = handle
         bits = int(handle.edgetts_isas())
         self.isas = tuple(isa for isa in Isa if bits >> isa & 1)
-        """What this machine can run, worst first."""
+        """Instruction sets of this machine, slowest first."""
 
     def snake_forward(
         self, x: Tensor, alpha: Tensor, gain: Tensor, taps: Tensor, n_threads: int, isa: Isa | None = None
@@ -128,28 +132,28 @@ class Library:
         return grad_x, grad_alpha.sum(0), grad_gain.sum(0)
 
     def usable(self, isa: Isa | None) -> Isa:
-        """The best instruction set up to `isa` that this machine has; the best of all for None."""
+        """The fastest instruction set up to `isa` (None: no limit) that this machine has."""
         return max(have for have in self.isas if isa is None or have <= isa)
 
 
 def check(name: str, tensor: Tensor, dtypes: Sequence[torch.dtype]) -> None:
-    """The kernels read memory as it lies: refuse what does not lie as they expect."""
+    """Raise UsageError unless `tensor` is contiguous, on the CPU and of one of `dtypes`."""
     if tensor.device.type != "cpu" or tensor.dtype not in dtypes or not tensor.is_contiguous():
         allowed = " or ".join(str(dtype) for dtype in dtypes)
         raise UsageError(
             f"The compiled kernels take {name} as contiguous {allowed} on the CPU, not {tensor.dtype} on "
-            f"{tensor.device} with strides {tensor.stride()}; convert it first, or use the plain form."
+            f"{tensor.device} with strides {tensor.stride()}; convert it first, or use plain PyTorch."
         )
 
 
 def addresses(*tensors: Tensor) -> list[int]:
-    """Where the numbers of `tensors` lie; the caller keeps the tensors alive."""
+    """Data pointers of `tensors`. The caller keeps the tensors alive."""
     return [tensor.data_ptr() for tensor in tensors]
 
 
 @functools.lru_cache(maxsize=1)
 def find_library() -> Library | None:
-    """The compiled kernels, or None where the installation could not compile them."""
+    """The compiled kernels, or None if the installation could not compile them."""
     if not LIBRARY_FILE.exists():
         logger.info("no compiled kernels at %s", LIBRARY_FILE)
         return None
@@ -158,15 +162,22 @@ def find_library() -> Library | None:
     if found != INTERFACE:
         raise UsageError(
             f"The compiled kernels in {LIBRARY_FILE} have interface {found}, this edgetts needs {INTERFACE}; "
-            "install it again with `pip install --force-reinstall --no-deps .`."
+            f"{_REINSTALL}."
         )
     library = Library(handle)
+    for name, structure in STRUCTURES.items():
+        n_bytes = int(getattr(handle, f"edgetts_sizeof_{name}")())
+        if n_bytes != ctypes.sizeof(structure):
+            raise UsageError(
+                f"The compiled kernels in {LIBRARY_FILE} have a {structure.__name__} of {n_bytes} bytes, this edgetts "
+                f"one of {ctypes.sizeof(structure)}; {_REINSTALL}."
+            )
     logger.info("compiled kernels for %s", library.usable(None).name)
     return library
 
 
 def why_missing() -> str:
-    """One sentence for `edgetts info`, when `find_library()` is None."""
+    """One sentence for `edgetts info` if `find_library()` is None."""
     compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
     remedy = "install edgetts again" if compiler else "install a C++ compiler (g++), then edgetts again"
     return f"The compiled CPU kernels were not built; for more speed {remedy}."

@@ -1,8 +1,8 @@
 """Linear layers with int4 or int8 weights on the CPU: packed once, then multiplied without unpacking.
 
 In: codes, scales and zeros as a pack stores them. Out: a `Packed` weight, and `linear(...)` of activations
-with it. It knows nothing of modules, packs or caches. Every function also works without the compiled
-library, by dequantizing a block of rows at a time and multiplying: slow, little memory, the reference.
+with it. Knows no modules, packs or caches. Without the compiled library every function dequantizes a block of rows at a
+time and multiplies: slow, but with little memory. That is the reference.
 
 Weights are `scale * (code - zero)`: int4 codes 0..15 in groups along the input, each with a scale and a zero
 (float16, the zero need not be whole); int8 codes -128..127 with one scale per output channel and no zero.
@@ -25,28 +25,28 @@ from edgetts.native.library import Isa, Library, addresses, check
 GROUPS = (32, 64, 128)  # inputs that share an int4 scale
 ACTIVATION_GROUPS = (128, 64, 32)  # inputs that share a scale when activations are quantized for int8 weights
 UNPACK_ROWS = 512  # weights that are dequantized at a time; a multiple of the 16 of a packed block
-MANY_ROWS = 48  # from here on unpacking once and a plain matrix product beat products without dot instructions
+MANY_ROWS = 48  # without dot-product instructions, unpacking once and a plain matrix product is faster from here on
 
 
 class Activations(IntEnum):
-    """What activations are rounded to; the values are the number of int8 planes (src/linear.cpp)."""
+    """Quantization of activations. The values are numbers of int8 planes (src/linear.cpp)."""
 
     FLOAT32 = 0
-    """Not at all: the reference, relative error of rounding."""
+    """Not quantized: the reference."""
     INT8 = 1
-    """7 bits and sign, one scale per row and group: relative error of the product about 7e-3, but 3e-2 where one
-    activation is 30 times the others of its group. Half the work of INT16, which shows at many rows only."""
+    """7 bits and sign, one scale per row and group. Relative error of the product about 7e-3, but 3e-2 if one
+    activation is 30 times the others of its group. Half the work of INT16, which matters only with many rows."""
     INT16 = 2
-    """14 bits and sign in two planes: below 1e-3, and about 2e-5 without such outliers. At one row it costs next to
-    nothing: the weights' way from memory takes longer."""
+    """14 bits and sign in two planes. Relative error below 1e-3, and about 2e-5 without such outliers. Almost free with
+    one row, where the DRAM traffic of the weights dominates."""
 
 
 @dataclass(frozen=True)
 class Packed:
     """A weight (O, I) ready to multiply with.
 
-    With `library`, `data` is its private layout and `scales`, `zeros` are empty; without, the three are as
-    given. Nothing else may be assumed about them.
+    With `library`, `data` has the library's private layout and `scales`, `zeros` are empty. Without, the three are as
+    given. Callers must not use them.
     """
 
     bits: int  # 4 or 8
@@ -60,7 +60,7 @@ class Packed:
 
     @property
     def n_bytes(self) -> int:
-        """Memory that the weight takes."""
+        """Size of the packed weight in memory."""
         return sum(t.numel() * t.element_size() for t in (self.data, self.scales, self.zeros))
 
 
@@ -71,7 +71,7 @@ def pack_int4(
 
     codes: uint8, (O, I / 2) with the earlier input in the low half of a byte, or (O, I) with values 0..15.
     scales, zeros: (O, G), any floating type, rounded to float16. group: one of GROUPS, dividing I.
-    `library` as from `find_library()`; None packs for the pure path. Raises UsageError for anything else.
+    library: from `find_library()`; None packs for the plain path. Raises UsageError for other inputs.
     """
     n_outputs, n_groups = scales.shape
     n_inputs = n_groups * group
@@ -133,8 +133,8 @@ def linear(
 ) -> Tensor:
     """x (..., I) times the weight plus bias (O,) -> (..., O), in the type of x: float32 or bfloat16, CPU.
 
-    Sums are float32 whatever the type. bias is float32. With rounded activations a row's result does not depend
-    on the other rows, nor on the number of threads. Without the compiled library nothing is rounded.
+    Accumulates in float32. bias is float32. With quantized activations a row's result depends neither on the other
+    rows nor on the number of threads. Without the compiled library activations are not quantized.
     """
     rows = x.reshape(-1, packed.n_inputs)  # (N, I)
     if packed.library is None or (rows.shape[0] >= MANY_ROWS and _has_no_dots(packed.library, activations, isa)):
@@ -178,7 +178,7 @@ def _dequantize_and_multiply(packed: Packed, x: Tensor, bias: Tensor | None, n_t
 
 
 def _blocks(packed: Packed, n_threads: int) -> Iterator[tuple[int, Tensor]]:
-    """(first output, weights (at most UNPACK_ROWS, I) float32), one after the other."""
+    """Yields (first output, weights (at most UNPACK_ROWS, I) float32) block by block."""
     for first in range(0, packed.n_outputs, UNPACK_ROWS):
         last = min(first + UNPACK_ROWS, packed.n_outputs)
         if packed.library is not None:

@@ -131,5 +131,5 @@ def test_what_does_not_fit_is_refused() -> None:
             stack.step(bad_x, bad_cache, length, **options)
     with pytest.raises(UsageError, match="float16"):
         stack.step(x, cache.half(), 0, **options)
-    with pytest.raises(UsageError, match="cannot stand"):
+    with pytest.raises(UsageError, match="is given where one of"):
         GPTStack(LIBRARY, [replace(layers[0], qkv=layers[0].mlp_in)], [norm()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from edgetts.errors import UsageError
 from edgetts.native import library
 from edgetts.native.library import Isa, find_library
 from edgetts.native.linear import Activations, linear, pack_int8
+from edgetts.native.structures import STRUCTURES
 
 compiled = pytest.mark.skipif(find_library() is None, reason="the compiled kernels were not built")
 
@@ -85,6 +87,16 @@ def test_without_the_file_there_is_no_library(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(library, "LIBRARY_FILE", tmp_path / "nothing.so")
     assert library.find_library.__wrapped__() is None
     assert library.why_missing().startswith("The compiled CPU kernels were not built")
+
+
+@compiled
+@pytest.mark.parametrize("name", list(STRUCTURES))
+def test_a_structure_of_another_size_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = STRUCTURES[name]
+    longer = type(ours.__name__, (ctypes.Structure,), {"_fields_": (*ours._fields_, ("more", ctypes.c_int64))})
+    monkeypatch.setitem(STRUCTURES, name, longer)
+    with pytest.raises(UsageError, match=rf"have a {ours.__name__} of \d+ bytes, this edgetts one of \d+; install"):
+        library.find_library.__wrapped__()
 
 
 @compiled

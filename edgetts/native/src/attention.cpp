@@ -1,9 +1,9 @@
-// Attention of all frames to all frames in bfloat16, for processors with its dot products (AVX512-BF16): scores and
-// sums stay float32, and no matrix of scores is ever written to memory.
+// Unmasked full attention in bfloat16 for processors with bfloat16 dot products (AVX512-BF16). Scores and sums are
+// float32, and the score matrix is never written to memory.
 //
-// For a head, keys and values are packed once: a vector holds one pair of channels of 16 keys, or one channel of 16
-// of a pair of values, which is what the dot product wants beside a broadcast pair of the other side. Then a few
-// queries at a time: scores of all keys, softmax, sum of values. All of it lies in the first two caches.
+// Keys and values of a head are packed once: a vector holds one pair of channels of 16 keys, or 16 channels of a pair
+// of values, as the dot product with a broadcast pair needs them. Then, for a few queries at a time: scores of all
+// keys, softmax, weighted sum of values. The working set fits into the L1 and L2 caches.
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -17,8 +17,8 @@
 #define EDGETTS_HAS_BF16_DOTS 0
 #endif
 
-// The members are part of the C interface (attention.py). Steps are numbers between frames and between rows; heads
-// lie behind each other.
+// The members are part of the C interface (structures.py). Strides of frames and rows are in elements; heads are
+// contiguous.
 struct AttentionShape {
     int64_t rows, queries, keys, heads, dim;
     int64_t query_frame, query_row, key_frame, key_row, value_frame, value_row;
@@ -33,11 +33,11 @@ VARIANT_BEGIN(FEATURES_BF16)
 namespace {
 
 const int LANES = 16;
-const int KEYS = 64;     // whose scores are made at a time
-const int QUERIES = 6;   // likewise; with the keys they fill the registers
+const int KEYS = 64;     // per tile of scores
+const int QUERIES = 6;   // per tile; together they fill the registers
 
 struct Scratch {
-    std::vector<uint16_t> keys, values, shares;  // shares: of each value in the sum
+    std::vector<uint16_t> keys, values, shares;  // shares: softmax weights
     std::vector<float> scores;
 };
 
@@ -65,7 +65,7 @@ inline __m512 exponential(__m512 x) {
     return _mm512_scalef_ps(p, turns);
 }
 
-// Keys as (blocks of 16, pairs of channels, 16, 2); what is beyond the last key is zero.
+// Keys as (blocks of 16, pairs of channels, 16, 2), padded with zeros.
 void pack_keys(const uint16_t* from, int64_t step, int64_t n, int64_t padded, int64_t dim, uint16_t* to) {
     for (int64_t key = 0; key < padded; ++key) {
         uint16_t* at = to + key / LANES * LANES * dim + key % LANES * 2;
@@ -171,7 +171,9 @@ void attend_head(const uint16_t* q, const uint16_t* k, const uint16_t* v, const 
 VARIANT_END
 #endif
 
-// Whether this machine and compiler can do it for heads of so many channels.
+EDGETTS_SIZEOF(attention_shape, AttentionShape)
+
+// Whether this machine and build support heads of `dim` channels.
 EDGETTS_API int edgetts_attends(int64_t dim) {
 #if EDGETTS_HAS_BF16_DOTS
     const int wanted = ISA_AVX512;
@@ -182,7 +184,7 @@ EDGETTS_API int edgetts_attends(int64_t dim) {
 #endif
 }
 
-// y (rows, queries, heads, dim) contiguous, all bfloat16. Only where edgetts_attends says so; `keys` at least 1.
+// y (rows, queries, heads, dim) contiguous, all bfloat16. Call only if edgetts_attends; `keys` is at least 1.
 EDGETTS_API void edgetts_attend(const uint16_t* q, const uint16_t* k, const uint16_t* v, uint16_t* y,
                                 const AttentionShape* shape, int n_threads) {
 #if EDGETTS_HAS_BF16_DOTS

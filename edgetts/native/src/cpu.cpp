@@ -31,7 +31,7 @@ static int find_isas() {
     return isas;
 }
 
-// Bit i is set when this machine has set number i.
+// Bit i is set if this machine has instruction set i.
 EDGETTS_API int edgetts_isas() {
     static const int isas = find_isas();
     return isas;
@@ -44,4 +44,4 @@ int edgetts_usable_isa(int limit) {
 }
 
 // Raised by one whenever the C interface changes, so that a stale library is refused.
-EDGETTS_API int edgetts_interface() { return 6; }
+EDGETTS_API int edgetts_interface() { return 7; }

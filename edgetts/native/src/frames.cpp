@@ -1,7 +1,7 @@
-// Small operations on frames of a transformer, each in one pass over memory: RMS norm with gain and bias, rotary
-// positions, gated units. A chain of library calls writes and reads every frame several times for the same.
+// Elementwise operations of a transformer, each fused into one pass over memory: RMS norm with gain and bias, rotary
+// positions, gated units. A chain of PyTorch calls would write and read every frame several times.
 //
-// Numbers are float32 or bfloat16; arithmetic is float32. Frames are what the threads share.
+// Numbers are float32 or bfloat16; arithmetic is float32. Threads divide the frames among them.
 #include <cmath>
 #include <cstring>
 
@@ -10,7 +10,7 @@
 
 namespace {
 
-const int64_t PER_ITEM = 64;  // frames that a thread takes at a time
+const int64_t PER_ITEM = 64;  // frames per work item of a thread
 
 }  // namespace
 

@@ -1,7 +1,7 @@
-// One step of a GPT-2 stack for a few rows, one position each, over a cache of keys and values: what decoding does.
+// One decoding step of a GPT-2 stack: one position for each of a few rows, over a KV cache.
 //
-// The linear layers are those of linear.cpp. All the rest of a step is small, and would cost as much again as
-// the weights' way from memory if every operation were called from Python.
+// The linear layers are those of linear.cpp. The other operations are small; called one by one from Python they
+// would take as long as the DRAM traffic of the weights.
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -14,7 +14,7 @@ namespace {
 
 const float EPSILON = 1e-5f;  // of layer norms
 
-// The members are part of the C interface (library.py).
+// The members are part of the C interface (structures.py).
 struct Norm {
     const float *weight, *bias;  // (C)
 };
@@ -25,8 +25,8 @@ struct Layer {
 };
 
 struct Shape {
-    int64_t rows, heads, head_dim, length;  // `length` positions lie in the cache; the new one goes behind them
-    int64_t layer_step, value_step, row_step, head_step;  // of the cache, in numbers; positions are head_dim apart
+    int64_t rows, heads, head_dim, length;  // the cache holds `length` positions; the new one is appended
+    int64_t layer_step, value_step, row_step, head_step;  // strides of the cache in elements; positions are head_dim apart
 };
 
 }  // namespace
@@ -68,8 +68,13 @@ Kernels kernels_for(int isa) {
 
 }  // namespace
 
-// layers: n_layers of them; norms: n_norms that follow the last one; x: (rows, C) float32, embeddings in, the
-// result out; cache: float32 or, when `half`, bfloat16, with room for the new position.
+EDGETTS_SIZEOF(linear, edgetts::Linear)
+EDGETTS_SIZEOF(norm, Norm)
+EDGETTS_SIZEOF(layer, Layer)
+EDGETTS_SIZEOF(gpt_shape, Shape)
+
+// layers: n_layers blocks; norms: n_norms after the last block; x: (rows, C) float32, embeddings in, hidden states
+// out; cache: float32 or, if `half`, bfloat16, with room for the new position.
 EDGETTS_API void edgetts_gpt_step(const Layer* layers, int n_layers, const Norm* norms, int n_norms, float* x,
                                   void* cache, const Shape* shape, int half, int planes, int isa, int n_threads) {
     static thread_local edgetts::Scratch scratch;
@@ -78,7 +83,7 @@ EDGETTS_API void edgetts_gpt_step(const Layer* layers, int n_layers, const Norm*
     const int64_t rows = shape->rows, channels = shape->heads * shape->head_dim, scores = shape->length + 1;
     const int64_t hidden = n_layers > 0 ? layers[0].mlp_in.n : 0, n_items = rows * shape->heads;
     const size_t needed = static_cast<size_t>(rows * (5 * channels + hidden) + n_items * scores);
-    if (memory.size() < needed) memory.resize(needed + needed / 2);  // positions come one by one
+    if (memory.size() < needed) memory.resize(needed + needed / 2);  // the cache grows by one position a step
     float* normed = memory.data();            // (rows, C)
     float* qkv = normed + rows * channels;    // (rows, 3 C)
     float* mixed = qkv + 3 * rows * channels; // (rows, C)

@@ -6,7 +6,7 @@
 //         A line is 64 bytes: for channel 0..15 four bytes, inputs k..k+3 in the low, k+4..k+7 in the high
 //         half of each byte.
 //   int8: K / 4 lines (for channel 0..15 inputs k..k+3, each plus 128), then a line of 16 scales (float32).
-// Channels beyond N are zeros.
+// Channels beyond N are zero.
 //
 // Activations are either left in float32 and multiplied by weights converted in registers, or quantized per
 // token and group to one or two planes of int8 (7 or 15 bits), which the dot-product instructions take.
@@ -34,9 +34,9 @@ const int INPUTS_INT4 = 8;       // per line
 const int INPUTS_INT8 = 4;       // per line
 const int INT8_OFFSET = 128;     // makes int8 codes unsigned
 const int PLANE_LIMIT = 127;     // activations are in [-127, 127] per plane
-const int PLANE_STEP = 254;      // what one unit of the upper of two planes is worth in the lower
-const int AHEAD = 2048;          // bytes to fetch ahead: the hardware stops at the end of each page
-const int ITEM_BYTES = 32 << 10; // of weights that a thread takes at a time
+const int PLANE_STEP = 254;      // one unit of the upper plane, in units of the lower
+const int AHEAD = 2048;          // bytes to prefetch: the hardware prefetcher stops at page boundaries
+const int ITEM_BYTES = 32 << 10; // of weights per work item of a thread
 const int MAX_TILE = 4;          // tokens that share one read of the weights
 const float ROUND = 12582912.0f; // 1.5 * 2^23: adding and subtracting it rounds to an integer
 
@@ -67,7 +67,7 @@ struct Problem {
 inline float from_half(uint16_t h) {
     const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16;
     const uint32_t magnitude = h & 0x7fffu;
-    // Shifted into place the exponent is 112 too small; the product mends that, and subnormals with it.
+    // Shifting leaves the exponent 112 too small; the multiplication corrects that, for subnormals, too.
     const uint32_t bits = magnitude << 13;
     float value;
     std::memcpy(&value, &bits, sizeof value);

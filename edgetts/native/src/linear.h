@@ -1,4 +1,4 @@
-// Linear layers with packed int4 or int8 weights, as other kernels use them. The layout is described in linear.cpp.
+// Linear layers with packed int4 or int8 weights, for use by other kernels. linear.cpp describes the layout.
 #pragma once
 
 #include <cstdint>
@@ -6,18 +6,18 @@
 
 namespace edgetts {
 
-// What is done to the products before they are stored.
+// What is applied to a product before it is stored.
 enum class Epilogue { STORE, ADD, GELU };
 
 // A packed weight: n outputs, k inputs. For int8, `group` is that of the activations. The members are part of
-// the C interface (LinearLayer in library.py).
+// the C interface (structures.py).
 struct Linear {
     const uint8_t* packed;
     const float* bias;  // (n) or null
     int64_t n, k, group, bits;
 };
 
-// Memory that one calling thread keeps: it grows to the largest layer, then nothing is allocated.
+// Scratch memory of one calling thread: it grows to the largest layer, after that nothing is allocated.
 struct Scratch {
     std::vector<float> floats;
     std::vector<int8_t> codes;

@@ -1,5 +1,5 @@
-// The thread pool of pool.h. Waiting threads spin for a moment, because the next matrix of a decode step
-// follows within microseconds, and then sleep, because between steps they would steal time from others.
+// The thread pool of pool.h. Idle threads spin for a moment, because the next matrix of a decoding step follows
+// within microseconds, and then sleep, so that they take no time from others between steps.
 #include "pool.h"
 
 #include <atomic>
@@ -57,7 +57,7 @@ public:
         job.take();
         {
             std::lock_guard<std::mutex> lock(mutex_);
-            job_ = nullptr;  // late workers find nothing
+            job_ = nullptr;  // late workers find no job
         }
         const auto end = std::chrono::steady_clock::now() + SPIN;
         while (active_.load(std::memory_order_acquire) != 0) {
@@ -109,7 +109,7 @@ private:
     int n_workers_ = 0;
 };
 
-// Never destroyed: its threads outlive main. A forked child has none of them and starts anew.
+// Never destroyed: its threads outlive main. A forked child has no threads and starts its own.
 std::atomic<Pool*> pool{nullptr};
 
 Pool& the_pool() {

@@ -1,7 +1,7 @@
 // SnakeBeta between 2x up- and downsampling, forward and backward, in one pass over the signal.
 //
-// The plain form writes and reads the doubled signal several times; here a block of it lives in the first
-// level cache. Rows (B C) are independent and are what the threads share.
+// The plain form writes and reads the upsampled signal several times; here a block of it stays in the L1 cache.
+// Rows (B C) are independent; threads divide them among them.
 #include <cstring>
 
 #include "pool.h"
@@ -11,9 +11,9 @@ namespace {
 
 const int TAPS = 12;
 const int PHASE_TAPS = 6;   // of one polyphase half
-const int REACH = 3;        // samples that one resampling needs on either side
+const int REACH = 3;        // samples of context per side of one resampling step
 const int BLOCK = 1024;     // outputs at a time: four buffers of floats fill 16 KB
-const int LAST_BLOCK = 128;  // of vectors, where channels lie side by side: two buffers fill 17 KB
+const int LAST_BLOCK = 128;  // vectors per block in channels-last layout: two buffers fill 17 KB
 const float PI_HIGH = 3.140625f;  // pi in three parts: products with small integers are exact
 const float PI_MIDDLE = 9.67502593994140625e-4f;
 const float PI_LOW = 1.509957990978376432e-7f;

@@ -1,16 +1,16 @@
-// How one source becomes code for several instruction sets, in one binary that works everywhere.
+// Compiles one source for several instruction sets, in one binary that runs everywhere.
 //
 // A file X.cpp includes X_body.inc once per instruction set, each time between VARIANT_BEGIN and VARIANT_END;
-// the body has a namespace of its own. Its loops are plain, for the compiler to vectorize with the set at
-// hand, or use intrinsics. Headers must be included before, never inside: what they define would be compiled
-// for the wrong machine.
+// the body has a namespace of its own. Its loops are plain, vectorized by the compiler for the current set, or
+// use intrinsics. Include headers before it, never inside: their functions would be compiled for the wrong
+// instruction set.
 #pragma once
 
 #include <cstdint>
 
 #define EDGETTS_API extern "C" __attribute__((visibility("default")))
 
-// Instruction sets, worst first; the numbers are part of the C interface.
+// Instruction sets, slowest first; the numbers are part of the C interface.
 enum Isa : int { ISA_PORTABLE, ISA_NEON_DOT, ISA_AVX2, ISA_AVX_VNNI, ISA_AVX512, ISA_AVX512_VNNI, N_ISAS };
 
 #if defined(__x86_64__)
@@ -53,11 +53,15 @@ enum Isa : int { ISA_PORTABLE, ISA_NEON_DOT, ISA_AVX2, ISA_AVX_VNNI, ISA_AVX512,
 #define FEATURES_NEON_DOT "arch=armv8.2-a+dotprod"
 #endif
 
-// The best set this machine has among those up to `limit`.
+// The fastest set up to `limit` that this machine has.
 int edgetts_usable_isa(int limit);
 
-// CALL(set, T): a function's work with the namespace of the best set up to `isa` and the number type that `half` says,
-// both of them variables where it stands. For bodies that are compiled for AVX-512, AVX2 and none.
+// Exports the size of a structure that Python declares, too (structures.py), so that loading can compare the two.
+#define EDGETTS_SIZEOF(NAME, STRUCTURE) \
+    EDGETTS_API int64_t edgetts_sizeof_##NAME() { return static_cast<int64_t>(sizeof(STRUCTURE)); }
+
+// Runs CALL(set, T) with the namespace of the fastest set up to `isa` and the number type chosen by `half`, two
+// variables in scope. For bodies that are compiled for AVX-512, AVX2 and portably.
 #if EDGETTS_X86
 #define DISPATCH(CALL)                                                                   \
     isa = edgetts_usable_isa(isa);                                                       \
