@@ -1,7 +1,7 @@
-"""Attempts at one segment: which one to keep, and the error when words are missing in all of them.
+"""Attempts at one segment: which one to keep, and the error if words are missing in all of them.
 
-In: codes of each attempt and what a guard objects to. Out: the attempt to make sound of, or a GenerationError. Knows
-no networks and does not try anything itself.
+In: codes of each attempt and the guards' verdict. Out: the attempt to synthesize, or a GenerationError. Knows no
+networks and makes no attempts itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MAX_SHOWN_CHARS = 60
 
 @dataclass(frozen=True)
 class Attempt:
-    """Codes of one seed, and what a guard objects to in them."""
+    """Codes of one seed, and the problem that a guard found in them."""
 
     codes: list[int]
     seed: int
@@ -31,14 +31,14 @@ class Attempt:
 
 
 def better(kept: Attempt | None, new: Attempt) -> Attempt:
-    """The one to keep: the newer, unless words are missing in it and not in the other."""
+    """The attempt to keep: the newer one, unless words are missing in it and not in the other."""
     if new.problem is not None:
         logger.info("seed %d, %d codes: %s", new.seed, len(new.codes), new.problem)
     return new if kept is None or kept.is_loss or not new.is_loss else kept
 
 
 def words_missing(problem: Problem | None, n_attempts: int, text: str = "") -> GenerationError:
-    """The error when no attempt has all words of a text."""
+    """The error if no attempt has all words of a text."""
     tries = "one try" if n_attempts == 1 else f"{n_attempts} tries"
     what = f" {shown(text)}" if text else " the text"
     why = f" ({problem})" if problem is not None else ""
@@ -48,5 +48,5 @@ def words_missing(problem: Problem | None, n_attempts: int, text: str = "") -> G
 
 
 def shown(text: str) -> str:
-    """A text as it stands in a sentence: in quotation marks, and not too long."""
+    """A text for a message: quoted and shortened."""
     return repr(text if len(text) <= _MAX_SHOWN_CHARS else text[:_MAX_SHOWN_CHARS] + "…")

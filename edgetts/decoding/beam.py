@@ -1,8 +1,8 @@
-"""Beam search on the host: which beams go on, which are finished, which one wins.
+"""Beam search bookkeeping on the host: open beams, finished sequences, the winner.
 
 In: for every step the best candidates over all beams (score, code, beam), best first. Out: for every
-beam the beam it continues and the code it adds; in the end the best sequence of codes. It knows nothing
-of networks, tensors or random numbers, and copies no histories: a beam is a chain of links.
+beam, its parent and the code it appends; in the end the best sequence of codes. Knows no networks, tensors or random
+numbers. Beams are linked lists, so histories are not copied.
 
 Source: the beam search of Hugging Face transformers with `early_stopping=False`, which upstream uses.
 """
@@ -12,14 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DEAD_BEAM_SCORE = -1e9
-"""Score of all beams but one before the first code, as they are all the same beam then."""
+"""Initial score of all beams but the first: before the first code all beams are equal."""
 
 
 @dataclass(frozen=True)
 class Candidate:
     score: float  # sum of processed log-probabilities, this code included
     code: int
-    beam: int  # that it would continue
+    beam: int  # its parent
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Hypothesis:
 
 @dataclass(frozen=True, eq=False)
 class _Link:
-    """The newest code of a beam and what came before it; the first link of all carries no code."""
+    """The newest code of a beam, linked to the codes before it. The root has no code."""
 
     code: int
     before: _Link | None
@@ -49,7 +49,7 @@ class _Link:
         return result[::-1]
 
     def first(self, n_codes: int) -> _Link:
-        """The link that ends the leading `n_codes` of them."""
+        """The link after the first `n_codes` codes."""
         link = self
         while link.before is not None and link.n_codes > n_codes:
             link = link.before
@@ -58,7 +58,7 @@ class _Link:
 
 @dataclass(frozen=True, eq=False)
 class _Finished:
-    """A sequence that competes for the end."""
+    """A sequence that competes for the result."""
 
     score: float  # over length ** length_penalty
     end: _Link
@@ -80,28 +80,28 @@ class BeamSearch:
         """What each beam added at the latest step, and to which beam."""
         root = _Link(stop_code, None)
         self._beams = [root] * n_beams
-        self._common = [[0] * n_beams for _ in range(n_beams)]  # leading codes that two beams share
+        self._common = [[0] * n_beams for _ in range(n_beams)]  # length of the common prefix of two beams
         self.n_shared_codes = 0
-        """Leading codes in which, at the latest step, every beam agreed with the one it was replaced by:
-        what a cache need not copy."""
+        """Length of the prefix that every beam shares with its parent in the latest step: the cache need not copy
+        it."""
         self._n_settled = 0
 
     @property
     def n_candidates(self) -> int:
-        """Candidates that a step needs: enough to go on when each beam's best is the stop code."""
+        """Candidates per step: enough to continue even if each beam's best is the stop code."""
         return 2 * self.n_beams
 
     def step(self, candidates: list[Candidate]) -> list[Candidate]:
-        """Take `n_candidates` candidates, best first; returns what each beam adds, and to which beam.
+        """Take `n_candidates` candidates, best first; returns the code and parent of each beam.
 
-        Sets `done` when no open beam can come out better than those that are finished.
+        Sets `done` when no open beam can beat the finished sequences.
         """
         length = self.n_codes + 1
         chosen: list[Candidate] = []
         for rank, candidate in enumerate(candidates):
             if candidate.code != self.stop_code:
                 chosen.append(candidate)
-            elif rank < self.n_beams:  # an ending that is not among the best is not worth keeping
+            elif rank < self.n_beams:  # as upstream: a stop code below the best n_beams is dropped
                 link = self._beams[candidate.beam]
                 self._compete(self._finished, link, candidate.score, length, stopped=True)
             if len(chosen) == self.n_beams:
@@ -125,8 +125,7 @@ class BeamSearch:
         return self._leader().codes()
 
     def newly_settled(self) -> list[int]:
-        """Codes that are part of the result whatever follows, without those that earlier calls gave: all open
-        beams and all finished sequences share them."""
+        """Codes that are certain since the last call: all open beams and finished sequences share them."""
         ends = [*self._beams, *(f.end for f in self._finished)]
         n_codes = min(e.n_codes for e in ends)
         shared = {e.first(n_codes) for e in ends}
@@ -138,12 +137,12 @@ class BeamSearch:
         return settled
 
     def best(self) -> Hypothesis:
-        """The winner. Open beams compete too, unless the search ended because they could not win."""
+        """The winner. Open beams compete, too, unless the search ended because they could not win."""
         finished = list(self._finished)
         if not self.done:
             for beam, score in zip(self._beams, self.scores, strict=True):
                 self._compete(finished, beam, score, self.n_codes, stopped=False)
-        # Of equals the one found last wins, as upstream's stable sort has it.
+        # Among equal scores the one found last wins, as in upstream's stable sort.
         winner = max(reversed(finished), key=lambda h: h.score)
         return Hypothesis(winner.score, winner.end.codes(), winner.stopped)
 

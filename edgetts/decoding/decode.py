@@ -1,10 +1,10 @@
 """The decode loop: text and voice in, codes out, one network step per code over a static cache.
 
-In: the GPT, a `GPTPrompt`, `DecodeSettings`, a `torch.Generator`. Out: codes without the stop code. One beam is a
-stream (`CodeStream`); `generate_codes` collects it, or searches with several beams. It knows nothing of latents, audio
-or time; what to do about a bad result is the caller's.
+In: the GPT, a `GPTPrompt`, `DecodeSettings`, a `torch.Generator`. Out: codes without the stop code. With one beam codes
+can be streamed (`CodeStream`); `generate_codes` collects them, or runs a beam search. Knows no latents, audio or time;
+the caller handles bad results.
 
-Positions: the start code has position 0, the k-th code k + 1, so 1 is never used. Upstream decodes so.
+Positions: the start code has position 0, the k-th code k + 1, so position 1 is never used, as in upstream.
 
 Source: upstream `inference_speech` in indextts/gpt/model_v2.py over Hugging Face `generate`.
 """
@@ -28,16 +28,16 @@ from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT, KVCache
 from edgetts.pack.config import GPTConfig
 
-_N_EXTRA_CODES = 3  # start in front of the codes, and the two stops upstream's latent pass puts behind
+_N_EXTRA_CODES = 3  # the start code, and two stop codes of upstream's latent pass
 
 
 @dataclass(frozen=True)
 class DecodeResult:
-    """Codes without the stop code, and why there are no more of them."""
+    """Codes without the stop code, and why decoding ended."""
 
     codes: list[int]
-    stopped: bool  # the model ended by itself; False: it was cut at `max_codes`, or cancelled
-    cancelled: bool  # `should_stop` said so
+    stopped: bool  # by the stop code; False: by `max_codes` or cancellation
+    cancelled: bool  # by `should_stop`
 
 
 def max_codes_limit(config: GPTConfig) -> int:
@@ -49,14 +49,14 @@ Stepper = Callable[[Tensor, KVCache], Tensor]  # called like the GPT: embeddings
 
 
 class _Decoder:
-    """The network side of decoding: prefix once, then one step per code for all rows."""
+    """Runs the network: prefill once, then one step per code for all rows."""
 
     def __init__(self, gpt: GPT, prefix: Tensor, n_rows: int, max_codes: int, stepper: Stepper | None) -> None:
         self._gpt = gpt
         self._stepper = stepper or gpt
         self._prefix = prefix
-        self._n_prefix = prefix.shape[1] + 1  # and the start code
-        # The last code is never fed: room for the others and the start.
+        self._n_prefix = prefix.shape[1] + 1  # with the start code
+        # The last code is never fed, but the start code is.
         self._cache = KVCache.allocate(
             gpt.config, self._n_prefix + max_codes, batch=n_rows, device=prefix.device, dtype=prefix.dtype
         )
@@ -78,7 +78,7 @@ class _Decoder:
         return self._logits(self._stepper(embedded, self._cache))
 
     def reorder(self, parents: list[int], n_shared_codes: int) -> None:
-        """Row b continues row `parents[b]`, which has the first `n_shared_codes` codes in common with it."""
+        """Row b continues row `parents[b]`. The two share their first `n_shared_codes` codes."""
         if parents != list(range(len(parents))):
             order = torch.tensor(parents, device=self._prefix.device)
             self._cache.reorder(order, self._n_prefix + n_shared_codes)
@@ -93,8 +93,8 @@ class _Decoder:
 class CodeStream:
     """Codes one by one, with one beam: an iterator that computes a code when asked for it.
 
-    Arguments as of `generate_codes`; `settings.n_beams` must be 1. `should_stop` is asked before each code.
-    After the last code, `stopped` and `cancelled` say why it was the last.
+    Arguments as of `generate_codes`; `settings.n_beams` must be 1. `should_stop` is called before each code.
+    After the last code, `stopped` and `cancelled` tell why decoding ended.
     """
 
     def __init__(
@@ -171,13 +171,13 @@ def generate_codes(
 ) -> DecodeResult:
     """Codes for one text, at most `settings.max_codes`.
 
-    `generator` is needed for sampling only. `should_stop` is asked before each code and ends the loop when it is True.
-    `on_code` is called with each code of the result, in order, as soon as it is certain: with several beams that is
-    when all of them agree on it. stepper: computes each step instead of the GPT itself, with the same numbers to
-    rounding (`edgetts.backends.fused_step`). engines: make the choices, too, some at a time, with the same numbers to
-    rounding (`edgetts.backends.decode_engine`); a generator may then have drawn for more codes than there are, and a
-    stepper is not used. The same seed and settings give the same codes. Raises UsageError for what the model cannot
-    take, NonFiniteError when numbers overflow.
+    `generator` is needed for sampling only. `should_stop` is called before each code; True ends the loop. `on_code` is
+    called with each code of the result, in order, as soon as it is certain: with several beams that is when all of them
+    agree on it. stepper: computes each step in place of the GPT, with equal results up to rounding
+    (`edgetts.backends.fused_step`). engines: also choose the codes, several at a time, with equal results up to
+    rounding (`edgetts.backends.decode_engine`); then no stepper is used, and the generator may have drawn for more
+    codes than are returned. The same seed and settings give the same codes. Raises UsageError for arguments that the
+    model cannot take, NonFiniteError if logits are not finite.
     """
     if settings.n_beams > 1:
         return _search(gpt, prompt, settings, generator, should_stop, on_code, stepper, engines)
@@ -273,7 +273,7 @@ def _tell(codes: list[int], on_code: Callable[[int], None]) -> int:
 
 
 def _candidates(scores: Tensor, n: int, generator: torch.Generator | None) -> list[Candidate]:
-    """The `n` best, or `n` drawn, of all beams' codes, best first. scores (beams, K)."""
+    """The `n` best or, with a generator, `n` sampled candidates over all beams, best first. scores (beams, K)."""
     flat = scores.view(1, -1)  # (1, beams * K)
     if generator is None:
         values, indices = flat.topk(n, dim=-1)
@@ -289,7 +289,7 @@ def _candidates(scores: Tensor, n: int, generator: torch.Generator | None) -> li
 
 
 def _checked(gpt: GPT, settings: DecodeSettings, generator: torch.Generator | None) -> torch.Generator | None:
-    """The generator if there is to be sampling, None if the choice is greedy."""
+    """The generator for sampling, None for greedy decoding."""
     limit = max_codes_limit(gpt.config)
     if settings.max_codes > limit:
         raise UsageError(f"max_codes is {settings.max_codes}; this model has positions for 1 to {limit}.")

@@ -1,10 +1,10 @@
-"""Flow matching: noise in, mel out, by integrating the velocity that an estimator gives.
+"""Flow matching: integrates the estimator's velocity from noise to mel.
 
-In: noise, the reference mel as prompt, condition and style. Out: the mel. The state stays in fp32 whatever
-the estimator computes in, and the prompt region of the state is zero throughout: the estimator sees the
-reference mel through `prompt` alone. Guidance runs the conditional and the null branch as one batch.
+In: noise, the reference mel as prompt, condition and style. Out: the mel. The ODE state stays in fp32, whatever dtype
+the estimator computes in. The prompt region of the state is always zero: the estimator sees the reference mel only
+through `prompt`. With guidance the conditional and the null branch run as one batch.
 
-It does not know the network, the vocoder, or how long speech should be; noise is given, nothing is drawn.
+Knows no network, vocoder or length of speech, and draws no random numbers: the caller passes the noise.
 
 Source: Lipman et al. 2023, "Flow matching for generative modeling"; Ho & Salimans 2022, "Classifier-free
 diffusion guidance"; upstream `indextts/s2mel/modules/flow_matching.py`.
@@ -29,15 +29,15 @@ time in the dtype of the condition."""
 
 @runtime_checkable
 class Preparable(Protocol):
-    """An estimator that computes ahead what stays the same during a solution."""
+    """An estimator that computes once what is constant over a solution."""
 
     def prepare(
         self, prompt: Tensor, style: Tensor, condition: Tensor, times: Sequence[float], start: int = 0
     ) -> Callable[[Tensor, int, int], Tensor]:
-        """As a function of `(x (B,M,T) fp32, index of the time, rows R) -> velocity (R,M,T) fp32`.
+        """Returns a function `(x (B,M,T) fp32, index of the flow time, rows R) -> velocity (R,M,T) fp32`.
 
-        The rows are the first R of what is given here; R is B, or 2 B for guidance, where both halves see x.
-        Nobody looks at the velocity of frames before `start`.
+        It computes the first R rows of the arguments given here. R is B, or 2 B with guidance, where both halves get x.
+        The velocity of frames before `start` is not used.
         """
         ...
 
@@ -57,14 +57,14 @@ def solve_flow(
     condition (B, T, C) of prompt and target; style (B, C). Returns the mel (B, M, T) in fp32; its first Tp
     frames, where the prompt is, are zero.
 
-    `should_stop` is asked before every estimate; Cancelled is raised as soon as it says yes. Raises
-    UsageError when the lengths do not fit together.
+    `should_stop` is called before every evaluation; Cancelled is raised when it returns True. Raises UsageError if the
+    lengths contradict each other.
     """
     prompt_length, length = ref_mel.shape[-1], noise.shape[-1]
     if condition.shape[1] != length or prompt_length > length:
         raise UsageError(
             f"Noise of {length} frames, a condition of {condition.shape[1]} and a prompt of {prompt_length} "
-            "do not fit together; noise and condition must be equally long and hold the prompt."
+            "do not match; noise and condition must have the same length, prompt included."
         )
     if noise.dtype != torch.float32:
         raise UsageError(f"The flow is solved in float32, not {noise.dtype}; pass noise of that type.")
@@ -83,9 +83,9 @@ def solve_flow(
 
 
 def _integrate(velocity: Callable[[Tensor, int], Tensor], x: Tensor, settings: FlowSettings) -> Tensor:
-    """From flow time 0 to 1. The velocity is asked with the place of the time in `settings.times()`."""
+    """From flow time 0 to 1. `velocity` gets the state and the index of the flow time in `settings.times()`."""
     per_step = EVALS_PER_STEP[settings.solver]
-    before: tuple[float, Tensor, bool] | None = None  # step, velocity and guidance of the step before
+    before: tuple[float, Tensor, bool] | None = None  # of the previous step: size, velocity, guidance
     for i, (t, t_next) in enumerate(pairwise(settings.grid())):
         dt = t_next - t
         slope = velocity(x, i * per_step)
@@ -95,7 +95,7 @@ def _integrate(velocity: Callable[[Tensor, int], Tensor], x: Tensor, settings: F
             slope = velocity(x.add(slope, alpha=dt / 2), i * per_step + 1)
         elif settings.solver == "ab2":
             found = slope
-            # With the end of guidance the velocity jumps: nothing can be concluded from before.
+            # The velocity jumps where guidance ends, so the previous velocity is of no use there.
             if before is not None and before[2] == settings.is_guided(t):
                 slope = torch.lerp(before[1], found, 1 + dt / (2 * before[0]))
             before = (dt, found, settings.is_guided(t))
@@ -111,9 +111,9 @@ def _guided(
     length: int,
     settings: FlowSettings,
 ) -> Callable[[Tensor, int], Tensor]:
-    """The estimator as a function of the state and the place of the time alone, with guidance.
+    """The guided estimator as a function of the state and the index of the flow time.
 
-    It gives a fresh fp32 tensor (B, M, T).
+    It returns a new fp32 tensor (B, M, T).
     """
     dtype, rate, times = condition.dtype, settings.cfg_rate, settings.times()
     guided = [settings.is_guided(t) for t in times]

@@ -1,7 +1,7 @@
-"""Watching for the model's own failures: endless speech, an end too soon, long silence, going round in circles.
+"""Detects failures of the model: speech without end, an early end, long silence, loops.
 
-In: codes, one by one or all at once, and how many of them make a second. Out: a finding or None. It
-knows nothing of networks and decides nothing: what to do about a finding is the caller's.
+In: codes, one by one or all at once, and the code rate. Out: a finding or None. Knows no networks; the caller decides
+what to do about a finding.
 
 Source: what users of IndexTTS-2 report (runs of the silence code, repeats, an 8-token text that runs to
 the cap of 1500 codes), and upstream's `remove_long_silence` in indextts/infer_v2.py.
@@ -16,7 +16,7 @@ from typing import Literal
 
 from edgetts.errors import UsageError
 
-UPSTREAM_SILENCE_CODES = 30  # more silence codes than this in all, and upstream shortens every run ...
+UPSTREAM_SILENCE_CODES = 30  # with more silence codes in total, upstream shortens every run ...
 UPSTREAM_SILENCE_KEPT = 10  # ... to this many
 
 _FEWEST_REPEATS = 2  # once is no repetition
@@ -27,15 +27,15 @@ class GuardSettings:
     """When speech counts as failed. Times are in seconds of speech. Raises UsageError if not above 0.
 
     A text token is a word piece, a letter or a Chinese character: 0.15 to 0.4 s of speech in most texts.
-    The cap allows a slow speaker twice that, and some time that no text accounts for. What is known about a text
-    beyond the number of its tokens is in `Expected`.
+    The cap allows a slow speaker twice that, plus a constant. What is known about a text beyond its number of tokens is
+    in `Expected`.
     """
 
-    base_s: float = 2.0  # allowed to any text
-    per_token_s: float = 0.6  # and for each of its tokens
-    max_silence_s: float = 2.0  # pauses of speakers stay well below
-    max_period_s: float = 3.0  # the longest phrase whose repetition is looked for
-    min_loop_s: float = 1.5  # repetition shorter than this is a held sound or a laugh
+    base_s: float = 2.0  # allowed for any text
+    per_token_s: float = 0.6  # plus this per token
+    max_silence_s: float = 2.0  # speakers' pauses are much shorter
+    max_period_s: float = 3.0  # longest phrase whose repetition is detected
+    min_loop_s: float = 1.5  # shorter repetition is a held sound or a laugh
     min_repeats: int = 3  # of the same codes in a row
 
     def __post_init__(self) -> None:
@@ -53,22 +53,22 @@ class GuardSettings:
 class Expected:
     """How long a text can take to speak, in seconds."""
 
-    least_s: float = 0.0  # of sound, silence not counted: with less, words are missing
-    most_s: float = math.inf  # with more, the model has run on
-    max_silence_s: float = math.inf  # in one go; `GuardSettings` may allow less
+    least_s: float = 0.0  # without silence; with less, words are missing
+    most_s: float = math.inf  # with more, the model did not stop
+    max_silence_s: float = math.inf  # per pause; `GuardSettings` may allow less
 
     def settings(self) -> GuardSettings:
-        """The usual ones, as strict about silence as this text allows."""
+        """The default settings, with the stricter of both limits of silence."""
         usual = GuardSettings()
         return replace(usual, max_silence_s=min(usual.max_silence_s, self.max_silence_s))
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with codes; `str` makes a clause of it, for a notice."""
+    """What is wrong with codes. `str` gives a clause for a notice."""
 
     what: str
-    is_loss: bool  # words are certainly missing: what was made is not the text
+    is_loss: bool  # words are certainly missing
 
     def __str__(self) -> str:
         return self.what
@@ -76,7 +76,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with codes [start, start + n_codes). `str` makes a clause of it, for a notice."""
+    """Something wrong with codes [start, start + n_codes). `str` gives a clause for a notice."""
 
     kind: Literal["silence", "loop"]
     start: int
@@ -115,7 +115,7 @@ def sound_s(codes: Sequence[int], code_rate: float, silence_code: int | None) ->
 
 
 def n_at_end(codes: Sequence[int], code: int) -> int:
-    """How many of this code the codes end with."""
+    """Length of the run of `code` at the end."""
     return next((i for i, other in enumerate(reversed(codes)) if other != code), len(codes))
 
 
@@ -128,9 +128,9 @@ def judge(
     finding: Finding | None,
     stopped: bool,
 ) -> Problem | None:
-    """What is wrong with all codes of an attempt. finding: what made it stop; stopped: the model ended by itself.
+    """The problem of a complete attempt. finding: why it was aborted, if it was; stopped: the model ended it itself.
 
-    Too little sound for the text is a loss, whatever else was found: what follows the place is missing.
+    Too little speech for the text is a loss, whatever else was found.
     """
     heard_s = sound_s(codes, code_rate, silence_code)
     if not codes or heard_s == 0:
@@ -147,7 +147,7 @@ def judge(
 
 
 class CodeGuard:
-    """Told each code as it is made; says what is wrong as soon as something is.
+    """Gets each code as it is made and reports the first problem.
 
     code_rate in codes per second; silence_code None if the model has none (then runs of any one code
     count as a loop of period 1).
@@ -162,11 +162,11 @@ class CodeGuard:
         self._min_repeats = settings.min_repeats
         self._codes: list[int] = []
         self._silence = 0
-        # _matches[p]: for how many codes in a row each equals the code p before it; p = 0 is not used.
+        # _matches[p]: length of the current run of codes that equal the code p positions earlier; p = 0 is unused.
         self._matches = [0] * (_n_codes(settings.max_period_s, code_rate) + 1)
 
     def add(self, code: int) -> Finding | None:
-        """The first thing wrong with the codes so far, their end included, or None."""
+        """The first problem in the codes so far, `code` included, or None."""
         self._codes.append(code)
         n = len(self._codes)
         self._silence = self._silence + 1 if code == self._silence_code else 0
@@ -183,14 +183,14 @@ class CodeGuard:
         return None
 
     def _is_silent(self, period: int) -> bool:
-        """Silence repeats itself too; how long it may is not a question for the loops."""
+        """Whether the repeated codes are silence, which has a limit of its own."""
         return all(code == self._silence_code for code in self._codes[-period:])
 
 
 def find_silence_run(
     codes: Sequence[int], silence_code: int, code_rate: float, settings: GuardSettings | None = None
 ) -> Finding | None:
-    """The first run of silence that is too long, in full length."""
+    """The first run of silence that is too long, in its full length."""
     longest_allowed = _n_codes((settings or GuardSettings()).max_silence_s, code_rate)
     run = 0
     for i, code in enumerate([*codes, None]):
@@ -209,7 +209,7 @@ def find_repeat_loop(
     silence_code: int | None = None,
     settings: GuardSettings | None = None,
 ) -> Finding | None:
-    """The first stretch that repeats itself too often, as far as it had gone when it became too long."""
+    """The first loop, up to the code at which it became too long."""
     guard = CodeGuard(code_rate, silence_code, settings)
     return next((f for f in map(guard.add, codes) if f is not None and f.kind == "loop"), None)
 
@@ -220,7 +220,7 @@ def find_problem(
     silence_code: int | None = None,
     settings: GuardSettings | None = None,
 ) -> Finding | None:
-    """What `CodeGuard` says first over all codes; for codes of a beam search, which only then are known."""
+    """The first finding of a `CodeGuard` over complete codes, as those of a beam search."""
     guard = CodeGuard(code_rate, silence_code, settings)
     return next((f for f in map(guard.add, codes) if f is not None), None)
 
@@ -231,7 +231,7 @@ def shrink_silence(
     max_in_all: int = UPSTREAM_SILENCE_CODES,
     kept: int = UPSTREAM_SILENCE_KEPT,
 ) -> list[int]:
-    """Upstream's remedy: with more than `max_in_all` silence codes, cut every run of them to `kept`."""
+    """Upstream's remedy: with more than `max_in_all` silence codes, shorten every run to `kept`."""
     if sum(code == silence_code for code in codes) <= max_in_all:
         return list(codes)
     result: list[int] = []

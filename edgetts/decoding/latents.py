@@ -1,12 +1,12 @@
-"""The latent pass: codes in, the GPT's hidden states for them out, chunk by chunk with a cache of its own.
+"""The latent pass: the GPT's hidden states for given codes, chunk by chunk with its own KV cache.
 
-In: the GPT, a `GPTPrompt`, and codes in any chunking. Out: for each code the hidden state that
-predicts it, which S2Mel reads. It does not know how the codes were chosen or what is done with latents.
+In: the GPT, a `GPTPrompt`, and codes in chunks of any size. Out: for each code the hidden state that
+predicts it, which S2Mel reads. Does not know how the codes were chosen or what the latents are for.
 
 Upstream runs the GPT a second time over `[start, codes..., stop, stop]` at positions 0, 1, 2, 3... and
-drops the last two outputs. (Decoding skips position 1, so its own hidden states are not these.) The pass
-is causal and the latent of a code needs only what comes before it, so nothing has to wait for the stops. The prefix
-and the start code are the same in both, so where decoding kept its states for them, they are taken from there.
+drops the last two outputs. (The hidden states of decoding differ, because decoding skips position 1.) The pass
+is causal and a latent depends only on the codes before it, so it need not wait for the stop codes. The KV cache of the
+prefix and the start code is the same in both passes, so it is taken from decoding if that kept it.
 
 Source: upstream `UnifiedVoice.forward` in indextts/gpt/model_v2.py.
 """
@@ -23,13 +23,13 @@ from edgetts.decoding.prompt import GPTPrompt, PrefixStates
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT, KVCache
 
-_GROWTH = 1.5  # of the cache when a stream outgrows it: seldom enough not to matter, never twice the need
+_GROWTH = 1.5  # of the cache when it is full
 
 
 class LatentPass:
     """Latents of one text's codes.
 
-    `capacity` codes are made room for at once; when more come, the cache is copied into a larger one.
+    capacity: codes to allocate the cache for; with more, it is copied into a larger one.
     """
 
     @torch.inference_mode()
@@ -41,12 +41,12 @@ class LatentPass:
         capacity: int = 0,
     ) -> None:
         self._gpt = gpt
-        # Waits for the first codes, so that both go through the network at once.
+        # Runs together with the first codes.
         self._prompt = prompt.to(gpt.speed_emb.weight.dtype)  # a GPT may have been loaded anew since
         self._prefix = self._prompt.embeddings
         self._n_prefix = self._prefix.shape[1]
         self._cache = self._allocate(capacity)
-        self._pending = gpt.config.start_mel_token  # not fed yet: nothing before the next code needs it
+        self._pending = gpt.config.start_mel_token  # not fed yet: the next latent needs it
         self._n_codes = 0
 
     @property
@@ -58,11 +58,11 @@ class LatentPass:
     def append(self, codes: Sequence[int]) -> Tensor:
         """Latents (1, n, C) of the next n codes (at least one, stop code excluded).
 
-        Raises UsageError for no codes, for what is not a code, and for more than the model has positions.
+        Raises UsageError for no codes, invalid codes, or more codes than the model has positions.
         """
         config = self._gpt.config
         if not codes:
-            raise UsageError("There are no codes to make latents of; at least one is needed.")
+            raise UsageError("The latent pass got no codes; give at least one.")
         special = (config.start_mel_token, config.stop_mel_token)
         wrong = [c for c in codes if not 0 <= c < config.n_mel_codes or c in special]
         if wrong:

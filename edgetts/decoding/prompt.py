@@ -1,7 +1,7 @@
-"""What stands in front of the codes of a segment: voice, emotion and text as one sequence of embeddings.
+"""The GPT's prompt for a segment: voice, emotion and text as one sequence of embeddings.
 
-In: the GPT, what enrollment kept of the voice, text ids. Out: a `GPTPrompt`, computed once for a segment and shared by
-all attempts at its codes and by the latent pass.
+In: the GPT, conditioning latents and emotion vector of the voice, text ids. Out: a `GPTPrompt`, computed once per
+segment and shared by all attempts and by the latent pass.
 
 Source: upstream `UnifiedVoice.prepare_gpt_inputs` in indextts/gpt/model_v2.py.
 """
@@ -48,7 +48,7 @@ class GPTPrompt:
     def build(cls, gpt: GPT, conditioning_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor) -> GPTPrompt:
         """From conditioning_latents (1, 32, C), emotion_vector (1, C) and text_ids (1, T) int64.
 
-        Ids equal to the start or stop token are left out, as upstream does. Raises UsageError for ids that are no
+        Ids equal to the start or stop token are left out, as upstream does. Raises UsageError for ids that are not
         text tokens, or for more of them than the model has positions for.
         """
         config = gpt.config

@@ -1,8 +1,7 @@
-"""How the next code is chosen from the network's scores: score processors, random draws.
+"""Logits processors and sampling of the next code.
 
-In: scores (B, K) fp32, one row per beam. Out: changed scores, or drawn indices. It knows nothing of the
-network, the cache or the loop. Randomness comes from the generator that is passed in, and is drawn on
-that generator's device: a CPU generator gives the same codes whatever device the network runs on.
+In: scores (B, K) fp32, one row per beam. Out: processed scores, or sampled indices. Knows no network, cache or loop.
+Random numbers come from the given generator, on its device: a CPU generator gives the same codes on every device.
 
 Source: upstream generates with the processors of Hugging Face transformers, in this order: repetition
 penalty, temperature, top-k, top-p. With one beam they see raw logits, with several log-probabilities.
@@ -19,34 +18,34 @@ from edgetts.decoding.settings import DecodeSettings
 from edgetts.pack.config import GPTConfig
 
 PREFIX_PLACEHOLDER_CODE = 1
-"""Upstream fills the positions of conditioning and text with ones, and its penalty takes them for codes."""
+"""Upstream fills the positions of conditioning and text with ones, and its penalty counts them as codes."""
 
-# With several beams a code besides the stop code must survive the filters, so that a beam can go on.
+# With several beams at least one code besides the stop code must survive the filters, so that a beam can continue.
 _MIN_KEPT_ONE_BEAM = 1
 _MIN_KEPT_BEAMS = 2
 
 
 def start_seen(config: GPTConfig, n_rows: int, device: torch.device) -> Tensor:
-    """What the repetition penalty counts as used before the first code: a mask (n_rows, K)."""
+    """Codes that the repetition penalty counts as used before the first code: a mask (n_rows, K)."""
     seen = torch.zeros(n_rows, config.n_mel_codes, dtype=torch.bool, device=device)
     seen[:, [PREFIX_PLACEHOLDER_CODE, config.start_mel_token]] = True
     return seen
 
 
 def penalize_repetition(scores: Tensor, seen: Tensor, penalty: float | Tensor) -> Tensor:
-    """Make the codes in `seen` (B, K) less likely: divide a positive score by `penalty`, multiply others."""
+    """Make the codes in `seen` (B, K) less likely: divide positive scores by `penalty`, multiply others."""
     return torch.where(seen, torch.where(scores < 0, scores * penalty, scores / penalty), scores)
 
 
 def keep_top_k(scores: Tensor, k: int, min_kept: int) -> Tensor:
-    """Set all but the `k` (at least `min_kept`) best of each row to -inf; scores equal to the last stay."""
+    """Set all but the `k` (at least `min_kept`) best of each row to -inf; ties with the last one stay."""
     k = min(max(k, min_kept), scores.shape[-1])
     threshold = scores.topk(k, dim=-1).values[:, -1:]  # (B, 1)
     return scores.masked_fill(scores < threshold, -math.inf)
 
 
 def keep_top_p(scores: Tensor, p: float, min_kept: int) -> Tensor:
-    """Set the least likely codes of each row to -inf while those dropped hold at most 1 - p together."""
+    """Set the least likely codes of each row to -inf, as long as their total probability is at most 1 - p."""
     ordered, order = scores.sort(dim=-1)  # the least likely first
     dropped = ordered.softmax(dim=-1).cumsum(dim=-1) <= 1 - p
     dropped[:, -min_kept:] = False
@@ -54,7 +53,7 @@ def keep_top_p(scores: Tensor, p: float, min_kept: int) -> Tensor:
 
 
 def filter_logits(scores: Tensor, settings: DecodeSettings) -> Tensor:
-    """Temperature, top-k and top-p on scores (B, K), as sampling wants them."""
+    """Apply temperature, top-k and top-p to scores (B, K)."""
     min_kept = _MIN_KEPT_BEAMS if settings.n_beams > 1 else _MIN_KEPT_ONE_BEAM
     scores = scores / settings.temperature
     if settings.top_k > 0:
@@ -65,10 +64,10 @@ def filter_logits(scores: Tensor, settings: DecodeSettings) -> Tensor:
 
 
 def sample(scores: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """`n` different indices per row of scores (B, K), with the probabilities softmax gives: (B, n).
+    """Sample `n` different indices per row of scores (B, K) from their softmax, without replacement: (B, n).
 
-    Each probability is divided by an exponential variate and the largest win, which is a draw without
-    replacement; where fewer than `n` have any probability, the rest are arbitrary.
+    Divides each probability by an exponential variate and takes the largest quotients. If fewer than `n` indices have a
+    probability above 0, the rest are arbitrary.
     """
     noise = torch.empty(scores.shape, device=generator.device).exponential_(1, generator=generator)
     return (scores.softmax(dim=-1) / noise.to(scores.device)).topk(n, dim=-1).indices

@@ -1,5 +1,5 @@
-"""How to decode and how to solve the flow: settings with their ranges. No torch here, so that the command
-line can check them before anything slow is loaded.
+"""Settings of decoding and of the flow solver, with their ranges. Imports no torch, so that the command line can
+check them before anything slow is loaded.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from edgetts.errors import UsageError
 from edgetts.pack.plain_json import shown
 
 MAX_BEAMS = 16
-MAX_WHOLE = 2**53  # up to which a whole number is a float exactly; also bounds what has no other bound
+MAX_WHOLE = 2**53  # integers up to here are exact as floats; upper bound of settings without another
 MAX_TEMPERATURE = 10.0
 MAX_REPETITION_PENALTY = 100.0
 MAX_LENGTH_PENALTY = 10.0
 
 Compute = Literal["reference", "exact", "fast"]
-"""How to compute: plain PyTorch in fp32; fp32 with faster kernels of the same numbers; the number types that are fast
-on the device (`backends.numbers`), and on the CPU 8 bits for what the GPT multiplies by quantized weights."""
-COMPUTE = "compute"  # where a pack or a recipe names one, beside its options of calls
+"""How to compute. reference: plain PyTorch in fp32. exact: fp32 with faster kernels of equal results. fast: the number
+types that are fast on the device (`backends.numbers`), on the CPU with 8-bit activations for the GPT's quantized
+weights.
+"""
+COMPUTE = "compute"  # key in the defaults of a pack or recipe
 DEFAULT_COMPUTE: Compute = "exact"
-"""Of checks and measurements of weights; what speaks asks `backends.numbers.default_compute`."""
+"""For checks and measurements of weights. Synthesis uses `backends.numbers.default_compute`."""
 
 Solver = Literal["euler", "heun", "midpoint", "ab2"]
 EVALS_PER_STEP: dict[str, int] = {"euler": 1, "heun": 2, "midpoint": 2, "ab2": 1}
@@ -31,25 +33,26 @@ MAX_STEPS = 1000
 MAX_CFG_RATE = 10.0
 MAX_NOISE_SCALE = 2.0
 MIN_SWAY = -1.0
-MAX_SWAY = 2 / (math.pi - 2)  # beyond it the grid would turn back
+MAX_SWAY = 2 / (math.pi - 2)  # beyond it the grid is not monotonic
 
 
 def check_compute(name: str) -> None:
-    """Raises UsageError for a name that is not one of `Compute`."""
+    """Raises UsageError unless `name` is one of `Compute`."""
     if name not in get_args(Compute):
-        raise UsageError(f"There is no way to compute called {name!r}; choose one of {', '.join(get_args(Compute))}.")
+        *others, last = sorted(get_args(Compute))
+        raise UsageError(f"Unknown compute mode {name!r}: use {', '.join(others)} or {last}.")
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
     """How codes are generated. The defaults are upstream's. Raises UsageError for a value out of range.
 
-    do_sample: draw from the distribution; False takes the most likely code (temperature, top_k and top_p
-      then have no effect).
-    temperature: above 0 up to 10; below 1 is more certain.
-    top_k: codes kept, 0 keeps all.
+    do_sample: sample from the distribution; False takes the most likely code, and temperature, top_k and top_p
+      have no effect.
+    temperature: above 0 up to 10; below 1 sharpens the distribution.
+    top_k: number of codes kept; 0 keeps all.
     top_p: above 0 up to 1; the smallest set of codes with this probability is kept, 1 keeps all.
-    repetition_penalty: above 0 up to 100; 1 is none.
+    repetition_penalty: above 0 up to 100; 1: no penalty.
     length_penalty: -10 to 10, exponent of the length that a beam's score is divided by; one beam ignores it.
     n_beams: 1 to 16.
     max_codes: at least 1; the model's positions set the upper bound (`max_codes_limit`).
@@ -86,15 +89,16 @@ class FlowSettings:
     """How to solve. Raises UsageError for a value out of range.
 
     n_steps: 1 to MAX_STEPS, on a grid over flow time 0..1.
-    solver: euler: one estimate a step, first order. heun, midpoint: two, second order. ab2: one, second
-      order, by what the step before found (Adams and Bashforth; also the second-order multistep solvers of
-      diffusion models, where the flow is straight).
+    solver: euler: one evaluation a step, first order. heun, midpoint: two, second order. ab2: one, second order, with
+    the
+      velocity of the previous step (Adams-Bashforth; for a straight flow equal to the second-order multistep solvers of
+      diffusion models).
     cfg_rate: r in (1 + r) * conditional - r * null, 0 to MAX_CFG_RATE; 0: no null branch.
-    cfg_until: flow time from 0 to 1 up to which there is guidance; after it the null branch is not computed.
-    sway: bends the grid, MIN_SWAY to MAX_SWAY; 0: uniform, below: small steps first, above: small steps last.
-    noise_scale: of the noise that the flow starts from, 0 to MAX_NOISE_SCALE; 1 is upstream's, and a pack whose network
-      learned with less says so in its defaults; below, speech is plainer and less lively (upstream's `temperature` of
-      the flow).
+    cfg_until: flow time from 0 to 1 at which guidance ends; after it the null branch is not computed.
+    sway: bends the grid, MIN_SWAY to MAX_SWAY. 0: uniform; below: small steps first; above: small steps last.
+    noise_scale: scale of the initial noise, 0 to MAX_NOISE_SCALE (upstream's `temperature` of the flow). 1 is
+    upstream's
+      default; a pack may have another. Lower values give cleaner, less lively speech.
 
     Source of `sway`: Chen et al. 2024, "F5-TTS" (sway sampling); of `cfg_until`: Kynkäänniemi et al. 2024,
     "Applying guidance in a limited interval".
@@ -113,10 +117,10 @@ class FlowSettings:
             raise UsageError(f"{shown(self.n_steps)} flow steps are not possible; choose 1 to {MAX_STEPS}.")
         if self.solver not in get_args(Solver):
             allowed = ", ".join(get_args(Solver))
-            raise UsageError(f"There is no flow solver {shown(self.solver)}; choose one of {allowed}.")
+            raise UsageError(f"Unknown flow solver {shown(self.solver)}: use one of {allowed}.")
         if not (math.isfinite(self.cfg_rate) and 0.0 <= self.cfg_rate <= MAX_CFG_RATE):
             raise UsageError(
-                f"A guidance rate of {self.cfg_rate} is not possible; choose 0 (none) to {MAX_CFG_RATE:g}."
+                f"A guidance rate of {self.cfg_rate} is not possible; choose 0 (no guidance) to {MAX_CFG_RATE:g}."
             )
         _check(0.0 <= self.cfg_until <= 1.0, "cfg_until", self.cfg_until, "0 to 1")
         _check(MIN_SWAY <= self.sway <= MAX_SWAY, "sway", self.sway, f"{MIN_SWAY:g} to {MAX_SWAY:.2f}")
@@ -124,17 +128,17 @@ class FlowSettings:
 
     @property
     def n_evals(self) -> int:
-        """Calls of the estimator in one solution."""
+        """Number of function evaluations (NFE) of one solution."""
         return self.n_steps * EVALS_PER_STEP[self.solver]
 
     @property
     def n_guided(self) -> int:
-        """Those of them that compute both branches."""
+        """Number of evaluations with both branches of guidance."""
         return sum(self.is_guided(t) for t in self.times())
 
     @property
     def rows_per_eval(self) -> float:
-        """Rows of a batch that an estimate computes, on average: 2 with guidance, 1 without."""
+        """Average batch rows per evaluation: 2 with guidance, 1 without."""
         return 1 + self.n_guided / self.n_evals
 
     def is_guided(self, t: float) -> bool:
@@ -150,7 +154,7 @@ class FlowSettings:
         return [0.0, *bent[1:-1], 1.0]
 
     def times(self) -> list[float]:
-        """Flow times of all estimates, in the order in which they are made."""
+        """Flow times of all evaluations, in order."""
         found: list[float] = []
         for t, t_next in pairwise(self.grid()):
             second = {"heun": t_next, "midpoint": (t + t_next) / 2}.get(self.solver)
@@ -159,9 +163,9 @@ class FlowSettings:
 
 
 def settle_types(settings: Any) -> None:
-    """Give every field of a settings dataclass the plain type that it is declared with, numpy's scalars included.
+    """Convert every field of a settings dataclass to its declared type; numpy scalars are accepted.
 
-    A whole number is a fine `float`; a bool is no number, and no text is. Raises UsageError, naming the field.
+    Integers are accepted as float; bools and strings are not numbers. Raises UsageError, naming the field.
     """
     for field in fields(settings):
         kind, optional, _ = str(field.type).partition(" | None")
@@ -172,14 +176,14 @@ def settle_types(settings: Any) -> None:
             value = float(value)
         if type(value) is not _KINDS.get(kind, str):
             raise UsageError(f"{field.name} is {shown(value)}; it must be of type {kind}{optional}.")
-        object.__setattr__(settings, field.name, value)  # frozen for everybody else
+        object.__setattr__(settings, field.name, value)  # the dataclass is frozen
 
 
 _KINDS: dict[str, type] = {"bool": bool, "int": int, "float": float}
 
 
 def _plain(value: Any) -> Any:
-    """numpy's scalars and subclasses of int, float and str as what they stand for; numpy itself is not loaded here."""
+    """numpy scalars and subclasses of int, float and str as plain values, without importing numpy."""
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         value = value.item()
     for kind in (bool, int, float, str):
@@ -189,5 +193,5 @@ def _plain(value: Any) -> Any:
 
 
 def _check(fine: bool, name: str, value: float, allowed: str) -> None:
-    if not fine:  # a NaN fails every comparison and lands here too
+    if not fine:  # NaN fails every comparison, too
         raise UsageError(f"{name} is {shown(value)}; allowed is {allowed}.")

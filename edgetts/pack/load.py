@@ -119,7 +119,8 @@ class Pack:
         return all(Stamp.of(self.path / name) == stamp for name, stamp in self.used.items())
 
     def check_unchanged(self) -> None:
-        """Raise PackError if a file in use was overwritten in place. Replaced and deleted files keep their old content."""
+        """Raise PackError if a file in use was overwritten in place. Replaced and deleted files keep their old
+        content."""
         for name, stamp in self.used.items():
             if stamp is not None and stamp.was_written_into(Stamp.of(self.path / name)):
                 raise PackError(

@@ -152,7 +152,8 @@ RELATIONS: tuple[Relation, ...] = (
 
 
 def read_model(table: dict[str, Any], *, what: str) -> ModelConfig:
-    """The dimensions in a manifest's `model` table. Raises a PackError that names it as `what` and lists all problems."""
+    """The dimensions in a manifest's `model` table. Raises a PackError that names it as `what` and lists all
+    problems."""
     model = from_dict(ModelConfig, table, what=what)
     problems = model_problems(model)
     if problems:

@@ -1,1 +1,1 @@
-"""Voices: learned from recordings (enrollment, adaptation), stored, looked up; and emotions."""
+"""Voices: enrollment and adaptation, storage, lookup, emotions."""

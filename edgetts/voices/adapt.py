@@ -1,11 +1,11 @@
 """Adaptation: S2Mel learns small offsets for one voice from the recording that the voice was enrolled from.
 
-In: an open pack and a `Voice`. Out: the same voice with `offsets`. The network's weights stay as they are; what is
-learned moves the style and the gains and biases of the DiT (`models.voice_offsets`), by flow matching on excerpts of
-the recording's own mel, given its own semantic codes. No text is needed. A network that draws a new voice towards
-one it knows comes closer to the new one so; what it costs is time at enrollment, and nothing afterwards.
+In: an open pack and a `Voice`. Out: the same voice with `offsets`. The weights stay frozen. The offsets shift the style
+and the gains and biases of the DiT (`models.voice_offsets`). They are trained by flow matching on excerpts of the
+recording's mel with its semantic codes as condition; no text is needed. This helps networks that pull a new voice
+towards one they know. It takes time at enrollment and none afterwards.
 
-This is not upstream's: it is a named option (`adapt_steps`), off unless asked for or wanted by the pack.
+Not part of upstream: the option `adapt_steps` enables it, and is 0 unless the caller or the pack sets it.
 
 Source: Chen et al. 2021, "AdaSpeech: adaptive text to speech for custom voice".
 """
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 EXCERPT_FRAMES = 160  # of mel; a shorter recording is one excerpt
 EXCERPTS_PER_STEP = 2
-LEARNING_RATE = 0.03  # of Adam; falls to zero in a line
-# Half of the excerpts are looked at near flow time 0, where little of the mel is seen: the built-in S2Mel learned so.
+LEARNING_RATE = 0.03  # of Adam; decays linearly to zero
+# Half of the excerpts are drawn near flow time 0, where the input is mostly noise, as in the built-in S2Mel's training.
 EARLY_SHARE, EARLY_UNTIL = 0.5, 0.2
 
 
@@ -45,13 +45,13 @@ def adapt(
     device: torch.device,
     progress: Progress,
 ) -> Voice:
-    """The voice with offsets that were learned in so many steps; the same ones again on the same machine and threads.
+    """The voice with offsets trained for `steps` steps; reproducible on the same machine with the same threads.
 
-    noise_scale: of the noise that the flow will start from. Loads S2Mel in fp32 and frees it again.
+    noise_scale: scale of the flow's initial noise. Loads S2Mel in fp32 and frees it again.
     """
     prepare_process()
     config = pack.config
-    # Enrollment and synthesis run in inference mode, and a caller may do so too: what is learned here may not.
+    # The caller may be in inference mode; training must not be.
     with torch.inference_mode(False), torch.enable_grad():
         s2mel = registry.S2MEL.load(pack, device).float().requires_grad_(False)
         quantizer = registry.QUANTIZER.load(pack, device).float()
@@ -76,16 +76,16 @@ def adapt(
 
 @dataclasses.dataclass(frozen=True)
 class _Drawn:
-    """Excerpts of one length, and where in the flow they are looked at."""
+    """A batch of excerpts of one length, with noise and flow times."""
 
     mel: Tensor  # (B, M, F)
     semantic: Tensor  # (B, T, C)
-    noise: Tensor  # (B, M, F), as large as the flow will start from
+    noise: Tensor  # (B, M, F), at the scale of the flow's initial noise
     times: Tensor  # (B,)
 
 
 class _Excerpts:
-    """Parts of one recording, drawn with a generator of their own."""
+    """Random excerpts of one recording, from a generator of their own."""
 
     def __init__(self, mel: Tensor, semantic: Tensor, codes_per_frame: float, noise_scale: float) -> None:
         self.mel = mel  # (1, M, F)
@@ -114,7 +114,7 @@ class _Excerpts:
 
 
 def _flow_error(s2mel: S2Mel, style: Tensor, offsets: VoiceOffsets, drawn: _Drawn) -> Tensor:
-    """Absolute and half the square error of the velocity, without a prompt."""
+    """Mean absolute error plus half the mean squared error of the velocity, without a prompt."""
     at = drawn.times[:, None, None]
     x = at * drawn.mel + (1 - at) * drawn.noise
     styles = (style + offsets.style).expand(len(x), -1)

@@ -2,7 +2,7 @@
 
 In: the voice's own emotion vector (1, C), its style (1, D) and the pack's two matrices. Out: the vector
 (1, C) that the GPT adds to every conditioning latent. The rules are upstream's (`infer_v2.py`, and for
-`cap` its web page); nothing here knows about networks or files.
+`cap` its web page). Knows no networks or files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EMOTIONS = ("happy", "angry", "sad", "afraid", "disgusted", "melancholic", "surprised", "calm")
 
-# The web page of upstream plays emotions down that give strange results, and bounds their sum.
+# Upstream's web page reduces emotions that give strange results, and bounds their sum.
 _CAP_BIAS = (0.9375, 0.875, 1.0, 1.0, 0.9375, 0.9375, 0.6875, 0.5625)
 _CAP_SUM = 0.8
 _WEIGHT_DECIMALS = 10_000  # weights scaled by alpha are truncated to four decimals
@@ -35,7 +35,7 @@ class Emotion:
     """What to mix into a voice: either `weights` or a `recording`, scaled by `alpha`.
 
     weights: emotion name (see EMOTIONS) to weight, each from 0 to 2.
-    recording: a sound file whose emotion is taken.
+    recording: a sound file with the emotion.
     alpha: 0 (none) to 1 (full). With a recording, values up to 2 exaggerate.
     cap: apply the bias and the bound of 0.8 on the sum that upstream's web page applies to weights.
     """
@@ -57,7 +57,7 @@ class Emotion:
                 raise UsageError(f"Unknown emotion {name!r}: known are {', '.join(EMOTIONS)}.")
             if isinstance(weight, bool) or not isinstance(weight, numbers.Real):
                 raise UsageError(f"Emotion weight {name} is {weight!r}; allowed is a number from 0 to {_MAX_WEIGHT:g}.")
-            if not 0.0 <= weight <= _MAX_WEIGHT:  # which no NaN is
+            if not 0.0 <= weight <= _MAX_WEIGHT:  # NaN fails, too
                 raise UsageError(f"Emotion weight {name}={shown(weight)}; allowed is from 0 to {_MAX_WEIGHT:g}.")
         if isinstance(self.alpha, bool) or not isinstance(self.alpha, numbers.Real):
             raise UsageError(f"Emotion alpha is {self.alpha!r}; allowed is a number.")
@@ -81,7 +81,7 @@ class Emotion:
 
 
 def as_emotion(given: Emotion | Mapping[str, float] | str | None) -> Emotion | None:
-    """What a caller gave as an emotion: one, weights by name or as "happy=0.4,sad=0.2", or None.
+    """An `Emotion` from an Emotion, weights by name, a string like "happy=0.4,sad=0.2", or None.
 
     Raises UsageError for anything else.
     """
@@ -97,7 +97,7 @@ def as_emotion(given: Emotion | Mapping[str, float] | str | None) -> Emotion | N
 
 
 def parse_weights(text: str) -> dict[str, float]:
-    """`"happy=0.4,sad=0.2"` as a mapping. Raises UsageError on anything else."""
+    """Parse `"happy=0.4,sad=0.2"`. Raises UsageError for anything else."""
     weights: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, equals, value = (p.strip() for p in part.partition("="))
@@ -116,14 +116,14 @@ def parse_weights(text: str) -> dict[str, float]:
 
 
 def merge_vectors(base: torch.Tensor, emotion: torch.Tensor, alpha: float) -> torch.Tensor:
-    """A voice's emotion vector (1, C) moved towards that of an emotion recording (1, C)."""
+    """Interpolate from a voice's emotion vector (1, C) to that of an emotion recording (1, C)."""
     return base + alpha * (emotion - base)
 
 
 def matrix_rows(
     style: torch.Tensor, speaker_matrix: torch.Tensor, emotion_matrix: torch.Tensor, group_sizes: tuple[int, ...]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The row of each emotion whose speaker is most like `style` (1, D).
+    """For each emotion, the row whose speaker is most similar to `style` (1, D).
 
     speaker_matrix (N, D) and emotion_matrix (N, C) hold sum(group_sizes) rows, grouped by emotion.
     Returns row indices within their groups (8,) and the rows (8, C).

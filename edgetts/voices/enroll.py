@@ -1,8 +1,7 @@
 """Enrollment: a recording becomes a `Voice`. Each network is loaded, run once and freed before the next.
 
-In: waveforms (S,) float32, already cut (`audio.io`), and an open pack. Out: a `Voice`. Stage order is that
-of upstream's `infer_v2.py`, in one place. This file does not know where recordings come from or where
-voices go.
+In: waveforms (S,) float32, already cut (`audio.io`), and an open pack. Out: a `Voice`. The order of stages is that
+of upstream's `infer_v2.py`. Does not know where recordings come from or where voices are stored.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ENCODER_RATE = 16_000  # Hz, what the semantic and the speaker encoder hear
+ENCODER_RATE = 16_000  # Hz, input of the semantic and the speaker encoder
 
 
 @torch.inference_mode()
@@ -40,10 +39,10 @@ def enroll(
     notices: tuple[str, ...] = (),
     progress: Progress = no_progress,
 ) -> Voice:
-    """Make a voice from one recording in the two forms that upstream hears it in.
+    """Make a voice from one recording, resampled in the two ways that upstream uses.
 
-    waveform (S,): mono float32 at the pack's sample rate; emotion_waveform (S,): the same recording taken
-    straight to 16 kHz. Both at most 15 s. Returns a Voice on the CPU.
+    waveform (S,): mono float32 at the pack's sample rate; emotion_waveform (S,): the same recording resampled
+    directly to 16 kHz. Both at most 15 s. Returns a Voice on the CPU.
     """
     prepare_process()
     config = pack.config
@@ -65,7 +64,7 @@ def enroll(
     del speaker_encoder
 
     progress("conditioning", 0.7)
-    quantized = replacer(KernelChoice(device))  # computed with as they are stored: the encoders are large
+    quantized = replacer(KernelChoice(device))  # quantized weights are not expanded: the encoders are large
     conditioning = registry.CONDITIONING.load(pack, device, replace=quantized)
     latents = conditioning.speaker_latents(speaker_features)
     emotion_base = conditioning.emotion_vector(speaker_features)
@@ -88,7 +87,7 @@ def enroll(
 
 
 def mel_spectrogram(pack: Pack, waveform: torch.Tensor) -> torch.Tensor:
-    """Log-mel (1, M, F) of a waveform (S,) at the pack's sample rate, as S2Mel and the vocoder know it."""
+    """Log-mel (1, M, F) of a waveform (S,) at the pack's sample rate, as S2Mel and the vocoder use it."""
     audio = pack.config.audio
     return features.mel_spectrogram(
         waveform.unsqueeze(0),

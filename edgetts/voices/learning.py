@@ -1,7 +1,6 @@
-"""Learning a voice: from whatever a recording comes as to a `Voice`, and how long that will take.
+"""Learning a voice: reads a recording, enrolls it and adapts to it; estimates the time that takes.
 
-In: a path, an array or a `Take`, and an open pack. Out: a `Voice`. Ties reading, enrollment and adaptation together;
-names, folders and what is remembered are `api`'s.
+In: a path, an array or a `Take`, and an open pack. Out: a `Voice`. Does not know names, folders or caches (`library`).
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ if TYPE_CHECKING:
     from edgetts.options import SynthesisOptions
     from edgetts.pack.load import Pack
 
-MAX_REFERENCE_SECONDS = 15.0  # upstream uses no more of a recording
-TELLING_SECONDS = 5.0  # what takes longer is said before it begins
+MAX_REFERENCE_SECONDS = 15.0  # used of a recording, as upstream does
+TELLING_SECONDS = 5.0  # the user is told in advance if it takes longer
 _BYTES_PER_WEIGHT = 2.0  # of S2Mel in most packs
-_PASSES = 3.0  # forward, and twice as much backward
-_OVERHEAD = 3.0  # of a step over its matrix products: attention, normalization, small products
+_PASSES = 3.0  # forward, and backward at twice the cost
+_OVERHEAD = 3.0  # factor over the matrix products: attention, normalization, small operations
 _PROBE_SHAPE = (EXCERPT_FRAMES * EXCERPTS_PER_STEP, 512, 2048)
 _PROBE_TIMES = 3
 
 
 def take_of(recording: Any, sample_rate: Any = None, *, as_is: bool = False) -> Take:
-    """The part of a recording that a voice is learned from.
+    """The excerpt of a recording to learn a voice from.
 
-    recording: a path, samples (with `sample_rate`), a pair of samples and their rate, or a Take. as_is: the first 15 s,
-    unjudged, as upstream takes them. Raises AudioError, UsageError.
+    recording: a path, samples (with `sample_rate`), a pair of samples and their rate, or a Take. as_is: the first 15 s
+    without a quality check, as upstream. Raises AudioError, UsageError.
     """
     if isinstance(recording, Take):
         return recording
@@ -49,7 +48,7 @@ def take_of(recording: Any, sample_rate: Any = None, *, as_is: bool = False) -> 
     seconds = MAX_REFERENCE_SECONDS + MARGIN_SECONDS if as_is else LISTENED_SECONDS
     if isinstance(recording, (str, Path)):
         if sample_rate is not None:
-            raise UsageError("A recording in a file says its own sample rate: leave sample_rate= out.")
+            raise UsageError("A recording in a file has its own sample rate: leave sample_rate= out.")
         sound = read_sound(Path(recording).expanduser(), seconds, keep_silent_channels=as_is)
     else:
         if isinstance(recording, tuple) and len(recording) == 2 and sample_rate is None:
@@ -68,7 +67,7 @@ def learn(
     progress: Progress,
     tell: Callable[[str], None] | None = None,
 ) -> Voice:
-    """Enroll a voice from `take` and adapt it as `options` say. tell: is given a sentence first, if it takes long."""
+    """Enroll a voice from `take` and adapt it according to `options`. tell: gets a sentence first if it takes long."""
     if tell is not None:
         told = foretold(pack, options.adapt_steps, device)
         if told is not None:
@@ -95,19 +94,19 @@ def learn(
 
 
 def foretold(pack: Pack, steps: int, device: torch.device) -> str | None:
-    """A sentence about how long learning a voice takes here, if that is long."""
+    """A sentence with the estimated time of learning a voice on this machine; None if it is short."""
     seconds = steps * _step_seconds(pack, device)
     if seconds < TELLING_SECONDS:
         return None
     about = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{max(1, round(seconds / 10)) * 10} seconds"
     return (
-        f"Learning this voice takes about {about}, once: {steps} steps adapt the sound to it "
-        "(--adapt-steps 0 does without)."
+        f"Learning this voice takes about {about}, once: {steps} steps adapt the model to it "
+        "(none with adapt_steps= set to 0)."
     )
 
 
 def _step_seconds(pack: Pack, device: torch.device) -> float:
-    """One step of adaptation, by S2Mel's size and what this machine multiplies at this moment."""
+    """Estimated seconds of one adaptation step, from S2Mel's size and this machine's current matrix rate."""
     n_weights = pack.file(pack.manifest.components["s2mel"].file).stat().st_size / _BYTES_PER_WEIGHT
     rows, inner, columns = _PROBE_SHAPE
     dtype = numbers_of(device, "fast").training
@@ -116,7 +115,7 @@ def _step_seconds(pack: Pack, device: torch.device) -> float:
     fastest = float("inf")
     for _ in range(_PROBE_TIMES):
         start = time.perf_counter()
-        (left @ right)[0, 0].item()  # a GPU has done it when the number is here
+        (left @ right)[0, 0].item()  # waits for the GPU
         fastest = min(fastest, time.perf_counter() - start)
     products = 2.0 * n_weights * rows * _PASSES
     return _OVERHEAD * products / (2.0 * rows * inner * columns / fastest)

@@ -1,7 +1,7 @@
-"""What a reference to a voice means: a name, a file, a recording, or nothing.
+"""Resolves a reference to a voice: a name, a voice file, a recording, or None.
 
-In: whatever a caller calls a voice. Out: a `Voice`, learned if it is not remembered. Ties the ready voices of a pack,
-the user's stored voices and learning together.
+In: the caller's reference. Out: a `Voice`, learned if the recording is new. Joins the ready voices of a pack, the
+user's stored voices and learning.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from edgetts.audio.io import Take
     from edgetts.pack.load import Pack
 
-Tell = Callable[[str], None]  # given a sentence before something that takes long
+Tell = Callable[[str], None]  # gets a sentence before a long operation
 
 
 class VoiceLibrary:
     """The voices of one pack on one machine.
 
-    enrolled_notice: what is added to the notices of a voice that had to be learned.
+    enrolled_notice: added to the notices of a voice that was just learned.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class VoiceLibrary:
         progress: Progress | None = None,
         tell: Tell | None = None,
     ) -> Voice:
-        """The voice that `reference` means; None is the first ready voice of the pack.
+        """The voice that `reference` names; None: the first ready voice of the pack.
 
-        A recording is enrolled once and remembered by its content. Raises UsageError, VoiceError, AudioError.
+        A recording is enrolled once and cached by its content. Raises UsageError, VoiceError, AudioError.
         """
         if isinstance(reference, Voice):
             return reference
@@ -86,7 +86,7 @@ class VoiceLibrary:
         progress: Progress | None = None,
         tell: Tell | None = None,
     ) -> Voice:
-        """Learn a voice, remembered or not. Arguments and errors are those of `TTS.enroll`."""
+        """Learn a voice, whether or not it is cached. Arguments and errors as of `TTS.enroll`."""
         from edgetts.voices.learning import learn, take_of
 
         take = take_of(recording, sample_rate, as_is=as_is)
@@ -116,10 +116,10 @@ class VoiceLibrary:
     def _remembered(
         self, take: Take, name: str, adapt_steps: int | None, progress: Progress | None, tell: Tell | None
     ) -> Voice:
-        """The voice of a recording, learned if it is not remembered."""
+        """The voice of a recording, from the cache or newly learned."""
         manifest, steps = self._pack.manifest, self._options(adapt_steps).adapt_steps
         adapted_to, notices = manifest.s2mel_id if steps else "", list[str]()
-        with self._learning:  # of two threads with one recording the second one finds it remembered
+        with self._learning:  # two threads with the same recording: the second finds it cached
             known = self._store.cached(
                 take.content_hash, manifest.encoder_id, adapted_to, steps, notices=notices, model=manifest.model
             )

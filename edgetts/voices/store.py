@@ -1,8 +1,8 @@
-"""The user's voices: those with a name, and those remembered by the content of a recording.
+"""The user's stored voices: named ones, and a cache keyed by the content of recordings.
 
 In: names, recordings' content hashes, `Voice` objects. Out: the same, from files in two folders: `voices/`
-(named, kept until removed) and a cache of the last recordings used (made again when lost). Does not enroll
-and does not know what is in a voice. Names are checked so that none can leave the folder.
+(named, kept until removed) and a cache of recently used recordings (made again if lost). Does not enroll and does not
+know the content of a voice. Names are checked so that no path can leave the folder.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from edgetts.pack.locate import cache_folder, data_folder
 from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.voices.voice import METADATA_KEY, Voice
 
-# Letters and digits of any script, single spaces, hyphens and underscores inside: valid on every file
-# system, never a path, never an option, and never confused with a file (no dot).
+# Letters and digits of any script, with single spaces, hyphens and underscores inside: valid on every file
+# system, and never a path, an option or a file name (no dot).
 _NAME = re.compile(r"\w(?:[\w-]| (?! ))*(?<! )")
 MAX_NAME_LENGTH = 48  # characters: at most 192 bytes of UTF-8, and file names hold 255
-# Windows keeps these for devices; a home folder may be shared with it.
+# Device names on Windows, which may share the home folder.
 _RESERVED = frozenset(("con", "prn", "aux", "nul", *(d + n for d in ("com", "lpt") for n in "123456789")))
 MAX_CACHED = 200  # voices; a few hundred KB each
 _CACHE_NAME = re.compile(r"[0-9a-f]{64}")
 _TORN_NAME = re.compile(rf"\.[0-9a-f]{{64}}{re.escape(VOICE_SUFFIX)}\.\w+\.part")  # as Voice.save makes it
-_HEADER_LENGTH_BYTES = 8  # a safetensors file begins with the length of its description
-_MAX_HEADER_BYTES = 1 << 20  # of a voice's description, and more
-_TORN_SECONDS = 3600.0  # a temporary file this old was left by a process that was killed
+_HEADER_LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
+_MAX_HEADER_BYTES = 1 << 20  # far above that of a voice
+_TORN_SECONDS = 3600.0  # a temporary file older than this was left by a killed process
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class StoredVoice:
     name: str
     path: Path
     n_bytes: int
-    problem: str = ""  # why it cannot be used: a sentence for the user
+    problem: str = ""  # why it cannot be used, a sentence for the user; empty: usable
 
 
 class VoiceStore:
-    """Named voices in `voices_dir`, remembered recordings in `cache_dir`; folders appear when needed."""
+    """Named voices in `voices_dir`, cached voices in `cache_dir`; folders are created when needed."""
 
     def __init__(self, voices_dir: Path, cache_dir: Path) -> None:
         self.voices_dir = voices_dir
@@ -65,16 +65,15 @@ class VoiceStore:
     # --- named voices ------------------------------------------------------------------------------
 
     def path(self, name: str) -> Path:
-        """Where the voice called `name` is or would be. Raises UsageError for a name that is not allowed."""
+        """Path of the voice `name`, whether it exists or not. Raises UsageError for an invalid name."""
         return self.voices_dir / (check_name(name) + VOICE_SUFFIX)
 
     def names(self) -> list[str]:
-        """All named voices that can be used, in alphabetical order."""
+        """All usable named voices, in alphabetical order."""
         return [v.name for v in self.entries() if not v.problem]
 
     def entries(self) -> list[StoredVoice]:
-        """All that lies under a voice's name, in alphabetical order, also what cannot be used (see `problem`).
-        Files that are no voices by their name are passed over."""
+        """All entries with a voice's file name, in alphabetical order, unusable ones included (see `problem`)."""
         try:
             files = sorted(self.voices_dir.iterdir())
         except FileNotFoundError:
@@ -89,24 +88,24 @@ class VoiceStore:
         return found
 
     def has(self, name: str) -> bool:
-        """Whether there is a usable voice of this name. Raises UsageError for a name that is not allowed."""
+        """Whether there is a usable voice `name`. Raises UsageError for an invalid name."""
         try:
             return not _entry(self.path(name)).problem
         except OSError:
             return False
 
     def load(self, name: str, others: Iterable[str] = ()) -> Voice:
-        """The voice called `name`. Raises VoiceError when there is none, naming what there is, and `others`."""
+        """The voice `name`. If there is none, raises a VoiceError that lists the stored voices and `others`."""
         return Voice.load(self.existing(name, others))
 
     def check_new(self, name: str, *, replace: bool = False) -> None:
-        """Raise UsageError unless a voice can be added under `name`: before time is spent on enrollment."""
+        """Raise UsageError unless a voice can be added as `name`; checked before enrollment."""
         path = self.path(name)
-        if os.path.lexists(path):  # a link that leads nowhere holds a name, too
+        if os.path.lexists(path):  # a broken link takes the name, too
             if not replace:
                 raise _taken(name)
             if not path.is_symlink() and path.is_dir():
-                raise UsageError(f"{path} is a folder, which is in the way of the voice {name!r}: move it away.")
+                raise UsageError(f"{path} is a folder in the place of the voice {name!r}: move it away.")
             if not path.is_symlink() and not is_voice_file(path):
                 raise UsageError(
                     f"{path} is not a voice file that was made here, so it is left alone: move it away, or choose "
@@ -121,8 +120,8 @@ class VoiceStore:
                 )
 
     def add(self, name: str, voice: Voice, *, replace: bool = False) -> Path:
-        """Keep `voice` as `name`. Raises UsageError when the name is taken and `replace` is not set, also when
-        another program took it meanwhile."""
+        """Store `voice` as `name`. Raises UsageError if the name is taken and `replace` is not set, also if another
+        program took it meanwhile."""
         self.check_new(name, replace=replace)
         try:
             return dataclasses.replace(voice, name=check_name(name)).save(self.path(name), replace=replace)
@@ -130,9 +129,9 @@ class VoiceStore:
             raise _taken(name) from None
 
     def remove(self, name: str) -> None:
-        """Delete the voice called `name`; of a link, the link alone.
+        """Delete the voice `name`; of a link, only the link.
 
-        Raises VoiceError when there is none, and for what is not a voice file.
+        Raises VoiceError if there is none or if it is not a voice file.
         """
         path = self.removable(name)
         try:
@@ -150,7 +149,7 @@ class VoiceStore:
         return path
 
     def existing(self, name: str, others: Iterable[str] = ()) -> Path:
-        """Path of the voice `name`. Raises VoiceError when there is none; it names what there is, and `others`."""
+        """Path of the voice `name`. If there is none, raises a VoiceError that lists the stored voices and `others`."""
         path = self.path(name)
         try:
             entry = _entry(path)
@@ -183,11 +182,10 @@ class VoiceStore:
         notices: list[str] | None = None,
         model: ModelConfig | None = None,
     ) -> Voice | None:
-        """The voice that these encoders made of the recording with this hash, if it is remembered.
+        """The cached voice that these encoders made of the recording with this hash, or None.
 
-        adapted_to, adapt_steps: how it was adapted, as the voice says it. A damaged file is dropped, as if it had
-        not been there, and so is one that does not fit `model`: the recording is at hand to make it again; `notices`
-        is told so.
+        adapted_to, adapt_steps: must equal the voice's own. A damaged file, or one that does not fit `model`, is
+        deleted with a line in `notices`, because the recording is there to make it again.
         """
         path = self._cache_path(content_hash, encoder_id, adapted_to, adapt_steps)
         if not os.path.lexists(path):
@@ -201,22 +199,22 @@ class VoiceStore:
             with contextlib.suppress(OSError):
                 path.unlink()
             if notices is not None:
-                notices.append("What was remembered of this recording was damaged: the voice is learned again.")
+                notices.append("The cached voice of this recording was damaged: the voice is learned again.")
             return None
         with contextlib.suppress(OSError):
-            os.utime(path)  # the least recently used are dropped first
+            os.utime(path)  # least recently used voices are deleted first
         return voice
 
     def remember(self, content_hash: str, voice: Voice) -> str | None:
-        """Keep `voice` for the next use of the same recording and drop the oldest beyond MAX_CACHED.
+        """Cache `voice` for the next use of the same recording and delete the oldest beyond MAX_CACHED.
 
-        Returns a sentence for the user when it could not be kept (a full or read-only disk); the voice
-        itself is usable all the same.
+        Returns a sentence for the user if it could not be cached (a full or read-only disk); the voice is usable all
+        the same.
         """
         try:
             voice.save(self._cache_path(content_hash, voice.encoder_id, voice.adapted_to, voice.adapt_steps))
         except VoiceError as error:
-            return f"The voice is not remembered for the next time: {error}"
+            return f"The voice could not be cached for the next time: {error}"
         self._forget_oldest()
         return None
 
@@ -237,41 +235,41 @@ class VoiceStore:
 
 
 def check_name(name: str) -> str:
-    """The name in its stored spelling (NFC). Raises UsageError when it cannot be a voice's name."""
+    """The name in its stored spelling (NFC). Raises UsageError for an invalid name."""
     normal = unicodedata.normalize("NFC", name)
     if not _is_name(normal):
         raise UsageError(
-            f"{name[:60]!r} cannot be the name of a voice: use 1 to {MAX_NAME_LENGTH} letters, digits, "
+            f"{name[:60]!r} is not a valid name of a voice: use 1 to {MAX_NAME_LENGTH} letters, digits, "
             "hyphens, underscores and single spaces, such as `my-voice`."
         )
     return normal
 
 
 def looks_like_path(reference: str) -> bool:
-    """Whether what the user gave for a voice means a file and not a name: it has a dot or a separator."""
+    """Whether a reference to a voice is a path, not a name: it has a dot or a separator."""
     return "." in reference or "/" in reference or os.sep in reference or reference.startswith("~")
 
 
 def _entry(path: Path) -> StoredVoice:
-    """What lies at `path`. Raises FileNotFoundError when nothing does."""
+    """The entry at `path`. Raises FileNotFoundError if there is none."""
     name, found = path.stem, path.lstat()
     is_link = stat.S_ISLNK(found.st_mode)
     if is_link:
         try:
             found = path.stat()
         except OSError as error:
-            problem = f"The voice {name!r} is a link that leads nowhere ({path}: {_reason(error)})"
+            problem = f"The voice {name!r} is a broken link ({path}: {_reason(error)})"
             return StoredVoice(name, path, 0, f"{problem}; `edgetts voices remove {name}` deletes the link.")
     if not stat.S_ISREG(found.st_mode):
         return StoredVoice(name, path, 0, f"{path} is in the place of a voice but not a file: move it away.")
     if not os.access(path, os.R_OK):
-        problem = f"The voice {name!r} may not be read by this user ({path}); allow it, for example with `chmod u+r`."
+        problem = f"The voice {name!r} is not readable by this user ({path}); allow it, for example with `chmod u+r`."
         return StoredVoice(name, path, found.st_size, problem)
     return StoredVoice(name, path, found.st_size)
 
 
 def is_voice_file(path: Path) -> bool:
-    """Whether the file begins as a voice file does. Raises VoiceError when it cannot be read."""
+    """Whether the file starts like a voice file. Raises VoiceError if it cannot be read."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return False

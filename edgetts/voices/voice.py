@@ -1,8 +1,7 @@
-"""A voice: what enrollment keeps of a recording, as one small `.safetensors` file.
+"""A voice: the result of enrollment, as one `.safetensors` file of a few hundred KB.
 
-The encoders that make it are needed once; afterwards a few hundred KB say all there is to say. The
-reference codes stand for the prompt condition: the run phase looks them up in the codebook that it
-holds anyway, which gives the numbers of the quantized features in 1/1000 of the space.
+The encoders are needed once, at enrollment. The prompt condition is stored as reference codes: the run phase looks them
+up in the codebook, which it has loaded anyway, and gets the quantized features from 1/1000 of the space.
 
 Shapes: `B` is 1 throughout, `C` the GPT's width, `T` codes at 50 Hz, `M` mel bands, `F` mel frames.
 """
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
     from edgetts.pack.config import ModelConfig
 
-FORMAT_VERSION = 2  # 1: voices without offsets, which are still written so
+FORMAT_VERSION = 2  # voices without offsets are still written as version 1
 _MAX_FILE_BYTES = 64 * 2**20
 _MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrollment uses
-_OWNER_ONLY = 0o600  # a voice is nobody else's
+_OWNER_ONLY = 0o600  # a voice is private
 METADATA_KEY = "edgetts_voice"
 MAX_REFERENCE_SECONDS = 30.0  # enrollment uses 15; the flow's time grows with the square
 _LARGEST = 1e6  # of any number
@@ -45,7 +44,7 @@ _TENSORS = (
     ("style", 2, False),
     ("reference_codes", 2, True),
     ("reference_mel", 3, False),
-    ("offsets", 2, False),  # of adapted voices alone
+    ("offsets", 2, False),  # only of adapted voices
 )
 
 
@@ -53,16 +52,16 @@ _TENSORS = (
 class Voice:
     """An enrolled voice.
 
-    conditioning_latents (1, N, C): who speaks, for the GPT.
+    conditioning_latents (1, N, C): the speaker, for the GPT.
     emotion_vector (1, C): the recording's own emotion.
     emotion_base (1, C): the same from the speaker path; the starting point when another emotion is mixed in.
     style (1, D): speaker embedding for S2Mel.
     reference_codes (1, T): semantic codes of the recording, int64.
     reference_mel (1, M, F): its log-mel spectrogram, the prompt of S2Mel.
     encoder_id: identifies the encoders that made it; a pack with others refuses the voice.
-    seconds: how much of the recording was used.
+    seconds: length of the recording used.
     name, notices: for people.
-    offsets (1, N): what the voice adds to S2Mel's conditions when it was adapted (`edgetts.voices.adapt`), else None.
+    offsets (1, N): of an adapted voice, added to S2Mel's conditions (`edgetts.voices.adapt`), else None.
     adapted_to, adapt_steps: the S2Mel that the offsets were learned with, and in how many steps.
     """
 
@@ -81,7 +80,7 @@ class Voice:
     adapt_steps: int = 0
 
     def __eq__(self, other: object) -> bool:
-        """Whether all is the same, values of tensors included."""
+        """Whether all fields and all values of tensors are equal."""
         if not isinstance(other, Voice):
             return NotImplemented
         return all(_same(getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
@@ -94,10 +93,10 @@ class Voice:
         return f"Voice({self.name!r}, {self.seconds:.1f} s of speech{adapted}, encoders {self.encoder_id[:12]})"
 
     def save(self, path: str | Path, *, replace: bool = True) -> Path:
-        """Write the voice file; it appears whole or not at all.
+        """Write the voice file atomically.
 
-        replace: what is at `path` gives way; otherwise FileExistsError, also when it appears while this is written.
-        Raises VoiceError when it cannot be written.
+        replace: overwrite an existing file; otherwise FileExistsError, also if it appears during the write. Raises
+        VoiceError if the file cannot be written.
         """
         from safetensors.torch import save
 
@@ -125,7 +124,7 @@ class Voice:
 
     @classmethod
     def load(cls, path: str | Path) -> Voice:
-        """Read a voice file. Raises VoiceError, naming the file, for anything that is not one."""
+        """Read a voice file. Raises VoiceError, naming the file, if it is not a valid one."""
         import torch
         from safetensors import SafetensorError, safe_open
 
@@ -140,7 +139,7 @@ class Voice:
                 "Make one with `edgetts voices add NAME RECORDING`."
             )
         try:
-            header = read_header(source)  # before the format's own reader: nothing is made of what it declares
+            header = read_header(source)  # checked before safetensors reads it
             about = _read_about((header.pop(METADATA, None) or {}).get(METADATA_KEY), source)
             problems = _declared_problems(header, adapted=bool(about["adapted_to"]))
             if problems:
@@ -155,7 +154,7 @@ class Voice:
         for name, _, whole in _TENSORS:
             if name in tensors:
                 value = tensors[name] = tensors[name].to(torch.int64 if whole else torch.float32)
-                # Which no NaN is. Real ones stay below a hundred; far above, arithmetic ends in infinities.
+                # False for NaN. Real values stay below a hundred; far larger ones would overflow.
                 if not bool((value.abs() <= _LARGEST).all()):
                     problems.append(f"{name} holds unusable values")
                 elif whole and int(value.min()) < 0:
@@ -173,9 +172,9 @@ class Voice:
             )
 
     def check_fits(self, model: ModelConfig) -> None:
-        """Raise VoiceError unless a model of these dimensions can speak with the tensors, whoever made them."""
+        """Raise VoiceError unless the tensors fit a model of these dimensions."""
         width, frames = model.gpt.model_dim, math.ceil(MAX_REFERENCE_SECONDS * model.audio.frame_rate)
-        wanted: dict[str, tuple[int, int]] = {  # the last two sizes; of times the most
+        wanted: dict[str, tuple[int, int]] = {  # the last two sizes; of time axes the maximum
             "conditioning_latents": (model.gpt.n_conditioning_latents, width),
             "emotion_vector": (1, width),
             "emotion_base": (1, width),
@@ -190,7 +189,7 @@ class Voice:
             fits = shape[-2] == rows and (0 < shape[-1] <= columns if is_time else shape[-1] == columns)
             if not fits:
                 most = "up to " if is_time else ""
-                problems.append(f"{name} has shape {list(shape)}, and this pack takes {rows} x {most}{columns}")
+                problems.append(f"{name} has shape {list(shape)}, but this pack takes {rows} x {most}{columns}")
         if int(self.reference_codes.max()) >= model.semantic_codec.codebook_size:
             problems.append(f"reference_codes lie outside the codebook of {model.semantic_codec.codebook_size}")
         if problems:
@@ -200,7 +199,7 @@ class Voice:
             )
 
     def check_adaptation(self, s2mel_id: str, n_offsets: int) -> None:
-        """Raise VoiceError unless the offsets were learned with this S2Mel and are so many."""
+        """Raise VoiceError unless the voice has `n_offsets` offsets, trained with this S2Mel."""
         if self.offsets is not None and (self.adapted_to != s2mel_id or self.offsets.shape[1] != n_offsets):
             raise VoiceError(
                 f"Voice {self.name or '(unnamed)'} was adapted to another S2Mel ({self.adapted_to[:12]}) than that of "
@@ -209,7 +208,7 @@ class Voice:
 
 
 def _read_about(text: str | None, source: Path) -> dict[str, Any]:
-    """The fields beside the tensors, checked one by one."""
+    """The fields that are not tensors, each checked."""
     if text is None:
         raise VoiceError(
             f"{source} is a safetensors file but not a voice: make one with `edgetts voices add NAME RECORDING`."
@@ -260,7 +259,7 @@ def _is_number(value: Any, kind: type[float], most: float) -> bool:
 
 
 def _declared_problems(header: dict[str, Any], *, adapted: bool) -> list[str]:
-    """What is wrong with the tensors as the file declares them: names, shapes, number formats."""
+    """Problems of the declared names, shapes and dtypes of the tensors."""
     known = {name for name, _, _ in _TENSORS}
     problems = [f"{shown(name)} is unknown" for name in header if name not in known]
     for name, dimensions, whole in _TENSORS:

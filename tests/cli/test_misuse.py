@@ -56,7 +56,7 @@ def assert_refused(result: object, words: str, code: int = 2) -> None:
         (["say", "hi", "-o", "a.wav", "-e", "happy=1", "--emotion-voice", "a.wav"], "cannot be combined"),
         (["say", "hi", "-o", "a.wav", "--emotion-alpha", "1"], "needs an emotion"),
         (["say", "hi", "-o", "a.wav", "--emotion-cap"], "needs an emotion"),
-        (["voices", "add", "../x", "a.wav"], "cannot be the name"),
+        (["voices", "add", "../x", "a.wav"], "is not a valid name"),
         (["voices", "add", "x"], "FILE"),
         (["voices", "add", "x", "-"], "not from standard input"),
         (["convert", "a", "b", "--dtype", "int3"], "fp32 and fp16"),

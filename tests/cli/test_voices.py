@@ -138,8 +138,8 @@ def test_a_loop_of_links_is_named_and_removed(edgetts: Edgetts, file: Path, home
     listed = edgetts("voices", "list")
     assert listed.exit_code == 0
     assert listed.stdout == "anna\n" + BUILTIN
-    assert "'loop' is a link that leads nowhere" in listed.stderr
-    assert "'gone' is a link that leads nowhere" in listed.stderr
+    assert "'loop' is a broken link" in listed.stderr
+    assert "'gone' is a broken link" in listed.stderr
     assert edgetts("voices", "show", "anna").exit_code == 0
     for use in (("show",), ("export",)):
         result = edgetts("voices", *use, "loop", *(["x.safetensors"] if use == ("export",) else []))

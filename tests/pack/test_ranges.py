@@ -155,7 +155,8 @@ def test_what_does_not_fit(path: str, value: Any, said: str | None) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), value=st.integers(1, 300) | st.floats(1e-6, 300, allow_nan=False))
 def test_what_is_accepted_can_be_built(seed: int, value: float) -> None:
-    """One number changed: refused in a sentence, or networks come of it that can be compared with the file's tensors."""
+    """One number changed: refused in a sentence, or networks come of it that can be compared with the file's
+    tensors."""
     changed = table()
     put(changed, random.Random(seed).choice(list(places(changed))), value)
     try:

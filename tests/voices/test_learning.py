@@ -180,7 +180,7 @@ def test_what_takes_long_is_said_before(tts: TTS, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(learning, "_step_seconds", lambda *_: 1.2)
     sentence = foretold(tts.pack, 100, tts.device)
     assert sentence is not None
-    assert "about 2 minutes" in sentence and "100 steps" in sentence and "--adapt-steps 0" in sentence
+    assert "about 2 minutes" in sentence and "100 steps" in sentence and "adapt_steps= set to 0" in sentence
     assert "about 40 seconds" in str(foretold(tts.pack, 30, tts.device))
     assert foretold(tts.pack, 0, tts.device) is None
     assert foretold(tts.pack, 2, tts.device) is None
