@@ -1,0 +1,25 @@
+"""A line of coverage per package: coverage.py REPORT.json
+
+In: coverage's JSON report. Out: for edgetts' parts and quant, the share of statements that the tests ran in their own
+process (code that only runs in subprocesses counts as not run).
+"""
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+files = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["files"]
+run: dict[str, int] = defaultdict(int)
+known: dict[str, int] = defaultdict(int)
+for name, about in files.items():
+    parts = Path(name).parts
+    top = next(i for i, part in enumerate(parts) if part in ("edgetts", "quant"))
+    package = ".".join(parts[top:-1][:2])
+    for key in (package, "all"):
+        run[key] += about["summary"]["covered_lines"]
+        known[key] += about["summary"]["num_statements"]
+if not known:
+    sys.exit("The coverage report has no file of edgetts or quant.")
+for package in [*sorted(set(known) - {"all"}), "all"]:
+    print(f"coverage {package:22} {run[package] / max(known[package], 1):6.1%} of {known[package]} statements")
