@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 import torch
 
+from edgetts.backends.compile_cache import keep_compiled
 from edgetts.backends.device import pick_device
 from edgetts.backends.kernels import AUTO, DEQUANTIZED
 from edgetts.backends.numbers import default_compute, numbers_of
@@ -177,6 +178,7 @@ class TTS:
         check_process()  # before the lock, which somebody may have held at the fork
         with self._loading:
             if self._engine is None:
+                keep_compiled(self.store.cache_dir.parent, self.pack.manifest, self.device)
                 pipeline = Pipeline(self.pack, self.device, kernel=self.kernel, compute=self.compute)
                 engine = Engine.open(pipeline, self.store.cache_dir.parent)
                 engine.freed.limit = None if self.budget is None else self.budget.n_bytes

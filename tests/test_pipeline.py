@@ -62,9 +62,7 @@ def test_steps_in_bursts_say_the_same(pipeline: Pipeline, speaker: Speaker, mini
 
 
 @pytest.mark.parametrize("n_beams", [1, 3])
-def test_a_runner_that_could_not_do_its_work_is_told_of(
-    speaker: Speaker, mini_pack: Path, n_beams: int
-) -> None:
+def test_a_runner_that_could_not_do_its_work_is_told_of(speaker: Speaker, mini_pack: Path, n_beams: int) -> None:
     other = Pipeline(open_pack(mini_pack), torch.device("cpu"), runner="eager")
     assert other.engines is not None
     engine = other.engines.take(n_beams)

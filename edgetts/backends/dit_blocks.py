@@ -124,6 +124,11 @@ class DiTBlocks:
         if self._swapped is not None:
             self._block = self._swapped.current()
 
+    def wait(self) -> None:
+        """Until what was seen is compiled, if it is to be."""
+        if self._swapped is not None:
+            self._swapped.wait()
+
     def __call__(self, x: Tensor, conditions: Sequence[Tensor], rope: Rope, n_emitting: int, begin: int) -> Tensor:
         """(R, T, C) -> (R, T - begin, C). conditions: of each layer's two norms; the first layers emit skips."""
         skips: list[Tensor] = []

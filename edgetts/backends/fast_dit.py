@@ -102,6 +102,10 @@ class FastDiT(nn.Module):
 
         return velocity
 
+    def wait_for_compiler(self) -> None:
+        """For a warm-up: until the compiled form of what was asked for so far is there."""
+        self._blocks.wait()
+
     def forward(
         self,
         x: Tensor,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from edgetts.backends.decode_engine import engines
 from edgetts.backends.device import memory_in_words
+from edgetts.backends.fast_dit import FastDiT
 from edgetts.backends.fused_step import fused_step
 from edgetts.backends.kernels import KernelChoice
 from edgetts.backends.linear import replacer
@@ -60,6 +61,12 @@ class Networks:
     def modules(self) -> dict[str, nn.Module]:
         """By component name."""
         return {"gpt": self.gpt, "s2mel": self.s2mel, "quantizer": self.quantizer, "vocoder": self.vocoder}
+
+    def wait_for_compilers(self) -> None:
+        """For a warm-up: until nothing is being compiled in the background."""
+        estimator = self.s2mel.get_submodule("cfm.estimator")
+        if isinstance(estimator, FastDiT):
+            estimator.wait_for_compiler()
 
     def take_notices(self) -> list[str]:
         """What a listener should know since this was last asked."""

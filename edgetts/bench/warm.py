@@ -8,7 +8,9 @@ is not learned from noise. It does not know what is compiled: it runs what a cal
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from edgetts.bench.stages import Call, Candidate, run_in_turn, voice_of_length
 from edgetts.options import SynthesisOptions
@@ -19,18 +21,33 @@ PROMPT_S = 5.0  # of a usual voice
 _STEPS = 1
 
 
-def warm(engine: Engine, text_ids: Sequence[int]) -> float:
-    """Run calls of two lengths and keep their speeds; the seconds that they took together."""
+@dataclass(frozen=True)
+class WarmUp:
+    """Seconds of the first call, compilers in the background included, and of the same call afterwards."""
+
+    cold_s: float
+    warm_s: float
+    total_s: float  # of all calls
+
+
+def warm(engine: Engine, text_ids: Sequence[int]) -> WarmUp:
+    """Run calls of two lengths and keep their speeds; how long they took."""
     pipeline = engine.pipeline
     options = SynthesisOptions(n_beams=1, n_steps=_STEPS, seed=0, guards=False)
     settings = options.flow_settings()
     voice = voice_of_length(pipeline.pack, PROMPT_S)
-    total = 0.0
+    total, run_s = 0.0, list[float]()
     # The first one compiles and allocates, and is not counted.
     for seconds, counts in ((LENGTHS_S[0], False), *((length, True) for length in LENGTHS_S)):
         n_codes = max(2, round(seconds * pipeline.config.code_rate))
         candidate = Candidate("warm-up", pipeline)
+        started = time.perf_counter()
         run_in_turn([candidate], Call(voice, tuple(text_ids), n_codes, options))
+        if not counts:
+            pipeline.networks.wait_for_compilers()
+            run_s.append(time.perf_counter() - started)
+        elif len(run_s) == 1:
+            run_s.append(time.perf_counter() - started)
         took = {stage: runs[-1] for stage, runs in candidate.seconds.items()}
         total += took["whole"] + took["dit_step"]
         if not counts:
@@ -43,4 +60,4 @@ def warm(engine: Engine, text_ids: Sequence[int]) -> float:
         engine.speeds.add("vocoder", n_frames, took["vocoder"])
     if engine.speeds_path is not None:
         engine.speeds.save(engine.speeds_path)
-    return total
+    return WarmUp(run_s[0], run_s[1], total)
