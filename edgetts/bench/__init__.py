@@ -1,1 +1,1 @@
-"""Measuring a pack on this machine: stage by stage, beside the floor that the machine's own rates set."""
+"""Benchmarks of a pack on this machine: each stage against the machine's roofline."""

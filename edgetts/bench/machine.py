@@ -1,8 +1,7 @@
-"""What this machine is and how fast it can be: memory bandwidth, matrix rate, peak memory.
+"""Rates of this machine for the roofline: memory bandwidth, matrix rate; and peak memory.
 
-In: a device. Out: numbers measured now, so that they belong to the run they are compared with. It knows
-nothing of packs or stages. On a machine with other work both rates are lower at one moment than at the next:
-`Rates.better` keeps the best of several looks.
+In: a device. Out: numbers measured now, in the run they are compared with. Knows no packs or stages. Other work on the
+machine lowers both rates at times: `Rates.better` keeps the best of several measurements.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ class Rates:
     flops: float
 
     def better(self, other: Rates) -> Rates:
-        """The best of two looks."""
+        """The best of two measurements."""
         return Rates(max(self.bytes_per_s, other.bytes_per_s), max(self.flops, other.flops))
 
 
 def measure_rates(device: torch.device, tries: int = _TRIES) -> Rates:
-    """Look now: a sum over much memory, and a product of square matrices."""
+    """Measure now: a sum over much memory, and a product of square matrices."""
     memory = torch.ones(_READ_BYTES // 4, dtype=torch.float32, device=device)
     read_s = _fastest(memory.sum, device, tries)
     del memory
@@ -57,13 +56,13 @@ def measure_rates(device: torch.device, tries: int = _TRIES) -> Rates:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def _fastest(work: Callable[[], Any], device: torch.device, tries: int) -> float:
-    """Seconds of the fastest of so many runs, after one that does not count."""
+    """Seconds of the fastest of `tries` runs, after a warm-up run."""
     work()
     best = float("inf")
     for _ in range(tries):
@@ -76,7 +75,7 @@ def _fastest(work: Callable[[], Any], device: torch.device, tries: int) -> float
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What a report says about the machine; nothing that identifies it."""
+    """Facts about the machine for the report; nothing that identifies it."""
     library = find_library()
     return {
         "device": describe(device),
@@ -101,7 +100,7 @@ def _processor() -> str:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Let the peaks be counted from now on, where the system can do that."""
+    """Reset the peak counters, if the system supports it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     try:

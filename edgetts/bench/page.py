@@ -1,4 +1,4 @@
-"""A measurement as one HTML page: a waterfall of the stages with their floors, and the numbers.
+"""A measurement as one HTML page: a waterfall of the stages with their rooflines, and the numbers.
 
 In: a `Report`. Out: a string; the page needs no other file, no script and no network, and follows the
 reader's light or dark colors. It measures nothing.
@@ -67,8 +67,8 @@ def render(report: Report) -> str:
         "".join(f"<span class=fact><span class=big>{_escape(v)}</span>{_escape(what)}</span>" for v, what in facts),
         "<h2>One call after its start</h2>",
         _waterfall(report),
-        "<p>Bars are medians, one after the other. The mark in a bar is the floor: what memory bandwidth and "
-        "matrix rate, measured in the same run, allow at best.</p>",
+        "<p>Bars are medians, one after the other. The mark in a bar is the roofline: the best time that memory "
+        "bandwidth and matrix rate, measured in the same run, allow.</p>",
         "<h2>Stages</h2>",
         _stage_table(report),
         *(() if report.soak is None else ("<h2>Memory, call after call</h2>", _soak(report.soak))),
@@ -109,7 +109,7 @@ def _waterfall(report: Report) -> str:
             rows.append(
                 f'<rect class="floor" x="{left:.1f}" y="{top + _BAR - 5:.1f}" '
                 f'width="{max(1.0, min(floor, seconds) * scale):.1f}" height="5">'
-                f"<title>floor: {_time(floor)}</title></rect>"
+                f"<title>roofline: {_time(floor)}</title></rect>"
             )
         right = left + max(1.0, seconds * scale) + 6
         rows.append(f'<text x="{right:.1f}" y="{top + 14:.1f}">{_time(seconds)}</text>')
@@ -180,7 +180,7 @@ def _value(value: Any) -> str:
 
 
 def _time(seconds: float) -> str:
-    """Seconds in the unit that people read best."""
+    """Seconds in a readable unit."""
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f} µs"
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

@@ -1,7 +1,7 @@
-"""A measurement as data: medians and spreads, floors and ratios, and the JSON that scripts rely on.
+"""A measurement as data: medians, spreads, roofline times and ratios, and JSON for scripts.
 
-In: candidates that ran, the work of a call, the machine's rates. Out: `Report`. The keys of `Report.to_json`
-that stay: `stages.<name>.{median_s, floor_s, floor_ratio}`, `rtf`, `first_audio_ms`, `peak_rss_mb`,
+In: candidates that ran, the work of a call, the machine's rates. Out: `Report`. Stable keys of `Report.to_json`:
+`stages.<name>.{median_s, floor_s, floor_ratio}`, `rtf`, `first_audio_ms`, `peak_rss_mb`,
 `peak_cuda_mb`, `machine`, `compare.<name>.speedup`, `import_s`, `start_to_sound_s`, `soak.{settled_mb, end_mb,
 growth_mb, calls_per_minute}`. It measures nothing and draws nothing.
 """
@@ -21,7 +21,7 @@ _QUARTILES = 4
 
 @dataclass(frozen=True)
 class StageReport:
-    """One stage: seconds, and the floor where there is one."""
+    """One stage: seconds, and its roofline time (floor) if known."""
 
     seconds: tuple[float, ...]  # of every run
     floor_s: float | None
@@ -32,7 +32,7 @@ class StageReport:
 
     @property
     def spread_s(self) -> float:
-        """Between the quartiles; 0 for a single run."""
+        """Interquartile range; 0 for a single run."""
         if len(self.seconds) < 2:
             return 0.0
         first, _, third = statistics.quantiles(self.seconds, n=_QUARTILES)
@@ -40,7 +40,7 @@ class StageReport:
 
     @property
     def floor_ratio(self) -> float | None:
-        """The share of the floor in the time: 1 is as fast as this machine can be."""
+        """Roofline time over measured time: 1 is the best this machine can do."""
         return None if self.floor_s is None else self.floor_s / self.median_s
 
     def to_json(self) -> dict[str, Any]:
@@ -56,12 +56,12 @@ class StageReport:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Another candidate that ran in turn: speedups above 1 mean that the measured pack is faster."""
+    """A candidate that ran interleaved with the measured pack; speedups above 1: the measured pack is faster."""
 
     name: str
     stages: Mapping[str, StageReport]
     speedups: Mapping[str, float]  # by stage, of medians
-    best_speedups: Mapping[str, float]  # by stage, of the fastest runs: steadier where others use the machine
+    best_speedups: Mapping[str, float]  # by stage, of the fastest runs: steadier on a busy machine
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -94,7 +94,7 @@ class Report:
     peak_rss_mb: float
     peak_cuda_mb: float | None
     startup: Startup | None  # of fresh processes, where that was measured
-    soak: Soak | None = None  # of a process that speaks on and on, where that was measured
+    soak: Soak | None = None  # memory over many calls, if measured
 
     @property
     def rtf(self) -> float:
@@ -125,7 +125,7 @@ class Report:
 def compare(
     name: str, measured: Mapping[str, Sequence[float]], other: Mapping[str, Sequence[float]], names: Sequence[str]
 ) -> Comparison:
-    """Two candidates by the seconds of the runs that they had in turn."""
+    """Compare two candidates by their interleaved runs."""
     stages = {n: StageReport(tuple(other[n]), None) for n in names}
     return Comparison(
         name,

@@ -1,10 +1,10 @@
-"""One measurement from beginning to end: load, warm up, measure alone, then in turn with others.
+"""One benchmark run: load, warm up, measure alone, then interleaved with other candidates.
 
-In: a pack and what to say with it. Out: a `Report`. The order is such that peak memory is that of the run
-phase alone: the encoders of the enrollment and the other candidates come after it was read. Files are kept in
-a folder of their own, so that a measurement leaves the user's voices and speeds as they are.
+In: a pack and what to say with it. Out: a `Report`. Peak memory is that of the run phase: it is read before encoders
+and other candidates are loaded. Files go to a temporary folder, so that the user's voices and latency model do not
+change.
 
-It does not know how the stages run (`stages`), what they need (`work`), or how a report looks.
+Does not know how the stages run (`stages`), their work (`work`), or how a report looks.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Plan:
     compare: tuple[str, ...] = ()  # other packs, or REFERENCE: the same weights in plain fp32
     enrolls: bool = True
     streams: bool = True
-    starts: bool = True  # fresh processes, too
-    soak: int = 0  # calls of a process that speaks on and on, 2 to 100 000; 0: none
+    starts: bool = True  # measure fresh processes, too
+    soak: int = 0  # calls of the soak test, 2 to 100 000; 0: none
     options: SynthesisOptions = field(default_factory=lambda: SynthesisOptions(n_beams=1, seed=0))
     given: tuple[str, ...] = ()  # names of the options that are not the pack's own
 
@@ -92,9 +92,9 @@ class Plan:
         repeats: int = 3,
         **others: Any,
     ) -> Plan:
-        """With the pack's own settings under those given, one beam and a fixed seed; others: fields as they are.
+        """A plan with the pack's defaults under the given options, one beam and a fixed seed; others: further fields.
 
-        prompt_s: seconds of the voice; None: what the settings say, 5 where they leave it open.
+        prompt_s: seconds of the voice; None: from the options, or 5.
         """
         options = SynthesisOptions.of(pack.manifest.defaults, {**given, "n_beams": 1, "seed": 0})
         if prompt_s is None:
@@ -117,8 +117,8 @@ def measure(
 ) -> Report:
     """Measure a pack. Raises EdgeTTSError for packs that cannot be opened and texts that say nothing.
 
-    memory_budget: bytes that the run phase of this pack has to fit into. A measurement is not made smaller for it:
-    UsageError where it does not fit.
+    memory_budget: bytes that the run phase must fit into. The measurement is not reduced for it: UsageError if it does
+    not fit.
     """
     startup: Startup | None = None
     soak: Soak | None = None
@@ -133,7 +133,7 @@ def measure(
         if tts.budget is not None:
             _check_budget(tts.budget, plan, len(segments[0].ids))
         others = [_other(name, pack, device, compute, home) for name in plan.compare]
-        progress("looking at the machine", 0.0)
+        progress("measuring the machine", 0.0)
         prepare_process()  # before the first product, as everywhere
         rates = measure_rates(device)
         reset_peak_memory(device)
@@ -240,7 +240,7 @@ def measure(
 
 
 def _check_budget(budget: Budget, plan: Plan, n_tokens: int) -> None:
-    """Raise UsageError when what is measured does not fit."""
+    """Raise UsageError if the measured call does not fit the budget."""
     audio = budget.config.audio
     size = Size(
         n_tokens=n_tokens,
@@ -259,7 +259,7 @@ def _check_budget(budget: Budget, plan: Plan, n_tokens: int) -> None:
 
 
 def warm_up(pipeline: Pipeline, call: Call) -> float:
-    """Run a short call once, so that everything is read, compiled and allocated; seconds."""
+    """Run a short call once, so that everything is read, compiled and allocated. Returns its seconds."""
     options = SynthesisOptions(n_beams=1, n_steps=_WARMUP_STEPS, guards=False, do_sample=False)
     started = time.perf_counter()
     short = Call(call.voice, call.text_ids, min(_WARMUP_CODES, call.n_codes), options)
@@ -268,7 +268,7 @@ def warm_up(pipeline: Pipeline, call: Call) -> float:
 
 
 def _own_voice(tts: TTS, other: Voice) -> Voice:
-    """The voice that the pack came with, or `other`: what is said in noise may end before it began."""
+    """The pack's own voice, or `other`: with a voice of noise the model may stop at once."""
     return tts.voice() if tts.ready_voices() else other
 
 
@@ -279,7 +279,7 @@ def _ordered(seconds: dict[str, tuple[float, ...]]) -> Sequence[str]:
 def _other(
     name: str, pack: Pack, device: torch.device, compute: Compute, home: Path | None
 ) -> tuple[str, Callable[[], Pipeline]]:
-    """A candidate to compare with, loaded when its time comes; packs are opened now, to fail early."""
+    """A candidate to compare with. Its pack is opened now, to fail early; its networks are loaded later."""
     if name == REFERENCE:
         return name, lambda: Pipeline(pack, device, kernel=DEQUANTIZED, compute="reference")
     other = open_pack(locate_pack(name, home).path, home=home)
@@ -287,7 +287,7 @@ def _other(
 
 
 def _first_audio_ms(tts: TTS, plan: Plan, voice: Voice) -> float:
-    """From the call to the first chunk of a stream whose networks are loaded."""
+    """Milliseconds from the call to the first chunk of a stream, networks loaded."""
     given: dict[str, Any] = {**asdict(plan.options), "n_beams": 1}
     started = time.perf_counter()
     with tts.stream(plan.text, voice, **given) as stream:
@@ -296,7 +296,7 @@ def _first_audio_ms(tts: TTS, plan: Plan, voice: Voice) -> float:
 
 
 def _enroll_s(pack: Pack, prompt_s: float, device: torch.device) -> float:
-    """Seconds to enroll noise, loading the encoders included, as they are loaded for each enrollment."""
+    """Seconds to enroll noise, with loading the encoders, as in every enrollment."""
     generator = torch.Generator().manual_seed(0)
     heard, heard_16k = (
         torch.randn(round(prompt_s * rate), generator=generator) * _RECORDING_LEVEL

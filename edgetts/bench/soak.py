@@ -1,8 +1,7 @@
-"""What a process holds that speaks on and on: many calls of many lengths, and its memory after each.
+"""Soak test: resident memory of a process after each of many calls of varying length.
 
-In: a pack, a voice, a number of calls and settings. Out: `Soak`. The calls run in a process of their own, so that only
-what they left behind is counted; texts and seeds are the same in every run. It is about memory: what is said does not
-matter, and a call that ends without speech is counted and passed over. Linux only, as it asks the system.
+In: a pack, a voice, a number of calls and settings. Out: `Soak`. The calls run in a process of their own; texts and
+seeds are the same in every run. Only memory matters: a call that ends without speech is counted. Linux only.
 
     python -m edgetts.bench.soak REQUEST      # JSON in, a line of JSON for each call out; `measure_soak` starts it
 """
@@ -25,7 +24,7 @@ from edgetts.errors import GenerationError, UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.voices.voice import Voice
 
-SETTLED_AFTER = 20  # calls: by then every network was used and most buffers have their size
+SETTLED_AFTER = 20  # calls: by then all networks were used and most buffers have their final size
 MIN_CALLS = 2
 MOST_WORDS = 12  # in a text; 1 at least
 WORDS = (
@@ -50,7 +49,7 @@ _RESIDENT_PAGES = 1  # field of statm
 
 @dataclass(frozen=True)
 class Soak:
-    """Resident memory (MiB) when the networks were loaded and after each call, and how long the calls took."""
+    """Resident memory (MiB) after loading and after each call, and the time of each call."""
 
     rss_mb: tuple[float, ...]  # one more than calls
     seconds: tuple[float, ...]  # of each call
@@ -112,9 +111,9 @@ def measure_soak(
     memory_budget: int | None = None,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> Soak:
-    """Run the calls. folder: for the voice and for caches. Raises GenerationError with what the process said last."""
+    """Run the calls. folder: for the voice and for caches. Raises GenerationError with the process's last line."""
     if not sys.platform.startswith("linux"):
-        raise UsageError(f"The soak reads memory as Linux tells it, and this is {sys.platform}: leave --soak out.")
+        raise UsageError(f"The soak test reads Linux's /proc, and this is {sys.platform}: leave soak= out.")
     request = {
         "pack": str(pack.absolute()),
         "voice": str(voice.save(folder / "soak-voice.safetensors")),
@@ -144,7 +143,9 @@ def measure_soak(
             process.kill()
     if len(told) != n_calls + 1:
         lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise GenerationError(f"The soak ended after {max(0, len(told) - 1)} calls: {lines[-1] if lines else 'unsaid'}")
+        raise GenerationError(
+            f"The soak ended after {max(0, len(told) - 1)} calls: {lines[-1] if lines else 'no message'}"
+        )
     return Soak(
         rss_mb=tuple(each["rss_mb"] for each in told),
         seconds=tuple(each["seconds"] for each in told[1:]),
@@ -154,7 +155,7 @@ def measure_soak(
 
 
 def texts(n_calls: int) -> list[str]:
-    """What is said: 1 to 12 words, the same in every run."""
+    """Texts of 1 to 12 words, the same in every run."""
     drawn = random.Random(1)
     return [" ".join(drawn.choices(WORDS, k=drawn.randint(1, MOST_WORDS))) + "." for _ in range(n_calls)]
 

@@ -1,11 +1,11 @@
-"""Running the stages of one or several candidates in turn, and their times.
+"""Times the stages of one or several candidates, interleaved.
 
-In: loaded pipelines that shall compute the same call. Out: the seconds of every run, by stage. With several
-candidates each stage runs for one after the other before the next stage begins, so that whatever else the
-machine does falls on all of them: their ratios hold even where their seconds do not.
+In: loaded pipelines that compute the same call. Out: the seconds of every run, by stage. With several candidates, each
+stage runs for all of them before the next stage begins, so that other work on the machine affects all alike: ratios
+hold even if seconds do not.
 
-The voice is noise of the right shapes, and every candidate gets the codes of the first: times depend on
-lengths alone. It knows nothing of floors, reports and texts.
+The voice is noise of the right shapes, and every candidate gets the first one's codes: times depend only on lengths.
+Knows no rooflines, reports or texts.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from edgetts.voices.speaker import Speaker
 from edgetts.voices.voice import Voice
 
 STAGES = ("prefill", "decode_per_code", "latent", "dit_step", "s2mel", "vocoder", "whole")
-"""In the order in which they run; `dit_step` is a part of `s2mel`, `whole` what a call takes."""
+"""In order; `dit_step` is part of `s2mel`, `whole` is the complete call."""
 _LOG_SILENCE = -5.0  # about the mean of log-mels
-_DECODE_TRIES = 8  # seeds, when a model ends before it says anything
-_N_STEPS_ALONE = 2  # a step is measured as a half of two, as its preparation is shared by all
+_DECODE_TRIES = 8  # seeds, if the model stops at once
+_N_STEPS_ALONE = 2  # a DiT step is timed as half of two, since they share the preparation
 Result = TypeVar("Result")
 
 
@@ -54,7 +54,7 @@ class Call:
 
 @dataclass
 class Candidate:
-    """One way to compute, and how long it took: seconds by stage, one per repeat."""
+    """One pipeline, and its seconds by stage, one per repeat."""
 
     name: str
     pipeline: Pipeline
@@ -62,7 +62,7 @@ class Candidate:
     n_codes: int = 0  # that were made in the last repeat
 
     def time(self, stage: str, work: Callable[[], Result]) -> Result:
-        """Run something and remember how long it took."""
+        """Run `work` and record its time."""
         device = self.pipeline.device
         synchronize(device)
         started = time.perf_counter()
@@ -73,8 +73,8 @@ class Candidate:
 
 
 def voice_of_length(pack: Pack, prompt_s: float) -> Voice:
-    """A voice of so many seconds that fits a pack. Its recording is noise; who speaks is the pack's first ready voice,
-    where there is one, so that a trained GPT does not end at once."""
+    """A voice of `prompt_s` seconds for a pack. Its recording is noise; speaker latents are those of the pack's first
+    ready voice, if it has one, so that a trained GPT does not stop at once."""
     config, generator = pack.config, torch.Generator().manual_seed(0)
     n_codes = max(1, round(prompt_s * config.code_rate))
     n_frames = max(1, round(prompt_s * config.audio.frame_rate))
@@ -104,7 +104,7 @@ def voice_of_length(pack: Pack, prompt_s: float) -> Voice:
 
 @torch.inference_mode()
 def run_in_turn(candidates: Sequence[Candidate], call: Call) -> None:
-    """One repeat of every stage for every candidate; their times are added to them."""
+    """One repeat of every stage for every candidate; adds the times to the candidates."""
     speakers = [each.pipeline.speaker(call.voice) for each in candidates]
     turns = list(zip(candidates, speakers, strict=True))
     for each, speaker in turns:
@@ -149,10 +149,10 @@ def _decode(each: Candidate, prompt: GPTPrompt, call: Call) -> list[int]:
         if steps:
             break
     else:
-        raise GenerationError("The model ended at once: give another with text=.")
+        raise GenerationError("The model stopped at once: give another text with text=.")
     each.seconds["decode_per_code"] += steps
     each.seconds["decode"].append(sum(steps) * (call.n_codes - 1) / len(steps))
-    # What is said may end early: fill up, times depend on lengths alone.
+    # Pad codes of an early end: times depend only on lengths.
     return [codes[i % len(codes)] for i in range(call.n_codes)]
 
 
@@ -189,5 +189,5 @@ def _mel(
 
 
 def _whole(each: Candidate) -> float:
-    """A call: what its stages took in this repeat."""
+    """Sum of the stages' times in this repeat."""
     return sum(each.seconds[stage][-1] for stage in ("prefill", "decode", "latent", "s2mel", "vocoder"))

@@ -1,8 +1,8 @@
-"""How long a fresh process takes: to import the package, and from its start to the first sound of `edgetts say`.
+"""Start-up times of fresh processes: importing the package, and from start to the first audio of `edgetts say`.
 
-In: a pack and a voice. Out: `Startup`. Both are measured in processes of their own, with what an installed command
-does: interpreter, imports, opening the pack, loading the networks, the first part of the sound. They run twice and
-the second counts, when the system has the files at hand and the caches of the pack are made. It knows no networks.
+In: a pack and a voice. Out: `Startup`. The second process does what the installed command does: interpreter, imports,
+opening the pack, loading the networks, the first chunk. Each runs twice and the second run counts, with warm page cache
+and caches of the pack. Knows no networks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Startup:
 def measure_startup(
     pack: Path, voice: Voice, text: str, folder: Path, *, device: str, compute: Compute, kernel: str
 ) -> Startup:
-    """Start both processes. folder: for the voice and for caches. Raises GenerationError with what one of them said."""
+    """Start both processes. folder: for the voice and for caches. Raises GenerationError with a process's last line."""
     arguments = ["say", text, "--raw", "--quiet", "--seed", "0"]
     arguments += ["--pack", str(pack.absolute()), "--voice", str(voice.save(folder / "voice.safetensors"))]
     arguments += ["--device", device, "--compute", compute]
@@ -55,7 +55,7 @@ def _output(command: list[str], environment: dict[str, str]) -> str:
 
 
 def _until_first_byte(command: list[str], environment: dict[str, str]) -> float:
-    """Seconds from the start of a process to the first byte that it writes; it is ended then."""
+    """Seconds from the start of a process to its first output byte; the process is then ended."""
     started = time.perf_counter()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -64,7 +64,7 @@ def _until_first_byte(command: list[str], environment: dict[str, str]) -> float:
             elapsed = time.perf_counter() - started
             if not first:
                 reason = process.stderr.read().decode(errors="replace")
-                raise GenerationError(f"A fresh process said nothing: {_last_line(reason)}")
+                raise GenerationError(f"A fresh process wrote no audio: {_last_line(reason)}")
         finally:
             process.kill()
     return elapsed

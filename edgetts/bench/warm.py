@@ -1,9 +1,8 @@
-"""Warming up: what the first speech would wait for, done ahead of time.
+"""Warm-up: does ahead of time what the first call would wait for.
 
-In: the engine that streams share. Out: kernels that were chosen and compiled, memory that was touched, and
-the speeds of all stages in the user's cache, so that the first stream on this machine is planned like any
-later one. LatencyModel are taken at two lengths, as they are a fixed cost and one per unit. How long people speak
-is not learned from noise. It does not know what is compiled: it runs what a call runs.
+In: the engine that streams share. Out: chosen and compiled kernels, touched memory, and a stored latency model, so that
+the first stream on this machine is scheduled like later ones. It measures two lengths, to separate fixed cost and cost
+per unit. Durations of speech are not learned from noise. It runs what a call runs and does not know what is compiled.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from edgetts.bench.stages import Call, Candidate, run_in_turn, voice_of_length
 from edgetts.options import SynthesisOptions
 from edgetts.streaming.engine import Engine
 
-LENGTHS_S = (0.5, 2.0)  # of speech, as short as a first part and as long as a usual one
+LENGTHS_S = (0.5, 2.0)  # of speech: a first chunk and a usual one
 PROMPT_S = 5.0  # of a usual voice
 _STEPS = 1
 
@@ -37,7 +36,7 @@ def warm(engine: Engine, text_ids: Sequence[int]) -> WarmUp:
     settings = options.flow_settings()
     voice = voice_of_length(pipeline.pack, PROMPT_S)
     total, run_s = 0.0, list[float]()
-    # The first one compiles and allocates, and is not counted.
+    # The first call compiles and allocates, and is not measured.
     for seconds, counts in ((LENGTHS_S[0], False), *((length, True) for length in LENGTHS_S)):
         n_codes = max(2, round(seconds * pipeline.config.code_rate))
         candidate = Candidate("warm-up", pipeline)

@@ -1,9 +1,8 @@
-"""How much work each stage is: bytes of weights to read and operations to compute, for a floor of its time.
+"""Work of each stage for its roofline: bytes of weights to read and operations to compute.
 
-In: an open pack and the sizes of a call. Out: `Work` by stage. Operations are counted, not estimated from
-formulas: the network runs on the meta device, which has shapes and no numbers, under PyTorch's counter of
-matrix products and convolutions. Bytes are those of the weights as they are stored; activations stay in the
-cache at best and count nothing. Measures nothing.
+In: an open pack and the sizes of a call. Out: `Work` by stage. Operations are counted, not computed from formulas: the
+network runs on the meta device under PyTorch's FLOP counter. Bytes are those of the stored weights; activations are
+assumed to stay in the cache. Measures nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Work:
     flops: float
 
     def floor_s(self, rates: Rates) -> float:
-        """Seconds below which this machine cannot do it, reading and computing at the same time."""
+        """Roofline time: the larger of DRAM traffic over bandwidth and operations over matrix rate, in seconds."""
         return max(self.n_bytes / rates.bytes_per_s, self.flops / rates.flops)
 
     def __add__(self, other: Work) -> Work:
@@ -111,7 +110,7 @@ def stage_works(pack: Pack, sizes: Sizes) -> dict[str, Work]:
 
 
 def enroll_work(pack: Pack, prompt_s: float) -> Work:
-    """Work of learning a voice from so many seconds; its recording is heard twice, as voice and as emotion."""
+    """Work of enrolling `prompt_s` seconds. The recording is encoded twice, as speaker and as emotion."""
     config = pack.config
     n_codes, n_filter_frames = round(prompt_s * config.code_rate), round(prompt_s * FBANK_RATE)
     encoder, codec, speaker, conditioning = (
@@ -130,13 +129,13 @@ def enroll_work(pack: Pack, prompt_s: float) -> Work:
 
 
 def whole_floor_s(works: dict[str, Work], n_codes: int, rates: Rates) -> float:
-    """Floor of the whole call: its stages come one after the other, each bound by what binds it."""
+    """Roofline time of the whole call: the sum over its stages."""
     once = sum(works[name].floor_s(rates) for name in ("prefill", "latent", "s2mel", "vocoder"))
     return once + (n_codes - 1) * works["decode_per_code"].floor_s(rates)
 
 
 def _counted(network: registry.Network[ModuleT], config: ModelConfig) -> ModuleT:
-    """A network without weights, as it is when it speaks: in training, norms refuse a batch of one."""
+    """A network on the meta device in eval mode: in training mode, norms refuse a batch of one."""
     return init_on_meta(lambda: network.build(config)).eval().requires_grad_(False)
 
 

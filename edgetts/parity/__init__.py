@@ -1,5 +1,5 @@
-"""Does a pack compute what it should? `golden`: what upstream computed; `paths`: the fast way of this machine against
-the plain one; `row`: one comparison, and the tolerances."""
+"""Validation of a pack. `golden`: against upstream's numbers; `paths`: this machine's fast paths against plain fp32;
+`row`: one comparison, and the tolerances."""
 
 from edgetts.parity.golden import STAGES, validate
 from edgetts.parity.paths import PATHS, compare_paths

@@ -71,10 +71,10 @@ def validate(
 ) -> list[Row]:
     """Compare every golden tensor of the folder, or those of the stage `component`.
 
-    tolerance: in standard deviations; None takes TOLERANCES for the pack's number type, or for the coarser one
-    that a stage is computed in. Codes must be equal. compute: how mel and waveform are made. kernel: what multiplies
-    by quantized weights of the GPT; none in the way `reference`, which decodes them.
-    Raises UsageError for a folder without goldens and for an unknown stage or way to compute.
+    tolerance: in standard deviations; None takes TOLERANCES for the pack's dtype, or for the coarser one that a stage
+    is computed in. Codes must be equal. compute: the compute mode. kernel: for quantized weights of the GPT; not used
+    in mode `reference`, which dequantizes them. Raises UsageError for a folder without goldens and for an unknown stage
+    or compute mode.
     """
     check_compute(compute)
     folder = Path(golden_dir)
@@ -107,7 +107,7 @@ _CPU = torch.device("cpu")
 
 
 def _widest_rounding(pack: Pack) -> str:
-    """The narrowest number type that any component of the pack is stored in."""
+    """The dtype with the largest rounding error among the pack's components."""
     stored = {component.dtype for component in pack.manifest.components.values()}
     return "float16" if "float16" in stored else "float32"
 
@@ -271,7 +271,7 @@ def _vocoder(case: Case) -> Iterator[Pair]:
 
 
 def _text_rows(pack: Pack, texts: list[dict[str, Any]]) -> list[Row]:
-    """Tokens, ids and segments of the golden's normalized texts: the number of texts that differ."""
+    """Number of golden texts whose tokens, ids or segments differ."""
     tokenizer = tokenizer_of(pack)
     wrong: dict[str, list[int]] = {"tokens": [], "ids": [], **{f"segments_{n}": [] for n in _SEGMENT_LENGTHS}}
     for i, text in enumerate(texts):

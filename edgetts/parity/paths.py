@@ -1,8 +1,8 @@
-"""The fast paths of this machine against the plain one: same weights, same inputs, fp32 without compiled kernels.
+"""Compares this machine's fast paths with plain fp32 without compiled kernels: same weights, same inputs.
 
-In: an open pack. Out: rows with the largest error in standard deviations of what the plain networks compute, and the
-tolerance of the number type that the fast one computes in. Needs no goldens, so it works for any pack, quantized or
-not: what quantization costs is not looked at here, as both sides have the weights that it left.
+In: an open pack. Out: rows with the largest error in standard deviations of the plain result, and the tolerance of the
+fast path's dtype. Needs no goldens, so it works for any pack. It does not measure the loss of quantization: both sides
+have the quantized weights.
 
 Inputs are noise in the right shapes. The GPT is fed the same codes on both sides, through the step that decodes.
 """
@@ -75,7 +75,7 @@ def compare_paths(
 ) -> list[Row]:
     """Compare the networks as `Pipeline` with these arguments runs them, or the one called `component`.
 
-    Raises UsageError for a component that has one path only, for an unknown kernel or way to compute.
+    Raises UsageError for a component with only one path, and for an unknown kernel or compute mode.
     """
     check_compute(compute)
     if component is not None and component not in PATHS:

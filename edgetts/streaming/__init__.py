@@ -1,1 +1,1 @@
-"""Text segments become chunks of sound on time: the only place that knows schedules."""
+"""Streaming: text segments in, chunks of audio out, in time for playback. Schedules are known only here."""

@@ -1,13 +1,12 @@
-"""Text that arrives bit by bit, as clauses that can be spoken.
+"""Splits text that arrives in pieces into clauses that can be spoken.
 
-In: pieces of text cut anywhere, as a language model or a pipe gives them. Out: clauses, which together are the
-whole text, each as soon as what follows its mark is known. A word is never cut: a mark inside a number or a
-name ends nothing, an abbreviation does not end a sentence, and text without any mark is cut between words
-only when it becomes too long to wait for; what goes on without a space long after that is no word and is cut, too.
-A line end ends a clause unless a long line goes on in the next one.
+In: pieces of text cut anywhere, as from a language model or a pipe. Out: clauses, which joined are the whole text, each
+as soon as the character after its mark is known. Words are not cut: a mark inside a number or a name ends nothing, and
+an abbreviation does not end a sentence. Text without marks is cut between words when it is too long to wait for more;
+a very long run without spaces is cut, too. A line end ends a clause unless a long line continues in the next one.
 
-Each character is looked at once, and a second time where a cut leaves some behind: how the text is cut into pieces
-changes neither the clauses nor the time. Knows no tokens and no voice.
+Each character is read once, or twice after a cut: how the text is divided into pieces changes neither the clauses nor
+the time. Knows no tokens and no voice.
 """
 
 from __future__ import annotations
@@ -17,23 +16,23 @@ from dataclasses import dataclass, field
 
 from edgetts.streaming.unbroken import Span, belong_together, cut_unbroken
 
-MAX_CHARS = 300  # without a mark that ends a clause: cut between words, before speech has to wait for more
-MIN_CHARS = 12  # a shorter clause ended by a comma is spoken with what follows: it would sound clipped
-MAX_UNBROKEN_CHARS = 1000  # pending at most: what has no place to cut by then is no word of any language
-MAX_MARKS = 100  # in a row; more of them are a line drawn with them, which nothing is waited for behind
-MAX_TAG_CHARS = 250  # what has not closed by then is no tag
-LONG_LINE = 40  # columns; a line of prose that was wrapped is at least as long
+MAX_CHARS = 300  # of a clause without marks; then it is cut between words
+MIN_CHARS = 12  # a shorter clause before a comma is joined with the next one, as it would sound clipped
+MAX_UNBROKEN_CHARS = 1000  # of a run without spaces; no word of any language is that long
+MAX_MARKS = 100  # in a row; more are a drawn line
+MAX_TAG_CHARS = 250  # of a tag; longer ones are text
+LONG_LINE = 40  # columns; wrapped lines of prose are at least this long
 
 _WIDE = re.compile("[\u3000-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 _STRONG = frozenset(".!?…。！？")
 _FULL_STOP = "."
-_ENDS_ANYWHERE = frozenset("。！？；：，、…")  # the marks of wide scripts; others end a clause in front of white space
+_ENDS_ANYWHERE = frozenset("。！？；：，、…")  # marks of CJK scripts; others end a clause only before white space
 _WEAK = frozenset(",;:—–")
 _MARKS = _STRONG | _ENDS_ANYWHERE
 _CLOSING = frozenset("\"'”’»)]}」』】）")
 _OPENING = frozenset("“‘«([{「『【（《〈")
 _LINE_END = "\n"
-_LINE_ENDS = frozenset("\n\u2028\u2029")  # behind a line or paragraph separator no sentence goes on
+_LINE_ENDS = frozenset("\n\u2028\u2029")  # a sentence does not continue after a line or paragraph separator
 _TITLES = ("mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "rev", "hon", "gen", "gov", "capt", "col", "lt", "sgt")
 _SHORTENED = ("vs", "etc", "e.g", "i.e", "cf", "fig", "vol", "pp", "approx", "dept", "est")
 _ABBREVIATIONS = frozenset((*_TITLES, *_SHORTENED))
@@ -45,37 +44,37 @@ _TAG_ENDS = {"[": "]", "<": ">"}
 
 @dataclass
 class _Clause:
-    """What is known of the clause that is being read; places count from its beginning, -1 is none."""
+    """State of the clause being read. Positions count from its beginning; -1: none."""
 
     has_word: bool = False
     first: int = -1  # of what is not white space
     last: int = -1
-    word: int = 0  # where the latest run without white space begins
-    marks: int = -1  # where a run of marks and closing quotation marks begins
+    word: int = 0  # start of the latest run without white space
+    marks: int = -1  # start of a run of marks and closing quotation marks
     is_weak: bool = False  # the run: it began with a comma or the like
     is_tagged: bool = False  # the run: it began in a tag
     n_before: int = 0  # characters before the run, without white space around them
-    line_end: int = -1  # behind the line end of a long line, which ends the clause unless the text goes on
-    cut: int = -1  # the last place between two words, while that is within the limit
-    tag: int = -1  # where a tag that is open may have begun
+    line_end: int = -1  # after the line end of a long line; the clause ends there unless the sentence continues
+    cut: int = -1  # the last position between two words within the limit
+    tag: int = -1  # possible start of an open tag
     tag_end: str = ""
     tags: list[Span] = field(default_factory=list)
 
 
 class ClauseSplitter:
-    """Push pieces, take clauses. `markup`: a tag such as `[pause:1.5]` is never cut either."""
+    """Push pieces, take clauses. markup: tags such as `[pause:1.5]` are not cut."""
 
     def __init__(self, *, markup: bool = False, max_chars: int = MAX_CHARS, min_chars: int = MIN_CHARS) -> None:
         self._markup = markup
         self._max_chars = max_chars
         self._min_chars = min_chars
-        self._text = ""  # of the clause that is being read
+        self._text = ""  # of the clause being read
         self._clause = _Clause()
-        self._columns = 0  # of the line that is being read, wide characters twice
+        self._columns = 0  # of the line being read; wide characters count twice
 
     @property
     def pending(self) -> str:
-        """Text that is not part of a complete clause yet."""
+        """Text of the incomplete clause."""
         return self._text
 
     def push(self, piece: str) -> list[str]:
@@ -86,18 +85,18 @@ class ClauseSplitter:
         return clauses
 
     def flush(self) -> list[str]:
-        """What is left, at the end of the text."""
+        """The remaining clauses, at the end of the text."""
         rest = self._text
         self._text, self._clause, self._columns = "", _Clause(), 0
         return [rest] if rest else []
 
     @property
     def waits_behind_line(self) -> bool:
-        """Whether a long line has ended and all that is waited for is whether its sentence goes on."""
+        """Whether a long line has ended and only the next character tells if its sentence continues."""
         return self._clause.line_end >= 0
 
     def flush_line(self) -> list[str]:
-        """The line that `waits_behind_line`, for a listener who should not wait for the next one."""
+        """The pending line of `waits_behind_line`, without waiting for the next one."""
         end, text = self._clause.line_end, self._text
         if end < 0:
             return []
@@ -125,13 +124,14 @@ class ClauseSplitter:
         self._text = text[begin:]
 
     def _reread(self, text: str, begin: int, at: int) -> None:
-        """A new clause, of which the characters before `at` were looked at before: none of them ends it."""
+        """Start a new clause whose characters before `at` were read before and do not end it."""
         self._clause = _Clause()
         for again in range(begin, at):
             self._note(text, begin, again)
 
     def _next(self, text: str, begin: int, at: int) -> int | None:
-        """The end of the clause if the character at `at` shows it; it belongs to the next one if that is before it."""
+        """The end of the clause, if the character at `at` determines it; the character may belong to the next
+        clause."""
         clause, char, n = self._clause, text[at], at - begin
         if clause.line_end >= 0 and not (char.isspace() and char not in _LINE_ENDS):
             if not _goes_on(char):
@@ -154,7 +154,7 @@ class ClauseSplitter:
         return None
 
     def _note(self, text: str, begin: int, at: int) -> None:
-        """What the character at `at` changes in what is known of the clause."""
+        """Update the state with the character at `at`."""
         clause, char, n = self._clause, text[at], at - begin
         if self._markup:
             self._note_tag(char, n)
@@ -175,7 +175,7 @@ class ClauseSplitter:
         clause.has_word = clause.has_word or char.isalnum() or char == "_"
 
     def _note_tag(self, char: str, n: int) -> None:
-        """A tag begins like `[pause` or `</p`, and is short: anything else is text."""
+        """Detect the start of a tag, which begins like `[pause` or `</p` and is short."""
         clause = self._clause
         if char in _TAG_ENDS:
             clause.tag, clause.tag_end = n, _TAG_ENDS[char]
@@ -188,7 +188,7 @@ class ClauseSplitter:
             clause.tag = -1
 
     def _ends(self, clause_text: str, following: str, *, is_drawn: bool) -> bool:
-        """Whether the run of marks at the end of the clause so far ends it in front of `following`."""
+        """Whether the run of marks at the end ends the clause before `following`."""
         clause = self._clause
         run = clause_text[clause.marks :]
         if not clause.has_word or clause.is_tagged:
@@ -209,7 +209,7 @@ class ClauseSplitter:
 
 
 def _is_between_words(before: str, char: str) -> bool:
-    """Whether text may be cut between two characters, in front of `char`."""
+    """Whether text may be cut before `char`."""
     if before.isspace():
         return True
     if char.isspace() or not _is_wide(before) or before in _OPENING:
@@ -218,7 +218,7 @@ def _is_between_words(before: str, char: str) -> bool:
 
 
 def _goes_on(char: str) -> bool:
-    """Whether a sentence goes on with `char` in a new line: a small letter, or one of a script without cases."""
+    """Whether a sentence continues with `char` in a new line: a lower-case letter, or one of a script without case."""
     return char.isalpha() and not (char.isupper() or char.istitle())
 
 

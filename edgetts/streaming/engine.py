@@ -1,7 +1,7 @@
 """One set of networks that several streams share.
 
-In: a loaded pipeline and the cache folder. Out: an `Engine`: the pipeline, a lock for each stage, the speeds that were
-measured here. Knows no streams.
+In: a loaded pipeline and the cache folder. Out: an `Engine`: the pipeline, a lock per stage, the latency model of this
+machine. Knows no streams.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from edgetts.streaming.renderer import Seams
 from edgetts.streaming.schedule import LatencyEstimator
 from edgetts.voices.speaker import Speaker
 
-KEY_LENGTH = 16  # hexadecimal digits in the name of the file of speeds
+KEY_LENGTH = 16  # hexadecimal digits in the file name of the latency model
 
 
 @dataclass
 class Engine:
     """One set of networks that several streams share, a step at a time.
 
-    The stages run at the same time, so the GPT is called from two threads at once: decoding one stream,
-    making latents for another or the same.
+    The stages run concurrently, so two threads may call the GPT at once: one decodes codes, the other computes latents
+    for the same or another stream.
     """
 
     pipeline: Pipeline
@@ -43,7 +43,8 @@ class Engine:
 
     @classmethod
     def open(cls, pipeline: Pipeline, cache_dir: Path) -> Engine:
-        """The engine of a pack on its device, with the speeds that were measured before for the same way to compute."""
+        """The engine of a pipeline, with the latency model kept for this pack, device, compute mode and torch
+        version."""
         files = pipeline.pack.manifest.files
         how = [describe(pipeline.device), pipeline.compute, pipeline.kernel, f"torch {torch.__version__}"]
         parts = [*how, *(files[name].sha256 for name in sorted(files))]
@@ -52,7 +53,7 @@ class Engine:
         return cls(pipeline, LatencyModel.load(path), path)
 
     def pace(self, speaker: Speaker, options: SynthesisOptions, seams: Seams) -> LatencyEstimator:
-        """Estimates for a call with these."""
+        """The latency estimator of one call."""
         config, settings = self.pipeline.config, options.flow_settings()
         return LatencyEstimator(
             speeds=self.speeds,

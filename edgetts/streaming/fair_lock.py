@@ -1,8 +1,7 @@
 """A fair FIFO lock that can be yielded between steps, for the stages that several streams share.
 
 In: threads that want to use a stage. Out: one at a time, in order of arrival. The holder yields between two steps of
-its work (a code, an ODE step) while others wait, so several streams advance side by side. Knows nothing about the
-stages.
+its work (a code, an ODE step) while others wait, so several streams advance together. Knows no stages.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class FairLock:
 
     @property
     def n_waiting(self) -> int:
-        """Threads that wait for the lock."""
+        """Number of threads waiting for the lock."""
         return len(self._waiting)
 
     def hold(self) -> Hold:
@@ -40,7 +39,7 @@ class FairLock:
             gate = threading.Lock()
             gate.acquire()
             self._waiting.append(gate)
-        gate.acquire()  # released by the holder before us: the lock stays held in between
+        gate.acquire()  # released by the previous holder: the lock is handed over
 
     def _release(self) -> None:
         with self._guard:
@@ -51,7 +50,7 @@ class FairLock:
 
 
 class Hold:
-    """The lock held by one thread. `waited_s`: seconds spent waiting for it, at the start and in between."""
+    """The lock held by one thread. waited_s: total seconds spent waiting for it."""
 
     def __init__(self, lock: FairLock) -> None:
         self._lock = lock
@@ -68,14 +67,14 @@ class Hold:
         self._lock._release()
 
     def yield_to_others(self) -> None:
-        """Let waiting threads go first. Costs next to nothing when there are none."""
+        """Let waiting threads go first. Cheap if there are none."""
         if self._lock.n_waiting:
             with self.released():
                 pass
 
     @contextlib.contextmanager
     def released(self) -> Iterator[None]:
-        """The lock is free for others inside the block."""
+        """Release the lock inside the block."""
         with self._waiting():
             self._lock._release()
             try:
@@ -84,7 +83,7 @@ class Hold:
                 self._lock._acquire()
 
     def clock(self) -> float:
-        """Seconds from an arbitrary origin; the clock stands still while the lock is not held."""
+        """Seconds from an arbitrary origin, without the time in which the lock was not held."""
         return time.perf_counter() - self.waited_s
 
     @contextlib.contextmanager

@@ -1,11 +1,11 @@
-"""How fast this machine is at each stage with this pack: measured while it speaks, kept between starts.
+"""The latency model: seconds per stage for this machine and pack, measured while speaking and kept between starts.
 
-In: sizes of work and the seconds that they took. Out: estimates for other sizes, as a fixed cost plus a
-cost per unit, fitted to what was measured last. Kept as a small JSON file; losing it costs one stream that
-starts without knowing. Knows no schedule.
+In: sizes of work and the seconds they took. Out: estimates for other sizes, as a fixed cost plus a cost per unit,
+fitted to recent measurements. Kept as a small JSON file; without it the first stream starts without estimates. Knows no
+schedule.
 
-Units of work: codes for `codes` (steps of the GPT) and `latents`, rows times frames for `flow` (one estimate of
-the DiT), frames for `vocoder`. `speech` is no work: seconds of speech for a number of text tokens.
+Units of work: codes for `codes` (steps of the GPT) and `latents`, rows times frames for `flow` (one evaluation of the
+DiT), frames for `vocoder`. `speech` is not work: seconds of speech for a number of text tokens.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Stage = Literal["codes", "latents", "flow", "vocoder", "speech"]
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 
 FORMAT = 1
-MEMORY = 0.9  # weight of the past against one new measurement: the last ten or so count
+MEMORY = 0.9  # decay of old measurements: about the last ten count
 _MAX_FILE_BYTES, _MAX_DEPTH = 64 << 10, 4  # a few hundred bytes, three levels
-MIN_SPREAD = 0.05  # relative spread of sizes below which a fixed cost cannot be told from a cost per unit
+MIN_SPREAD = 0.05  # relative spread of sizes needed to separate the fixed cost from the cost per unit
 
 
 @dataclass
 class Cost:
-    """Least squares of seconds over size, with fading memory: the five sums of it."""
+    """Least-squares fit of seconds over size with exponential decay, as its five sums."""
 
     n: float = 0.0
     x: float = 0.0
@@ -52,7 +52,7 @@ class Cost:
         self.xy = self.xy * MEMORY + size * seconds
 
     def seconds(self, size: float) -> float | None:
-        """What work of `size` will take; None before anything was measured."""
+        """Estimated seconds of work of `size`; None before the first measurement."""
         if self.n == 0:
             return None
         fixed, per_unit = self._fit()
@@ -73,25 +73,25 @@ class Cost:
 
 @dataclass
 class LatencyModel:
-    """The costs of all stages. Safe to use from several threads."""
+    """The costs of all stages. Thread-safe."""
 
     costs: dict[Stage, Cost] = field(default_factory=lambda: {stage: Cost() for stage in STAGES})
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, stage: Stage, size: float, seconds: float) -> None:
-        """Work of `size` units took `seconds` at `stage`. Nothing is learned from work of no size."""
+        """Work of `size` units took `seconds` at `stage`. Work of size 0 is ignored."""
         if size > 0 and seconds >= 0:
             with self._lock:
                 self.costs[stage].add(size, seconds)
 
     def seconds(self, stage: Stage, size: float) -> float | None:
-        """What work of `size` will take at `stage`; None when nothing was measured yet."""
+        """Estimated seconds of work of `size` at `stage`; None before the first measurement."""
         with self._lock:
             return self.costs[stage].seconds(size)
 
     @classmethod
     def load(cls, path: Path) -> LatencyModel:
-        """What was kept at `path`; empty when there is nothing usable, since it is measured again anyway."""
+        """The model stored at `path`; an empty one if there is no usable file."""
         speeds = cls()
         try:
             with path.open("rb") as file:
@@ -107,7 +107,7 @@ class LatencyModel:
         return speeds
 
     def save(self, path: Path) -> None:
-        """Keep them at `path`; whole or not at all. A cache: a disk that is full or read-only is no error."""
+        """Store the model at `path` atomically. It is a cache: a full or read-only disk is not an error."""
         with self._lock:
             stages = {stage: [c.n, c.x, c.y, c.xx, c.xy] for stage, c in self.costs.items()}
         with contextlib.suppress(OSError):

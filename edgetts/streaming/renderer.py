@@ -1,16 +1,16 @@
-"""One segment in parts: all codes so far in, the waveform that can be given out now out.
+"""Renders one segment chunk by chunk: all codes so far in, the next samples out.
 
-Codes become latents (a causal pass that goes on where it stopped), latents the condition of all frames so
-far, of which the DiT solves the new ones behind the voice's prompt and the last seconds of its own mel. The
-last frames of a part are computed as if speech ended there, so they are only lent: they serve as right
-context of the vocoder, the next part solves them again from the same noise and fades over to its result.
-The waveform stops short of them, and its own end is cross-faded with what the vocoder makes of the same
-place once it knows what follows. A single part takes none of these measures and is the offline result.
+New codes become latents (a causal pass with a cache), and these the condition of all frames so far. The DiT solves the
+new frames, with the voice's prompt and the last seconds of finished mel as context. The last frames of a chunk are
+computed as if speech ended there, so they are provisional: they are the vocoder's right context (look-ahead), and the
+next chunk solves them again from the same noise, with a cross-fade. The waveform ends before them; its own end is
+cross-faded with the vocoder's output for the same frames once the following frames are known. A segment in one chunk
+takes none of these steps and equals the offline result.
 
-The condition is made anew for all codes so far because the length regulator's norm spans the whole segment.
+The condition is computed again for all codes so far, because the length regulator's norm spans the whole segment.
 Frames are counted from the start of the segment (`Pipeline.n_frames`), so the length is the offline length.
 
-Knows nothing of time, threads and schedules. Shapes: T codes, F frames, C channels, M mels, S samples.
+Knows no time, threads or schedules. Shapes: T codes, F frames, C channels, M mels, S samples.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ Measure = Callable[[Stage, float, float], None]  # stage, size of the work, seco
 
 @dataclass(frozen=True)
 class Seams:
-    """What is done where two parts of a segment meet; all in mel frames."""
+    """Overlaps between two chunks of a segment, in mel frames."""
 
-    context: int = 172  # mel already made that the DiT sees as a further prompt: 2 s
-    lent: int = 12  # frames at the end of a part that the next one makes again
-    mel_fade: int = 6  # of those, how many fade from the first version to the second
-    wave_fade: int = 4  # waveform before them that fades: 46 ms
+    context: int = 172  # finished mel that the DiT gets as additional prompt: 2 s
+    lent: int = 12  # provisional: overlapped with the next chunk, which computes them again
+    mel_fade: int = 6  # of the provisional ones, cross-faded from the first version to the second
+    wave_fade: int = 4  # of waveform before them, cross-faded: 46 ms
 
     @property
     def held(self) -> int:
-        """Frames at the end of a part whose sound is given out with the next part."""
+        """Frames at the end of a chunk whose samples are output with the next chunk."""
         return self.lent + self.wave_fade
 
 
 class SegmentRenderer:
-    """The mel and waveform of one segment, part by part."""
+    """The mel and waveform of one segment, chunk by chunk."""
 
     def __init__(
         self,
@@ -71,15 +71,15 @@ class SegmentRenderer:
         self._generator = torch.Generator().manual_seed(seed)
         self._latents = LatentPass(pipeline.gpt, prompt)
         self._semantic: Tensor | None = None  # (1, T, C)
-        self._mel: Tensor | None = None  # (1, M, F), its last `lent` frames not final
-        self._n_final = 0  # frames that stay as they are
+        self._mel: Tensor | None = None  # (1, M, F), its last `lent` frames provisional
+        self._n_final = 0  # frames that will not change
         self._noise: Tensor | None = None  # (1, M, F)
-        self._held = torch.zeros(0)  # (S,) made but not given out
-        self._n_given = 0  # frames whose sound was given out
+        self._held = torch.zeros(0)  # (S,) computed but not output yet
+        self._n_given = 0  # frames whose samples were output
 
     @property
     def n_codes(self) -> int:
-        """Codes that were rendered."""
+        """Number of rendered codes."""
         return self._latents.n_codes
 
     @torch.inference_mode()
@@ -92,10 +92,10 @@ class SegmentRenderer:
         should_stop: Callable[[], bool] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Tensor:
-        """The next samples (S,), float32 on the CPU. codes: all of the segment so far; last: no more come.
+        """The next samples (S,), float32 on the CPU. codes: all of the segment so far; last: no more will come.
 
-        Without new codes and with `last`, what was held back. Raises Cancelled when `should_stop` says so,
-        and then cannot go on.
+        With `last` and no new codes, the samples held back. Raises Cancelled if `should_stop` returns True; the
+        renderer cannot be used after that.
         """
         self._clock = clock
         new = codes[self.n_codes :]
@@ -116,7 +116,7 @@ class SegmentRenderer:
         return waveform[:cut]
 
     def _extend_mel(self, new: Sequence[int], settings: FlowSettings, should_stop: Callable[[], bool] | None) -> Tensor:
-        """Solve the frames that are not final yet; the whole mel (1, M, F)."""
+        """Solve new and provisional frames; returns the whole mel (1, M, F)."""
         pipeline, start = self._pipeline, self._n_final
         condition = pipeline.condition(self._extend_semantic(new))  # (1, F, C)
         n_frames = condition.shape[1]
@@ -157,7 +157,7 @@ class SegmentRenderer:
 
 
 def _fade(old: Tensor, new: Tensor) -> Tensor:
-    """`new` (..., T), beginning as `old` (..., up to T) and turning into itself where that ends."""
+    """Cross-fade: `new` (..., T) with its beginning faded in over `old` (..., at most T)."""
     n = old.shape[-1]
     if n == 0:
         return new

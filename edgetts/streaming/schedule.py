@@ -1,9 +1,8 @@
-"""When to render: how many codes a part of a segment should have, so that its sound is there in time.
+"""Schedules: how many codes a chunk should have, so that its audio is ready in time.
 
-In: what is known about speeds, how much sound the listener still has, how many codes wait. Out: a number of
-codes. The first part is small; later ones are as large as can be ready before the sound runs out, because
-larger parts have fewer seams and cost less. On a machine that cannot keep up the listener is given a head
-start (`LatencyEstimator.prebuffer_s`). Knows no threads and no clock.
+In: latency estimates, the listener's buffered audio, the codes waiting. Out: a number of codes. The first chunk is
+short. Later ones are as long as can be ready before the buffer runs out, because longer chunks have fewer seams and
+cost less. A machine slower than real time pre-buffers (`LatencyEstimator.prebuffer_s`). Knows no threads and no clock.
 """
 
 from __future__ import annotations
@@ -15,43 +14,43 @@ from edgetts.audio.playback.sink import MIN_PREBUFFER_S, prebuffer_seconds
 from edgetts.errors import UsageError
 from edgetts.streaming.latency import LatencyModel
 
-SAFETY = 1.5  # a part may take so many times its estimate: playback is planned for half as much again
-MARGIN_S = 0.05  # of sound that is left when a part arrives as expected
-MAX_CHUNK_CODES = 500  # 10 s: larger parts gain nothing
+SAFETY = 1.5  # a chunk may take this many times its estimate
+MARGIN_S = 0.05  # of audio left in the buffer when a chunk arrives as estimated
+MAX_CHUNK_CODES = 500  # 10 s: longer chunks gain nothing
 MIN_CHUNK_CODES = 24  # 0.5 s: less is mostly overhead
-MIN_FIRST_CODES = 30  # 0.6 s, of which the first part gives out 0.4 s
-MAX_FIRST_CODES = 250  # 5 s: on machines that keep up with large parts only
-SIZES = (MIN_CHUNK_CODES, 36, 54, 81, 121, 182, 273, 410)  # of parts that are looked at
-SLOW_CHUNK_CODES = 182  # on machines where no part is ready in time
+MIN_FIRST_CODES = 30  # 0.6 s, of which the first chunk outputs 0.4 s
+MAX_FIRST_CODES = 250  # 5 s: on machines that keep up only with long chunks
+SIZES = (MIN_CHUNK_CODES, 36, 54, 81, 121, 182, 273, 410)  # candidates for the smallest sustainable chunk
+SLOW_CHUNK_CODES = 182  # on machines slower than real time
 LEAST_SAFETY = 1.1
-LEARNING_GROWTH = 1.5  # from part to part while speeds are not known
-SEEDED_CHUNKS = (MIN_FIRST_CODES, 60, 120)  # where a seed has to give the same sound on every machine
-COMFORT_S = 2.0  # the length of part by which the steady real-time factor is judged
+LEARNING_GROWTH = 1.5  # from chunk to chunk while there are no estimates
+SEEDED_CHUNKS = (MIN_FIRST_CODES, 60, 120)  # with a seed: independent of measured speeds
+COMFORT_S = 2.0  # chunk length at which the steady real-time factor is estimated
 
 
 @dataclass(frozen=True)
 class BufferState:
-    """What a schedule looks at, for the next part of a segment."""
+    """State of codes and playback buffer, on which a schedule decides."""
 
-    n_waiting: int  # codes that are made and not rendered
-    lead_s: float | None  # sound that the listener has left; None: playback has not started yet
-    n_parts: int  # that were rendered in this stream
-    previous_codes: int  # codes of the part before, 0 at the start of a segment
-    context_frames: int  # mel that will be the further prompt
+    n_waiting: int  # decoded codes that are not rendered yet
+    lead_s: float | None  # seconds of buffered audio; None: playback has not started
+    n_parts: int  # chunks rendered in this stream
+    previous_codes: int  # of the previous chunk; 0 at the start of a segment
+    context_frames: int  # finished mel used as additional prompt
 
 
 class Schedule(Protocol):
-    """Says when to render."""
+    """Decides when to render."""
 
     def target(self, situation: BufferState, /) -> int | None:
-        """Codes that the next part should have, if the segment has so many; None: all of it."""
+        """Codes of the next chunk, if the segment has so many; None: the whole segment."""
 
     def is_urgent(self, situation: BufferState, /) -> bool:
-        """Whether the listener hears nothing until this part is there, so that fewer flow steps are worth it."""
+        """Whether the listener waits in silence for this chunk, so that fewer flow steps are worth it."""
 
 
 class Whole:
-    """Every segment in one part: offline."""
+    """One chunk per segment: offline."""
 
     def target(self, _situation: BufferState) -> int | None:
         return None
@@ -62,7 +61,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Fixed:
-    """Parts of given sizes in codes, the last of which repeats; the same sound on every machine."""
+    """Chunks of given sizes in codes, the last one repeating; the same audio on every machine."""
 
     sizes: tuple[int, ...]
 
@@ -79,7 +78,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class LatencyEstimator:
-    """Estimates for one call: measured speeds, with what the call and its voice add to the work."""
+    """Latency estimates for one call: the latency model applied to its voice and options."""
 
     speeds: LatencyModel
     code_rate: float  # codes per second of speech
@@ -87,11 +86,11 @@ class LatencyEstimator:
     prompt_frames: int  # of the voice
     n_evals: int  # of the DiT for one part
     n_rows: float  # branches of guidance, on average
-    held_frames: int  # whose sound the first part of a segment cannot give out yet
-    edge_frames: int  # that a part computes beside its own: held ones and the vocoder's context
+    held_frames: int  # at the end of a segment's first chunk that are not output yet
+    edge_frames: int  # computed in addition per chunk: held frames and the vocoder's receptive field
 
     def render_s(self, n_codes: int, context_frames: int) -> float | None:
-        """Seconds from so many codes to their sound."""
+        """Seconds to render `n_codes` codes to samples."""
         n_frames = n_codes * self.frames_per_code + self.edge_frames
         latents = self.speeds.seconds("latents", n_codes)
         flow = self.speeds.seconds("flow", self.n_rows * (self.prompt_frames + context_frames + n_frames))
@@ -101,13 +100,13 @@ class LatencyEstimator:
         return latents + self.n_evals * flow + vocoder
 
     def codes_s(self, n_codes: int) -> float | None:
-        """Seconds to make so many codes."""
+        """Seconds to decode `n_codes` codes."""
         return self.speeds.seconds("codes", n_codes) if n_codes else 0.0
 
     def share(self, n_codes: int, context_frames: int) -> float | None:
-        """Compute time over audio time in parts of this size; None before it is known.
+        """Real-time factor with chunks of this size; None without measurements.
 
-        Both threads share the machine, so a second of one costs the other something: half of it is counted.
+        Decoding and rendering share the machine: the longer one counts in full, the shorter one by half.
         """
         codes, render = self.codes_s(n_codes), self.render_s(n_codes, context_frames)
         if codes is None or render is None:
@@ -115,14 +114,14 @@ class LatencyEstimator:
         return (max(codes, render) + min(codes, render) / 2) * self.code_rate / n_codes
 
     def rtf(self, context_frames: int) -> float | None:
-        """The real-time factor in the long run, in parts of a comfortable size."""
+        """The steady real-time factor, with chunks of COMFORT_S."""
         return self.share(round(COMFORT_S * self.code_rate), context_frames)
 
     def least_codes(self, context_frames: int) -> int:
-        """The smallest part that plays for longer than the next one of its size takes.
+        """The smallest sustainable chunk: it plays for longer than the next one of its size takes.
 
-        A part has a fixed cost (prompt and context are computed again), so smaller ones fall behind for good.
-        Where all do with the usual safety, the size that does without it, or one that falls behind little.
+        Each chunk has a fixed cost (prompt and context are computed again), so with smaller ones the buffer runs out.
+        If none is sustainable with SAFETY, the smallest one with LEAST_SAFETY, else SLOW_CHUNK_CODES.
         """
         for safety in (SAFETY, LEAST_SAFETY):
             for n_codes in SIZES:
@@ -132,14 +131,14 @@ class LatencyEstimator:
         return SLOW_CHUNK_CODES
 
     def is_tight(self, context_frames: int) -> bool:
-        """Whether this machine is known to have nothing to spare: slow parts are paid from a head start."""
+        """Whether this machine has no reserve, so that it must pre-buffer."""
         rtf = self.rtf(context_frames)
         return rtf is not None and SAFETY * rtf >= 1
 
     def prebuffer_s(self, context_frames: int, remaining_s: float | None = None) -> float:
-        """Seconds of sound that a listener should have before it starts.
+        """Seconds of audio to pre-buffer before playback starts.
 
-        Where the machine has time to spare, the sizes of the parts see to it that the first one suffices.
+        A machine with reserve starts with the first chunk; the schedule keeps the buffer filled.
         """
         if not self.is_tight(context_frames):
             return MIN_PREBUFFER_S
@@ -147,21 +146,21 @@ class LatencyEstimator:
         return prebuffer_seconds(self.rtf(context_frames), chunk_s, remaining_s)
 
     def first_sound_s(self, n_codes: int) -> float:
-        """Seconds of sound that a first part of so many codes gives out."""
+        """Seconds of audio that a first chunk of `n_codes` outputs."""
         n_frames = n_codes * self.frames_per_code - self.held_frames
         return max(0.0, n_frames / self.frames_per_code / self.code_rate)
 
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Parts that are ready before the sound runs out, by what was measured."""
+    """Chunks that are ready before the buffer runs out, according to the latency model."""
 
     pace: LatencyEstimator
     first_codes: int = MIN_FIRST_CODES
 
     def target(self, situation: BufferState) -> int | None:
         if situation.lead_s is None:
-            if self.pace.is_tight(situation.context_frames):  # the head start comes in steady steps
+            if self.pace.is_tight(situation.context_frames):  # pre-buffer in chunks of the sustainable size
                 return self.pace.least_codes(situation.context_frames)
             return self._first(situation)
         low, high = self.pace.least_codes(situation.context_frames), MAX_CHUNK_CODES
@@ -174,12 +173,12 @@ class Adaptive:
         return low
 
     def is_urgent(self, situation: BufferState) -> bool:
-        # On a machine with nothing to spare the head start is waited for, not this part.
+        # Without reserve the listener waits for the pre-buffer, not for this chunk.
         is_tight = self.pace.is_tight(situation.context_frames)
         return situation.previous_codes == 0 and not situation.lead_s and not is_tight
 
     def _first(self, situation: BufferState) -> int:
-        """The smallest first part whose sound lasts until a smallest next one is there."""
+        """The smallest first chunk that plays until the next, smallest sustainable one is ready."""
         pace = self.pace
         if situation.n_waiting < self.first_codes:
             return self.first_codes
@@ -195,7 +194,7 @@ class Adaptive:
         return MAX_FIRST_CODES
 
     def _fits(self, n_codes: int, situation: BufferState) -> bool | None:
-        """Whether a part of so many codes is ready in time; None: not known."""
+        """Whether a chunk of `n_codes` is ready in time; None without measurements."""
         assert situation.lead_s is not None
         codes = self.pace.codes_s(max(0, n_codes - situation.n_waiting))
         render = self.pace.render_s(n_codes, situation.context_frames)

@@ -1,8 +1,8 @@
-"""Where the segments of a stream come from: a whole text, or one that arrives while it is spoken.
+"""The segments of a stream, from a whole text or from one that arrives while it is spoken.
 
-In: a text's plan, or pieces of text and something that plans them. Out: segments, in order. All clauses that
-are complete when the next codes can be made are planned together: what is late anyway gets longer, better
-segments, what is awaited is spoken at once. Knows no networks.
+In: a text's plan, or pieces of text and a planner. Out: segments, in order. When decoding is ready for more, all
+complete clauses are planned together: a backlog gets longer, better segments, and a single clause is spoken at once.
+Knows no networks.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from edgetts.text.traced import TracedText
 
 Planner = Callable[[str, "Language | None"], TextPlan]  # of text, after what was heard in a language
 
-MAX_PLANNED_CHARS = 2000  # at once: planning takes time too, and the rest is planned while these are spoken
-MAX_WAITING_CHARS = 4 * MAX_PLANNED_CHARS  # minutes of speech; whoever brings more has to wait
-SLICE_CHARS = 1000  # of a long piece: its first clauses are planned while the rest is looked at
-MAX_GAP_CHARS = 100  # of white space between two lines that are looked at
-LINE_WAIT_S = 0.3  # behind a long line, for the text that shows whether its sentence goes on
+MAX_PLANNED_CHARS = 2000  # per plan; the rest is planned while these are spoken
+MAX_WAITING_CHARS = 4 * MAX_PLANNED_CHARS  # minutes of speech; beyond it `push` waits
+SLICE_CHARS = 1000  # of a long piece; its first clauses are planned while the rest is read
+MAX_GAP_CHARS = 100  # of white space considered between two lines
+LINE_WAIT_S = 0.3  # after a long line, for text that shows whether its sentence continues
 
 
 def queued_segments(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: float = 0.0) -> Iterator[QueuedSegment]:
@@ -48,10 +48,10 @@ def queued_segments(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: f
 
 
 class TextFeed:
-    """Text bit by bit: `push`, then `finish` or `fail`, from any thread; iterating, elsewhere, gives segments.
+    """Text in pieces: `push`, then `finish` or `fail`, from any thread. Iterating in another thread yields segments.
 
-    Text that waits to be spoken is bounded, however fast it arrives: `push` sleeps until there is room, and
-    `offer` refuses, for those who may not sleep.
+    The text waiting to be spoken is bounded: `push` blocks until there is room; `offer` never blocks and refuses
+    instead.
     """
 
     def __init__(
@@ -61,22 +61,22 @@ class TextFeed:
         self._planner = planner
         self._stripper = MarkdownStripper(markup=markup) if markdown else None
         self._splitter = ClauseSplitter(markup=markup)
-        self._n_read = 0  # characters that were pushed
+        self._n_read = 0  # characters pushed
         self._origins: list[int] = []  # where the characters come from that have not been planned yet
-        self._notices = notices  # what plans have to say is added here
+        self._notices = notices  # the plans' notices are appended here
         self._clauses: list[tuple[str, float]] = []  # and when each was complete
         self._n_waiting = 0  # characters in them
         self._is_finished = False
 
     def push(self, piece: str) -> None:
-        """More text; returns once all of it is taken in. Raises Cancelled when nobody listens any more."""
+        """Append text; blocks until there is room. Raises Cancelled if the stream was closed."""
         for part in slices(piece):
             while not self.offer(part):
                 with self._state.changed:
                     self._state.wait_until(self._has_room)
 
     def offer(self, part: str) -> bool:
-        """One of the `slices` of a piece, taken in if there is room; the state tells when there may be."""
+        """Append one of the `slices` of a piece if there is room; returns whether it did. The state signals room."""
         with self._state.changed:
             if self._state.is_cancelled:
                 raise Cancelled("The speech was cancelled.")
@@ -92,11 +92,11 @@ class TextFeed:
             self._add([*rest, *self._splitter.flush()], is_last=True)
 
     def fail(self, error: BaseException) -> None:
-        """The text broke off: what was made of it is given out, then the error."""
+        """The text source failed: the stream outputs what it has, then raises `error`."""
         self._state.fail(error)
 
     def _read(self, part: str, *, is_last: bool = False) -> str:
-        """What is spoken of a part of the text, without the marks of Markdown where it has any."""
+        """A part of the text without its marks of Markdown."""
         read = TracedText.of(part, self._n_read) if self._stripper is None else self._stripper.push(part)
         if is_last and self._stripper is not None:
             read = TracedText.join([read, self._stripper.finish()])
@@ -117,7 +117,7 @@ class TextFeed:
         self._state.changed.notify_all()
 
     def _await_clauses(self) -> None:
-        """Sleep until there are clauses or the end. A line that has ended is one if nothing follows it for a while."""
+        """Wait for clauses or the end. A long line counts as a clause if nothing follows it for LINE_WAIT_S."""
         state = self._state
 
         def is_here() -> bool:
@@ -167,7 +167,7 @@ class TextFeed:
             raise UsageError("There is nothing to speak in the text: " + (" ".join(self._notices) or "it is empty."))
 
     def _take(self) -> list[tuple[str, float]]:
-        """The clauses to plan next, at least one if there is any."""
+        """The clauses to plan next, at least one if there are any."""
         n_chars, n = 0, 0
         while n < len(self._clauses) and (n == 0 or n_chars + len(self._clauses[n][0]) <= MAX_PLANNED_CHARS):
             n_chars += len(self._clauses[n][0])
@@ -178,23 +178,23 @@ class TextFeed:
 
 
 def slices(piece: str) -> Iterator[str]:
-    """`piece` in parts that are short enough to be taken in at once. Raises UsageError if it is no string."""
+    """Split `piece` into parts short enough for `offer`. Raises UsageError if it is not a string."""
     if not isinstance(piece, str):
         raise UsageError(f"The pieces of a text must be strings; one of them is a {type(piece).__name__}.")
     return (piece[start : start + SLICE_CHARS] for start in range(0, len(piece), SLICE_CHARS))
 
 
 def pump(pieces: Iterable[str], feed: TextFeed) -> threading.Thread:
-    """Read `pieces` into `feed` in a thread of its own, which ends with them or, after a cancel, at the next."""
+    """Push `pieces` into `feed` in a new thread, which ends after the last one or, if cancelled, at the next one."""
 
     def read() -> None:
         try:
             for piece in pieces:
                 feed.push(piece)
             feed.finish()
-        # Whatever it is, also what asks a thread to exit: the consumer raises it and must not wait for more.
+        # Any exception, SystemExit included: the consumer raises it and must not wait forever.
         except BaseException as error:
-            feed.fail(error)  # changes nothing where nobody listens any more
+            feed.fail(error)  # no effect on a closed stream
 
     thread = threading.Thread(target=read, name="edgetts-text", daemon=True)
     thread.start()

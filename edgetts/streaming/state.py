@@ -1,7 +1,7 @@
-"""What the threads of a stream share: segments to speak, their codes while they are made, chunks to give out.
+"""Shared state of a stream's threads: segments, their codes, finished chunks.
 
-One condition guards it all, so that a cancel or an error wakes whoever waits. Nothing here computes, and
-nothing waits without being woken by whatever it waits for.
+One condition variable guards everything, so that a cancel or an error wakes all waiting threads. Nothing here computes
+or polls.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Samples = npt.NDArray[np.float32]  # (S,)
 
 @dataclass(frozen=True)
 class QueuedSegment:
-    """A segment of the text, to be spoken in one go."""
+    """A segment of the text, spoken as one unit."""
 
     text: str  # as it is spoken
     written: str  # as the user wrote it
@@ -37,7 +37,7 @@ class QueuedSegment:
 
 @dataclass(frozen=True)
 class Sound:
-    """Samples on their way to the consumer."""
+    """Samples waiting for the consumer."""
 
     samples: Samples
     segment: int  # index of the segment they belong to
@@ -46,7 +46,7 @@ class Sound:
 
 @dataclass
 class SegmentState:
-    """How a segment came about; complete once its last sound was given out."""
+    """Progress of a segment; final once its last samples were output."""
 
     queued: QueuedSegment
     prompt: GPTPrompt | None = None  # made with the first attempt
@@ -54,7 +54,7 @@ class SegmentState:
     attempts: int = 0
     codes: list[int] = field(default_factory=list)
     is_done: bool = False  # no more codes will come
-    is_heard: bool = False  # some of its sound was given out: codes can be cut off but not made anew
+    is_heard: bool = False  # samples were output: codes can be cut off, but not replaced
     n_rendered: int = 0  # codes
     notices: list[str] = field(default_factory=list)
     start: int = 0  # samples from the beginning of the stream
@@ -69,7 +69,7 @@ class StreamState:
         self.started_at = time.perf_counter()
         self.changed = threading.Condition()
         self.segments: list[SegmentState] = []
-        self.n_segments_done = 0  # whose sound was given out
+        self.n_segments_done = 0  # completely output
         self.has_all_segments = False
         self.is_waiting_for_text = False  # that has not arrived yet
         self.sounds: list[Sound] = []
@@ -77,16 +77,16 @@ class StreamState:
         self.completed_at: float | None = None  # `time.perf_counter`
         self.error: BaseException | None = None
         self.is_cancelled = False
-        self._on_sound = on_sound  # told, without the lock, that whoever cannot block has something to look at
+        self._on_sound = on_sound  # called without the lock when there may be something for a non-blocking consumer
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
-        """Sleep until it is so; `changed` is held before and after. Raises Cancelled when the stream ends."""
+        """Wait until `is_so()`; `changed` is held before and after. Raises Cancelled if the stream ends."""
         self.changed.wait_for(lambda: self.is_cancelled or is_so())
         if self.is_cancelled:
             raise Cancelled("The speech was cancelled.")
 
     def cancel(self) -> None:
-        """Stop everything; what is waiting is dropped."""
+        """Stop all work and drop waiting samples."""
         with self.changed:
             self.is_cancelled = True
             self.sounds.clear()
@@ -94,7 +94,7 @@ class StreamState:
         self.tell()
 
     def fail(self, error: BaseException) -> None:
-        """Stop the work; the consumer gets what is waiting, then the error."""
+        """Stop all work; the consumer gets the waiting samples, then the error."""
         with self.changed:
             if self.error is None and not self.is_cancelled:
                 self.error = _as_raised(error)
@@ -120,16 +120,16 @@ class StreamState:
         self.tell()
 
     def tell(self) -> None:
-        """Wake those who cannot block: there is sound, an end, or room for more text. Call it without the lock."""
+        """Notify non-blocking consumers of samples, the end, or room for text. Call it without the lock."""
         if self._on_sound is not None:
             self._on_sound()
 
 
 def _as_raised(error: BaseException) -> BaseException:
-    """`error` in a form that means the same where the consumer raises it.
+    """`error` in a form that is safe to raise in the consumer.
 
-    What ends generators, iterations and tasks (GeneratorExit, StopIteration, asyncio.CancelledError) would end
-    those of the consumer without a word, so it becomes the cause of an error. A request to exit stays one.
+    Exceptions that end generators, iterations and tasks (GeneratorExit, StopIteration, asyncio.CancelledError) would
+    silently end the consumer's own, so they become the cause of an error. SystemExit and KeyboardInterrupt stay.
     """
     is_ending = isinstance(error, (StopIteration, StopAsyncIteration)) or not isinstance(error, Exception)
     if not is_ending or isinstance(error, (SystemExit, KeyboardInterrupt)):

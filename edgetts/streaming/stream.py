@@ -1,7 +1,7 @@
-"""A stream as its user sees it: an iterator of audio chunks that can be closed at any time.
+"""The user's view of a stream: an iterator of audio chunks that can be closed at any time.
 
-In: a session's state. Out: `AudioChunk`s, in a `for` loop or an `async for` loop. Errors of the threads at
-work are raised here. Leaving the loop, closing the stream or dropping it ends the work.
+In: a session's state. Out: `AudioChunk`s, in a `for` loop or an `async for` loop. Errors of the worker threads are
+raised here. Closing the stream, leaving its `with` block or dropping it ends the work.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from edgetts.streaming.state import Samples, SegmentState, Sound, StreamState
 
 
 class _Reader:
-    """Turns sounds into chunks; shared by both kinds of stream."""
+    """Turns waiting samples into chunks; used by both kinds of stream."""
 
     def __init__(self, state: StreamState, sample_rate: int, dtype: SampleType) -> None:
         self.state = state
@@ -38,14 +38,14 @@ class _Reader:
         self.is_over = False
 
     def take(self, *, wait: bool) -> AudioChunk | None:
-        """The next chunk; None at the end, or when there is none yet and `wait` is False.
+        """The next chunk; None at the end, or if there is none yet and `wait` is False.
 
-        Raises what went wrong, after the chunks that were made before it did.
+        Raises the stream's error, after the chunks that were made before it.
         """
         state = self.state
         with state.changed:
-            # The last sound stays until it is known to be the last, which is at once: only a text that is
-            # still arriving could go on, and is not waited for.
+            # Keep the last samples until it is known whether they are the last. That is immediate, unless text is still
+            # arriving, which is not waited for.
             while not self._is_decided():
                 if not wait:
                     return None
@@ -114,17 +114,17 @@ class SpeechStream:
 
     @property
     def prebuffer_s(self) -> float:
-        """Seconds of sound that a player should have before it starts, so that it need not stop again."""
+        """Seconds of audio that a player should pre-buffer before it starts, so that it does not underrun."""
         return self._session.prebuffer_s
 
     @property
     def compute_seconds(self) -> float:
-        """From the start to the last sound, or until now while there is more to come."""
+        """Seconds from the start to the last samples, or until now if the stream is not complete."""
         return (self._reader.state.completed_at or time.perf_counter()) - self.started_at
 
     @property
     def segments(self) -> tuple[SegmentState, ...]:
-        """What was spoken so far, segment by segment; complete after the last chunk."""
+        """The segments spoken so far; complete after the last chunk."""
         check_process()
         state = self._reader.state
         with state.changed:
@@ -132,7 +132,7 @@ class SpeechStream:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Sentences for the user so far: what is not spoken as written, what guards objected to."""
+        """Sentences for the user so far: text not spoken as written, objections of guards."""
         of_segments = [
             f"Segment {i + 1}, {shown(segment.queued.written)}: {notice}"
             for i, segment in enumerate(self.segments)
@@ -150,19 +150,19 @@ class SpeechStream:
         return chunk
 
     def take_ready(self) -> AudioChunk | None:
-        """The next chunk if there is one already, without waiting; `is_over` says whether more can come."""
+        """The next chunk if one is ready, else None; `is_over` tells whether more can come."""
         return self._next(wait=False)
 
     @property
     def is_over(self) -> bool:
-        """Whether the last chunk was taken, or the stream closed."""
+        """Whether the last chunk was taken or the stream closed."""
         return self._reader.is_over or not self._finalizer.alive
 
     def _next(self, *, wait: bool) -> AudioChunk | None:
         check_process()
         try:
             chunk = self._reader.take(wait=wait)
-        except BaseException:  # also Ctrl-C: nothing must go on behind the back of whoever handles it
+        except BaseException:  # Ctrl-C, too: no work may continue in the background
             self.close()
             raise
         if self._reader.is_over:
@@ -170,7 +170,7 @@ class SpeechStream:
         return chunk
 
     def close(self) -> None:
-        """Stop within one step of the work and free what it held. Closing twice is fine."""
+        """Stop within one step of the work and free its memory. May be called twice."""
         self._reader.is_over = True
         self._finalizer()
 
@@ -184,10 +184,11 @@ class SpeechStream:
 
 
 class AsyncSpeechStream:
-    """The same for `async for`, never blocking the event loop.
+    """The same for `async for`, without blocking the event loop.
 
-    start: makes the stream, given what to call when there is sound; it is called in a thread when the first chunk is
-    asked for. text: pieces that arrive asynchronously, for the stream's feed.
+    start: makes the stream, given a callback for new samples; it is called in a thread when the first chunk is
+    requested.
+    text: pieces that arrive asynchronously, for the stream's feed.
     """
 
     def __init__(
@@ -203,9 +204,9 @@ class AsyncSpeechStream:
 
     @property
     def stream(self) -> SpeechStream:
-        """Seed, notices and what was spoken; there after the first chunk was asked for."""
+        """The underlying stream with seed, notices and segments; available after the first chunk was requested."""
         if self._stream is None:
-            raise UsageError("The stream has not started: ask it for a chunk first.")
+            raise UsageError("The stream has not started: request a chunk first.")
         return self._stream
 
     def __aiter__(self) -> AsyncSpeechStream:

@@ -1,7 +1,7 @@
-"""Where text without spaces is cut, once it has become too long to wait for.
+"""Cuts overlong text without spaces.
 
-In: a stretch of characters. Out: a place in its second half at which nothing that is seen as one character falls
-apart, between two scripts if there is one. Not a word segmenter: such text is no ordinary language.
+In: a run of characters. Out: a position in its second half that splits no grapheme, preferably between two scripts. Not
+a word segmenter: such text is not ordinary language.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Span = tuple[int, int]
 
 
 def cut_unbroken(text: str, whole: Sequence[Span] = ()) -> int:
-    """A place in the second half of `text`, at least 1: the last one after a space, else the last one between a mark
-    and a letter or two scripts, else the last one between two characters as a reader sees them.
+    """A position in the second half of `text`, at least 1: the last one after a space, else the last one between a mark
+    and a letter or between two scripts, else the last one between two graphemes.
 
-    whole: places inside these are not taken, unless there is no other.
+    whole: spans that are not split unless there is no other position.
     """
     best, place = -1, len(text)
     is_flag_open = False  # whether an odd number of regional indicators precedes
@@ -41,7 +41,7 @@ def _inside(spans: Sequence[Span]) -> set[int]:
 
 
 def belong_together(left: str, right: str, *, is_flag_open: bool = False) -> bool:
-    """Whether a reader sees one character: not every rule of Unicode, but marks, emoji, flags and Hangul parts."""
+    """Whether two characters belong to one grapheme: combining marks, emoji, flags and Hangul, not all of Unicode."""
     if right.isascii():
         return left == "\r" and right == "\n"
     code, category = ord(right), unicodedata.category(right)
@@ -56,7 +56,7 @@ def belong_together(left: str, right: str, *, is_flag_open: bool = False) -> boo
 
 
 def _rank(left: str, right: str) -> int:
-    """How good a place between two characters is: 2 after a space, 1 where the script changes, else 0."""
+    """Quality of a cut between two characters: 2 after a space, 1 between two scripts, else 0."""
     if left.isspace():
         return 2
     return 1 if _script(left) != _script(right) and not right.isspace() else 0

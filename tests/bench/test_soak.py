@@ -51,7 +51,7 @@ def test_a_process_that_fails_says_why(mini_pack: Path, tmp_path: Path) -> None:
 def test_elsewhere_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_pack: Path) -> None:
     voice = voice_of_length(open_pack(mini_pack), 0.5)
     monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(UsageError, match="leave --soak out"):
+    with pytest.raises(UsageError, match="leave soak= out"):
         measure_soak(
             *(mini_pack, voice, SynthesisOptions(), 3, tmp_path),
             device="cpu",

@@ -24,7 +24,7 @@ def test_the_first_byte_counts_and_the_process_is_ended() -> None:
 
 def test_a_failure_is_told() -> None:
     silent = [sys.executable, "-c", "import sys; print('There is no voice.', file=sys.stderr); sys.exit(1)"]
-    with pytest.raises(GenerationError, match=r"said nothing: There is no voice\."):
+    with pytest.raises(GenerationError, match=r"wrote no audio: There is no voice\."):
         startup._until_first_byte(silent, ENVIRONMENT)
     with pytest.raises(GenerationError, match=r"did not start: There is no voice\."):
         startup._output(silent, ENVIRONMENT)
