@@ -93,7 +93,7 @@ def test_nothing_happens_where_the_system_does_not_tell(monkeypatch: pytest.Monk
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux what a process holds")
 def test_what_is_held() -> None:
     before = mapped.held_bytes()
-    with mmap.mmap(-1, 32 * MIB) as block:  # not the heap, which may have so much to spare
+    with mmap.mmap(-1, 32 * MIB, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:  # the heap may have room already
         block.write(b"1" * len(block))
         held = mapped.held_bytes()
     assert before is not None and held is not None and held - before > 24 * MIB
