@@ -27,7 +27,7 @@ import torch
 
 from edgetts.backends.compile_cache import keep_compiled
 from edgetts.backends.device import pick_device
-from edgetts.backends.kernels import AUTO, DEQUANTIZED
+from edgetts.backends.kernels import AUTO, DEQUANTIZED, wanted_kernel
 from edgetts.backends.numbers import default_compute, numbers_of
 from edgetts.backends.process import check_process, is_forked
 from edgetts.decoding.settings import Compute, check_compute
@@ -487,4 +487,7 @@ def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, ke
     if isinstance(n_bytes, bool) or not isinstance(n_bytes, int) or n_bytes <= 0:
         raise UsageError(f"The memory budget is {n_bytes!r}; it must be a number of bytes above 0, or such as '2G'.")
     half_bytes = numbers_of(device, "fast").dit.itemsize
-    return Budget.of(n_bytes, pack, compute, half_bytes=half_bytes, decodes=kernel == DEQUANTIZED)
+    decodes = wanted_kernel(kernel, compute) == DEQUANTIZED
+    return Budget.of(
+        n_bytes, pack, compute, half_bytes=half_bytes, decodes=wanted_kernel(kernel, compute) == DEQUANTIZED
+    )

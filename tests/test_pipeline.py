@@ -13,6 +13,7 @@ from helpers.paths import GOLDEN
 from helpers.voices import golden_voice
 from safetensors.torch import load_file
 
+from edgetts.backends.linear import kernels_used
 from edgetts.decoding.decode import DecodeResult
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import Expected
@@ -20,6 +21,7 @@ from edgetts.decoding.settings import Compute, FlowSettings
 from edgetts.errors import Cancelled, GenerationError, VoiceError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
+from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import ENROLL_COMPONENTS, RUN_COMPONENTS
 from edgetts.pipeline import Pipeline, derive_seed
 from edgetts.voices.emotion import Emotion
@@ -256,3 +258,10 @@ def test_no_encoder_parameter_is_resident(pipeline: Pipeline) -> None:
 
 def test_seeds_of_parts_differ() -> None:
     assert len({derive_seed(1), derive_seed(1, 0), derive_seed(1, 1), derive_seed(2, 0), derive_seed(1, 0, 0)}) == 5
+
+
+@pytest.mark.parametrize(("kernel", "has_kernels"), [("auto", False), ("dequantize-per-call", True)])
+def test_reference_dequantizes_all_weights_unless_a_kernel_is_asked_for(kernel: str, has_kernels: bool) -> None:
+    pipeline = Pipeline(open_pack(builtin_pack()), torch.device("cpu"), kernel=kernel, compute="reference")
+    assert bool(kernels_used(pipeline.gpt)) == has_kernels
+    assert pipeline.stepper is None

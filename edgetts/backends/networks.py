@@ -17,7 +17,7 @@ from edgetts.backends.decode_engine import engines
 from edgetts.backends.device import memory_in_words
 from edgetts.backends.fast_dit import FastDiT
 from edgetts.backends.fused_step import fused_step
-from edgetts.backends.kernels import KernelChoice
+from edgetts.backends.kernels import KernelChoice, wanted_kernel
 from edgetts.backends.linear import replacer
 from edgetts.backends.numbers import dtype_name, forbid_tf32, numbers_of
 from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
@@ -103,7 +103,7 @@ class Networks:
     def _take_gpt(self, compute: Compute) -> None:
         """Load the GPT, with what decodes by it: `engines` or, where those are None, `stepper`, or the GPT itself."""
         dtype = numbers_of(self.device, compute).gpt
-        replace = replacer(KernelChoice(self.device, self._kernel, compute), dtype)
+        replace = replacer(KernelChoice(self.device, wanted_kernel(self._kernel, compute), compute), dtype)
         self.gpt = registry.GPT.load(self._pack, self.device, dtype=dtype, replace=replace)
         self.engines = engines(self.gpt, self.device, self._runner)
         self.stepper = fused_step(self.gpt)

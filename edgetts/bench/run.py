@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from edgetts.api import TTS
-from edgetts.backends.kernels import AUTO, DEQUANTIZED
+from edgetts.backends.kernels import AUTO
 from edgetts.backends.process import prepare_process
 from edgetts.bench.machine import (
     describe_machine,
@@ -281,7 +281,7 @@ def _other(
 ) -> tuple[str, Callable[[], Pipeline]]:
     """A candidate to compare with. Its pack is opened now, to fail early; its networks are loaded later."""
     if name == REFERENCE:
-        return name, lambda: Pipeline(pack, device, kernel=DEQUANTIZED, compute="reference")
+        return name, lambda: Pipeline(pack, device, compute="reference")
     other = open_pack(locate_pack(name, home).path, home=home)
     return Path(name).name, lambda: Pipeline(other, device, compute=compute)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edgetts.audio import features
-from edgetts.backends.kernels import AUTO, DEQUANTIZED, KernelChoice
+from edgetts.backends.kernels import AUTO, KernelChoice, wanted_kernel
 from edgetts.backends.linear import replacer
 from edgetts.backends.numbers import dtype_name, numbers_of
 from edgetts.backends.prepare import prepare_s2mel, prepare_vocoder
@@ -98,7 +98,7 @@ def validate(
         if limit is None:
             is_fast = compute == "fast" and stage in _ACOUSTIC
             limit = max(stored, TOLERANCES[dtype_name(numbers_of(on, compute).dit)]) if is_fast else stored
-        case = Case(pack, golden, folder, on, compute, DEQUANTIZED if compute == "reference" else kernel)
+        case = Case(pack, golden, folder, on, compute, wanted_kernel(kernel, compute))
         rows += [compare(stage, *pair, limit) for pair in _COMPARE[stage](case)]
     return rows
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from edgetts.backends.fused_step import fused_step
-from edgetts.backends.kernels import AUTO, DEQUANTIZED, KernelChoice
+from edgetts.backends.kernels import AUTO, DEQUANTIZED, KernelChoice, wanted_kernel
 from edgetts.backends.linear import kernels_used, replacer
 from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
 from edgetts.decoding.decode import generate_codes
@@ -110,7 +110,7 @@ def _gpt(case: _Case) -> Iterator[Row]:
     codes = [made[i % len(made)] for i in range(N_CODES)]  # noise may stop early
     expected, latents = _logits(plain, prompt, codes), LatentPass(plain, prompt).append(codes)
     del plain
-    fast = load(DEQUANTIZED if case.compute == "reference" else case.kernel)
+    fast = load(wanted_kernel(case.kernel, case.compute))
     kernels = kernels_used(fast)
     rounding = max((_ROUNDINGS.get(name, "float32") for name in kernels), key=TOLERANCES.__getitem__, default="float32")
     limit = TOLERANCES[rounding]

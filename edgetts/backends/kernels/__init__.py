@@ -18,3 +18,4 @@ from edgetts.backends.kernels.registry import KernelChoice as KernelChoice
 from edgetts.backends.kernels.registry import Trial as Trial
 from edgetts.backends.kernels.registry import measure_kernel as measure_kernel
 from edgetts.backends.kernels.registry import try_kernel as try_kernel
+from edgetts.backends.kernels.registry import wanted_kernel as wanted_kernel

@@ -62,8 +62,13 @@ def kernel_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys(kernel.name for kernel in KERNELS))
 
 
+def wanted_kernel(wanted: str, compute: Compute) -> str:
+    """The name to choose by: `reference` dequantizes all weights when they are loaded, unless a kernel is asked for."""
+    return DEQUANTIZED if compute == "reference" and wanted == AUTO else wanted
+
+
 class KernelChoice:
-    """Which kernel serves which kind of weight on one device; each is tried once. `trials`: what came of it.
+    """Which kernel serves which kind of weight on one device; each is tried once.
 
     wanted: AUTO, or the name of a kernel, used for every scheme that it serves. compute: AUTO leaves out kernels
     that round activations to 8 bits, but for `fast`, which has them first. Raises UsageError for an unknown name,
