@@ -488,6 +488,4 @@ def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, ke
         raise UsageError(f"The memory budget is {n_bytes!r}; it must be a number of bytes above 0, or such as '2G'.")
     half_bytes = numbers_of(device, "fast").dit.itemsize
     decodes = wanted_kernel(kernel, compute) == DEQUANTIZED
-    return Budget.of(
-        n_bytes, pack, compute, half_bytes=half_bytes, decodes=wanted_kernel(kernel, compute) == DEQUANTIZED
-    )
+    return Budget.of(n_bytes, pack, compute, half_bytes=half_bytes, decodes=decodes)
