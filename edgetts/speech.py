@@ -10,14 +10,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from edgetts.audio import encode, writer
 from edgetts.errors import UsageError
-from edgetts.streaming.stream import SpeechStream
+
+if TYPE_CHECKING:
+    from edgetts.streaming.stream import SpeechStream
 
 BINARY_FORMAT = "wav"  # of a file object, which has no ending to go by
 

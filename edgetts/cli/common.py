@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgetts.decoding.settings import Compute
 
 STDIO = "-"
+SOCKET_NAME = "edgetts.sock"
 EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 
@@ -41,8 +42,17 @@ class Environment:
     hub_cache: Path  # HF_HUB_CACHE or HF_HOME: where Hugging Face downloads lie
     hub_endpoint: str | None  # HF_ENDPOINT: the hub or mirror to download from when --mirror is not given
     token: str | None = field(default=None, repr=False)  # EDGETTS_TOKEN: what a daemon asks its clients for
+    socket: str | None = None  # EDGETTS_SOCKET: where the daemon of this user listens
+    runtime_dir: str | None = None  # XDG_RUNTIME_DIR: where it listens otherwise
     notify_socket: str | None = None  # NOTIFY_SOCKET: where systemd is told how a service goes
     n_passed_sockets: int = 0  # LISTEN_FDS: sockets that systemd opened for this process
+
+    @property
+    def daemon_socket(self) -> Path | None:
+        """Where a daemon and its clients meet; None where this user has no place for that."""
+        if self.socket is not None:
+            return Path(self.socket).expanduser()
+        return Path(self.runtime_dir) / SOCKET_NAME if self.runtime_dir is not None else None
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Environment:
@@ -59,6 +69,8 @@ class Environment:
             hub_cache=Path(hub_cache).expanduser(),
             hub_endpoint=variables.get("HF_ENDPOINT") or None,
             token=variables.get("EDGETTS_TOKEN") or None,
+            socket=variables.get("EDGETTS_SOCKET") or None,
+            runtime_dir=variables.get("XDG_RUNTIME_DIR") or None,
             notify_socket=variables.get("NOTIFY_SOCKET") or None,
             n_passed_sockets=_passed_sockets(variables),
         )

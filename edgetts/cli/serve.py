@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +43,16 @@ def serve(
     port: Annotated[
         int, _option("--port", panel=LISTEN, help=f"Port to listen on; 0: any that is free. [{DEFAULT_PORT}]")
     ] = DEFAULT_PORT,
+    socket: Annotated[
+        Path | None,
+        _option(
+            "--socket",
+            panel=LISTEN,
+            metavar="FILE",
+            help="Unix socket for `edgetts say`. [$EDGETTS_SOCKET, or edgetts.sock in $XDG_RUNTIME_DIR]",
+        ),
+    ] = None,
+    no_socket: Annotated[bool, typer.Option("--no-socket", help="Serve HTTP only.", rich_help_panel=LISTEN)] = False,
     token_file: Annotated[
         Path | None,
         _option(
@@ -104,6 +112,10 @@ def serve(
 
         curl http://127.0.0.1:8880/v1/audio/speech -H 'Content-Type: application/json' -d '{"input": "Hello."}' -o a.mp3
     """
+    if no_socket and socket is not None:
+        raise UsageError("--socket and --no-socket contradict each other: drop one of them.")
+    import importlib.util
+
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"`edgetts serve` needs {', '.join(missing)}: install them with `pip install edgetts[serve]`.")
@@ -117,6 +129,7 @@ def serve(
         host=host,
         port=port,
         token=read_token(token_file) if token_file is not None else _token(known),
+        socket=None if no_socket else socket or known.daemon_socket,
         keep_alive_s=keep_alive,
         stop_s=stop_seconds,
         tells_text=log_text,
@@ -130,6 +143,8 @@ def serve(
     show_logs(max(1, verbosity), with_date=True)
 
     with importing():
+        import asyncio
+
         from edgetts.server.host import Host
         from edgetts.server.notify import passed_sockets
         from edgetts.server.run import Daemon

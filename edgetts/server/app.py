@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from edgetts.errors import EdgeTTSError
-from edgetts.server import status
+from edgetts.server import openapi, speech, status, voices, websocket
 from edgetts.server.body import on_client_gone, on_error, on_http_error
 from edgetts.server.desk import Busy, Closed
 from edgetts.server.faults import Fault
@@ -20,7 +20,13 @@ def application(service: Service) -> ASGIApp:
     """The ASGI application of a daemon."""
     handlers = dict.fromkeys((Fault, Busy, Closed, EdgeTTSError, Exception), on_error)
     app = Starlette(
-        routes=[*status.routes(service)],
+        routes=[
+            *websocket.routes(service),
+            *speech.routes(service),
+            *voices.routes(service),
+            *status.routes(service),
+            *openapi.routes(service),
+        ],
         exception_handlers={**handlers, ClientDisconnect: on_client_gone, HTTPException: on_http_error},
     )
     return Guard(app, service.settings)

@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -20,6 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from edgetts.errors import UsageError
 from edgetts.server.app import application
 from edgetts.server.faults import CutShort
+from edgetts.server.local import LocalServer, listen
 from edgetts.server.notify import READY, STOPPING, notify
 from edgetts.server.service import Service
 from edgetts.server.settings import Settings, check_address
@@ -79,16 +81,20 @@ class Daemon:
         self._on_ready = on_ready
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
+        self._made: Path | None = None  # the socket's file, which is ours to remove
 
     async def run(self) -> None:
         """Serve until told to stop. Raises UsageError where nothing can be listened on, PackError."""
         self._loop = asyncio.get_running_loop()
         listening = self._sockets()
+        local = self._local()
         server = self._server()
         serving = asyncio.create_task(server.serve(listening))
         try:
             with self._signals():
                 await self._first(serving, self.service.host.load())
+                if local is not None:
+                    await local.start()
                 notify(self._supervisor, READY, f"STATUS=Speaking on {', '.join(self.urls)}")
                 logger.info("listening on %s", ", ".join(self.urls))
                 if self._on_ready is not None:
@@ -98,6 +104,10 @@ class Daemon:
                 logger.info("stopping: streams have %g s to end", self.settings.stop_s)
                 await self.service.stop(self.settings.stop_s)
         finally:
+            if local is not None:
+                await local.close()
+                if self._made is not None:
+                    self._made.unlink(missing_ok=True)
             server.should_exit = True
             with contextlib.suppress(asyncio.CancelledError):
                 await serving
@@ -152,6 +162,14 @@ class Daemon:
             listening = _listen(self.settings.host, self.settings.port)
         self.urls = [_url(sock) for sock in listening]
         return listening
+
+    def _local(self) -> LocalServer | None:
+        """What serves the Unix socket. Raises UsageError."""
+        passed = [s for s in self._passed if s.family == socket.AF_UNIX]
+        if not passed and self.settings.socket is not None:
+            passed = [listen(self.settings.socket)]
+            self._made = self.settings.socket
+        return LocalServer(self.service, passed[0]) if passed else None
 
     @contextlib.contextmanager
     def _signals(self) -> Generator[None, None, None]:

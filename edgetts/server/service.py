@@ -57,8 +57,14 @@ class LiveSpeech:
         assert self._chunks is not None
         return self._chunks.stream
 
-    def begin(self, chunks: AsyncSpeechStream) -> None:
+    def attach(self, chunks: AsyncSpeechStream) -> None:
+        """What it is read from."""
         self._chunks = chunks
+
+    async def begin(self) -> None:
+        """Start now and not with the first chunk. Raises what the request cannot be started for."""
+        assert self._chunks is not None
+        await self._chunks.begin()
 
     def __aiter__(self) -> LiveSpeech:
         return self
@@ -110,6 +116,7 @@ class Service:
         self.settings = settings
         self.limits = settings.limits
         self.desk = Desk(self.limits.streams, self.limits.waiting)
+        self.learning = Desk(1, self.limits.waiting_to_learn)  # which takes memory and most of the machine
         self.metrics = Metrics(lambda: self.desk.n_waiting, lambda: self.desk.n_served, lambda: self.host.is_loaded)
         self.is_stopping = False
         self._at_work: set[LiveSpeech] = set()
@@ -122,20 +129,25 @@ class Service:
         *,
         pieces: AsyncIterable[str] | None = None,
         arrived_at: float | None = None,
+        is_bounded: bool = True,
     ) -> AsyncIterator[LiveSpeech]:
         """Wait in line, then speak inside the block, whose end stops the stream, whatever ends it.
 
-        pieces: the text of a request that has none. arrived_at: by `time.perf_counter`. Raises Busy and Closed before
+        pieces: the text of a request that has none. arrived_at: by `time.perf_counter`. is_bounded: False for clients
+        of this machine, whose text may be long or take its time. Raises Busy and Closed before
         the block; what goes wrong with the speech is raised where it is iterated over.
         """
         live = LiveSpeech(request, secrets.token_hex(6), protocol, arrived_at or time.perf_counter())
         outcome, fault = "done", None
         try:
-            self._check(request)
+            if self.is_stopping:
+                raise Closed
+            if is_bounded and live.n_characters > self.limits.text_characters:
+                raise _too_long(self.limits.text_characters)
             async with self.desk.place(), self.host.use() as tts:
-                text = None if pieces is None else self._counted(pieces, live)
+                text = None if pieces is None else self._counted(pieces, live, is_bounded)
                 chunks = _stream(partial(tts.start, request), text)
-                live.begin(chunks)
+                live.attach(chunks)
                 self._at_work.add(live)
                 try:
                     yield live
@@ -160,26 +172,20 @@ class Service:
         finally:
             self._record(live, outcome, fault)
 
-    def _check(self, request: SpeechRequest) -> None:
-        if self.is_stopping:
-            raise Closed
-        n_characters = len(request.text or "")
-        if n_characters > self.limits.text_characters:
-            raise _too_long(self.limits.text_characters)
-
-    async def _counted(self, pieces: AsyncIterable[str], live: LiveSpeech) -> AsyncIterator[str]:
+    async def _counted(self, pieces: AsyncIterable[str], live: LiveSpeech, is_bounded: bool) -> AsyncIterator[str]:
         """The pieces, within the bounds of a text."""
+        seconds = self.limits.text_s if is_bounded else None
         waiting = aiter(pieces)
         while True:
             try:
-                piece = await asyncio.wait_for(anext(waiting), self.limits.text_s)
+                piece = await asyncio.wait_for(anext(waiting), seconds)
             except StopAsyncIteration:
                 return
             except asyncio.TimeoutError:
-                message = f"No more text came for {self.limits.text_s:g} s, and no end of it."
+                message = f"No more text came for {seconds:g} s, and no end of it."
                 raise Fault(408, message, code="text_timeout") from None
             live.n_characters += len(piece)
-            if live.n_characters > self.limits.text_characters:
+            if is_bounded and live.n_characters > self.limits.text_characters:
                 raise _too_long(self.limits.text_characters)
             yield piece
 
@@ -221,6 +227,7 @@ class Service:
         """Take no more; let what is spoken end, for so many seconds, then end it."""
         self.is_stopping = True
         self.desk.close()
+        self.learning.close()
         deadline = time.monotonic() + seconds
         while self._at_work and time.monotonic() < deadline:
             await asyncio.sleep(0.05)

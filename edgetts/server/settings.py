@@ -21,6 +21,7 @@ class Limits:
 
     streams: int = 4  # spoken side by side
     waiting: int = 16  # in line behind them; beyond it 429
+    waiting_to_learn: int = 2  # recordings in line behind the one that is learned
     text_characters: int = 100_000  # about two hours of speech
     body_bytes: int = 1 * MIB  # of a request that is no upload
     upload_bytes: int = 32 * MIB

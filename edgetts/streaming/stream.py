@@ -209,13 +209,17 @@ class AsyncSpeechStream:
             raise UsageError("The stream has not started: request a chunk first.")
         return self._stream
 
+    async def begin(self) -> None:
+        """Start now and not with the first chunk. Raises what the request cannot be started for."""
+        if self._stream is None and not self._is_closed:
+            await self._open()
+
     def __aiter__(self) -> AsyncSpeechStream:
         return self
 
     async def __anext__(self) -> AudioChunk:
         check_process()
-        if self._stream is None and not self._is_closed:
-            await self._open()
+        await self.begin()
         stream = self._stream
         while stream is not None and not stream.is_over:
             self._ready.clear()

@@ -14,7 +14,7 @@ import torch
 
 from edgetts.audio.array import sound_of_array
 from edgetts.audio.excerpt import LISTENED_SECONDS, best_part
-from edgetts.audio.io import MARGIN_SECONDS, Take, first_seconds, read_sound
+from edgetts.audio.io import MARGIN_SECONDS, Take, first_seconds, read_sound, read_sound_bytes
 from edgetts.backends.numbers import numbers_of
 from edgetts.errors import UsageError
 from edgetts.progress import Progress
@@ -38,8 +38,8 @@ _PROBE_TIMES = 3
 def take_of(recording: Any, sample_rate: Any = None, *, as_is: bool = False) -> Take:
     """The excerpt of a recording to learn a voice from.
 
-    recording: a path, samples (with `sample_rate`), a pair of samples and their rate, or a Take. as_is: the first 15 s
-    without a quality check, as upstream. Raises AudioError, UsageError.
+    recording: a path, the bytes of a file, samples (with `sample_rate`), a pair of samples and their rate, or a Take.
+    as_is: the first 15 s without a quality check, as upstream. Raises AudioError, UsageError.
     """
     if isinstance(recording, Take):
         return recording
@@ -50,6 +50,8 @@ def take_of(recording: Any, sample_rate: Any = None, *, as_is: bool = False) -> 
         if sample_rate is not None:
             raise UsageError("A recording in a file has its own sample rate: leave sample_rate= out.")
         sound = read_sound(Path(recording).expanduser(), seconds, keep_silent_channels=as_is)
+    elif isinstance(recording, bytes):
+        sound = read_sound_bytes(recording, seconds, "the recording", keep_silent_channels=as_is)
     else:
         if isinstance(recording, tuple) and len(recording) == 2 and sample_rate is None:
             recording, sample_rate = recording

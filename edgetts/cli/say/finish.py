@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgetts.api import AudioChunk, Progress, SpeechStream
     from edgetts.audio.playback.sink import PlaybackStats
     from edgetts.audio.writer import SoundWriter
+    from edgetts.server.client import RemoteStream
     from edgetts.speech import Speech
 
 
@@ -37,10 +38,8 @@ def speech_file(output: Output, sample_rate: int) -> Iterator[SoundWriter]:
             yield writer
 
 
-def write_speech(stream: SpeechStream, output: Output, n_characters: int, progress: Progress) -> Speech:
+def write_speech(stream: SpeechStream | RemoteStream, output: Output, n_characters: int, progress: Progress) -> Speech:
     """The whole speech into the file or to standard output, segment by segment; how it came about."""
-    from edgetts.speech import Speech
-
     progress("speaking", 0.0)
     with stream, speech_file(output, stream.sample_rate) as writer:
         for chunk in stream:
@@ -48,7 +47,15 @@ def write_speech(stream: SpeechStream, output: Output, n_characters: int, progre
             if chunk.ends_segment and not chunk.last:
                 progress("speaking", chunk.end / n_characters)
     progress("speaking", 1.0)
-    return Speech.of(stream, writer.n_samples)
+    return speech_of(stream, writer.n_samples)
+
+
+def speech_of(stream: SpeechStream | RemoteStream, n_samples: int) -> Speech:
+    """How a stream that has ended came about, here or in a daemon."""
+    from edgetts.server.client import RemoteStream
+    from edgetts.speech import Speech
+
+    return stream.speech(n_samples) if isinstance(stream, RemoteStream) else Speech.of(stream, n_samples)
 
 
 def floats(chunk: AudioChunk) -> npt.NDArray[np.float32]:

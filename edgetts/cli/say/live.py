@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from edgetts.cli.say.finish import floats, speech_file
+from edgetts.cli.say.finish import floats, speech_file, speech_of
 from edgetts.cli.say.output import Output
 from edgetts.cli.text_input import recode_hint
 from edgetts.errors import UsageError, one_line
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgetts.api import SpeechStream
     from edgetts.audio.playback.sink import Sink
     from edgetts.audio.writer import SoundWriter
+    from edgetts.server.client import RemoteStream
     from edgetts.speech import Speech
 
 READ_BYTES = 1 << 16
@@ -82,10 +83,9 @@ def print_devices() -> None:
         print(f"{device.name}  [{device.host_api}, {device.channels} ch, {device.default_rate} Hz]{default}")
 
 
-def speak(stream: SpeechStream, sink: Sink | None, output: Output, *, quiet: bool) -> Speech:
+def speak(stream: SpeechStream | RemoteStream, sink: Sink | None, output: Output, *, quiet: bool) -> Speech:
     """Give a stream out to its end, then how it came about. Raises what stream, device, pipe and file raise."""
     from edgetts.audio.encode import wav_header
-    from edgetts.speech import Speech
 
     pipe: BinaryIO | None = None
     header = b""
@@ -100,7 +100,7 @@ def speak(stream: SpeechStream, sink: Sink | None, output: Output, *, quiet: boo
             file = stack.enter_context(speech_file(output, stream.sample_rate))
         status = stack.enter_context(StatusLine(enabled=not quiet))
         n_samples = give_out(stream, sink, pipe, header, status, file)
-    speech = Speech.of(stream, n_samples)
+    speech = speech_of(stream, n_samples)
     if pipe is not None and start is not None and header and not _is_appending(pipe):
         end = pipe.tell()
         pipe.seek(start)
@@ -145,7 +145,7 @@ class StatusLine:
 
 
 def give_out(
-    stream: SpeechStream,
+    stream: SpeechStream | RemoteStream,
     sink: Sink | None,
     pipe: BinaryIO | None,
     header: bytes,

@@ -17,6 +17,7 @@ from edgetts.options import SynthesisOptions
 
 _DEFAULTS = SynthesisOptions()
 VOICE, EMOTION, OUTPUT, PLAYBACK = "Voice", "Emotion", "Output", "Playback"
+DAEMON = "Daemon"
 SAMPLING, MEL, GUARDS = "Generation: codes", "Generation: sound", "Generation: guards"
 
 
@@ -248,4 +249,18 @@ NoGuardsFlag = Annotated[
 RetriesOption = Annotated[
     int | None,
     _knob("retries", "--retries", panel=GUARDS, help="Tries with another seed when a guard fires, 0 to 5."),
+]
+
+# --- who makes it ------------------------------------------------------------------------------------------
+
+NoDaemonFlag = Annotated[bool, _flag("--no-daemon", DAEMON, help="Speak in this process, also where a daemon runs.")]
+SocketOption = Annotated[
+    Path | None,
+    _option(
+        "--socket",
+        panel=DAEMON,
+        metavar="FILE",
+        help="Let the daemon at this socket speak, or fail. One at $EDGETTS_SOCKET or $XDG_RUNTIME_DIR/edgetts.sock is "
+        "found without it, for voices with a name.",
+    ),
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -31,6 +32,10 @@ from edgetts.cli.common import (
 )
 from edgetts.cli.say import finish, live, options, request
 from edgetts.cli.say.output import check_inputs_stay, check_output
+
+if TYPE_CHECKING:
+    from edgetts.server.client import RemoteStream
+    from edgetts.streaming.stream import SpeechStream
 
 BUILTIN_TOLD = "builtin-pack"  # that the demonstration model is one
 
@@ -85,6 +90,8 @@ def say(
     preset: options.PresetOption = None,
     no_guards: options.NoGuardsFlag = False,
     retries: options.RetriesOption = None,
+    no_daemon: options.NoDaemonFlag = False,
+    socket: options.SocketOption = None,
 ) -> None:
     """Speak a text.
 
@@ -124,6 +131,7 @@ def say(
     )
     words = request.words(text or (), file, is_live=out.is_live)
 
+    from edgetts.cli.say.remote import find_daemon
     from edgetts.pack.locate import locate_pack
     from edgetts.pack.manifest import VOICE_SUFFIX
     from edgetts.text.glossary import Glossary
@@ -148,9 +156,7 @@ def say(
     notices = [located.notice] if located.notice and is_told and is_first_time(BUILTIN_TOLD, known.home) else []
     terms = Glossary.load(glossary) if glossary is not None else None
 
-    with importing():
-        from edgetts.api import TTS
-        from edgetts.request import WHOLE, SpeechRequest
+    from edgetts.request import WHOLE, SpeechRequest
 
     asked = SpeechRequest(
         text=words if isinstance(words, str) else None,
@@ -163,33 +169,47 @@ def say(
         normalizer=check_normalizer(normalizer),
         chunks=out.chunks if out.is_live else WHOLE,
     )
+    pieces = None if isinstance(words, str) else words
+    daemon = None
+    if not no_daemon:
+        asks = compute if compute is None else way
+        daemon = find_daemon(asked, known, located, chosen=socket, device=device, compute=asks, budget=budget)
+    if daemon is None:
+        with importing():
+            from edgetts.api import TTS
+
     with contextlib.ExitStack() as stack:
         sink = None
         with ProgressBar(enabled=not quiet) as progress:
-            progress("opening the pack", 0.0)
-            tts = TTS.load(
-                located,
-                device=device or known.device or "auto",
-                home=known.home,
-                kernel=known.kernel or "auto",
-                compute=way,
-                memory_budget=budget,
-            )
+            if daemon is None:
+                progress("opening the pack", 0.0)
+                tts = TTS.load(
+                    located,
+                    device=device or known.device or "auto",
+                    home=known.home,
+                    kernel=known.kernel or "auto",
+                    compute=way,
+                    memory_budget=budget,
+                )
+            sample_rate = tts.sample_rate if daemon is None else daemon.sample_rate
             if out.is_played:
                 sink = stack.enter_context(live.open_sink(out.device))
-                sink.open(tts.sample_rate)  # before anything slow: a missing device is said at once
-            speaker = tts.voice(
-                reference, adapt_steps=adapt_steps, progress=progress, tell=None if quiet else print_notice
-            )
-            if is_recording:
-                notices += speaker.notices  # of a recording; a stored voice told them when it was made
-            asked = dataclasses.replace(asked, voice=speaker)
-            stream = tts.start(asked, pieces=None if isinstance(words, str) else words, progress=progress)
+                sink.open(sample_rate)  # before anything slow: a missing device is said at once
+            stream: SpeechStream | RemoteStream
+            if daemon is not None:
+                stream = daemon.start(asked, pieces)
+            else:
+                speaker = tts.voice(
+                    reference, adapt_steps=adapt_steps, progress=progress, tell=None if quiet else print_notice
+                )
+                if is_recording:
+                    notices += speaker.notices  # of a recording; a stored voice told them when it was made
+                stream = tts.start(dataclasses.replace(asked, voice=speaker), pieces=pieces, progress=progress)
             if not out.is_live:
                 assert isinstance(words, str)
                 speech = finish.write_speech(stream, out, len(words), progress)
         if out.is_raw and not quiet:
-            finish.say_rate(tts.sample_rate)
+            finish.say_rate(sample_rate)
         if out.is_live:
             speech = live.speak(stream, sink, out, quiet=quiet or as_json)
         stats = sink.stats if sink is not None else None

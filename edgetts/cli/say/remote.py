@@ -1,0 +1,63 @@
+"""Whether a daemon of this machine speaks for `edgetts say`, so that nothing has to be loaded here.
+
+It does where it would make the same sound: the same pack, device and voices, and a voice that it knows by name. Else
+the speech is made in this process, as it is without a daemon; with --socket that is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgetts.cli.common import Environment
+from edgetts.pack.locate import LocatedPack
+from edgetts.voices.store import VoiceStore, looks_like_path
+
+if TYPE_CHECKING:
+    from edgetts.request import SpeechRequest
+    from edgetts.server.client import Connection
+
+logger = logging.getLogger(__name__)
+
+
+def find_daemon(
+    request: SpeechRequest,
+    known: Environment,
+    located: LocatedPack,
+    *,
+    chosen: Path | None,
+    device: str | None,
+    compute: str | None,
+    budget: int | None,
+) -> Connection | None:
+    """A connection to the daemon, or None. chosen: the socket that the user named. Others: what this call asks for.
+
+    Raises UsageError when the daemon at `chosen` is not there or cannot speak this.
+    """
+    path = chosen or known.daemon_socket
+    if chosen is None and (path is None or not path.exists()):
+        return None
+    recording = None if request.emotion is None else request.emotion.recording
+    if chosen is None and any(
+        voice is not None and looks_like_path(str(voice)) for voice in (request.voice, recording)
+    ):
+        logger.info("no daemon: the voice is a file")
+        return None
+    from edgetts.server.client import connect
+
+    asked_device = device or known.device
+    wants = {
+        "pack": str(located.path.resolve()),
+        "voices": str(VoiceStore.default(known.home).voices_dir.absolute()),
+        "device": None if asked_device == "auto" else asked_device,
+        "compute": compute,
+        "kernel": None if known.kernel == "auto" else known.kernel,
+        "budget": budget,
+    }
+    found = connect(path, is_chosen=chosen is not None, wants=wants)
+    if isinstance(found, str):
+        logger.info("no daemon: %s", found)
+        return None
+    logger.info("the daemon at %s speaks", path)
+    return found

@@ -1,0 +1,209 @@
+"""A client of the daemon on this machine: what `edgetts say` speaks with where one runs. Imports no torch.
+
+In: a Unix socket and a `SpeechRequest`. Out: a stream that is read as `SpeechStream` is. Errors of the daemon are
+raised as those of this process would be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from edgetts import errors
+from edgetts.errors import EdgeTTSError, GenerationError, UsageError
+from edgetts.request import SpeechRequest
+from edgetts.server import frames
+from edgetts.speech import Speech, SpokenSegment
+from edgetts.streaming.chunk import AudioChunk
+
+_CONNECT_S = 2.0
+_HELLO_S = 10.0  # a daemon that has just been started opens its pack first
+
+
+class NoDaemon(Exception):
+    """There is none at the socket, or it is not ours to talk to; the text says which."""
+
+
+class Connection:
+    """To one daemon, for one request. hello: what it says about itself."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises NoDaemon."""
+        try:
+            found = path.stat()
+            if not stat.S_ISSOCK(found.st_mode):
+                raise NoDaemon(f"{path} is no socket")
+            if found.st_uid not in (os.getuid(), 0):
+                raise NoDaemon(f"{path} belongs to another user")
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.settimeout(_CONNECT_S)
+            self._socket.connect(str(path))
+            self._socket.settimeout(_HELLO_S)
+            self._file = self._socket.makefile("rb")
+            kind, data = self.receive()
+        except (OSError, ValueError, GenerationError) as error:
+            raise NoDaemon(f"nobody answers at {path} ({error})") from None
+        if kind == frames.ERROR:
+            raise NoDaemon(str(_error(json.loads(data))))
+        self.hello: Mapping[str, Any] = json.loads(data)
+        if kind != frames.HELLO or self.hello.get("protocol") != frames.PROTOCOL:
+            self.close()
+            raise NoDaemon(f"what answers at {path} is of another version of edgetts")
+        self._socket.settimeout(None)
+
+    @property
+    def sample_rate(self) -> int:
+        return int(self.hello["sample_rate"])
+
+    def receive(self) -> tuple[bytes, bytes]:
+        """The next frame. Raises GenerationError when the daemon has gone."""
+        head = self._file.read(frames.HEAD.size)
+        if len(head) == frames.HEAD.size:
+            kind, length = frames.head_of(head)
+            data = self._file.read(length)
+            if len(data) == length:
+                return kind, data
+        raise GenerationError("The daemon broke off: `edgetts say --no-daemon` speaks without it.")
+
+    def send(self, frame: bytes) -> None:
+        self._socket.sendall(frame)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # also wakes a thread that is sending
+        self._socket.close()
+
+    def start(self, request: SpeechRequest, pieces: Iterable[str] | None = None) -> RemoteStream:
+        """Start to speak, as `TTS.start`."""
+        return RemoteStream(self, request, pieces)
+
+
+class RemoteStream:
+    """Speech that the daemon makes."""
+
+    def __init__(self, connection: Connection, request: SpeechRequest, pieces: Iterable[str] | None) -> None:
+        self._connection = connection
+        self.sample_rate = connection.sample_rate
+        self.prebuffer_s = 0.0
+        self._started_at = time.perf_counter()
+        self._speech: Speech | None = None
+        self._input_error: BaseException | None = None
+        self._is_closed = False
+        connection.send(frames.pack_table(frames.REQUEST, request.to_json()))
+        try:
+            self._started = self._table(frames.STARTED)
+        except BaseException:
+            self.close()
+            raise
+        if pieces is not None:
+            threading.Thread(target=self._pump, args=(pieces,), name="edgetts-text", daemon=True).start()
+
+    @property
+    def compute_seconds(self) -> float:
+        return time.perf_counter() - self._started_at if self._speech is None else self._speech.compute_seconds
+
+    def speech(self, n_samples: int) -> Speech:
+        """How it came about, after the last chunk."""
+        assert self._speech is not None and self._speech.n_samples == n_samples
+        return self._speech
+
+    def _pump(self, pieces: Iterable[str]) -> None:
+        """Send the text as it arrives. An error in it ends the speech, and is raised to whoever reads."""
+        try:
+            for piece in pieces:
+                self._connection.send(frames.pack(frames.TEXT, piece.encode()))
+            self._connection.send(frames.pack(frames.END))
+        except BaseException as error:  # also what the daemon's going away is for this thread: the reader says it
+            self._input_error = error if isinstance(error, EdgeTTSError) else None
+            self._connection.close()
+
+    def __iter__(self) -> RemoteStream:
+        return self
+
+    def __next__(self) -> AudioChunk:
+        if self._speech is not None or self._is_closed:
+            raise StopIteration
+        try:
+            kind, data = self._receive()
+            if kind == frames.REPORT:
+                self._speech = _speech_of(json.loads(data))
+                self.close()
+                raise StopIteration
+            table, samples = frames.sound_of(data)
+        except StopIteration:
+            raise
+        except BaseException:
+            self.close()
+            if self._input_error is not None:
+                raise self._input_error from None
+            raise
+        self.prebuffer_s = table.pop("prebuffer_s")
+        return AudioChunk(samples=np.frombuffer(samples, "<f4"), sample_rate=self.sample_rate, **table)
+
+    def _table(self, expected: bytes) -> dict[str, Any]:
+        kind, data = self._receive()
+        if kind != expected:
+            raise GenerationError("The daemon answers what was not asked.")
+        table: dict[str, Any] = json.loads(data)
+        return table
+
+    def _receive(self) -> tuple[bytes, bytes]:
+        kind, data = self._connection.receive()
+        if kind == frames.ERROR:
+            raise _error(json.loads(data))
+        return kind, data
+
+    def close(self) -> None:
+        """Stop at once: the daemon notices within a step."""
+        self._is_closed = True
+        self._connection.close()
+
+    def __enter__(self) -> RemoteStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def connect(path: Path | None, *, is_chosen: bool, wants: Mapping[str, Any]) -> Connection | str:
+    """The daemon at `path`, if it speaks as this call asks; else why not, in a few words.
+
+    is_chosen: the user named the socket: then UsageError says why not. wants: what HELLO has to say; None: anything.
+    """
+    try:
+        if path is None:
+            raise NoDaemon("there is no socket for this user")
+        connection = Connection(path)
+        for name, value in wants.items():
+            if value is not None and connection.hello.get(name) != value:
+                connection.close()
+                raise NoDaemon(f"the daemon at {path} has {name} {connection.hello.get(name)}, not {value}")
+    except NoDaemon as reason:
+        if is_chosen:
+            raise UsageError(f"The daemon cannot speak this: {reason}; leave --socket out, or start one.") from None
+        return str(reason)
+    return connection
+
+
+def _error(table: Mapping[str, Any]) -> EdgeTTSError:
+    kind = getattr(errors, str(table.get("kind")), GenerationError)
+    is_ours = isinstance(kind, type) and issubclass(kind, EdgeTTSError)
+    return (kind if is_ours else GenerationError)(str(table.get("message")))
+
+
+def _speech_of(table: dict[str, Any]) -> Speech:
+    segments = tuple(SpokenSegment(**{**s, "codes": tuple(s["codes"])}) for s in table.pop("segments"))
+    return Speech(segments=segments, notices=tuple(table.pop("notices")), **table)

@@ -1,0 +1,146 @@
+"""`POST /v1/audio/speech`: OpenAI's way to ask for speech, answered while it is made.
+
+The response begins with the first sound, so what goes wrong before it has a status of its own. What goes wrong later
+cuts the connection (or is an event of its own with `stream_format` sse): nobody takes half a speech for whole. A client
+that goes away stops its stream within a step of the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from edgetts.server.body import error_response, json_body
+from edgetts.server.encoder import Encoder
+from edgetts.server.faults import CutShort, fault_of
+from edgetts.server.service import ClientGone, LiveSpeech, Service
+from edgetts.server.status import model_names
+from edgetts.server.wish import Wish, wish_of
+
+
+def routes(service: Service) -> list[Route]:
+    async def speech(request: Request) -> SpeechResponse:
+        arrived_at = time.perf_counter()
+        table = await json_body(request, service.limits.body_bytes)
+        return SpeechResponse(service, wish_of(table, await model_names(service)), arrived_at)
+
+    return [Route("/v1/audio/speech", speech, methods=["POST"])]
+
+
+class SpeechResponse:
+    """Speaks while it is sent; an ASGI application."""
+
+    def __init__(self, service: Service, wish: Wish, arrived_at: float) -> None:
+        self._service = service
+        self._wish = wish
+        self._arrived_at = arrived_at
+        self._has_begun = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await unless_gone(self._speak(send), receive)
+        except ClientGone:
+            return
+        except Exception as error:
+            if self._has_begun:
+                raise CutShort from error
+            await error_response(error)(scope, receive, send)
+
+    async def _speak(self, send: Send) -> None:
+        try:
+            await self._speak_all(send)
+        except ClientGone:
+            raise
+        except Exception as error:
+            if not (self._has_begun and self._wish.is_sse):
+                raise
+            await self._send_event(send, {"type": "error", **fault_of(error).table()})
+        # Only now: whoever has the end of a response is told to have gone.
+        await self._put(send, b"", more=False)
+
+    async def _speak_all(self, send: Send) -> None:
+        wish = self._wish
+        async with self._service.speak(wish.request, "http", arrived_at=self._arrived_at) as live:
+            encoder: Encoder | None = None
+            async for chunk in live:
+                if encoder is None:
+                    encoder = Encoder(wish.kind, chunk.sample_rate)
+                    await self._begin(send, live, encoder)
+                await self._send(send, encoder.feed(chunk.samples))  # type: ignore[arg-type]
+            if encoder is not None:
+                await self._send(send, encoder.finish())
+            if wish.is_sse:
+                await self._send_event(send, {"type": "speech.audio.done", "usage": _usage(live)})
+
+    async def _begin(self, send: Send, live: LiveSpeech, encoder: Encoder) -> None:
+        headers = {
+            "Content-Type": "text/event-stream; charset=utf-8" if self._wish.is_sse else self._wish.kind.media_type,
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+            "X-Request-Id": live.id,
+            "X-Sample-Rate": str(encoder.sample_rate),
+            "X-Seed": str(live.stream.seed),
+        }
+        pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": pairs})
+        self._has_begun = True
+
+    async def _send(self, send: Send, data: bytes) -> None:
+        if not data:
+            return
+        if self._wish.is_sse:
+            await self._send_event(send, {"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()})
+        else:
+            await self._put(send, data, more=True)
+
+    async def _send_event(self, send: Send, event: dict[str, Any]) -> None:
+        await self._put(send, f"data: {json.dumps(event)}\n\n".encode(), more=True)
+
+    async def _put(self, send: Send, data: bytes, *, more: bool) -> None:
+        """Raises ClientGone when the client reads too slowly."""
+        message = {"type": "http.response.body", "body": data, "more_body": more}
+        try:
+            await asyncio.wait_for(send(message), self._service.limits.send_s)
+        except (asyncio.TimeoutError, OSError):
+            raise ClientGone from None
+
+
+def _usage(live: LiveSpeech) -> dict[str, int]:
+    """Tokens, as far as there are such: of the text, and codes of the sound."""
+    segments = live.stream.segments
+    n_in, n_out = sum(len(s.queued.ids) for s in segments), sum(len(s.codes) for s in segments)
+    return {"input_tokens": n_in, "output_tokens": n_out, "total_tokens": n_in + n_out}
+
+
+async def unless_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Do the work; when the client goes meanwhile, cancel it and raise ClientGone."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+            return
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):  # nobody is there to be told
+            await working
+        raise ClientGone
+    finally:
+        for task in (working, leaving):
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

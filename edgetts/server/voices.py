@@ -1,0 +1,164 @@
+"""Voices over HTTP: which there are, a new one from an uploaded recording, one less.
+
+A voice that another program added, changed or removed is found with the next request: nothing is kept in memory. An
+upload is decoded from memory and never lies on the disk; its file name is not looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from edgetts.errors import Cancelled, UsageError
+from edgetts.server.faults import Fault, fault_of, refused, without_paths
+from edgetts.server.service import ClientGone, Service
+from edgetts.server.speech import unless_gone
+from edgetts.voices.store import check_name
+
+if TYPE_CHECKING:
+    from edgetts.api import TTS
+    from edgetts.voices.voice import Voice
+
+logger = logging.getLogger(__name__)
+
+_FILE_FIELDS = ("file", "audio_sample")  # the second is OpenAI's
+_FIELDS = (*_FILE_FIELDS, "name", "replace", "adapt_steps")
+_MAX_FIELD_BYTES = 1024
+
+
+def routes(service: Service) -> list[Route]:
+    async def voices(_request: Request) -> Response:
+        tts = await service.host.tts()
+        found = await asyncio.to_thread(_voices, tts)
+        return JSONResponse({"object": "list", "data": found, "voices": found})
+
+    async def add(request: Request) -> Response:
+        async with request.form(max_files=1, max_fields=len(_FIELDS), max_part_size=_MAX_FIELD_BYTES) as form:
+            name, data, options = await _upload(form)
+        answers: list[Response] = []
+
+        async def learn() -> None:
+            answers.append(JSONResponse(await _learn(service, name, data, options), 201))
+
+        try:
+            await unless_gone(learn(), request.receive)
+        except ClientGone:
+            return Response(status_code=400)  # which nobody reads
+        return answers[0]
+
+    async def remove(request: Request) -> Response:
+        name = _name(request.path_params["name"])
+        tts = await service.host.tts()
+        await asyncio.to_thread(_remove, tts, name)
+        logger.info("voice name=%s outcome=removed", name.replace(" ", "_"))
+        return JSONResponse({"id": name, "object": "voice", "deleted": True})
+
+    return [
+        Route("/v1/voices", voices, methods=["GET"]),
+        Route("/v1/audio/voices", voices, methods=["GET"]),
+        Route("/v1/voices", add, methods=["POST"]),
+        Route("/v1/voices/{name}", remove, methods=["DELETE"]),
+    ]
+
+
+def _voices(tts: TTS) -> list[dict[str, Any]]:
+    """Stored voices before those of the pack that have the same name, as `say` finds them."""
+    stored = tts.store.names()
+    ready = [name for name in tts.ready_voices() if name not in stored]
+    return [
+        {"id": name, "name": name, "object": "voice", "source": source}
+        for source, names in (("stored", stored), ("model", ready))
+        for name in names
+    ]
+
+
+def _name(given: Any) -> str:
+    if not isinstance(given, str):
+        raise refused("name must be the name of the voice.", "name")
+    try:
+        return check_name(given)
+    except UsageError as error:
+        raise refused(without_paths(str(error)), "name") from None
+
+
+async def _upload(form: FormData) -> tuple[str, bytes, dict[str, Any]]:
+    """Name, recording and options of a form. Raises Fault."""
+    for field in form:
+        if field not in _FIELDS:
+            raise refused(f"Unknown field {field[:40]!r}; known are {', '.join(_FIELDS)}.", field[:40], "unknown_field")
+    files = [form[field] for field in _FILE_FIELDS if field in form]
+    if len(files) != 1 or not isinstance(files[0], UploadFile):
+        raise refused("file must be one recording: WAV, FLAC, OGG or MP3.", "file")
+    replace = form.get("replace", "false")
+    if replace not in ("true", "false"):
+        raise refused("replace must be true or false.", "replace")
+    steps = form.get("adapt_steps")
+    if steps is not None and not (isinstance(steps, str) and steps.isascii() and steps.isdecimal() and len(steps) < 6):
+        raise refused("adapt_steps must be a whole number.", "adapt_steps")
+    name = _name(form.get("name"))
+    options = {"replace": replace == "true", "adapt_steps": None if steps is None else int(str(steps))}
+    return name, await files[0].read(), options
+
+
+async def _learn(service: Service, name: str, data: bytes, options: dict[str, Any]) -> dict[str, Any]:
+    """Learn a voice and keep it; what is told about it. Leaving off ends the work at its next stage."""
+    started, left = time.perf_counter(), threading.Event()
+    outcome = "failed"
+    try:
+        async with service.learning.place(), service.host.use() as tts:
+            try:
+                voice = await asyncio.to_thread(_enroll, tts, name, data, options, left)
+            finally:
+                left.set()
+        outcome = "added"
+    except asyncio.CancelledError:
+        outcome = "cancelled"
+        raise
+    except Exception as error:
+        outcome = "refused" if fault_of(error).status < 500 else "failed"
+        raise
+    finally:
+        took = time.perf_counter() - started
+        logger.info("voice name=%s seconds=%.1f outcome=%s", name.replace(" ", "_"), took, outcome)
+    return {
+        "id": name,
+        "name": name,
+        "object": "voice",
+        "seconds": round(voice.seconds, 2),
+        "notices": [without_paths(notice) for notice in voice.notices],
+    }
+
+
+def _enroll(tts: TTS, name: str, data: bytes, options: dict[str, Any], left: threading.Event) -> Voice:
+    def check(_what: str, _share: float) -> None:
+        if left.is_set():
+            raise Cancelled("Nobody waits for this voice any more.")
+
+    _check_new(tts, name, options["replace"])
+    voice = tts.enroll(data, name=name, adapt_steps=options["adapt_steps"], progress=check)
+    check("", 1.0)
+    tts.store.add(name, voice, replace=options["replace"])
+    return voice
+
+
+def _check_new(tts: TTS, name: str, replace: bool) -> None:
+    try:
+        tts.store.check_new(name, replace=replace)
+    except UsageError as error:
+        raise Fault(409, without_paths(str(error)), code="voice_exists", param="name") from None
+
+
+def _remove(tts: TTS, name: str) -> None:
+    if not tts.store.has(name):
+        if name in tts.ready_voices():
+            raise Fault(403, f"The voice {name!r} belongs to the model and stays.", code="voice_of_model", param="name")
+        raise Fault(404, f"There is no voice called {name!r}.", code="voice_not_found", param="name")
+    tts.store.remove(name)

@@ -1,0 +1,97 @@
+"""Voices over HTTP: a recording becomes one, speaks, and goes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import soundfile
+from helpers.daemon import Running, running
+from helpers.paths import DATA
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """With the built-in pack, whose encoders can learn a voice."""
+    with running(tmp_path_factory.mktemp("home"), "builtin") as daemon:
+        yield daemon
+
+
+RECORDING = (DATA / "speech.ogg").read_bytes()
+
+
+def names(daemon: Running, path: str = "/v1/voices") -> list[str]:
+    return [voice["id"] for voice in daemon.client.get(path).json()["voices"]]
+
+
+def add(daemon: Running, name: str, data: bytes = RECORDING, **fields: str):
+    form = {"name": name, "adapt_steps": "0", **fields}
+    return daemon.client.post("/v1/voices", data=form, files={"file": ("../../x.wav", data)})
+
+
+def test_a_recording_becomes_a_voice_that_speaks_and_goes(daemon: Running) -> None:
+    assert names(daemon) == names(daemon, "/v1/audio/voices") == ["af_heart", "am_michael", "bf_emma", "bm_george"]
+    answer = add(daemon, "me")
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["id"] == "me" and answer.json()["seconds"] > 1
+    assert names(daemon)[0] == "me"
+    assert daemon.speak("Hi.", voice="me").status_code == 200
+    again = add(daemon, "me")
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "voice_exists")
+    assert add(daemon, "me", replace="true").status_code == 201
+    assert daemon.client.delete("/v1/voices/me").json()["deleted"] is True
+    assert "me" not in names(daemon)
+    assert daemon.client.delete("/v1/voices/me").status_code == 404
+    assert daemon.client.delete("/v1/voices/af_heart").status_code == 403
+
+
+def test_voices_of_other_programs_are_found_without_a_restart(daemon: Running) -> None:
+    voice = daemon.tts.voice("bf_emma")
+    daemon.tts.store.add("emma again", voice)
+    assert names(daemon)[0] == "emma again"
+    assert daemon.speak("Hi.", voice="emma again").status_code == 200
+    daemon.tts.store.remove("emma again")
+    answer = daemon.speak("Hi.", voice="emma again")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "voice")
+
+
+def wav(samples: np.ndarray, rate: int = 22_050) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "empty"),
+        (b"this is no sound at all" * 100, "not"),
+        (wav(np.zeros(60_000)), "silent"),
+        (wav(np.ones(100) * 0.1), "short"),
+    ],
+)
+def test_what_is_no_recording_is_refused(daemon: Running, data: bytes, said: str) -> None:
+    answer = add(daemon, "none", data)
+    assert answer.status_code == 400, answer.text
+    assert said in answer.json()["error"]["message"]
+    assert "none" not in names(daemon)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "x.safetensors", "", "con", "x" * 49])
+def test_names_that_could_leave_the_folder_are_refused(daemon: Running, name: str) -> None:
+    answer = add(daemon, name)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "name")
+
+
+def test_forms_that_are_none(daemon: Running) -> None:
+    post = daemon.client.post
+    assert post("/v1/voices", data={"name": "x"}).status_code == 400
+    assert post("/v1/voices", json={"name": "x"}).status_code == 400
+    two = [("file", ("a", b"x")), ("audio_sample", ("b", b"x"))]
+    assert post("/v1/voices", data={"name": "x"}, files=two).status_code == 400
+    assert add(daemon, "x", consent="cons_1").json()["error"]["param"] == "consent"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert post("/v1/voices", content=b"garbage", headers=headers).status_code == 400
+    assert add(daemon, "x", b"x" * (33 << 20)).status_code == 413
