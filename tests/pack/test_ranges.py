@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from edgetts.errors import PackError
 from edgetts.models.registry import NETWORKS
-from edgetts.pack.config import ModelConfig, from_dict, to_dict
+from edgetts.pack.config import ModelConfig, VocoderConfig, from_dict, to_dict
 from edgetts.pack.load import compare_shapes, open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import read_manifest
@@ -23,7 +23,19 @@ from edgetts.pack.meta_init import init_on_meta
 from edgetts.pack.ranges import RANGES
 from edgetts.pack.relations import model_problems, read_model
 
-BUILTIN = read_manifest(builtin_pack()).model
+# The built-in model, with a vocoder of the published kind.
+BUILTIN = dataclasses.replace(
+    read_manifest(builtin_pack()).model,
+    vocoder=VocoderConfig(
+        n_mels=80,
+        upsample_rates=(8, 8, 2, 2),
+        upsample_kernel_sizes=(16, 16, 4, 4),
+        upsample_initial_channel=192,
+        resblock_kernel_sizes=(3, 7),
+        resblock_dilation_sizes=((1, 3), (1, 3)),
+        snake_logscale=True,
+    ),
+)
 
 
 def table() -> dict[str, Any]:

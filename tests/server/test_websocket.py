@@ -85,7 +85,7 @@ def test_what_is_wrong_is_told_and_the_connection_stays(socket: ClientConnection
         ("no json", "not valid JSON"),
         (b"\x00\x01", "not bytes"),
         ('{"type": "sing"}', "type must be"),
-        ('{"type": "speak", "input": "Hi.", "voice": "../x"}', "cannot be the name"),
+        ('{"type": "speak", "input": "Hi.", "voice": "../x"}', "is not a valid name"),
         ('{"type": "speak", "input": "Hi.", "pitch": 2}', "Unknown field"),
         ('{"type": "cancel", "id": "gone", "at": 3}', "Unknown field"),
     ):
