@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgetts.errors import PackError
@@ -166,6 +166,7 @@ def test_what_does_not_fit(path: str, value: Any, said: str | None) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), value=st.integers(1, 300) | st.floats(1e-6, 300, allow_nan=False))
+@example(seed=755, value=1)  # the value that stands there
 def test_what_is_accepted_can_be_built(seed: int, value: float) -> None:
     """One number changed: refused in a sentence, or networks come of it that can be compared with the file's
     tensors."""
@@ -179,7 +180,8 @@ def test_what_is_accepted_can_be_built(seed: int, value: float) -> None:
     for component, network in NETWORKS.items():
         module = init_on_meta(lambda network=network: network.build(model))  # type: ignore[misc]
         expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-        same = to_dict(model) == to_dict(BUILTIN)
+        # The vocoder of the table is not the pack's own.
+        same = to_dict(model) == to_dict(BUILTIN) and component != "vocoder"
         assert not same or not compare_shapes(expected, pack.shapes(component))
 
 
