@@ -95,6 +95,11 @@ class SynthesisOptions:
         if self.seed is not None:
             _check("seed", self.seed, 0, MAX_SEED)
 
+    @property
+    def n_attempts(self) -> int:
+        """At most so many attempts at a segment; without guards nothing objects to the first."""
+        return self.retries + 1 if self.guards else 1
+
     def decode_settings(self, max_codes: int) -> DecodeSettings:
         """How to generate at most `max_codes` codes."""
         return DecodeSettings(

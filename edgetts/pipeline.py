@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from edgetts.backends.kernels import AUTO
@@ -22,7 +21,7 @@ from edgetts.backends.numbers import default_compute
 from edgetts.backends.prepare import adapted
 from edgetts.backends.process import check_process, prepare_process
 from edgetts.backends.runners import RunnerName, check_runner
-from edgetts.decoding.attempts import Attempt, better, words_missing
+from edgetts.decoding.attempts import Attempt, make_attempts, words_missing
 from edgetts.decoding.decode import DecodeResult, generate_codes, max_codes_limit
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge, n_at_end
@@ -311,16 +310,15 @@ class Pipeline:
         """
         check_process()
         prompt = self.prompt(speaker, text_ids)
-        kept: Attempt | None = None
-        for n_attempts in range(1, 2 + (options.retries if options.guards else 0)):
-            attempt_seed = derive_seed(seed, n_attempts - 1)
+
+        def make(attempt_seed: int, _number: int) -> Attempt:
             codes, problem = self.codes(prompt, options, attempt_seed, should_stop, expected=expected)
-            kept = better(kept, Attempt(codes, attempt_seed, problem))
-            if problem is None:
-                break
-        assert kept is not None
+            return Attempt(codes, attempt_seed, problem)
+
+        attempts = make_attempts(make, seed, options.n_attempts)
+        kept = attempts.kept
         if not kept.codes or kept.is_loss:
-            raise words_missing(kept.problem, n_attempts)
+            raise words_missing(kept.problem, attempts.number)
         codes = kept.codes
         latents = self.latents(prompt, codes)
         condition = self.condition(self.semantic(torch.tensor([codes], device=self.device), latents))
@@ -329,9 +327,4 @@ class Pipeline:
         waveform = self.waveform(mel, should_stop=should_stop)
         notices = [*self.notices, *self.networks.take_notices()]
         notices += [] if kept.problem is None else [str(kept.problem)]
-        return SegmentSpeech(waveform, tuple(codes), kept.seed, n_attempts, tuple(notices))
-
-
-def derive_seed(seed: int, *path: int) -> int:
-    """A seed of its own for a part (segment, attempt) of a call, the same on every machine."""
-    return int(np.random.SeedSequence(seed, spawn_key=path).generate_state(1, np.uint64)[0] >> 1)
+        return SegmentSpeech(waveform, tuple(codes), kept.seed, attempts.number, tuple(notices))

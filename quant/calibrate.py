@@ -16,6 +16,7 @@ from torch import Tensor
 
 from edgetts.audio import io
 from edgetts.audio.decode import Samples
+from edgetts.decoding.attempts import derive_seed
 from edgetts.decoding.decode import generate_codes, max_codes_limit
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT
@@ -24,7 +25,7 @@ from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.pack.text import tokenizer_of
-from edgetts.pipeline import Pipeline, derive_seed
+from edgetts.pipeline import Pipeline
 from edgetts.progress import CountedProgress
 from edgetts.text.frontend import TextFrontend
 from edgetts.voices.enroll import ENCODER_RATE, enroll

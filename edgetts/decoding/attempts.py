@@ -1,13 +1,16 @@
-"""Attempts at one segment: which one to keep, and the error if words are missing in all of them.
+"""Attempts at one segment: seeds, which attempt to keep, and the error if words are missing in all of them.
 
-In: codes of each attempt and the guards' verdict. Out: the attempt to synthesize, or a GenerationError. Knows no
-networks and makes no attempts itself.
+In: a function that makes codes of a seed, and the guards' verdict on them. Out: the attempt to synthesize, or a
+GenerationError. Knows no networks.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from edgetts.decoding.guards import Problem
 from edgetts.errors import GenerationError
@@ -30,11 +33,38 @@ class Attempt:
         return self.problem is not None and self.problem.is_loss
 
 
-def better(kept: Attempt | None, new: Attempt) -> Attempt:
-    """The attempt to keep: the newer one, unless words are missing in it and not in the other."""
-    if new.problem is not None:
-        logger.info("seed %d, %d codes: %s", new.seed, len(new.codes), new.problem)
-    return new if kept is None or kept.is_loss or not new.is_loss else kept
+@dataclass(frozen=True)
+class Attempts:
+    """What was made until no guard objected or no further attempt was allowed."""
+
+    kept: Attempt  # the latest one, unless words are missing in it and not in an earlier one
+    latest: Attempt
+    number: int
+
+
+def make_attempts(make: Callable[[int, int], Attempt | None], seed: int, most: int) -> Attempts:
+    """Attempts under seeds derived from `seed`, until no guard objects; `most` is at least 1.
+
+    make: the codes of a seed and the number of the attempt, from 1 on; None if there can be no further one (from 2 on).
+    """
+    attempts: Attempts | None = None
+    for number in range(1, most + 1):
+        new = make(derive_seed(seed, number - 1), number)
+        if new is None:
+            break
+        if new.problem is not None:
+            logger.info("seed %d, %d codes: %s", new.seed, len(new.codes), new.problem)
+        kept = new if attempts is None or attempts.kept.is_loss or not new.is_loss else attempts.kept
+        attempts = Attempts(kept, new, number)
+        if new.problem is None:
+            break
+    assert attempts is not None
+    return attempts
+
+
+def derive_seed(seed: int, *path: int) -> int:
+    """A seed of its own for a part (segment, attempt) of a call, the same on every machine."""
+    return int(np.random.SeedSequence(seed, spawn_key=path).generate_state(1, np.uint64)[0] >> 1)
 
 
 def words_missing(problem: Problem | None, n_attempts: int, text: str = "") -> GenerationError:

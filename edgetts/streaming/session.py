@@ -19,11 +19,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from edgetts.decoding.attempts import Attempt, better, words_missing
+from edgetts.decoding.attempts import Attempt, derive_seed, make_attempts, words_missing
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import GenerationError
 from edgetts.options import SynthesisOptions
-from edgetts.pipeline import derive_seed
 from edgetts.streaming.engine import Engine
 from edgetts.streaming.fair_lock import Watch
 from edgetts.streaming.renderer import Seams, SegmentRenderer
@@ -136,23 +135,22 @@ class Session:
         Raises GenerationError when words are missing in all of them. What was heard in part cannot be made anew: then
         a notice names the words.
         """
-        options, state = self._options, self.state
-        kept: Attempt | None = None
-        for number in range(options.retries + 1 if options.guards else 1):
+        state = self.state
+
+        def make(attempt_seed: int, number: int) -> Attempt | None:
             with state.changed:
-                if kept is not None and segment.is_heard:
-                    break
+                if number > 1 and segment.is_heard:
+                    return None
                 segment.codes.clear()
-                segment.seed = derive_seed(seed, number)
-                segment.attempts = number + 1
-            latest = self._attempt(segment)
-            kept = better(kept, latest)
-            if latest.problem is None:
-                break
-        assert kept is not None
+                segment.seed = attempt_seed
+                segment.attempts = number
+            return self._attempt(segment)
+
+        attempts = make_attempts(make, seed, self._options.n_attempts)
+        kept = attempts.kept
         with state.changed:
             if segment.is_heard:
-                kept = latest
+                kept = attempts.latest
             elif kept.is_loss or not kept.codes:
                 raise words_missing(kept.problem, segment.attempts, segment.queued.written)
             segment.seed = kept.seed

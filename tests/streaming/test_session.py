@@ -19,11 +19,12 @@ from helpers.voices import golden_voice
 
 from edgetts.api import TTS, AudioChunk, SpeechStream
 from edgetts.backends.device import choose_device
+from edgetts.decoding.attempts import derive_seed
 from edgetts.decoding.decode import DecodeResult
 from edgetts.errors import GenerationError, UsageError
 from edgetts.models.gpt import KVCache
 from edgetts.options import SynthesisOptions
-from edgetts.pipeline import Pipeline, derive_seed
+from edgetts.pipeline import Pipeline
 from edgetts.streaming.renderer import SegmentRenderer
 from edgetts.streaming.session import Session
 from edgetts.voices.store import VoiceStore
