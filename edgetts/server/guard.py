@@ -18,6 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgetts.server.faults import Fault
 from edgetts.server.settings import Settings, is_loopback
 
+# How much is read of a body that nobody wants, so that its sender reads the refusal. A connection that is closed while
+# data arrives is reset, and the answer with it.
+DRAINED_BYTES = 128 << 20
+DRAINED_S = 10.0
 OPEN_TO_ALL = frozenset({"/health"})  # says nothing but that there is a daemon
 UPLOADS = frozenset({"/v1/voices"})
 _POLICY_VIOLATION = 1008  # of WebSocket, RFC 6455
@@ -42,13 +46,12 @@ class Guard:
             return
         headers = Headers(scope=scope)
         fault = self._refusal(headers, scope)
-        if fault is not None:
-            await _refuse(fault, scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._app(scope, receive, send)
-        else:
-            body = _Body(receive, *self._bounds(scope["path"]))
-            await self._app(scope, body.receive, _with_headers(send))
+        if scope["type"] == "websocket":
+            await (self._app(scope, receive, send) if fault is None else _refuse_socket(fault, receive, send))
+            return
+        body = _Body(receive, headers, *self._bounds(scope["path"]))
+        answer = self._app if fault is None else JSONResponse(fault.table(), fault.status, headers=fault.headers)
+        await answer(scope, body.receive, body.answering(_with_headers(send)))
 
     def _bounds(self, path: str) -> tuple[int, float]:
         """Bytes and seconds that a body may have."""
@@ -62,7 +65,7 @@ class Guard:
             return Fault(403, "The Host header names another machine.", code="host_not_allowed")
         origin = headers.get("origin")
         if origin is not None and not self._allows(origin, hosts[0]):
-            message = "Pages of other servers may not ask here (--allow-origin lets one)."
+            message = "Pages of other servers may not ask here."
             return Fault(403, message, code="origin_not_allowed")
         if self._token is not None and scope["path"] not in OPEN_TO_ALL:
             given = headers.get("authorization", "").encode("latin-1", "replace")
@@ -100,12 +103,14 @@ def _host_name(host: str) -> str:
 class _Body:
     """A request's body within bounds of bytes and seconds; afterwards, whether the client is still there."""
 
-    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
+    def __init__(self, receive: Receive, headers: Headers, most: int, seconds: float) -> None:
         self._receive = receive
         self._most = most
         self._left = most
         self._deadline = time.monotonic() + seconds
-        self._is_read = False
+        self._is_read = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        # A client that asks first (Expect: 100-continue) or is too slow sends nothing more.
+        self._can_drain = "expect" not in headers
 
     async def receive(self) -> Message:
         """The next message of the client. Raises Fault for a body beyond the bounds."""
@@ -114,15 +119,41 @@ class _Body:
         try:
             message = await asyncio.wait_for(self._receive(), max(0.0, self._deadline - time.monotonic()))
         except asyncio.TimeoutError:
+            self._can_drain = False
             raise Fault(
                 *(408, "The request did not arrive in time."), code="request_timeout", headers={"Connection": "close"}
             ) from None
         if message["type"] == "http.request":
+            self._is_read = not message.get("more_body", False)
             self._left -= len(message.get("body", b""))
             if self._left < 0:
                 raise _too_large(self._most)
-            self._is_read = not message.get("more_body", False)
         return message
+
+    def answering(self, send: Send) -> Send:
+        """`send` for an answer that ends only when the body is read, within bounds."""
+
+        async def sending(message: Message) -> None:
+            is_end = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if is_end and self._can_drain and not self._is_read:
+                await send({**message, "more_body": True})
+                await self._drain()
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
+        return sending
+
+    async def _drain(self) -> None:
+        deadline, n_bytes = time.monotonic() + DRAINED_S, 0
+        while not self._is_read and n_bytes <= DRAINED_BYTES:
+            try:
+                message = await asyncio.wait_for(self._receive(), max(0.0, deadline - time.monotonic()))
+            except asyncio.TimeoutError:
+                return
+            if message["type"] != "http.request":
+                return
+            n_bytes += len(message.get("body", b""))
+            self._is_read = not message.get("more_body", False)
 
 
 def _too_large(most: int) -> Fault:
@@ -130,13 +161,9 @@ def _too_large(most: int) -> Fault:
     return Fault(413, message, code="request_too_large", headers={"Connection": "close"})
 
 
-async def _refuse(fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await receive()  # websocket.connect
-        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": fault.message})
-        return
-    response = JSONResponse(fault.table(), fault.status, headers=fault.headers)
-    await response(scope, receive, _with_headers(send))
+async def _refuse_socket(fault: Fault, receive: Receive, send: Send) -> None:
+    await receive()  # websocket.connect
+    await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": fault.message})
 
 
 def _with_headers(send: Send) -> Send:

@@ -89,6 +89,32 @@ def test_bodies_are_bounded_whether_their_length_is_said_or_not() -> None:
     assert ask(settings, "POST", "/v1/voices", content=pieces()).text == "2000"
 
 
+def test_the_rest_of_a_refused_body_is_read_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the connection is reset, and the refusal with it."""
+    monkeypatch.setattr("edgetts.server.guard.DRAINED_BYTES", 5000)
+    monkeypatch.setattr("edgetts.server.guard.DRAINED_S", 0.2)
+    n_sent = 0
+
+    async def pieces(n: int, wait_s: float = 0.0):
+        nonlocal n_sent
+        n_sent = 0
+        for _ in range(n):
+            n_sent += 1
+            yield b"x" * 100
+            await asyncio.sleep(wait_s)
+
+    small = Settings(limits=Limits(body_bytes=1000))
+    for settings, status in ((small, 413), (Settings(token=TOKEN, limits=small.limits), 401)):
+        assert ask(settings, "POST", content=pieces(40)).status_code == status
+        assert n_sent == 40
+        assert ask(settings, "POST", content=pieces(1000)).status_code == status
+        assert 50 <= n_sent < 70
+        assert ask(settings, "POST", content=pieces(40, 0.05)).status_code == status
+        assert n_sent < 40
+    assert ask(small, "POST", content=pieces(40), headers={"Expect": "100-continue"}).status_code == 413
+    assert n_sent == 11
+
+
 def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     async def slow():
         yield b"x"
