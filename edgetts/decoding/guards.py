@@ -203,17 +203,6 @@ def find_silence_run(
     return None
 
 
-def find_repeat_loop(
-    codes: Sequence[int],
-    code_rate: float,
-    silence_code: int | None = None,
-    settings: GuardSettings | None = None,
-) -> Finding | None:
-    """The first loop, up to the code at which it became too long."""
-    guard = CodeGuard(code_rate, silence_code, settings)
-    return next((f for f in map(guard.add, codes) if f is not None and f.kind == "loop"), None)
-
-
 def find_problem(
     codes: Sequence[int],
     code_rate: float,

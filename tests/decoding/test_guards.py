@@ -16,7 +16,6 @@ from edgetts.decoding.guards import (
     Problem,
     cap_codes,
     find_problem,
-    find_repeat_loop,
     find_silence_run,
     judge,
     shrink_silence,
@@ -107,7 +106,7 @@ def test_silence_is_found_when_it_is_too_long_and_not_before() -> None:
 @pytest.mark.parametrize("period", [1, 2, 7, 25, 150])
 def test_loops_of_any_period_are_found(period: int) -> None:
     codes = speech(40) + speech(period, 1) * (150 // period + 3)
-    found = find_repeat_loop(codes, RATE, SILENCE)
+    found = find_problem(codes, RATE, SILENCE)
     assert found is not None
     assert (found.kind, found.start, found.period) == ("loop", 40, period)
     # Noticed as soon as the thresholds allow: 3 repeats, and 1.5 s.
@@ -117,9 +116,9 @@ def test_loops_of_any_period_are_found(period: int) -> None:
 def test_what_speech_does_is_no_loop() -> None:
     held = [7] * 40  # a long vowel
     word = speech(20, 1)
-    assert find_repeat_loop(speech(30) + held + word + word + speech(30, 2), RATE, SILENCE) is None
-    assert find_repeat_loop([SILENCE] * 90, RATE, SILENCE) is None
-    assert find_repeat_loop(speech(1500), RATE, SILENCE) is None
+    assert find_problem(speech(30) + held + word + word + speech(30, 2), RATE, SILENCE) is None
+    assert find_problem([SILENCE] * 90, RATE, SILENCE) is None
+    assert find_problem(speech(1500), RATE, SILENCE) is None
 
 
 def test_the_guard_names_the_code_that_trips_it() -> None:

@@ -23,8 +23,8 @@ from recipes.tiny.corpus import pitch, predicted_mels, synthetic
 from recipes.tiny.corpus.data import Corpus, is_held_out
 from recipes.tiny.corpus.excerpts import Excerpts
 from recipes.tiny.evaluation import evaluate_vocoder, sound_metrics
+from recipes.tiny.mel import mel_of
 from recipes.tiny.stages import vocoder_gpu
-from recipes.tiny.stages.adversarial import mel_of
 from recipes.tiny.stages.train_pitch import PitchTrainer, targets_of
 from recipes.tiny.stages.train_vocoder_istft import CPU_PLAN, EDGE, STAGE, Trainer, frames_of, with_pitch_net
 

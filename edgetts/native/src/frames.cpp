@@ -14,21 +14,8 @@ const int64_t PER_ITEM = 64;  // frames per work item of a thread
 
 }  // namespace
 
-#if EDGETTS_X86
-#define VARIANT_NAMESPACE avx512
-VARIANT_BEGIN(FEATURES_AVX512)
-#include "frames_body.inc"
-VARIANT_END
-#undef VARIANT_NAMESPACE
-#define VARIANT_NAMESPACE avx2
-VARIANT_BEGIN(FEATURES_AVX2)
-#include "frames_body.inc"
-VARIANT_END
-#undef VARIANT_NAMESPACE
-#endif
-#define VARIANT_NAMESPACE portable
-#include "frames_body.inc"
-#undef VARIANT_NAMESPACE
+#define VARIANT_BODY "frames_body.inc"
+#include "variants.inc"
 
 namespace {
 

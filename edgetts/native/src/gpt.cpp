@@ -31,21 +31,8 @@ struct Shape {
 
 }  // namespace
 
-#if EDGETTS_X86
-#define VARIANT_NAMESPACE avx512
-VARIANT_BEGIN(FEATURES_AVX512)
-#include "gpt_body.inc"
-VARIANT_END
-#undef VARIANT_NAMESPACE
-#define VARIANT_NAMESPACE avx2
-VARIANT_BEGIN(FEATURES_AVX2)
-#include "gpt_body.inc"
-VARIANT_END
-#undef VARIANT_NAMESPACE
-#endif
-#define VARIANT_NAMESPACE portable
-#include "gpt_body.inc"
-#undef VARIANT_NAMESPACE
+#define VARIANT_BODY "gpt_body.inc"
+#include "variants.inc"
 
 namespace {
 

@@ -42,21 +42,8 @@ inline int64_t clamp(int64_t i, int64_t low, int64_t high) { return i < low ? lo
 
 }  // namespace
 
-#if EDGETTS_X86
-#define VARIANT_NAMESPACE avx512
-VARIANT_BEGIN(FEATURES_AVX512)
-#include "snake_body.inc"
-VARIANT_END
-#undef VARIANT_NAMESPACE
-#define VARIANT_NAMESPACE avx2
-VARIANT_BEGIN(FEATURES_AVX2)
-#include "snake_body.inc"
-VARIANT_END
-#undef VARIANT_NAMESPACE
-#endif
-#define VARIANT_NAMESPACE portable
-#include "snake_body.inc"
-#undef VARIANT_NAMESPACE
+#define VARIANT_BODY "snake_body.inc"
+#include "variants.inc"
 
 // x, y: (rows, length) contiguous, float32, or bfloat16 when `half`; alpha, gain: (channels) float32, where
 // row r belongs to channel r % channels; taps: the 12 taps of the low-pass. y may not overlap x.

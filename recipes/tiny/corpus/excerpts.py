@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus
-from recipes.tiny.stages.adversarial import mel_of
+from recipes.tiny.mel import mel_of
 
 AROUND = 2  # frames on either side that the first and last frame's mel depends on
 SILENT_PEAK = 0.02  # excerpts below are mostly skipped

@@ -26,6 +26,7 @@ from edgetts.audio import features
 from edgetts.audio.io import resample
 from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus
+from recipes.tiny.mel import mel_of
 
 ENCODER_RATE = 16_000
 RESAMPLED_BY = (0.05, 0.17)  # logarithm of the factor, either way
@@ -54,16 +55,7 @@ def analyze(item: Item, *, speech: bool = True) -> list[np.ndarray]:
     semantic, _ = features.semantic_features(heard)
     arrays = [semantic[0].half().numpy(), features.kaldi_fbank(heard).half().numpy()]
     if speech:
-        a = dims.AUDIO
-        mel = features.mel_spectrogram(
-            torch.from_numpy(samples)[None],
-            sample_rate=a.sample_rate,
-            n_fft=a.n_fft,
-            hop_length=a.hop_length,
-            n_mels=a.n_mels,
-            fmin=a.fmin,
-            fmax=a.fmax,
-        )
+        mel = mel_of(torch.from_numpy(samples)[None])
         arrays += [mel[0].T.half().numpy(), (samples.clip(-1, 1) * 32767).astype(np.int16)]
     return arrays
 

@@ -34,7 +34,7 @@ from edgetts.audio.io import read_audio, resample
 from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute
 from recipes.tiny import dims
 from recipes.tiny.evaluation.sound_metrics import alone, means
-from recipes.tiny.stages.adversarial import mel_of
+from recipes.tiny.mel import mel_of
 
 UNHEARD = ("af_nova", "am_puck", "bf_lily", "bm_daniel")  # never in the training set
 SENTENCES = Path(__file__).parents[1] / "sentences.txt"

@@ -36,7 +36,7 @@ from recipes.tiny.corpus.prepare import read_metadata
 from recipes.tiny.evaluation import sound_metrics
 from recipes.tiny.evaluation.evaluate import UNHEARD
 from recipes.tiny.evaluation.sound_metrics import Wave
-from recipes.tiny.stages.adversarial import mel_of
+from recipes.tiny.mel import mel_of
 from recipes.tiny.stages.train_vocoder_istft import with_pitch_net
 
 CPU = torch.device("cpu")

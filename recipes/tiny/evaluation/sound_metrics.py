@@ -17,7 +17,8 @@ from scipy.fft import dct
 
 from recipes.tiny import dims
 from recipes.tiny.corpus.pitch import strength_of
-from recipes.tiny.stages.adversarial import mel_of, stft_loss
+from recipes.tiny.mel import mel_of
+from recipes.tiny.stages.adversarial import stft_loss
 
 Wave = npt.NDArray[np.float32]
 

@@ -17,26 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from edgetts.audio.features import mel_spectrogram
-from recipes.tiny import dims
 from recipes.tiny.common import autocast
 
 STFT_SIZES = (256, 512, 1024, 2048)
 MAGNITUDE_FLOOR = 1e-4
 Verdicts = list[list[Tensor]]  # of each discriminator: features of its layers, the verdict last
-
-
-def mel_of(waveform: Tensor) -> Tensor:
-    a = dims.AUDIO
-    return mel_spectrogram(
-        waveform,
-        sample_rate=a.sample_rate,
-        n_fft=a.n_fft,
-        hop_length=a.hop_length,
-        n_mels=a.n_mels,
-        fmin=a.fmin,
-        fmax=a.fmax,
-    )
 
 
 def magnitude(x: Tensor, size: int) -> Tensor:

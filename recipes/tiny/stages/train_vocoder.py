@@ -29,12 +29,12 @@ from edgetts.models.bigvgan import BigVGAN
 from recipes.tiny import dims
 from recipes.tiny.common import Run, adamw, average_into, stage_arguments, stage_parser
 from recipes.tiny.corpus.data import Corpus
+from recipes.tiny.mel import mel_of
 from recipes.tiny.stages.adversarial import (
     Discriminators,
     adversarial_loss,
     judge_loss,
     matching_loss,
-    mel_of,
     stft_loss,
 )
 

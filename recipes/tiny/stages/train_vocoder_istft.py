@@ -37,12 +37,12 @@ from recipes.tiny.common import (
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.excerpts import KIND, Drawn, Excerpts
 from recipes.tiny.corpus.pitch import add_pitch
+from recipes.tiny.mel import mel_of
 from recipes.tiny.stages.adversarial import (
     Discriminators,
     adversarial_loss,
     judge_loss,
     matching_loss,
-    mel_of,
     stft_loss,
 )
 
