@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from edgetts.errors import UsageError
 from edgetts.text.marks import check_marks
 
-Language = Literal["en", "zh"]
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
+Language = Literal["en", "zh", "ja", "es", "ar"]
+ALL_LANGUAGES: tuple[Language, ...] = get_args(Language)
+LANGUAGES: tuple[Language, ...] = ("en", "zh")  # of models that are told no language
 CASES = ("upper", "lower", "keep")
 SEGMENTS = ("merged", "sentences")
 

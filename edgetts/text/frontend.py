@@ -46,6 +46,7 @@ class Segment:
     start: int  # offset in the user's text of the first character that this segment speaks
     end: int  # offset after the last one; the next segment's start, unless markup lies between
     length: SpokenLength  # how long it can take
+    language: Language | None = None  # that the model is told; None: the model is told none
 
     @property
     def natural_pause_s(self) -> float:
@@ -62,6 +63,11 @@ class TextPlan:
     unspeakable: tuple[str, ...]  # distinct characters of the text that the model does not know
     notices: tuple[str, ...]  # sentences for the user: what is not spoken as it was written
     language: Language | None = None  # of the last words: what goes on in `heard`; None: nothing decided one
+
+    @property
+    def languages(self) -> tuple[Language, ...]:
+        """The languages that the model is told, each once, in order of appearance."""
+        return tuple(dict.fromkeys(segment.language for segment in self.segments if segment.language is not None))
 
     def traced_to(self, source: TracedText) -> TextPlan:
         """The plan of `source.text`, with offsets in the text that `source` was made of."""
@@ -115,7 +121,7 @@ class TextFrontend:
         done = 0  # characters of `whole`
         segments: list[Segment] = []
         unspeakable: dict[str, None] = {}
-        foreign = foreign_notice(whole, self.tokenizer.config.languages)
+        foreign = self._foreign_notice(whole)
         notices: list[str] = [] if foreign is None else [foreign]
         if not markup and has_tags(text):
             notices.append(TAG_HINT)
@@ -129,15 +135,16 @@ class TextFrontend:
                 else:
                     pause_s = min(MAX_PAUSE_S, pause_s + part.seconds)
                 continue
-            normalized = self.normalizer.rewrite(part, languages=_within(runs, done, done + len(part)))
+            new = self._speak(
+                text,
+                part,
+                _within(runs, done, done + len(part)),
+                max_tokens,
+                0 if segments else quick_tokens,
+                notices,
+                unspeakable,
+            )
             done += len(part)
-            notices += normalized.notices
-            tokenized = self.tokenizer.encode(normalized.text.text)
-            spoken = self._in_known_marks(self.tokenizer.spell_known(normalized.text, tokenized), text)
-            if spoken.text != normalized.text.text:
-                tokenized = self.tokenizer.encode(spoken.text)
-            unspeakable |= dict.fromkeys(self.tokenizer.unknown_characters(spoken.text, tokenized))
-            new = self._split(text, part, spoken, tokenized, max_tokens, 0 if segments else quick_tokens, notices)
             if not new:
                 continue
             if segments:
@@ -152,6 +159,30 @@ class TextFrontend:
             notices.insert(0, f"The model cannot speak {_shown(' '.join(unspeakable))}.")
         last = runs[-1].language if runs else heard
         return TextPlan(tuple(segments), before_s, tuple(unspeakable), _first(notices), last)
+
+    def _foreign_notice(self, whole: str) -> str | None:
+        """A sentence for the user where the text looks to be in a language that the model does not speak."""
+        return foreign_notice(whole, self.tokenizer.config.languages)
+
+    def _speak(
+        self,
+        whole: str,
+        original: TracedText,
+        runs: list[Run],
+        max_tokens: int,
+        quick_tokens: int,
+        notices: list[str],
+        unspeakable: dict[str, None],
+    ) -> list[Segment]:
+        """The segments of one stretch of the whole text, read in `runs`; adds to `notices` and `unspeakable`."""
+        normalized = self.normalizer.rewrite(original, languages=runs)
+        notices += normalized.notices
+        tokenized = self.tokenizer.encode(normalized.text.text)
+        spoken = self._in_known_marks(self.tokenizer.spell_known(normalized.text, tokenized), whole)
+        if spoken.text != normalized.text.text:
+            tokenized = self.tokenizer.encode(spoken.text)
+        unspeakable |= dict.fromkeys(self.tokenizer.unknown_characters(spoken.text, tokenized))
+        return self._split(whole, original, spoken, tokenized, max_tokens, quick_tokens, notices)
 
     def _split(
         self,

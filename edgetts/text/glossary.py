@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgetts.errors import UsageError
-from edgetts.text.config import LANGUAGES, Language
+from edgetts.text.config import ALL_LANGUAGES, Language
 from edgetts.text.traced import TracedText
 
 MAX_FILE_BYTES = 256 * 1024
@@ -71,7 +71,7 @@ class Glossary:
             raise UsageError(f"{name} is a {type(entries).__name__}; it must map terms to readings.")
         if len(entries) > MAX_TERMS:
             raise UsageError(f"{name} has {len(entries)} terms; at most {MAX_TERMS} are allowed.")
-        readings: dict[str, dict[str, str]] = {language: {} for language in LANGUAGES}
+        readings: dict[str, dict[str, str]] = {language: {} for language in ALL_LANGUAGES}
         problems: list[str] = []
         for term, value in entries.items():
             problem = _add_entry(readings, term, value)
@@ -149,10 +149,10 @@ def _add_entry(readings: dict[str, dict[str, str]], term: object, value: object)
         return f"the term {str(term)[:40]!r} is a {type(term).__name__}: put it in quotes"
     if not term.strip() or len(term) > MAX_TERM_CHARS:
         return f"the term {term[:40]!r} has {len(term)} characters: 1 to {MAX_TERM_CHARS}, not all blank"
-    per_language = value if isinstance(value, dict) else dict.fromkeys(LANGUAGES, value)
+    per_language = value if isinstance(value, dict) else dict.fromkeys(ALL_LANGUAGES, value)
     for language, reading in per_language.items():
         if language not in readings:
-            return f"{term!r} has a reading for {str(language)[:40]!r}: the languages are {', '.join(LANGUAGES)}"
+            return f"{term!r} has a reading for {str(language)[:40]!r}: the languages are {', '.join(ALL_LANGUAGES)}"
         if not isinstance(reading, str):
             return f"the reading of {term!r} is a {type(reading).__name__}: it must be text (use quotes)"
         if not reading.strip() or len(reading) > MAX_READING_CHARS:
