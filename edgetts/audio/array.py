@@ -1,7 +1,7 @@
-"""A recording that is an array in memory already.
+"""A recording given as an array.
 
-In: samples of any number of channels in any common type, and their rate. Out: a `Sound`, as if it had been decoded
-from a file. Raises AudioError and UsageError for what is no sound.
+In: samples of any common dtype with any number of channels, and their rate. Out: a `Sound`, as decoded from a file.
+Raises AudioError and UsageError for unusable arrays.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ import numpy as np
 from edgetts.audio.decode import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, MIN_SECONDS, Sound, mix
 from edgetts.errors import AudioError, UsageError
 
-ARRAY_NAME = "The array"  # what stands for a path in messages
+ARRAY_NAME = "The array"  # in place of a path in messages
 
 
 def sound_of_array(samples: Any, sample_rate: Any, max_seconds: float, *, keep_silent_channels: bool = True) -> Sound:
-    """At most `max_seconds` of samples (S,), (S, channels) or (channels, S): the shorter axis is that of channels.
+    """At most `max_seconds` of samples (S,), (S, channels) or (channels, S): the shorter axis is the channels.
 
-    Floats are about -1 to 1; integers have the full scale of their type.
+    Floats are about -1 to 1; integers have the full scale of their dtype.
     """
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float, np.integer, np.floating)):
-        raise UsageError(
-            f"The sample rate is {sample_rate!r}: give the samples a second with sample_rate=, such as 16000."
-        )
+        raise UsageError(f"The sample rate is {sample_rate!r}: give the rate in Hz with sample_rate=, such as 16000.")
     if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE or int(sample_rate) != sample_rate:
         raise UsageError(
             f"The sample rate is {sample_rate!r}; "
@@ -40,10 +38,10 @@ def sound_of_array(samples: Any, sample_rate: Any, max_seconds: float, *, keep_s
     if array.dtype.kind not in "fiu" or array.ndim not in (1, 2):
         raise UsageError(
             f"The samples are an array of {array.dtype} with {array.ndim} dimensions; "
-            "give one of floats or integers, (S,) or (S, channels)."
+            "give floats or integers of shape (S,) or (S, channels)."
         )
     if not array.size:
-        raise AudioError(f"{ARRAY_NAME} holds no sound at all; give at least {MIN_SECONDS:g} s.")
+        raise AudioError(f"{ARRAY_NAME} has no samples; give at least {MIN_SECONDS:g} s.")
     frames = array.reshape(len(array), -1)
     if frames.shape[0] < frames.shape[1]:
         frames = frames.T
@@ -55,10 +53,10 @@ def sound_of_array(samples: Any, sample_rate: Any, max_seconds: float, *, keep_s
 
 
 def _as_float(frames: Any) -> Any:
-    """(S, C) as float32, integers by the full scale of their type."""
+    """(S, C) as float32; integers are divided by the full scale of their dtype."""
     kind = frames.dtype.kind
     if kind == "f":
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+        with np.errstate(over="ignore"):  # too large values become infinite and are refused later
             return frames.astype(np.float32)
     full = float(2 ** (8 * frames.dtype.itemsize - 1))
     values = frames.astype(np.float64)

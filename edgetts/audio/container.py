@@ -1,9 +1,9 @@
-"""What a recording's container says about its own length, and how a decoder is given what is really there.
+"""Reads the lengths in a recording's container and corrects them for the decoder where they are wrong.
 
-In: an open binary file and its size in bytes. Out: `Layout`. Programs that stream cannot know a length when they
-write it, and some never come back to mend it; libsndfile believes what it reads for some formats, shortens the rest
-in silence, and plays the first of several Ogg streams. Only the few header fields are read here: nothing knows how
-samples are coded.
+In: an open binary file and its size in bytes. Out: `Layout`. A program that streams writes the header before it knows
+the length, and some never correct it. libsndfile trusts the header for some formats, shortens the sound without an
+error for others, and decodes only the first of several chained Ogg streams. Only header fields are read here, no
+samples.
 
 Sources: RIFF/RF64 (EBU Tech 3306), Sony Wave64, AIFF, Apple CAF, Sun AU, FLAC (RFC 9639), Ogg (RFC 3533).
 """
@@ -21,24 +21,24 @@ RIFF_MAGICS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 RIFF_HEADER_BYTES = 12
 CHUNK_HEADER_BYTES = 8
 MAX_U32 = 0xFFFFFFFF
-# Writers that stream do not know the length and leave a huge one: 0xFFFFFFFF (ffmpeg), 0x7FFFFFFF (sox), a little
-# less, or a round number. What is longer than this was never meant: no recording that we accept reaches it.
+# Streaming writers leave a huge placeholder length: 0xFFFFFFFF (ffmpeg), 0x7FFFFFFF (sox), a little less, or a round
+# number. A length above this is taken for a placeholder: no accepted recording reaches it.
 UNKNOWN_LENGTH = 0x70000000
-MAX_CHUNKS = 4096  # a damaged header must not make us walk for ever
-MAX_FORMAT_BYTES = 1 << 12  # of a "fmt " chunk; the longest in use take some hundred
+MAX_CHUNKS = 4096  # bounds the walk through a damaged file
+MAX_FORMAT_BYTES = 1 << 12  # of a "fmt " chunk; the longest in use take a few hundred
 
 W64_MAGIC = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 W64_GUID_BYTES, W64_HEADER_BYTES, W64_CHUNK_BYTES = 16, 40, 24
 
 CAF_MAGIC = b"caff"
 CAF_HEADER_BYTES, CAF_CHUNK_BYTES = 8, 12
-CAF_EDIT_COUNT_BYTES = 4  # at the beginning of its data
+CAF_EDIT_COUNT_BYTES = 4  # at the start of the data chunk
 
 AU_MAGIC = b".snd"
 AIFF_MAGIC = b"FORM"
 
 FLAC_MAGIC = b"fLaC"
-FLAC_TOTAL_AT = 21  # from the magic on: 4 bits, of a byte shared with the sample size, and 32 more
+FLAC_TOTAL_AT = 21  # offset from the magic: 4 bits of a byte shared with the sample size, then 32 bits
 FLAC_MAX_TOTAL = (1 << 36) - 1
 
 OGG_MAGIC = b"OggS"
@@ -53,24 +53,24 @@ OGG_MAX_PAGE_BYTES = 27 + 255 + 255 * 255
 class Layout:
     """How to read a recording.
 
-    pieces: what to give the decoder.
-    is_cut_off: the container says that more data should follow than there is.
-    promised_frames: how long it says it is, where that was taken out of the decoder's sight; 0 where it says nothing.
-    decoder_knows: whether the length that the decoder tells is what the container says.
-    is_unfinished: its header was never completed, and was not believed.
+    pieces: what to give the decoder, in order.
+    is_truncated: the header declares more data than the file holds.
+    declared_frames: frames that the header declares, where `pieces` hide that from the decoder; 0: not declared.
+    trusts_decoder: the length that the decoder reports is the one that the header declares.
+    is_unfinished: the header was never completed; its length is ignored.
     """
 
     pieces: tuple[Piece, ...]
-    is_cut_off: bool = False
-    promised_frames: int = 0
-    decoder_knows: bool = True
+    is_truncated: bool = False
+    declared_frames: int = 0
+    trusts_decoder: bool = True
     is_unfinished: bool = False
 
 
 def layout(file: BinaryIO, size: int, wanted_seconds: float) -> Layout:
-    """What is in the file, as far as `wanted_seconds` need it. Leaves `file` at an arbitrary position.
+    """The layout of the file, read as far as `wanted_seconds` need it. Leaves `file` at an arbitrary position.
 
-    Raises nothing on damaged headers: what is not understood is given to the decoder as it is, which reports it.
+    Raises nothing on damaged headers: an unknown file goes to the decoder unchanged, which reports it.
     """
     file.seek(0)
     magic = file.read(len(W64_MAGIC))
@@ -85,7 +85,7 @@ def layout(file: BinaryIO, size: int, wanted_seconds: float) -> Layout:
     if magic[:4] == AIFF_MAGIC:
         return _aiff(file, size)
     if magic[:4] == OGG_MAGIC:
-        return Layout((range(size),), _ogg_is_cut_off(file, size))
+        return Layout((range(size),), _ogg_is_truncated(file, size))
     start = id3_end(file)
     file.seek(start)
     if file.read(4) == FLAC_MAGIC:
@@ -93,12 +93,12 @@ def layout(file: BinaryIO, size: int, wanted_seconds: float) -> Layout:
     mpeg = mpeg_stream(file, size, wanted_seconds)
     if mpeg is None:
         return Layout((range(size),))
-    return Layout(mpeg.pieces, mpeg.is_cut_off, decoder_knows=False)
+    return Layout(mpeg.pieces, mpeg.is_truncated, trusts_decoder=False)
 
 
 def next_ogg_stream(file: BinaryIO, position: int, size: int) -> int | None:
-    """Where the stream that follows the one at `position` begins (several may be joined into one file), or None."""
-    has_data = False  # streams that run side by side begin together, before any data
+    """Position of the stream chained after the one at `position`, or None."""
+    has_data = False  # multiplexed streams all begin before any data
     while position + OGG_HEADER_BYTES <= size:
         file.seek(position)
         header = file.read(OGG_HEADER_BYTES)
@@ -117,19 +117,19 @@ def next_ogg_stream(file: BinaryIO, position: int, size: int) -> int | None:
     return None
 
 
-# --- RIFF and its relatives ------------------------------------------------------------------------------
+# --- RIFF and related formats ----------------------------------------------------------------------------
 
 
 def _riff(file: BinaryIO, size: int, magic: bytes) -> Layout:
-    """WAV: the data chunk as long as it is; a header of our own where the one there is wrong."""
+    """WAV: the data chunk at its real length, with a new header where the present one is wrong."""
     endian = ">" if magic == b"RIFX" else "<"
     position, form, long_length = RIFF_HEADER_BYTES, b"", 0
     for _ in range(MAX_CHUNKS):
         file.seek(position)
         header = file.read(CHUNK_HEADER_BYTES)
         if len(header) < CHUNK_HEADER_BYTES:
-            # No data chunk at all: a file that ends inside its header, or one without sound.
-            return Layout((range(size),), is_cut_off=True)
+            # No data chunk: the file ends inside its header or has no sound.
+            return Layout((range(size),), is_truncated=True)
         name, length = header[:4], struct.unpack(endian + "I", header[4:])[0]
         position += CHUNK_HEADER_BYTES
         if name == b"ds64":
@@ -144,33 +144,33 @@ def _riff(file: BinaryIO, size: int, magic: bytes) -> Layout:
 
 
 def _data(file: BinaryIO, size: int, claimed: range, form: bytes, endian: str, magic: bytes = b"RIFF") -> Layout:
-    """A data chunk that should lie at `claimed`."""
+    """Layout of a file whose header declares its data chunk at `claimed`."""
     start, is_plain = claimed.start, magic in (b"RIFF", b"RIFX")
-    is_unfinished = _goes_on(file, size, claimed)
+    is_unfinished = _length_was_never_written(file, size, claimed)
     is_there = claimed.stop <= size and not is_unfinished
     if (is_plain and not is_unfinished) or (is_there and magic == b"RF64"):
-        return Layout((range(size),), is_cut_off=not is_there and len(claimed) < UNKNOWN_LENGTH)
+        return Layout((range(size),), is_truncated=not is_there and len(claimed) < UNKNOWN_LENGTH)
     sound = range(start, size if not is_there else claimed.stop)
     head = _riff_head(form, len(sound), endian)
-    is_cut_off = not is_there and not is_unfinished and len(claimed) < UNKNOWN_LENGTH
-    return Layout((head, sound), is_cut_off, is_unfinished=is_unfinished)
+    is_truncated = not is_there and not is_unfinished and len(claimed) < UNKNOWN_LENGTH
+    return Layout((head, sound), is_truncated, is_unfinished=is_unfinished)
 
 
 def _riff_head(form: bytes, n_bytes: int, endian: str = "<") -> bytes:
-    """The beginning of a WAV file with so much data."""
+    """Header of a WAV file with `n_bytes` of data."""
     chunks = b"fmt " + struct.pack(endian + "I", len(form)) + form + bytes(len(form) % 2)
     chunks += b"data" + struct.pack(endian + "I", min(n_bytes, MAX_U32))
     magic = b"RIFX" if endian == ">" else b"RIFF"
     return magic + struct.pack(endian + "I", min(len(chunks) + 4 + n_bytes, MAX_U32)) + b"WAVE" + chunks
 
 
-def _goes_on(file: BinaryIO, size: int, claimed: range) -> bool:
-    """Whether more sound lies behind a data chunk than in it: it was begun and its length never written."""
-    behind = size - claimed.stop
-    if behind <= max(len(claimed), CHUNK_HEADER_BYTES):
+def _length_was_never_written(file: BinaryIO, size: int, claimed: range) -> bool:
+    """Whether the length of a data chunk is a placeholder: more bytes follow it than it holds, and are no chunks."""
+    n_after = size - claimed.stop
+    if n_after <= max(len(claimed), CHUNK_HEADER_BYTES):
         return False
     position = claimed.stop + len(claimed) % 2
-    for _ in range(MAX_CHUNKS):  # chunks that follow one another to the very end: all is as it should be
+    for _ in range(MAX_CHUNKS):
         file.seek(position)
         header = file.read(CHUNK_HEADER_BYTES)
         if len(header) < CHUNK_HEADER_BYTES:
@@ -183,13 +183,13 @@ def _goes_on(file: BinaryIO, size: int, claimed: range) -> bool:
 
 
 def _w64(file: BinaryIO, size: int) -> Layout:
-    """Wave64: RIFF with longer names and lengths, which count their own headers."""
+    """Wave64: RIFF with longer names and lengths; a length includes the chunk's header."""
     position, form = W64_HEADER_BYTES, b""
     for _ in range(MAX_CHUNKS):
         file.seek(position)
         header = file.read(W64_CHUNK_BYTES)
         if len(header) < W64_CHUNK_BYTES:
-            return Layout((range(size),), is_cut_off=True)
+            return Layout((range(size),), is_truncated=True)
         name, length = header[:4], struct.unpack("<Q", header[W64_GUID_BYTES:])[0]
         if name == b"fmt ":
             form = file.read(max(0, min(length - W64_CHUNK_BYTES, MAX_FORMAT_BYTES)))
@@ -209,17 +209,17 @@ def _caf(file: BinaryIO, size: int) -> Layout:
         file.seek(position)
         header = file.read(CAF_CHUNK_BYTES)
         if len(header) < CAF_CHUNK_BYTES:
-            return Layout((range(size),), is_cut_off=True)
+            return Layout((range(size),), is_truncated=True)
         name, length = header[:4], struct.unpack(">q", header[4:])[0]
         start = position + CAF_CHUNK_BYTES
         if name == b"data":
             if CAF_EDIT_COUNT_BYTES < length <= size - start:
                 return Layout((range(size),))
-            # -1 stands for "to the end" by the format itself.
-            mended = name + struct.pack(">q", size - start)
-            is_cut_off = size - start < length < UNKNOWN_LENGTH
-            pieces = (range(position), mended, range(start, size))
-            return Layout(pieces, is_cut_off, is_unfinished=0 <= length <= CAF_EDIT_COUNT_BYTES)
+            # -1 means "to the end of the file" in this format.
+            corrected = name + struct.pack(">q", size - start)
+            is_truncated = size - start < length < UNKNOWN_LENGTH
+            pieces = (range(position), corrected, range(start, size))
+            return Layout(pieces, is_truncated, is_unfinished=0 <= length <= CAF_EDIT_COUNT_BYTES)
         if length < 0:
             break
         position = start + length
@@ -230,13 +230,13 @@ def _au(file: BinaryIO, size: int) -> Layout:
     file.seek(4)
     fields = file.read(8)
     if len(fields) < 8:
-        return Layout((range(size),), is_cut_off=True)
+        return Layout((range(size),), is_truncated=True)
     start, length = struct.unpack(">II", fields)
     if start >= size or (0 < length <= size - start):
         return Layout((range(size),))
-    mended = struct.pack(">I", size - start)
-    is_cut_off = size - start < length < UNKNOWN_LENGTH
-    return Layout((range(8), mended, range(12, size)), is_cut_off, is_unfinished=length == 0)
+    corrected = struct.pack(">I", size - start)
+    is_truncated = size - start < length < UNKNOWN_LENGTH
+    return Layout((range(8), corrected, range(12, size)), is_truncated, is_unfinished=length == 0)
 
 
 def _aiff(file: BinaryIO, size: int) -> Layout:
@@ -245,7 +245,7 @@ def _aiff(file: BinaryIO, size: int) -> Layout:
         file.seek(position)
         header = file.read(CHUNK_HEADER_BYTES)
         if len(header) < CHUNK_HEADER_BYTES:
-            return Layout((range(size),), is_cut_off=True)
+            return Layout((range(size),), is_truncated=True)
         name, length = header[:4], struct.unpack(">I", header[4:])[0]
         start = position + CHUNK_HEADER_BYTES
         if name == b"COMM":
@@ -257,7 +257,7 @@ def _aiff(file: BinaryIO, size: int) -> Layout:
 
 
 def _aiff_sound(file: BinaryIO, size: int, position: int, length: int, common: int) -> Layout:
-    """An AIFF file whose sound begins at `position`; it says how many frames there are, too."""
+    """Layout of an AIFF file with its sound chunk at `position` and its frame count in the chunk at `common`."""
     start = position + CHUNK_HEADER_BYTES
     offsets = 8  # two more fields before the samples
     file.seek(common)
@@ -270,30 +270,30 @@ def _aiff_sound(file: BinaryIO, size: int, position: int, length: int, common: i
     if (is_there and frames) or not frame_bytes:
         return Layout((range(size),))
     n_bytes = length if is_there else size - start
-    mended = struct.pack(">I", max(0, n_bytes - offsets) // frame_bytes)
+    corrected = struct.pack(">I", max(0, n_bytes - offsets) // frame_bytes)
     sound = struct.pack(">I", n_bytes)
-    pieces = (range(common + 2), mended, range(common + 6, position + 4), sound, range(start, size))
-    is_cut_off = size - start < length < UNKNOWN_LENGTH
-    return Layout(pieces, is_cut_off, is_unfinished=not is_cut_off)
+    pieces = (range(common + 2), corrected, range(common + 6, position + 4), sound, range(start, size))
+    is_truncated = size - start < length < UNKNOWN_LENGTH
+    return Layout(pieces, is_truncated, is_unfinished=not is_truncated)
 
 
 # --- FLAC and Ogg ----------------------------------------------------------------------------------------
 
 
 def _flac(file: BinaryIO, size: int, start: int) -> Layout:
-    """The number of samples, which may be 0 for unknown, is taken out of the way: they are read to their end."""
+    """FLAC: the sample count, 0 for unknown, is replaced by the maximum, so that the decoder reads to the end."""
     at = start + FLAC_TOTAL_AT
     file.seek(at)
     field = file.read(5)
     if len(field) < 5:
-        return Layout((range(size),), is_cut_off=True)
+        return Layout((range(size),), is_truncated=True)
     total = int.from_bytes(field, "big") & FLAC_MAX_TOTAL
     shared = field[0] & 0xF0
     unlimited = bytes((shared | 0x0F,)) + b"\xff" * 4
-    return Layout((range(start, at), unlimited, range(at + 5, size)), promised_frames=total, decoder_knows=False)
+    return Layout((range(start, at), unlimited, range(at + 5, size)), declared_frames=total, trusts_decoder=False)
 
 
-def _ogg_is_cut_off(file: BinaryIO, size: int) -> bool:
+def _ogg_is_truncated(file: BinaryIO, size: int) -> bool:
     file.seek(max(0, size - OGG_MAX_PAGE_BYTES))
     tail = file.read(OGG_MAX_PAGE_BYTES)
     last_page = tail.rfind(OGG_MAGIC)

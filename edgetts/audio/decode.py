@@ -1,8 +1,8 @@
-"""Decoding: an open WAV, FLAC, OGG or MP3 file becomes mono float32 samples at its own rate.
+"""Decodes an open WAV, FLAC, OGG or MP3 file to mono float32 samples at its own rate.
 
-In: a binary file and how much of it is wanted. Out: a `Sound`. As much is read as there is, whatever the header
-says: what is missing of what it promised is a notice. Damage before the first second of sound, and what is no
-recording, are an `AudioError`. Does not know what the samples are for.
+In: a binary file and the wanted length. Out: a `Sound`. All samples in the file are read, whatever its header says; a
+file shorter than declared gets a notice. Less than a second of sound before damage, and files that are no recordings,
+are an `AudioError`. Does not know what the samples are for.
 
 Channels are averaged as upstream does (`librosa.load`), except where that would lose the sound.
 """
@@ -31,28 +31,28 @@ Samples = npt.NDArray[np.float32]  # (S,)
 
 FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF")
 MIN_SECONDS = 1.0  # below this the encoders see too few frames to describe a voice
-MIN_SAMPLE_RATE = 4_000  # Hz; below, hardly a formant is left
+MIN_SAMPLE_RATE = 4_000  # Hz; below, almost no formant is left
 MAX_SAMPLE_RATE = 768_000  # Hz; above, the header is damaged
-MAX_FRAMES = 1 << 34  # a header that says more says nothing
-BLOCK_FRAMES = 1 << 12  # decoded at once: what is lost where a decoder gives up inside
-BLOCK_VALUES = 1 << 18  # samples times channels at once
-COUNTED_SECONDS = 3_600.0  # so far are the frames of an MP3 file counted
-PROMISE_SLACK = 0.99  # of what a header promises; rounded by some writers
-SILENT_CHANNEL = 1e-4  # power beside the loudest channel's: 40 dB below it
-CANCELLED = 0.25  # power of the average beside that of channels which have nothing in common
+MAX_FRAMES = 1 << 34  # a header that declares more is ignored
+BLOCK_FRAMES = 1 << 12  # per read; a read that fails loses its whole block
+BLOCK_VALUES = 1 << 18  # samples times channels per read
+MPEG_COUNTED_SECONDS = 3_600.0  # frames of an MP3 file are counted up to here
+DECLARED_TOLERANCE = 0.99  # of the declared length, which some writers round
+SILENT_CHANNEL = 1e-4  # power relative to the loudest channel: -40 dB
+CANCELLED = 0.25  # power of the average relative to that of uncorrelated channels
 CONVERT_HINT = "convert it first, for example with `ffmpeg -i INPUT output.wav`"
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What was decoded of a recording, before anything is judged about it."""
+    """The decoded part of a recording, unchecked."""
 
     name: str  # of the recording, for messages
     samples: Samples  # (S,)
     sample_rate: int  # Hz
-    total_seconds: float  # of the whole recording by its own account; 0 when it does not say
+    total_seconds: float  # declared length of the whole recording; 0: not declared
     notices: tuple[str, ...]  # sentences for the user
-    content_hash: str  # sha256, hexadecimal, of what was read of the file to decode it, or of the samples
+    content_hash: str  # sha256, hexadecimal, of the bytes of the file that were decoded, or of the samples
 
 
 @dataclass(frozen=True)
@@ -68,23 +68,23 @@ class _Opened:
 
 @dataclass(frozen=True)
 class _Stream:
-    """One run of samples with one rate and one number of channels."""
+    """Samples with one rate and one number of channels."""
 
     samples: Samples
     sample_rate: int
     n_channels: int
-    total_frames: int  # 0 when it does not say
-    damage: str | None  # why decoding ended early, if it did
+    total_frames: int  # declared; 0: not declared
+    damage: str | None  # the decoder's error, if it failed
     is_ogg: bool
     power: npt.NDArray[np.float64]  # (C,) mean square of each channel
 
 
 def decode(file: BinaryIO, size: int, name: str, wanted_seconds: float, *, keep_silent_channels: bool) -> Sound:
-    """The first `wanted_seconds` of the recording called `name`, or all there is.
+    """The first `wanted_seconds` of a recording, or all of it.
 
-    keep_silent_channels: average over channels without sound, too, as upstream does.
+    name: for messages. keep_silent_channels: include silent channels in the average, as upstream does.
     """
-    opened = _Opened(file, size, name, layout(file, size, max(wanted_seconds, COUNTED_SECONDS)), hashlib.sha256())
+    opened = _Opened(file, size, name, layout(file, size, max(wanted_seconds, MPEG_COUNTED_SECONDS)), hashlib.sha256())
     content = opened.layout
     notices: list[str] = []
     first = _decode_channels(opened, content.pieces, wanted_seconds, notices, keep_silent_channels)
@@ -99,25 +99,28 @@ def decode(file: BinaryIO, size: int, name: str, wanted_seconds: float, *, keep_
         try:
             more = _decode_channels(opened, (range(start, size),), seconds, [], keep_silent_channels)
         except AudioError as error:
-            notices.append(f"Of several recordings joined in {name} not all can be read: {error}")
+            notices.append(f"{name} holds several chained recordings, and not all of them can be read: {error}")
             break
         parts.append(_at_rate(more.samples, more.sample_rate, rate))
         damage = more.damage
     samples = np.concatenate(parts)[:wanted]
-    total = content.promised_frames or (0 if start else first.total_frames)
+    total = content.declared_frames or (0 if start else first.total_frames)
     total = total if total < MAX_FRAMES else 0
     if len(samples) < wanted:
-        promised = total if content.decoder_knows else content.promised_frames
-        notices += _ends_early(name, len(samples) / rate, promised / rate, damage, content)
+        declared = total if content.trusts_decoder else content.declared_frames
+        notices += _short_notices(name, len(samples) / rate, declared / rate, damage, content)
         total = max(total, len(samples))
-    elif content.is_cut_off:
-        notices.append(f"{name} is truncated (its end is missing), which does not touch the part used.")
+    elif content.is_truncated:
+        notices.append(f"{name} is truncated (its end is missing); the part used is complete.")
     return Sound(name, samples, rate, total / rate, tuple(notices), opened.digest.hexdigest())
 
 
-def _ends_early(name: str, seconds: float, promised: float, damage: str | None, content: Layout) -> list[str]:
-    """What to say of a recording that ends before as much is decoded as is wanted. Raises where little is left."""
-    if seconds < MIN_SECONDS and (damage or content.is_cut_off or seconds < PROMISE_SLACK * promised):
+def _short_notices(name: str, seconds: float, declared: float, damage: str | None, content: Layout) -> list[str]:
+    """Notices for a recording that ended before the wanted length. Raises AudioError if too little was decoded.
+
+    seconds: decoded. declared: length in seconds that the header declares, or 0.
+    """
+    if seconds < MIN_SECONDS and (damage or content.is_truncated or seconds < DECLARED_TOLERANCE * declared):
         if damage is not None:
             raise AudioError(
                 f"{name} is damaged or truncated: only {seconds:.1f} s of it could be decoded ({damage}); "
@@ -125,22 +128,22 @@ def _ends_early(name: str, seconds: float, promised: float, damage: str | None, 
             )
         raise AudioError(_truncated(name, seconds))
     if not seconds:
-        raise AudioError(f"{name} holds no sound at all; give a recording of at least {MIN_SECONDS:g} s.")
+        raise AudioError(f"{name} has no samples; give a recording of at least {MIN_SECONDS:g} s.")
     if content.is_unfinished:
-        return [f"The header of {name} was never finished; its {seconds:.1f} s of sound are read all the same."]
+        return [f"{name} has an unfinished header; the {seconds:.1f} s of sound after it are used."]
     if damage is not None:
-        return [f"{name} is damaged or truncated after {seconds:.1f} s ({damage}); what is before that is used."]
-    if content.is_cut_off or (seconds < PROMISE_SLACK * promised):
+        return [f"{name} is damaged or truncated after {seconds:.1f} s ({damage}); the sound before that is used."]
+    if content.is_truncated or (seconds < DECLARED_TOLERANCE * declared):
         return [
-            f"{name} is truncated: it ends after {seconds:.1f} s, sooner than its own header says; "
-            "what is there is used."
+            f"{name} is truncated: it ends after {seconds:.1f} s, earlier than its header declares; "
+            "the sound before that is used."
         ]
     return []
 
 
 def _truncated(name: str, seconds: float | None = None) -> str:
     found = "" if seconds is None else f" after {seconds:.1f} s"
-    return f"{name} is truncated: it ends{found}, sooner than its own header says; copy or export it again."
+    return f"{name} is truncated: it ends{found}, earlier than its header declares; copy or export it again."
 
 
 # --- channels --------------------------------------------------------------------------------------------
@@ -149,52 +152,52 @@ def _truncated(name: str, seconds: float | None = None) -> str:
 def _decode_channels(
     opened: _Opened, pieces: Sequence[Piece], seconds: float, notices: list[str], keep_silent: bool
 ) -> _Stream:
-    """One stream, decoded again where the average of its channels would not be what was recorded."""
+    """One stream; decoded again without silent channels, or with one channel if the average cancels the sound."""
     stream = _decode_stream(opened, pieces, seconds, None)
     power = stream.power
-    used, told = _heard_channels(power, opened.name, keep_silent)
+    used, told = _sounding_channels(power, opened.name, keep_silent)
     notices += told
     if len(used) < stream.n_channels:
         stream = _decode_stream(opened, pieces, seconds, used)
-    loudest, told = _cancelled(power, used, stream.samples, opened.name)
+    loudest, told = _cancellation(power, used, stream.samples, opened.name)
     notices += told
     return stream if loudest is None else _decode_stream(opened, pieces, seconds, [loudest])
 
 
 def mix(frames: npt.NDArray[np.float32], name: str, *, keep_silent_channels: bool) -> tuple[Samples, list[str]]:
-    """Frames (S, C) as one channel (S,), chosen as for a file, and what to say about that."""
-    with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are reported by whoever judges the samples
+    """Frames (S, C) as one channel (S,), mixed as for a file, and notices."""
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are reported later (`io.check_sound`)
         power = np.square(frames, dtype=np.float64).mean(axis=0)
-        used, notices = _heard_channels(power, name, keep_silent_channels)
+        used, notices = _sounding_channels(power, name, keep_silent_channels)
         mono: Samples = frames[:, used].mean(axis=1, dtype=np.float32)
-        loudest, told = _cancelled(power, used, mono, name)
+        loudest, told = _cancellation(power, used, mono, name)
     return (mono if loudest is None else frames[:, loudest]), notices + told
 
 
-def _heard_channels(power: npt.NDArray[np.float64], name: str, keep_silent: bool) -> tuple[list[int], list[str]]:
-    """Channels to average, from the power (C,) of each, and a sentence where these are not all."""
+def _sounding_channels(power: npt.NDArray[np.float64], name: str, keep_silent: bool) -> tuple[list[int], list[str]]:
+    """Channels to average, from the power (C,) of each, and a notice if some are left out."""
     everything = list(range(len(power)))
     if keep_silent or len(power) == 1 or not np.isfinite(power).all() or not power.any():
         return everything, []
     sounding: list[int] = np.flatnonzero(power > SILENT_CHANNEL * power.max()).tolist()
     if len(sounding) == len(power):
         return everything, []
-    heard = f"Of the {len(power)} channels of {name} only {_listed(sounding)} can be heard"
-    return sounding, [f"{heard}; the silent ones are left out."]
+    return sounding, [f"{name} has sound in {_listed(sounding)} of {len(power)} only; the silent ones are not used."]
 
 
-def _cancelled(
+def _cancellation(
     power: npt.NDArray[np.float64], used: list[int], average: Samples, name: str
 ) -> tuple[int | None, list[str]]:
-    """The loudest channel, and a sentence, where the average of those used has lost the sound; else None."""
+    """The loudest channel and a notice if averaging those used cancels the sound; else None."""
     if len(used) == 1 or not len(average) or not np.isfinite(power).all():
         return None, []
-    expected = float(power[used].sum()) / len(used) ** 2  # of the average of channels with nothing in common
+    expected = float(power[used].sum()) / len(used) ** 2  # of the average of uncorrelated channels
     if float(np.square(average, dtype=np.float64).mean()) >= CANCELLED * expected:
         return None, []
     loudest = int(power.argmax())
     return loudest, [
-        f"The channels of {name} cancel each other out (one is turned upside down); only channel {loudest + 1} is used."
+        f"{name} has channels that cancel each other out (one has inverted polarity); only channel {loudest + 1} is "
+        "used."
     ]
 
 
@@ -206,21 +209,21 @@ def _listed(channels: Sequence[int]) -> str:
 # --- libsndfile ------------------------------------------------------------------------------------------
 
 
-class _Onward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A file read from its beginning on. soundfile reads no more of a seekable file than its header says, and seeks
-    after each block, which fails at the end of some."""
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A file that is only read forward. soundfile stops reading a seekable file at its declared length, and seeks
+    after each block, which fails at the end of some files."""
 
     def seekable(self) -> bool:
         return False
 
 
 def _decode_stream(opened: _Opened, pieces: Sequence[Piece], seconds: float, channels: list[int] | None) -> _Stream:
-    """Average of the channels, or of those named, of at most so many seconds."""
+    """Average of `channels` (None: all) over at most `seconds`."""
     name = opened.name
     try:
-        sound = _Onward(SplicedFile(opened.file, pieces, opened.digest))
+        sound = _ForwardFile(SplicedFile(opened.file, pieces, opened.digest))
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
-        if opened.layout.is_cut_off:
+        if opened.layout.is_truncated:
             raise AudioError(_truncated(name)) from None
         raise AudioError(
             f"{name} is not a recording that can be read ({reason(error)}); "
@@ -235,8 +238,8 @@ def _decode_stream(opened: _Opened, pieces: Sequence[Piece], seconds: float, cha
         rate, n_channels = int(sound.samplerate), int(sound.channels)
         if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE or n_channels < 1:
             raise AudioError(
-                f"{name} says it has {rate} samples a second in {n_channels} channels; "
-                f"{MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz can be used, so {CONVERT_HINT}."
+                f"{name} has {n_channels} channels at {rate} Hz by its header; allowed are 1 or more channels at "
+                f"{MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz: {CONVERT_HINT}."
             )
         blocks: list[Samples] = []
         squares, n_read, damage = np.zeros(n_channels), 0, None
@@ -244,7 +247,7 @@ def _decode_stream(opened: _Opened, pieces: Sequence[Piece], seconds: float, cha
             if isinstance(frames, str):
                 damage = frames
                 break
-            with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are reported when all is read
+            with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are reported later
                 used = frames if channels is None else frames[:, channels]
                 blocks.append(used.mean(axis=1, dtype=np.float32))
                 squares += np.square(frames, dtype=np.float64).sum(axis=0)
@@ -255,7 +258,7 @@ def _decode_stream(opened: _Opened, pieces: Sequence[Piece], seconds: float, cha
 
 
 def _blocks(sound: soundfile.SoundFile, wanted: int) -> Iterator[npt.NDArray[np.float32] | str]:
-    """Up to `wanted` frames (S, C) in blocks; at last, what is wrong where decoding fails."""
+    """Up to `wanted` frames (S, C) in blocks; if decoding fails, the error text as the last item."""
     block = max(1, min(BLOCK_FRAMES, BLOCK_VALUES // sound.channels))
     while wanted > 0:
         try:
@@ -276,7 +279,7 @@ def _at_rate(samples: Samples, from_rate: int, to_rate: int) -> Samples:
 
 
 def reason(error: BaseException) -> str:
-    """The innermost words of a library's error, without its prefixes and full stop."""
+    """The text of a library's error on one line, without prefix and full stop."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     text = getattr(error, "error_string", None) or str(error)

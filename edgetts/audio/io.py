@@ -1,13 +1,12 @@
-"""Recordings: any WAV, FLAC, OGG or MP3 becomes mono float32 samples at the rate that is asked for.
+"""Reads recordings: WAV, FLAC, OGG or MP3 to mono float32 samples at any rate.
 
-In: a path (or the bytes of a file, or samples) and the longest useful length. Out: a `Take`, which is the part that
-is used at its own rate, or a `Recording` of it at another. Whatever is wrong with a file is an `AudioError` whose
-text is one sentence for the user. Reading is bounded: special files are never opened for long, no more is decoded
-than can be used, and a file is read once, whatever rates are asked for afterwards. This file does not know what the
-samples are for; writing lives in `encode`.
+In: a path (or the bytes of a file, or samples) and a maximum length. Out: a `Take`, which is the used part at its own
+rate, or a `Recording`, which is the used part resampled. Every problem of a file is an `AudioError` with one sentence
+for the user. Reading is bounded: only regular files are opened, no more is decoded than is used, and a file is
+decoded once for all rates. Does not know what the samples are for. `encode` writes sound.
 
-The path from file to samples is that of upstream (`librosa.load` as called by indextts/infer_v2.py):
-decode to float32, mean over channels, soxr HQ to the rate, length ceil(n * ratio), then the cut.
+The steps are upstream's (`librosa.load` as called by indextts/infer_v2.py): decode to float32, average the channels,
+resample with soxr HQ to length ceil(n * ratio), cut.
 """
 
 from __future__ import annotations
@@ -34,22 +33,22 @@ from edgetts.audio.decode import (
 from edgetts.errors import AudioError
 
 MAX_FILE_BYTES = 2 << 30
-MAX_PEAK = 16.0  # float files may pass full scale (1.0) a little; this is another unit, or noise
+MAX_PEAK = 16.0  # float files may exceed full scale (1.0) a little; above this the unit is another, or it is noise
 SILENCE_PEAK = 1e-3  # -60 dB of full scale
-# Decoded beyond the cut, so that the resampler's filter sees what follows it (soxr HQ needs under 0.1 s).
+# Decoded beyond the cut for the resampler's filter (soxr HQ needs less than 0.1 s).
 MARGIN_SECONDS = 1.0
 HASH_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Take:
-    """The part of a recording that is used, as it was recorded."""
+    """The used part of a recording, at its own rate."""
 
-    samples: Samples  # (S,) about -1..1, at its own rate; what follows the part, up to MARGIN_SECONDS, included
+    samples: Samples  # (S,) about -1..1; the part and up to MARGIN_SECONDS after it
     sample_rate: int  # Hz
-    max_seconds: float  # where the part ends at the latest
+    max_seconds: float  # length of the part, at most
     name: str  # for messages
-    notices: tuple[str, ...]  # sentences for the user about what was changed
+    notices: tuple[str, ...]  # sentences for the user about changes
     content_hash: str  # of the `Sound`
 
     def at(self, sample_rate: int) -> Samples:
@@ -58,51 +57,50 @@ class Take:
 
     @property
     def seconds(self) -> float:
-        """How long the part is."""
+        """Length of the part."""
         return min(len(self.samples) / self.sample_rate, self.max_seconds)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A usable recording: mono, at one known rate, short enough."""
+    """A checked recording: mono, resampled, cut to a maximum length."""
 
     samples: Samples  # (S,) about -1..1
     sample_rate: int  # Hz
     seconds: float  # of `samples`
-    notices: tuple[str, ...]  # sentences for the user about what was changed
-    content_hash: str  # sha256, hexadecimal, of what was read to decode it
+    notices: tuple[str, ...]  # sentences for the user about changes
+    content_hash: str  # sha256, hexadecimal, of the bytes that were decoded
 
 
 def read_audio(path: str | os.PathLike[str], sample_rate: int, max_seconds: float) -> Recording:
     """Read the recording at `path` as mono samples at `sample_rate` Hz, cut at `max_seconds`, as upstream does.
 
-    Raises AudioError when the file is missing, not a regular file, unreadable, empty, larger than
-    MAX_FILE_BYTES, not audio, silent, shorter than MIN_SECONDS (or truncated before), or holds samples that are no
-    sound (not finite, or far beyond full scale).
+    Raises AudioError if the file is missing, not a regular file, unreadable, empty, larger than MAX_FILE_BYTES, not
+    audio, silent or shorter than MIN_SECONDS, or if samples are not finite or far beyond full scale.
     """
     return _recording(first_seconds(read_sound(path, max_seconds + MARGIN_SECONDS), max_seconds), sample_rate)
 
 
 def read_audio_bytes(data: bytes, sample_rate: int, max_seconds: float, name: str) -> Recording:
-    """Like `read_audio`, for a file held in memory; `name` stands for it in messages."""
+    """Like `read_audio`, for a file in memory. name: for messages."""
     sound = read_sound_bytes(data, max_seconds + MARGIN_SECONDS, name)
     return _recording(first_seconds(sound, max_seconds), sample_rate)
 
 
 def read_sound(path: str | os.PathLike[str], max_seconds: float, *, keep_silent_channels: bool = True) -> Sound:
-    """The first `max_seconds` of the recording at `path` at its own rate, before anything was judged about it."""
+    """The first `max_seconds` of the recording at `path` at its own rate, unchecked."""
     with _open(Path(path)) as file:
         return _read(file, os.fstat(file.fileno()).st_size, shown(path), max_seconds, keep_silent_channels)
 
 
 def read_sound_bytes(data: bytes, max_seconds: float, name: str, *, keep_silent_channels: bool = True) -> Sound:
-    """Like `read_sound`, for a file held in memory; `name` stands for it in messages."""
+    """Like `read_sound`, for a file in memory. name: for messages."""
     return _read(io.BytesIO(data), len(data), name, max_seconds, keep_silent_channels)
 
 
 def hash_file(path: str | os.PathLike[str]) -> str:
-    """sha256 of the whole file at `path`, hexadecimal. Same errors as `read_audio` for files that cannot be
-    opened or are empty or too large."""
+    """sha256 of the whole file at `path`, hexadecimal. Raises AudioError if it cannot be opened, is empty or too
+    large."""
     with _open(Path(path)) as file:
         _check_size(os.fstat(file.fileno()).st_size, shown(path))
         return _hash(file)
@@ -121,7 +119,7 @@ def resample(samples: Samples, from_rate: int, to_rate: int) -> Samples:
 
 def _open(path: Path) -> BinaryIO:
     name = shown(path)
-    # A pipe or a device would block or never end, so nothing but a regular file is opened for reading.
+    # Only regular files are opened: reading a pipe or a device could block or never end.
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -146,7 +144,7 @@ def _read(file: BinaryIO, size: int, name: str, max_seconds: float, keep_silent_
 
 
 def first_seconds(sound: Sound, max_seconds: float) -> Take:
-    """What upstream uses of a recording: its beginning. Raises AudioError where that is nothing to use."""
+    """The beginning of a recording, as upstream uses it. Raises AudioError as `check_sound`."""
     n_used, rate = int(max_seconds * sound.sample_rate), sound.sample_rate
     notices = []
     is_part = len(sound.samples) > n_used
@@ -176,7 +174,10 @@ def _check_size(size: int, name: str) -> None:
 
 
 def check_sound(samples: Samples, rate: int, name: str, *, is_part: bool) -> None:
-    """Raise AudioError unless these are samples of a sound that can be heard, at least MIN_SECONDS of it."""
+    """Raise AudioError if samples (S,) are shorter than MIN_SECONDS, silent, not finite or far beyond full scale.
+
+    is_part: the recording goes on after them; for the message.
+    """
     seconds = len(samples) / rate
     if seconds < MIN_SECONDS:
         raise AudioError(
@@ -184,7 +185,7 @@ def check_sound(samples: Samples, rate: int, name: str, *, is_part: bool) -> Non
             f"(5 to 15 s of clear speech work best)."
         )
     if not np.isfinite(samples).all():
-        raise AudioError(f"{name} holds samples that are not numbers (NaN or infinity); export it again.")
+        raise AudioError(f"{name} has samples that are not numbers (NaN or infinity); export it again.")
     peak = float(np.abs(samples).max())
     if peak > MAX_PEAK:
         raise AudioError(f"{name} has samples as large as {peak:.3g} where full scale is 1; export it as 16-bit WAV.")
@@ -205,6 +206,6 @@ def _hash(file: BinaryIO) -> str:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as it may be printed: undecodable bytes and control characters escaped."""
+    """A path for printing: undecodable bytes and control characters are escaped."""
     text = os.fspath(path)
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

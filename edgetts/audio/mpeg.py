@@ -1,8 +1,8 @@
-"""MPEG audio (MP3): where its frames are, and how many.
+"""Finds and counts the frames of MPEG audio (MP3).
 
-In: an open binary file. Out: `MpegStream`, the pieces of it that are frames, under a header that says how many they
-are. A decoder otherwise guesses the length from the first frames, which is wrong for a variable bit rate, or believes
-a header that counts one of several files joined into one; and it loses its way in what stands between the frames.
+In: an open binary file. Out: `MpegStream`: the byte ranges that are frames, after a tag frame with their correct
+number. Without this, a decoder guesses the length from the first frames, which is wrong for variable bit rates, or
+trusts a tag that counts only the first of several concatenated files; and it fails at other data between frames.
 
 Sources: ISO 11172-3 and 13818-3 (frame headers), the Xing/Info tag as LAME writes it, ID3v2.4.
 """
@@ -18,10 +18,10 @@ from edgetts.audio.splice import Piece
 
 ID3_MAGIC = b"ID3"
 ID3_HEADER_BYTES = 10
-SEARCH_BYTES = 1 << 16  # of something else that may stand before or between frames
+SEARCH_BYTES = 1 << 16  # of other data that is skipped before or between frames
 HEADER_BYTES = 4
-MPEG_1, MPEG_2, MPEG_25 = 3, 2, 0  # as the header codes the version
-LAYER_3, LAYER_2, LAYER_1 = 1, 2, 3  # as it codes the layer
+MPEG_1, MPEG_2, MPEG_25 = 3, 2, 0  # version field of the header
+LAYER_3, LAYER_2, LAYER_1 = 1, 2, 3  # layer field
 _SAMPLE_RATES = {MPEG_1: (44_100, 48_000, 32_000), MPEG_2: (22_050, 24_000, 16_000), MPEG_25: (11_025, 12_000, 8_000)}
 _KILOBITS_MPEG_1 = {
     LAYER_1: (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -35,9 +35,9 @@ _KILOBITS_MPEG_2 = {
 }
 TAG_MAGICS = (b"Xing", b"Info")
 TAG_HAS_FRAMES, TAG_HAS_BYTES = 0x1, 0x2
-TAG_BITRATE_INDEX = 9  # of a frame with room for the tag in every version
-TAG_SLACK, FEW_FRAMES = 0.01, 2  # taggers that rewrite a file leave the count a little off
-MANY_FRAMES = 1 << 26  # said where not all of them were counted: more than a file that is accepted can hold
+TAG_BITRATE_INDEX = 9  # a frame of this bit rate has room for the tag in every version
+TAG_SLACK, FEW_FRAMES = 0.01, 2  # tolerance: programs that edit a file leave the count slightly wrong
+MANY_FRAMES = 1 << 26  # written if not all frames were counted: more than any accepted file has
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class _Header:
 
 @dataclass(frozen=True)
 class MpegStream:
-    """What a decoder should be given, and whether frames are missing of those that its own tag promises."""
+    """pieces: for the decoder, in order. is_truncated: the file has fewer frames than its tag declares."""
 
     pieces: tuple[Piece, ...]
-    is_cut_off: bool = False
+    is_truncated: bool = False
 
 
 def id3_end(file: BinaryIO, position: int = 0) -> int:
-    """Where what follows the ID3v2 tags (pictures, titles) at `position` begins."""
+    """End of the ID3v2 tags (pictures, titles) at `position`."""
     while True:
         file.seek(position)
         head = file.read(ID3_HEADER_BYTES)
@@ -73,7 +73,7 @@ def id3_end(file: BinaryIO, position: int = 0) -> int:
 
 
 def mpeg_stream(file: BinaryIO, size: int, wanted_seconds: float) -> MpegStream | None:
-    """The frames of the file, counted until `wanted_seconds`; None when these are no frames whose length is known."""
+    """The frames of the file, counted up to `wanted_seconds`; None if there are no frames of known length."""
     first = _next_frame(file, id3_end(file))
     if first is None:
         return None
@@ -101,13 +101,13 @@ def mpeg_stream(file: BinaryIO, size: int, wanted_seconds: float) -> MpegStream 
     if not tag.n_frames:
         return MpegStream((_tag_frame(file, start, header, n_frames), *behind_tag))
     n_missing = tag.n_frames - (n_frames - 1)
-    is_cut_off = counted_all and n_missing > max(FEW_FRAMES, TAG_SLACK * tag.n_frames)
-    is_true = not counted_all or n_frames - 1 == tag.n_frames  # the frame of the tag is none of sound
-    if is_true and len(runs) == 1:
+    is_truncated = counted_all and n_missing > max(FEW_FRAMES, TAG_SLACK * tag.n_frames)
+    is_correct = not counted_all or n_frames - 1 == tag.n_frames  # the tag's own frame is not counted
+    if is_correct and len(runs) == 1:
         return MpegStream(tuple(sound))
     n_bytes = sum(map(len, sound))
-    mended = tag.mended(max(tag.n_frames, n_frames - 1), n_bytes)
-    return MpegStream((mended, *behind_tag), is_cut_off)
+    corrected = tag.corrected(max(tag.n_frames, n_frames - 1), n_bytes)
+    return MpegStream((corrected, *behind_tag), is_truncated)
 
 
 def _frames(file: BinaryIO, first: tuple[int, _Header]) -> Iterator[tuple[int, _Header]]:
@@ -140,7 +140,7 @@ def _next_frame(file: BinaryIO, position: int, like: _Header | None = None) -> t
 
 
 def _header(data: bytes) -> _Header | None:
-    """A frame header, None for anything else. The free format, whose length is not said, is none either."""
+    """A frame header; None for anything else and for the free format, which declares no length."""
     if len(data) < HEADER_BYTES or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return None
     version, layer = data[1] >> 3 & 3, data[1] >> 1 & 3
@@ -150,7 +150,7 @@ def _header(data: bytes) -> _Header | None:
     sample_rate = _SAMPLE_RATES[version][rate_index]
     kilobits = (_KILOBITS_MPEG_1 if version == MPEG_1 else _KILOBITS_MPEG_2)[layer][bitrate_index - 1]
     n_samples = 384 if layer == LAYER_1 else 576 if layer == LAYER_3 and version != MPEG_1 else 1152
-    slot = 4 if layer == LAYER_1 else 1  # bytes that lengths are counted in
+    slot = 4 if layer == LAYER_1 else 1  # bytes, the unit of lengths
     n_bytes = (n_samples // 8 // slot * kilobits * 1000 // sample_rate + padding) * slot
     return _Header(version, layer, sample_rate, data[3] >> 6 == 3, n_bytes, n_samples)
 
@@ -160,12 +160,12 @@ class _Tag:
     """The frame that holds the Xing or Info tag."""
 
     frame: bytes
-    at: int  # where the tag begins in it
+    at: int  # offset of the tag in the frame
     flags: int
-    n_frames: int  # 0 when it does not say
+    n_frames: int  # 0: not declared
 
-    def mended(self, n_frames: int, n_bytes: int) -> bytes:
-        """The same frame with the counts that are right."""
+    def corrected(self, n_frames: int, n_bytes: int) -> bytes:
+        """The same frame with these counts."""
         frame, at = bytearray(self.frame), self.at + 8
         for flag, value in ((TAG_HAS_FRAMES, n_frames), (TAG_HAS_BYTES, n_bytes)):
             if self.flags & flag:
@@ -175,7 +175,7 @@ class _Tag:
 
 
 def _tag_at(header: _Header) -> int:
-    """Where a tag stands in its frame: behind the side information, which is of zeros."""
+    """Offset of a tag in its frame: after the side information, which is zero."""
     if header.version == MPEG_1:
         return HEADER_BYTES + (17 if header.is_mono else 32)
     return HEADER_BYTES + (9 if header.is_mono else 17)
@@ -192,7 +192,7 @@ def _tag(file: BinaryIO, start: int, header: _Header) -> _Tag | None:
 
 
 def _tag_frame(file: BinaryIO, start: int, header: _Header, n_frames: int) -> bytes:
-    """A frame without sound whose tag says how many follow."""
+    """A silent frame whose tag declares `n_frames` frames after it."""
     file.seek(start)
     sync, protection, rates, mode = file.read(HEADER_BYTES)
     rates = TAG_BITRATE_INDEX << 4 | rates & 0x0C

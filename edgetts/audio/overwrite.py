@@ -1,7 +1,7 @@
-"""What may be overwritten: a file of the same kind as the one that takes its place, and none that is still read.
+"""Checks before a file is overwritten: only one of the same kind may be, and no input of the same command.
 
-In: paths, and kinds of files. Out: nothing, or a `UsageError` before any time is spent. Links are followed, since what
-they lead to is what would be lost. Writes nothing.
+In: paths and kinds of files. Out: nothing, or a `UsageError`. Links are followed, because writing replaces their
+target. Writes nothing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 from edgetts.errors import UsageError
 
-_MAX_BEGINNING = 64  # bytes that are looked at
+_MAX_BEGINNING = 64  # bytes
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file, known by the ending of its name or by its first bytes."""
+    """A kind of file, recognized by its suffix or by its first bytes."""
 
     what: str
     suffixes: tuple[str, ...]
@@ -32,7 +32,7 @@ PAGE = Kind("a web page", (".html", ".htm"), re.compile(rb"\s*<(!doctype html|ht
 
 
 def check_kind(path: str | os.PathLike[str], kind: Kind) -> None:
-    """Raise UsageError when a file is at `path` that is of another kind. Devices, pipes and empty files are none."""
+    """Raise UsageError if `path` is a file of another kind. Devices, pipes and empty files pass."""
     target = Path(path)
     try:
         status = target.stat()
@@ -45,19 +45,19 @@ def check_kind(path: str | os.PathLike[str], kind: Kind) -> None:
                 return
     except FileNotFoundError:
         return
-    except OSError:  # it cannot be looked into, so nobody knows what it is
+    except OSError:  # unreadable: its kind is unknown
         pass
-    meant = f" (a link to {target.resolve()})" if target.is_symlink() else ""
+    link = f" (a link to {target.resolve()})" if target.is_symlink() else ""
     raise UsageError(
-        f"{os.fspath(path)}{meant} is there already and is not {kind.what}, so it is left alone: remove it "
-        "yourself, or give another name."
+        f"{os.fspath(path)}{link} exists and is not {kind.what}, so it is left alone: delete it yourself, or give "
+        "another name."
     )
 
 
 def check_apart(
     written: Mapping[str, str | os.PathLike[str] | None], read: Mapping[str, str | os.PathLike[str] | None]
 ) -> None:
-    """Raise UsageError when a file would be written that is also read, or written twice. Keys: options, for people."""
+    """Raise UsageError if a file would be both read and written, or written twice. Keys: option names for messages."""
     outputs = [(option, Path(path)) for option, path in written.items() if path is not None]
     inputs = [(option, Path(path).expanduser()) for option, path in read.items() if path is not None]
     for i, (option, path) in enumerate(outputs):
@@ -69,5 +69,5 @@ def check_apart(
 def _is_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other) and stat.S_ISREG(one.stat().st_mode)
-    except OSError:  # one is not there yet
+    except OSError:  # one does not exist yet
         return one.resolve() == other.resolve()

@@ -1,7 +1,7 @@
-"""A file as a decoder should see it: pieces of the real one, with other bytes between them.
+"""A read-only file spliced from byte ranges of another one and replacement bytes.
 
-In: an open binary file and pieces, each either bytes or a range of positions. Out: something to read and seek in.
-The file on the disk is never written to. Knows nothing about formats.
+In: an open binary file and pieces, each bytes or a range of positions. Out: an object to read and seek in. The file
+is never written to. Does not know formats.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-Piece = bytes | range  # what to read instead, or where in the file it stands
+Piece = bytes | range  # replacement bytes, or positions in the file
 
 
 class SplicedFile:
-    """What libsndfile reads from. It has no name (soundfile would guess a format from it) and never
-    raises: an exception inside the decoder's callback would be printed, not passed on."""
+    """The file that libsndfile reads. It has no name, from which soundfile would guess a format, and never raises:
+    an exception in the decoder's callback would be printed, not passed on."""
 
     def __init__(self, file: BinaryIO, pieces: Sequence[Piece], digest: _Hash | None = None) -> None:
-        """digest: is told all that is read, and where."""
+        """digest: is updated with the position and bytes of every read."""
         self._file = file
         self._digest = digest
         self._pieces = [piece for piece in pieces if len(piece)]
@@ -52,7 +52,7 @@ class SplicedFile:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._starts[-1]}.get(whence, 0)
         if base + offset < 0:
-            return -1  # before the start: what a damaged header asks for
+            return -1  # before the start, because of a damaged header
         self._position = base + offset
         return self._position
 
@@ -60,7 +60,7 @@ class SplicedFile:
         return self._position
 
     def _read_piece(self, size: int) -> bytes:
-        """Up to `size` bytes from here to the end of the piece."""
+        """Up to `size` bytes from the current position, within one piece."""
         if self._position >= self._starts[-1]:
             return b""
         while self._position < self._starts[self._at]:

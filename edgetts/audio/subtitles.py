@@ -1,6 +1,6 @@
-"""Subtitles: pieces of text and when they are spoken, as SubRip or WebVTT.
+"""Subtitles in SubRip or WebVTT.
 
-In: texts with start and end in seconds. Out: the text of a file. Knows no files and no sound.
+In: texts with start and end in seconds. Out: the text of a file. Does not know files or sound.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def vtt(cues: Iterable[Cue]) -> str:
 
 
 def _line(text: str) -> str:
-    """One line: an empty one would end the cue."""
+    """The text on one line: an empty line would end the cue."""
     return " ".join(text.split())
 
 

@@ -1,7 +1,7 @@
-"""Sound into a file piece by piece, so that an hour of speech takes no more memory than a second of it.
+"""Writes sound files incrementally, in constant memory.
 
-In: pieces of mono float32 samples in [-1, 1]. Out: the bytes of `encode.encode` of all of them, in an open file or in
-one that appears whole or not at all. It does not know where the samples come from.
+In: chunks of mono float32 samples in [-1, 1]. Out: the bytes that `encode.encode` gives for all of them, in an open
+file or in a file that is replaced atomically. Does not know where the samples come from.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from edgetts.errors import AudioError
 from edgetts.files import atomic_file
 
 
-class _Outlet:
-    """A file as libsndfile calls it, which cannot be told what went wrong: it is kept to be raised afterwards."""
+class _ErrorKeeper:
+    """A file for libsndfile's callbacks, which cannot raise: the first error is kept and raised after the call."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -42,7 +42,7 @@ class _Outlet:
         return self._try(self._file.tell)
 
     def read(self, _size: int) -> bytes:
-        raise io.UnsupportedOperation("read")  # nobody reads what is written
+        raise io.UnsupportedOperation("read")
 
     def _try(self, work: Callable[[], int]) -> int:
         try:
@@ -55,8 +55,8 @@ class _Outlet:
 class SoundWriter:
     """`with SoundWriter(file, rate, format) as writer: writer.write(samples)`; the end of the block completes the file.
 
-    file: open for writing, and seekable unless `streamed`, which leaves the sizes out of a WAV header. Raises
-    AudioError when a sample is not finite, the encoder fails, or a WAV file would be too long, OSError of the file.
+    file: open for writing, and seekable unless `streamed`. streamed: write a WAV header of unknown length.
+    Raises AudioError if a sample is not finite, the encoder fails or a WAV file gets too long, and OSError of the file.
     """
 
     def __init__(self, file: BinaryIO, sample_rate: int, format: Format, *, streamed: bool = False) -> None:
@@ -65,10 +65,10 @@ class SoundWriter:
         self._sample_rate = sample_rate
         self._streamed = streamed
         self._start = 0
-        self._outlet = _Outlet(file)
+        self._kept = _ErrorKeeper(file)
         self._encoder: Any = None
         self._resampler: Any = None
-        self.n_samples = 0  # of those that were given
+        self.n_samples = 0  # written, at `sample_rate`
 
     def __enter__(self) -> SoundWriter:
         if self._format.container is None:
@@ -84,9 +84,9 @@ class SoundWriter:
 
             rate = encode.codec_rate(rate, self._format.rates)
             self._resampler = soxr.ResampleStream(self._sample_rate, rate, 1, dtype="float32", quality="HQ")
-        with self._told():
+        with self._encoder_errors():
             self._encoder = soundfile.SoundFile(
-                *(self._outlet, "w", rate, 1), format=self._format.container, subtype=self._format.subtype
+                *(self._kept, "w", rate, 1), format=self._format.container, subtype=self._format.subtype
             )
         return self
 
@@ -100,9 +100,9 @@ class SoundWriter:
         self.n_samples += len(samples)
         if self._encoder is None:
             if self._format.name == "wav" and not self._streamed:
-                encode.wav_header(self._sample_rate, self.n_samples)  # raises where it is too long
+                encode.wav_header(self._sample_rate, self.n_samples)  # raises if the file gets too long
             self._file.write(pcm)
-        elif self._format.subtype == "PCM_16":  # whole numbers for lossless formats, the same as in WAV
+        elif self._format.subtype == "PCM_16":  # lossless formats get the integers of WAV
             self._encode(np.frombuffer(pcm, "<i2").astype(np.int16))
         elif self._resampler is not None:
             self._encode(np.clip(self._resampler.resample_chunk(samples), -1.0, 1.0))
@@ -110,21 +110,21 @@ class SoundWriter:
             self._encode(np.clip(samples, -1.0, 1.0))
 
     def _encode(self, values: Any) -> None:
-        with self._told():
+        with self._encoder_errors():
             self._encoder.write(values)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _encoder_errors(self) -> Iterator[None]:
         import soundfile
 
         try:
             yield
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            if self._outlet.error is None:
+            if self._kept.error is None:
                 name = self._format.name
                 raise AudioError(f"The speech could not be written as {name} ({error}); try wav.") from error
-        if self._outlet.error is not None:
-            raise self._outlet.error
+        if self._kept.error is not None:
+            raise self._kept.error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -133,7 +133,7 @@ class SoundWriter:
             if kind is None and self._resampler is not None:
                 last = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
                 self._encode(np.clip(last, -1.0, 1.0))
-            with self._told():
+            with self._encoder_errors():
                 self._encoder.close()
         elif kind is None and self._format.name == "wav" and not self._streamed:
             end = self._file.tell()
@@ -142,51 +142,51 @@ class SoundWriter:
             self._file.seek(end)
 
 
-class _ToldWriter(SoundWriter):
-    """Errors of the system are sentences about the file."""
+class _PathWriter(SoundWriter):
+    """A writer whose OSErrors are UsageErrors that name the file."""
 
     path: str | os.PathLike[str] = ""
 
     def write(self, samples: Samples) -> None:
-        with encode.told_os_errors(self.path):
+        with encode.os_errors_as_usage(self.path):
             super().write(samples)
 
 
 @contextlib.contextmanager
 def sound_file(path: str | os.PathLike[str], sample_rate: int, format: Format) -> Iterator[SoundWriter]:
-    """A writer for the file at `path`, which is there, whole, when the block has ended well, and else is what it was.
+    """A writer for the file at `path`, which is replaced when the block ends without an error and else unchanged.
 
-    Raises UsageError where it cannot be written; errors of the block itself stay what they are.
+    Raises UsageError if it cannot be written; errors of the block pass unchanged.
     """
     encode.check_target(path)
     check_kind(path, encode.SOUND)
     stack = contextlib.ExitStack()
-    with encode.told_os_errors(path):
+    with encode.os_errors_as_usage(path):
         file = stack.enter_context(atomic_file(path))
-        if not file.seekable():  # a device or a pipe: the header comes first and says how long it is
-            file = stack.enter_context(_copied(file))
-        writer = stack.enter_context(_ToldWriter(file, sample_rate, format))
-    assert isinstance(writer, _ToldWriter)
+        if not file.seekable():  # a device or a pipe: spooled, because the header needs the length
+            file = stack.enter_context(_spooled(file))
+        writer = stack.enter_context(_PathWriter(file, sample_rate, format))
+    assert isinstance(writer, _PathWriter)
     writer.path = path
     try:
         yield writer
     except BaseException:
-        with encode.told_os_errors(path):  # closing may fail, too
+        with encode.os_errors_as_usage(path):  # closing may fail, too
             stack.__exit__(*sys.exc_info())
         raise
-    with encode.told_os_errors(path):
+    with encode.os_errors_as_usage(path):
         stack.close()
 
 
 @contextlib.contextmanager
-def copied_sound(file: BinaryIO, sample_rate: int, format: Format, *, streamed: bool = False) -> Iterator[SoundWriter]:
-    """A writer whose bytes go to `file` when the block has ended well, all at once: it need not be seekable."""
-    with _copied(file) as kept, SoundWriter(kept, sample_rate, format, streamed=streamed) as writer:
+def spooled_sound(file: BinaryIO, sample_rate: int, format: Format, *, streamed: bool = False) -> Iterator[SoundWriter]:
+    """A writer whose bytes are copied to `file` when the block ends without an error. `file` need not be seekable."""
+    with _spooled(file) as kept, SoundWriter(kept, sample_rate, format, streamed=streamed) as writer:
         yield writer
 
 
 @contextlib.contextmanager
-def _copied(file: BinaryIO) -> Iterator[BinaryIO]:
+def _spooled(file: BinaryIO) -> Iterator[BinaryIO]:
     with tempfile.TemporaryFile() as kept:
         yield kept
         kept.seek(0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edgetts.audio.array import sound_of_array
-from edgetts.audio.excerpt import LISTENED_SECONDS, best_part
+from edgetts.audio.excerpt import SEARCHED_SECONDS, best_part
 from edgetts.audio.io import MARGIN_SECONDS, Take, first_seconds, read_sound, read_sound_bytes
 from edgetts.backends.numbers import numbers_of
 from edgetts.errors import UsageError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgetts.pack.load import Pack
 
 MAX_REFERENCE_SECONDS = 15.0  # used of a recording, as upstream does
-TELLING_SECONDS = 5.0  # the user is told in advance if it takes longer
+NOTICE_SECONDS = 5.0  # the user is told in advance if it takes longer
 _BYTES_PER_WEIGHT = 2.0  # of S2Mel in most packs
 _PASSES = 3.0  # forward, and backward at twice the cost
 _OVERHEAD = 3.0  # factor over the matrix products: attention, normalization, small operations
@@ -45,7 +45,7 @@ def take_of(recording: Any, sample_rate: Any = None, *, as_is: bool = False) -> 
         return recording
     if recording is None:
         raise UsageError("There is no recording: give a file, or samples with sample_rate=.")
-    seconds = MAX_REFERENCE_SECONDS + MARGIN_SECONDS if as_is else LISTENED_SECONDS
+    seconds = MAX_REFERENCE_SECONDS + MARGIN_SECONDS if as_is else SEARCHED_SECONDS
     if isinstance(recording, (str, Path)):
         if sample_rate is not None:
             raise UsageError("A recording in a file has its own sample rate: leave sample_rate= out.")
@@ -71,7 +71,7 @@ def learn(
 ) -> Voice:
     """Enroll a voice from `take` and adapt it according to `options`. tell: gets a sentence first if it takes long."""
     if tell is not None:
-        told = foretold(pack, options.adapt_steps, device)
+        told = time_notice(pack, options.adapt_steps, device)
         if told is not None:
             tell(told)
     voice = enrollment.enroll(
@@ -95,10 +95,10 @@ def learn(
     )
 
 
-def foretold(pack: Pack, steps: int, device: torch.device) -> str | None:
+def time_notice(pack: Pack, steps: int, device: torch.device) -> str | None:
     """A sentence with the estimated time of learning a voice on this machine; None if it is short."""
     seconds = steps * _step_seconds(pack, device)
-    if seconds < TELLING_SECONDS:
+    if seconds < NOTICE_SECONDS:
         return None
     about = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{max(1, round(seconds / 10)) * 10} seconds"
     return (

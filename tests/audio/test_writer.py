@@ -16,7 +16,7 @@ import soundfile
 
 from edgetts.audio import encode
 from edgetts.audio.encode import FORMATS
-from edgetts.audio.writer import SoundWriter, copied_sound, sound_file
+from edgetts.audio.writer import SoundWriter, sound_file, spooled_sound
 from edgetts.errors import AudioError, UsageError
 
 RATE = 22_050
@@ -136,11 +136,11 @@ def test_a_named_pipe_gets_a_header_with_sizes(tmp_path: Path) -> None:
     assert got == [encode.encode(SAMPLES, RATE, FORMATS["wav"])]
 
 
-def test_copied(tmp_path: Path) -> None:
+def test_spooled(tmp_path: Path) -> None:
     for streamed in (False, True):
         file = io.BytesIO(b"before")
         file.seek(0, io.SEEK_END)
-        with copied_sound(file, RATE, FORMATS["wav"], streamed=streamed) as writer:
+        with spooled_sound(file, RATE, FORMATS["wav"], streamed=streamed) as writer:
             write_in_pieces(writer)
         assert file.getvalue() == b"before" + encode.encode(SAMPLES, RATE, FORMATS["wav"], streamed=streamed)
 

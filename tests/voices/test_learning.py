@@ -19,7 +19,7 @@ from edgetts.audio import io as audio_io
 from edgetts.audio.io import Take
 from edgetts.errors import AudioError, PackError, UsageError
 from edgetts.voices import learning
-from edgetts.voices.learning import foretold, take_of
+from edgetts.voices.learning import take_of, time_notice
 
 SPEECH = Path(__file__).parents[1] / "data" / "speech.ogg"
 
@@ -170,20 +170,20 @@ def test_a_long_file_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.
             n_read += len(found)
             return found
 
-    monkeypatch.setattr(learning, "LISTENED_SECONDS", 20.0)
+    monkeypatch.setattr(learning, "SEARCHED_SECONDS", 20.0)
     monkeypatch.setattr(audio_io, "_open", lambda p: Counted(really(p).name))
     assert take_of(path).seconds == 15.0
-    assert n_read < 1.2 * learning.LISTENED_SECONDS * rate * 2
+    assert n_read < 1.2 * learning.SEARCHED_SECONDS * rate * 2
 
 
 def test_what_takes_long_is_said_before(tts: TTS, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "_step_seconds", lambda *_: 1.2)
-    sentence = foretold(tts.pack, 100, tts.device)
+    sentence = time_notice(tts.pack, 100, tts.device)
     assert sentence is not None
     assert "about 2 minutes" in sentence and "100 steps" in sentence and "adapt_steps= set to 0" in sentence
-    assert "about 40 seconds" in str(foretold(tts.pack, 30, tts.device))
-    assert foretold(tts.pack, 0, tts.device) is None
-    assert foretold(tts.pack, 2, tts.device) is None
+    assert "about 40 seconds" in str(time_notice(tts.pack, 30, tts.device))
+    assert time_notice(tts.pack, 0, tts.device) is None
+    assert time_notice(tts.pack, 2, tts.device) is None
 
 
 def test_the_sentence_comes_before_the_work(tts: TTS, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""Speech that is heard while it is computed: `Sink`, its PortAudio device, and its simulation."""
+"""Playback during synthesis: `Sink`, the PortAudio sink and a simulated one."""

@@ -1,9 +1,8 @@
-"""What every sink that plays in real time shares: from float32 samples to a device that asks for blocks.
+"""Base class of the sinks that play in real time, between float32 samples and a device that pulls blocks.
 
-In: float32 samples of any rate. Out: calls of `Player.render` by a device that a subclass opens, starts
-and stops. Here are resampling, 16 bits, back-pressure, the prebuffer, draining and cancelling; which
-device it is, and whose clock runs, the subclass knows. Waiting is sleeping for as long as the device
-needs to play what is in the way, never asking again and again.
+In: float32 samples of any rate. Out: `Player.render` calls from a device, which a subclass opens, starts and stops.
+Does resampling, conversion to 16 bits, back-pressure, prebuffering, draining and cancelling; does not know the device
+and its clock. A wait is a sleep for the time that the device needs to play the buffered samples, not a busy loop.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from edgetts.errors import AudioError, Cancelled, UsageError
 
 logger = logging.getLogger(__name__)
 
-CAPACITY_S = 2 * MAX_PREBUFFER_S  # of speech; beyond it `write` sleeps: 5 MB at 48 kHz
-MIN_SLEEP_S = 0.005  # the processor's share of a wait stays small
-MAX_SLEEP_S = 0.25  # a lost device is noticed within this
+CAPACITY_S = 2 * MAX_PREBUFFER_S  # of speech, 5 MB at 48 kHz; `write` sleeps while the buffer is full
+MIN_SLEEP_S = 0.005  # bounds the CPU time of a wait
+MAX_SLEEP_S = 0.25  # bounds the time until a lost device is noticed
 RESAMPLING = "HQ"
 
 
@@ -38,52 +37,52 @@ class BufferedSink(Sink):
 
     def __init__(self, *, prebuffer_s: float = MIN_PREBUFFER_S, capacity_s: float = CAPACITY_S) -> None:
         if not 0 < capacity_s < float("inf"):
-            raise UsageError(f"The playback buffer cannot hold {capacity_s} s; give a length above 0.")
+            raise UsageError(f"The capacity of the playback buffer is {capacity_s} s; it must be finite and above 0.")
         self._capacity_s = capacity_s
         self._prebuffer_s = MIN_PREBUFFER_S
         self._player: Player | None = None  # None while closed
-        self._last_stats = PlaybackStats(State.STOPPED, 0, 0, 0, 0, 0, 0, 0, 0)  # of what was closed
-        self._source_rate = 0  # Hz, of what is written
-        self._device_rate = 0  # Hz, of what the device takes
-        self._resampler: Any = None  # soxr.ResampleStream, carries its state from chunk to chunk
+        self._last_stats = PlaybackStats(State.STOPPED, 0, 0, 0, 0, 0, 0, 0, 0)  # at the last `close`
+        self._source_rate = 0  # Hz, of the written samples
+        self._device_rate = 0  # Hz
+        self._resampler: Any = None  # soxr.ResampleStream, stateful across chunks
         self._is_running = False
         self._cancelled = threading.Event()
-        # Starting, stopping and aborting the device exclude each other. The callback never takes it.
+        # Held while the device is started, stopped or aborted. The callback never takes it.
         self._control = threading.Lock()
         self.prebuffer_s = prebuffer_s
 
-    # ---- the device, which a subclass is
+    # ---- the device, implemented by subclasses
 
     @abc.abstractmethod
     def _open_device(self, sample_rate: int) -> int:
-        """Find and open the device; the rate that it takes (Hz), `sample_rate` if possible."""
+        """Find and open the device. Returns its rate (Hz), `sample_rate` if it supports that."""
 
     @abc.abstractmethod
     def _start_device(self) -> None:
-        """Begin to ask `self._player` for blocks."""
+        """Begin to pull blocks from `self._player`."""
 
     @abc.abstractmethod
     def _stop_device(self, *, at_once: bool) -> None:
-        """Stop asking; wait until all blocks were heard, or drop them. Never raises."""
+        """Stop pulling blocks. at_once: drop the queued blocks, otherwise wait until they were played. Never raises."""
 
     @abc.abstractmethod
     def _close_device(self) -> None:
-        """Let go of it. Never raises."""
+        """Release the device. Never raises."""
 
     @property
     @abc.abstractmethod
     def _latency_s(self) -> float:
-        """Seconds of samples that the device takes ahead of the one that is heard."""
+        """Output latency of the device in seconds."""
 
     @abc.abstractmethod
     def _sleep(self, seconds: float) -> None:
-        """Wait so long, or until `self._cancelled` is set."""
+        """Wait for `seconds` or until `self._cancelled` is set."""
 
     def _check_device(self) -> None:
-        """Notice that the running device is lost; bring it back or raise AudioError."""
+        """If the running device was lost, reopen it or raise AudioError."""
 
     def _device_counters(self) -> tuple[int, int]:
-        """Times that the device was served too late, and times that it was lost and reopened."""
+        """Number of device underflows and of reopenings."""
         return 0, 0
 
     # ---- the interface
@@ -95,14 +94,14 @@ class BufferedSink(Sink):
     @prebuffer_s.setter
     def prebuffer_s(self, seconds: float) -> None:
         if not 0 <= seconds <= MAX_PREBUFFER_S:
-            raise UsageError(f"A prebuffer of {seconds} s is out of range; 0 to {MAX_PREBUFFER_S:g} s can be used.")
+            raise UsageError(f"The prebuffer is {seconds} s; allowed is 0 to {MAX_PREBUFFER_S:g} s.")
         self._prebuffer_s = seconds
         if self._player is not None:
             self._player.watermark = self._watermark()
 
     def open(self, sample_rate: int) -> None:
         if sample_rate < 1:
-            raise UsageError(f"{sample_rate} is no sample rate; give samples a second, for example 22050.")
+            raise UsageError(f"The sample rate is {sample_rate}; give a rate in Hz, such as 22050.")
         if self._player is not None and self._source_rate != sample_rate:
             self.close()
         if self._player is None:
@@ -139,7 +138,7 @@ class BufferedSink(Sink):
         while player.buffered:
             self._wait(player.buffered)
         if self._is_running:
-            # What the device took ahead is not heard yet. Most of this wait is a sleep that a cancel ends.
+            # The device still plays its latency. A cancel ends this sleep, but not the wait in `_halt`.
             self._wait(int(self._latency_s * self._device_rate))
             self._halt(at_once=False)
         self._raise_if_cancelled()
@@ -177,7 +176,7 @@ class BufferedSink(Sink):
             reopened=reopened,
         )
 
-    # ---- inside
+    # ---- internal
 
     def _opened(self) -> Player:
         if self._player is None:
@@ -192,7 +191,7 @@ class BufferedSink(Sink):
         return soxr.ResampleStream(self._source_rate, self._device_rate, 1, dtype="float32", quality=RESAMPLING)
 
     def _watermark(self) -> int:
-        """Sound servers take the whole latency away at the start, all at once: that much comes on top."""
+        """Samples to buffer before playing: the prebuffer and the latency, which sound servers pull at once."""
         return int((self._prebuffer_s + self._latency_s) * self._device_rate)
 
     def _push(self, samples: Samples) -> None:
@@ -210,7 +209,7 @@ class BufferedSink(Sink):
             self._check_device()
 
     def _wait(self, n_samples: int) -> None:
-        """Sleep while the device plays `n_samples`, or a part of that."""
+        """Sleep while the device plays up to `n_samples`."""
         self._raise_if_cancelled()
         self._sleep(min(max(n_samples / self._device_rate, MIN_SLEEP_S), MAX_SLEEP_S))
         self._raise_if_cancelled()

@@ -1,8 +1,7 @@
-"""Output devices: found by name, never by number, with a sentence for whatever is missing.
+"""Finds output devices by name.
 
-In: a part of a name, a sample rate. Out: which device, rate and number of channels to open. Only
-outputs are looked at. PortAudio is loaded when first needed, and only through `load_portaudio`. How a
-device is played to is in `portaudio`.
+In: a part of a name, a sample rate. Out: the device, rate and number of channels to open. Input devices are ignored.
+PortAudio is loaded on first use, and only by `load_portaudio`. Does not play: `portaudio` does.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from typing import Any
 from edgetts.errors import AudioError, UsageError
 
 SAMPLE_TYPE = "int16"
-# Hz, tried after the wanted rate and the device's own: what sound hardware takes.
+# Hz, common in sound hardware; tried after the wanted rate and the device's own.
 COMMON_RATES = (48_000, 44_100, 96_000, 32_000, 24_000, 16_000)
-CHANNELS = (1, 2)  # hardware without a converter often refuses mono
+CHANNELS = (1, 2)  # in this order; some hardware refuses mono
 OR_FILE = "or write the speech to a file"
 
 
 @dataclass(frozen=True)
 class OutputDevice:
-    """index: PortAudio's number, good until devices are listed anew. default_rate: Hz."""
+    """index: PortAudio's number, valid until the next rescan. default_rate: Hz."""
 
     index: int
     name: str
@@ -34,14 +33,14 @@ class OutputDevice:
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """What a device was asked for and accepts."""
+    """Settings that a device supports."""
 
     sample_rate: int  # Hz
     channels: int
 
 
 def load_portaudio() -> Any:
-    """The module `sounddevice`. Raises AudioError with the remedy when it or its library is missing."""
+    """The module `sounddevice`. Raises AudioError if it or the PortAudio library is missing."""
     try:
         return importlib.import_module("sounddevice")
     except ImportError:
@@ -57,7 +56,7 @@ def load_portaudio() -> Any:
 
 
 def list_devices() -> list[OutputDevice]:
-    """Every device that can play, PortAudio's default first. Raises AudioError as `load_portaudio`."""
+    """All output devices, PortAudio's default first. Raises AudioError as `load_portaudio`."""
     sounddevice = load_portaudio()
     host_apis = sounddevice.query_hostapis()
     default = _default_index(sounddevice)
@@ -77,9 +76,9 @@ def list_devices() -> list[OutputDevice]:
 
 
 def find_device(name: str | None) -> OutputDevice:
-    """The device whose name holds `name` (letter case aside), a whole name before a part; None: the default.
+    """The device called `name`, else the one whose name contains it, ignoring case; None: the default device.
 
-    Raises AudioError when nothing can play, UsageError when no or more than one device fits.
+    Raises AudioError if there is no output device, UsageError if none or several match.
     """
     devices = list_devices()
     if not devices:
@@ -89,22 +88,21 @@ def find_device(name: str | None) -> OutputDevice:
             raise UsageError(f"The system has no default sound output; choose one of: {_names(devices)}.")
         return devices[0]
     wanted = name.strip().casefold()
-    fitting = [device for device in devices if wanted == device.name.casefold()] or [
+    matching = [device for device in devices if wanted == device.name.casefold()] or [
         device for device in devices if wanted and wanted in device.name.casefold()
     ]
-    if not fitting:
+    if not matching:
         raise UsageError(f"No sound output device is called {name!r}; there are: {_names(devices)}.")
-    if len({device.name for device in fitting}) > 1:
+    if len({device.name for device in matching}) > 1:
         raise UsageError(
-            f"{name!r} fits {len(fitting)} sound output devices: {_names(fitting)}; give more of the name."
+            f"{name!r} matches {len(matching)} sound output devices: {_names(matching)}; give more of the name."
         )
-    return fitting[0]  # the same device through several host interfaces: the default one comes first
+    return matching[0]  # one device on several host APIs: the default one comes first
 
 
 def choose_settings(device: OutputDevice, sample_rate: int) -> DeviceSettings:
-    """What `device` takes: `sample_rate` (Hz) before its own rate before the common ones, mono before stereo.
-
-    Raises AudioError when it takes none of them.
+    """Settings that `device` supports. Rates are tried in the order `sample_rate` (Hz), its own, common ones; mono
+    before stereo. Raises AudioError if it supports none.
     """
     sounddevice = load_portaudio()
     rates = list(dict.fromkeys((sample_rate, device.default_rate, *COMMON_RATES)))
@@ -122,14 +120,14 @@ def choose_settings(device: OutputDevice, sample_rate: int) -> DeviceSettings:
             else:
                 return DeviceSettings(rate, channels)
     raise AudioError(
-        f"The sound output device {device.name!r} takes none of the rates {', '.join(map(str, rates))} Hz "
+        f"The sound output device {device.name!r} supports none of the rates {', '.join(map(str, rates))} Hz "
         f"({reason}); it may be in use by another program: choose another (`edgetts say --list-devices`), {OR_FILE}."
     )
 
 
 def rescan() -> None:
-    """Let PortAudio look for devices again. It only does so when started anew, which ends every stream of
-    this process: close one's own before."""
+    """Restart PortAudio, which is the only way to update its list of devices. Ends every stream of this process:
+    close yours before."""
     sounddevice = load_portaudio()
     sounddevice._terminate()
     sounddevice._initialize()

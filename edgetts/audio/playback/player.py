@@ -1,12 +1,11 @@
-"""The states of playback: wait for enough, play, fall silent when starved, play out the end.
+"""State machine of playback: buffer, play, play silence on underrun, drain.
 
-In: int16 samples pushed by one producer, and its word that an utterance is complete. Out: blocks that
-are filled for a device, real or simulated: both use this file, so what is tested under a fake clock is
-what runs in the callback. It knows no device, no clock and no thread: `render` never waits, locks or
-allocates a buffer, and every field is stored by one side only.
+In: int16 samples from one producer, and a mark at the end of each utterance. Out: filled blocks for a device, real or
+simulated: the tests with a simulated clock run the same code as the callback. Does not know devices, clocks or
+threads: `render` never waits, locks or allocates a buffer, and every field is written by one side only.
 
-    BUFFERING --watermark or end--> PLAYING --ran dry--> STARVED --higher watermark or end--> PLAYING
-                                    PLAYING --end said--> DRAINING --last sample--> BUFFERING
+    BUFFERING --watermark or end--> PLAYING --underrun--> STARVED --higher watermark or end--> PLAYING
+                                    PLAYING --end marked--> DRAINING --last sample--> BUFFERING
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ import enum
 
 from edgetts.audio.playback.ring import Pcm, RingBuffer
 
-REBUFFER_GROWTH = 2.0  # each starvation waits for twice as much: a slow machine pauses seldom, not often
+REBUFFER_GROWTH = 2.0  # factor on the watermark after each underrun: few long pauses instead of many short ones
 
 
 class State(enum.Enum):
-    """What the device hears: silence (BUFFERING, STARVED, STOPPED) or speech (PLAYING, DRAINING)."""
+    """The device plays silence (BUFFERING, STARVED, STOPPED) or speech (PLAYING, DRAINING)."""
 
     BUFFERING = "buffering"
     PLAYING = "playing"
@@ -31,7 +30,7 @@ class State(enum.Enum):
 class Player:
     """One producer (`push`, `end`, `stop`, `watermark`), one consumer (`render`, the counters).
 
-    watermark: samples to have before speech starts, 0 or more; what fits into the buffer bounds it.
+    watermark: samples to buffer before speech starts, 0 or more; bounded by the capacity.
     """
 
     def __init__(self, capacity: int, watermark: int) -> None:
@@ -40,12 +39,12 @@ class Player:
         self.reset()
 
     def reset(self) -> None:
-        """Back to the beginning, counters at 0; only while neither side is at work."""
+        """Back to the initial state, counters at 0. Only while neither side is active."""
         self._ring.clear()
-        # The producer's:
-        self._ends_at = 0  # up to this absolute sample speech is complete and needs no watermark
+        # Written by the producer:
+        self._ends_at = 0  # absolute sample; speech before it is complete and needs no watermark
         self._is_stopped = False
-        # The consumer's:
+        # Written by the consumer:
         self.state = State.BUFFERING
         self._growth = 1.0
         self.n_blocks = 0
@@ -57,27 +56,27 @@ class Player:
     # ---- producer
 
     def push(self, samples: Pcm) -> int:
-        """Take what there is room for of `samples` (S,); returns how many."""
+        """Buffer as many of `samples` (S,) as fit; returns how many."""
         return self._ring.write(samples)
 
     def end(self) -> None:
-        """All that was pushed so far is complete: it plays to its last sample, however little it is."""
+        """Mark the end of an utterance: all pushed samples are played, even if fewer than the watermark."""
         self._ends_at = self._ring.written
 
     def stop(self) -> None:
-        """From the next block on there is only silence."""
+        """Play only silence from the next block on."""
         self._is_stopped = True
 
     # ---- either
 
     @property
     def buffered(self) -> int:
-        """Samples pushed and not yet handed to the device."""
+        """Samples pushed and not yet given to the device."""
         return self._ring.available
 
     @property
     def is_ready(self) -> bool:
-        """Whether speech may start now: enough is there, or an end that nothing more will come before."""
+        """Whether speech may start: the watermark is reached, or the rest of an utterance is complete."""
         return self._ring.read < self._ends_at or self._ring.available >= self._threshold
 
     @property
@@ -87,7 +86,7 @@ class Player:
     # ---- consumer
 
     def render(self, out: Pcm) -> None:
-        """Fill the device's block `out` (S,), any stride, with speech, or silence where there is none."""
+        """Fill the device's block `out` (S,), any stride, with speech, and the rest with silence."""
         wanted = len(out)
         count = 0 if self._is_stopped else self._advance(wanted)
         if count:
@@ -100,23 +99,23 @@ class Player:
         self.n_blocks += 1
 
     def _advance(self, wanted: int) -> int:
-        """Enter the state that this block is in; how many of its samples are speech."""
+        """Update the state for this block; returns how many of its samples are speech."""
         ring = self._ring
         if self.state is State.DRAINING and ring.read >= self._ends_at:
-            self._rest()
+            self._go_idle()
         if self.state in (State.BUFFERING, State.STARVED):
             if not self.is_ready:
                 return 0
             if self.state is State.STARVED:
                 self.rebuffers += 1
-        # One look at each of the producer's fields: they may change while this runs. `ends_at` first,
-        # so that it is never beyond the samples that are seen.
+        # Each of the producer's fields is read once, because it may change meanwhile; `ends_at` first, so that
+        # it is never beyond the available samples.
         ends_at = self._ends_at
         available = ring.available
         if ring.read < ends_at:
             self.state = State.DRAINING
             n_complete = ends_at - ring.read
-            # What follows the end is another utterance, which has its own wait for enough.
+            # After the end comes another utterance, which waits for its own watermark.
             if available - n_complete < self._threshold:
                 return min(wanted, n_complete)
         else:
@@ -124,22 +123,22 @@ class Player:
         return min(wanted, available)
 
     def _run_dry(self) -> None:
-        """This block holds silence: say why."""
+        """Update the state after a block that holds silence."""
         if self._is_stopped:
             self.state = State.STOPPED
         elif self.state is State.DRAINING or (self.state is State.PLAYING and self._is_complete):
-            self._rest()
+            self._go_idle()
         elif self.state is State.PLAYING:
             self.state = State.STARVED
             self.underruns += 1
             self._growth *= REBUFFER_GROWTH
         elif self.state is State.STARVED and self._is_complete:
-            # The end came a moment after its last sample: nobody heard a gap.
+            # The end was marked just after its last sample was played: this was no gap.
             self.underruns -= 1
-            self._rest()
+            self._go_idle()
 
-    def _rest(self) -> None:
-        """Between utterances."""
+    def _go_idle(self) -> None:
+        """Enter the state between utterances."""
         self.state = State.BUFFERING
         self._growth = 1.0
 

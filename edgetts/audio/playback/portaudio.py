@@ -1,9 +1,8 @@
 """Live playback: one long-lived PortAudio output stream whose callback copies from a ring buffer.
 
-In: float32 samples. Out: sound on a device found by name. There is no input stream anywhere. The
-callback takes no lock, waits for nothing and allocates no buffer: it calls `Player.render` on the
-device's own memory. A device that vanishes is looked for again, by name, a bounded number of times.
-States, prebuffer and back-pressure are in `player` and `buffered`; names and rates in `devices`.
+In: float32 samples. Out: sound on a device found by name. The callback takes no lock, does not wait and allocates no
+buffer: it calls `Player.render` on the device's memory. A lost device is reopened by name, a bounded number of times.
+States, prebuffer and back-pressure are in `player` and `buffered`, names and rates in `devices`.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from edgetts.audio.playback.devices import (
 from edgetts.audio.playback.sink import MIN_PREBUFFER_S
 from edgetts.errors import AudioError, UsageError
 
-LATENCY_S = 0.15  # asked of the device: less stutters on a busy machine, more makes it slow to answer
-ANY_BLOCK_SIZE = 0  # the device chooses; a fixed size would put another buffer in between
-STALLED_S = 2.0  # a running device that asks for nothing for so long is lost
+LATENCY_S = 0.15  # requested from the device: less stutters on a busy machine, more delays start and abort
+ANY_BLOCK_SIZE = 0  # the device chooses; a fixed size would add another buffer
+STALLED_S = 2.0  # a running device that pulls no block for this long is lost
 MAX_REOPENS = 5
-REOPEN_WAIT_S = 0.5  # before the first try, then twice, three times ... as long
-STEADY_S = 5.0  # of speech since it was reopened: forget earlier losses
+REOPEN_WAIT_S = 0.5  # before the first try, then 2, 3 ... times as long
+STEADY_S = 5.0  # of speech played after a reopening reset the count of tries
 
 
 class PortAudioSink(BufferedSink):
-    """device: a part of the name of an output device, or None for the system's default one.
+    """device: a part of an output device's name; None: the system's default.
 
-    Nothing is loaded or opened before `open`, which raises AudioError or UsageError with one sentence
-    when PortAudio, a device or a rate is missing.
+    Loads and opens nothing before `open`, which raises AudioError or UsageError if PortAudio, the device or a
+    supported rate is missing.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class PortAudioSink(BufferedSink):
         try:
             self._open_stream(self._device)
         except AudioError as error:
-            raise AudioError(f"{error}; close what else uses it, choose another, {OR_FILE}.") from None
+            raise AudioError(f"{error}; close other programs that use it, choose another device, {OR_FILE}.") from None
         return self._settings.sample_rate
 
     def _open_stream(self, device: OutputDevice) -> None:
@@ -85,8 +84,8 @@ class PortAudioSink(BufferedSink):
                 dtype=SAMPLE_TYPE,
                 blocksize=ANY_BLOCK_SIZE,
                 latency=LATENCY_S,
-                # Not asked for: priming through the callback. It would save the silence that sound hardware
-                # begins with, but PulseAudio's plug-in then waits a second before the first sound.
+                # The callback does not prime the output: that would save initial silence on hardware, but
+                # PulseAudio's plug-in then waits a second before the first sound.
                 callback=self._callback,
             )
         except (sounddevice.PortAudioError, ValueError) as error:
@@ -95,7 +94,7 @@ class PortAudioSink(BufferedSink):
         self._reported_latency_s = float(self._stream.latency)
 
     def _callback(self, out: Any, _frames: int, _times: Any, status: Any) -> None:
-        """On PortAudio's thread. out (S, channels) int16 is the device's memory."""
+        """Runs on PortAudio's thread. out: (S, channels) int16, the device's memory."""
         player = self._player
         if player is None:
             out.fill(0)
@@ -117,7 +116,7 @@ class PortAudioSink(BufferedSink):
     def _stop_device(self, *, at_once: bool) -> None:
         if self._stream is None:
             return
-        # Errors are ignored by both: a device that is gone has nothing left to stop.
+        # Both ignore errors, such as of a lost device.
         if at_once:
             self._stream.abort()
         else:
@@ -138,7 +137,7 @@ class PortAudioSink(BufferedSink):
     def _device_counters(self) -> tuple[int, int]:
         return self._device_underflows, self._reopened
 
-    # ---- a device that is lost
+    # ---- lost devices
 
     def _watch(self) -> None:
         self._seen_blocks, self._seen_at = self._opened().n_blocks, time.monotonic()
@@ -149,7 +148,7 @@ class PortAudioSink(BufferedSink):
         if not self._is_active():
             reason = "it stopped by itself"
         elif player.n_blocks == self._seen_blocks and now - self._seen_at > STALLED_S:
-            reason = f"it took nothing for {STALLED_S:g} s"
+            reason = f"it pulled no samples for {STALLED_S:g} s"
         else:
             if player.n_blocks != self._seen_blocks:
                 self._watch()
@@ -167,7 +166,7 @@ class PortAudioSink(BufferedSink):
             return False
 
     def _reopen(self, reason: str) -> None:
-        """Called with `_control` held. What waits in the ring is kept; what the device had taken is gone."""
+        """Needs `_control` held. Samples in the ring buffer are kept; samples in the device are lost."""
         name = self._device.name if self._device is not None else "default"
         while self._n_tries < MAX_REOPENS:
             self._n_tries += 1
@@ -193,7 +192,7 @@ class PortAudioSink(BufferedSink):
         settings = choose_settings(device, self._settings.sample_rate)
         if settings.sample_rate != self._settings.sample_rate:
             raise AudioError(
-                f"The sound output device {device.name!r} does not take {self._settings.sample_rate} Hz any more"
+                f"The sound output device {device.name!r} no longer supports {self._settings.sample_rate} Hz"
             )
         self._device, self._settings = device, settings
         self._open_stream(device)

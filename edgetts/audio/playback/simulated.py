@@ -1,7 +1,7 @@
-"""A sink without a device, under a clock that tests move: the same states and waits as the real one.
+"""A sink with a simulated device and clock, and the states and waits of the real one.
 
-In: float32 samples; a sleep moves the clock. Out: the blocks that a device would have played, given to
-a function one by one at their simulated times. Nothing here waits in real time.
+In: float32 samples; a sleep advances the clock. Out: the blocks that a device would play, passed to a function at
+their simulated times. Nothing waits in real time.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from edgetts.audio.playback.buffered import CAPACITY_S, BufferedSink
 from edgetts.audio.playback.ring import Pcm
 from edgetts.audio.playback.sink import MIN_PREBUFFER_S
 
-BLOCK_S = 0.04  # a device asks for so much at once
-N_BLOCKS_AHEAD = 4  # and has so many waiting: 0.16 s of latency
+BLOCK_S = 0.04  # pulled at once
+N_BLOCKS_AHEAD = 4  # queued in the device: 0.16 s of latency
 
 
 class SimulatedClock:
-    """Seconds that pass only in `sleep`; what was planned with `at` happens on the way, in order."""
+    """A clock that only `sleep` advances, in seconds; it runs the actions planned with `at`."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -28,12 +28,12 @@ class SimulatedClock:
         self._n_planned = 0
 
     def at(self, time: float, action: Callable[[], None]) -> None:
-        """Do this at that time; what has the same time happens in the order of planning."""
+        """Run `action` at `time`; actions with equal times run in the order of planning."""
         heapq.heappush(self._planned, (max(time, self.now), self._n_planned, action))
         self._n_planned += 1
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock and run the actions that are due."""
         until = self.now + seconds
         while self._planned and self._planned[0][0] <= until:
             time, _, action = heapq.heappop(self._planned)
@@ -43,9 +43,9 @@ class SimulatedClock:
 
 
 class SimulatedSink(BufferedSink):
-    """Plays into `on_block`, which gets each block (S,) int16 and must copy what it keeps.
+    """Plays into `on_block`, which gets each block (S,) int16 and must copy it to keep it.
 
-    device_rate: the only rate that the device takes (Hz); None: any.
+    device_rate: the only rate that the device supports (Hz); None: any.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class SimulatedSink(BufferedSink):
         self._on_block = on_block
         self._only_rate = device_rate
         self._block: Pcm = np.zeros(0, np.int16)
-        self._run = 0  # a block planned in an earlier run does not happen
-        self._is_asking = False
+        self._run = 0  # blocks planned in an earlier run are skipped
+        self._is_pulling = False
         super().__init__(prebuffer_s=prebuffer_s, capacity_s=capacity_s)
 
     def _open_device(self, sample_rate: int) -> int:
@@ -72,16 +72,16 @@ class SimulatedSink(BufferedSink):
 
     def _start_device(self) -> None:
         self._run += 1
-        self._is_asking = True
+        self._is_pulling = True
         for _ in range(N_BLOCKS_AHEAD):
-            self._ask()
+            self._pull()
         self._plan(self._run)
 
     def _stop_device(self, *, at_once: bool) -> None:  # noqa: ARG002  # nothing is queued in a device
-        self._is_asking = False
+        self._is_pulling = False
 
     def _close_device(self) -> None:
-        self._is_asking = False
+        self._is_pulling = False
 
     @property
     def _latency_s(self) -> float:
@@ -91,13 +91,13 @@ class SimulatedSink(BufferedSink):
         self._clock.sleep(seconds)
 
     def _plan(self, run: int) -> None:
-        def ask_again() -> None:
-            if self._is_asking and run == self._run:
-                self._ask()
+        def pull_again() -> None:
+            if self._is_pulling and run == self._run:
+                self._pull()
                 self._plan(run)
 
-        self._clock.at(self._clock.now + len(self._block) / self._device_rate, ask_again)
+        self._clock.at(self._clock.now + len(self._block) / self._device_rate, pull_again)
 
-    def _ask(self) -> None:
+    def _pull(self) -> None:
         self._opened().render(self._block)
         self._on_block(self._block)

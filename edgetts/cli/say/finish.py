@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def speech_file(output: Output, sample_rate: int) -> Iterator[SoundWriter]:
     """A writer for the file, or for standard output, where the speech goes."""
-    from edgetts.audio.writer import copied_sound, sound_file
+    from edgetts.audio.writer import sound_file, spooled_sound
 
     assert output.target is not None and output.format is not None
     if output.to_stdout:
         is_streamed = not output.is_redirected
-        with copied_sound(sys.stdout.buffer, sample_rate, output.format, streamed=is_streamed) as writer:
+        with spooled_sound(sys.stdout.buffer, sample_rate, output.format, streamed=is_streamed) as writer:
             yield writer
     else:
         with sound_file(output.target, sample_rate, output.format) as writer:

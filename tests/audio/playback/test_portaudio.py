@@ -257,7 +257,7 @@ def test_devices_are_chosen_by_a_unique_part_of_their_name(fake: FakeSoundDevice
     assert find_device("speak").name == "USB Speaker"
     fake.devices.append(fake.device("HDMI"))
     assert find_device("hdmi").name == "HDMI"  # a whole name before a part
-    with pytest.raises(UsageError, match=r"'DMI' fits 3 .*'HDMI 1', 'HDMI 2', 'HDMI'"):
+    with pytest.raises(UsageError, match=r"'DMI' matches 3 .*'HDMI 1', 'HDMI 2', 'HDMI'"):
         find_device("DMI")
     for name in ("webcam", "", "nothing"):
         with pytest.raises(UsageError, match=rf"called '{name}'; there are: 'USB Speaker', 'HDMI 1'"):
@@ -275,7 +275,7 @@ def test_settings_prefer_the_rate_of_the_speech_and_mono(fake: FakeSoundDevice) 
     fake.rates = {44_100, 48_000}
     assert choose_settings(device, RATE).sample_rate == 44_100  # the device's own before the common ones
     fake.rates = set()
-    with pytest.raises(AudioError, match=r"'USB Speaker' takes none of the rates 22050, 44100, .*to a file"):
+    with pytest.raises(AudioError, match=r"'USB Speaker' supports none of the rates 22050, 44100, .*to a file"):
         PortAudioSink().open(RATE)
 
 
