@@ -1,1 +1,1 @@
-"""How networks run on this machine: devices, number formats, kernels for quantized weights, fast forms of networks."""
+"""How networks run on this machine: devices, dtypes, kernels for quantized weights, optimized forms of networks."""

@@ -1,8 +1,8 @@
 """BigVGAN's anti-aliased SnakeBeta through the compiled kernel, for inference and for training.
 
-In: what `edgetts.models.bigvgan.anti_aliased_snake` takes. Out: the same numbers to rounding, several times
-faster on the CPU. The network does not know about it: training calls `snake_function` in the place of the plain
-form, and `FastVocoder` calls `fused_snake_last`.
+In: the arguments of `edgetts.models.bigvgan.anti_aliased_snake`. Out: the same values up to rounding, several times
+faster on the CPU. The network does not know about it: training uses `snake_function`, `FastVocoder` uses
+`last_activation`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from edgetts.backends.kernels import relative_error
 from edgetts.models import bigvgan
 from edgetts.native.library import Isa, Library, find_library
 
-_FUSED_DTYPES = (torch.float32, torch.bfloat16)  # what the compiled activation takes
-_TOLERANCE = 2e-2  # of a fused activation on CUDA, in bfloat16; what is wrong is wrong by more
+_FUSED_DTYPES = (torch.float32, torch.bfloat16)  # input dtypes of the compiled activation
+_TOLERANCE = 2e-2  # largest relative error of the Triton kernel, for bfloat16; a defect exceeds it
 
 Activation = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""x (B, C, T), alpha and beta (C,) -> (B, C, T)."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -66,8 +67,8 @@ def fused_snake(
 ) -> Tensor:
     """`bigvgan.anti_aliased_snake` in one pass: (B, C, T) -> (B, C, T) on the CPU.
 
-    x is float32, with gradients, or bfloat16, without; alpha and beta are (C,) and computed with in float32.
-    At most `n_threads` threads, `isa` at most as instruction set. Raises UsageError for other types.
+    x: float32 (differentiable) or bfloat16 (no gradient). alpha, beta: (C,), used in float32. n_threads: at most.
+    isa: the highest instruction set to use. Raises UsageError for other dtypes.
     """
     gain = beta.float().reciprocal()
     return _FusedSnake.apply(x, alpha.float().contiguous(), gain.contiguous(), library, n_threads, isa)  # type: ignore[no-any-return, no-untyped-call]
@@ -83,7 +84,10 @@ LastActivation = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def last_activation(device: torch.device, dtype: torch.dtype) -> LastActivation | None:
-    """The form in one pass for (B, T, C), or None where there is none. On CUDA it is Triton's, if that runs here."""
+    """The single-pass activation for (B, T, C), or None if there is none here.
+
+    On CUDA: the Triton kernel if it works.
+    """
     if device.type == "cuda":
         return _by_triton(device, dtype)
     library = find_library() if dtype in _FUSED_DTYPES else None
@@ -98,7 +102,7 @@ def last_activation(device: torch.device, dtype: torch.dtype) -> LastActivation 
 
 
 def _by_triton(device: torch.device, dtype: torch.dtype) -> LastActivation | None:
-    """Tried on a few samples against the plain form."""
+    """The Triton kernel, if it runs here and agrees with the plain form on a small input."""
     try:
         from edgetts.backends.kernels.triton_snake import snake_last
 
@@ -107,15 +111,15 @@ def _by_triton(device: torch.device, dtype: torch.dtype) -> LastActivation | Non
         expected = bigvgan.anti_aliased_snake(x.float(), alpha, alpha)
         found = snake_last(x.transpose(1, 2).contiguous(), alpha, alpha.reciprocal()).transpose(1, 2)
         error = relative_error(found, expected)
-    except (ImportError, RuntimeError, AttributeError, TypeError, ValueError, OSError):  # as of kernels for weights
+    except (ImportError, RuntimeError, AttributeError, TypeError, ValueError, OSError):  # as `kernels.registry` catches
         return None
     return snake_last if error <= _TOLERANCE else None
 
 
 def snake_function(n_threads: int, *, pure: bool = False) -> Activation:
-    """The fastest form of `bigvgan.anti_aliased_snake` for CPU tensors; the plain one when `pure`.
+    """The fastest form of `bigvgan.anti_aliased_snake` for CPU tensors.
 
-    The plain one also where the kernels were not compiled: `find_library()` tells which it is.
+    The plain PyTorch form when `pure`, or when the native kernels are not built (`find_library()` is None).
     """
     library = None if pure else find_library()
     if library is None:

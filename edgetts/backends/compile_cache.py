@@ -1,8 +1,8 @@
-"""Where compilers keep what they made, so that the next process compiles nothing.
+"""The compile cache on disk: the next process reuses what Inductor and Triton compiled.
 
-In: the user's cache folder, a pack, a device. Out: on CUDA a folder for Inductor and Triton, for each pack, card and
-version of the compilers: what is in it fits whoever finds it, and nothing has to be deleted when they change. Both
-compilers read where to write from the environment, when they first write; a folder that the user named is left.
+In: the user's cache folder, a pack, a device. Out: on CUDA, a folder whose key covers the pack, the GPU and the
+compiler versions, so its contents never go stale. Both compilers read their cache folder from the environment at first
+use; variables that the user set are kept.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _KEY_LENGTH = 16  # hexadecimal digits
 
 
 def keep_compiled(cache: Path, manifest: Manifest, device: torch.device) -> Path | None:
-    """Have compilers of this process keep what they make; the folder, or None where nothing is compiled (the CPU).
+    """Set the compile cache of this process. Returns its folder, or None on the CPU, where nothing is compiled.
 
-    Of two packs in one process the first one names the folder.
+    With two packs in one process, the first one decides the folder.
     """
     if device.type != "cuda":
         return None

@@ -1,8 +1,8 @@
-"""A function that works at once and is faster later: compiled in another thread, taken when its user says so.
+"""Background compilation: a plain function serves until its compiled form is ready.
 
-In: a plain function and a compiler. Out: the plain function until the compiled one has run once on arguments like those
-that were seen, then that. Compiling takes seconds to minutes, and a listener does not wait for it. A compiler that
-fails leaves the plain function in its place, and `problem` says why. It does not know what is compiled.
+In: a plain function and a compiler. Out: the plain function until the compiled one has run once for every form of
+arguments seen, then the compiled one. Compilation takes seconds to minutes and runs in its own thread, so speech does
+not wait for it. If it fails, the plain function stays and `problem` says why. It does not know what is compiled.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Swapped(Generic[FunctionT]):
-    """`seen` shows arguments, `current` gives the form to use from now on."""
+    """`seen` reports arguments; `current` returns the function to use."""
 
     def __init__(self, plain: FunctionT, compiler: Compiler) -> None:
         self._plain = plain
         self._compiler = compiler
         self._thread: threading.Thread | None = None
         self._made: FunctionT | None = None
-        self._shapes: set[tuple[Any, ...]] = set()  # forms of the arguments that the compiled function has run on
+        self._shapes: set[tuple[Any, ...]] = set()  # forms of arguments compiled or queued
         self._waiting: list[tuple[Any, ...]] = []
         self._lock = threading.Lock()
         self.problem = ""
 
     def seen(self, *arguments: Any) -> None:
-        """Have the function made ready for arguments of this form; these are kept until it is."""
+        """Compile for arguments of this form in the background; the arguments are kept until that is done."""
         form = _form(arguments)
         with self._lock:
             if self.problem or form in self._shapes:
@@ -44,13 +44,13 @@ class Swapped(Generic[FunctionT]):
                 self._thread.start()
 
     def current(self) -> FunctionT:
-        """The compiled function when it is ready for all that was seen, the plain one until then."""
+        """The compiled function once it is ready for every form seen, the plain one until then."""
         with self._lock:
             is_ready = self._made is not None and not self._waiting and self._thread is None and not self.problem
             return self._made if is_ready and self._made is not None else self._plain
 
     def wait(self, timeout: float | None = None) -> None:
-        """For a warm-up: until nothing is being made."""
+        """Wait until no compilation is running, for warm-ups."""
         thread = self._thread
         if thread is not None:
             thread.join(timeout)
@@ -67,7 +67,7 @@ class Swapped(Generic[FunctionT]):
                 made = made or self._made or self._compiler(self._plain)
                 with torch.inference_mode():
                     made(*arguments)
-            # Compilers fail in more ways than can be listed, and the plain function is as right.
+            # Compilers raise many exception types, and the plain function gives the same result.
             except Exception as error:
                 with self._lock:
                     self.problem = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -79,7 +79,7 @@ class Swapped(Generic[FunctionT]):
 
 
 def _form(value: Any) -> Any:
-    """What a compiled function depends on: types and dimensions, but of lengths only whether they are 0 or 1."""
+    """What torch.compile specializes on: dtypes, devices and ranks; of sizes only 0, 1 or more."""
     if isinstance(value, Tensor):
         return (value.dtype, value.device, *(_form(size) for size in value.shape))
     if isinstance(value, tuple):

@@ -1,11 +1,11 @@
-"""Codes in bursts where the network is: a state with fixed addresses, a runner, noise ahead of time, results behind.
+"""Decoding in bursts on the device: state at fixed addresses, a runner, noise drawn ahead, results read later.
 
-In: a `GPTPrompt`, settings, a seeded CPU generator, then "launch n" and "poll". Out: the candidates of each choice, as
-`decoding.bursts` reads them. A launch draws the noise of its choices on the host, in the order in which the loop on the
-host would, queues the steps and the copy of their results into pinned memory, and returns; a poll waits for an event.
-It knows neither when a text is over nor which beam wins.
+In: a `GPTPrompt`, settings, a seeded CPU generator, then `launch(n)` and `poll()`. Out: the candidates of each choice,
+as `decoding.bursts` reads them. A launch draws noise on the host in the order of the host loop, queues the steps and
+the copy of their results to pinned memory, and returns; a poll waits for a CUDA event. It does not know when a text
+ends or which beam wins.
 
-An engine keeps its state from text to text, and makes it larger when a text may need more; an `EnginePool` lends them.
+An engine reuses its state for the next text and enlarges it when needed; `EnginePool` shares engines between threads.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from edgetts.decoding.settings import DecodeSettings
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT, KVCache
 
-MAX_IDLE = 2  # engines that are kept with their memory while nobody decodes: one beam and several
+MAX_IDLE = 2  # idle engines whose memory is kept: typically one for a single beam and one for several
 
 
 class DecodeEngine:
-    """The choices of one text at a time for `n_rows` rows, by one runner."""
+    """Decodes one text at a time with `n_rows` rows, through one runner."""
 
     def __init__(self, gpt: GPT, n_rows: int, runner: Runner) -> None:
         self.n_rows = n_rows
@@ -46,7 +46,9 @@ class DecodeEngine:
         self._max_codes = 0
         self._n_launched = 0
         self._n_read = 0
-        self._launches: deque[tuple[int, torch.cuda.Event | None]] = deque()  # where each ends
+        self._launches: deque[tuple[int, torch.cuda.Event | None]] = (
+            deque()
+        )  # number of the choice behind each launch, and its event
         self._prompt: GPTPrompt | None = None
 
     @property
@@ -56,10 +58,10 @@ class DecodeEngine:
 
     @torch.inference_mode()
     def prefill(self, prompt: GPTPrompt, settings: DecodeSettings, generator: torch.Generator | None) -> None:
-        """Forget the text before, run the prefix and make the first choice.
+        """Reset, run the prefix and make the first choice.
 
-        Attempts at the same prompt share its states, and the latent pass takes them from the prompt.
-        Raises UsageError for a generator that is not the CPU's: its noise could not be drawn ahead.
+        The prefix states are kept in the prompt, for further attempts and for the latent pass.
+        Raises UsageError unless the generator is on the CPU: noise is drawn ahead on the host.
         """
         if generator is not None and generator.device.type != "cpu":
             raise UsageError(f"The generator is on {generator.device}; codes are drawn with one on the CPU.")
@@ -70,7 +72,7 @@ class DecodeEngine:
         self._generator = generator if settings.do_sample else None
         self._n_launched = self._n_read = 0
         kind = StepKind.of(settings, self._gpt.config.n_mel_codes)
-        # The last choice is never fed.
+        # The last code is never fed back.
         step, host = self._ready(prompt.embeddings, kind, self._n_prefix + self.n_rows * (settings.max_codes - 1))
         step.state.begin(settings, kind, host.start_seen, self._n_prefix)
         hidden = self._prefix_hidden(prompt, step.state)
@@ -81,11 +83,13 @@ class DecodeEngine:
 
     @torch.inference_mode()
     def launch(self, n: int) -> int:
-        """Start the next `n` choices, or as many as there may still be, and say how many; does not wait for them."""
+        """Queue the next `n` choices, or as many as max_codes allows, and return their number without waiting."""
         assert self._step is not None and self._host is not None
         n = min(n, self._max_codes - self._n_launched)
         if self._n_launched + n - self._n_read > NOISE_RING:
-            raise RuntimeError(f"{self._n_launched - self._n_read} choices were not read, and {n} more do not fit")
+            raise RuntimeError(
+                f"{self._n_launched - self._n_read} choices were not read: poll before launching {n} more"
+            )
         if n <= 0:
             return 0
         self._draw(self._host, self._step.state, n)
@@ -95,9 +99,9 @@ class DecodeEngine:
         return n
 
     def poll(self) -> list[list[Candidate]]:
-        """Wait for the oldest launch that was not read, and give the candidates of its choices, best first.
+        """Wait for the oldest unread launch and return the candidates of its choices, best first.
 
-        A choice without candidates: the scores were no numbers, and what follows is not to be used.
+        An empty choice means that its scores were not finite; it and all later choices are invalid.
         """
         assert self._host is not None
         end, event = self._launches.popleft()
@@ -116,18 +120,18 @@ class DecodeEngine:
 
     @torch.inference_mode()
     def prepare(self, settings: DecodeSettings, embeddings: Tensor, n_slots: int) -> None:
-        """Have the runner do ahead, for steps over up to `n_slots` keys, what it does once: for a warm start."""
+        """Warm up: compile or capture the steps for up to `n_slots` keys."""
         self._drain()
         step, _ = self._ready(embeddings, StepKind.of(settings, self._gpt.config.n_mel_codes), n_slots)
         for bucket in range(bucket_of(1), bucket_of(n_slots) + 1, bucket_of(1)):
             self.runner.prepare(step, bucket)
 
     def _ready(self, embeddings: Tensor, kind: StepKind, n_slots: int) -> tuple[DecodeStep, _HostSide]:
-        """A step and its state, with room for so many keys: what there is, or larger."""
+        """A step whose state has room for `n_slots` keys; the state is reused when it is large enough."""
         state = self.state
         if state is None or state.n_slots < n_slots or state.storage.dtype != embeddings.dtype:
             self.runner.forget()
-            self._step = state = None  # its memory goes before more is taken
+            self._step = state = None  # free the old state before allocating the new one
             state = DecodeState.allocate(
                 self._gpt, self.n_rows, bucket_of(n_slots), embeddings.device, embeddings.dtype
             )
@@ -138,7 +142,7 @@ class DecodeEngine:
         return self._step, self._host
 
     def _prefix_hidden(self, prompt: GPTPrompt, state: DecodeState) -> Tensor:
-        """Hidden state (1, 1, C) of the start code, with the keys and values of all before it in the state."""
+        """Hidden state (1, 1, C) of the start code; keys and values of the prefix go to the state."""
         config, embeddings = self._gpt.config, prompt.embeddings
         room = state.storage[:, :, :, :, : self._n_prefix]
         known = next(iter(prompt.states), None)
@@ -153,7 +157,7 @@ class DecodeEngine:
         return hidden
 
     def _draw(self, host: _HostSide, state: DecodeState, n: int) -> None:
-        """Noise of the next `n` choices, drawn one after the other as `decoding.sampling.sample` does."""
+        """Draw the noise of the next `n` choices, in the order of `decoding.sampling.sample`."""
         if self._generator is None:
             return
         lines = [number % NOISE_RING for number in range(self._n_launched, self._n_launched + n)]
@@ -177,13 +181,16 @@ class DecodeEngine:
         self._launches.append((self._n_launched, event))
 
     def _drain(self) -> None:
-        """Wait for what was launched and is not wanted any more: it still reads the noise."""
+        """Wait for abandoned launches, which still read the noise ring, and drop their results."""
         if self._launches and (event := self._launches[-1][1]) is not None:
             event.synchronize()
         self._launches.clear()
 
     def _discard_states(self) -> None:
-        """What is no number must not stay in masked slots, whose weight is 0, nor be taken for latents."""
+        """Clear non-finite keys and values:
+
+        masked slots have weight 0, and 0 * NaN is NaN. The latent pass must not reuse them.
+        """
         self._drain()
         if self._step is not None:
             self._step.state.storage.zero_()
@@ -192,7 +199,7 @@ class DecodeEngine:
 
 
 class _HostSide:
-    """Memory of the host that is copied from and to while steps run; pinned where that is a GPU."""
+    """Host buffers that are copied while steps run; pinned when the device is a GPU."""
 
     def __init__(self, gpt: GPT, state: DecodeState) -> None:
         pinned = state.picks.is_cuda
@@ -203,7 +210,7 @@ class _HostSide:
 
 
 class EnginePool:
-    """Engines for the decodings that go on at the same time; what is given back serves the next. Any thread may ask."""
+    """Engines for concurrent decodings; returned engines are reused. Thread-safe."""
 
     def __init__(self, gpt: GPT, make_runner: Callable[[], Runner]) -> None:
         self._gpt = gpt
@@ -214,13 +221,13 @@ class EnginePool:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a user should know about how codes are made here."""
+        """Runner failures and fallbacks to show to the user."""
         with self._lock:
             return tuple(self._notices)
 
     def take(self, n_rows: int) -> DecodeEngine:
         with self._lock:
-            # The one used last: its state is the likeliest to be large enough.
+            # The last used engine first: its state is likely to be large enough.
             for engine in reversed(self._idle):
                 if engine.n_rows == n_rows:
                     self._idle.remove(engine)
@@ -236,6 +243,6 @@ class EnginePool:
 
 
 def engines(gpt: GPT, device: torch.device, runner: RunnerName) -> EnginePool | None:
-    """Engines by a runner, or None where that leaves the choice of codes to the host. Raises UsageError for a name."""
+    """An engine pool for a runner, or None for host decoding. Raises UsageError as `check_runner`."""
     make_runner = runner_maker(runner, device)
     return None if make_runner is None else EnginePool(gpt, make_runner)

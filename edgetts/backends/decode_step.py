@@ -1,8 +1,9 @@
-"""One decoding step as a unit that can be replayed: the latest codes in, the next chosen, all of it in a `DecodeState`.
+"""One decoding step that can be replayed: it reads the latest codes from a `DecodeState` and writes the next ones to
+it.
 
-In: a GPT and a state; nothing from the host. Out: the state, one code further. The step keeps no memory and asks for
-no number, so it can be captured as a CUDA graph or compiled whole; the layers are the GPT's own, whatever kernels
-they use. It does not know who runs it (`runners`) or how often (`decode_engine`).
+In: a GPT and a state; nothing from the host. Out: the state, advanced by one code per row. The step keeps no memory and
+never synchronizes with the host, so it can be captured as a CUDA graph or compiled whole. The layers are the GPT's own,
+with the kernels they were loaded with. It does not know its runner (`runners`) or its caller (`decode_engine`).
 
 Shapes: R rows, C channels, H heads, D head dim, S slots, K codes.
 """
@@ -23,14 +24,14 @@ from edgetts.models.gpt import GPT, Block
 
 @dataclass(frozen=True, eq=False)
 class DecodeStep:
-    """What a runner runs."""
+    """A step bound to its GPT and state: what a runner runs."""
 
     gpt: GPT
     state: DecodeState
     kind: StepKind
 
     def __call__(self, bucket: int) -> None:
-        """One step over the first `bucket` slots, which hold all that is in use, the new positions included."""
+        """One step over the first `bucket` slots; all slots in use, new positions included, lie in them."""
         decode_step(self.gpt, self.state, self.kind, bucket)
 
 
@@ -38,7 +39,7 @@ def decode_step(gpt: GPT, state: DecodeState, kind: StepKind, bucket: int) -> No
     """Feed each row's latest code, then choose the next."""
     slots = state.slots
     state.mask.scatter_(1, slots.unsqueeze(1), True)
-    # The start code has position 0 and position 1 is not used: code n has n + 2, the latest is number n_chosen - 1.
+    # Start code: position 0; position 1 is unused; code n: position n + 2. The latest code is n_chosen - 1.
     x = gpt.mel_embed(state.codes.unsqueeze(0), state.n_chosen + 1)[0]  # (R, C)
     bias = torch.zeros((), dtype=x.dtype, device=x.device)
     bias = torch.where(state.mask[:, :bucket], bias, -math.inf).view(1, 1, kind.n_rows, bucket)
@@ -52,7 +53,7 @@ def decode_step(gpt: GPT, state: DecodeState, kind: StepKind, bucket: int) -> No
 
 
 def _block(block: Block, x: Tensor, keys: Tensor, values: Tensor, slots: Tensor, bias: Tensor) -> Tensor:
-    """x (R, C), keys and values (H, S, D), bias (1, 1, R, bucket) added to the scores of attention -> (R, C)."""
+    """x (R, C), keys and values (H, S, D), bias (1, 1, R, bucket) added to attention scores -> (R, C)."""
     n_rows, n_channels = x.shape
     query, key, value = (
         part.view(n_rows, block.attn.n_heads, -1).transpose(0, 1)  # (H, R, D)

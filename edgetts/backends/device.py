@@ -1,4 +1,4 @@
-"""Which device the networks run on, whether it works, and what to say when its memory is full."""
+"""Device choice: which device networks run on, whether it works, and errors for full memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PROBE_SIZE = 64
 
 @dataclass(frozen=True)
 class DeviceChoice:
-    """A device, and why it is not the one that might have been expected: a sentence, or empty."""
+    """A device. notice: why it is not the expected one (a sentence), or empty."""
 
     device: torch.device
     notice: str = ""
@@ -28,9 +28,9 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def pick_device(name: str = "auto") -> DeviceChoice:
-    """`auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes a CUDA device that computes what a small kernel should.
+    """`auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes the CUDA device if a small test product on it is correct.
 
-    Raises UsageError for another name, and for a CUDA device that is not there or does not work.
+    Raises UsageError for an unknown name, and for a CUDA device that is missing or does not work.
     """
     if name == "auto":
         if not torch.cuda.is_available():
@@ -39,34 +39,33 @@ def pick_device(name: str = "auto") -> DeviceChoice:
         problem = probe_cuda(cuda)
         if not problem:
             return DeviceChoice(cuda)
-        return DeviceChoice(torch.device("cpu"), f"The GPU is not used, as a first kernel on it failed: {problem}.")
+        return DeviceChoice(torch.device("cpu"), f"The GPU is not used because a test kernel on it failed: {problem}.")
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise UsageError(f"Unknown device {name!r}: allowed are auto, cpu, cuda and cuda:N.")
     if kind == "cpu":
         return DeviceChoice(torch.device(name))
     if not torch.cuda.is_available():
-        raise UsageError(f"Device {name} was asked for, but torch {torch.__version__} sees no CUDA device: use cpu.")
+        raise UsageError(f"Device {name} is not available: torch {torch.__version__} sees no CUDA device. Use cpu.")
     if index and int(index) >= torch.cuda.device_count():
         raise UsageError(
-            f"Device {name} was asked for, but there are {torch.cuda.device_count()}: cuda:0 is the first."
+            f"Device {name} does not exist: there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on."
         )
     problem = probe_cuda(torch.device(name))
     if problem:
-        raise UsageError(f"Device {name} was asked for, and a first kernel on it failed: {problem}; use cpu.")
+        raise UsageError(f"Device {name} does not work: a test kernel on it failed: {problem}. Use cpu.")
     return DeviceChoice(torch.device(name))
 
 
 def probe_cuda(device: torch.device) -> str:
-    """Run one small product on a CUDA device; what went wrong, or empty.
+    """Run one small product on a CUDA device. Returns what went wrong, or empty.
 
-    A driver older than torch, a card that torch was not built for, and a full memory are found here, where there is
-    a way out, and not in the middle of a sentence.
+    It finds a driver older than torch, a GPU that torch was not built for, and full memory before synthesis starts.
     """
     try:
         ones = torch.ones(_PROBE_SIZE, _PROBE_SIZE, device=device)
         found = float((ones @ ones).sum())
-    except (RuntimeError, AssertionError) as error:  # the latter by a torch without CUDA
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
         reason = one_line(str(error)).partition("CUDA kernel errors might")[0].strip().rstrip(".")
         return reason or "no reason was given"
     expected = float(_PROBE_SIZE**3)
@@ -74,7 +73,7 @@ def probe_cuda(device: torch.device) -> str:
 
 
 def describe(device: torch.device) -> str:
-    """What measurements are kept under: the GPU's name, or the kind of processor and how many threads it gets."""
+    """The key of stored measurements: the GPU's name, or CPU architecture, instruction set and number of threads."""
     if device.type == "cuda":
         return f"{device.type} {torch.cuda.get_device_name(device)}"
     return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}"
@@ -82,7 +81,7 @@ def describe(device: torch.device) -> str:
 
 @contextlib.contextmanager
 def memory_in_words(device: torch.device, what: str) -> Iterator[None]:
-    """Turn CUDA's report of a full memory into a GenerationError that says what helps. what: such as "the vocoder"."""
+    """Turn CUDA's out-of-memory error into a GenerationError with remedies. what: such as "the vocoder"."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -91,6 +90,6 @@ def memory_in_words(device: torch.device, what: str) -> Iterator[None]:
             free, total = torch.cuda.mem_get_info(device)
             room = f" ({free / 2**20:.0f} of {total / 2**20:.0f} MiB are free)"
         raise GenerationError(
-            f"The memory of {device} is full{room}, and {what} needs more: close what else uses it, set a "
-            "memory_budget, take a smaller pack or fewer beams, or use the device cpu."
+            f"The memory of {device} is full{room}, and {what} needs more: close other programs that use it, set a "
+            "memory_budget, use a smaller pack or fewer beams, or use the device cpu."
         ) from error

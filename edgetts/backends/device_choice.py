@@ -1,8 +1,8 @@
-"""The choice of the next code on the device: penalty, filters, draw and the beams' reordering, without a look back.
+"""Sampling on the device: repetition penalty, filters, draw and beam reordering, without synchronizing with the host.
 
-In: logits (R, K) fp32 and a `DecodeState`, whose settings are tensors. Out: the state, advanced by one choice. The
-numbers are those of `decoding.sampling` and `decoding.decode`, to the order of sums; the noise is in the state, so the
-draw is, too. Which sequences are finished, and which wins, is for whoever reads the candidates.
+In: logits (R, K) fp32 and a `DecodeState`, whose settings are tensors. Out: the state, advanced by one choice. Results
+equal `decoding.sampling` and `decoding.decode` up to the order of sums; the noise comes from the state. Which sequences
+are finished, and which one wins, is decided by the reader of the candidates.
 
 Shapes: R rows, K codes, W candidates, N codes of a row that the filters look at.
 """
@@ -18,11 +18,11 @@ from edgetts.backends.step_state import NOISE_RING, DecodeState, StepKind
 from edgetts.decoding.sampling import penalize_repetition
 
 NOT_FINITE = -1
-"""In place of candidates, from the first scores on that were no numbers."""
+"""Marks missing candidates, from the first non-finite scores on."""
 
 
 def choose(logits: Tensor, state: DecodeState, kind: StepKind, stop_code: int) -> None:
-    """Take the candidates of logits (R, K), note them, and make each row continue one of them."""
+    """Choose candidates from logits (R, K), record them, and continue each row with one of them."""
     n_codes = logits.shape[1]
     state.finite.logical_and_(torch.isfinite(logits.amax()))
     scores = logits if kind.n_rows == 1 else logits.log_softmax(dim=-1)
@@ -42,7 +42,7 @@ def choose(logits: Tensor, state: DecodeState, kind: StepKind, stop_code: int) -
 
 
 def _best(scores: Tensor, state: DecodeState, kind: StepKind) -> tuple[Tensor, Tensor]:
-    """The best candidates of scores (R, K), best first: scores and places row * K + code, (W,)."""
+    """Greedy: the best candidates of scores (R, K), best first: scores and indices row * K + code, (W,)."""
     if kind.n_rows == 1:
         pick = scores.argmax(dim=-1)
         return scores[0].index_select(0, pick), pick
@@ -50,11 +50,11 @@ def _best(scores: Tensor, state: DecodeState, kind: StepKind) -> tuple[Tensor, T
 
 
 def _drawn(scores: Tensor, state: DecodeState, kind: StepKind) -> tuple[Tensor, Tensor]:
-    """As many drawn from what temperature, top-k and top-p leave of scores (R, K), best first."""
+    """Sampled: W candidates drawn after temperature, top-k and top-p from scores (R, K), best first, as `_best`."""
     n_codes = scores.shape[1]
     values, codes = (scores / state.temperature).topk(kind.n_sorted)  # (R, N), best first
     values = values.masked_fill(values < values.index_select(1, state.top_k - 1), -math.inf)
-    rising = values.flip(-1).softmax(dim=-1).cumsum(dim=-1).flip(-1)  # of a code and all that are less likely
+    rising = values.flip(-1).softmax(dim=-1).cumsum(dim=-1).flip(-1)  # probability of a code and all less likely ones
     rank = torch.arange(kind.n_sorted, device=scores.device)
     dropped = (rising <= state.dropped_probability) & (rank >= kind.min_kept)
     values = values.masked_fill(dropped, -math.inf)
@@ -71,7 +71,10 @@ def _drawn(scores: Tensor, state: DecodeState, kind: StepKind) -> tuple[Tensor, 
 def _reorder(
     values: Tensor, codes: Tensor, parents: Tensor, state: DecodeState, stop_code: int
 ) -> tuple[Tensor, Tensor]:
-    """Of candidates (W,), best first, the rows continue the first that do not stop: scores and codes of them, (R,)."""
+    """Continue the rows with the first R of the candidates (W,), best first, that do not stop:
+
+    their scores, codes (R,).
+    """
     state.values.index_copy_(0, state.n_chosen, values.unsqueeze(0))
     n_rows, n = len(state.codes), len(codes)
     rank = torch.arange(n, device=codes.device) + n * (codes == stop_code)

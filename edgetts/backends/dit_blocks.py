@@ -1,12 +1,12 @@
-"""The transformer layers of the DiT as one function that all of them share, plain or compiled.
+"""The transformer layers of the DiT as one shared function, plain or compiled.
 
-In: the layers of a loaded `DiT`. Out: `DiTBlocks`, called with the hidden state and the conditions of a flow time. A
-layer's weights are arguments, so that one compiled function serves all layers of a form (with a skip and without), at
-any length. On CUDA it is compiled in another thread while the plain one works, and taken between two solutions.
+In: the layers of a loaded `DiT`. Out: `DiTBlocks`, called with the hidden state and the adaLN conditions of a flow
+time. Weights are arguments, so one compiled function serves all layers with (or without) a skip connection, at any
+length. On CUDA it is compiled in the background; the switch from the plain form happens between two ODE solutions.
 
-Rotary pairs are laid out as two halves by permuting rows of the weight, which attention cannot see. On the CPU in
-bfloat16, attention is the compiled kernel's, or goes head by head, whose scores stay in the cache: PyTorch's own form
-is up to four times slower. No masks: one stream, no padding.
+Rotary pairs become two halves by permuting rows of the weight; attention scores do not change. On the CPU in bfloat16,
+attention uses the native kernel, or runs head by head so that the scores stay in the cache: PyTorch's SDPA is up to
+four times slower there. No masks: a batch is one sequence without padding.
 
 Shapes: R rows, T time, C channels, H heads, D head dim.
 """
@@ -31,22 +31,22 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class BlockWeights(NamedTuple):
-    """Of one layer, in the type that computes."""
+    """The weights of one layer, in the compute dtype."""
 
     qkv: Tensor  # (3 H D, C), pairs as halves
     out: Tensor
-    up: Tensor  # both halves of the gated unit
+    up: Tensor  # (2 C_ff, C): gate, then value
     down: Tensor
     skip: Tensor | None  # (C, 2 C)
     skip_bias: Tensor | None
 
 
 BlockFunction = Callable[[Tensor, Tensor | None, BlockWeights, Tensor, Tensor, Rope, int, int], Tensor]
-"""x, skip, weights, conditions of both norms, rope, head dim, first frame that is wanted -> (R, T - begin, C)."""
+"""x, skip, weights, conditions of both norms, rope, head dim, begin (first output frame) -> (R, T - begin, C)."""
 
 
 def block_function(ops: FrameOps, attend: Attend) -> BlockFunction:
-    """One layer: what all frames make of those from `begin` on."""
+    """One layer: all frames as keys and values, frames from `begin` on as queries and output."""
 
     def block(
         x: Tensor,
@@ -73,7 +73,7 @@ def block_function(ops: FrameOps, attend: Attend) -> BlockFunction:
 
 
 def compile_block(function: Callable[..., Tensor], backend: Any = "inductor") -> Callable[..., Tensor]:
-    """By torch.compile, whole. The length is a symbol from the first call on, and the first frame from its first on."""
+    """torch.compile of a whole layer with dynamic length and, once it is not 0, dynamic `begin`."""
     compiled = torch.compile(function, backend=backend, fullgraph=True)
     firsts: set[bool] = set()
 
@@ -91,7 +91,7 @@ def compile_block(function: Callable[..., Tensor], backend: Any = "inductor") ->
             torch._dynamo.mark_dynamic(tensor, 1)
         for table in rope:
             torch._dynamo.mark_dynamic(table, 0)
-        if begin > 1 and not firsts:  # a number becomes a symbol when it has had two values: now, in the background
+        if begin > 1 and not firsts:  # an int becomes dynamic at its second value: use two now, in the background
             firsts.add(True)
             compiled(x, skip, weights, first, second, rope, head_dim, begin - 1)
         return compiled(x, skip, weights, first, second, rope, head_dim, begin)
@@ -100,7 +100,7 @@ def compile_block(function: Callable[..., Tensor], backend: Any = "inductor") ->
 
 
 class DiTBlocks:
-    """All layers. compiler: what makes a faster form; None: on CUDA torch.compile, on the CPU nothing does."""
+    """All layers. compiler: compiles a layer; None: torch.compile on CUDA, no compilation on the CPU."""
 
     def __init__(
         self,
@@ -120,17 +120,20 @@ class DiTBlocks:
         self._block: BlockFunction = plain
 
     def settle(self) -> None:
-        """Between two solutions: take the compiled form if it is there by now."""
+        """Switch to the compiled form if it is ready. Called between two ODE solutions."""
         if self._swapped is not None:
             self._block = self._swapped.current()
 
     def wait(self) -> None:
-        """Until what was seen is compiled, if it is to be."""
+        """Wait until everything called so far is compiled."""
         if self._swapped is not None:
             self._swapped.wait()
 
     def __call__(self, x: Tensor, conditions: Sequence[Tensor], rope: Rope, n_emitting: int, begin: int) -> Tensor:
-        """(R, T, C) -> (R, T - begin, C). conditions: of each layer's two norms; the first layers emit skips."""
+        """(R, T, C) -> (R, T - begin, C).
+
+        conditions: two per layer, for its norms. The first n_emitting layers emit skips.
+        """
         skips: list[Tensor] = []
         for i, weights in enumerate(self._weights):
             skip = skips.pop() if weights.skip is not None else None
@@ -148,26 +151,26 @@ class DiTBlocks:
 def _weights(layer: Block, head_dim: int, dtype: torch.dtype) -> BlockWeights:
     attention, feed_forward, skip = layer.attention, layer.feed_forward, layer.skip_in_linear
     return BlockWeights(
-        _halved_pairs(_cast(attention.wqkv, dtype), head_dim),
-        _cast(attention.wo, dtype),
-        torch.cat([_cast(feed_forward.w1, dtype), _cast(feed_forward.w3, dtype)]),
-        _cast(feed_forward.w2, dtype),
-        None if skip is None else _cast(skip, dtype),
+        _halved_pairs(dense_weight(attention.wqkv, dtype), head_dim),
+        dense_weight(attention.wo, dtype),
+        torch.cat([dense_weight(feed_forward.w1, dtype), dense_weight(feed_forward.w3, dtype)]),
+        dense_weight(feed_forward.w2, dtype),
+        None if skip is None else dense_weight(skip, dtype),
         None if skip is None or skip.bias is None else skip.bias.detach().to(dtype),
     )
 
 
-def _cast(layer: nn.Module, dtype: torch.dtype) -> Tensor:
-    """The weight of a linear layer, quantized or not."""
+def dense_weight(layer: nn.Module, dtype: torch.dtype) -> Tensor:
+    """The weight (O, I) of a linear layer, quantized or not."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     return weight.detach().to(dtype)
 
 
 def _halved_pairs(weight: Tensor, head_dim: int) -> Tensor:
-    """Rows (3 H D, C) of queries and keys with the first of all rotary pairs before the second of all.
+    """Rows (3 H D, C), where the first members of all rotary pairs precede the second ones.
 
-    Queries and keys are permuted alike, so their products stay what they are.
+    Queries and keys are permuted alike, so their dot products do not change.
     """
     dim = weight.shape[0] // 3
     qk = weight[: 2 * dim].view(-1, head_dim // 2, 2, weight.shape[1])
@@ -175,11 +178,11 @@ def _halved_pairs(weight: Tensor, head_dim: int) -> Tensor:
 
 
 def attention(device: torch.device, dtype: torch.dtype, head_dim: int) -> Attend:
-    """The fastest form of the machine, by what was measured on its kind."""
+    """The fastest attention for this device, dtype and CPU, according to measurements."""
     if device.type != "cpu" or dtype != torch.bfloat16:
         return attend_at_once
     library = find_library()
-    # Matrix tiles (AMX) make the products by head faster than any dot product could.
+    # With AMX tiles, torch.mm head by head is faster than the native kernel's dot products.
     if library is None or torch.cpu._is_amx_tile_supported() or not can_attend(library, head_dim):
         return attend_by_head
 
@@ -190,7 +193,7 @@ def attention(device: torch.device, dtype: torch.dtype, head_dim: int) -> Attend
 
 
 def attend_at_once(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """By PyTorch's own form."""
+    """PyTorch's scaled_dot_product_attention."""
     y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
     return y.transpose(1, 2)  # (R, T, H, D)
 

@@ -1,19 +1,15 @@
-"""The DiT arranged for speed at inference: the same network, other memory traffic, any number type.
+"""The DiT optimized for inference: the same network with less memory traffic, in any dtype.
 
-In: a loaded `DiT`. Out: a module that is called like it, and whose `prepare` computes once per solution what
-does not change from step to step: the time conditions of the whole grid, and all of the input layer but the
-part that sees the noisy mel. Everything stays in (B, T, C), where linears and convolutions want it; both
-branches of guidance see the same state, so what depends on the state alone is computed for one of them.
+In: a loaded `DiT`. Out: a module with the same call, whose `prepare` computes once per ODE solution what does not
+change between steps: the adaLN conditions of all flow times, and the input layer except its noisy-mel part. Activations
+stay in (B, T, C), the layout of linears and convolutions. Both branches of guidance have the same state, so what
+depends on the state alone is computed once. `dit_blocks` has the transformer layers.
 
-Rotary pairs are laid out as two halves by permuting rows of the weight, which attention cannot see. On the
-CPU in bfloat16, attention is the compiled kernel's, or goes head by head, whose scores stay in the cache:
-PyTorch's own form is up to four times slower. No masks: one stream, no padding.
+The velocity is only needed behind the prompt: from the last layer's queries on, earlier frames are dropped, except for
+those in reach of the WaveNet head's convolutions.
 
-The velocity is wanted behind the prompt only: from the last layer's queries on, frames before it are left out but
-for the few that the convolutions of the head reach back to.
-
-It does not know solvers. Inputs and the velocity are fp32. Shapes: B, T, C, M as in the DiT, R rows (B, or
-2 B with guidance), H heads, D head dim.
+It does not know solvers. Inputs and the velocity are fp32. Shapes: B, T, C, M as in the DiT, R rows (B, or 2 B with
+guidance).
 """
 
 from __future__ import annotations
@@ -24,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgetts.backends.dit_blocks import DiTBlocks
+from edgetts.backends.dit_blocks import DiTBlocks, dense_weight
 from edgetts.backends.frame_ops import FrameOps, Rope, frame_ops
 from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
 from edgetts.models import dit
@@ -32,28 +28,29 @@ from edgetts.models.dit import FINAL_NORM_EPS, AdaLNModulation, DiT, rope_table
 from edgetts.models.wavenet import ReflectConv1d, WaveNet
 
 Velocity = Callable[[Tensor, int, int], Tensor]
-"""`(x (B, M, T) fp32, index of the time, rows R) -> velocity (R, M, T) fp32`."""
-
+"""`(x (B, M, T) fp32, index of the flow time, rows R) -> velocity (R, M, T) fp32`."""
 
 _Linear = tuple[Tensor, Tensor | None]
 """Weight (O, I), bias (O,)."""
 
 
 class FastDiT(nn.Module):
-    """`prepare` for a solution, `forward` as the DiT's own. `n_packed`: convolutions in the library's layout."""
+    """`prepare` starts an ODE solution; `forward` is the DiT's. `n_packed`: prepacked convolutions."""
 
     def __init__(self, plain: DiT, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         self.dtype = dtype
         self.time = _TimeNetworks(plain, dtype)
-        merge = _weight(plain.cond_x_merge_linear, dtype)  # (C, M + M + C + C_style)
+        merge = dense_weight(plain.cond_x_merge_linear, dtype)  # (C, M + M + C + C_style)
         n_mels, dim = plain.skip_linear.in_features - merge.shape[0], merge.shape[0]
         self._n_mels = n_mels
         of_x, of_prompt, of_condition, of_style = torch.split(
             merge, [n_mels, n_mels, dim, merge.shape[1] - 2 * n_mels - dim], dim=1
         )
-        hidden_skip, x_skip = torch.split(_weight(plain.skip_linear, dtype), [dim, n_mels], dim=1)
-        self._of_x = torch.cat([of_x, x_skip]).contiguous()  # (2 C, M): one product serves both ends
+        hidden_skip, x_skip = torch.split(dense_weight(plain.skip_linear, dtype), [dim, n_mels], dim=1)
+        self._of_x = torch.cat(
+            [of_x, x_skip]
+        ).contiguous()  # (2 C, M): one product for the input layer and the final skip
         self._of_prompt, self._of_condition, self._of_style = (
             w.contiguous() for w in (of_prompt, of_condition, of_style)
         )
@@ -81,10 +78,10 @@ class FastDiT(nn.Module):
         start: int = 0,
         offsets: AdaLNModulation | None = None,
     ) -> Velocity:
-        """The velocity as a function of the state and of the place in `times` alone.
+        """The velocity as a function of the state and the index in `times`.
 
-        prompt (R, M, T), style (R, C_style), condition (R, T, C_content), offsets as for the DiT. The velocity may
-        then be asked for the first rows alone; a state of fewer rows is repeated. Before frame `start` it is zero.
+        prompt (R, M, T), style (R, C_style), condition (R, T, C_content), offsets as for the DiT. The velocity can be
+        evaluated for the first rows alone; a state with fewer rows is repeated. Before frame `start` it is zero.
         """
         on = prompt.device
         conditions = self._conditions(torch.tensor(list(times), dtype=torch.float32, device=on), offsets)
@@ -103,7 +100,7 @@ class FastDiT(nn.Module):
         return velocity
 
     def wait_for_compiler(self) -> None:
-        """For a warm-up: until the compiled form of what was asked for so far is there."""
+        """Wait until everything called so far is compiled, for warm-ups."""
         self._blocks.wait()
 
     def forward(
@@ -120,14 +117,14 @@ class FastDiT(nn.Module):
         return self._estimate(x, static, self._conditions(t, offsets), self._rope(x.shape[-1], x.device))
 
     def _conditions(self, t: Tensor, offsets: AdaLNModulation | None) -> AdaLNModulation:
-        """Flow times (n,) -> conditions of n rows, gates in the last dimension."""
+        """Flow times (n,) -> conditions of n rows."""
         conditions: AdaLNModulation = self.time(t)
         if offsets is None:
             return conditions
         return conditions.plus(offsets._replace(wavenet=offsets.wavenet.transpose(1, 2)))
 
     def _static(self, prompt: Tensor, style: Tensor, condition: Tensor) -> Tensor:
-        """All that the first layer adds up but the noisy mel's part, (R, T, C)."""
+        """The input layer without its noisy-mel part, (R, T, C)."""
         prompt, style, condition = (y.to(self.dtype) for y in (prompt, style, condition))
         static = F.linear(prompt.transpose(1, 2), self._of_prompt, self._merge_bias)
         static += F.linear(F.linear(condition, *self._condition), self._of_condition)
@@ -139,7 +136,7 @@ class FastDiT(nn.Module):
 
     def _estimate(self, x: Tensor, static: Tensor, times: AdaLNModulation, rope: Rope, start: int = 0) -> Tensor:
         n_rows = static.shape[0]
-        begin = max(0, start - self._wavenet.reach)  # what lies before it changes nothing from `start` on
+        begin = max(0, start - self._wavenet.reach)  # earlier frames do not affect those from `start` on
         seen = F.linear(x.transpose(1, 2).to(self.dtype), self._of_x)  # (B, T, 2 C)
         if seen.shape[0] != n_rows:
             seen = seen.repeat(n_rows // seen.shape[0], 1, 1)
@@ -157,12 +154,12 @@ class FastDiT(nn.Module):
 
 
 class _TimeNetworks(nn.Module):
-    """What makes conditions of the flow time; small, and used once per solution."""
+    """Flow time to adaLN conditions; small, and used once per solution."""
 
     def __init__(self, plain: DiT, dtype: torch.dtype) -> None:
         super().__init__()
         self._dtype = dtype
-        self._embedders = (plain.t_embedder, plain.t_embedder2)  # as they are: fp32, and small
+        self._embedders = (plain.t_embedder, plain.t_embedder2)  # kept in fp32: small
         norms = [n for layer in _layers(plain) for n in (layer.attention_norm, layer.ffn_norm)]
         self._norms = [
             (_linear(norm.project_layer, dtype), norm.norm.weight.detach().to(dtype))
@@ -233,31 +230,21 @@ class _FastWaveNet:
         return skips
 
 
-# --- functions -----------------------------------------------------------------------------------------
-
-
 def _convolve(convolution: PrepackedConv1d | nn.Conv1d, x: Tensor) -> Tensor:
     """(R, T, C) -> (R, T', C')."""
     if isinstance(convolution, PrepackedConv1d):
-        return convolution.on_image(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
+        return convolution.channels_last(x)
     y: Tensor = convolution(x.transpose(1, 2)).transpose(1, 2)
     return y
 
 
 def _reflect(x: Tensor, padding: int) -> Tensor:
-    """(R, T, C) with `padding` frames mirrored on either side; what is at the edge is not repeated."""
+    """(R, T, C) with reflection padding of `padding` frames on both sides."""
     return torch.cat([x[:, 1 : padding + 1].flip(1), x, x[:, -padding - 1 : -1].flip(1)], dim=1)
 
 
 def _layers(plain: DiT) -> list[dit.Block]:
     return [layer for layer in plain.transformer.layers if isinstance(layer, dit.Block)]
-
-
-def _weight(layer: nn.Module, dtype: torch.dtype) -> Tensor:
-    """The weight of a linear layer, quantized or not."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return weight.detach().to(dtype)
 
 
 def _cast(bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -271,4 +258,4 @@ def _bias(layer: nn.Module, dtype: torch.dtype) -> Tensor | None:
 
 
 def _linear(layer: nn.Module, dtype: torch.dtype) -> _Linear:
-    return _weight(layer, dtype), _bias(layer, dtype)
+    return dense_weight(layer, dtype), _bias(layer, dtype)

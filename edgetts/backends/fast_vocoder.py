@@ -1,13 +1,12 @@
-"""BigVGAN arranged for speed: the same network, other memory traffic, any number type.
+"""BigVGAN optimized for inference: the same network with less memory traffic, in any dtype.
 
-In: a loaded `BigVGAN` and an activation for (B, T, C). Out: a module that is called like it. The signal stays in
-(B, T, C), where the CPU library's convolutions are two to four times faster for the few channels of the late stages,
-and where half precision on CUDA wants it; the anti-aliased activation is one pass over memory in that layout.
-An upsampling convolution becomes an ordinary one that makes all samples between two frames as channels, which
-lie where they belong without being moved.
+In: a loaded `BigVGAN` and an activation for (B, T, C). Out: a module with the same call. The signal stays in (B, T, C):
+there oneDNN's convolutions are two to four times faster for the few channels of the late stages, half precision on CUDA
+is fastest, and the anti-aliased activation is one pass over memory. A transposed convolution becomes an ordinary one
+whose output channels are the samples between two frames; reshaping puts them in order without a copy.
 
-The last activation and convolution are in fp32 whatever the rest is in: the result has 16 bits or more, half precision
-8 or 11. It does not know pipelines and windows. Shapes: B batch, T time, C channels, M mels, S samples.
+The last activation and convolution stay in fp32: audio has 16 bits or more, half precision has 8 or 11.
+It does not know pipelines and windows. Shapes: B batch, T time, C channels, M mels, S samples.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from edgetts.models.bigvgan import AntiAliasedSnake, BigVGAN, ResidualBlock
 
 
 class FastVocoder(nn.Module):
-    """`BigVGAN.forward`, for inference. `n_fused`, `n_packed`: activations and convolutions that are the fast ones."""
+    """`BigVGAN.forward`, for inference. `n_fused`: fused activations. `n_packed`: prepacked convolutions."""
 
     def __init__(self, plain: BigVGAN, dtype: torch.dtype, activate: LastActivation) -> None:
         super().__init__()
@@ -47,7 +46,7 @@ class FastVocoder(nn.Module):
 
 
 class _Stage(nn.Module):
-    """(B, T, C) -> (B, rate T, C / 2): more samples of fewer channels, and the mean of what the blocks make of them."""
+    """(B, T, C) -> (B, rate T, C / 2): upsampling, then the mean of the residual blocks."""
 
     def __init__(self, ups: nn.Module, blocks: nn.ModuleList, dtype: torch.dtype, activate: LastActivation) -> None:
         super().__init__()
@@ -91,7 +90,7 @@ class _Activation(nn.Module):
         assert isinstance(plain, AntiAliasedSnake)
         self._activate = activate
         alpha, beta = plain.act()
-        # Taken off the logarithmic scale once, and kept in fp32 whatever the signal is in: they are few.
+        # Exponentiated once, and kept in fp32 whatever the signal's dtype: they are small.
         self.register_buffer("alpha", alpha.detach().float().contiguous())
         self.register_buffer("gain", beta.detach().float().reciprocal().contiguous())
 
@@ -101,10 +100,10 @@ class _Activation(nn.Module):
 
 
 class _Upsampling(nn.Module):
-    """A transposed convolution whose output is `rate` times as long: (B, T, C) -> (B, rate T, C').
+    """A transposed convolution as an ordinary one: (B, T, C) -> (B, rate T, C').
 
-    The sample p after frame q is made of the frames around q by taps of its own, so all samples between two frames
-    are the channels (p, C') of a convolution over frames.
+    Polyphase form: sample p of frame q is a sum over the frames around q with its own taps, so the `rate` samples of
+    a frame are the channels (p, C') of a convolution over frames.
     """
 
     def __init__(self, plain: nn.Module, dtype: torch.dtype) -> None:
@@ -113,7 +112,7 @@ class _Upsampling(nn.Module):
         rate, padding, n_taps = plain.stride[0], plain.padding[0], plain.kernel_size[0]
         assert isinstance(padding, int)
         if n_taps - 2 * padding != rate or plain.groups != 1 or plain.dilation != (1,) or plain.output_padding != (0,):
-            raise ValueError(f"{plain} does not make its rate of samples from each frame")
+            raise ValueError(f"{plain} does not map each frame to exactly its stride in samples")
         given = plain.weight.detach()  # (C, C', K)
         reach = -(-padding // rate)  # frames on either side
         taps = torch.zeros(
@@ -137,7 +136,7 @@ class _Upsampling(nn.Module):
 
 
 class _Convolution(nn.Module):
-    """An `nn.Conv1d` of (B, T, C): by weights in the library's layout where it takes them."""
+    """An `nn.Conv1d` of (B, T, C), prepacked where possible."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -145,7 +144,7 @@ class _Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.layer, PrepackedConv1d):
-            return self.layer.on_image(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
+            return self.layer.channels_last(x)
         y: Tensor
         if isinstance(self.layer, _ImageConv1d):
             y = self.layer(x)
@@ -155,7 +154,7 @@ class _Convolution(nn.Module):
 
 
 class _ImageConv1d(nn.Module):
-    """An `nn.Conv1d` on CUDA: as a convolution of images one pixel high in channels-last memory, which (B, T, C) is."""
+    """An `nn.Conv1d` on CUDA as a 2-D convolution of height 1 in channels-last memory, which is (B, T, C)."""
 
     def __init__(self, plain: nn.Conv1d) -> None:
         super().__init__()
@@ -163,10 +162,10 @@ class _ImageConv1d(nn.Module):
         self.register_buffer("weight", weight.to(memory_format=torch.channels_last))
         self.register_buffer("bias", None if plain.bias is None else plain.bias.detach())
         assert isinstance(plain.padding, tuple)
-        self._how = (1, (0, plain.padding[0]), (1, plain.dilation[0]))
+        self._geometry = (1, (0, plain.padding[0]), (1, plain.dilation[0]))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.conv2d(x.transpose(1, 2).unsqueeze(2), self.weight, self.bias, *self._how)  # type: ignore[arg-type]
+        y = F.conv2d(x.transpose(1, 2).unsqueeze(2), self.weight, self.bias, *self._geometry)  # type: ignore[arg-type]
         return y.squeeze(2).transpose(1, 2).contiguous()
 
 

@@ -1,7 +1,7 @@
-"""What a transformer does to frames between its matrix products: norms, rotary positions, gated units.
+"""The operations between a transformer's matrix products: norms, rotary positions, gated units.
 
-In: frames (R, T, C). Out: frames. Two ways with the same numbers to rounding: PyTorch's operations, on any device,
-and the compiled kernels, on the CPU, where a chain of operations costs as much as the products themselves.
+In: frames (R, T, C). Out: frames. Two implementations, equal up to rounding: PyTorch on any device, and native
+kernels on the CPU, where a chain of PyTorch operations costs as much time as the matrix products.
 
 Shapes: R rows, T frames, C channels, H heads, D head dim.
 """
@@ -19,20 +19,20 @@ from edgetts.native import frames
 from edgetts.native.library import Library, find_library
 
 Rope = tuple[Tensor, Tensor]
-"""Cosines and sines, as the operations that made them want them."""
+"""Cosines and sines in the layout of the `FrameOps` that made them."""
 
 
 class FrameOps(Protocol):
-    """The operations, for one number type on one device."""
+    """The operations for one dtype and device."""
 
     def norm(self, x: Tensor, gain_and_bias: Tensor) -> Tensor:
         """RMS norm of (R, T, C), times gain, plus bias, from (R or 1, 1, 2 C)."""
 
     def rope(self, table: Tensor) -> Rope:
-        """What `rotate` takes, from the table of the DiT (T, D / 2, 2)."""
+        """The argument of `rotate`, from the DiT's table (T, D / 2, 2)."""
 
     def rotate(self, x: Tensor, n_heads: int, rope: Rope) -> Tensor:
-        """The first heads of (R, T, H, D), rotated; pairs are the two halves of a head: (R, T, n_heads, D)."""
+        """The first `n_heads` heads of (R, T, H, D), rotated; a pair is one value of each half: (R, T, n_heads, D)."""
 
     def swiglu(self, x: Tensor) -> Tensor:
         """silu(first half) * second half: (R, T, 2 C) -> (R, T, C)."""
@@ -42,7 +42,7 @@ class FrameOps(Protocol):
 
 
 class PlainFrameOps:
-    """By PyTorch, in the type of the frames."""
+    """PyTorch operations in the dtype of the frames."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
@@ -77,7 +77,7 @@ class PlainFrameOps:
 
 
 class FunctionalFrameOps(PlainFrameOps):
-    """`PlainFrameOps` without writing into parts of tensors, which torch.compile does not take. On CUDA."""
+    """`PlainFrameOps` without in-place writes to views, which torch.compile rejects. For CUDA."""
 
     def rotate(self, x: Tensor, n_heads: int, rope: Rope) -> Tensor:
         cos, sin = rope
@@ -86,7 +86,7 @@ class FunctionalFrameOps(PlainFrameOps):
 
 
 class CompiledFrameOps:
-    """By the compiled kernels."""
+    """The native kernels."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
@@ -110,7 +110,7 @@ class CompiledFrameOps:
 
 
 def frame_ops(device: torch.device, dtype: torch.dtype) -> FrameOps:
-    """The faster ones of this machine."""
+    """The fastest operations for a device and dtype."""
     if device.type == "cuda":
         return FunctionalFrameOps(dtype)
     library = find_library() if device.type == "cpu" and dtype in frames.DTYPES else None

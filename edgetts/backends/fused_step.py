@@ -1,8 +1,7 @@
-"""The decoding step of a quantized GPT as one call of the compiled kernels.
+"""The decoding step of a quantized GPT as one call into the native library.
 
-In: a GPT whose linear layers were replaced by `linear.replacer`. Out: something called like the GPT, with the
-same numbers to rounding, for one new position per row; it leaves everything else to the GPT. It does not know
-about sampling or beams.
+In: a GPT whose linear layers were replaced by `linear.replacer`. Out: a callable like the GPT, equal up to rounding:
+one new position per row runs natively, anything longer goes to the GPT. It does not know sampling or beams.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _ACTIVATIONS = {"native": Activations.INT16, "native-int8": Activations.INT8}  #
 
 
 class FusedStep:
-    """`gpt(embeddings, cache)` with single positions through the compiled stack."""
+    """`gpt(embeddings, cache)`, with single positions through the native stack."""
 
     def __init__(self, gpt: GPT, stack: GPTStack, activations: Activations) -> None:
         self._gpt = gpt
@@ -28,8 +27,8 @@ class FusedStep:
         self._activations = activations
 
     def __call__(self, embeddings: Tensor, cache: KVCache) -> Tensor:
-        """Embeddings (B, T, C) to hidden states (B, T, C) after both final norms, appended to the cache."""
-        if embeddings.shape[1] != 1 or cache.length == cache.capacity:  # the GPT says what is wrong with the latter
+        """Embeddings (B, T, C) -> hidden states (B, T, C) after both final norms; keys and values go to the cache."""
+        if embeddings.shape[1] != 1 or cache.length == cache.capacity:  # the GPT raises for a full cache
             hidden: Tensor = self._gpt(embeddings, cache)
             return hidden
         hidden = self._stack.step(
@@ -44,7 +43,7 @@ class FusedStep:
 
 
 def fused_step(gpt: GPT) -> FusedStep | None:
-    """The fused form, or None where some layer of the blocks is not served by the compiled kernels."""
+    """The fused step, or None unless native kernels serve every linear layer of the blocks, in fp32 on the CPU."""
     library = find_library()
     linears = [layer for block in gpt.gpt.h for layer in _linears(block)]
     names = {layer.kernel.name if isinstance(layer, QuantizedLinear) else "" for layer in linears}

@@ -1,8 +1,7 @@
-"""Layers that compute with quantized weights, and how they take the place of a network's own.
+"""Linear and embedding layers with quantized weights, and the replacement of a network's layers by them.
 
-In: a network built by its own file, which never heard of quantization, and its quantized tensors as the pack
-stores them. Out: the same network with its `nn.Linear` and `nn.Embedding` layers replaced where the weight is
-quantized, and every replacement counted. Which kernel multiplies is `kernels`' affair.
+In: a plain network and its quantized tensors as the pack stores them. Out: the same network with each `nn.Linear` and
+`nn.Embedding` replaced whose weight is quantized; replacements are counted and checked. `kernels` chooses the kernel.
 
     gpt = registry.GPT.load(pack, device, replace=replacer(KernelChoice(device)))
 """
@@ -22,7 +21,7 @@ _WEIGHT = ".weight"
 
 
 class QuantizedLinear(nn.Module):
-    """`nn.Linear` over a quantized weight (O, I). The bias is loaded by whoever loads the network."""
+    """`nn.Linear` over a quantized weight (O, I). The loader of the network loads the bias."""
 
     def __init__(self, weight: Quantized, kernel: Kernel, *, bias: bool) -> None:
         super().__init__()
@@ -30,7 +29,9 @@ class QuantizedLinear(nn.Module):
         self.kernel = kernel
         self.scheme = weight.scheme
         self._packed = kernel.pack(weight)
-        self._stored = weight if kernel.needs_stored else None  # on a GPU, where it would be there twice
+        self._stored = (
+            weight if kernel.needs_stored else None
+        )  # freed where the kernel does not read it, to save GPU memory
         self.bias = nn.Parameter(torch.empty(self.out_features, device="meta")) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ class QuantizedLinear(nn.Module):
         return self.kernel.multiply(self._packed, rows, self.bias).reshape(*x.shape[:-1], self.out_features)
 
     def then(self, x: Tensor, *, gelu: bool = False, residual: Tensor | None = None) -> Tensor:
-        """`forward`, then GELU (tanh), then a residual (..., O) added: in one pass where the kernel can."""
+        """`forward`, then GELU (tanh), then plus a residual (..., O); fused where the kernel supports it."""
         shape = (*x.shape[:-1], self.out_features)
         flat = None if residual is None else residual.reshape(-1, self.out_features)
         epilogue = Epilogue(self.bias, gelu, flat)
@@ -47,15 +48,15 @@ class QuantizedLinear(nn.Module):
 
     @property
     def packed(self) -> object:
-        """What the kernel made of the weight, for code that calls the kernel's library itself."""
+        """The weight in the kernel's layout, for code that calls its library directly."""
         return self._packed
 
     @property
     def weight(self) -> Tensor:
-        """The weight (O, I) itself, made anew each time, for code that looks at it."""
+        """The dequantized weight (O, I), computed at each access."""
         if self._stored is not None:
             return self._stored.decode()
-        packed: Any = self._packed  # the kernel's layout alone is resident: it is asked for every column
+        packed: Any = self._packed  # only the kernel's layout is resident: multiply by the identity
         device = next(part.device for part in packed if isinstance(part, Tensor))
         return self.kernel.multiply(packed, torch.eye(self.in_features, device=device), None).t()
 
@@ -65,7 +66,7 @@ class QuantizedLinear(nn.Module):
 
 
 class QuantizedEmbedding(nn.Module):
-    """`nn.Embedding` over int8 rows with a scale each; rows (..., C) come out as `dtype`."""
+    """`nn.Embedding` over int8 rows with one scale each. Output: (..., C) in `dtype`."""
 
     def __init__(self, weight: Quantized, dtype: torch.dtype) -> None:
         super().__init__()
@@ -78,14 +79,14 @@ class QuantizedEmbedding(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The rows themselves, decoded anew each time, for code that looks at them."""
+        """The dequantized rows, computed at each access."""
         return self._stored.decode(self._dtype)
 
 
 def replacer(
     choice: KernelChoice, dtype: torch.dtype = torch.float32
 ) -> Callable[[nn.Module, Mapping[str, Quantized]], Collection[str]]:
-    """What `Pack.module` calls to have layers replaced. dtype: of embeddings, as of the rest of the network."""
+    """The `replace` argument of `Pack.module`. dtype: of embeddings and of the rest of the network."""
 
     def replace(module: nn.Module, quantized: Mapping[str, Quantized]) -> Collection[str]:
         return replace_layers(module, quantized, choice, dtype)
@@ -98,8 +99,8 @@ def replace_layers(
 ) -> set[str]:
     """Replace, in place, each linear or embedding layer of `module` whose weight is among `quantized`.
 
-    Returns the names of the tensors that were taken; the others (convolutions and the like) are to be decoded.
-    Raises RuntimeError when not every linear layer with a quantized weight was replaced.
+    Returns the names of the tensors used; the caller dequantizes the others (convolutions and the like).
+    Raises RuntimeError if a linear layer with a quantized weight was not replaced.
     """
     if choice.wanted == DEQUANTIZED:
         return set()
@@ -109,7 +110,7 @@ def replace_layers(
         path = name.removesuffix(_WEIGHT)
         owner = module.get_submodule(path) if name.endswith(_WEIGHT) else None
         layer: nn.Module | None = None
-        # Exactly these classes: what is derived from them may use its weight in another way.
+        # Exactly these classes: subclasses may use their weights differently.
         if type(owner) is nn.Linear:
             layer = QuantizedLinear(weight, choice(weight), bias=owner.bias is not None)
             n_linears += 1
@@ -120,15 +121,15 @@ def replace_layers(
             taken.add(name)
     found = sum(isinstance(m, QuantizedLinear) for m in module.modules())
     left = [n for n, m in module.named_modules() if type(m) is nn.Linear and n + _WEIGHT in quantized]
-    if found != n_linears or left:  # a layer shared by two names, or one that is not reached by its name
+    if found != n_linears or left:  # a layer shared by two names, or not reachable by its name
         raise RuntimeError(
-            f"{n_linears} linear layers were to be replaced in {type(module).__name__}, and {found} were; left: {left}"
+            f"{found} of {n_linears} quantized linear layers of {type(module).__name__} were replaced; left: {left}"
         )
     return taken
 
 
 def kernels_used(module: nn.Module) -> dict[str, int]:
-    """How many linear layers each kernel serves in a network, for `edgetts info` and reports."""
+    """Number of linear layers per kernel, for reports."""
     used: dict[str, int] = {}
     for layer in module.modules():
         if isinstance(layer, QuantizedLinear):

@@ -1,8 +1,8 @@
-"""The networks that speak, loaded from a pack in the form and number types of a way to compute.
+"""The networks of synthesis, loaded from a pack in the form and dtypes of a compute mode.
 
-In: an open pack, a device, a `settings.Compute`. Out: GPT, S2Mel, vocoder, codebook and emotion matrices, ready. A
-network that computes what is no number in 16 bits is loaded again in float32, once and for good, and a notice says
-so. It does not know what the networks are used for.
+In: an open pack, a device, a `settings.Compute`. Out: GPT, S2Mel, vocoder, codebook and emotion matrices, ready to run.
+A network whose 16-bit results are not finite is reloaded in float32 for the rest of the process, with a notice. It does
+not know what the networks are used for.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ResultT = TypeVar("_ResultT")
 
 
 class Networks:
-    """What is resident. `prepared`: what was done to S2Mel and vocoder. `notices`: stages that were loaded again."""
+    """The resident networks. `prepared`: the optimizations of S2Mel and vocoder. `take_notices`: stages reloaded."""
 
     def __init__(
         self, pack: Pack, device: torch.device, kernel: str, compute: Compute, runner: RunnerName = "auto"
@@ -47,7 +47,7 @@ class Networks:
         self._notices: list[str] = []
         forbid_tf32(device, numbers_of(device, compute))
         with memory_in_words(device, "loading the model"):
-            # One after the other: the forms that compute are made beside those that were loaded.
+            # One after the other: while a network is optimized, its loaded and its optimized form both take memory.
             self._take_gpt(compute)
             give_back_freed()
             self.s2mel, s2mel_done = _load_s2mel(pack, device, compute)
@@ -63,27 +63,27 @@ class Networks:
         return {"gpt": self.gpt, "s2mel": self.s2mel, "quantizer": self.quantizer, "vocoder": self.vocoder}
 
     def wait_for_compilers(self) -> None:
-        """For a warm-up: until nothing is being compiled in the background."""
+        """Wait until no background compilation is running, for warm-ups."""
         estimator = self.s2mel.get_submodule("cfm.estimator")
         if isinstance(estimator, FastDiT):
             estimator.wait_for_compiler()
 
     def take_notices(self) -> list[str]:
-        """What a listener should know since this was last asked."""
+        """The notices since the last call."""
         taken, self._notices = self._notices, []
         return taken
 
     def dtype(self, stage: Stage) -> torch.dtype:
-        """What most of a network's arithmetic is in."""
+        """The dtype of most of a network's arithmetic."""
         return self.gpt.speed_emb.weight.dtype if stage == "gpt" else self.prepared[stage].dtype
 
     def run(
         self, stage: Stage, compute: Callable[[], _ResultT], can_repeat: Callable[[], bool] = lambda: True
     ) -> _ResultT:
-        """`compute()`; where that raises NonFiniteError in 16 bits, once more with the network in float32.
+        """`compute()`; if it raises NonFiniteError in 16 bits, once more with the network in float32.
 
-        can_repeat: asked before that; what a listener has heard cannot be made again. Raises GenerationError with a
-        remedy where the device's memory is full.
+        can_repeat: whether a retry is allowed; audio already played cannot be redone. Raises GenerationError if the
+        device's memory is full.
         """
         with memory_in_words(self.device, f"the stage {stage}"):
             try:
@@ -95,13 +95,16 @@ class Networks:
                 return compute()
 
     def check_finite(self, stage: Stage, found: Tensor) -> Tensor:
-        """What a network computed, as it is. Raises NonFiniteError where 16 bits were too few for it."""
+        """Return `found`. Raises NonFiniteError if it is not finite and the stage computes in 16 bits."""
         if self.dtype(stage) != torch.float32 and not bool(found.isfinite().all()):
             raise NonFiniteError(f"The stage {stage} overflowed in {dtype_name(self.dtype(stage))}: use compute=exact.")
         return found
 
     def _take_gpt(self, compute: Compute) -> None:
-        """Load the GPT, with what decodes by it: `engines` or, where those are None, `stepper`, or the GPT itself."""
+        """Load the GPT with its decoders:
+
+        `engines`; if those are None `stepper`; if that is None, too, the GPT itself.
+        """
         dtype = numbers_of(self.device, compute).gpt
         replace = replacer(KernelChoice(self.device, wanted_kernel(self._kernel, compute), compute), dtype)
         self.gpt = registry.GPT.load(self._pack, self.device, dtype=dtype, replace=replace)
@@ -109,6 +112,7 @@ class Networks:
         self.stepper = fused_step(self.gpt)
 
     def _widen(self, stage: Stage) -> None:
+        """Reload a stage in float32."""
         narrow = dtype_name(self.dtype(stage))
         if stage == "gpt":
             self._take_gpt(_WIDE)

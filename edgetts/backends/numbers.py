@@ -1,16 +1,16 @@
-"""Which number type each stage computes in, by device and way to compute: the one place that decides it.
+"""The dtype of each stage, by device and compute mode. No other file decides it.
 
-In: a device and a `settings.Compute`. Out: `Numbers`, which whoever loads or prepares a network reads. It knows no
-networks and no kernels.
+In: a device and a `settings.Compute`. Out: `Numbers`, read by the loaders of networks. It does not know networks or
+kernels.
 
-- `reference` and `exact`: float32 everywhere. On CUDA also without TF32, which would keep 10 bits of 23.
-- `fast` on CUDA: the GPT with its cache and head in bfloat16, which has the range of float32 (float16 on cards before
-  capability 8.0, which multiply in nothing narrower); DiT and vocoder in float16, whose 10 bits cost less than
+- `reference` and `exact`: float32 everywhere. On CUDA also without TF32, which keeps 10 of 23 mantissa bits.
+- `fast` on CUDA: the GPT with its cache and head in bfloat16, which has the range of float32 (float16 below compute
+  capability 8.0, which has no bfloat16 products); DiT and vocoder in float16, whose 10 mantissa bits lose less than
   bfloat16's 7 (recipes/README.md).
-- `fast` on the CPU: the GPT in float32 beside its quantized weights, DiT and vocoder in bfloat16 where the processor
-  multiplies in it.
+- `fast` on the CPU: the GPT in float32 with its quantized weights; DiT and vocoder in bfloat16 where the processor has
+  bfloat16 products.
 
-In every way float32 are the state of the flow, both ends of the vocoder, and frequency and angle of its activation.
+Always float32: the state of the flow, the last layers of the vocoder, and frequency and angle of its activation.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ import torch
 
 from edgetts.decoding.settings import COMPUTE, Compute
 
-_CUDA_BF16 = (8, 0)  # compute capability with bfloat16 products; earlier ones have float16 only
+_CUDA_BF16 = (8, 0)  # lowest compute capability with bfloat16 products
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Number types by stage."""
+    """Dtypes by stage."""
 
-    gpt: torch.dtype  # embeddings, norms and what is multiplied by quantized weights
+    gpt: torch.dtype  # embeddings, norms and activations
     kv_cache: torch.dtype
-    head: torch.dtype  # of the GPT; its scores are float32 from there on
+    head: torch.dtype  # of the GPT; its scores are float32
     dit: torch.dtype
     vocoder: torch.dtype
-    training: torch.dtype = torch.float32  # of adaptation to a voice: without loss scaling float16 would lose gradients
+    training: torch.dtype = torch.float32  # voice adaptation: float16 gradients would underflow without loss scaling
     flow_state: torch.dtype = torch.float32
     ends: torch.dtype = torch.float32  # the vocoder's last layers and the samples
     snake: torch.dtype = torch.float32  # frequency, gain and angle of SnakeBeta
-    tf32: bool = False  # float32 products may be made of 10 bits
+    tf32: bool = False  # whether float32 products may use TF32
 
     def names(self) -> dict[str, str]:
-        """The types as text, for reports."""
+        """The dtypes as text, for reports."""
         stages = ("gpt", "kv_cache", "head", "dit", "vocoder")
         return {stage: dtype_name(getattr(self, stage)) for stage in stages}
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Such as float16."""
+    """For example "float16"."""
     return str(dtype).removeprefix("torch.")
 
 
 def numbers_of(device: torch.device, compute: Compute) -> Numbers:
-    """The number types of a way to compute on a device."""
+    """The dtypes of a compute mode on a device."""
     if compute != "fast":
         return _all(torch.float32)
     if device.type == "cuda":
@@ -72,18 +72,17 @@ def _all(dtype: torch.dtype) -> Numbers:
 
 
 def forbid_tf32(device: torch.device, numbers: Numbers) -> None:
-    """Where `numbers` say so, products and convolutions in float32 on CUDA are that from now on, in this process."""
+    """Turn TF32 off for this process on CUDA, unless `numbers` allows it."""
     if device.type == "cuda" and not numbers.tf32:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
 
 
 def default_compute(device: torch.device, defaults: Mapping[str, Any], quality: Mapping[str, Any] | None) -> Compute:
-    """The way to compute where nobody chose one: what the pack names, else `fast` on CUDA, else by what was measured.
+    """The default compute mode: the pack's own, else `fast` on CUDA, else by the pack's measurements.
 
-    defaults, quality: of the pack's manifest. On the CPU `fast` is taken where the quality report says what it costs
-    this pack in the number types of this processor (`quality["compute"]["fast"]`), and `exact` where nobody measured
-    it.
+    defaults, quality: of the pack's manifest. On the CPU: `fast` if the quality report measured it in the dtypes of
+    this processor (`quality["compute"]["fast"]`), else `exact`.
     """
     named: Compute | None = defaults.get(COMPUTE)
     if named is not None:

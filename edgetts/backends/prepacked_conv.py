@@ -1,8 +1,8 @@
-"""Convolutions on the CPU with weights in the layout of the library that multiplies (oneDNN).
+"""Prepacked convolutions on the CPU: weights are stored in oneDNN's blocked layout.
 
-In: an `nn.Conv1d` of any type. Out: a layer of the same numbers. PyTorch's own layer lays the weights out
-anew at every call, which costs a quarter of the time where signals are short. The operators are PyTorch's
-for its own compiler and may be missing in some version: `can_prepack` runs one on a small weight and compares.
+In: an `nn.Conv1d` of any dtype. Out: a layer with the same results. PyTorch's own layer reorders the weights at every
+call, a quarter of the time for short signals. The operators belong to Inductor and may be missing in some torch
+version: `can_prepack` tries one on a small weight and compares.
 
 It does not know which network it is in. Shapes: B batch, C channels, T time, K kernel.
 """
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _PROBE_CHANNELS, _PROBE_LENGTH, _PROBE_KERNEL = 32, 40, 3
-_PROBE_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}  # of the largest value
-_TYPICAL_LENGTH = 1024  # the layout depends on it
-_LEAST_LENGTH = 128  # of results: for less the library wants another layout, and makes it anew at every call (10 ms)
+_PROBE_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}  # relative to the largest value
+_TYPICAL_LENGTH = 1024  # oneDNN chooses the layout for it
+_LEAST_LENGTH = 128  # of outputs: below it oneDNN reorders the weight at every call (10 ms)
 
 
 class PrepackedConv1d(nn.Module):
@@ -30,23 +30,29 @@ class PrepackedConv1d(nn.Module):
         if plain.stride != (1,) or plain.groups != 1 or plain.padding_mode != "zeros":
             raise ValueError(f"{plain} is not a plain convolution")
         assert isinstance(plain.padding, tuple)
-        weight = plain.weight.detach().unsqueeze(2)  # (C_out, C_in, 1, K): the library has layouts for images
-        self._margin = plain.dilation[0] * (weight.shape[-1] - 1) - 2 * plain.padding[0]  # the result is shorter by it
+        weight = plain.weight.detach().unsqueeze(2)  # (C_out, C_in, 1, K): the operators take 2-D convolutions
+        self._margin = (
+            plain.dilation[0] * (weight.shape[-1] - 1) - 2 * plain.padding[0]
+        )  # input length minus output length
         self._geometry = ([0, plain.padding[0]], [1, 1], [1, plain.dilation[0]], 1)
         self._weight: Tensor = _operators()._reorder_convolution_weight(
             weight.to(memory_format=torch.channels_last),
             *self._geometry,
             [1, weight.shape[1], 1, _TYPICAL_LENGTH],
         )
-        self._bias = None if plain.bias is None else plain.bias.detach().contiguous()  # it is read as it lies
+        self._bias = None if plain.bias is None else plain.bias.detach().contiguous()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) -> (B, C', T')."""
         image = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         return self.on_image(image).squeeze(2).contiguous()
 
+    def channels_last(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T', C')."""
+        return self.on_image(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
+
     def on_image(self, x: Tensor) -> Tensor:
-        """(B, C, 1, T) in channels-last memory, that is (B, T, C) -> (B, C', 1, T'), likewise."""
+        """(B, C, 1, T) -> (B, C', 1, T'), both in channels-last memory, which is (B, T, C)."""
         length = x.shape[-1] - self._margin
         missing = _LEAST_LENGTH - length
         if missing > 0:
@@ -61,7 +67,7 @@ def _operators() -> Any:
 
 @functools.lru_cache(maxsize=8)
 def can_prepack(dtype: torch.dtype) -> bool:
-    """Whether this PyTorch has the operators for weights of `dtype`, and they compute what is expected."""
+    """Whether this torch has the operators for weights of `dtype` and they compute correctly."""
     if dtype not in _PROBE_TOLERANCE:
         return False
     generator = torch.Generator().manual_seed(0)
@@ -73,7 +79,7 @@ def can_prepack(dtype: torch.dtype) -> bool:
         expected = F.conv1d(x.float(), plain.weight.float(), plain.bias.float(), padding=1)
         try:
             found = PrepackedConv1d(plain)(x).float()
-        # No such operator, another signature, refused: the plain convolution serves, and `prepared` says so.
+        # Operator missing, other signature or refused: the plain convolution is used, and `Prepared` reports it.
         except (RuntimeError, AttributeError, TypeError):
             return False
     error = (found - expected).abs().max() / expected.abs().max()

@@ -1,15 +1,15 @@
-"""Fast forms of the networks behind the codes: what replaces which layer, by how exact the result must be.
+"""Optimized forms of S2Mel and the vocoder, by compute mode.
 
-In: the vocoder and S2Mel as their own files build them, loaded. Out: what takes their place.
-Three ways to compute, chosen by name (`settings.Compute`):
+In: the vocoder and S2Mel, loaded. Out: what replaces them. The compute modes (`settings.Compute`):
 
 - `reference`: the networks as they are, plain PyTorch in fp32.
-- `exact`: fp32; forms that differ in the order of sums only (`is_same_numbers`). The DiT becomes a `FastDiT`, a BigVGAN
-  a `FastVocoder` where an activation in one pass runs. A vocoder at the frame rate is fast as it is.
-- `fast`: that in half precision where the machine has it (`numbers`), fp32 at both ends: the state of
-  the flow and the samples.
+- `exact`: fp32; results differ by the order of sums only (`is_same_numbers`). The DiT becomes a `FastDiT`, and BigVGAN
+  a `FastVocoder` if a fused activation works here. The iSTFT vocoder stays as it is.
+- `fast`: the same in half precision where the machine has it (`numbers`); the state of the flow and the audio stay
+  fp32.
 
-The networks do not know about it. What a machine lacks is left plain: `Prepared` says what was done.
+The networks do not know about it. Where the machine lacks support, a layer stays plain; `Prepared` reports what was
+done.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from edgetts.models.vocoder import Vocoder
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was done to a network, for reports."""
+    """The optimizations of a network, for reports."""
 
     dtype: torch.dtype  # of most of its arithmetic
     fused_activations: int = 0
     packed_convolutions: int = 0
 
 
-class _Whole(nn.Module):
-    """A layer that computes in its own type whatever comes."""
+class _OwnDtype(nn.Module):
+    """Casts the input to the layer's own dtype."""
 
     def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -56,9 +56,9 @@ class _Whole(nn.Module):
 
 
 def prepare_vocoder(vocoder: Vocoder, compute: Compute, device: torch.device) -> tuple[nn.Module, Prepared]:
-    """The vocoder in the form that computes so, and what was done; mel in and samples out stay fp32.
+    """The optimized vocoder and a report; mel input and audio output stay fp32.
 
-    What is given must not be used any more: its layers may have been changed.
+    Do not use the argument afterwards: its layers may have been changed in place.
     """
     if compute == "reference":
         return vocoder, Prepared(torch.float32)
@@ -96,7 +96,7 @@ class _AdaptedFastDiT:
 
 
 def adapted(estimator: DiT | FastDiT, offsets: AdaLNModulation | None) -> Estimator | Preparable:
-    """The estimator as the flow's solver calls it, with what a voice adds to its conditions in all branches."""
+    """The estimator as the ODE solver calls it, with a voice's adaLN offsets in all guidance branches."""
     if offsets is None:
         return estimator
     if isinstance(estimator, FastDiT):
@@ -105,13 +105,15 @@ def adapted(estimator: DiT | FastDiT, offsets: AdaLNModulation | None) -> Estima
 
 
 def is_same_numbers(compute: Compute) -> bool:
-    """Whether results differ from the plain networks' by the order of sums at most."""
+    """Whether results differ from the plain networks by the order of sums at most."""
     return compute != "fast"
 
 
 def lower(vocoder: Vocoder, dtype: torch.dtype) -> Vocoder:
-    """Convert all but the last layers, in place: the result has 16 bits or more, half precision 8 or 11, and they are
-    cheap. Of a vocoder at the frame rate pitch and loudness stay exact, too."""
+    """Convert a vocoder to `dtype` in place, except its last layers: audio needs more bits than half precision has.
+
+    Of an iSTFT vocoder, the pitch and loudness networks stay in float32, too.
+    """
     if dtype == torch.float32:
         return vocoder
     if isinstance(vocoder, IstftVocoder):
@@ -122,5 +124,5 @@ def lower(vocoder: Vocoder, dtype: torch.dtype) -> Vocoder:
         is_last = layer in (vocoder.activation_post, vocoder.conv_post)
         layer.to(torch.float32 if is_last else dtype)
         if is_last or layer is vocoder.conv_pre:
-            vocoder.set_submodule(name, _Whole(layer, torch.float32 if is_last else dtype))
+            vocoder.set_submodule(name, _OwnDtype(layer, torch.float32 if is_last else dtype))
     return vocoder

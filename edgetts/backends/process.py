@@ -1,14 +1,12 @@
-"""What holds for a whole process that computes: it must not be a fork of one, and what its libraries keep is bounded.
+"""Process-wide setup: refuse to compute in a fork, and bound the caches of oneDNN and glibc.
 
-In: nothing; whoever loads networks or uses them says so. Out: UsageError in a forked child; otherwise nothing, but the
-library that multiplies (oneDNN) keeps fewer primitives, and the C library fewer heaps.
+In: calls before networks are loaded or used. Out: UsageError in a forked child; smaller caches otherwise.
 
-oneDNN compiles a primitive for each layer and each length of its input, about a MB each, and keeps 1024 of them: that
-is what grows in a process that speaks texts of many lengths. Those of one call are of use again, in its next step or
-window. glibc gives threads heaps of their own, up to eight a core, each with its gaps: in one heap, what one stage
-frees serves the next.
+oneDNN compiles a primitive for each layer and input length, about 1 MB each, and caches 1024 of them, so memory grows
+in a process that speaks texts of many lengths. Only the primitives of the current call are likely to be reused. glibc
+gives threads up to eight heaps per core, each fragmented on its own; with one heap, a stage reuses what another freed.
 
-Both are facts of the process and not of an object, so this file has a state. It knows no networks.
+These are properties of the process, so this module has global state. It does not know networks.
 """
 
 from __future__ import annotations
@@ -22,15 +20,15 @@ import torch
 from edgetts.errors import UsageError
 
 CACHE_VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "DNNL_PRIMITIVE_CACHE_CAPACITY")  # the first one wins
-# The published model has 68 convolutions of different shapes, and its DiT about 20 products in bfloat16.
+# The published model has convolutions of 68 different shapes, and about 20 bfloat16 products in the DiT.
 CACHED_PRIMITIVES = 96
 ARENA_VARIABLES = ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
 HEAPS = 1
 _M_ARENA_MAX = -8  # of mallopt, malloc.h
 
 FORKED = (
-    "This process was forked from one in which networks are loaded, and the libraries that compute do not survive "
-    'that: start processes with multiprocessing.get_context("spawn"), and load the model in them.'
+    "This process was forked from one in which networks are loaded, and the compute libraries do not work after a "
+    'fork: start processes with multiprocessing.get_context("spawn") and load the model in each.'
 )
 
 
@@ -41,7 +39,7 @@ class _Process:
 
 
 def prepare_process() -> None:
-    """Call before networks are loaded: bounds what libraries keep, once. Raises UsageError as `check_process`."""
+    """Call before networks are loaded: bounds the caches, once. Raises UsageError as `check_process`."""
     check_process()
     if _Process.id is None:
         _Process.id = os.getpid()
@@ -50,9 +48,9 @@ def prepare_process() -> None:
 
 
 def check_process() -> None:
-    """Raise UsageError in a fork of a process that had loaded networks: its first large product would never end.
+    """Raise UsageError in a fork of a process that had loaded networks: its first large product would deadlock.
 
-    The threads that shared the work are not in the fork, nor those of streams, nor whoever held a lock.
+    A fork has no copies of the OpenMP and streaming threads, and locks they held stay locked.
     """
     if is_forked():
         raise UsageError(FORKED)
@@ -64,9 +62,9 @@ def is_forked() -> bool:
 
 
 def _bound_primitives() -> None:
-    """Bound oneDNN's cache, unless the user did or it is in use. It reads the environment once, before its first work.
+    """Bound oneDNN's cache, unless the user did. oneDNN reads the environment once, before its first operation.
 
-    There is no function for it that PyTorch exports, so the variable is there for a moment.
+    PyTorch exports no function for it, so the variable is set for the duration of one small convolution.
     """
     has_library = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not has_library or any(name in os.environ for name in CACHE_VARIABLES):
@@ -80,7 +78,7 @@ def _bound_primitives() -> None:
 
 
 def _bound_heaps() -> None:
-    """Bound the heaps of glibc, unless the user did; other C libraries have no such function or no such heaps."""
+    """Bound the number of glibc heaps, unless the user did. Does nothing with other C libraries."""
     if not sys.platform.startswith("linux") or any(name in os.environ for name in ARENA_VARIABLES):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

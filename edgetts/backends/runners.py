@@ -1,10 +1,10 @@
-"""Ways to run a decoding step: as it is, compiled, or replayed as a CUDA graph.
+"""Runners of the decoding step: eager, compiled, or replayed as a CUDA graph.
 
-In: a `DecodeStep` and a bucket. Out: the step has run, or is queued on the current stream. All give the same codes; a
-way that fails on this machine says so in `notices` and goes on as the plain one. A runner belongs to one state: it may
-keep its addresses until told to `forget` them. It does not know what a step computes.
+In: a `DecodeStep` and a bucket. Out: the step has run, or is queued on the current stream. All runners give the same
+codes; one that fails on this machine adds a notice and falls back to the eager step. A runner belongs to one state
+and may keep its addresses until `forget`. It does not know what a step computes.
 
-Graphs of all runners of a device share a pool of memory, so their steps belong on one stream: that is the caller's.
+Graphs of all runners of a device share a memory pool, so the caller must run their steps on one stream.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from edgetts.backends.step_state import StepKind
 from edgetts.errors import UsageError
 
 RunnerName = Literal["auto", "host", "eager", "compile", "graph", "graph+compile"]
-"""auto: `graph` on CUDA, else `host`. host: no step of this kind, the loop of `decoding.decode` chooses each code."""
+"""auto: `graph` on CUDA, else `host`. host: no device step; the loop of `decoding.decode` chooses each code."""
 
-_WARM_UPS = 2  # before a capture: libraries and kernels set themselves up at their first calls
+_WARM_UPS = 2  # before a capture: libraries and kernels initialize themselves at their first calls
 
 
 class Runner(Protocol):
@@ -30,16 +30,16 @@ class Runner(Protocol):
     notices: list[str]
 
     def prepare(self, step: DecodeStep, bucket: int) -> None:
-        """Do before the first text what `run` would do once for a kind of step and bucket; keys may be overwritten."""
+        """Warm up for a kind of step and a bucket: compile or capture. May overwrite keys."""
 
     def run(self, step: DecodeStep, bucket: int) -> None: ...
 
     def forget(self) -> None:
-        """The state has moved."""
+        """Drop kept addresses: the state has moved."""
 
 
 class EagerRunner:
-    """The step as it is."""
+    """Runs the plain step."""
 
     name = "eager"
 
@@ -57,9 +57,10 @@ class EagerRunner:
 
 
 class CompiledRunner:
-    """The whole step by `torch.compile`: for the first bucket, for all others, and for one that is the whole state.
+    """The whole step through `torch.compile`, which specializes for the first bucket, for the others, and for a bucket
+    as large as the state.
 
-    backend: of `torch.compile`, for tests that count.
+    backend: of `torch.compile`; tests replace it to count compilations.
     """
 
     name = "compile"
@@ -79,21 +80,21 @@ class CompiledRunner:
                 self._compiled(step.gpt, step.state, step.kind, bucket)
                 return
             except RuntimeError as error:
-                if not _is_of_the_compiler(error):
+                if not _is_compiler_error(error):
                     raise
-                self._compiled = None  # nothing of the step has run
+                self._compiled = None  # compilation failed before anything ran
                 self.notices.append(_notice("be compiled", error))
         step(bucket)
 
     def forget(self) -> None:
-        pass  # torch.compile looks at what it gets
+        pass  # compiled code takes the addresses of its arguments
 
 
 class GraphRunner:
-    """A CUDA graph for each kind of step and bucket, captured by hand when it is first needed.
+    """A CUDA graph for each kind of step and bucket, captured at first use.
 
-    compiled: capture what `CompiledRunner` runs instead of the plain step. Raises nothing where a capture fails: the
-    step then runs plain from there on.
+    compiled: capture `CompiledRunner`'s step instead of the eager one. A failed capture does not raise: it adds a
+    notice, and steps run without graphs from then on.
     """
 
     def __init__(self, pool: Any, *, compiled: bool = False) -> None:
@@ -128,7 +129,7 @@ class GraphRunner:
             self._graphs.clear()
 
     def _capture(self, step: DecodeStep, bucket: int, small: list[torch.Tensor]) -> torch.cuda.CUDAGraph:
-        """Warming up runs the step, so what it changed is put back; the keys that it wrote are written again."""
+        """Warm up and capture. The small state that the warm-up changed is restored; keys are simply overwritten."""
         device = step.state.slots.device
         with torch.cuda.device(device):
             here, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -139,22 +140,22 @@ class GraphRunner:
                     _restore(step, small)
             here.wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            # Other threads go on with sound meanwhile: their calls are no errors of this capture.
+            # thread_local: calls of other threads, which make sound meanwhile, do not break this capture.
             with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
                 self._body.run(step, bucket)
         return graph
 
 
 def check_runner(name: str, device: torch.device) -> None:
-    """Raises UsageError for a name that is not one of `RunnerName`, or is not for this device."""
+    """Raises UsageError for an unknown name and for a runner that needs another device."""
     if name not in get_args(RunnerName):
-        raise UsageError(f"There is no runner {name!r}: choose one of {', '.join(get_args(RunnerName))}.")
+        raise UsageError(f"Unknown runner {name!r}: use one of {', '.join(get_args(RunnerName))}.")
     if name.startswith("graph") and device.type != "cuda":
-        raise UsageError(f"The runner {name} needs a CUDA device, and this is {device}: choose auto, host or eager.")
+        raise UsageError(f"The runner {name} needs a CUDA device, and the device is {device}: use auto, host or eager.")
 
 
 def runner_maker(name: RunnerName, device: torch.device) -> Callable[[], Runner] | None:
-    """What makes the runners of this name, one for each state; None: codes are chosen on the host.
+    """The factory of runners, one per state; None: codes are chosen on the host.
 
     Raises UsageError as `check_runner`.
     """
@@ -175,13 +176,15 @@ def runner_maker(name: RunnerName, device: torch.device) -> Callable[[], Runner]
 
 @cache
 def compiled_step(backend: Any) -> Callable[..., None]:
-    """`decode_step` in one piece; no graphs of torch's own, which would be captured at a time of their choosing."""
+    """`decode_step` compiled whole, without torch's own CUDA graphs, whose captures cannot be timed."""
     compiled: Callable[..., None] = torch.compile(decode_step, fullgraph=True, backend=backend)
     return compiled
 
 
-def _is_of_the_compiler(error: RuntimeError) -> bool:
-    from torch._dynamo.exc import TorchDynamoException  # a second to import, and only who compiles has done so
+def _is_compiler_error(error: RuntimeError) -> bool:
+    from torch._dynamo.exc import (
+        TorchDynamoException,
+    )  # slow to import (1 s), and already imported if anything was compiled
 
     return isinstance(error, TorchDynamoException)
 
@@ -194,4 +197,4 @@ def _restore(step: DecodeStep, small: list[torch.Tensor]) -> None:
 def _notice(what: str, error: RuntimeError) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason = " ".join(lines[: 1 + lines[0].endswith(":")]).rstrip(".")
-    return f"The decoding step could not {what} ({reason}): codes are made by the plain step, which is slower."
+    return f"The decoding step could not {what} ({reason}): the eager step is used, which is slower."

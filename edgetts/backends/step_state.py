@@ -1,11 +1,12 @@
-"""What a decoding step works on: tensors with fixed addresses that it changes in place, and nothing else.
+"""The state of a decoding step: tensors at fixed addresses, changed in place.
 
-In: the GPT's shapes, how many rows, room for keys. Out: a `DecodeState`, written from the host before the first code
-and between bursts only (`begin`, the noise ring). It knows nothing of how a step computes or who runs it.
+In: the GPT's shapes, the number of rows, the number of slots for keys. Out: a `DecodeState`. The host writes to it only
+before the first code (`begin`) and between bursts (the noise ring). It does not know how a step computes or who runs
+it.
 
-One cache serves all rows: the prefix is there once, and each row writes every new position to a slot of its own.
-Which slots a row attends to, its ancestry, is a mask; when row b continues row p it takes over p's line of the mask,
-and no key moves.
+One KV cache serves all rows: the prefix is stored once, and each row writes every new position to its own slot. A mask
+says which slots a row attends to (its ancestry): when row b continues row p, it copies p's row of the mask, and no keys
+move.
 
 Shapes: R rows (beams), K codes, S slots, L layers, H heads, D head dim, W candidates of a choice.
 """
@@ -24,27 +25,27 @@ from edgetts.decoding.settings import DecodeSettings
 from edgetts.models.gpt import GPT
 
 KEY_BUCKET = 256
-"""A step attends to a multiple of so many slots, whatever of them is in use."""
+"""Steps attend to a multiple of this many slots; unused ones are masked."""
 NOISE_RING = 2 * BURST
-"""Choices that noise is there for: of the burst that runs and of the one behind it."""
+"""Choices whose noise is kept: those of the running burst and of the next one."""
 NARROW = 64
-"""Codes that are sorted for sampling where top-k keeps fewer: a sort of all costs more than the rest of the choice."""
+"""Number of codes sorted when top-k is smaller: sorting all of them costs more than the rest of the choice."""
 
-_KEPT_ONE_ROW, _KEPT_BEAMS = 1, 2  # what top-p leaves at least, as in `decoding.sampling`
-_KEEPS_ALL = -1.0  # a probability that no sum is below
+_KEPT_ONE_ROW, _KEPT_BEAMS = 1, 2  # codes that top-p keeps at least, as in `decoding.sampling`
+_KEEPS_ALL = -1.0  # dropped probability that disables top-p
 
 
 @dataclass(frozen=True)
 class StepKind:
-    """What a step is made for, beside its bucket: all that decides which operations run."""
+    """What a step is specialized for, besides its bucket."""
 
     n_rows: int
     sampled: bool
-    n_sorted: int  # codes of a row that the filters look at; 1 where the choice is greedy
+    n_sorted: int  # codes per row that the filters see; 1 for greedy choice
 
     @property
     def n_candidates(self) -> int:
-        """W: of a beam search enough to go on when each beam's best is the stop code."""
+        """W. Beam search: enough to continue even if each beam's best code is the stop code."""
         return 1 if self.n_rows == 1 else 2 * self.n_rows
 
     @property
@@ -53,7 +54,7 @@ class StepKind:
 
     @classmethod
     def of(cls, settings: DecodeSettings, n_codes: int) -> StepKind:
-        """n_codes: of the vocabulary."""
+        """n_codes: size of the vocabulary."""
         if not settings.do_sample:
             return cls(settings.n_beams, False, 1)
         narrow = 0 < settings.top_k < NARROW < n_codes
@@ -62,28 +63,28 @@ class StepKind:
 
 @dataclass(frozen=True, eq=False)
 class DecodeState:
-    """All of it on the GPT's device. A choice is number 0, 1, ...; the first is made from the prefix."""
+    """Tensors on the GPT's device. Choices are numbered from 0, which is made from the prefix."""
 
-    storage: Tensor  # (L, 2, 1, H, S, D) keys and values in the compute type, as of `KVCache`
-    mask: Tensor  # (R, S) bool: what a row attends to
+    storage: Tensor  # (L, 2, 1, H, S, D) keys and values in the compute dtype, as in `KVCache`
+    mask: Tensor  # (R, S) bool: slots that a row attends to
     slots: Tensor  # (R,) int64: where the next step writes
     n_chosen: Tensor  # (1,) int64
     codes: Tensor  # (R,) int64: the latest code of each row
-    scores: Tensor  # (R,) fp32: of each beam; of one row 0
-    seen: Tensor  # (R, K) bool: what the repetition penalty counts as used
-    stopped: Tensor  # (1,) bool: one row chose the stop code; a beam search ends on the host
-    finite: Tensor  # (1,) bool: all scores so far were numbers
-    noise: Tensor  # (NOISE_RING, R * K) fp32 exponential variates; choice n reads line n % NOISE_RING
+    scores: Tensor  # (R,) fp32: of each beam; 0 for one row
+    seen: Tensor  # (R, K) bool: codes subject to the repetition penalty
+    stopped: Tensor  # (1,) bool: the single row chose the stop code; the host ends a beam search
+    finite: Tensor  # (1,) bool: all scores so far were finite
+    noise: Tensor  # (NOISE_RING, R * K) fp32 exponential variates; choice n reads row n % NOISE_RING
     temperature: Tensor  # () fp32
-    top_k: Tensor  # (1,) int64, at least what must be kept and at most what is sorted
+    top_k: Tensor  # (1,) int64, clamped to min_kept..n_sorted
     dropped_probability: Tensor  # () fp32: 1 - top_p
     penalty: Tensor  # () fp32
-    picks: Tensor  # (N, W) int64: candidates of choice n, row * K + code; -1 once a score was no number
+    picks: Tensor  # (N, W) int64: candidates of choice n, row * K + code; -1 once a score was not finite
     values: Tensor  # (N, W) fp32: their scores
 
     @classmethod
     def allocate(cls, gpt: GPT, n_rows: int, n_slots: int, device: torch.device, dtype: torch.dtype) -> DecodeState:
-        """dtype: of keys and values, that of the embeddings."""
+        """dtype: of keys and values; the same as of the embeddings."""
         config = gpt.config
         n_codes, longest = config.n_mel_codes, config.n_mel_positions
         n_candidates = StepKind(n_rows, False, 1).n_candidates
@@ -92,7 +93,7 @@ class DecodeState:
             return torch.zeros(shape, dtype=dtype, device=device)
 
         return cls(
-            # Zeros, as masked slots still meet a weight of 0: what is no number there would show.
+            # Zeros: masked slots have weight 0, and 0 * NaN would be NaN.
             storage=zeros(config.n_layers, 2, 1, config.n_heads, n_slots, config.head_dim, dtype=dtype),
             mask=zeros(n_rows, n_slots, dtype=torch.bool),
             slots=torch.arange(n_rows, device=device),
@@ -116,9 +117,9 @@ class DecodeState:
         return self.mask.shape[1]
 
     def begin(self, settings: DecodeSettings, kind: StepKind, start_seen: Tensor, n_prefix: int) -> None:
-        """Make ready for the first choice behind `n_prefix` positions. start_seen: (1, K).
+        """Reset for a text with `n_prefix` prefix positions. start_seen: (1, K).
 
-        Only fills and copies on the device: nothing waits for what is still running there.
+        Only fills and copies on the device, without synchronizing.
         """
         self.mask.zero_()
         self.mask[:, :n_prefix] = True
@@ -136,15 +137,15 @@ class DecodeState:
         self.penalty.fill_(settings.repetition_penalty)
 
     def tensors(self) -> dict[str, Tensor]:
-        """By name."""
+        """All tensors by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def small(self) -> list[Tensor]:
-        """All that a step changes but keys and values."""
+        """The tensors that a step changes, except keys and values."""
         unchanged = ("storage", "noise", "temperature", "top_k", "dropped_probability", "penalty")
         return [tensor for name, tensor in self.tensors().items() if name not in unchanged]
 
 
 def bucket_of(n_slots: int) -> int:
-    """The least bucket with room for so many."""
+    """The smallest bucket with room for `n_slots`."""
     return -(-n_slots // KEY_BUCKET) * KEY_BUCKET

@@ -1,8 +1,8 @@
-"""A runner that fails where a step could not be replayed: for tests, and for dry runs on machines without a GPU.
+"""A runner that detects operations a CUDA graph cannot replay: for tests, and for dry runs without a GPU.
 
-In: a step. Out: it has run as it is, or a `NotReplayable`, which names the operation. What is watched, on whatever
-device the step runs: numbers read by the host, results whose size depends on data, copies between devices and uploads
-of the host's data, memory that a step keeps, and tensors of the state that moved.
+In: a step. Out: the step has run, or a `NotReplayable` that names the operation. Detected on any device: values read by
+the host, results whose size depends on data, copies between devices and from the host, memory that a step keeps, and
+tensors of the state that moved.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_")
 
 
 class NotReplayable(AssertionError):
-    """A step did what a captured one cannot do."""
+    """A step did something that a CUDA graph cannot replay."""
 
 
 class StepWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Fails on operations that wait for the device or copy between devices, and remembers what was allocated."""
+    """Raises on operations that synchronize or copy between devices, and records allocations."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -43,11 +43,11 @@ class StepWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func.overloadpacket.__name__
         given = list(_tensors((args, kwargs)))
         if name in _READS:
-            raise NotReplayable(f"{name}: the host reads a number")
+            raise NotReplayable(f"{name}: the host reads a value")
         if name in _SIZED_BY_DATA or (name in _INDEXED and _has_mask(args[1])):
             raise NotReplayable(f"{name}: the size of the result depends on data")
         if name in _UPLOADS:
-            raise NotReplayable(f"{name}: data of the host is copied to the device")
+            raise NotReplayable(f"{name}: host data is copied to the device")
         result = func(*args, **kwargs)
         devices = {tensor.device for tensor in given}
         moved = {tensor.device for tensor in _tensors(result)} - devices
@@ -62,12 +62,12 @@ class StepWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def kept(self) -> list[str]:
-        """The operations whose memory is still there."""
+        """The operations whose results are still allocated."""
         return [name for storage, name in self._made if not storage.expired()]  # type: ignore[no-untyped-call]
 
 
 class WatchedRunner:
-    """Runs each step under a `StepWatch`. body: what runs it; n_steps counts."""
+    """Runs each step under a `StepWatch`. body: runs the step. n_steps: steps run so far."""
 
     name = "watched"
 

@@ -92,7 +92,7 @@ def test_a_wrong_kernel_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
         KernelChoice(CPU, "wrong")(weight)
     with pytest.raises(UsageError, match="elsewhere cannot be used for int8_channel: it runs on cuda only"):
         KernelChoice(CPU, "elsewhere")(weight)
-    with pytest.raises(UsageError, match="no kernel 'fast': choose one of auto, dequantized, wrong"):
+    with pytest.raises(UsageError, match="Unknown kernel 'fast': use one of auto, dequantized, wrong"):
         KernelChoice(CPU, "fast")
 
 

@@ -111,7 +111,7 @@ def test_a_gpu_is_taken_when_a_kernel_ran_on_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(devices, "probe_cuda", lambda device: "no kernel image is available")
     chosen = pick_device("auto")
     assert chosen.device == CPU and "no kernel image is available" in chosen.notice
-    with pytest.raises(UsageError, match="no kernel image.*use cpu"):
+    with pytest.raises(UsageError, match="no kernel image.*Use cpu"):
         choose_device("cuda")
     assert pick_device("cpu").notice == ""
 

@@ -66,12 +66,12 @@ def watched_step() -> tuple[DecodeStep, Callable[[Callable[[DecodeStep], Any]], 
 
 KEPT: list[Any] = []
 FAULTS: dict[str, tuple[Callable[[DecodeStep], Any], str]] = {
-    "a number read": (lambda step: float(step.state.scores[0]), "the host reads a number"),
-    "a branch": (lambda step: bool(step.state.finite.all()), "the host reads a number"),
-    "a comparison": (lambda step: torch.equal(step.state.codes, step.state.codes), "the host reads a number"),
+    "a number read": (lambda step: float(step.state.scores[0]), "the host reads a value"),
+    "a branch": (lambda step: bool(step.state.finite.all()), "the host reads a value"),
+    "a comparison": (lambda step: torch.equal(step.state.codes, step.state.codes), "the host reads a value"),
     "a selection": (lambda step: step.state.seen[step.state.seen], "depends on data"),
     "places": (lambda step: step.state.seen.nonzero(), "depends on data"),
-    "an upload": (lambda step: torch.tensor([1, 2]), "data of the host"),
+    "an upload": (lambda step: torch.tensor([1, 2]), "host data is copied"),
     "a copy to another device": (lambda step: step.state.codes.to("meta"), "several devices, cpu, meta"),
     "a copy from another device": (
         lambda step: torch.empty(1, dtype=torch.int64, device="meta").copy_(step.state.codes),
@@ -250,9 +250,9 @@ def test_names() -> None:
     assert engines(small_gpt(), CPU, "auto") is None
     makers = {name: runner_maker(name, CPU) for name in ("eager", "compile")}
     assert {name: maker().name for name, maker in makers.items() if maker is not None} == {n: n for n in makers}
-    with pytest.raises(UsageError, match="There is no runner 'fast': choose one of auto, host, eager, compile"):
+    with pytest.raises(UsageError, match="Unknown runner 'fast': use one of auto, host, eager, compile"):
         check_runner("fast", CPU)
-    with pytest.raises(UsageError, match="The runner graph needs a CUDA device, and this is cpu"):
+    with pytest.raises(UsageError, match="The runner graph needs a CUDA device, and the device is cpu"):
         check_runner("graph", CPU)
 
 

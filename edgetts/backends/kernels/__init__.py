@@ -1,11 +1,11 @@
-"""Ways to multiply by a quantized weight: a file per family, `registry` puts them in order and tries them.
+"""Kernels for products with quantized weights, one file per family.
 
-base            what a kernel is, and the reference that always works
-cpu             our compiled kernels
-aten            PyTorch's own int4 and int8 products, CPU and CUDA
-triton_*        kernels in Triton, for CUDA; importing one needs Triton
+base            the `Kernel` interface, and the reference that works everywhere
+cpu             edgetts' native kernels
+aten            PyTorch's int4 and int8 products, CPU and CUDA
+triton_*        Triton kernels for CUDA; importing one needs Triton
 nf4             bitsandbytes
-registry        which of them serves which weight on this machine
+registry        tries the kernels in order and chooses one per weight
 """
 
 from edgetts.backends.kernels.base import DEQUANTIZED as DEQUANTIZED

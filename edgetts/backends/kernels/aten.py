@@ -1,7 +1,7 @@
-"""PyTorch's own products by int4 and int8 weights: on the CPU, and on CUDA where there is no Triton.
+"""PyTorch's products with int4 and int8 weights: on the CPU, and on CUDA without Triton.
 
-On CUDA int4 is tinygemm, which serves any number of rows from one layout; int8 is `_weight_int8pack_mm`, which some
-builds have and some have for the CPU alone. Both compute in bfloat16.
+On CUDA, int4 is tinygemm, which serves any number of rows from one layout; int8 is `_weight_int8pack_mm`, which some
+torch builds have for the CPU only. Both compute in bfloat16.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from edgetts.backends.kernels.base import BF16, CPU, CUDA, Kernel, Repacked, for
 from edgetts.errors import UsageError
 from edgetts.pack.schemes import Quantized, int4_zero_points, unpack_nibbles
 
-_INT8_STEP = 32  # inputs that ATen's int8 kernels read at once
-_INT4_CENTER = 8  # ATen's int4 kernels count codes from the middle
+_INT8_STEP = 32  # inputs that ATen's int8 kernels read per step
+_INT4_CENTER = 8  # ATen's int4 kernels subtract it from the codes
 _TILE_INPUTS = 16  # of tinygemm
 
 
 def _scales_and_offsets(weight: Quantized, dtype: torch.dtype) -> Tensor:
-    """(I / G, O, 2) as ATen's int4 kernels want them: value = (code - 8) * scale + offset."""
+    """(I / G, O, 2) in the layout of ATen's int4 kernels: value = (code - 8) * scale + offset."""
     scales = weight.parts["scales"].to(torch.float32)
     offsets = (_INT4_CENTER - int4_zero_points(weight.parts["zeros"])) * scales
     return torch.stack([scales.t(), offsets.t()], dim=-1).to(dtype).contiguous()
@@ -36,12 +36,12 @@ def _pack_int4(weight: Quantized) -> Repacked:
 def _int4(packed: Repacked, x: Tensor) -> Tensor:
     codes, scales = packed.tensors
     group = packed.stored.group_size or 0
-    # bf16 whatever x is: ATen's kernels for the other types are not vectorized.
+    # Always bf16: ATen's kernels for other dtypes are not vectorized.
     return torch._weight_int4pack_mm_for_cpu(x.to(torch.bfloat16), codes, group, scales)
 
 
 def _pack_int8(weight: Quantized) -> Repacked:
-    if weight.shape[1] % _INT8_STEP:  # it does not check, and reads beyond the weight
+    if weight.shape[1] % _INT8_STEP:  # ATen does not check, and reads out of bounds
         raise UsageError(f"{weight.shape[1]} inputs are not a multiple of {_INT8_STEP}")
     return Repacked((weight.parts["codes"], weight.parts["scales"].to(torch.bfloat16)), weight)
 
@@ -53,12 +53,12 @@ def _int8(packed: Repacked, x: Tensor) -> Tensor:
 
 def _pack_tinygemm(weight: Quantized) -> tuple[Tensor, Tensor, int]:
     n_inputs = weight.shape[1]
-    # The most tiles of 16 inputs that divide the width, so that 1280 stays 1280 instead of being padded to 2048.
+    # The most tiles of 16 inputs that divide the width: 1280 stays 1280 and is not padded to 2048.
     tiles = next((t for t in (8, 4, 2) if n_inputs % (_TILE_INPUTS * t) == 0), None)
     if tiles is None:
-        raise UsageError(f"{n_inputs} inputs do not divide into tiles of {2 * _TILE_INPUTS}")
+        raise UsageError(f"{n_inputs} inputs are not a multiple of {2 * _TILE_INPUTS}")
     codes = weight.parts["codes"]
-    high_first = (codes << 4) | (codes >> 4)  # its nibbles are the other way round
+    high_first = (codes << 4) | (codes >> 4)  # tinygemm has the high nibble first
     with on_device(codes):
         packed = torch._convert_weight_to_int4pack(high_first, tiles)
     return packed, _scales_and_offsets(weight, torch.bfloat16), weight.group_size or 0
@@ -77,5 +77,7 @@ CPU_KERNELS = (
 )
 CUDA_KERNELS = (
     Kernel("tinygemm", "int4_group", CUDA, BF16, _pack_tinygemm, _tinygemm, needs_stored=False),
-    Kernel("int8pack", "int8_channel", CUDA, BF16, _pack_int8, for_few_rows(_int8)),  # its codes are the stored ones
+    Kernel(
+        "int8pack", "int8_channel", CUDA, BF16, _pack_int8, for_few_rows(_int8)
+    ),  # shares its codes with the stored weight
 )

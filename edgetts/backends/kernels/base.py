@@ -1,6 +1,6 @@
-"""What a kernel is: a way to multiply by a quantized weight. And the reference, which works everywhere.
+"""The `Kernel` interface for products with quantized weights, and the reference that works everywhere.
 
-In: a weight as the pack stores it (`Quantized`, (O, I)) and activations (R, I). Out: (R, O) in the type of the
+In: a weight as the pack stores it (`Quantized`, (O, I)) and activations (R, I). Out: (R, O) in the dtype of the
 activations. Shapes: R rows, O outputs, I inputs, G values of a group.
 """
 
@@ -18,25 +18,25 @@ from torch import Tensor
 
 from edgetts.pack.schemes import Quantized
 
-DEQUANTIZED = "dequantized"  # not a kernel: weights are dequantized when they are loaded, and stay so
+DEQUANTIZED = "dequantized"  # not a kernel: weights are dequantized at load
 REFERENCE = "dequantize-per-call"
 
-EXACT, BF16 = 1e-3, 1e-2  # largest relative error, by what the products are made in
+EXACT, BF16 = 1e-3, 1e-2  # largest relative error, by precision of the products
 CPU, CUDA, ANY = ("cpu",), ("cuda",), ("cpu", "cuda")
-FEW_ROWS = 16  # up to here a kernel made for decoding beats dequantizing
-_BLOCK_VALUES = 1 << 22  # dequantized at once
+FEW_ROWS = 16  # up to here a decoding kernel beats dequantizing
+_BLOCK_VALUES = 1 << 22  # values dequantized at a time
 
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What is done to a product (R, O) before it is written: bias (O,), then GELU (tanh), then residual (R, O)."""
+    """Operations on a product (R, O) before it is written: bias (O,), then GELU (tanh), then residual (R, O)."""
 
     bias: Tensor | None = None
     gelu: bool = False
     residual: Tensor | None = None
 
     def __call__(self, y: Tensor) -> Tensor:
-        """By PyTorch, for kernels that cannot do it themselves."""
+        """In PyTorch, for kernels without a fused epilogue."""
         if self.bias is not None:
             y = y + self.bias.to(y.dtype)
         if self.gelu:
@@ -46,10 +46,11 @@ class Epilogue:
 
 @dataclass(frozen=True)
 class Kernel:
-    """`pack` makes what `multiply` wants, once, at load. `tolerance`: largest relative error against the reference.
+    """`pack` converts a weight once, at load, for `multiply`. `tolerance`: largest relative error against the
+    reference.
 
-    `fused`: the same with an `Epilogue`, in one pass; None: it is done afterwards. `needs_stored`: whether the stored
-    weight is read by `multiply`; if not it is freed, and on a GPU only one form of it is resident.
+    `fused`: `multiply` with an `Epilogue` in one pass; None: the epilogue runs afterwards. `needs_stored`: whether
+    `multiply` reads the stored weight; if not it is freed, so that a GPU holds one form only.
     """
 
     name: str
@@ -70,19 +71,19 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Repacked:
-    """A weight in a library's own layout. `stored`: beside it for many rows, on the CPU the mapped file."""
+    """A weight in a library's layout. `stored`: the pack's form, for many rows; on the CPU it is the mapped file."""
 
     tensors: tuple[Tensor, ...]
     stored: Quantized
 
 
 def keep(weight: Quantized) -> Quantized:
-    """The weight as it is stored."""
+    """A `pack` that keeps the stored form."""
     return weight
 
 
 def dequantize(weight: Quantized, x: Tensor, bias: Tensor | None) -> Tensor:
-    """The reference: a few outputs at a time, so that the weight is never there as a whole."""
+    """The reference. It dequantizes a block of outputs at a time, never the whole weight."""
     n_outputs, n_inputs = weight.shape
     step = max(1, _BLOCK_VALUES // n_inputs)
     parts = []
@@ -99,7 +100,7 @@ def dequantize(weight: Quantized, x: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def for_few_rows(few: Callable[[Repacked, Tensor], Tensor]) -> Callable[[Any, Tensor, Tensor | None], Tensor]:
-    """A kernel's product for decoding; more rows are multiplied by the dequantized weight."""
+    """A `multiply` that uses `few` up to FEW_ROWS rows and the dequantized weight above."""
 
     def multiply(packed: Repacked, x: Tensor, bias: Tensor | None) -> Tensor:
         if len(x) > FEW_ROWS:
@@ -111,11 +112,11 @@ def for_few_rows(few: Callable[[Repacked, Tensor], Tensor]) -> Callable[[Any, Te
 
 
 def on_device(x: Tensor) -> AbstractContextManager[object]:
-    """Around launches by libraries that take the current device, whatever their tensors are on."""
+    """Make x's device current, for libraries that launch on the current device."""
     return torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext()
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
-    """Norm of the difference over norm of the expected."""
+    """||found - expected|| / ||expected||."""
     wide = expected.to(torch.float64)
     return float((found.to(torch.float64) - wide).norm() / wide.norm().clamp_min(torch.finfo(torch.float32).tiny))

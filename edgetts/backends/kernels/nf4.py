@@ -1,4 +1,4 @@
-"""NF4 by bitsandbytes: for x86 machines with a GPU before bfloat16. Computes in float16."""
+"""NF4 through bitsandbytes, in float16: for x86 machines with a GPU without bfloat16."""
 
 from __future__ import annotations
 

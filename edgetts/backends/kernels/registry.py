@@ -1,9 +1,9 @@
-"""Which way to multiply by a quantized weight is taken on this machine: all of them in order, and how they are tried.
+"""The kernel registry: all kernels in order of preference, their trials, and the choice for this machine.
 
-In: weights as the pack stores them. Out: a `Kernel` for each. Nothing is decided by version numbers: a kernel runs
-once on a small weight of the same kind and is compared with the reference. On the CPU the first that is right is
-taken, so that a seed means the same on every day; on CUDA the right ones are measured, and an earlier one is only
-passed over for one that is faster by more than measurements differ.
+In: weights as the pack stores them. Out: a `Kernel` for each. Version numbers decide nothing: a kernel runs once on a
+small weight of the same kind and is compared with the reference. On the CPU the first correct kernel is chosen, so that
+a seed always gives the same speech. On CUDA correct kernels are timed, and a later one is chosen only if it is faster
+by more than measurement noise.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ AUTO = "auto"
 
 _PROBE_ROWS = (1, 3, 20)
 _PROBE_OUTPUTS = 64
-_MARGIN = 1.1  # times as fast as an earlier one, to be taken in its place
-_CACHE_BYTES = {"cpu": 64 << 20, "cuda": 128 << 20}  # more than any cache: weights are read from memory, as in a step
+_MARGIN = 1.1  # a later kernel must be this many times as fast as an earlier one
+_CACHE_BYTES = {
+    "cpu": 64 << 20,
+    "cuda": 128 << 20,
+}  # larger than any cache: weights come from DRAM, as in a decoding step
 _MOST_COPIES = 64
 _ROUNDS = 3
-# What libraries raise when a kernel, or the library itself, is not for this machine.
+# What libraries raise when a kernel or the library does not work on this machine.
 _REFUSALS = (ImportError, EdgeTTSError, RuntimeError, AttributeError, TypeError, ValueError, OSError, AssertionError)
 
 KERNELS: tuple[Kernel, ...] = (
@@ -48,37 +51,37 @@ KERNELS: tuple[Kernel, ...] = (
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of running a kernel. `problem`: why it is not used, or empty."""
+    """The result of trying a kernel. `problem`: why it cannot be used, or empty."""
 
     kernel: Kernel
     problem: str
     error: float  # relative to the reference; NaN when it did not run
     microseconds: float = math.nan  # for one row; NaN when it was not measured
-    gb_per_s: float = math.nan  # of the stored weight that it read in that time
+    gb_per_s: float = math.nan  # stored size of the weight divided by that time
 
 
 def kernel_names() -> tuple[str, ...]:
-    """What can be asked for by name, besides AUTO and DEQUANTIZED."""
+    """The kernel names that a caller can choose, besides AUTO and DEQUANTIZED."""
     return tuple(dict.fromkeys(kernel.name for kernel in KERNELS))
 
 
 def wanted_kernel(wanted: str, compute: Compute) -> str:
-    """The name to choose by: `reference` dequantizes all weights when they are loaded, unless a kernel is asked for."""
+    """The kernel name to use: DEQUANTIZED for AUTO in compute mode `reference`, else `wanted`."""
     return DEQUANTIZED if compute == "reference" and wanted == AUTO else wanted
 
 
 class KernelChoice:
-    """Which kernel serves which kind of weight on one device; each is tried once.
+    """Chooses the kernel of each kind of weight on one device; each kernel is tried once.
 
-    wanted: AUTO, or the name of a kernel, used for every scheme that it serves. compute: AUTO leaves out kernels
-    that round activations to 8 bits, but for `fast`, which has them first. Raises UsageError for an unknown name,
-    and, when a weight comes along, for a kernel that does not run here.
+    wanted: AUTO, or the name of a kernel, used for every scheme that it serves. compute: `fast` prefers kernels that
+    round activations to 8 bits; other modes do not use them. Raises UsageError for an unknown name, and at the first
+    weight for a kernel that does not work here.
     """
 
     def __init__(self, device: torch.device, wanted: str = AUTO, compute: Compute = DEFAULT_COMPUTE) -> None:
         if wanted not in (AUTO, DEQUANTIZED, *kernel_names()):
             names = ", ".join((AUTO, DEQUANTIZED, *kernel_names()))
-            raise UsageError(f"There is no kernel {wanted!r}: choose one of {names}.")
+            raise UsageError(f"Unknown kernel {wanted!r}: use one of {names}.")
         self.device = device
         self.wanted = wanted
         self.compute = compute
@@ -86,7 +89,7 @@ class KernelChoice:
 
     def __call__(self, weight: Quantized) -> Kernel:
         """The kernel for a weight (O, I)."""
-        # The number of outputs counts only by its remainder where nothing is measured: some kernels want whole tiles.
+        # Without timing, only the remainder of the outputs matters: some kernels need whole tiles.
         n_outputs = weight.shape[0] if self.device.type == "cuda" else weight.shape[0] % _PROBE_OUTPUTS
         kind = (weight.scheme, weight.group_size, weight.shape[1], n_outputs)
         if kind not in self._chosen:
@@ -103,7 +106,7 @@ class KernelChoice:
                     raise UsageError(f"The kernel {self.wanted} cannot be used for {weight.scheme}: {trial.problem}.")
                 return named[0]
         if self.compute == "fast":
-            serving.sort(key=lambda kernel: kernel.name != cpu.ROUNDED)  # the others stay in their order
+            serving.sort(key=lambda kernel: kernel.name != cpu.ROUNDED)  # stable: the others keep their order
         if self.device.type == "cuda":
             return fastest([measure_kernel(kernel, weight, self.device) for kernel in serving]).kernel
         for kernel in serving:
@@ -113,7 +116,7 @@ class KernelChoice:
 
 
 def fastest(trials: Sequence[Trial]) -> Trial:
-    """The one to take: the first that is right, or a later one that is clearly faster."""
+    """The first correct kernel, or a later one that is faster by _MARGIN."""
     right = [trial for trial in trials if not trial.problem]
     best = right[0]
     for trial in right[1:]:
@@ -142,9 +145,9 @@ def try_kernel(kernel: Kernel, weight: Quantized, device: torch.device) -> Trial
 
 
 def measure_kernel(kernel: Kernel, weight: Quantized, device: torch.device, dtype: torch.dtype | None = None) -> Trial:
-    """Try a kernel, and measure it at one row of `dtype` over copies of the whole weight, too many for a cache.
+    """Try a kernel, and time it with one row of `dtype` over copies of the whole weight that exceed any cache.
 
-    A decoding step goes through all layers' weights: one that is multiplied by again and again would flatter.
+    A decoding step reads all layers' weights once; reusing one weight would measure the cache.
     """
     trial = try_kernel(kernel, weight, device)
     if trial.problem:
@@ -155,19 +158,19 @@ def measure_kernel(kernel: Kernel, weight: Quantized, device: torch.device, dtyp
         copies = [kernel.pack(_copy(weight, device)) for _ in range(n_copies)]
         x = torch.ones(1, weight.shape[1], dtype=dtype or _usual_dtype(device), device=device)
         seconds = _seconds([lambda p=packed: kernel.multiply(p, x, None) for packed in copies], device)  # type: ignore[misc]
-    except _REFUSALS as error:  # of the whole weight; memory that is full, too
+    except _REFUSALS as error:  # the whole weight may fail where the small one worked, also with full memory
         return Trial(kernel, str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__, math.nan)
     return Trial(kernel, "", trial.error, seconds * 1e6, n_bytes / seconds / 1e9)
 
 
 def _seconds(works: Sequence[Callable[[], Tensor]], device: torch.device) -> float:
-    """Of one work, in turn with the others: the best of some rounds after one that does not count."""
+    """Seconds per work when all run in turn: the best of _ROUNDS after a warm-up."""
     best = math.inf
     for work in works:
         work()
     for _ in range(_ROUNDS):
         if device.type == "cuda":
-            # By events: launches are asynchronous, and what the host does between them is no part of a captured step.
+            # Events, not host time: launches are asynchronous, and a captured step has no host work between kernels.
             start, end = _event(), _event()
             start.record()
             for work in works:
@@ -197,9 +200,9 @@ def _copy(weight: Quantized, device: torch.device) -> Quantized:
 
 
 def _small_weight(weight: Quantized, device: torch.device) -> Quantized:
-    """The first outputs of a weight, as many as leave the same remainder as all of them."""
+    """The first outputs of a weight, with the same remainder by _PROBE_OUTPUTS as all of them."""
     if layout_problem(weight.scheme, weight.group_size, weight.shape) is not None:
-        raise UsageError("the weight is not sound")
+        raise UsageError("the weight does not have the layout of its scheme")
     n_outputs = min(weight.shape[0], _PROBE_OUTPUTS + weight.shape[0] % _PROBE_OUTPUTS)
     parts = {name: part[:n_outputs].to(device).contiguous() for name, part in weight.parts.items()}
     return Quantized(weight.scheme, weight.group_size, (n_outputs, weight.shape[1]), parts)

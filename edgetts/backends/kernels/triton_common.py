@@ -1,4 +1,4 @@
-"""What the Triton products share: epilogue, sum of splits, launch on the right device, how much a launch is cut.
+"""Shared by the Triton products: epilogue, split-K reduction, launch sizes.
 
 With TRITON_INTERPRET=1 the same code runs on the CPU, for tests. Importing this needs Triton.
 """
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from edgetts.backends.kernels.base import Epilogue
 
-FEW = 4  # rows that share one reading of the weight: one beam, or up to four
-BLOCK_OUTPUTS = 16  # of one program for few rows
-DOT_ROWS, DOT_OUTPUTS = (16, 64), 64  # of one program for many rows: the smaller block where it holds all rows
-PROGRAMS_A_CORE = 2  # wanted: below it the weight's inputs are split, so that a narrow output fills the card
+FEW = 4  # rows that share one read of the weight: 1 to 4 beams
+BLOCK_OUTPUTS = 16  # per program, few rows
+DOT_ROWS, DOT_OUTPUTS = (16, 64), 64  # per program, many rows; the smaller block if it holds all rows
+PROGRAMS_A_CORE = 2  # target; below it the inputs are split (split-K), so that a narrow output fills the GPU
 _INTERPRETED_CORES = 8
 _MOST_SPLITS = 8
 _SUM_BLOCK = 256
@@ -28,7 +28,7 @@ def finish(  # type: ignore[no-untyped-def]
     total, bias_ptr, residual_ptr, y_ptr, at, outputs, mask,
     has_bias: tl.constexpr, gelu: tl.constexpr, has_residual: tl.constexpr,
 ):  # fmt: skip
-    """Bias, GELU (tanh) and residual of float32 sums, and their writing. `at`: places in y and residual."""
+    """Apply bias, GELU (tanh) and residual to float32 sums and store them. `at`: indices into y and residual."""
     if has_bias:
         total += tl.load(bias_ptr + outputs + 0 * at, mask=mask, other=0.0).to(tl.float32)
     if gelu:
@@ -44,7 +44,7 @@ def _sum_kernel(  # type: ignore[no-untyped-def]
     parts_ptr, bias_ptr, residual_ptr, y_ptr, n_values, n_outputs, n_splits,
     has_bias: tl.constexpr, gelu: tl.constexpr, has_residual: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    """Sums of all splits (S, R, O), always in the same order, with their epilogue."""
+    """Sum the splits (S, R, O) in a fixed order and apply the epilogue."""
     at = tl.program_id(0) * block + tl.arange(0, block)
     mask = at < n_values
     total = tl.zeros((block,), tl.float32)
@@ -62,25 +62,25 @@ def sum_splits(parts: Tensor, y: Tensor, epilogue: Epilogue) -> None:
 
 
 def with_epilogue(y: Tensor, epilogue: Epilogue) -> tuple[tuple[Tensor, Tensor], tuple[bool, bool, bool]]:
-    """Pointers and flags of an epilogue; what is not there gets y's pointer, which is then not read."""
+    """Pointers and flags of an epilogue; an absent part gets y's pointer, which is not read."""
     bias, residual = epilogue.bias, epilogue.residual
     pointers = (y if bias is None else bias, y if residual is None else residual.contiguous())
     return pointers, (bias is not None, epilogue.gelu, residual is not None)
 
 
 def is_wide(x: Tensor) -> bool:
-    """Whether matrix tiles are float32 whatever x is in: the interpreter multiplies bfloat16 as integers."""
+    """Whether to use float32 tiles for any x: Triton's interpreter multiplies bfloat16 as integers."""
     return x.device.type == "cpu" and x.dtype == torch.bfloat16
 
 
 def few_rows(n_rows: int) -> int:
-    """Rows of one program: a power of two up to FEW."""
+    """Rows per program: a power of two up to FEW."""
     n: int = min(FEW, triton.next_power_of_2(n_rows))
     return n
 
 
 def splits(n_programs: int, n_steps: int, device: torch.device) -> tuple[int, int]:
-    """Into how many parts to cut the inputs, and how many of the loop's steps each takes at most."""
+    """The number of splits of the inputs, and the loop steps per split."""
     wanted = triton.cdiv(PROGRAMS_A_CORE * _n_cores(device), n_programs)
     n_each = triton.cdiv(n_steps, max(1, min(wanted, _MOST_SPLITS, n_steps)))
     return triton.cdiv(n_steps, n_each), n_each

@@ -1,9 +1,9 @@
 """Weight-only int4 products in Triton.
 
-In: activations (R, I) and a weight exactly as the pack stores it. Out: (R, O) in the type of the activations; sums
-are float32. The weight is read as it lies and never written anywhere dequantized: for few rows by elementwise sums
-(the shape of decoding, bound by memory), for many by matrix tiles. With TRITON_INTERPRET=1 the same code runs on the
-CPU, for tests. Importing this needs Triton.
+In: activations (R, I) and a weight exactly as the pack stores it. Out: (R, O) in the dtype of the activations; sums
+are float32. The dequantized weight exists in registers only: few rows use elementwise products (decoding, bound by
+memory), many rows use matrix tiles. With TRITON_INTERPRET=1 the same code runs on the CPU, for tests. Importing this
+needs Triton.
 
 Shapes: R rows, O outputs, I inputs, G values of a group, N groups at a time.
 """
@@ -19,8 +19,8 @@ from edgetts.backends.kernels import triton_common as common
 from edgetts.backends.kernels.base import Epilogue, on_device
 from edgetts.backends.kernels.triton_common import finish
 
-_WIDTH = 64  # bytes of an output's codes at a time, or one group of more
-_ZERO_STEPS = tl.constexpr(16)  # of `pack.schemes.ZERO_STEPS`: a zero point is stored in sixteenths
+_WIDTH = 64  # bytes of codes per output and step; at least one group
+_ZERO_STEPS = tl.constexpr(16)  # `pack.schemes.ZERO_STEPS`: zero points are stored in sixteenths
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -31,8 +31,8 @@ def _few_kernel(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """One program: `block` outputs of `n` rows over one split of the inputs, `groups` groups at a time.
 
-    Even inputs are in the low halves of bytes, odd ones in the high. Products stay apart until the end, so that
-    threads exchange sums once and not at every step.
+    Low nibbles are even inputs, high nibbles odd ones. Products are summed after the loop, so that threads
+    communicate once and not at every step.
     """
     outputs = tl.program_id(0) * block + tl.arange(0, block)  # (O,)
     rows = tl.program_id(1) * n + tl.arange(0, n)  # (R,)
@@ -70,7 +70,7 @@ def _many_kernel(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """One program: `block` outputs of `n` rows, a group of inputs at a time by matrix tiles.
 
-    Codes 0 to 15 are exact in any type; scale and zero point come after the product, in float32.
+    Codes 0 to 15 are exact in any dtype; scale and zero point are applied after the product, in float32.
     """
     outputs = tl.program_id(0) * block + tl.arange(0, block)  # (O,)
     rows = tl.program_id(1) * n + tl.arange(0, n)  # (R,)
@@ -83,7 +83,7 @@ def _many_kernel(  # type: ignore[no-untyped-def]
         at = rows[:, None] * (2 * n_bytes) + 2 * place[None, :]
         even = tl.load(x_ptr + at, mask=valid[:, None], other=0.0).to(kind)  # (R, G / 2)
         odd = tl.load(x_ptr + at + 1, mask=valid[:, None], other=0.0).to(kind)
-        # (G / 2, O): as the second factor wants them
+        # (G / 2, O), transposed for tl.dot
         codes = tl.load(codes_ptr + outputs[None, :] * n_bytes + place[:, None], mask=there[None, :], other=0)
         dots = tl.dot(even, (codes & 0xF).to(kind), input_precision="ieee")
         dots += tl.dot(odd, (codes >> 4).to(kind), input_precision="ieee")  # (R, O)
@@ -101,7 +101,7 @@ def int4_linear(x: Tensor, codes: Tensor, scales: Tensor, zeros: Tensor, epilogu
     epilogue = epilogue or Epilogue()
     half_group = codes.shape[1] // scales.shape[1]
     if half_group & (half_group - 1) or half_group < 16:
-        raise ValueError(f"the Triton kernel takes groups of a power of two from 32 on, not {2 * half_group}")
+        raise ValueError(f"the group size is {2 * half_group}; the Triton kernel needs a power of two of at least 32")
     x = x.contiguous()
     y = torch.empty(len(x), len(codes), device=x.device, dtype=x.dtype)
     with on_device(x):

@@ -1,6 +1,6 @@
-"""Weight-only int8 products in Triton: as `triton_int4`, with one scale an output.
+"""Weight-only int8 products in Triton: as `triton_int4`, with one scale per output.
 
-In: activations (R, I) and a weight exactly as the pack stores it. Out: (R, O) in the type of the activations; sums
+In: activations (R, I) and a weight exactly as the pack stores it. Out: (R, O) in the dtype of the activations; sums
 are float32. With TRITON_INTERPRET=1 the same code runs on the CPU, for tests. Importing this needs Triton.
 
 Shapes: R rows, O outputs, I inputs, W inputs at a time.
@@ -17,8 +17,8 @@ from edgetts.backends.kernels import triton_common as common
 from edgetts.backends.kernels.base import Epilogue, on_device
 from edgetts.backends.kernels.triton_common import finish
 
-_WIDTH = 128  # inputs at a time for few rows
-_DOT_WIDTH = 64  # for many
+_WIDTH = 128  # inputs per step, few rows
+_DOT_WIDTH = 64  # inputs per step, many rows
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -54,7 +54,7 @@ def _many_kernel(  # type: ignore[no-untyped-def]
     has_bias: tl.constexpr, gelu: tl.constexpr, has_residual: tl.constexpr,
     n: tl.constexpr, block: tl.constexpr, width: tl.constexpr, wide: tl.constexpr,
 ):  # fmt: skip
-    """One program: `block` outputs of `n` rows by matrix tiles. Codes are exact in any type of 8 bits and more."""
+    """One program: `block` outputs of `n` rows by matrix tiles. int8 codes are exact in fp16, bf16 and fp32."""
     outputs = tl.program_id(0) * block + tl.arange(0, block)  # (O,)
     rows = tl.program_id(1) * n + tl.arange(0, n)  # (R,)
     there, valid = outputs < n_outputs, rows < n_rows

@@ -1,12 +1,12 @@
 """BigVGAN's anti-aliased SnakeBeta in Triton: one read and one write of the signal.
 
-In: a signal whose channels lie next to each other, (B, T, C) in memory, where half-precision convolutions on CUDA want
-it. Out: what `models.bigvgan.anti_aliased_snake` makes of it, in the signal's type; everything in between is float32,
-the frequency, the gain and the angle of the sine as well. With TRITON_INTERPRET=1 the same code runs on the CPU, for
-tests. Importing this needs Triton.
+In: a signal (B, T, C) in memory, the layout of half-precision convolutions on CUDA. Out: the result of
+`models.bigvgan.anti_aliased_snake` in the signal's dtype; all intermediate values are float32, including frequency,
+gain and the angle of the sine. With TRITON_INTERPRET=1 the same code runs on the CPU, for tests. Importing this needs
+Triton.
 
-A lane goes along one channel and keeps the last samples of the doubled rate, so each of them is made once but for a few
-where two lanes' stretches meet.
+A lane walks along one channel and keeps the last samples at the doubled rate, so each is computed once, except a few at
+the borders between the stretches of two lanes.
 
 Shapes: B batch, T time, C channels, N stretches of time side by side.
 """
@@ -23,8 +23,8 @@ from torch import Tensor
 from edgetts.backends.kernels.base import on_device
 from edgetts.models.bigvgan import FILTER_TAPS, PHASE_REACH, RATIO, kaiser_sinc_filter
 
-_STEPS = 64  # samples of a stretch
-_LANES = 128  # of one program: channels times stretches
+_STEPS = 64  # samples per stretch
+_LANES = 128  # per program: channels times stretches
 
 
 @triton.jit
@@ -32,7 +32,7 @@ def _doubled(  # type: ignore[no-untyped-def]
     x_ptr, base, place, n_times, n_channels, mask, frequency, gain,
     u0, u1, u2, u3, u4, u5,
 ):  # fmt: skip
-    """Both samples at the doubled rate of a place in time, activated. Outside the signal its edge values go on."""
+    """The two activated samples at the doubled rate for time `place`. The signal is padded with its edge values."""
     at = tl.minimum(tl.maximum(place, 0), n_times - 1)
     last = n_times - 1
     m3 = tl.load(x_ptr + base + tl.maximum(at - 3, 0) * n_channels, mask=mask, other=0.0).to(tl.float32)
@@ -42,7 +42,7 @@ def _doubled(  # type: ignore[no-untyped-def]
     p1 = tl.load(x_ptr + base + tl.minimum(at + 1, last) * n_channels, mask=mask, other=0.0).to(tl.float32)
     p2 = tl.load(x_ptr + base + tl.minimum(at + 2, last) * n_channels, mask=mask, other=0.0).to(tl.float32)
     p3 = tl.load(x_ptr + base + tl.minimum(at + 3, last) * n_channels, mask=mask, other=0.0).to(tl.float32)
-    # The filter is symmetric: its odd half is its even one the other way round.
+    # The filter is symmetric: its odd taps are its even taps reversed.
     even = u0 * m3 + u1 * m2 + u2 * m1 + u3 * p0 + u4 * p1 + u5 * p2
     odd = u5 * m2 + u4 * m1 + u3 * p0 + u2 * p1 + u1 * p2 + u0 * p3
     of_even, of_odd = tl.sin(even * frequency), tl.sin(odd * frequency)
@@ -57,7 +57,7 @@ def _snake_kernel(  # type: ignore[no-untyped-def]
     u0, u1, u2, u3, u4, u5, d0, d1, d2, d3, d4, d5,
     stretches: tl.constexpr, block: tl.constexpr, steps: tl.constexpr,
 ):  # fmt: skip
-    """One program: `steps` samples of `stretches` stretches of `block` channels of one item of the batch."""
+    """One program: `stretches` stretches of `steps` samples, of `block` channels of one batch item."""
     channels = tl.program_id(0) * block + tl.arange(0, block)  # (C,)
     first = (tl.program_id(1) * stretches + tl.arange(0, stretches)) * steps  # (N,)
     there = channels < n_channels
@@ -84,7 +84,7 @@ def _snake_kernel(  # type: ignore[no-untyped-def]
 
 @functools.lru_cache(maxsize=1)
 def _halves() -> tuple[float, ...]:
-    """Six taps of the even phase of going up, then six of the even phase of going down."""
+    """Six taps of the upsampling filter's even phase, then six of the downsampling filter's."""
     taps = kaiser_sinc_filter()
     assert FILTER_TAPS == 12 and PHASE_REACH == 3
     up = [RATIO * tap for tap in reversed(taps)]

@@ -1,4 +1,4 @@
-"""The Triton products as kernels of the registry. Triton itself is imported when one is tried, as it may be missing."""
+"""The Triton products as kernels of the registry. Triton may be missing: it is imported when a kernel is tried."""
 
 from __future__ import annotations
 
