@@ -52,7 +52,7 @@ class Engine:
         path = cache_dir / "speeds" / f"{key}.json"
         return cls(pipeline, LatencyModel.load(path), path)
 
-    def pace(self, speaker: Speaker, options: SynthesisOptions, seams: Seams) -> LatencyEstimator:
+    def estimator(self, speaker: Speaker, options: SynthesisOptions, seams: Seams) -> LatencyEstimator:
         """The latency estimator of one call."""
         config, settings = self.pipeline.config, options.flow_settings()
         return LatencyEstimator(

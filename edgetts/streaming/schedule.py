@@ -42,20 +42,20 @@ class BufferState:
 class Schedule(Protocol):
     """Decides when to render."""
 
-    def target(self, situation: BufferState, /) -> int | None:
+    def target(self, state: BufferState, /) -> int | None:
         """Codes of the next chunk, if the segment has so many; None: the whole segment."""
 
-    def is_urgent(self, situation: BufferState, /) -> bool:
+    def is_urgent(self, state: BufferState, /) -> bool:
         """Whether the listener waits in silence for this chunk, so that fewer flow steps are worth it."""
 
 
 class Whole:
     """One chunk per segment: offline."""
 
-    def target(self, _situation: BufferState) -> int | None:
+    def target(self, _state: BufferState) -> int | None:
         return None
 
-    def is_urgent(self, _situation: BufferState) -> bool:
+    def is_urgent(self, _state: BufferState) -> bool:
         return False
 
 
@@ -69,11 +69,11 @@ class Fixed:
         if not self.sizes or not all(isinstance(n, int) and n > 0 for n in self.sizes):
             raise UsageError(f"Chunks of {self.sizes} codes are not possible; give numbers of 1 or more, as 30,60.")
 
-    def target(self, situation: BufferState) -> int | None:
-        return self.sizes[min(situation.n_parts, len(self.sizes) - 1)]
+    def target(self, state: BufferState) -> int | None:
+        return self.sizes[min(state.n_parts, len(self.sizes) - 1)]
 
-    def is_urgent(self, situation: BufferState) -> bool:
-        return situation.n_parts == 0
+    def is_urgent(self, state: BufferState) -> bool:
+        return state.n_parts == 0
 
 
 @dataclass(frozen=True)
@@ -155,49 +155,49 @@ class LatencyEstimator:
 class Adaptive:
     """Chunks that are ready before the buffer runs out, according to the latency model."""
 
-    pace: LatencyEstimator
+    estimator: LatencyEstimator
     first_codes: int = MIN_FIRST_CODES
 
-    def target(self, situation: BufferState) -> int | None:
-        if situation.lead_s is None:
-            if self.pace.is_tight(situation.context_frames):  # pre-buffer in chunks of the sustainable size
-                return self.pace.least_codes(situation.context_frames)
-            return self._first(situation)
-        low, high = self.pace.least_codes(situation.context_frames), MAX_CHUNK_CODES
-        if self._fits(low, situation) is None:
-            grown = int(situation.previous_codes * LEARNING_GROWTH)
+    def target(self, state: BufferState) -> int | None:
+        if state.lead_s is None:
+            if self.estimator.is_tight(state.context_frames):  # pre-buffer in chunks of the sustainable size
+                return self.estimator.least_codes(state.context_frames)
+            return self._first(state)
+        low, high = self.estimator.least_codes(state.context_frames), MAX_CHUNK_CODES
+        if self._fits(low, state) is None:
+            grown = int(state.previous_codes * LEARNING_GROWTH)
             return min(max(MIN_CHUNK_CODES, grown), MAX_CHUNK_CODES)
         while low < high:  # the largest that fits, the smallest possible if none does
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if self._fits(middle, situation) else (low, middle - 1)
+            low, high = (middle, high) if self._fits(middle, state) else (low, middle - 1)
         return low
 
-    def is_urgent(self, situation: BufferState) -> bool:
+    def is_urgent(self, state: BufferState) -> bool:
         # Without reserve the listener waits for the pre-buffer, not for this chunk.
-        is_tight = self.pace.is_tight(situation.context_frames)
-        return situation.previous_codes == 0 and not situation.lead_s and not is_tight
+        is_tight = self.estimator.is_tight(state.context_frames)
+        return state.previous_codes == 0 and not state.lead_s and not is_tight
 
-    def _first(self, situation: BufferState) -> int:
+    def _first(self, state: BufferState) -> int:
         """The smallest first chunk that plays until the next, smallest sustainable one is ready."""
-        pace = self.pace
-        if situation.n_waiting < self.first_codes:
+        estimator = self.estimator
+        if state.n_waiting < self.first_codes:
             return self.first_codes
-        least = pace.least_codes(situation.context_frames)
+        least = estimator.least_codes(state.context_frames)
         for n_codes in range(self.first_codes, MAX_FIRST_CODES):
-            render, code = pace.render_s(n_codes, 0), pace.codes_s(1)
+            render, code = estimator.render_s(n_codes, 0), estimator.codes_s(1)
             if render is None or not code:
                 return self.first_codes
             n_made = int(render / code)  # while the first one is rendered
-            then = BufferState(n_made, pace.first_sound_s(n_codes), 1, n_codes, situation.context_frames)
+            then = BufferState(n_made, estimator.first_sound_s(n_codes), 1, n_codes, state.context_frames)
             if self._fits(least, then):
                 return n_codes
         return MAX_FIRST_CODES
 
-    def _fits(self, n_codes: int, situation: BufferState) -> bool | None:
+    def _fits(self, n_codes: int, state: BufferState) -> bool | None:
         """Whether a chunk of `n_codes` is ready in time; None without measurements."""
-        assert situation.lead_s is not None
-        codes = self.pace.codes_s(max(0, n_codes - situation.n_waiting))
-        render = self.pace.render_s(n_codes, situation.context_frames)
+        assert state.lead_s is not None
+        codes = self.estimator.codes_s(max(0, n_codes - state.n_waiting))
+        render = self.estimator.render_s(n_codes, state.context_frames)
         if codes is None or render is None:
             return None
-        return SAFETY * (codes + render) + MARGIN_S <= situation.lead_s
+        return SAFETY * (codes + render) + MARGIN_S <= state.lead_s

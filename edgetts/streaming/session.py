@@ -1,12 +1,11 @@
-"""A stream at work: one thread makes codes, one makes sound of them, for one segment after the other.
+"""Runs a stream: one thread decodes codes, another renders sound from them, segment by segment.
 
-In: an engine, a speaker, segments of text as they become known, options, a schedule. Out: sounds on a `StreamState`,
-in order, each as soon as it is made. While the sound of one chunk is made, the codes of the next are, unless the
-listener hears nothing yet; the codes of the next segment begin when the last code of this one is there. Knows no text
-and no playback.
+In: an engine, a speaker, segments of text as they arrive, options, a schedule. Out: sounds in a `StreamState`, in
+order, each as soon as it is rendered. The codes of the next chunk are decoded while one is rendered, unless playback
+has not started yet; the codes of the next segment follow the last code of this one. Does not know text and playback.
 
-A guard that objects before any sound of a segment was given out leads to another attempt, and to an error when words
-are missing in all of them. After that the rest of the segment is cut off, and a notice says so and shows the words.
+If a guard objects before samples of a segment were output, the segment is decoded again; if words are missing in all
+attempts, that is an error. Afterwards the rest of the segment is cut off, with a notice.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from edgetts.streaming.schedule import Adaptive, BufferState, Schedule, Whole
 from edgetts.streaming.state import QueuedSegment, Samples, SegmentState, Sound, StreamState
 from edgetts.voices.speaker import Speaker
 
-MAX_SEGMENTS_AHEAD = 2  # whose codes are made before their sound: bounds memory and wasted work
-MAX_SOUND_AHEAD_S = 60.0  # sound that waits for the consumer; beyond it the stream sleeps
+MAX_SEGMENTS_AHEAD = 2  # decoded but not rendered: bounds memory and wasted work
+MAX_SOUND_AHEAD_S = 60.0  # sound waiting for the consumer; beyond it the stream sleeps
 CODES_PER_MEASUREMENT = 16
 
 
 class Session:
-    """Starts its threads when made. `state` is where its sounds appear; `close` ends it at any time."""
+    """Starts its threads when constructed and puts sounds into `state`; `close` ends it at any time."""
 
     def __init__(
         self,
@@ -51,22 +50,22 @@ class Session:
         n_tokens: int | None = None,
         seams: Seams | None = None,
     ) -> None:
-        """n_tokens: of all segments together, where that is known."""
+        """n_tokens: of all segments together, if known."""
         self._engine = engine
         self._speaker = speaker
         self._queue = queue
         self._options = options
         self.seed = seed
         self._seams = seams or Seams()
-        self.pace = engine.pace(speaker, options, self._seams)
-        self._schedule = schedule or Adaptive(self.pace)
+        self._estimator = engine.estimator(speaker, options, self._seams)
+        self._schedule = schedule or Adaptive(self._estimator)
         self.state = state
         self.sample_rate = engine.pipeline.config.audio.sample_rate
         self._n_tokens = n_tokens
         self._given_samples = 0
-        self._sound_ends_at: float | None = None  # when a listener has heard it all; None: has not started
+        self._sound_ends_at: float | None = None  # when playback of all samples so far ends; None: not started
         self._n_parts = 0
-        self._is_awaited = False  # a part that the listener waits for is being rendered
+        self._is_awaited = False  # an urgent part is being rendered; decoding waits for it
         self._process = os.getpid()
         self._threads = [
             threading.Thread(target=self._run, args=(work,), name=f"edgetts-{name}", daemon=True)
@@ -77,15 +76,15 @@ class Session:
 
     @property
     def prebuffer_s(self) -> float:
-        """Seconds of sound that a listener should have before it starts, by what is known now."""
+        """Current estimate of the seconds that a player should pre-buffer."""
         whole_s = self._engine.speeds.seconds("speech", self._n_tokens) if self._n_tokens else None
         remaining_s = None if whole_s is None else max(0.0, whole_s - self._given_samples / self.sample_rate)
-        return self.pace.prebuffer_s(self._seams.context, remaining_s)
+        return self._estimator.prebuffer_s(self._seams.context, remaining_s)
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a listener should know about the speed of this machine."""
-        rtf = self.pace.rtf(self._seams.context)
+        """Sentences for the user about the pipeline and the speed of this machine."""
+        rtf = self._estimator.rtf(self._seams.context)
         notices = self._engine.pipeline.notices
         if rtf is None or rtf < 1 or isinstance(self._schedule, Whole):
             return notices
@@ -95,9 +94,9 @@ class Session:
         )
 
     def close(self) -> None:
-        """Cancel what is not done and wait for the step at work; the threads are gone afterwards.
+        """Cancel the work and wait for the current step; the threads have ended afterwards.
 
-        In a fork nothing happens: the threads are not there, and who held a lock never gives it back.
+        Does nothing in a forked process: it has no threads, and locks that they held are never released.
         """
         if os.getpid() != self._process:
             return
@@ -109,9 +108,9 @@ class Session:
     def _run(self, work: Callable[[], None]) -> None:
         try:
             work()
-        # All of them, also panics of native code, which are no Exception: the consumer raises it and must not wait.
+        # BaseException includes panics of native code. The consumer raises the error and must not wait forever.
         except BaseException as error:
-            self.state.fail(error)  # changes nothing after a cancel, by the consumer or by the other thread's failure
+            self.state.fail(error)  # no effect after a cancel or a failure of the other thread
 
     # --- codes -------------------------------------------------------------------------------------
 
@@ -130,16 +129,16 @@ class Session:
             state.changed.notify_all()
 
     def _speak(self, segment: SegmentState, seed: int) -> None:
-        """Codes of one segment: attempts, until no guard objects or no further one is allowed.
+        """Decode one segment, again while a guard objects and attempts are left.
 
-        Raises GenerationError when words are missing in all of them. What was heard in part cannot be made anew: then
-        a notice names the words.
+        Raises GenerationError if words are missing in all attempts. A segment that was output in part is not decoded
+        again: it gets a notice instead.
         """
         state = self.state
 
         def make(attempt_seed: int, number: int) -> Attempt | None:
             with state.changed:
-                if number > 1 and segment.is_heard:
+                if number > 1 and segment.is_output:
                     return None
                 segment.codes.clear()
                 segment.seed = attempt_seed
@@ -149,12 +148,12 @@ class Session:
         attempts = make_attempts(make, seed, self._options.n_attempts)
         kept = attempts.kept
         with state.changed:
-            if segment.is_heard:
+            if segment.is_output:
                 kept = attempts.latest
             elif kept.is_loss or not kept.codes:
                 raise words_missing(kept.problem, segment.attempts, segment.queued.written)
             segment.seed = kept.seed
-            # What was rendered meanwhile cannot be taken back.
+            # Rendered codes cannot be replaced.
             n_rendered = segment.n_rendered
             segment.codes[:] = kept.codes if len(kept.codes) >= n_rendered else segment.codes[:n_rendered]
             if kept.problem is not None:
@@ -170,14 +169,14 @@ class Session:
             watch = Watch(hold)
             if segment.prompt is None:
                 segment.prompt = pipeline.prompt(self._speaker, segment.queued.ids)
-            n_heard = 0
+            n_codes = 0
 
-            def heard(code: int) -> None:
-                nonlocal n_heard
-                n_heard += 1
-                if n_heard == 1:
-                    watch.lap()  # the prefix is not a code
-                elif n_heard % CODES_PER_MEASUREMENT == 1:
+            def on_code(code: int) -> None:
+                nonlocal n_codes
+                n_codes += 1
+                if n_codes == 1:
+                    watch.lap()  # excludes the prefix
+                elif n_codes % CODES_PER_MEASUREMENT == 1:
                     speeds.add("codes", CODES_PER_MEASUREMENT, watch.lap())
                 with state.changed:
                     segment.codes.append(code)
@@ -191,7 +190,7 @@ class Session:
                 return state.is_cancelled
 
             codes, problem = pipeline.codes(
-                *(segment.prompt, self._options, segment.seed, should_stop, heard, segment.queued.expected)
+                *(segment.prompt, self._options, segment.seed, should_stop, on_code, segment.queued.expected)
             )
         return Attempt(codes, segment.seed, problem)
 
@@ -215,17 +214,17 @@ class Session:
             return state.segments[index] if index < len(state.segments) else None
 
     def _sound(self, segment: SegmentState, index: int) -> None:
-        """The sound of one segment, part by part."""
+        """Render one segment, part by part."""
         state, speeds = self.state, self._engine.speeds
         segment.start = segment.end = self._given_samples
         renderer: SegmentRenderer | None = None
         seed, n_previous, is_last = 0, 0, False
         while not is_last:
             codes, seed_now, is_last = self._next_codes(segment, renderer, seed, n_previous)
-            if renderer is None or seed_now != seed:  # the first part, or a guard objected to it unheard
+            if renderer is None or seed_now != seed:  # the first part, or a new attempt
                 renderer, seed, n_previous = self._renderer(segment, seed_now), seed_now, 0
             n_before = renderer.n_codes
-            # What is a whole segment has the sound of offline, however urgent it is.
+            # A segment rendered as one part equals the offline result, even if it is urgent.
             is_urgent = not is_last and self._schedule.is_urgent(self._buffer_state(len(codes) - n_before, n_previous))
             settings = self._options.first_flow_settings() if is_urgent else self._options.flow_settings()
             samples = self._render(renderer, codes, settings, is_last, is_urgent)
@@ -234,7 +233,7 @@ class Session:
                     is_last = False
                     continue
                 if len(samples) or is_last:
-                    segment.is_heard, segment.n_rendered = True, len(codes)
+                    segment.is_output, segment.n_rendered = True, len(codes)
             n_previous = len(codes) - n_before
             self._n_parts += 1
             self._give(samples, index, ends_segment=is_last)
@@ -247,7 +246,7 @@ class Session:
 
     @contextlib.contextmanager
     def _awaited(self, is_urgent: bool) -> Iterator[None]:
-        """On the CPU, where both threads want the same cores, no codes are made while a listener waits in silence."""
+        """On the CPU, where both threads share the cores, decoding waits while an urgent part is rendered."""
         with self.state.changed:
             self._is_awaited = is_urgent and self._engine.pipeline.device.type == "cpu"
         try:
@@ -269,15 +268,20 @@ class Session:
 
             waveform = renderer.render(codes, settings, last=last, should_stop=should_stop, clock=hold.clock)
         samples: Samples = waveform.numpy()
-        self._engine.pipeline.pack.check_unchanged()  # what was made of another pack's numbers is not given out
+        self._engine.pipeline.pack.check_unchanged()  # samples made with weights of another pack are dropped
         if not np.isfinite(samples).all():
-            raise GenerationError("The model made samples that are not numbers: try another seed, or an fp32 pack.")
+            raise GenerationError(
+                "The model made samples that are not numbers (NaN or infinity): try another seed=, or an fp32 pack."
+            )
         return samples
 
     def _next_codes(
         self, segment: SegmentState, renderer: SegmentRenderer | None, seed: int, n_previous: int
     ) -> tuple[list[int], int, bool]:
-        """The codes so far with those of the next part, once they are there; their seed; whether they are all."""
+        """Wait for the codes of the next part. Returns all codes up to its end, their seed, and whether it is the last.
+
+        seed: of the attempt that `renderer` belongs to.
+        """
         state = self.state
         n_wanted = 0
 
@@ -310,7 +314,7 @@ class Session:
         return BufferState(n_waiting, self._lead_s(), self._n_parts, n_previous, self._seams.context)
 
     def _lead_s(self) -> float | None:
-        """Sound that a listener has left; None before playback starts."""
+        """Seconds of samples not played yet; None before playback starts."""
         return None if self._sound_ends_at is None else max(0.0, self._sound_ends_at - time.perf_counter())
 
     def _give(self, samples: Samples, index: int, *, ends_segment: bool = False) -> None:

@@ -21,7 +21,7 @@ from edgetts.text.lines import pause_of
 from edgetts.text.markdown import MarkdownStripper
 from edgetts.text.traced import TracedText
 
-Planner = Callable[[str, "Language | None"], TextPlan]  # of text, after what was heard in a language
+Planner = Callable[[str, "Language | None"], TextPlan]  # of a text and the language before it
 
 MAX_PLANNED_CHARS = 2000  # per plan; the rest is planned while these are spoken
 MAX_WAITING_CHARS = 4 * MAX_PLANNED_CHARS  # minutes of speech; beyond it `push` waits
@@ -62,7 +62,7 @@ class TextFeed:
         self._stripper = MarkdownStripper(markup=markup) if markdown else None
         self._splitter = ClauseSplitter(markup=markup)
         self._n_read = 0  # characters pushed
-        self._origins: list[int] = []  # where the characters come from that have not been planned yet
+        self._origins: list[int] = []  # positions in the user's text of the characters not planned yet
         self._notices = notices  # the plans' notices are appended here
         self._clauses: list[tuple[str, float]] = []  # and when each was complete
         self._n_waiting = 0  # characters in them
@@ -86,7 +86,7 @@ class TextFeed:
         return True
 
     def finish(self) -> None:
-        """That was all."""
+        """End the text."""
         with self._state.changed:
             rest = self._splitter.push(self._read("", is_last=True))
             self._add([*rest, *self._splitter.flush()], is_last=True)
@@ -132,9 +132,9 @@ class TextFeed:
 
     def __iter__(self) -> Iterator[QueuedSegment]:
         pause_s, has_spoken = 0.0, False
-        heard: Language | None = None  # goes on where a clause has none of its own, such as figures alone
-        has_pause_tag = False  # behind what was spoken
-        before, gap = "", ""  # the end of what was spoken, and white space behind it
+        language: Language | None = None  # also of the next clause if that has none, such as figures alone
+        has_pause_tag = False  # after the last segment
+        before, gap = "", ""  # the last character spoken, and white space after it
         while True:
             with self._state.changed:
                 self._await_clauses()
@@ -146,8 +146,8 @@ class TextFeed:
                 self._state.changed.notify_all()
             self._state.tell()  # there is room
             if text.strip():
-                plan = self._planner(text, heard).traced_to(source)
-                heard = plan.language
+                plan = self._planner(text, language).traced_to(source)
+                language = plan.language
                 self._notices += [notice for notice in plan.notices if notice not in self._notices]
                 gap += text[: len(text) - len(text.lstrip())]
                 if has_spoken and not (has_pause_tag or plan.pause_before_s):

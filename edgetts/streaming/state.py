@@ -54,7 +54,7 @@ class SegmentState:
     attempts: int = 0
     codes: list[int] = field(default_factory=list)
     is_done: bool = False  # no more codes will come
-    is_heard: bool = False  # samples were output: codes can be cut off, but not replaced
+    is_output: bool = False  # samples were output: codes can be cut off, but not replaced
     n_rendered: int = 0  # codes
     notices: list[str] = field(default_factory=list)
     start: int = 0  # samples from the beginning of the stream

@@ -94,9 +94,8 @@ class _Reader:
 class SpeechStream:
     """Iterate over it for `AudioChunk`s; close it, or leave a `with` block, to stop at once.
 
-    session: at work. notices: what is known to say before any sound; it may grow while text arrives. feed: takes the
-    text of a session that has none yet. started_at: by `time.perf_counter`. seed: what repeats this stream, given the
-    same chunk sizes.
+    session: running. notices: of the text; may grow while text arrives. feed: for the text of a session that has none
+    yet. started_at: by `time.perf_counter`. seed: repeats this stream, given the same chunk sizes.
     """
 
     def __init__(
@@ -210,7 +209,7 @@ class AsyncSpeechStream:
         return self._stream
 
     async def begin(self) -> None:
-        """Start now and not with the first chunk. Raises what the request cannot be started for."""
+        """Start now instead of with the first chunk. Raises errors of the request."""
         if self._stream is None and not self._is_closed:
             await self._open()
 
@@ -256,7 +255,7 @@ class AsyncSpeechStream:
             room.set()
 
         def tell() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits
+            with contextlib.suppress(RuntimeError):  # the loop was closed: no task waits
                 loop.call_soon_threadsafe(wake)
 
         self._stream = await asyncio.to_thread(self._start, tell)
@@ -269,7 +268,7 @@ class AsyncSpeechStream:
 
 
 async def _pump_async(pieces: AsyncIterable[str], feed: TextFeed, room: asyncio.Event) -> None:
-    """Read `pieces` into `feed`; where it is full, wait for `room`, which is set whenever there may be some."""
+    """Read `pieces` into `feed`; while it is full, wait for `room`."""
     try:
         async for piece in pieces:
             for part in slices(piece):
@@ -278,11 +277,11 @@ async def _pump_async(pieces: AsyncIterable[str], feed: TextFeed, room: asyncio.
                     await room.wait()
                     room.clear()
         feed.finish()
-    # Whatever it is, also what ends tasks and generators: the consumer raises it and must not wait for more.
+    # BaseException includes cancellation and GeneratorExit. The consumer raises the error and must not wait forever.
     except BaseException as error:
-        feed.fail(error)  # changes nothing where nobody listens any more
+        feed.fail(error)  # no effect on a closed stream
         if isinstance(error, asyncio.CancelledError):
-            raise  # for whoever cancels this task
+            raise
 
 
 def _cancel_task(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:

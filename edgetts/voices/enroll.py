@@ -46,7 +46,7 @@ def enroll(
     """
     prepare_process()
     config = pack.config
-    progress("hearing the recording", 0.0)
+    progress("reading the recording", 0.0)
     mel = mel_spectrogram(pack, waveform)
     waveform_16k = features.resample_windowed_sinc(waveform, config.audio.sample_rate, ENCODER_RATE)
     speaker_features, emotion_features = _semantic_features(pack, (waveform_16k, emotion_waveform), device)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgetts.pack.load import Pack
 
 MAX_REFERENCE_SECONDS = 15.0  # used of a recording, as upstream does
-NOTICE_SECONDS = 5.0  # the user is told in advance if it takes longer
+NOTICE_SECONDS = 5.0  # the user gets a notice before learning that takes longer
 _BYTES_PER_WEIGHT = 2.0  # of S2Mel in most packs
 _PASSES = 3.0  # forward, and backward at twice the cost
 _OVERHEAD = 3.0  # factor over the matrix products: attention, normalization, small operations
@@ -103,7 +103,7 @@ def time_notice(pack: Pack, steps: int, device: torch.device) -> str | None:
     about = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{max(1, round(seconds / 10)) * 10} seconds"
     return (
         f"Learning this voice takes about {about}, once: {steps} steps adapt the model to it "
-        "(none with adapt_steps= set to 0)."
+        "(set adapt_steps= to 0 to skip this)."
     )
 
 

@@ -69,7 +69,7 @@ class VoiceLibrary:
             reference = Path(reference).expanduser()
             if reference.suffix == VOICE_SUFFIX:
                 return Voice.load(reference)
-        from edgetts.voices.learning import take_of  # and what reads recordings, which few calls need
+        from edgetts.voices.learning import take_of  # imports the audio decoders, which few calls need
 
         take = take_of(reference)
         name = reference.stem if isinstance(reference, Path) else take.name

@@ -1,6 +1,6 @@
-"""A voice on the device with its emotion applied: what one synthesis call needs of it.
+"""Applies an emotion to a voice and moves it to the device.
 
-In: a voice, an emotion, the networks of the run phase. Out: a `Speaker`. It does not know text and stages.
+In: a voice, an emotion, the networks of the run phase. Out: a `Speaker`. Does not know text and stages.
 
 Shapes: B is 1; T codes, F mel frames, C channels, M mel bands, N latents, D style.
 """
@@ -22,19 +22,19 @@ from edgetts.voices.voice import Voice
 
 @dataclass(frozen=True)
 class Speaker:
-    """A voice on the device, with its emotion applied: what one synthesis call needs of it."""
+    """A voice on the device with its emotion applied: the input of a synthesis call."""
 
     conditioning_latents: torch.Tensor  # (1, N, C)
     emotion_vector: torch.Tensor  # (1, C)
     style: torch.Tensor  # (1, D)
     reference_mel: torch.Tensor  # (1, M, F)
     prompt_condition: torch.Tensor  # (1, F, C)
-    offsets: AdaLNModulation | None = None  # of a voice that was adapted: what it adds to the DiT's conditions
+    offsets: AdaLNModulation | None = None  # of an adapted voice; added to the DiT's conditions
 
     def with_prompt(self, n_frames: int) -> Speaker:
-        """This speaker with the last `n_frames` of the prompt only, or with all of it where it is shorter.
+        """This speaker with only the last `n_frames` of the prompt, or all of it if it is shorter.
 
-        The DiT computes the prompt anew at each step, so it costs what as much speech costs.
+        The DiT recomputes the prompt at each step, at the cost of as many frames of speech.
         """
         return replace(
             self,
@@ -49,8 +49,8 @@ def make_speaker(
 ) -> Speaker:
     """Move a voice to the networks' device and apply an emotion.
 
-    emotion_voice: what enrollment made of the emotion's recording, where the emotion is a recording.
-    Raises VoiceError when other encoders made a voice, or it was adapted to another S2Mel.
+    emotion_voice: the voice enrolled from the emotion's recording, if it has one.
+    Raises VoiceError if a voice was made by other encoders or adapted to another S2Mel.
     """
     config, device = pack.config, networks.device
     for each in filter(None, (voice, emotion_voice)):
@@ -65,7 +65,7 @@ def make_speaker(
     vector = voice.emotion_vector.to(device)
     if emotion is not None and emotion.recording is not None:
         if emotion_voice is None:
-            raise ValueError("an emotion from a recording needs what enrollment made of the recording")
+            raise ValueError("emotion_voice is missing: the emotion is a recording")
         target = emotion_voice.emotion_vector.to(device)
         vector = merge_vectors(voice.emotion_base.to(device), target, emotion.alpha)
     elif emotion is not None:

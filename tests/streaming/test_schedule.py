@@ -33,7 +33,7 @@ def measured(codes_rtf: float, render_rtf: float, fixed_s: float = 0.05) -> Late
     return speeds
 
 
-def pace(speeds: LatencyModel) -> LatencyEstimator:
+def estimator(speeds: LatencyModel) -> LatencyEstimator:
     return LatencyEstimator(
         speeds, CODE_RATE, 1.72, prompt_frames=430, n_evals=10, n_rows=2, held_frames=16, edge_frames=28
     )
@@ -73,7 +73,7 @@ def simulate(machine: LatencyEstimator, n_codes: int, jitter: float, seed: int) 
 @pytest.mark.parametrize("fixed_s", [0.05, 0.2, 0.4])
 @pytest.mark.parametrize(("codes_rtf", "render_rtf"), [(0.1, 0.1), (0.3, 0.2), (0.3, 0.45)])
 def test_parts_are_ready_before_the_sound_runs_out(codes_rtf: float, render_rtf: float, fixed_s: float) -> None:
-    machine = pace(measured(codes_rtf, render_rtf, fixed_s))
+    machine = estimator(measured(codes_rtf, render_rtf, fixed_s))
     for seed in range(8):
         _, underruns, sizes = simulate(machine, 1500, 0.5, seed)
         assert underruns == 0, sizes
@@ -83,7 +83,7 @@ def test_parts_are_ready_before_the_sound_runs_out(codes_rtf: float, render_rtf:
 def test_the_faster_the_machine_the_sooner_it_starts_and_the_larger_its_parts() -> None:
     starts, counts = [], []
     for share in (0.05, 0.2, 0.35, 0.6, 0.9):
-        start, _, sizes = simulate(pace(measured(share, share)), 1000, 0.0, 0)
+        start, _, sizes = simulate(estimator(measured(share, share)), 1000, 0.0, 0)
         starts.append(start)
         counts.append(len(sizes))
     assert starts == sorted(starts) and starts[0] < 0.3
@@ -91,8 +91,8 @@ def test_the_faster_the_machine_the_sooner_it_starts_and_the_larger_its_parts() 
 
 
 def test_a_small_part_that_would_fall_behind_for_good_is_not_used() -> None:
-    assert pace(measured(0.1, 0.1, 0.02)).least_codes(CONTEXT) == MIN_CHUNK_CODES
-    machine = pace(measured(0.1, 0.1, 0.8))  # 0.8 s for each part, however small
+    assert estimator(measured(0.1, 0.1, 0.02)).least_codes(CONTEXT) == MIN_CHUNK_CODES
+    machine = estimator(measured(0.1, 0.1, 0.8))  # 0.8 s for each part, however small
     least = machine.least_codes(CONTEXT)
     assert least > 2 * MIN_CHUNK_CODES
     starved = BufferState(least, 0.0, 5, 30, CONTEXT)
@@ -101,7 +101,7 @@ def test_a_small_part_that_would_fall_behind_for_good_is_not_used() -> None:
 
 
 def test_a_slow_machine_is_given_a_head_start() -> None:
-    fast, slow = pace(measured(0.2, 0.2)), pace(measured(0.8, 1.5))
+    fast, slow = estimator(measured(0.2, 0.2)), estimator(measured(0.8, 1.5))
     assert not fast.is_tight(CONTEXT) and slow.is_tight(CONTEXT)
     assert fast.prebuffer_s(CONTEXT, 10.0) < 0.5 < slow.prebuffer_s(CONTEXT, 10.0) <= 10.0
     # Told how long the speech is, it waits long enough: nothing runs dry although no part is ready in time.
@@ -109,8 +109,8 @@ def test_a_slow_machine_is_given_a_head_start() -> None:
 
 
 def test_before_anything_is_measured_parts_start_small_and_grow() -> None:
-    schedule = Adaptive(pace(LatencyModel()))
-    assert schedule.pace.rtf(CONTEXT) is None
+    schedule = Adaptive(estimator(LatencyModel()))
+    assert schedule.estimator.rtf(CONTEXT) is None
     sizes = [schedule.target(BufferState(0, None, 0, 0, 0))]
     for _ in range(4):
         sizes.append(schedule.target(BufferState(0, 0.5, len(sizes), sizes[-1] or 0, CONTEXT)))
@@ -127,7 +127,7 @@ def test_fixed_sizes_repeat_the_last() -> None:
 
 
 def test_only_a_part_that_is_waited_for_is_urgent() -> None:
-    adaptive, fixed = Adaptive(pace(measured(0.1, 0.1))), Fixed((30,))
+    adaptive, fixed = Adaptive(estimator(measured(0.1, 0.1))), Fixed((30,))
     first, starved = BufferState(30, None, 0, 0, 0), BufferState(30, 0.0, 4, 0, 0)
     flowing, later = BufferState(30, 0.7, 4, 0, 0), BufferState(30, 0.0, 4, 30, 0)
     assert [adaptive.is_urgent(s) for s in (first, starved, flowing, later)] == [True, True, False, False]

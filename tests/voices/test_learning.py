@@ -180,7 +180,7 @@ def test_what_takes_long_is_said_before(tts: TTS, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(learning, "_step_seconds", lambda *_: 1.2)
     sentence = time_notice(tts.pack, 100, tts.device)
     assert sentence is not None
-    assert "about 2 minutes" in sentence and "100 steps" in sentence and "adapt_steps= set to 0" in sentence
+    assert "about 2 minutes" in sentence and "100 steps" in sentence and "set adapt_steps= to 0" in sentence
     assert "about 40 seconds" in str(time_notice(tts.pack, 30, tts.device))
     assert time_notice(tts.pack, 0, tts.device) is None
     assert time_notice(tts.pack, 2, tts.device) is None
@@ -191,7 +191,7 @@ def test_the_sentence_comes_before_the_work(tts: TTS, recording: Path, monkeypat
     monkeypatch.setattr(learning, "_step_seconds", lambda *_: 10.0)
     tts.enroll(recording, adapt_steps=1, tell=events.append, progress=lambda what, _: events.append(what))
     assert "takes about 10 seconds" in events[0]
-    assert events[1] == "hearing the recording"
+    assert events[1] == "reading the recording"
     assert tts.enroll(recording, adapt_steps=1).adapt_steps == 1, "nobody has to listen"
 
 
