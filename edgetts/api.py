@@ -30,7 +30,7 @@ from edgetts.backends.device import pick_device
 from edgetts.backends.kernels import AUTO, DEQUANTIZED, wanted_kernel
 from edgetts.backends.numbers import default_compute, numbers_of
 from edgetts.backends.process import check_process, is_forked
-from edgetts.decoding.settings import Compute, check_compute
+from edgetts.compute import Compute, check_compute
 from edgetts.errors import UsageError
 from edgetts.memory import Budget, parse_size
 from edgetts.options import OptionKeywords, SampleType, SynthesisOptions

@@ -31,8 +31,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgetts.compute import Compute
 from edgetts.decoding.guards import cap_codes
-from edgetts.decoding.settings import Compute
 from edgetts.errors import UsageError
 from edgetts.options import MAX_PROMPT_S, MIN_PROMPT_S, MIN_SEGMENT_TOKENS, SynthesisOptions
 from edgetts.pack.config import GPTConfig, IstftVocoderConfig, ModelConfig, VocoderConfig

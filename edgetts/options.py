@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from edgetts.decoding.settings import COMPUTE, DecodeSettings, FlowSettings, Solver, check_compute, settle_types
+from edgetts.compute import COMPUTE, check_compute
+from edgetts.decoding.settings import DecodeSettings, FlowSettings, Solver
 from edgetts.errors import PackError, UsageError
+from edgetts.pack.plain_fields import settle_types
 from edgetts.pack.plain_json import shown
 
 SampleType: TypeAlias = Literal["float32", "int16"]

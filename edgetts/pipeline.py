@@ -21,13 +21,14 @@ from edgetts.backends.numbers import default_compute
 from edgetts.backends.prepare import adapted
 from edgetts.backends.process import check_process, prepare_process
 from edgetts.backends.runners import RunnerName, check_runner
+from edgetts.compute import Compute, check_compute
 from edgetts.decoding.attempts import Attempt, make_attempts, words_missing
 from edgetts.decoding.decode import DecodeResult, generate_codes, max_codes_limit
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge, n_at_end
 from edgetts.decoding.latents import LatentPass
 from edgetts.decoding.prompt import GPTPrompt
-from edgetts.decoding.settings import Compute, FlowSettings, check_compute
+from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import Cancelled
 from edgetts.models.vocoder import frames_of, reach, render
 from edgetts.options import SynthesisOptions
@@ -36,7 +37,7 @@ from edgetts.voices.speaker import Speaker, make_speaker
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
-    from edgetts.backends.decode_engine import EnginePool
+    from edgetts.backends.device_decoder import DeviceDecoders
     from edgetts.backends.fused_step import FusedStep
     from edgetts.models.gpt import GPT
     from edgetts.models.s2mel import S2Mel
@@ -95,7 +96,7 @@ class Pipeline:
     @property
     def notices(self) -> tuple[str, ...]:
         """What a user should know about how this machine computes."""
-        return () if self.engines is None else self.engines.notices
+        return () if self.decoders is None else self.decoders.notices
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """What is resident, by component name."""
@@ -113,9 +114,9 @@ class Pipeline:
         return self.networks.stepper
 
     @property
-    def engines(self) -> EnginePool | None:
+    def decoders(self) -> DeviceDecoders | None:
         """What makes codes in bursts; None: they are chosen on the host, step by step."""
-        return self.networks.engines
+        return self.networks.decoders
 
     @property
     def s2mel(self) -> S2Mel:
@@ -186,7 +187,7 @@ class Pipeline:
                 should_stop=lambda: bool(findings) or (should_stop is not None and should_stop()),
                 on_code=check,
                 stepper=self.stepper,
-                engines=self.engines,
+                decoders=self.decoders,
             )
 
         result = self.networks.run("gpt", generate, can_repeat=lambda: n_told == 0)

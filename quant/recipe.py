@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from edgetts.decoding.settings import COMPUTE, check_compute
+from edgetts.compute import COMPUTE, check_compute
 from edgetts.errors import EdgeTTSError, PackError, UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.config import from_dict

@@ -18,7 +18,8 @@ from edgetts.backends.numbers import numbers_of
 from edgetts.backends.prepare import prepare_vocoder
 from edgetts.bench.work import Sizes, stage_works
 from edgetts.cli.app import app
-from edgetts.decoding.settings import Compute, FlowSettings
+from edgetts.compute import Compute
+from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import UsageError
 from edgetts.memory import Size, estimate, weigh
 from edgetts.models.istft_vocoder import IstftVocoder

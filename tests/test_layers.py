@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. Names of one layer may not import each other; inside a folder everything may.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("progress", "files"),
+    ("progress", "files", "compute"),
     ("text", "audio"),
     ("pack",),
     ("models",),
@@ -38,6 +38,7 @@ QUANT_MAY_IMPORT = {
     "errors",
     "progress",
     "files",
+    "compute",
     "text",
     "audio",
     "pack",

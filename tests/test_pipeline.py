@@ -14,11 +14,12 @@ from helpers.voices import golden_voice
 from safetensors.torch import load_file
 
 from edgetts.backends.linear import kernels_used
+from edgetts.compute import Compute
 from edgetts.decoding.attempts import derive_seed
 from edgetts.decoding.decode import DecodeResult
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import Expected
-from edgetts.decoding.settings import Compute, FlowSettings
+from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import Cancelled, GenerationError, VoiceError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
@@ -57,7 +58,7 @@ def test_other_ways_to_compute_say_the_same(
 def test_steps_in_bursts_say_the_same(pipeline: Pipeline, speaker: Speaker, mini_pack: Path, n_beams: int) -> None:
     """As on a GPU, where the latents, too, start from what decoding kept of the prefix."""
     other = Pipeline(open_pack(mini_pack), torch.device("cpu"), runner="eager")
-    assert pipeline.engines is None and other.engines is not None
+    assert pipeline.decoders is None and other.decoders is not None
     options = dataclasses.replace(QUICK, n_beams=n_beams)
     expected, found = (p.speak(speaker, IDS, options, seed=3) for p in (pipeline, other))
     assert found.codes == expected.codes and found.notices == ()
@@ -67,10 +68,10 @@ def test_steps_in_bursts_say_the_same(pipeline: Pipeline, speaker: Speaker, mini
 @pytest.mark.parametrize("n_beams", [1, 3])
 def test_a_runner_that_could_not_do_its_work_is_told_of(speaker: Speaker, mini_pack: Path, n_beams: int) -> None:
     other = Pipeline(open_pack(mini_pack), torch.device("cpu"), runner="eager")
-    assert other.engines is not None
-    engine = other.engines.take(n_beams)
-    engine.runner.notices.append("Slower than it could be.")
-    other.engines.give_back(engine)
+    assert other.decoders is not None
+    decoder = other.decoders.take(n_beams)
+    decoder.runner.notices.append("Slower than it could be.")
+    other.decoders.give_back(decoder)
     options = dataclasses.replace(QUICK, n_beams=n_beams)
     assert other.speak(speaker, IDS, options, seed=3).notices == ("Slower than it could be.",)
     assert other.notices == ("Slower than it could be.",)

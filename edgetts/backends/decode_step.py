@@ -3,7 +3,8 @@ it.
 
 In: a GPT and a state; nothing from the host. Out: the state, advanced by one code per row. The step keeps no memory and
 never synchronizes with the host, so it can be captured as a CUDA graph or compiled whole. The layers are the GPT's own,
-with the kernels they were loaded with. It does not know its runner (`runners`) or its caller (`decode_engine`).
+with the kernels they were loaded with; GELU and residual are fused where a kernel supports it. It does not know its
+runner (`runners`) or its caller (`device_decoder`).
 
 Shapes: R rows, C channels, H heads, D head dim, S slots, K codes.
 """
@@ -17,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgetts.backends.device_choice import choose
+from edgetts.backends.code_choice import choose
+from edgetts.backends.linear import then
 from edgetts.backends.step_state import DecodeState, StepKind
 from edgetts.models.gpt import GPT, Block
 
@@ -65,6 +67,6 @@ def _block(block: Block, x: Tensor, keys: Tensor, values: Tensor, slots: Tensor,
     y = F.scaled_dot_product_attention(
         query.unsqueeze(0), keys[:, :bucket].unsqueeze(0), values[:, :bucket].unsqueeze(0), attn_mask=bias
     )  # (1, H, R, D)
-    x = x + block.attn.c_proj(y[0].transpose(0, 1).reshape(n_rows, n_channels))
-    out: Tensor = x + block.mlp(block.ln_2(x))
-    return out
+    x = then(block.attn.c_proj, y[0].transpose(0, 1).reshape(n_rows, n_channels), residual=x)
+    inner = then(block.mlp.c_fc, block.ln_2(x), gelu=True)
+    return then(block.mlp.c_proj, inner, residual=x)

@@ -77,24 +77,16 @@ def compile_block(function: Callable[..., Tensor], backend: Any = "inductor") ->
     compiled = torch.compile(function, backend=backend, fullgraph=True)
     firsts: set[bool] = set()
 
-    def block(
-        x: Tensor,
-        skip: Tensor | None,
-        weights: BlockWeights,
-        first: Tensor,
-        second: Tensor,
-        rope: Rope,
-        head_dim: int,
-        begin: int,
-    ) -> Tensor:
+    def block(*arguments: Any) -> Tensor:
+        x, skip, _, _, _, rope, _, begin = arguments
         for tensor in filter(lambda each: each is not None, (x, skip)):
             torch._dynamo.mark_dynamic(tensor, 1)
         for table in rope:
             torch._dynamo.mark_dynamic(table, 0)
         if begin > 1 and not firsts:  # an int becomes dynamic at its second value: use two now, in the background
             firsts.add(True)
-            compiled(x, skip, weights, first, second, rope, head_dim, begin - 1)
-        return compiled(x, skip, weights, first, second, rope, head_dim, begin)
+            compiled(*arguments[:-1], begin - 1)
+        return compiled(*arguments)
 
     return block
 

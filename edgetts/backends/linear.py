@@ -40,7 +40,7 @@ class QuantizedLinear(nn.Module):
         return self.kernel.multiply(self._packed, rows, self.bias).reshape(*x.shape[:-1], self.out_features)
 
     def then(self, x: Tensor, *, gelu: bool = False, residual: Tensor | None = None) -> Tensor:
-        """`forward`, then GELU (tanh), then plus a residual (..., O); fused where the kernel supports it."""
+        """As the function `then`; fused where the kernel supports it."""
         shape = (*x.shape[:-1], self.out_features)
         flat = None if residual is None else residual.reshape(-1, self.out_features)
         epilogue = Epilogue(self.bias, gelu, flat)
@@ -63,6 +63,13 @@ class QuantizedLinear(nn.Module):
     def extra_repr(self) -> str:
         how = f"{self.scheme} by {self.kernel.name}"
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, {how}"
+
+
+def then(layer: nn.Module, x: Tensor, *, gelu: bool = False, residual: Tensor | None = None) -> Tensor:
+    """A linear layer of x (..., I), quantized or not, then GELU (tanh), then a residual (..., O) added."""
+    if isinstance(layer, QuantizedLinear):
+        return layer.then(x, gelu=gelu, residual=residual)
+    return Epilogue(None, gelu, residual)(layer(x))
 
 
 class QuantizedEmbedding(nn.Module):

@@ -1,6 +1,6 @@
 """The networks of synthesis, loaded from a pack in the form and dtypes of a compute mode.
 
-In: an open pack, a device, a `settings.Compute`. Out: GPT, S2Mel, vocoder, codebook and emotion matrices, ready to run.
+In: an open pack, a device, a `compute.Compute`. Out: GPT, S2Mel, vocoder, codebook and emotion matrices, ready to run.
 A network whose 16-bit results are not finite is reloaded in float32 for the rest of the process, with a notice. It does
 not know what the networks are used for.
 """
@@ -13,8 +13,8 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from edgetts.backends.decode_engine import engines
 from edgetts.backends.device import memory_in_words
+from edgetts.backends.device_decoder import device_decoders
 from edgetts.backends.fast_dit import FastDiT
 from edgetts.backends.fused_step import fused_step
 from edgetts.backends.kernels import KernelChoice, wanted_kernel
@@ -22,7 +22,7 @@ from edgetts.backends.linear import replacer
 from edgetts.backends.numbers import dtype_name, forbid_tf32, numbers_of
 from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
 from edgetts.backends.runners import RunnerName
-from edgetts.decoding.settings import Compute
+from edgetts.compute import Compute
 from edgetts.errors import NonFiniteError
 from edgetts.models import registry
 from edgetts.models.s2mel import S2Mel
@@ -101,14 +101,11 @@ class Networks:
         return found
 
     def _take_gpt(self, compute: Compute) -> None:
-        """Load the GPT with its decoders:
-
-        `engines`; if those are None `stepper`; if that is None, too, the GPT itself.
-        """
+        """Load the GPT with what decodes: `decoders`; if those are None `stepper`; if that is None, too, the GPT."""
         dtype = numbers_of(self.device, compute).gpt
         replace = replacer(KernelChoice(self.device, wanted_kernel(self._kernel, compute), compute), dtype)
         self.gpt = registry.GPT.load(self._pack, self.device, dtype=dtype, replace=replace)
-        self.engines = engines(self.gpt, self.device, self._runner)
+        self.decoders = device_decoders(self.gpt, self.device, self._runner)
         self.stepper = fused_step(self.gpt)
 
     def _widen(self, stage: Stage) -> None:

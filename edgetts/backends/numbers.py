@@ -1,6 +1,6 @@
 """The dtype of each stage, by device and compute mode. No other file decides it.
 
-In: a device and a `settings.Compute`. Out: `Numbers`, read by the loaders of networks. It does not know networks or
+In: a device and a `compute.Compute`. Out: `Numbers`, read by the loaders of networks. It does not know networks or
 kernels.
 
 - `reference` and `exact`: float32 everywhere. On CUDA also without TF32, which keeps 10 of 23 mantissa bits.
@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from edgetts.decoding.settings import COMPUTE, Compute
+from edgetts.compute import COMPUTE, Compute
 
 _CUDA_BF16 = (8, 0)  # lowest compute capability with bfloat16 products
 

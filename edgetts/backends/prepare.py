@@ -1,9 +1,9 @@
 """Optimized forms of S2Mel and the vocoder, by compute mode.
 
-In: the vocoder and S2Mel, loaded. Out: what replaces them. The compute modes (`settings.Compute`):
+In: the vocoder and S2Mel, loaded. Out: what replaces them. The compute modes (`compute.Compute`):
 
 - `reference`: the networks as they are, plain PyTorch in fp32.
-- `exact`: fp32; results differ by the order of sums only (`is_same_numbers`). The DiT becomes a `FastDiT`, and BigVGAN
+- `exact`: fp32; results differ by the order of sums only. The DiT becomes a `FastDiT`, and BigVGAN
   a `FastVocoder` if a fused activation works here. The iSTFT vocoder stays as it is.
 - `fast`: the same in half precision where the machine has it (`numbers`); the state of the flow and the audio stay
   fp32.
@@ -25,8 +25,8 @@ from edgetts.backends.activation import last_activation
 from edgetts.backends.fast_dit import FastDiT, Velocity
 from edgetts.backends.fast_vocoder import FastVocoder
 from edgetts.backends.numbers import numbers_of
+from edgetts.compute import Compute
 from edgetts.decoding.flow import Estimator, Preparable
-from edgetts.decoding.settings import Compute
 from edgetts.models.dit import AdaLNModulation, DiT
 from edgetts.models.istft_vocoder import IstftVocoder
 from edgetts.models.s2mel import S2Mel
@@ -102,11 +102,6 @@ def adapted(estimator: DiT | FastDiT, offsets: AdaLNModulation | None) -> Estima
     if isinstance(estimator, FastDiT):
         return _AdaptedFastDiT(estimator, offsets)
     return partial(estimator, offsets=offsets)
-
-
-def is_same_numbers(compute: Compute) -> bool:
-    """Whether results differ from the plain networks by the order of sums at most."""
-    return compute != "fast"
 
 
 def lower(vocoder: Vocoder, dtype: torch.dtype) -> Vocoder:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from edgetts.decoding.beam import DEAD_BEAM_SCORE
 from edgetts.decoding.bursts import BURST
-from edgetts.decoding.sampling import start_seen
+from edgetts.decoding.sampling import min_kept, start_seen
 from edgetts.decoding.settings import DecodeSettings
 from edgetts.models.gpt import GPT
 
@@ -31,7 +31,6 @@ NOISE_RING = 2 * BURST
 NARROW = 64
 """Number of codes sorted when top-k is smaller: sorting all of them costs more than the rest of the choice."""
 
-_KEPT_ONE_ROW, _KEPT_BEAMS = 1, 2  # codes that top-p keeps at least, as in `decoding.sampling`
 _KEEPS_ALL = -1.0  # dropped probability that disables top-p
 
 
@@ -50,7 +49,7 @@ class StepKind:
 
     @property
     def min_kept(self) -> int:
-        return _KEPT_ONE_ROW if self.n_rows == 1 else _KEPT_BEAMS
+        return min_kept(self.n_rows)
 
     @classmethod
     def of(cls, settings: DecodeSettings, n_codes: int) -> StepKind:

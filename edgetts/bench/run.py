@@ -33,7 +33,7 @@ from edgetts.bench.soak import MIN_CALLS, Soak, measure_soak
 from edgetts.bench.stages import STAGES, Call, Candidate, run_in_turn, voice_of_length
 from edgetts.bench.startup import Startup, measure_startup
 from edgetts.bench.work import Sizes, enroll_work, stage_works, whole_floor_s
-from edgetts.decoding.settings import Compute
+from edgetts.compute import Compute
 from edgetts.errors import UsageError
 from edgetts.memory import Budget, Size, shown
 from edgetts.options import SynthesisOptions

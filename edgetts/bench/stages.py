@@ -164,7 +164,7 @@ def _decode_once(each: Candidate, prompt: GPTPrompt, call: Call, seed: int) -> t
         dataclasses.replace(call.options.decode_settings(call.n_codes), n_beams=1),
         torch.Generator().manual_seed(seed),
         stepper=each.pipeline.stepper,
-        engines=each.pipeline.engines,
+        decoders=each.pipeline.decoders,
     )
     codes: list[int] = []
     times: list[float] = []

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgetts.decoding.settings import Compute
+from edgetts.compute import Compute
 from edgetts.errors import GenerationError
 from edgetts.voices.voice import Voice
 

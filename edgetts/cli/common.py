@@ -23,7 +23,7 @@ from edgetts.cli.flags import with_flags
 from edgetts.errors import UsageError, one_line, printable
 
 if TYPE_CHECKING:
-    from edgetts.decoding.settings import Compute
+    from edgetts.compute import Compute
 
 STDIO = "-"
 SOCKET_NAME = "edgetts.sock"
@@ -182,7 +182,7 @@ def check_adapts(adapt_steps: int | None, is_recording: bool, voice: str | None)
 
 def compute_name(given: str | None) -> Compute | None:
     """What --compute says, checked; None: nothing, and the pack and the device decide. Raises UsageError."""
-    from edgetts.decoding.settings import check_compute
+    from edgetts.compute import check_compute
 
     name: Any = given
     if name is not None:

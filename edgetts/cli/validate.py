@@ -58,7 +58,7 @@ def validate(
     from edgetts import parity
     from edgetts.backends.device import choose_device
     from edgetts.backends.kernels import AUTO
-    from edgetts.decoding.settings import DEFAULT_COMPUTE
+    from edgetts.compute import DEFAULT_COMPUTE
     from edgetts.pack.load import open_pack
     from edgetts.pack.locate import locate_pack
 

@@ -1,8 +1,8 @@
-"""Candidates from an engine that computes several choices at once and ahead: one choice after the other.
+"""Candidates from a decoder that computes several choices at once and ahead: one choice after the other.
 
-In: an `Engine`, which makes the codes of one text at a time where its networks are, and settings. Out: for each choice
-what a decode loop on the host looks at, one burst after it was launched: the engine computes the next burst while this
-one is read. What was computed beyond the end is thrown away. It knows no network and no device.
+In: a `BurstDecoder`, which makes the codes of one text at a time where its networks are, and settings. Out: for each
+choice what a decode loop on the host looks at, one burst after it was launched: the decoder computes the next burst
+while this one is read. What was computed beyond the end is thrown away. It knows no network and no device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BURST = 8
 """Choices that are launched at once, and whose results are read at once."""
 
 
-class Engine(Protocol):
+class BurstDecoder(Protocol):
     """Choices of one text, in order. Calls come from one thread at a time."""
 
     def prefill(self, prompt: GPTPrompt, settings: DecodeSettings, generator: torch.Generator | None) -> None:
@@ -37,22 +37,22 @@ class Engine(Protocol):
         """
 
 
-class Engines(Protocol):
-    """Where a loop gets an engine, and gives it back when it needs no more choices."""
+class BurstDecoders(Protocol):
+    """Where a loop gets a decoder, and gives it back when it needs no more choices."""
 
-    def take(self, n_rows: int) -> Engine: ...
+    def take(self, n_rows: int) -> BurstDecoder: ...
 
-    def give_back(self, engine: Engine) -> None: ...
+    def give_back(self, decoder: BurstDecoder) -> None: ...
 
 
 class BurstReader:
-    """The choices of one text. Gives the engine back when closed; where that is forgotten, it goes with the reader."""
+    """The choices of one text. Gives the decoder back when closed; where that is forgotten, it goes with the reader."""
 
     def __init__(
-        self, engines: Engines, prompt: GPTPrompt, settings: DecodeSettings, generator: torch.Generator | None
+        self, decoders: BurstDecoders, prompt: GPTPrompt, settings: DecodeSettings, generator: torch.Generator | None
     ) -> None:
-        self._engines = engines
-        self._engine: Engine | None = None
+        self._decoders = decoders
+        self._decoder: BurstDecoder | None = None
         self._call = (prompt, settings, generator)
         self._read: deque[list[Candidate]] = deque()
         self._n_read = 0
@@ -60,11 +60,11 @@ class BurstReader:
     def next(self) -> list[Candidate]:
         """The candidates of the next choice. Raises NonFiniteError where scores were no numbers."""
         if not self._read:
-            if self._engine is None:
-                self._engine = self._engines.take(self._call[1].n_beams)
-                self._engine.prefill(*self._call)
-            self._engine.launch(BURST)  # the burst behind the one that is read now
-            self._read += self._engine.poll()
+            if self._decoder is None:
+                self._decoder = self._decoders.take(self._call[1].n_beams)
+                self._decoder.prefill(*self._call)
+            self._decoder.launch(BURST)  # the burst behind the one that is read now
+            self._read += self._decoder.poll()
         candidates = self._read.popleft()
         if not candidates:
             self.close()
@@ -73,9 +73,9 @@ class BurstReader:
         return candidates
 
     def close(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            self._engines.give_back(engine)
+        decoder, self._decoder = self._decoder, None
+        if decoder is not None:
+            self._decoders.give_back(decoder)
 
 
 def not_finite(n_codes: int) -> NonFiniteError:

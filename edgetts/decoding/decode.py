@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from edgetts.decoding.beam import BeamSearch, Candidate
-from edgetts.decoding.bursts import BurstReader, Engines, not_finite
+from edgetts.decoding.bursts import BurstDecoders, BurstReader, not_finite
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.sampling import filter_logits, penalize_repetition, sample, start_seen
 from edgetts.decoding.settings import DecodeSettings
@@ -48,7 +48,7 @@ def max_codes_limit(config: GPTConfig) -> int:
 Stepper = Callable[[Tensor, KVCache], Tensor]  # called like the GPT: embeddings (B, T, C), cache -> hidden (B, T, C)
 
 
-class _Decoder:
+class _HostDecoder:
     """Runs the network: prefill once, then one step per code for all rows."""
 
     def __init__(self, gpt: GPT, prefix: Tensor, n_rows: int, max_codes: int, stepper: Stepper | None) -> None:
@@ -105,7 +105,7 @@ class CodeStream:
         generator: torch.Generator | None,
         should_stop: Callable[[], bool] | None = None,
         stepper: Stepper | None = None,
-        engines: Engines | None = None,
+        decoders: BurstDecoders | None = None,
     ) -> None:
         if settings.n_beams != 1:
             raise UsageError(f"n_beams is {settings.n_beams}; codes can be streamed with 1 beam only.")
@@ -116,10 +116,10 @@ class CodeStream:
         self.codes: list[int] = []
         self.stopped = False
         self.cancelled = False
-        self._reader = None if engines is None else BurstReader(engines, prompt, settings, self._generator)
-        if engines is None:
+        self._reader = None if decoders is None else BurstReader(decoders, prompt, settings, self._generator)
+        if decoders is None:
             with torch.inference_mode():
-                self._decoder = _Decoder(gpt, prompt.embeddings, 1, settings.max_codes, stepper)
+                self._decoder = _HostDecoder(gpt, prompt.embeddings, 1, settings.max_codes, stepper)
                 self._seen = start_seen(gpt.config, 1, prompt.embeddings.device)
 
     def __iter__(self) -> CodeStream:
@@ -167,21 +167,21 @@ def generate_codes(
     should_stop: Callable[[], bool] | None = None,
     on_code: Callable[[int], None] | None = None,
     stepper: Stepper | None = None,
-    engines: Engines | None = None,
+    decoders: BurstDecoders | None = None,
 ) -> DecodeResult:
     """Codes for one text, at most `settings.max_codes`.
 
     `generator` is needed for sampling only. `should_stop` is called before each code; True ends the loop. `on_code` is
     called with each code of the result, in order, as soon as it is certain: with several beams that is when all of them
     agree on it. stepper: computes each step in place of the GPT, with equal results up to rounding
-    (`edgetts.backends.fused_step`). engines: also choose the codes, several at a time, with equal results up to
-    rounding (`edgetts.backends.decode_engine`); then no stepper is used, and the generator may have drawn for more
+    (`edgetts.backends.fused_step`). decoders: also choose the codes, several at a time, with equal results up to
+    rounding (`edgetts.backends.device_decoder`); then no stepper is used, and the generator may have drawn for more
     codes than are returned. The same seed and settings give the same codes. Raises UsageError for arguments that the
     model cannot take, NonFiniteError if logits are not finite.
     """
     if settings.n_beams > 1:
-        return _search(gpt, prompt, settings, generator, should_stop, on_code, stepper, engines)
-    stream = CodeStream(gpt, prompt, settings, generator, should_stop, stepper, engines)
+        return _search(gpt, prompt, settings, generator, should_stop, on_code, stepper, decoders)
+    stream = CodeStream(gpt, prompt, settings, generator, should_stop, stepper, decoders)
     with contextlib.closing(stream):
         for code in stream:
             if on_code is not None:
@@ -206,7 +206,7 @@ class _BeamSteps:
         self._settings = settings
         self._generator = generator
         self._search = search
-        self._decoder = _Decoder(gpt, prompt.embeddings, settings.n_beams, settings.max_codes, stepper)
+        self._decoder = _HostDecoder(gpt, prompt.embeddings, settings.n_beams, settings.max_codes, stepper)
         self._seen = start_seen(gpt.config, settings.n_beams, device)
         self._rows = torch.arange(settings.n_beams, device=device)
 
@@ -240,16 +240,16 @@ def _search(
     should_stop: Callable[[], bool] | None,
     on_code: Callable[[int], None] | None,
     stepper: Stepper | None,
-    engines: Engines | None,
+    decoders: BurstDecoders | None,
 ) -> DecodeResult:
-    """Beam search. An engine continues the same beams as `search`, whose bookkeeping follows a burst behind."""
+    """Beam search. A decoder continues the same beams as `search`, whose bookkeeping follows a burst behind."""
     generator = _checked(gpt, settings, generator)
     search = BeamSearch(settings.n_beams, settings.length_penalty, gpt.config.stop_mel_token)
     steps: _BeamSteps | BurstReader
-    if engines is None:
+    if decoders is None:
         steps = _BeamSteps(gpt, prompt, settings, generator, stepper, search)
     else:
-        steps = BurstReader(engines, prompt, settings, generator)
+        steps = BurstReader(decoders, prompt, settings, generator)
     n_told = 0
     try:
         while not search.done and search.n_codes < settings.max_codes:

@@ -20,9 +20,10 @@ from edgetts.pack.config import GPTConfig
 PREFIX_PLACEHOLDER_CODE = 1
 """Upstream fills the positions of conditioning and text with ones, and its penalty counts them as codes."""
 
-# With several beams at least one code besides the stop code must survive the filters, so that a beam can continue.
-_MIN_KEPT_ONE_BEAM = 1
-_MIN_KEPT_BEAMS = 2
+
+def min_kept(n_beams: int) -> int:
+    """Codes that the filters leave at least: with several beams one besides the stop code, so that a beam can go on."""
+    return 1 if n_beams == 1 else 2
 
 
 def start_seen(config: GPTConfig, n_rows: int, device: torch.device) -> Tensor:
@@ -37,29 +38,29 @@ def penalize_repetition(scores: Tensor, seen: Tensor, penalty: float | Tensor) -
     return torch.where(seen, torch.where(scores < 0, scores * penalty, scores / penalty), scores)
 
 
-def keep_top_k(scores: Tensor, k: int, min_kept: int) -> Tensor:
-    """Set all but the `k` (at least `min_kept`) best of each row to -inf; ties with the last one stay."""
-    k = min(max(k, min_kept), scores.shape[-1])
+def keep_top_k(scores: Tensor, k: int, least: int) -> Tensor:
+    """Set all but the `k` (at least `least`) best of each row to -inf; ties with the last one stay."""
+    k = min(max(k, least), scores.shape[-1])
     threshold = scores.topk(k, dim=-1).values[:, -1:]  # (B, 1)
     return scores.masked_fill(scores < threshold, -math.inf)
 
 
-def keep_top_p(scores: Tensor, p: float, min_kept: int) -> Tensor:
+def keep_top_p(scores: Tensor, p: float, least: int) -> Tensor:
     """Set the least likely codes of each row to -inf, as long as their total probability is at most 1 - p."""
     ordered, order = scores.sort(dim=-1)  # the least likely first
     dropped = ordered.softmax(dim=-1).cumsum(dim=-1) <= 1 - p
-    dropped[:, -min_kept:] = False
+    dropped[:, -least:] = False
     return scores.masked_fill(torch.zeros_like(dropped).scatter(-1, order, dropped), -math.inf)
 
 
 def filter_logits(scores: Tensor, settings: DecodeSettings) -> Tensor:
     """Apply temperature, top-k and top-p to scores (B, K)."""
-    min_kept = _MIN_KEPT_BEAMS if settings.n_beams > 1 else _MIN_KEPT_ONE_BEAM
+    kept = min_kept(settings.n_beams)
     scores = scores / settings.temperature
     if settings.top_k > 0:
-        scores = keep_top_k(scores, settings.top_k, min_kept)
+        scores = keep_top_k(scores, settings.top_k, kept)
     if settings.top_p < 1:
-        scores = keep_top_p(scores, settings.top_p, min_kept)
+        scores = keep_top_p(scores, settings.top_p, kept)
     return scores
 
 

@@ -5,27 +5,18 @@ check them before anything slow is loaded.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from edgetts.errors import UsageError
+from edgetts.pack.plain_fields import MAX_WHOLE, settle_types
 from edgetts.pack.plain_json import shown
 
 MAX_BEAMS = 16
-MAX_WHOLE = 2**53  # integers up to here are exact as floats; upper bound of settings without another
 MAX_TEMPERATURE = 10.0
 MAX_REPETITION_PENALTY = 100.0
 MAX_LENGTH_PENALTY = 10.0
-
-Compute = Literal["reference", "exact", "fast"]
-"""How to compute. reference: plain PyTorch in fp32. exact: fp32 with faster kernels of equal results. fast: the number
-types that are fast on the device (`backends.numbers`), on the CPU with 8-bit activations for the GPT's quantized
-weights.
-"""
-COMPUTE = "compute"  # key in the defaults of a pack or recipe
-DEFAULT_COMPUTE: Compute = "exact"
-"""For checks and measurements of weights. Synthesis uses `backends.numbers.default_compute`."""
 
 Solver = Literal["euler", "heun", "midpoint", "ab2"]
 EVALS_PER_STEP: dict[str, int] = {"euler": 1, "heun": 2, "midpoint": 2, "ab2": 1}
@@ -34,13 +25,6 @@ MAX_CFG_RATE = 10.0
 MAX_NOISE_SCALE = 2.0
 MIN_SWAY = -1.0
 MAX_SWAY = 2 / (math.pi - 2)  # beyond it the grid is not monotonic
-
-
-def check_compute(name: str) -> None:
-    """Raises UsageError unless `name` is one of `Compute`."""
-    if name not in get_args(Compute):
-        *others, last = sorted(get_args(Compute))
-        raise UsageError(f"Unknown compute mode {name!r}: use {', '.join(others)} or {last}.")
 
 
 @dataclass(frozen=True)
@@ -160,36 +144,6 @@ class FlowSettings:
             second = {"heun": t_next, "midpoint": (t + t_next) / 2}.get(self.solver)
             found += [t] if second is None else [t, second]
         return found
-
-
-def settle_types(settings: Any) -> None:
-    """Convert every field of a settings dataclass to its declared type; numpy scalars are accepted.
-
-    Integers are accepted as float; bools and strings are not numbers. Raises UsageError, naming the field.
-    """
-    for field in fields(settings):
-        kind, optional, _ = str(field.type).partition(" | None")
-        value = _plain(getattr(settings, field.name))
-        if value is None and optional:
-            continue
-        if kind == "float" and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_WHOLE:
-            value = float(value)
-        if type(value) is not _KINDS.get(kind, str):
-            raise UsageError(f"{field.name} is {shown(value)}; it must be of type {kind}{optional}.")
-        object.__setattr__(settings, field.name, value)  # the dataclass is frozen
-
-
-_KINDS: dict[str, type] = {"bool": bool, "int": int, "float": float}
-
-
-def _plain(value: Any) -> Any:
-    """numpy scalars and subclasses of int, float and str as plain values, without importing numpy."""
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        value = value.item()
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
 
 
 def _check(fine: bool, name: str, value: float, allowed: str) -> None:

@@ -20,11 +20,12 @@ from edgetts.backends.fused_step import fused_step
 from edgetts.backends.kernels import AUTO, DEQUANTIZED, KernelChoice, wanted_kernel
 from edgetts.backends.linear import kernels_used, replacer
 from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
+from edgetts.compute import DEFAULT_COMPUTE, Compute, check_compute
 from edgetts.decoding.decode import generate_codes
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.latents import LatentPass
 from edgetts.decoding.prompt import GPTPrompt
-from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute, DecodeSettings, FlowSettings, check_compute
+from edgetts.decoding.settings import DecodeSettings, FlowSettings
 from edgetts.errors import UsageError
 from edgetts.models import registry
 from edgetts.models.gpt import GPT, KVCache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
@@ -14,8 +15,9 @@ from helpers.paths import GOLDEN
 from helpers.tiny_gpt import prompts, tiny_gpt
 from safetensors.torch import load_file
 
-from edgetts.backends.decode_engine import DecodeEngine, EnginePool
-from edgetts.backends.kernels import DEQUANTIZED
+from edgetts.backends.device_decoder import DeviceDecoder, DeviceDecoders
+from edgetts.backends.kernels import DEQUANTIZED, Epilogue
+from edgetts.backends.linear import QuantizedLinear
 from edgetts.backends.runners import EagerRunner
 from edgetts.backends.step_state import KEY_BUCKET, NOISE_RING, StepKind, bucket_of
 from edgetts.decoding.bursts import BURST
@@ -54,8 +56,8 @@ def seeded(settings: DecodeSettings, seed: int = 3) -> torch.Generator | None:
     return torch.Generator().manual_seed(seed) if settings.do_sample else None
 
 
-def pool(gpt: GPT) -> EnginePool:
-    return EnginePool(gpt, EagerRunner)
+def pool(gpt: GPT) -> DeviceDecoders:
+    return DeviceDecoders(gpt, EagerRunner)
 
 
 def host(gpt: GPT, prompt: GPTPrompt, settings: DecodeSettings, **options: Any) -> DecodeResult:
@@ -63,9 +65,9 @@ def host(gpt: GPT, prompt: GPTPrompt, settings: DecodeSettings, **options: Any) 
 
 
 def by_step(
-    gpt: GPT, prompt: GPTPrompt, settings: DecodeSettings, engines: EnginePool | None = None, **options: Any
+    gpt: GPT, prompt: GPTPrompt, settings: DecodeSettings, decoders: DeviceDecoders | None = None, **options: Any
 ) -> DecodeResult:
-    return generate_codes(gpt, prompt, settings, seeded(settings), engines=engines or pool(gpt), **options)
+    return generate_codes(gpt, prompt, settings, seeded(settings), decoders=decoders or pool(gpt), **options)
 
 
 @pytest.mark.parametrize("filters", FILTERS)
@@ -107,6 +109,24 @@ def test_quantized_layers_serve_inside_the_step(scheme: str, n_beams: int) -> No
     assert by_step(gpt, prompt, settings) == host(gpt, prompt, settings)
 
 
+def test_a_kernel_adds_gelu_and_residual_as_it_writes() -> None:
+    """In each layer, and nothing is added to queries, keys and values; the codes stay what they are."""
+    gpt, asked = tiny_gpt("int8_channel", None, "dequantize-per-call"), list[tuple[bool, bool]]()
+
+    def fused(packed: Any, x: torch.Tensor, epilogue: Epilogue) -> torch.Tensor:
+        asked.append((epilogue.gelu, epilogue.residual is not None))
+        return epilogue(base.multiply(packed, x, None))
+
+    settings = DecodeSettings(do_sample=False, n_beams=1, repetition_penalty=2.0, max_codes=10)
+    expected = host(gpt, prompts()[0].of(gpt), settings)
+    layers = [m for m in gpt.gpt.h.modules() if isinstance(m, QuantizedLinear)]
+    base = layers[0].kernel
+    for layer in layers:
+        layer.kernel = dataclasses.replace(base, fused=fused)
+    assert by_step(gpt, prompts()[0].of(gpt), settings) == expected
+    assert asked == [(False, True), (True, False), (False, True)] * gpt.config.n_layers * 9
+
+
 @pytest.mark.parametrize("n_beams", [1, 3])
 def test_what_is_heard_is_heard_in_order(n_beams: int) -> None:
     settings = DecodeSettings(n_beams=n_beams, max_codes=40)
@@ -120,9 +140,9 @@ def test_what_is_heard_is_heard_in_order(n_beams: int) -> None:
 
 def test_the_stream_is_what_is_collected() -> None:
     settings = DecodeSettings(n_beams=1, max_codes=20)
-    engines = pool(mini())
-    whole = by_step(mini(), mini_prompt(), settings, engines)
-    stream = CodeStream(mini(), mini_prompt(), settings, seeded(settings), engines=engines)
+    decoders = pool(mini())
+    whole = by_step(mini(), mini_prompt(), settings, decoders)
+    stream = CodeStream(mini(), mini_prompt(), settings, seeded(settings), decoders=decoders)
     assert [next(stream) for _ in range(4)] == whole.codes[:4]
     assert list(stream) == whole.codes[4:]
     assert list(stream) == [] and not stream.stopped
@@ -134,7 +154,7 @@ def stop_after(n: int) -> Callable[[], bool]:
     return lambda: next(answers)
 
 
-class Counted(DecodeEngine):
+class Counted(DeviceDecoder):
     """Counts the steps that were launched, prefill included."""
 
     n_launched = 0
@@ -149,20 +169,20 @@ class Counted(DecodeEngine):
         return done
 
 
-class One(EnginePool):
-    """Lends one engine, again and again."""
+class One(DeviceDecoders):
+    """Lends one decoder, again and again."""
 
     def __init__(self, gpt: GPT, n_rows: int) -> None:
         super().__init__(gpt, EagerRunner)
-        self.engine = Counted(gpt, n_rows, EagerRunner())
+        self.decoder = Counted(gpt, n_rows, EagerRunner())
         self.n_lent = 0
 
-    def take(self, n_rows: int) -> DecodeEngine:
+    def take(self, n_rows: int) -> DeviceDecoder:
         self.n_lent += 1
-        return self.engine
+        return self.decoder
 
-    def give_back(self, engine: Any) -> None:
-        assert engine is self.engine
+    def give_back(self, decoder: Any) -> None:
+        assert decoder is self.decoder
         self.n_lent -= 1
 
 
@@ -170,13 +190,13 @@ class One(EnginePool):
 def test_cancelling_ends_within_a_burst(n_beams: int) -> None:
     """Asked before each code; nothing is launched any more, and at most what was ahead is thrown away."""
     settings = DecodeSettings(n_beams=n_beams, max_codes=60)
-    engines = One(mini(), n_beams)
-    result = by_step(mini(), mini_prompt(), settings, engines, should_stop=stop_after(4))
+    decoders = One(mini(), n_beams)
+    result = by_step(mini(), mini_prompt(), settings, decoders, should_stop=stop_after(4))
     assert result.cancelled and not result.stopped
     assert len(result.codes) == 4
-    assert engines.engine.n_launched <= 1 + 2 * BURST
-    assert engines.n_lent == 0
-    nothing = by_step(mini(), mini_prompt(), settings, engines, should_stop=lambda: True)
+    assert decoders.decoder.n_launched <= 1 + 2 * BURST
+    assert decoders.n_lent == 0
+    nothing = by_step(mini(), mini_prompt(), settings, decoders, should_stop=lambda: True)
     assert nothing == DecodeResult([], stopped=False, cancelled=True)
 
 
@@ -185,76 +205,76 @@ def test_the_engine_comes_back_when_a_listener_fails(n_beams: int) -> None:
     def fail(code: int) -> None:
         raise ValueError(code)
 
-    engines = One(mini(), n_beams)
+    decoders = One(mini(), n_beams)
     settings = DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=60)
     with pytest.raises(ValueError):
-        by_step(mini(), mini_prompt(), settings, engines, on_code=fail)
-    assert engines.n_lent == 0
+        by_step(mini(), mini_prompt(), settings, decoders, on_code=fail)
+    assert decoders.n_lent == 0
 
 
 @pytest.mark.parametrize("n_beams", [1, 3])
 def test_what_comes_behind_the_end_is_thrown_away(n_beams: int) -> None:
     """The built-in model stops by itself in the middle of a burst, and steps were launched beyond it."""
     settings = DecodeSettings(do_sample=False, n_beams=n_beams, repetition_penalty=2.0, max_codes=400)
-    engines = One(tiny(), n_beams)
+    decoders = One(tiny(), n_beams)
     prompt = prompts()[0].of(tiny())
-    found = by_step(tiny(), prompt, settings, engines)
+    found = by_step(tiny(), prompt, settings, decoders)
     assert found == host(tiny(), prompt, settings) and found.stopped
-    assert len(found.codes) + 1 < engines.engine.n_launched <= len(found.codes) + 2 * BURST + 40
-    again = by_step(tiny(), prompt, settings, engines)
+    assert len(found.codes) + 1 < decoders.decoder.n_launched <= len(found.codes) + 2 * BURST + 40
+    again = by_step(tiny(), prompt, settings, decoders)
     assert again == found
 
 
 def test_no_step_is_launched_beyond_the_cap() -> None:
-    engine = Counted(mini(), 1, EagerRunner())
-    engine.prefill(mini_prompt(), DecodeSettings(do_sample=False, n_beams=1, max_codes=11), None)
-    assert (engine.launch(8), engine.launch(8), engine.launch(8)) == (8, 2, 0)
-    assert [len(engine.poll()) for _ in range(3)] == [1, 8, 2]
+    decoder = Counted(mini(), 1, EagerRunner())
+    decoder.prefill(mini_prompt(), DecodeSettings(do_sample=False, n_beams=1, max_codes=11), None)
+    assert (decoder.launch(8), decoder.launch(8), decoder.launch(8)) == (8, 2, 0)
+    assert [len(decoder.poll()) for _ in range(3)] == [1, 8, 2]
 
 
 def test_what_was_not_read_is_not_written_over() -> None:
-    engine = DecodeEngine(mini(), 1, EagerRunner())
-    engine.prefill(mini_prompt(), DecodeSettings(n_beams=1, max_codes=99), torch.Generator())
-    engine.launch(NOISE_RING - 1)
+    decoder = DeviceDecoder(mini(), 1, EagerRunner())
+    decoder.prefill(mini_prompt(), DecodeSettings(n_beams=1, max_codes=99), torch.Generator())
+    decoder.launch(NOISE_RING - 1)
     with pytest.raises(RuntimeError, match="16 choices were not read"):
-        engine.launch(1)
+        decoder.launch(1)
 
 
 @pytest.mark.parametrize("n_beams", [1, 3])
 def test_slots_serve_text_after_text(n_beams: int) -> None:
     """The same memory, whatever was said and how before; more of it where a text may need more."""
-    engines = One(mini(), n_beams)
+    decoders = One(mini(), n_beams)
     long, short = (DecodeSettings(n_beams=n_beams, max_codes=n) for n in (40, 12))
     greedy = DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=20)
     expected = {s: host(mini(), mini_prompt(), s) for s in (long, short, greedy)}
-    assert by_step(mini(), mini_prompt(), long, engines) == expected[long]
-    state = engines.engine.state
+    assert by_step(mini(), mini_prompt(), long, decoders) == expected[long]
+    state = decoders.decoder.state
     for settings in (short, greedy, long, short):
-        assert by_step(mini(), mini_prompt(), settings, engines) == expected[settings]
-        assert engines.engine.state is state
+        assert by_step(mini(), mini_prompt(), settings, decoders) == expected[settings]
+        assert decoders.decoder.state is state
     assert state is not None and state.n_slots % KEY_BUCKET == 0
     more = DecodeSettings(n_beams=n_beams, max_codes=300)
-    found = by_step(mini(), mini_prompt(), more, engines, should_stop=stop_after(20))
+    found = by_step(mini(), mini_prompt(), more, decoders, should_stop=stop_after(20))
     assert len(found.codes) == 20 and (n_beams > 1 or found.codes == expected[long].codes[:20])
-    assert engines.engine.state is not state and engines.engine.state.n_slots > state.n_slots
+    assert decoders.decoder.state is not state and decoders.decoder.state.n_slots > state.n_slots
 
 
 def test_engines_are_kept_for_the_next_text_and_lent_to_one_at_a_time() -> None:
-    engines = pool(mini())
-    first, second, third = engines.take(1), engines.take(1), engines.take(3)
+    decoders = pool(mini())
+    first, second, third = decoders.take(1), decoders.take(1), decoders.take(3)
     assert first is not second
-    for engine in (first, second, third):
-        engines.give_back(engine)
-    assert engines.take(3) is third
-    assert engines.take(1) is second
-    assert engines.take(1) is not first  # no more than two were kept
+    for decoder in (first, second, third):
+        decoders.give_back(decoder)
+    assert decoders.take(3) is third
+    assert decoders.take(1) is second
+    assert decoders.take(1) is not first  # no more than two were kept
 
 
 def test_two_texts_by_turns() -> None:
     """As when streams share the networks, a code each."""
     settings = DecodeSettings(n_beams=1, max_codes=30)
-    engines = pool(mini())
-    streams = [CodeStream(mini(), mini_prompt(), settings, seeded(settings, s), engines=engines) for s in (1, 2)]
+    decoders = pool(mini())
+    streams = [CodeStream(mini(), mini_prompt(), settings, seeded(settings, s), decoders=decoders) for s in (1, 2)]
     pairs = list(zip(*streams, strict=True))
     for i, seed in enumerate((1, 2)):
         expected = generate_codes(mini(), mini_prompt(), settings, torch.Generator().manual_seed(seed))
@@ -265,7 +285,7 @@ def test_two_texts_by_turns() -> None:
 def test_numbers_that_overflow_are_an_error_and_do_not_stay(n_beams: int) -> None:
     gpt = mini_gpt()
     settings = DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=40)
-    prompt, engines = mini_prompt(gpt), One(gpt, n_beams)
+    prompt, decoders = mini_prompt(gpt), One(gpt, n_beams)
     expected = host(gpt, prompt, settings)
     code = expected.codes[9]
     row = gpt.mel_embedding.weight[code].clone()
@@ -274,26 +294,26 @@ def test_numbers_that_overflow_are_an_error_and_do_not_stay(n_beams: int) -> Non
     with pytest.raises(GenerationError, match="non-finite scores after [1-9]") as on_host:
         host(gpt, prompt, settings)
     with pytest.raises(GenerationError) as by_the_step:
-        by_step(gpt, prompt, settings, engines, on_code=heard.append)
+        by_step(gpt, prompt, settings, decoders, on_code=heard.append)
     assert str(by_the_step.value) == str(on_host.value)
     assert heard == expected.codes[: len(heard)] and (len(heard) == 10 or n_beams > 1)
-    assert engines.n_lent == 0 and not prompt.states
+    assert decoders.n_lent == 0 and not prompt.states
     gpt.mel_embedding.weight[code] = row
-    assert by_step(gpt, prompt, settings, engines) == expected
+    assert by_step(gpt, prompt, settings, decoders) == expected
     gpt.mel_head.bias[5] = float("nan")
     with pytest.raises(GenerationError, match="non-finite scores after 0 codes"):
-        by_step(gpt, prompt, settings, engines)
+        by_step(gpt, prompt, settings, decoders)
 
 
 def test_what_the_engine_cannot_take_is_refused() -> None:
     settings = DecodeSettings(n_beams=1)
     with pytest.raises(UsageError, match="no generator"):
-        generate_codes(mini(), mini_prompt(), settings, None, engines=pool(mini()))
+        generate_codes(mini(), mini_prompt(), settings, None, decoders=pool(mini()))
     with pytest.raises(UsageError, match="positions for 1 to 1815"):
         by_step(mini(), mini_prompt(), DecodeSettings(n_beams=1, max_codes=1816))
     elsewhere: Any = SimpleNamespace(device=torch.device("cuda"))
     with pytest.raises(UsageError, match="The generator is on cuda; codes are drawn with one on the CPU"):
-        generate_codes(mini(), mini_prompt(), settings, elsewhere, engines=pool(mini()))
+        generate_codes(mini(), mini_prompt(), settings, elsewhere, decoders=pool(mini()))
 
 
 def test_latents_start_from_the_states_of_decoding() -> None:
@@ -310,10 +330,10 @@ def test_latents_start_from_the_states_of_decoding() -> None:
 
 
 def test_another_attempt_runs_the_prefix_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    prompt, engines = mini_prompt(), pool(mini())
-    first = by_step(mini(), prompt, GREEDY, engines)
+    prompt, decoders = mini_prompt(), pool(mini())
+    first = by_step(mini(), prompt, GREEDY, decoders)
     monkeypatch.setattr(GPT, "forward", lambda *_: pytest.fail("the prefix was run"))
-    assert by_step(mini(), prompt, GREEDY, engines) == first
+    assert by_step(mini(), prompt, GREEDY, decoders) == first
 
 
 def test_kinds_and_buckets() -> None:

@@ -19,8 +19,9 @@ from helpers.tiny_gpt import CPU, Prompt, prompts, tiny_gpt
 
 from edgetts.backends.fused_step import fused_step
 from edgetts.backends.kernels import DEQUANTIZED, KernelChoice
+from edgetts.compute import Compute
 from edgetts.decoding.decode import generate_codes
-from edgetts.decoding.settings import Compute, DecodeSettings
+from edgetts.decoding.settings import DecodeSettings
 from edgetts.models.gpt import GPT, KVCache
 from edgetts.native.library import Isa, Library, find_library
 from edgetts.pack.load import open_pack

@@ -21,8 +21,9 @@ from edgetts.backends.fast_dit import FastDiT
 from edgetts.backends.fast_vocoder import FastVocoder
 from edgetts.backends.numbers import numbers_of
 from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
+from edgetts.compute import Compute
 from edgetts.decoding.flow import solve_flow
-from edgetts.decoding.settings import Compute, FlowSettings
+from edgetts.decoding.settings import FlowSettings
 from edgetts.models.bigvgan import BigVGAN, anti_aliased_snake
 from edgetts.models.dit import DiT
 from edgetts.models.s2mel import S2Mel
@@ -280,7 +281,3 @@ def test_unusual_convolutions_are_not_packed() -> None:
     with pytest.raises(ValueError, match="stride"):
         PrepackedConv1d(nn.Conv1d(4, 4, 3, stride=2))
     assert not can_prepack(torch.float64)
-
-
-def test_whether_numbers_stay_is_said() -> None:
-    assert [acoustic.is_same_numbers(c) for c in ("reference", "exact", "fast")] == [True, True, False]

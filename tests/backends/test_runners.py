@@ -10,8 +10,8 @@ import torch
 from helpers.small_gpt import small_gpt, small_prompt
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from edgetts.backends.decode_engine import DecodeEngine, EnginePool, engines
 from edgetts.backends.decode_step import DecodeStep
+from edgetts.backends.device_decoder import DeviceDecoder, DeviceDecoders, device_decoders
 from edgetts.backends.runners import CompiledRunner, EagerRunner, GraphRunner, Runner, check_runner, runner_maker
 from edgetts.backends.step_state import KEY_BUCKET
 from edgetts.backends.step_watch import NotReplayable, WatchedRunner
@@ -32,9 +32,9 @@ def settings_of(n_beams: int, do_sample: bool, max_codes: int) -> DecodeSettings
 
 
 def codes_by(gpt: GPT, settings: DecodeSettings, make_runner: Callable[[], Runner] | None) -> DecodeResult:
-    pool = None if make_runner is None else EnginePool(gpt, make_runner)
+    pool = None if make_runner is None else DeviceDecoders(gpt, make_runner)
     generator = torch.Generator().manual_seed(1) if settings.do_sample else None
-    return generate_codes(gpt, small_prompt(gpt), settings, generator, engines=pool)
+    return generate_codes(gpt, small_prompt(gpt), settings, generator, decoders=pool)
 
 
 # --- what a step does ----------------------------------------------------------------------------------
@@ -52,15 +52,15 @@ def test_two_hundred_codes_without_a_read_a_copy_or_an_allocation(n_beams: int, 
 def watched_step() -> tuple[DecodeStep, Callable[[Callable[[DecodeStep], Any]], None]]:
     """A step in the middle of a text, and what runs something else in its place."""
     gpt = small_gpt()
-    engine = DecodeEngine(gpt, 1, EagerRunner())
-    engine.prefill(small_prompt(gpt), settings_of(1, False, 20), None)
-    assert engine._step is not None
+    decoder = DeviceDecoder(gpt, 1, EagerRunner())
+    decoder.prefill(small_prompt(gpt), settings_of(1, False, 20), None)
+    assert decoder._step is not None
 
     def run(body: Callable[[DecodeStep], Any]) -> None:
         with torch.inference_mode():
             WatchedRunner(lambda step, bucket: body(step)).run(step, KEY_BUCKET)
 
-    step = engine._step
+    step = decoder._step
     return step, run
 
 
@@ -123,8 +123,8 @@ def test_the_whole_step_is_one_graph_and_ten_lengths_at_most_three(n_beams: int,
     """Traced, not made into machine code. The second is of any length but that of the state."""
     gpt, counter = small_gpt(), count_of("eager")
     settings = settings_of(n_beams, do_sample, 40)
-    engine = DecodeEngine(gpt, n_beams, (runner := CompiledRunner(counter)))
-    engine.prepare(settings, small_prompt(gpt).embeddings, 10 * KEY_BUCKET)
+    decoder = DeviceDecoder(gpt, n_beams, (runner := CompiledRunner(counter)))
+    decoder.prepare(settings, small_prompt(gpt).embeddings, 10 * KEY_BUCKET)
     assert 1 <= counter.frame_count <= MOST_COMPILATIONS and not runner.notices
     assert codes_by(gpt, settings, lambda: CompiledRunner(counter)) == codes_by(gpt, settings, None)
 
@@ -148,8 +148,8 @@ def test_what_cannot_be_compiled_runs_as_it_is_and_says_so() -> None:
         raise ValueError("no compiler\nhere")
 
     gpt, settings = small_gpt(), settings_of(3, True, 20)
-    pool = EnginePool(gpt, lambda: CompiledRunner(refuse))
-    found = generate_codes(gpt, small_prompt(gpt), settings, torch.Generator().manual_seed(1), engines=pool)
+    pool = DeviceDecoders(gpt, lambda: CompiledRunner(refuse))
+    found = generate_codes(gpt, small_prompt(gpt), settings, torch.Generator().manual_seed(1), decoders=pool)
     assert found == codes_by(gpt, settings, None)
     assert len(pool.notices) == 1
     assert "could not be compiled" in pool.notices[0] and "no compiler" in pool.notices[0]
@@ -182,9 +182,9 @@ class FailingCapture(GraphRunner):
 @kinds
 def test_where_a_capture_fails_the_step_runs_as_it_is_and_says_so(n_beams: int, do_sample: bool) -> None:
     gpt, settings = small_gpt(), settings_of(n_beams, do_sample, 30)
-    pool = EnginePool(gpt, lambda: FailingCapture(None))
+    pool = DeviceDecoders(gpt, lambda: FailingCapture(None))
     generator = torch.Generator().manual_seed(1) if do_sample else None
-    found = generate_codes(gpt, small_prompt(gpt), settings, generator, engines=pool)
+    found = generate_codes(gpt, small_prompt(gpt), settings, generator, decoders=pool)
     assert found == codes_by(gpt, settings, None)
     assert len(pool.notices) == 1
     assert "CUDA graph (operation not permitted when stream is capturing)" in pool.notices[0]
@@ -218,27 +218,27 @@ def test_one_capture_for_each_kind_and_bucket(n_beams: int, do_sample: bool) -> 
     """However many texts; anew where the state had to become larger."""
     gpt, runner = small_gpt(), Recording(None)
     runner.captured = []
-    pool = EnginePool(gpt, lambda: runner)
+    pool = DeviceDecoders(gpt, lambda: runner)
     settings = settings_of(n_beams, do_sample, 270 // n_beams)
     expected = codes_by(gpt, settings, None)
     for _ in range(2):
         generator = torch.Generator().manual_seed(1) if do_sample else None
-        assert generate_codes(gpt, small_prompt(gpt), settings, generator, engines=pool) == expected
+        assert generate_codes(gpt, small_prompt(gpt), settings, generator, decoders=pool) == expected
         assert runner.captured == [(n_beams, do_sample, KEY_BUCKET), (n_beams, do_sample, 2 * KEY_BUCKET)]
     more = settings_of(n_beams, do_sample, 600)
-    generate_codes(gpt, small_prompt(gpt), more, torch.Generator(), lambda: len(runner.captured) == 3, engines=pool)
+    generate_codes(gpt, small_prompt(gpt), more, torch.Generator(), lambda: len(runner.captured) == 3, decoders=pool)
     assert runner.captured[2:] == [(n_beams, do_sample, KEY_BUCKET)]
 
 
 def test_preparing_captures_all_buckets_and_changes_no_codes() -> None:
     gpt, runner = small_gpt(), Recording(None)
     runner.captured = []
-    pool, settings = EnginePool(gpt, lambda: runner), settings_of(1, False, 20)
-    engine = pool.take(1)
-    engine.prepare(settings, small_prompt(gpt).embeddings, 3 * KEY_BUCKET)
-    pool.give_back(engine)
+    pool, settings = DeviceDecoders(gpt, lambda: runner), settings_of(1, False, 20)
+    decoder = pool.take(1)
+    decoder.prepare(settings, small_prompt(gpt).embeddings, 3 * KEY_BUCKET)
+    pool.give_back(decoder)
     assert [bucket for *_, bucket in runner.captured] == [KEY_BUCKET, 2 * KEY_BUCKET, 3 * KEY_BUCKET]
-    assert generate_codes(gpt, small_prompt(gpt), settings, None, engines=pool) == codes_by(gpt, settings, None)
+    assert generate_codes(gpt, small_prompt(gpt), settings, None, decoders=pool) == codes_by(gpt, settings, None)
     assert len(runner.captured) == 3
 
 
@@ -247,7 +247,7 @@ def test_preparing_captures_all_buckets_and_changes_no_codes() -> None:
 
 def test_names() -> None:
     assert runner_maker("auto", CPU) is None and runner_maker("host", CPU) is None
-    assert engines(small_gpt(), CPU, "auto") is None
+    assert device_decoders(small_gpt(), CPU, "auto") is None
     makers = {name: runner_maker(name, CPU) for name in ("eager", "compile")}
     assert {name: maker().name for name, maker in makers.items() if maker is not None} == {n: n for n in makers}
     with pytest.raises(UsageError, match="Unknown runner 'fast': use one of auto, host, eager, compile"):
@@ -269,11 +269,11 @@ def on_a_gpu(test: Any) -> Any:
 def test_captured_codes_are_those_of_the_plain_step(n_beams: int, do_sample: bool, dtype: torch.dtype) -> None:
     gpt, settings = small_gpt("cuda", dtype), settings_of(n_beams, do_sample, 300)
     runner = GraphRunner(torch.cuda.graph_pool_handle())
-    pool = EnginePool(gpt, lambda: runner)
+    pool = DeviceDecoders(gpt, lambda: runner)
     expected = codes_by(gpt, settings, EagerRunner)
     for _ in range(2):
         generator = torch.Generator().manual_seed(1) if do_sample else None
-        assert generate_codes(gpt, small_prompt(gpt), settings, generator, engines=pool) == expected
+        assert generate_codes(gpt, small_prompt(gpt), settings, generator, decoders=pool) == expected
     assert not pool.notices
 
 
@@ -281,10 +281,10 @@ def test_captured_codes_are_those_of_the_plain_step(n_beams: int, do_sample: boo
 @kinds
 def test_codes_in_fp32_are_those_of_the_cpu(n_beams: int, do_sample: bool) -> None:
     settings = settings_of(n_beams, do_sample, 100)
-    pool = EnginePool(small_gpt("cuda"), lambda: GraphRunner(torch.cuda.graph_pool_handle()))
+    pool = DeviceDecoders(small_gpt("cuda"), lambda: GraphRunner(torch.cuda.graph_pool_handle()))
     generator = torch.Generator().manual_seed(1) if do_sample else None
     gpt = small_gpt("cuda")
-    found = generate_codes(gpt, small_prompt(gpt), settings, generator, engines=pool)
+    found = generate_codes(gpt, small_prompt(gpt), settings, generator, decoders=pool)
     assert found == codes_by(small_gpt(), settings, None)
 
 
@@ -303,19 +303,19 @@ def test_compiled_and_captured_codes(n_beams: int, do_sample: bool) -> None:
 @kinds
 def test_a_burst_neither_waits_nor_allocates(n_beams: int, do_sample: bool) -> None:
     gpt, settings = small_gpt("cuda", torch.bfloat16), settings_of(n_beams, do_sample, 400)
-    engine = DecodeEngine(gpt, n_beams, GraphRunner(torch.cuda.graph_pool_handle()))
+    decoder = DeviceDecoder(gpt, n_beams, GraphRunner(torch.cuda.graph_pool_handle()))
     prompt = small_prompt(gpt)
-    engine.prepare(settings, prompt.embeddings, prompt.embeddings.shape[1] + 1 + n_beams * 120)
-    engine.prefill(prompt, settings, torch.Generator().manual_seed(1))
+    decoder.prepare(settings, prompt.embeddings, prompt.embeddings.shape[1] + 1 + n_beams * 120)
+    decoder.prefill(prompt, settings, torch.Generator().manual_seed(1))
     allocated = torch.cuda.memory_stats()["allocation.all.allocated"]
     n_read = 0
     while n_read < 1 + 100:
         torch.cuda.set_sync_debug_mode("error")
         try:
-            engine.launch(BURST)
+            decoder.launch(BURST)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        n_read += len(engine.poll())
+        n_read += len(decoder.poll())
     assert torch.cuda.memory_stats()["allocation.all.allocated"] == allocated
 
 

@@ -23,7 +23,7 @@ import torch
 from gpu.random_pack import RandomPack, published_config
 from torch import Tensor
 
-from edgetts.backends.decode_engine import EnginePool, engines
+from edgetts.backends.device_decoder import DeviceDecoders, device_decoders
 from edgetts.backends.kernels.base import dequantize, relative_error
 from edgetts.backends.kernels.registry import KERNELS, KernelChoice, kernel_names, try_kernel
 from edgetts.backends.linear import QuantizedLinear, kernels_used
@@ -107,25 +107,25 @@ def decode(check: Check) -> dict[str, Any]:
     return found
 
 
-def _runners(check: Check, pipeline: Pipeline) -> Iterator[tuple[str, EnginePool | None]]:
-    yield "eager", engines(pipeline.gpt, check.device, "eager")
+def _runners(check: Check, pipeline: Pipeline) -> Iterator[tuple[str, DeviceDecoders | None]]:
+    yield "eager", device_decoders(pipeline.gpt, check.device, "eager")
     if check.dry_run:
-        yield "watched", EnginePool(pipeline.gpt, WatchedRunner)
+        yield "watched", DeviceDecoders(pipeline.gpt, WatchedRunner)
         return
     yield "host", None
-    yield "graph", engines(pipeline.gpt, check.device, "graph")
-    yield "graph+compile", engines(pipeline.gpt, check.device, "graph+compile")
+    yield "graph", device_decoders(pipeline.gpt, check.device, "graph")
+    yield "graph+compile", device_decoders(pipeline.gpt, check.device, "graph+compile")
 
 
 def _timed_codes(
-    pipeline: Pipeline, prompt: GPTPrompt, settings: DecodeSettings, pool: EnginePool | None, check: Check
+    pipeline: Pipeline, prompt: GPTPrompt, settings: DecodeSettings, pool: DeviceDecoders | None, check: Check
 ) -> tuple[list[int], float]:
     """Codes, and the seconds of the second run: the first captures and compiles."""
     seconds = 0.0
     for _ in range(2):
         synchronize(check.device)
         started = time.perf_counter()
-        codes = generate_codes(pipeline.gpt, prompt, settings, None, stepper=None, engines=pool).codes
+        codes = generate_codes(pipeline.gpt, prompt, settings, None, stepper=None, decoders=pool).codes
         synchronize(check.device)
         seconds = time.perf_counter() - started
     return codes, seconds
@@ -133,24 +133,24 @@ def _timed_codes(
 
 def _inside_bursts(check: Check, pipeline: Pipeline, prompt: GPTPrompt) -> dict[str, Any]:
     """100 codes launched with waiting forbidden; what was allocated meanwhile."""
-    pool = engines(pipeline.gpt, check.device, "graph")
+    pool = device_decoders(pipeline.gpt, check.device, "graph")
     assert pool is not None
-    engine = pool.take(1)
-    engine.prefill(prompt, GREEDY, None)
+    decoder = pool.take(1)
+    decoder.prefill(prompt, GREEDY, None)
     for _ in range(3):  # graphs of the first bucket
-        engine.launch(BURST)
-        engine.poll()
+        decoder.launch(BURST)
+        decoder.poll()
     before = torch.cuda.memory_stats(check.device)["allocation.all.allocated"]
     for _ in range(100 // BURST):
         torch.cuda.set_sync_debug_mode("error")
         try:
-            engine.launch(BURST)
+            decoder.launch(BURST)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        engine.poll()
+        decoder.poll()
     n_allocated = torch.cuda.memory_stats(check.device)["allocation.all.allocated"] - before
     check.expect(n_allocated == 0, f"{n_allocated} allocations in {100 // BURST * BURST} codes")
-    pool.give_back(engine)
+    pool.give_back(decoder)
     return {"allocations_in_100_codes": n_allocated, "waits_in_100_codes": 0}
 
 
@@ -341,7 +341,7 @@ def built_in(check: Check) -> dict[str, Any]:
         with torch.inference_mode():
             speaker = _prompted(pipeline, pipeline.speaker(voice), options)
             prompt = pipeline.prompt(speaker, ids)
-            own = generate_codes(pipeline.gpt, prompt, GREEDY, None, engines=pipeline.engines).codes[:60]
+            own = generate_codes(pipeline.gpt, prompt, GREEDY, None, decoders=pipeline.decoders).codes[:60]
             codes = codes or own
             latents = pipeline.latents(prompt, codes)
             semantic = pipeline.semantic(torch.tensor([codes], device=device), latents)
@@ -400,10 +400,15 @@ def _whole(
             synchronize(check.device)
             started = time.perf_counter()
             prompt = pipeline.prompt(speaker, range(10, 10 + TEXT_TOKENS))
-            engine = None if on_host else pipeline.engines
+            decoders = None if on_host else pipeline.decoders
             generator = torch.Generator().manual_seed(1)
             codes = generate_codes(
-                pipeline.gpt, prompt, settings, generator, stepper=None if on_host else pipeline.stepper, engines=engine
+                pipeline.gpt,
+                prompt,
+                settings,
+                generator,
+                stepper=None if on_host else pipeline.stepper,
+                decoders=decoders,
             ).codes
             latents = pipeline.latents(prompt, codes)
             condition = pipeline.condition(pipeline.semantic(torch.tensor([codes], device=check.device), latents))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from gpu import check as checks
 
-from edgetts.backends import decode_engine
+from edgetts.backends import device_decoder
 
 
 def run(out: Path, *names: str, seconds: float = 600.0) -> dict[str, Any]:
@@ -57,9 +57,9 @@ def test_a_section_that_breaks_is_a_failure_and_the_others_go_on(
 
 
 def test_other_codes_are_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = decode_engine.DecodeEngine.poll
+    real = device_decoder.DeviceDecoder.poll
 
-    def poll(self: decode_engine.DecodeEngine) -> Any:
+    def poll(self: device_decoder.DeviceDecoder) -> Any:
         choices = real(self)
         if type(self.runner).__name__ == "WatchedRunner":
             choices = [
@@ -68,7 +68,7 @@ def test_other_codes_are_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             ]
         return choices
 
-    monkeypatch.setattr(decode_engine.DecodeEngine, "poll", poll)
+    monkeypatch.setattr(device_decoder.DeviceDecoder, "poll", poll)
     assert any("other codes than eager" in failure for failure in run(tmp_path, "decode")["failures"])
 
 

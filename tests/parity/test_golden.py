@@ -12,7 +12,7 @@ from helpers.paths import GOLDEN, SHARED
 from safetensors.torch import load_file, save_file
 
 from edgetts.backends.numbers import numbers_of
-from edgetts.decoding.settings import Compute
+from edgetts.compute import Compute
 from edgetts.errors import UsageError
 from edgetts.pack.load import open_pack
 from edgetts.parity import STAGES, TOLERANCES, Row, validate

@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from edgetts.backends.numbers import numbers_of
-from edgetts.decoding.settings import Compute
+from edgetts.compute import Compute
 from edgetts.errors import UsageError
 from edgetts.native.gpt import GPTStack
 from edgetts.native.library import find_library

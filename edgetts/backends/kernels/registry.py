@@ -20,7 +20,7 @@ from torch import Tensor
 from edgetts.backends.kernels import aten, cpu, nf4, triton_weights
 from edgetts.backends.kernels.base import ANY, DEQUANTIZED, REFERENCE, Kernel, dequantize, keep, relative_error
 from edgetts.backends.numbers import numbers_of
-from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute
+from edgetts.compute import DEFAULT_COMPUTE, Compute
 from edgetts.errors import EdgeTTSError, UsageError
 from edgetts.pack.schemes import SCHEMES, Quantized, layout_problem
 

@@ -31,7 +31,7 @@ from scipy.fft import dct
 
 from edgetts import TTS
 from edgetts.audio.io import read_audio, resample
-from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute
+from edgetts.compute import DEFAULT_COMPUTE, Compute
 from recipes.tiny import dims
 from recipes.tiny.evaluation.sound_metrics import alone, means
 from recipes.tiny.mel import mel_of

@@ -27,7 +27,7 @@ from typing import Any, get_args
 import numpy as np
 
 from edgetts import TTS
-from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute
+from edgetts.compute import DEFAULT_COMPUTE, Compute
 from edgetts.voices.voice import Voice
 from recipes.tiny.evaluation import seams
 from recipes.tiny.evaluation.evaluate import SENTENCES, options_of, recordings_in

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from edgetts.audio.io import resample
 from edgetts.backends.prepare import prepare_vocoder
-from edgetts.decoding.settings import Compute
+from edgetts.compute import Compute
 from edgetts.models import registry
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack

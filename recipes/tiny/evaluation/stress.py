@@ -23,7 +23,7 @@ import torch
 from rich.progress import track
 
 from edgetts import TTS
-from edgetts.decoding.settings import DEFAULT_COMPUTE, Compute
+from edgetts.compute import DEFAULT_COMPUTE, Compute
 from recipes.tiny.evaluation.evaluate import CLIPPED, LENGTH_RATIOS, options_of
 
 WORDS = (1, 25)

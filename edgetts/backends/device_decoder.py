@@ -5,7 +5,7 @@ as `decoding.bursts` reads them. A launch draws noise on the host in the order o
 the copy of their results to pinned memory, and returns; a poll waits for a CUDA event. It does not know when a text
 ends or which beam wins.
 
-An engine reuses its state for the next text and enlarges it when needed; `EnginePool` shares engines between threads.
+A decoder reuses its state for the next text and enlarges it when needed; `DeviceDecoders` shares them between threads.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from edgetts.backends.code_choice import NOT_FINITE, choose
 from edgetts.backends.decode_step import DecodeStep
-from edgetts.backends.device_choice import NOT_FINITE, choose
 from edgetts.backends.runners import Runner, RunnerName, runner_maker
 from edgetts.backends.step_state import NOISE_RING, DecodeState, StepKind, bucket_of
 from edgetts.decoding.beam import Candidate
-from edgetts.decoding.bursts import Engine
+from edgetts.decoding.bursts import BurstDecoder
 from edgetts.decoding.prompt import GPTPrompt, PrefixStates
 from edgetts.decoding.sampling import start_seen
 from edgetts.decoding.settings import DecodeSettings
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT, KVCache
 
-MAX_IDLE = 2  # idle engines whose memory is kept: typically one for a single beam and one for several
+MAX_IDLE = 2  # idle decoders whose memory is kept: typically one for a single beam and one for several
 
 
-class DecodeEngine:
+class DeviceDecoder:
     """Decodes one text at a time with `n_rows` rows, through one runner."""
 
     def __init__(self, gpt: GPT, n_rows: int, runner: Runner) -> None:
@@ -209,14 +209,14 @@ class _HostSide:
         self.start_seen = start_seen(gpt.config, 1, state.picks.device)  # (1, K), on the device
 
 
-class EnginePool:
-    """Engines for concurrent decodings; returned engines are reused. Thread-safe."""
+class DeviceDecoders:
+    """Decoders for concurrent decodings; returned ones are reused. Thread-safe."""
 
     def __init__(self, gpt: GPT, make_runner: Callable[[], Runner]) -> None:
         self._gpt = gpt
         self._make_runner = make_runner
         self._lock = threading.Lock()
-        self._idle: list[DecodeEngine] = []
+        self._idle: list[DeviceDecoder] = []
         self._notices: dict[str, None] = {}
 
     @property
@@ -225,24 +225,24 @@ class EnginePool:
         with self._lock:
             return tuple(self._notices)
 
-    def take(self, n_rows: int) -> DecodeEngine:
+    def take(self, n_rows: int) -> DeviceDecoder:
         with self._lock:
-            # The last used engine first: its state is likely to be large enough.
-            for engine in reversed(self._idle):
-                if engine.n_rows == n_rows:
-                    self._idle.remove(engine)
-                    return engine
-        return DecodeEngine(self._gpt, n_rows, self._make_runner())
+            # The last used decoder first: its state is likely to be large enough.
+            for decoder in reversed(self._idle):
+                if decoder.n_rows == n_rows:
+                    self._idle.remove(decoder)
+                    return decoder
+        return DeviceDecoder(self._gpt, n_rows, self._make_runner())
 
-    def give_back(self, engine: Engine) -> None:
-        assert isinstance(engine, DecodeEngine)
+    def give_back(self, decoder: BurstDecoder) -> None:
+        assert isinstance(decoder, DeviceDecoder)
         with self._lock:
-            self._notices.update(dict.fromkeys(engine.runner.notices))
-            self._idle.append(engine)
+            self._notices.update(dict.fromkeys(decoder.runner.notices))
+            self._idle.append(decoder)
             del self._idle[:-MAX_IDLE]
 
 
-def engines(gpt: GPT, device: torch.device, runner: RunnerName) -> EnginePool | None:
-    """An engine pool for a runner, or None for host decoding. Raises UsageError as `check_runner`."""
+def device_decoders(gpt: GPT, device: torch.device, runner: RunnerName) -> DeviceDecoders | None:
+    """Decoders for a runner, or None for host decoding. Raises UsageError as `check_runner`."""
     make_runner = runner_maker(runner, device)
-    return None if make_runner is None else EnginePool(gpt, make_runner)
+    return None if make_runner is None else DeviceDecoders(gpt, make_runner)
