@@ -34,9 +34,9 @@ from edgetts.compute import Compute, check_compute
 from edgetts.errors import UsageError
 from edgetts.memory import Budget, parse_size
 from edgetts.options import OptionKeywords, SampleType, SynthesisOptions
+from edgetts.pack.entries import EMOTION
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import LocatedPack, locate_pack
-from edgetts.pack.manifest import EMOTION
 from edgetts.pack.page_release import give_back_freed
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline

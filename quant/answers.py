@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgetts.errors import DownloadError
-from edgetts.pack.config import printable
+from edgetts.pack.strict import printable
 from quant.part_file import Checksum
 
 MAX_REDIRECTS = 10

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import PackError
-from edgetts.pack.config import ModelConfig, to_dict
-from edgetts.pack.manifest import COMPONENTS, SchemeGroup
+from edgetts.families import family_of
+from edgetts.pack.config import ModelConfig
+from edgetts.pack.entries import SchemeGroup
+from edgetts.pack.strict import to_dict
 from edgetts.progress import CountedProgress
 from quant.lazy import LazyTensor
 from quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
@@ -79,7 +81,10 @@ class Built:
 def plan_bytes(source: Source, storage: Mapping[str, Storage]) -> dict[str, int]:
     """Bytes that the tensors of each component will take up. Raises PackError for what cannot be stored so."""
     _refuse_requantizing(source, storage)
-    return {c: TensorFilePlan(c, source.components[c], storage[c].dtype, storage[c].rules).n_bytes for c in COMPONENTS}
+    return {
+        name: TensorFilePlan(name, tensors, storage[name].dtype, storage[name].rules).n_bytes
+        for name, tensors in source.components.items()
+    }
 
 
 def build_pack(
@@ -117,7 +122,7 @@ def build_pack(
         force=force,
     )
     with writer:
-        for component in COMPONENTS:
+        for component in family_of(source.config).components:
             report = None
             if progress is not None:
                 progress(component, done, total)

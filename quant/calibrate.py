@@ -21,9 +21,9 @@ from edgetts.decoding.decode import generate_codes, max_codes_limit
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
+from edgetts.pack.entries import VOICE_SUFFIX
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
-from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline
 from edgetts.progress import CountedProgress

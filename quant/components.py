@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from edgetts.models.registry import NETWORKS
+from edgetts.models.registry import networks_of
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.meta_init import init_on_meta
 
@@ -31,7 +31,7 @@ SOURCES: Mapping[str, str] = {  # component -> key of the published file
 
 def network_tensors(component: str, config: ModelConfig) -> dict[str, Tensor]:
     """Every tensor that the network of a component holds, without values."""
-    return dict(init_on_meta(lambda: NETWORKS[component].build(config)).state_dict())
+    return dict(init_on_meta(lambda: networks_of(config)[component].build(config)).state_dict())
 
 
 def network_shapes(component: str, config: ModelConfig) -> dict[str, Shape]:
@@ -64,7 +64,9 @@ def enrollment_notice(config: ModelConfig) -> str | None:
 def component_problems(component: str, found: Mapping[str, Shape], config: ModelConfig) -> list[str]:
     """Every missing, unexpected and misshapen tensor of a component, one phrase each."""
     expected: dict[str, tuple[int | None, ...]] = (
-        dict(network_shapes(component, config)) if component in NETWORKS else matrix_shapes(component, config)
+        dict(network_shapes(component, config))
+        if component in networks_of(config)
+        else matrix_shapes(component, config)
     )
     problems = [f"missing tensor {name}" for name in expected if name not in found]
     problems += [f"unexpected tensor {name}" for name in found if name not in expected]

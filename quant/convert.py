@@ -18,10 +18,11 @@ from typing import Any
 import torch
 
 from edgetts.errors import CheckpointError, UsageError
-from edgetts.models.registry import NETWORKS
-from edgetts.pack.config import ModelConfig, to_dict
-from edgetts.pack.manifest import COMPONENTS, GLOSSARY_FILE, TOKENIZER_FILE
+from edgetts.models.registry import networks_of
+from edgetts.pack.config import ModelConfig
+from edgetts.pack.entries import GLOSSARY_FILE, TOKENIZER_FILE
 from edgetts.pack.plain_json import listed, shown
+from edgetts.pack.strict import to_dict
 from edgetts.progress import CountedProgress
 from edgetts.text.config import TextConfig
 from quant import checkpoint, weights
@@ -80,7 +81,7 @@ def convert(
         raise UsageError(f"--dtype {dtype} is unknown: give one of {', '.join(DTYPES)}.")
     target = check_target(pack_dir, force=force, source=checkpoint_dir)
     source = open_checkpoint(checkpoint_dir, hub_caches, name=name)
-    stored = {c: Storage(DTYPES[dtype] if c not in ALWAYS_FP32 else "float32") for c in COMPONENTS}
+    stored = {c: Storage(DTYPES[dtype] if c not in ALWAYS_FP32 else "float32") for c in source.components}
     built = build_pack(source, target, stored, recipe=f"reference-{dtype}", force=force, progress=progress)
     notice = enrollment_notice(source.config)
     return Conversion(target, built.n_bytes, built.seconds, built.reused, source.left_out, notice)
@@ -172,7 +173,7 @@ def _assign(
                 if tensor.dtype.is_floating_point == (key in whole)
             ]
         others = [key for key in tensors if not any(key in shapes for shapes in wanted.values())]
-        extras = tuple(extra for name in wanted for extra in NETWORKS[name].extras)
+        extras = tuple(extra for name in wanted for extra in networks_of(config)[name].extras)
         unused = {key for key in others if _is_unused(key, extras, config)}
         problems += [f"{source}: unexpected {key}" for key in others if key not in unused]
         left_out[source] = tuple(sorted(unused))

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import CheckpointError, DownloadError, UsageError
-from edgetts.pack.manifest import MANIFEST_FILE
+from edgetts.pack.entries import MANIFEST_FILE
 from edgetts.progress import CountedProgress
 from quant.checkpoint import AUXILIARY_FILES, CACHE_FOLDER, CONFIG_FILE, GLOSSARY_FILE, locate_files
 from quant.download_record import RECORD_FILE, RECORD_FORMAT, entry_of, is_ours, read_record, was_fetched, write_record

@@ -21,8 +21,8 @@ from typing import Any
 from torch import Tensor
 
 from edgetts.errors import PackError, UsageError
+from edgetts.pack.entries import MANIFEST_FILE
 from edgetts.pack.load import Pack, open_pack
-from edgetts.pack.manifest import COMPONENTS, MANIFEST_FILE
 from edgetts.progress import CountedProgress
 from quant import calibrate, gptq, hqq, report
 from quant.build import Source, Storage, build_pack
@@ -95,7 +95,7 @@ def quantize(
     original = open_pack(path, home=home) if measure or plan.needs_calibration else None
     said = calibrate.Speech(tuple(texts) if texts is not None else None, None if voice is None else Path(voice))
 
-    encoders: dict[str, Encode] = dict.fromkeys(COMPONENTS, encode)
+    encoders: dict[str, Encode] = dict.fromkeys(source.components, encode)
     if plan.needs_calibration and original is not None:
         encoders[GPT] = _Calibrated(plan, original, said, source, progress)
     made: dict[str, Any] = {}
@@ -187,5 +187,5 @@ def _reference_pack(source: Source, target: Path, home: Path | None, progress: C
             if described == marked:
                 return folder
     source = dataclasses.replace(source, description=marked)
-    stored = {component: Storage("float32") for component in COMPONENTS}
+    stored = {component: Storage("float32") for component in source.components}
     return build_pack(source, folder, stored, recipe="reference-fp32", force=True, progress=progress).path

@@ -18,10 +18,10 @@ from typing import Any
 
 from edgetts.compute import COMPUTE, check_compute
 from edgetts.errors import EdgeTTSError, PackError, UsageError
+from edgetts.families import ALL_COMPONENTS, FAMILIES, family_of
 from edgetts.options import SynthesisOptions
-from edgetts.pack.config import from_dict
-from edgetts.pack.manifest import COMPONENTS, RUN_COMPONENTS
 from edgetts.pack.schemes import SCHEMES
+from edgetts.pack.strict import from_dict
 from quant.build import ALWAYS_FP32, Source, Storage, plan_bytes
 from quant.lazy import LazyTensor
 from quant.machine import Machine
@@ -36,7 +36,7 @@ else:
 FORMAT = 1
 SUFFIX = ".toml"
 AUTO = "auto"
-STORED_COMPONENTS = tuple(c for c in COMPONENTS if c not in ALWAYS_FP32)  # that a recipe decides about
+STORED_COMPONENTS = tuple(c for c in ALL_COMPONENTS if c not in ALWAYS_FP32)  # that a recipe decides about
 
 _INT4 = "int4_group"  # the scheme that other methods than round-to-nearest make codes for
 _CALIBRATED = "gptq"
@@ -147,7 +147,7 @@ def keep_quantized(recipe: Recipe, source: Source) -> tuple[Recipe, dict[str, in
     the recipe wants more.
     """
     storage, kept = dict(recipe.storage), {}
-    for component, stored in recipe.storage.items():
+    for component, stored in _storage_of(recipe, source).items():
         tensors, schemes = source.components[component], source.schemes.get(component, {})
         rules = []
         for name, group in schemes.items():
@@ -174,11 +174,22 @@ def _wanted(stored: Storage, name: str, tensor: LazyTensor) -> SchemeRule | None
     return None if rule is None or rule.scheme == PLAIN else rule
 
 
+def _storage_of(recipe: Recipe, source: Source) -> dict[str, Storage]:
+    """What a recipe says of the components that a source has. Raises UsageError where it says nothing of one."""
+    lacking = [component for component in source.components if component not in recipe.storage]
+    if lacking:
+        raise UsageError(
+            f"The recipe {recipe.name} does not fit {source.name}: it has no table for {', '.join(lacking)}; add one "
+            f"such as [components.{lacking[0]}] with a dtype."
+        )
+    return {component: recipe.storage[component] for component in source.components}
+
+
 def check_fits(recipe: Recipe, source: Source) -> dict[str, int]:
     """Bytes of each component under a recipe. Raises UsageError for rules that name nothing or exceed the budget."""
     problems = [
         f"the pattern {rule.pattern!r} names no tensor of {component}"
-        for component, stored in recipe.storage.items()
+        for component, stored in _storage_of(recipe, source).items()
         for rule in stored.rules
         if not any(fnmatchcase(name, rule.pattern) for name in source.components[component])
     ]
@@ -186,7 +197,7 @@ def check_fits(recipe: Recipe, source: Source) -> dict[str, int]:
         raise UsageError(f"The recipe {recipe.name} does not fit {source.name}: {'; '.join(problems)}.")
     sizes = plan_bytes(source, recipe.storage)
     if recipe.budget is not None:
-        run, total = sum(sizes[c] for c in RUN_COMPONENTS), sum(sizes.values())
+        run, total = sum(sizes[c] for c in family_of(source.config).run_components), sum(sizes.values())
         for what, n_bytes, limit in (
             ("run_mb", run, recipe.budget.run_mb),
             ("pack_mb", total, recipe.budget.pack_mb),
@@ -219,17 +230,19 @@ def _storage(table: Any, problems: list[str]) -> dict[str, Storage]:
         problems.append("components must be a table")
         return {}
     problems += [f"unknown component {c}" for c in table if c not in STORED_COMPONENTS]
-    problems += [f"missing component {c}" for c in STORED_COMPONENTS if c not in table]
+    # Complete for at least one family; `check_fits` asks about that of the model.
+    lacking = [[c for c in f.components if c in STORED_COMPONENTS and c not in table] for f in FAMILIES.values()]
+    problems += [f"missing component {c}" for c in min(lacking, key=len)]
     storage = {component: Storage("float32") for component in ALWAYS_FP32}
-    for component in STORED_COMPONENTS:
-        entry = table.get(component, {})
+    for component in filter(table.__contains__, STORED_COMPONENTS):
+        entry = table[component]
         path = f"components.{component}"
         if not isinstance(entry, dict):
             problems.append(f"{path} must be a table")
             continue
         problems += [f"unknown key {path}.{key}" for key in entry if key not in ("dtype", "rules")]
         dtype, rules = entry.get("dtype", "float32"), entry.get("rules", [])
-        if component in table and dtype not in DTYPES:
+        if dtype not in DTYPES:
             problems.append(f"{path}.dtype is {dtype!r}; allowed are {', '.join(DTYPES)}")
         if not isinstance(rules, list):
             problems.append(f"{path}.rules must be a list")

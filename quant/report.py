@@ -17,10 +17,10 @@ from torch import Tensor
 
 from edgetts.backends.linear import kernels_used
 from edgetts.backends.numbers import numbers_of
+from edgetts.families import family_of
 from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
-from edgetts.pack.manifest import COMPONENTS, RUN_COMPONENTS
 from edgetts.pack.page_release import give_back
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
@@ -73,8 +73,8 @@ def measure(
     made_sounds = _sounds(other, speaker, samples[:N_SPOKEN], options)
     quality: dict[str, Any] = {
         "compared_with": original.manifest.recipe,
-        "sizes": {c: {"before": original_bytes(original, c), "after": sizes[c]} for c in COMPONENTS},
-        "run_mb": round(sum(sizes[c] for c in RUN_COMPONENTS) / _MB, 2),
+        "sizes": {c: {"before": original_bytes(original, c), "after": sizes[c]} for c in sizes},
+        "run_mb": round(sum(sizes[c] for c in family_of(writer.config).run_components) / _MB, 2),
         "pack_mb": round(sum(sizes.values()) / _MB, 2),
         "snr_db": {c: {n: round(v, 2) for n, v in of.items()} for c, of in writer.snr.items()},
         "kernels": kernels_used(other.gpt),

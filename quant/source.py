@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from edgetts.pack.load import Pack, open_pack
-from edgetts.pack.manifest import COMPONENTS
 from edgetts.pack.page_release import give_back
 from edgetts.pack.schemes import Quantized
 from quant.build import Source
@@ -37,7 +36,7 @@ def open_pack_source(folder: Path, home: Path | None = None) -> Source:
         name=manifest.name,
         license=manifest.license,
         text=manifest.text,
-        components={component: _lazy(pack, component) for component in COMPONENTS},
+        components={component: _lazy(pack, component) for component in manifest.components},
         identity={"sha256": {name: entry.sha256 for name, entry in manifest.files.items()}},
         add_files=add_files,
         description=manifest.description,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgetts.errors import PackError, UsageError
-from edgetts.pack.manifest import MANIFEST_FILE
+from edgetts.pack.entries import MANIFEST_FILE
 from quant.folders import (
     NEW_FILE,
     OPEN_FOLDER,

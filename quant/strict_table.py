@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgetts.errors import CheckpointError
-from edgetts.pack.config import printable
 from edgetts.pack.plain_json import listed, shown
+from edgetts.pack.strict import printable
 
 # Bounds that hold before anything is computed from a number; what each may be is looked at in `edgetts.pack.ranges`.
 MAX_DIMENSION = 1 << 24

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgetts.errors import PackError, UsageError
-from edgetts.pack.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from edgetts.pack.entries import MANIFEST_FILE, Manifest
+from edgetts.pack.manifest import MAX_MANIFEST_BYTES, parse_manifest
 from quant.folders import OPEN_FOLDER, foreign, opened, read_file
 
 MARK_FILE = ".edgetts-staging"  # in a folder that is being filled, or about to be removed: see `quant.staging`

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from edgetts.errors import PackError
-from edgetts.pack.manifest import FORMAT, ComponentEntry, FileEntry, SchemeGroup
+from edgetts.pack.entries import ComponentEntry, FileEntry, SchemeGroup
+from edgetts.pack.manifest import FORMAT
 from edgetts.pack.schemes import SCHEMES, Quantized, layout_problem
 from quant.lazy import LazyTensor
 from quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import CheckpointError
+from edgetts.families.indextts2.dims import IndexTTS2Config
 from edgetts.pack.config import (
     AudioConfig,
     ConditioningConfig,
@@ -195,7 +196,7 @@ def model_config(upstream: UpstreamConfig, w2v_bert_path: Path, bigvgan_path: Pa
         vocos_n_layers=c.integer("semantic_codec.vocos_num_layers"),
     )
     model_dim = c.integer("gpt.model_dim")
-    config = ModelConfig(
+    config = IndexTTS2Config(
         code_rate=CODE_RATE,
         silence_code=SILENCE_CODE,
         audio=audio,

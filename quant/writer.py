@@ -27,22 +27,14 @@ from torch import Tensor
 
 from edgetts import __version__
 from edgetts.errors import EdgeTTSError, PackError, UsageError
+from edgetts.families import ALL_COMPONENTS, family_of
 from edgetts.options import SynthesisOptions
-from edgetts.pack.config import ModelConfig, from_dict, to_dict
-from edgetts.pack.manifest import (
-    COMPONENTS,
-    ENROLL_COMPONENTS,
-    FAMILY,
-    MANIFEST_FILE,
-    TOKENIZER_FILE,
-    ComponentEntry,
-    FileEntry,
-    Manifest,
-    manifest_json,
-    parse_manifest,
-)
+from edgetts.pack.config import ModelConfig
+from edgetts.pack.entries import MANIFEST_FILE, TOKENIZER_FILE, ComponentEntry, FileEntry, Manifest
+from edgetts.pack.manifest import manifest_json, parse_manifest
 from edgetts.pack.plain_json import listed
 from edgetts.pack.relations import model_problems
+from edgetts.pack.strict import from_dict, to_dict
 from quant.components import component_problems
 from quant.lazy import LazyTensor
 from quant.schemes import Encode, SchemeRule, round_to_nearest
@@ -59,7 +51,7 @@ _MAX_RECEIPT_BYTES = 64 << 20
 _PLANNED = (
     MANIFEST_FILE,
     TOKENIZER_FILE,
-    *(component + suffix for component in COMPONENTS for suffix in (_TENSORS_SUFFIX, _RECEIPT_SUFFIX)),
+    *(component + suffix for component in ALL_COMPONENTS for suffix in (_TENSORS_SUFFIX, _RECEIPT_SUFFIX)),
 )
 
 
@@ -90,6 +82,7 @@ class PackWriter:
     ) -> None:
         self.target = check_target(target, force=force)
         self.config = config
+        self.family = family_of(config)
         self._about = {"name": name, "recipe": recipe, "license": license, "description": description}
         self._text = dict(text or {})
         self._defaults = dict(defaults or {})
@@ -147,7 +140,7 @@ class PackWriter:
         Raises PackError listing every missing, unexpected and misshapen tensor, or naming one that is not
         finite.
         """
-        if component not in COMPONENTS or component in self._written:
+        if component not in self.family.components or component in self._written:
             raise ValueError(f"component {component!r} is unknown or was added already")
         lazy = {n: LazyTensor.of(t.detach().cpu()) if isinstance(t, Tensor) else t for n, t in tensors.items()}
         problems = component_problems(component, {n: t.shape for n, t in lazy.items()}, self.config)
@@ -160,7 +153,9 @@ class PackWriter:
             self._staging.remove(receipt)
             _require_space(self.folder, plan.n_bytes, self.target)
             with self._staging.create(name) as file:
-                written = plan.write(file, digests=component in ENROLL_COMPONENTS, progress=progress, encode=encode)
+                written = plan.write(
+                    file, digests=component in self.family.enroll_components, progress=progress, encode=encode
+                )
             if fingerprint is not None:
                 _write_receipt(self._staging, receipt, written, fingerprint)
         else:
@@ -194,7 +189,7 @@ class PackWriter:
         quality: what was measured, or a function that measures: it gets the folder, which can be opened as a
         pack but is not in its place yet, and may still add files.
         """
-        missing = [c for c in COMPONENTS if c not in self._written]
+        missing = [c for c in self.family.components if c not in self._written]
         missing += [] if TOKENIZER_FILE in self._files else [TOKENIZER_FILE]
         if missing:
             raise PackError(f"The pack {self.target} is not complete: {', '.join(missing)} were not added.")
@@ -210,13 +205,13 @@ class PackWriter:
 
     def _write_manifest(self, quality: Mapping[str, Any] | None) -> None:
         manifest = Manifest(
-            family=FAMILY,
+            family=self.family.name,
             created_by=f"edgetts {__version__}",
             encoder_id=self._encoder_id or self._computed_encoder_id(),
             model=self.config,
             text=self._text,
             defaults=self._defaults,
-            components={c: self._entries[c] for c in COMPONENTS},
+            components={c: self._entries[c] for c in self.family.components},
             files=dict(sorted(self._files.items())),
             quality=quality,
             without=self._without,
@@ -230,8 +225,8 @@ class PackWriter:
     def _computed_encoder_id(self) -> str:
         """Hash of everything that decides what a recording becomes: encoder values and dimensions."""
         table = {
-            "family": FAMILY,
-            "tensors": {c: dict(sorted(self._written[c].digests.items())) for c in ENROLL_COMPONENTS},
+            "family": self.family.name,
+            "tensors": {c: dict(sorted(self._written[c].digests.items())) for c in self.family.enroll_components},
             "config": {
                 part: to_dict(getattr(self.config, part))
                 for part in ("audio", "semantic_encoder", "semantic_codec", "speaker_encoder", "conditioning")

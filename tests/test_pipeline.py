@@ -21,10 +21,10 @@ from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import Expected
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import Cancelled, GenerationError, VoiceError
+from edgetts.families.indextts2.dims import INDEXTTS_2
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
-from edgetts.pack.manifest import ENROLL_COMPONENTS, RUN_COMPONENTS
 from edgetts.pipeline import Pipeline
 from edgetts.voices.emotion import Emotion
 from edgetts.voices.speaker import Speaker
@@ -248,9 +248,9 @@ def test_no_encoder_parameter_is_resident(pipeline: Pipeline) -> None:
     resident = sum(
         p.numel() * p.element_size() for m in plain.modules().values() for p in (*m.parameters(), *m.buffers())
     )
-    run = set(RUN_COMPONENTS) - {"emotion"}
+    run = set(INDEXTTS_2.run_components) - {"emotion"}
     assert resident == sum(4 * torch.Size(s).numel() for c in run for s in pack.shapes(c).values())
-    encoders = set(ENROLL_COMPONENTS) - set(RUN_COMPONENTS)
+    encoders = set(INDEXTTS_2.enroll_components) - set(INDEXTTS_2.run_components)
     assert encoders == {"semantic_encoder", "semantic_statistics", "codec_encoder", "speaker_encoder", "conditioning"}
     for each in (plain, pipeline):
         names = {type(m).__name__ for module in each.modules().values() for m in module.modules()}

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from edgetts.backends.device import describe
-from edgetts.pack.manifest import Manifest
+from edgetts.pack.entries import Manifest
 
 VARIABLES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 _FOLDER = "compiled"

@@ -17,10 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgetts.bench.machine import Rates
 from edgetts.decoding.settings import FlowSettings
+from edgetts.families import family_of
 from edgetts.models import registry
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.load import Pack
-from edgetts.pack.manifest import ENROLL_COMPONENTS
 from edgetts.pack.meta_init import ModuleT, init_on_meta
 from edgetts.pack.schemes import Quantized
 
@@ -125,7 +125,7 @@ def enroll_work(pack: Pack, prompt_s: float) -> Work:
     flops += _flops(lambda: speaker(_meta(1, n_filter_frames, config.speaker_encoder.n_mels)))
     flops += _flops(lambda: conditioning.speaker_latents(features))
     flops += 2 * _flops(lambda: conditioning.emotion_vector(features))
-    return Work(sum(_bytes(pack, name) for name in ENROLL_COMPONENTS), flops)
+    return Work(sum(_bytes(pack, name) for name in family_of(config).enroll_components), flops)
 
 
 def whole_floor_s(works: dict[str, Work], n_codes: int, rates: Rates) -> float:
@@ -134,7 +134,7 @@ def whole_floor_s(works: dict[str, Work], n_codes: int, rates: Rates) -> float:
     return once + (n_codes - 1) * works["decode_per_code"].floor_s(rates)
 
 
-def _counted(network: registry.Network[ModuleT], config: ModelConfig) -> ModuleT:
+def _counted(network: registry.Component[ModuleT], config: ModelConfig) -> ModuleT:
     """A network on the meta device in eval mode: in training mode, norms refuse a batch of one."""
     return init_on_meta(lambda: network.build(config)).eval().requires_grad_(False)
 

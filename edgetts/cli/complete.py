@@ -15,8 +15,8 @@ from edgetts.cli.common import Environment
 
 def voices(incomplete: str) -> list[str]:
     """Voices of the user's folder, and those of the built-in pack."""
+    from edgetts.pack.entries import VOICE_SUFFIX
     from edgetts.pack.locate import builtin_pack, data_folder
-    from edgetts.pack.manifest import VOICE_SUFFIX
 
     own = _names(data_folder(_home()) / "voices", VOICE_SUFFIX)
     ready = _names(builtin_pack() / "voices", VOICE_SUFFIX)
@@ -25,8 +25,8 @@ def voices(incomplete: str) -> list[str]:
 
 def own_voices(incomplete: str) -> list[str]:
     """Voices of the user's folder alone."""
+    from edgetts.pack.entries import VOICE_SUFFIX
     from edgetts.pack.locate import data_folder
-    from edgetts.pack.manifest import VOICE_SUFFIX
 
     return _beginning(_names(data_folder(_home()) / "voices", VOICE_SUFFIX), incomplete)
 

@@ -16,7 +16,7 @@ from edgetts.cli.common import DeviceOption, JsonOption, ProgressBar, environmen
 from edgetts.errors import PackError, one_line
 
 if TYPE_CHECKING:
-    from edgetts.pack.manifest import Manifest
+    from edgetts.pack.entries import Manifest
 
 _CODES_IN_A_BYTE = {"int8_channel": 1, "int4_group": 2, "nf4_group": 2}
 _UNCHANGED = 200.0  # dB, what is written for tensors that quantizing did not change
@@ -47,18 +47,21 @@ def info(
 
         edgetts info indextts2.pack --kernels
     """
-    from edgetts.pack.config import to_dict
+    from edgetts.families import FAMILIES
     from edgetts.pack.locate import locate_pack
-    from edgetts.pack.manifest import ENROLL_COMPONENTS, RUN_COMPONENTS, read_manifest
+    from edgetts.pack.manifest import read_manifest
+    from edgetts.pack.strict import to_dict
 
     known = environment(context)
     located = locate_pack(pack or known.pack, known.home)
     manifest = read_manifest(located.path)
     if verify:
         _verify(located.path, manifest, known.home)
+    family = FAMILIES[manifest.family]
+    by_phase = (("enroll", family.enroll_components), ("run", family.run_components))
     components = {}
     for name, entry in manifest.components.items():
-        phases = [p for p, names in (("enroll", ENROLL_COMPONENTS), ("run", RUN_COMPONENTS)) if name in names]
+        phases = [p for p, names in by_phase if name in names]
         n_tensors, n_values = _count(located.path / entry.file, {n: g.scheme for n, g in entry.scheme_of().items()})
         components[name] = {
             "phase": phases,

@@ -74,7 +74,7 @@ def add(
 
         edgetts voices add anna interview.mp3
     """
-    from edgetts.pack.manifest import VOICE_SUFFIX
+    from edgetts.pack.entries import VOICE_SUFFIX
     from edgetts.voices.store import VoiceStore
 
     known = environment(context)
@@ -221,7 +221,7 @@ def export(
     """Copy a voice to a file that `--voice` and `voices add` read on another machine."""
     from edgetts.audio.encode import check_target
     from edgetts.files import atomic_file
-    from edgetts.pack.manifest import VOICE_SUFFIX
+    from edgetts.pack.entries import VOICE_SUFFIX
     from edgetts.voices.store import is_voice_file
 
     source, _ = _find(context, name, pack)

@@ -1,18 +1,20 @@
 """Which network fills each component of a pack.
 
-One table: the class of a component, the part of the configuration that it is built from, and the tensors of the
-published file that no pack needs. Adding a component means one entry here and its name in `edgetts.pack.manifest`.
+The classes come from the pack's family (`edgetts.families`); callers name the component.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
 import torch
+from torch import nn
 
-from edgetts.models import bigvgan, campplus, conditioning, gpt, repcodec, s2mel, vocoder, w2v_bert
+from edgetts.families import family_of
+from edgetts.models import campplus, conditioning, gpt, repcodec, s2mel, vocoder, w2v_bert
+from edgetts.models.network import Network
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.meta_init import ModuleT
 
@@ -20,46 +22,38 @@ if TYPE_CHECKING:
     from edgetts.pack.load import Pack
 
 
-@dataclass(frozen=True)
-class Network(Generic[ModuleT]):
-    """extras: published tensors (fnmatch patterns) that the network does not have."""
+def networks_of(config: ModelConfig) -> Mapping[str, Network[Any]]:
+    """The networks of a model, by component."""
+    networks: Mapping[str, Network[Any]] = family_of(config).part("networks").NETWORKS
+    return networks
 
-    component: str
-    build: Callable[[ModelConfig], ModuleT]
-    extras: tuple[str, ...] = ()
+
+@dataclass(frozen=True)
+class Component(Generic[ModuleT]):
+    """A component by its name in packs, and the class that its network has or is derived from in every family."""
+
+    name: str
+
+    def build(self, config: ModelConfig) -> ModuleT:
+        """The network without weights. Raises KeyError where the family has no such component."""
+        network: ModuleT = networks_of(config)[self.name].build(config)
+        return network
 
     def load(self, pack: Pack, device: torch.device | str = "cpu", **how: Any) -> ModuleT:
         """The network of a pack with its weights. how: further arguments of `Pack.module`, and its errors."""
-        return pack.module(self.component, lambda: self.build(pack.config), device, **how)
+        return pack.module(self.name, lambda: self.build(pack.config), device, **how)
 
 
-SEMANTIC_ENCODER = Network(
-    "semantic_encoder", lambda c: w2v_bert.SemanticEncoder(c.semantic_encoder), w2v_bert.EXPECTED_EXTRAS
-)
-CODEC_ENCODER = Network(
-    "codec_encoder", lambda c: repcodec.SemanticCodecEncoder(c.semantic_codec), repcodec.EXPECTED_EXTRAS
-)
-QUANTIZER = Network("quantizer", lambda c: repcodec.Quantizer(c.semantic_codec))
-SPEAKER_ENCODER = Network(
-    "speaker_encoder", lambda c: campplus.SpeakerEncoder(c.speaker_encoder), campplus.EXPECTED_EXTRAS
-)
-CONDITIONING = Network(
-    "conditioning", lambda c: conditioning.Conditioning(c.conditioning), conditioning.EXPECTED_EXTRAS
-)
-GPT = Network("gpt", lambda c: gpt.GPT(c.gpt), gpt.EXPECTED_EXTRAS)
-S2MEL = Network("s2mel", lambda c: s2mel.S2Mel(c.s2mel), s2mel.EXPECTED_EXTRAS)
-VOCODER = Network("vocoder", lambda c: vocoder.build_vocoder(c.vocoder), bigvgan.EXPECTED_EXTRAS)
+SEMANTIC_ENCODER = Component[w2v_bert.SemanticEncoder]("semantic_encoder")
+CODEC_ENCODER = Component[repcodec.SemanticCodecEncoder]("codec_encoder")
+QUANTIZER = Component[repcodec.Quantizer]("quantizer")
+SPEAKER_ENCODER = Component[campplus.SpeakerEncoder]("speaker_encoder")
+CONDITIONING = Component[conditioning.Conditioning]("conditioning")
+GPT = Component[gpt.GPT]("gpt")
+S2MEL = Component[s2mel.S2Mel]("s2mel")
+VOCODER = Component[vocoder.Vocoder]("vocoder")
 
-NETWORKS: Mapping[str, Network[Any]] = {
-    network.component: network
-    for network in (
-        SEMANTIC_ENCODER,
-        CODEC_ENCODER,
-        QUANTIZER,
-        SPEAKER_ENCODER,
-        CONDITIONING,
-        GPT,
-        S2MEL,
-        VOCODER,
-    )
-}
+
+def component(name: str) -> Component[nn.Module]:
+    """A component that only some families have."""
+    return Component[nn.Module](name)

@@ -1,8 +1,8 @@
-"""Dimensions of the networks, as frozen dataclasses without defaults, and how to read them strictly.
+"""Dimensions of the networks, as frozen dataclasses without defaults.
 
-In: the `model` table of a pack's manifest (plain JSON). Out: `ModelConfig`. Unknown and missing keys
-and values of the wrong type are all reported in one `PackError`. `quant` writes these numbers from
-upstream's `config.yaml`; the training recipe chooses its own.
+`ModelConfig` is what all families have in common; each family's own dataclass (`edgetts.families`) adds what it needs.
+`edgetts.pack.strict` reads them from a manifest. `quant` takes the numbers from upstream's `config.yaml`; the training
+recipe chooses its own.
 
 One field per fact: whatever follows from another field is a property.
 """
@@ -11,15 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
-import typing
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-from edgetts.errors import PackError
-from edgetts.pack.plain_json import listed
-from edgetts.pack.plain_json import shown as _shown
-from edgetts.pack.ranges import out_of_range
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -107,14 +101,20 @@ class PerceiverConfig:
 
 
 @dataclass(frozen=True)
-class ConditioningConfig:
+class EmotionConditioningConfig:
+    """The emotion conditioner of the GPT; used at enrollment only."""
+
+    emotion_conformer: ConformerConfig
+    emotion_perceiver: PerceiverConfig
+    model_dim: int  # of the GPT
+
+
+@dataclass(frozen=True)
+class ConditioningConfig(EmotionConditioningConfig):
     """The two conditioners of the GPT, speaker and emotion; used at enrollment only."""
 
     speaker_conformer: ConformerConfig
     speaker_perceiver: PerceiverConfig
-    emotion_conformer: ConformerConfig
-    emotion_perceiver: PerceiverConfig
-    model_dim: int  # of the GPT
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,19 @@ class DiTConfig:
 
 
 @dataclass(frozen=True)
-class S2MelConfig:
+class AcousticConfig:
+    """What makes the mel."""
+
     length_regulator: LengthRegulatorConfig
     dit: DiTConfig
-    latent_projection_dims: tuple[int, ...]  # of `gpt_layer`: GPT width, hidden widths, semantic width
     mel_frames_per_code: float  # target length is int(codes * this)
+
+
+@dataclass(frozen=True)
+class S2MelConfig(AcousticConfig):
+    """An `AcousticConfig` with a projection of the GPT's latents."""
+
+    latent_projection_dims: tuple[int, ...]  # of `gpt_layer`: GPT width, hidden widths, semantic width
 
 
 @dataclass(frozen=True)
@@ -241,7 +249,8 @@ class IstftVocoderConfig:
 
     def problems(self) -> list[str]:
         """What does not fit together."""
-        sizes = to_dict(self) | {f"pitch.{name}": size for name, size in to_dict(self.pitch).items()}
+        sizes = {f"pitch.{name}": size for name, size in dataclasses.asdict(self.pitch).items()}
+        sizes = dataclasses.asdict(self) | sizes
         numbers = {name: size for name, size in sizes.items() if isinstance(size, (int, float))}
         found = [f"{name} must be positive" for name, size in numbers.items() if size <= 0]
         if found:
@@ -260,9 +269,19 @@ class EmotionConfig:
     group_sizes: tuple[int, ...]
 
 
+# A sentence that must hold, and its check: of a model whose every number is in its range.
+Relation = tuple[str, Callable[[Any], bool]]
+
+
 @dataclass(frozen=True)
 class ModelConfig:
-    """Every dimension of one model. `code_rate` is codes per second of speech."""
+    """Every dimension of one model, as far as all families have it. `code_rate` is codes per second of speech.
+
+    family: its name in `edgetts.families`. relations: those of the family, besides `edgetts.pack.relations`.
+    """
+
+    family: ClassVar[str] = ""
+    relations: ClassVar[tuple[Relation, ...]] = ()
 
     code_rate: float
     silence_code: int | None  # the code of silence, if the model has one; guards count runs of it
@@ -270,9 +289,9 @@ class ModelConfig:
     semantic_encoder: SemanticEncoderConfig
     semantic_codec: SemanticCodecConfig
     speaker_encoder: SpeakerEncoderConfig
-    conditioning: ConditioningConfig
+    conditioning: EmotionConditioningConfig
     gpt: GPTConfig
-    s2mel: S2MelConfig
+    s2mel: AcousticConfig
     vocoder: VocoderConfig | IstftVocoderConfig
     emotion: EmotionConfig
 
@@ -285,8 +304,6 @@ class ModelConfig:
         ]
 
 
-ConfigT = TypeVar("ConfigT")
-
 # The key `kind` of a vocoder's table selects one of these. Older packs have no kind and are BigVGAN.
 VOCODER_KINDS: dict[str, type[VocoderConfig | IstftVocoderConfig]] = {
     "bigvgan": VocoderConfig,
@@ -294,91 +311,3 @@ VOCODER_KINDS: dict[str, type[VocoderConfig | IstftVocoderConfig]] = {
 }
 UNNAMED_KIND = "bigvgan"
 KIND = "kind"
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Plain JSON values of a config dataclass; tuples become lists."""
-
-    def plain(value: Any) -> Any:
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            kind = next((kind for kind, cls in VOCODER_KINDS.items() if type(value) is cls), UNNAMED_KIND)
-            return fields if kind == UNNAMED_KIND else {KIND: kind} | fields
-        if isinstance(value, (tuple, list)):
-            return [plain(v) for v in value]
-        return value
-
-    result: dict[str, Any] = plain(config)
-    return result
-
-
-def from_dict(cls: type[ConfigT], values: Any, *, what: str) -> ConfigT:
-    """Build the dataclass `cls` from plain JSON values, strictly.
-
-    `what` names the source in the error. Raises PackError listing every unknown key, missing key and
-    value of the wrong type at once. Fields with a default were added in later versions and may be missing.
-    """
-    problems: list[str] = []
-    result = _build(cls, values, "", problems)
-    if problems:
-        raise PackError(f"{what} is not usable: " + listed(problems) + ".")
-    return typing.cast(ConfigT, result)
-
-
-def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
-    here = path or "the table"
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        if not isinstance(value, dict):
-            problems.append(f"{here} must be a table, not {_shown(value)}")
-            return None
-        hints = typing.get_type_hints(kind)
-        prefix = f"{path}." if path else ""
-        problems += [f"unknown key {prefix}{printable(k)}" for k in sorted(map(str, value)) if k not in hints]
-        needed = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
-        problems += [f"missing key {prefix}{k}" for k in needed if k not in value]
-        fields = {k: _build(h, value[k], prefix + k, problems) for k, h in hints.items() if k in value}
-        if kind is ModelConfig and not problems:
-            problems += out_of_range(value)
-        if problems:
-            return None
-        made = kind(**fields)
-        if isinstance(made, (ModelConfig, IstftVocoderConfig)):
-            problems += [f"{prefix}{problem}" for problem in made.problems()]
-        return made
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        if not isinstance(value, list) or not value:
-            problems.append(f"{here} must be a list with at least one entry, not {_shown(value)}")
-            return None
-        return tuple(_build(args[0], v, f"{path}[{i}]", problems) for i, v in enumerate(value))
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        choices = [a for a in args if a is not type(None)]
-        if len(choices) == 1:
-            return _build(choices[0], value, path, problems)
-        return _build_vocoder(value, path, problems)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        problems.append(f"{here} must be {kind.__name__}, not {_shown(value)}")
-        return None
-    return value
-
-
-def _build_vocoder(value: Any, path: str, problems: list[str]) -> Any:
-    """The dataclass that the table's kind names."""
-    if not isinstance(value, dict):
-        problems.append(f"{path} must be a table, not {_shown(value)}")
-        return None
-    kind = value.get(KIND, UNNAMED_KIND)
-    if not isinstance(kind, str) or kind not in VOCODER_KINDS:
-        problems.append(f"{path}.{KIND} must be one of {', '.join(VOCODER_KINDS)}, not {_shown(kind)}")
-        return None
-    rest = {k: v for k, v in value.items() if k != KIND}
-    return _build(VOCODER_KINDS[kind], rest, path, problems)
-
-
-def printable(key: str) -> str:
-    """A key made safe for a one-line message."""
-    return key if key.isprintable() else _shown(key)

@@ -18,11 +18,7 @@ from torch import Tensor, nn
 
 from edgetts.errors import PackError
 from edgetts.pack.config import ModelConfig
-from edgetts.pack.header import tensor_header
-from edgetts.pack.locate import cache_folder
-from edgetts.pack.manifest import (
-    COMPONENTS,
-    FORMAT,
+from edgetts.pack.entries import (
     GLOSSARY_FILE,
     LEXICON_FILE,
     MANIFEST_FILE,
@@ -30,8 +26,10 @@ from edgetts.pack.manifest import (
     ComponentEntry,
     Manifest,
     SchemeGroup,
-    read_manifest,
 )
+from edgetts.pack.header import tensor_header
+from edgetts.pack.locate import cache_folder
+from edgetts.pack.manifest import FORMAT, read_manifest
 from edgetts.pack.meta_init import init_on_meta
 from edgetts.pack.page_release import give_back_whole
 from edgetts.pack.schemes import SCHEMES, Quantized, layout_problem
@@ -225,8 +223,9 @@ class _ComponentFile:
     """One component's mapped file. Shows the tensors that networks expect, not the parts that are stored."""
 
     def __init__(self, pack: Pack, component: str) -> None:
-        if component not in COMPONENTS:
-            raise PackError(f"A pack has no component {component!r}; there are {', '.join(COMPONENTS)}.")
+        if component not in pack.manifest.components:
+            known = ", ".join(pack.manifest.components)
+            raise PackError(f"The pack {pack.path} has no component {component!r}; there are {known}.")
         entry: ComponentEntry = pack.manifest.components[component]
         self.path = pack.file(entry.file)
         tensor_header(self.path)

@@ -1,15 +1,15 @@
 """Relations that must hold between a model's dimensions.
 
-In: the `model` table of a manifest. Out: a consistent `ModelConfig`, or one `PackError` that lists all numbers out of
-range (`ranges`) or, if there are none, all violated relations. `edgetts.pack.load` checks the tensors against the
-dimensions.
+In: the `model` table of a manifest, and the dataclass of its family. Out: a consistent `ModelConfig`, or one
+`PackError` that lists all numbers out of range (`ranges`) or, if there are none, all violated relations.
+`edgetts.pack.load` checks the tensors against the dimensions.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from edgetts.errors import PackError
 from edgetts.pack.config import (
@@ -17,12 +17,12 @@ from edgetts.pack.config import (
     IstftVocoderConfig,
     ModelConfig,
     PerceiverConfig,
+    Relation,
     VocoderConfig,
-    from_dict,
-    to_dict,
 )
 from edgetts.pack.plain_json import listed
 from edgetts.pack.ranges import out_of_range
+from edgetts.pack.strict import from_dict, to_dict
 
 MAX_DENSE_LAYERS = 256  # of the speaker encoder, over all blocks
 MAX_REACH = 4096  # frames of left context of a dilated convolution
@@ -31,8 +31,6 @@ SEMANTIC_FEATURES = 160  # two stacked frames of 80 bands, from `edgetts.audio.f
 FBANK_BANDS = 80  # filter-bank input of the speaker encoder, from `edgetts.audio.features`
 RATE_STEP = 25  # Hz; resampling to 16 kHz takes memory with the numerator of the reduced ratio
 RATE_TOLERANCE = 0.05  # of mel frames per code against sample rate, hop and code rate
-
-Relation = tuple[str, Callable[[ModelConfig], bool]]
 
 
 def _heads(name: str, width: Callable[[ModelConfig], int], heads: Callable[[ModelConfig], int]) -> Relation:
@@ -96,28 +94,8 @@ RELATIONS: tuple[Relation, ...] = (
         lambda m: sum(m.speaker_encoder.block_layers) <= MAX_DENSE_LAYERS,
     ),
     (
-        "conditioning.speaker_conformer and speaker_perceiver must fit together",
-        lambda m: _conditioner(m, m.conditioning.speaker_conformer, m.conditioning.speaker_perceiver),
-    ),
-    (
         "conditioning.emotion_conformer and emotion_perceiver must fit together",
-        lambda m: _conditioner(m, m.conditioning.emotion_conformer, m.conditioning.emotion_perceiver),
-    ),
-    (
-        "conditioning must give gpt.n_conditioning_latents of gpt.model_dim and one emotion",
-        lambda m: (
-            m.conditioning.speaker_perceiver.n_latents == m.gpt.n_conditioning_latents
-            and m.conditioning.speaker_perceiver.dim == m.conditioning.model_dim == m.gpt.model_dim
-            and m.conditioning.emotion_perceiver.n_latents == 1
-        ),
-    ),
-    (
-        "s2mel.latent_projection_dims must lead from gpt.model_dim to semantic_codec.hidden_size",
-        lambda m: (
-            (m.s2mel.latent_projection_dims[0], m.s2mel.latent_projection_dims[-1])
-            == (m.gpt.model_dim, m.semantic_codec.hidden_size)
-            and len(m.s2mel.latent_projection_dims) > 1
-        ),
+        lambda m: conditioner_fits(m, m.conditioning.emotion_conformer, m.conditioning.emotion_perceiver),
     ),
     (
         "s2mel.length_regulator must lead from semantic_codec.hidden_size to s2mel.dit.content_dim",
@@ -151,10 +129,13 @@ RELATIONS: tuple[Relation, ...] = (
 )
 
 
-def read_model(table: dict[str, Any], *, what: str) -> ModelConfig:
-    """The dimensions in a manifest's `model` table. Raises a PackError that names it as `what` and lists all
-    problems."""
-    model = from_dict(ModelConfig, table, what=what)
+ModelT = TypeVar("ModelT", bound=ModelConfig)
+
+
+def read_model(kind: type[ModelT], table: dict[str, Any], *, what: str) -> ModelT:
+    """The dimensions in a manifest's `model` table, of the family whose dataclass is given. Raises a PackError that
+    names it as `what` and lists all problems."""
+    model = from_dict(kind, table, what=what)
     problems = model_problems(model)
     if problems:
         raise PackError(f"{what} is not usable: {listed(problems)}.")
@@ -167,10 +148,12 @@ def model_problems(model: ModelConfig) -> list[str]:
     if problems:
         return problems
     vocoder = model.vocoder.problems() if isinstance(model.vocoder, IstftVocoderConfig) else []
-    return [*model.problems(), *vocoder, *(sentence for sentence, holds in RELATIONS if not holds(model))]
+    violated = [sentence for sentence, holds in (*RELATIONS, *model.relations) if not holds(model)]
+    return [*model.problems(), *vocoder, *violated]
 
 
-def _conditioner(model: ModelConfig, conformer: ConformerConfig, perceiver: PerceiverConfig) -> bool:
+def conditioner_fits(model: ModelConfig, conformer: ConformerConfig, perceiver: PerceiverConfig) -> bool:
+    """Whether a conditioner reads the semantic features, and its perceiver its conformer."""
     return (
         conformer.input_size == model.semantic_codec.hidden_size
         and conformer.output_size == perceiver.dim_context

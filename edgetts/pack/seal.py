@@ -49,7 +49,8 @@ def seal(folder: Path) -> bool:
     PackError.
     """
     from edgetts.files import replace_file
-    from edgetts.pack.manifest import FORMAT_VERSION, MANIFEST_FILE, manifest_table, parse_manifest, table_text
+    from edgetts.pack.entries import MANIFEST_FILE
+    from edgetts.pack.manifest import FORMAT_VERSION, manifest_table, parse_manifest, table_text
 
     path = folder / MANIFEST_FILE
     before = path.read_bytes()

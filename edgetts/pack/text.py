@@ -6,8 +6,8 @@ In: an open pack. Out: the `TextTokenizer` of the runtime and of the offline pas
 from __future__ import annotations
 
 from edgetts.errors import PackError, UsageError
-from edgetts.pack.config import from_dict
 from edgetts.pack.load import Pack
+from edgetts.pack.strict import from_dict
 from edgetts.text.config import TextConfig
 from edgetts.text.lexicon import Lexicon
 from edgetts.text.tokenizer import TextTokenizer

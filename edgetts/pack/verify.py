@@ -25,7 +25,7 @@ from typing import Any
 
 from edgetts.errors import PackError
 from edgetts.files import replace_file
-from edgetts.pack.manifest import FileEntry
+from edgetts.pack.entries import FileEntry
 from edgetts.pack.plain_json import UnsoundJSON, read_json
 
 MEMORY_FILE = "verified.json"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetts.errors import UsageError
 from edgetts.options import SynthesisOptions
-from edgetts.pack.manifest import VOICE_SUFFIX
+from edgetts.pack.entries import VOICE_SUFFIX
 from edgetts.pack.page_release import give_back_freed
 from edgetts.progress import Progress, no_progress
 from edgetts.voices.store import VoiceStore, looks_like_path

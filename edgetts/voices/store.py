@@ -22,8 +22,8 @@ from pathlib import Path
 
 from edgetts.errors import UsageError, VoiceError
 from edgetts.pack.config import ModelConfig
+from edgetts.pack.entries import VOICE_SUFFIX
 from edgetts.pack.locate import cache_folder, data_folder
-from edgetts.pack.manifest import VOICE_SUFFIX
 from edgetts.voices.voice import METADATA_KEY, Voice
 
 # Letters and digits of any script, with single spaces, hyphens and underscores inside: valid on every file

@@ -1,11 +1,12 @@
 """Dimensions of the built-in tiny pack, in one place.
 
-In: nothing. Out: `model_config(...)`, the `ModelConfig` that the stages train and the pack carries. The two
+In: nothing. Out: `model_config(...)`, the `IndexTTS2Config` that the stages train and the pack carries. The two
 facts that only training knows, the size of the tokenizer and the silence code, are arguments.
 """
 
 from __future__ import annotations
 
+from edgetts.families.indextts2.dims import IndexTTS2Config
 from edgetts.pack.config import (
     AudioConfig,
     ConditioningConfig,
@@ -14,7 +15,6 @@ from edgetts.pack.config import (
     EmotionConfig,
     GPTConfig,
     LengthRegulatorConfig,
-    ModelConfig,
     PerceiverConfig,
     S2MelConfig,
     SemanticCodecConfig,
@@ -100,11 +100,11 @@ def _conditioner(width: int, n_blocks: int, n_latents: int) -> tuple[ConformerCo
     return conformer, perceiver
 
 
-def model_config(n_text_tokens: int, silence_code: int | None, emotion_groups: tuple[int, ...]) -> ModelConfig:
+def model_config(n_text_tokens: int, silence_code: int | None, emotion_groups: tuple[int, ...]) -> IndexTTS2Config:
     """n_text_tokens: rows of the text embedding, the two reserved ids included."""
     speaker_conformer, speaker_perceiver = _conditioner(96, 2, N_LATENTS)
     emotion_conformer, emotion_perceiver = _conditioner(64, 1, 1)
-    return ModelConfig(
+    return IndexTTS2Config(
         code_rate=CODE_RATE,
         silence_code=silence_code,
         audio=AUDIO,

@@ -13,9 +13,10 @@ from torch import nn
 from edgetts.backends.kernels import AUTO, DEQUANTIZED, KERNELS, Kernel, KernelChoice, relative_error, try_kernel
 from edgetts.backends.linear import QuantizedLinear, kernels_used, replace_layers, replacer
 from edgetts.errors import UsageError
+from edgetts.families.indextts2.dims import INDEXTTS_2
 from edgetts.models.gpt import GPT
+from edgetts.pack.entries import TOKENIZER_FILE
 from edgetts.pack.load import open_pack
-from edgetts.pack.manifest import COMPONENTS, TOKENIZER_FILE
 from edgetts.pack.schemes import SCHEMES, Quantized
 from quant.schemes import SchemeRule
 from quant.writer import PackWriter
@@ -133,7 +134,7 @@ def small_pack(mini_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     rules = [SchemeRule("gpt.h.*.weight", "int4_group", 32), SchemeRule("*", "int8_channel")]
     target = tmp_path_factory.mktemp("packs") / "small.pack"
     with PackWriter(target, source.config, name="small", recipe="test", license="none") as writer:
-        for component in COMPONENTS:
+        for component in INDEXTTS_2.components:
             tensors = source.state_dict(component)
             writer.add_component(component, tensors, rules=rules if component == "gpt" else ())
         writer.add_file(TOKENIZER_FILE, source.tokenizer_path)

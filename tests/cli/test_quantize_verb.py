@@ -12,9 +12,10 @@ import pytest
 import torch
 from helpers.command import Edgetts
 
+from edgetts.families.indextts2.dims import INDEXTTS_2
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
-from edgetts.pack.manifest import COMPONENTS, read_manifest
+from edgetts.pack.manifest import read_manifest
 from edgetts.pack.schemes import Quantized
 from quant import report
 from quant.build import Storage, build_pack
@@ -111,7 +112,7 @@ def test_the_built_in_pack_by_name(edgetts: Edgetts, tmp_path: Path, monkeypatch
     size = f"{pack.manifest.total_bytes / 2**20:.1f} MiB"
     assert f"tiny.pack: {size} in " in made.stdout
     assert re.search(f"^size +{size}$", edgetts("info", "tiny.pack").stdout, re.MULTILINE)
-    for component in COMPONENTS:
+    for component in INDEXTTS_2.components:
         before, after = source.stored(component), pack.stored(component)
         kept, was = (p.manifest.components[component].scheme_of() for p in (pack, source))
         assert kept == was or component == "gpt"
@@ -129,8 +130,8 @@ def test_every_recipe_takes_the_built_in_pack(recipe: str) -> None:
     plan, kept = keep_quantized(load_recipe(recipe), source)
     sizes = check_fits(plan, source)
     assert {"gpt", "s2mel"} <= set(kept)
-    stored = {c: sum(_n_bytes(t) for t in open_pack(builtin_pack()).stored(c).values()) for c in COMPONENTS}
-    assert all(sizes[component] <= stored[component] for component in COMPONENTS)
+    stored = {c: sum(_n_bytes(t) for t in open_pack(builtin_pack()).stored(c).values()) for c in INDEXTTS_2.components}
+    assert all(sizes[component] <= stored[component] for component in INDEXTTS_2.components)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_every_recipe_takes_the_built_in_pack(recipe: str) -> None:
     ids=["half", "bf16", "int8"],
 )
 def test_what_is_stored_smaller_than_asked_for_stays(mini_pack: Path, tmp_path: Path, stored: Storage) -> None:
-    plain = {component: Storage("float32") for component in COMPONENTS}
+    plain = {component: Storage("float32") for component in INDEXTTS_2.components}
     first = build_pack(open_pack_source(mini_pack), tmp_path / "1.pack", {**plain, "s2mel": stored}, recipe="first")
     made = quantize(first.path, tmp_path / "2.pack", "reference-fp32", measure=False)
     before, after = open_pack(first.path), open_pack(made.path)
@@ -166,7 +167,7 @@ def test_codes_that_rounding_would_not_choose_stay(mini_pack: Path, tmp_path: Pa
     """HQQ's grid is not the one that its own values would be given."""
     rules = (SchemeRule("gpt.h.*.weight", "int4_group", 32, "hqq"),)
     first = tmp_path / "1.pack"
-    stored = {component: Storage("float32") for component in COMPONENTS}
+    stored = {component: Storage("float32") for component in INDEXTTS_2.components}
     source = open_pack_source(mini_pack)
     build_pack(source, first, {**stored, "gpt": Storage("float32", rules)}, recipe="first", encoders={"gpt": encode})
     for recipe in ("cpu-arm64", "reference-fp32"):  # the same scheme, none

@@ -13,8 +13,8 @@ from helpers.trees import copy_tree, replace
 from torch import nn
 
 from edgetts.errors import PackError
+from edgetts.families.indextts2.networks import NETWORKS
 from edgetts.models.gpt import GPT
-from edgetts.models.registry import NETWORKS
 from edgetts.models.repcodec import Quantizer
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.seal import sealed

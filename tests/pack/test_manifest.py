@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgetts.errors import PackError
+from edgetts.families.indextts2.dims import INDEXTTS_2
 from edgetts.pack import manifest as manifests
 from edgetts.pack.manifest import manifest_json, parse_manifest, read_manifest
 from edgetts.pack.seal import sealed
@@ -40,7 +41,7 @@ def test_reads_back_what_was_written(mini_pack: Path) -> None:
     assert parse_manifest(manifest_json(manifest).encode(), "copy") == manifest
     assert manifest.family == "indextts-2"
     assert manifest.model.gpt.n_layers == 4
-    assert set(manifest.components) == set(manifests.COMPONENTS)
+    assert set(manifest.components) == set(INDEXTTS_2.components)
     assert manifest.total_bytes == sum((mini_pack / name).stat().st_size for name in manifest.files)
 
 

@@ -14,14 +14,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgetts.errors import PackError
-from edgetts.models.registry import NETWORKS
-from edgetts.pack.config import ModelConfig, VocoderConfig, from_dict, to_dict
+from edgetts.families.indextts2.dims import IndexTTS2Config
+from edgetts.families.indextts2.networks import NETWORKS
+from edgetts.pack.config import VocoderConfig
 from edgetts.pack.load import compare_shapes, open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import read_manifest
 from edgetts.pack.meta_init import init_on_meta
 from edgetts.pack.ranges import RANGES
 from edgetts.pack.relations import model_problems, read_model
+from edgetts.pack.strict import from_dict, to_dict
 
 # The built-in model, with a vocoder of the published kind.
 BUILTIN = dataclasses.replace(
@@ -62,7 +64,7 @@ def refusal(path: tuple[Any, ...], value: Any) -> str:
     changed = table()
     put(changed, path, value)
     with pytest.raises(PackError) as caught:
-        read_model(changed, what="The table")
+        read_model(IndexTTS2Config, changed, what="The table")
     message = str(caught.value)
     assert message.startswith("The table is not usable: ") and message.endswith(".")
     return message
@@ -83,13 +85,13 @@ def _leaves(hint: Any) -> list[Any]:
 
 
 def test_every_number_has_a_range() -> None:
-    names = set(number_fields(ModelConfig))
+    names = set(number_fields(IndexTTS2Config))
     assert len(names) > 50 and names <= set(RANGES)
 
 
 def test_the_models_that_there_are_are_possible(mini_pack: Any) -> None:
     assert model_problems(BUILTIN) == [] == model_problems(open_pack(mini_pack).config)
-    assert read_model(table(), what="The table") == BUILTIN
+    assert read_model(IndexTTS2Config, table(), what="The table") == BUILTIN
 
 
 @pytest.mark.parametrize("path", list(places(table())), ids=lambda p: ".".join(map(str, p)))
@@ -159,7 +161,7 @@ def test_what_does_not_fit(path: str, value: Any, said: str | None) -> None:
     if said is None:  # allowed: the tensors will tell
         changed = table()
         put(changed, tuple(path.split(".")), value)
-        read_model(changed, what="The table")
+        read_model(IndexTTS2Config, changed, what="The table")
         return
     assert said in refusal(tuple(path.split(".")), value)
 
@@ -173,7 +175,7 @@ def test_what_is_accepted_can_be_built(seed: int, value: float) -> None:
     changed = table()
     put(changed, random.Random(seed).choice(list(places(changed))), value)
     try:
-        model = read_model(changed, what="The table")
+        model = read_model(IndexTTS2Config, changed, what="The table")
     except PackError:
         return
     pack = open_pack(builtin_pack())
@@ -187,5 +189,5 @@ def test_what_is_accepted_can_be_built(seed: int, value: float) -> None:
 
 def test_reading_strictly_still_comes_first() -> None:
     with pytest.raises(PackError, match="missing key audio; missing key semantic_encoder"):
-        read_model({"code_rate": 50.0, "silence_code": None}, what="The table")
-    assert from_dict(ModelConfig, table(), what="The table") == BUILTIN
+        read_model(IndexTTS2Config, {"code_rate": 50.0, "silence_code": None}, what="The table")
+    assert from_dict(IndexTTS2Config, table(), what="The table") == BUILTIN

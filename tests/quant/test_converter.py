@@ -17,9 +17,9 @@ from helpers.trees import copy_tree, replace
 from safetensors.torch import load_file, save_file
 
 from edgetts.errors import CheckpointError, PackError, UsageError
-from edgetts.models.registry import NETWORKS
+from edgetts.families.indextts2.dims import INDEXTTS_2
+from edgetts.families.indextts2.networks import NETWORKS
 from edgetts.pack.load import open_pack
-from edgetts.pack.manifest import COMPONENTS
 from quant import convert as convert_module
 from quant.convert import convert
 from quant.writer import PackWriter
@@ -68,7 +68,7 @@ def test_values_are_the_published_ones(mini_pack: Path) -> None:
         torch.testing.assert_close(pack.state_dict("vocoder")[f"{name}.weight"], expected, rtol=1e-6, atol=0)
     layers = {name.split(".")[2] for name in pack.shapes("semantic_encoder") if name.startswith("encoder.layers.")}
     assert len(layers) == 17
-    everything = [name for component in COMPONENTS for name in pack.shapes(component)]
+    everything = [name for component in INDEXTTS_2.components for name in pack.shapes(component)]
     unwanted = ("decoder.*", "text_head.*", "*.weight_g", "*.weight_v", "*.filter")
     assert not [name for name in everything if any(fnmatchcase(name, pattern) for pattern in unwanted)]
 
@@ -224,7 +224,7 @@ def test_progress_and_glossary(checkpoint: Path, mini_pack: Path, tmp_path: Path
     done = convert(checkpoint, tmp_path / "pack", progress=lambda *step: steps.append(step))
     assert [step[1] for step in steps] == sorted(step[1] for step in steps)
     assert steps[-1][1] == steps[-1][2] < done.n_bytes == open_pack(done.path).manifest.total_bytes
-    assert set(COMPONENTS) == {step[0] for step in steps}
+    assert set(INDEXTTS_2.components) == {step[0] for step in steps}
     path = open_pack(done.path).glossary_path
     assert path is not None and path.read_text() == "AI: ay eye\n"
     assert open_pack(mini_pack).glossary_path is None

@@ -18,10 +18,10 @@ import torch
 from edgetts.backends import process
 from edgetts.backends.linear import kernels_used
 from edgetts.errors import EdgeTTSError, UsageError
+from edgetts.families.indextts2.dims import INDEXTTS_2
 from edgetts.options import SynthesisOptions
 from edgetts.pack import locate
 from edgetts.pack.load import open_pack
-from edgetts.pack.manifest import COMPONENTS
 from edgetts.pipeline import Pipeline
 from edgetts.voices.voice import Voice
 from quant import calibrate, report
@@ -118,7 +118,7 @@ def test_what_is_in_the_pack(small: Path, mini_pack: Path) -> None:
         ("int4_group", 32): 4,
         ("int4_group", 64): others,
     }
-    for component in COMPONENTS:
+    for component in INDEXTTS_2.components:
         assert pack.shapes(component) == source.shapes(component)
     assert pack.file("tokenizer.json").read_bytes() == source.file("tokenizer.json").read_bytes()
 
@@ -140,7 +140,7 @@ def test_the_report(small: Path) -> None:
     manifest = open_pack(small).manifest
     quality = manifest.quality
     assert quality is not None and quality["compared_with"] == "reference-fp32"
-    assert set(quality["sizes"]) == set(COMPONENTS)
+    assert set(quality["sizes"]) == set(INDEXTTS_2.components)
     assert 0 < quality["gpt"]["kl_mean"] < 1 and 0 < quality["gpt"]["top1"] <= 1
     assert 0 < quality["sound"]["waveform_mel_distance"] < 1
     assert len(quality["snr_db"]["gpt"]) == 4 * manifest.model.gpt.n_layers + 1
@@ -212,7 +212,7 @@ def test_measuring_that_fails_costs_no_quantization(
     with pytest.raises(UsageError, match="does not listen"):
         quantize(mini_pack, target, recipe, voice=mini_voice, judge=refuse)
     assert not target.exists()
-    assert quantize(mini_pack, target, recipe, measure=False).reused == tuple(COMPONENTS)
+    assert quantize(mini_pack, target, recipe, measure=False).reused == tuple(INDEXTTS_2.components)
     assert open_pack(target, verify=True).manifest.quality is None and not list(tmp_path.glob(".*"))
 
 

@@ -11,11 +11,12 @@ import torch
 from helpers.paths import DATA
 
 from edgetts.errors import UsageError
+from edgetts.families.indextts2.dims import INDEXTTS_2
+from edgetts.families.indextts2.networks import NETWORKS
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.load import open_pack
-from edgetts.pack.manifest import COMPONENTS, RUN_COMPONENTS
 from quant.build import Source
-from quant.components import NETWORKS, matrix_shapes, network_shapes
+from quant.components import matrix_shapes, network_shapes
 from quant.lazy import LazyTensor
 from quant.machine import Machine, this_machine
 from quant.recipe import check_fits, choose_recipe, load_recipe, parse_recipe, recipe_names
@@ -50,7 +51,7 @@ def full_size() -> Source:
     upstream = read_upstream_config(CONFIG_FULL / "config.yaml")
     config: ModelConfig = model_config(upstream, CONFIG_FULL / "w2vbert.json", CONFIG_FULL / "bigvgan.json")
     components = {}
-    for component in COMPONENTS:
+    for component in INDEXTTS_2.components:
         shapes: dict[str, tuple[int | None, ...]]
         shapes = dict(network_shapes(component, config) if component in NETWORKS else matrix_shapes(component, config))
         components[component] = {
@@ -92,7 +93,7 @@ def test_recipes_fit_the_published_model_and_keep_their_size(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
     sizes = check_fits(recipe, full_size())
-    run, pack = sum(sizes[c] for c in RUN_COMPONENTS), sum(sizes.values())
+    run, pack = sum(sizes[c] for c in INDEXTTS_2.run_components), sum(sizes.values())
     if name == "reference-fp32":
         assert recipe.budget is None or pack < 6.1e9
     elif any(r.scheme == "int8_channel" and r.pattern == "gpt.h.*.weight" for r in recipe.storage["gpt"].rules):
@@ -202,7 +203,7 @@ def test_auto(machine: Machine, name: str) -> None:
 def test_an_unquantized_part_may_not_be_quantized_twice(mini_pack: Path) -> None:
     """A pack that is int8 already is not made int4, nor is int4 made int8; the same again is fine."""
     from edgetts.errors import PackError
-    from edgetts.pack.manifest import SchemeGroup
+    from edgetts.pack.entries import SchemeGroup
 
     source = open_pack_source(mini_pack)
     name = "gpt.h.0.attn.c_attn.weight"

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgetts.errors import EdgeTTSError, PackError, UsageError
-from edgetts.pack.manifest import MANIFEST_FILE, READY_VOICES, FileEntry, manifest_json, read_manifest
+from edgetts.pack.entries import MANIFEST_FILE, READY_VOICES, FileEntry
+from edgetts.pack.manifest import manifest_json, read_manifest
 from quant import folders, staging, target
 from quant.checkpoint import glossary_of
 from quant.convert import convert

@@ -9,10 +9,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from edgetts.errors import PackError, UsageError
-from edgetts.models.registry import NETWORKS
+from edgetts.families.indextts2.dims import INDEXTTS_2
+from edgetts.families.indextts2.networks import NETWORKS
 from edgetts.pack.config import ModelConfig
+from edgetts.pack.entries import TOKENIZER_FILE
 from edgetts.pack.load import Pack, open_pack
-from edgetts.pack.manifest import COMPONENTS, TOKENIZER_FILE
 from quant.lazy import LazyTensor
 from quant.schemes import SchemeRule, round_to_nearest
 from quant.tensor_file import TensorFilePlan
@@ -27,7 +28,7 @@ def test_quantized_pack_loads_as_networks(mini_pack: Path, tmp_path: Path) -> No
     source = open_pack(mini_pack)
     rules = {"gpt": [SchemeRule("gpt.h.*.weight", "int8_channel")], "vocoder": [SchemeRule("*", "int8_channel")]}
     with writer(tmp_path / "small.pack", source.config) as made:
-        for component in COMPONENTS:
+        for component in INDEXTTS_2.components:
             made.add_component(component, source.state_dict(component), rules=rules.get(component, ()))
         made.add_file(TOKENIZER_FILE, source.tokenizer_path)
         made.add_file("voices/anna.safetensors", b"a voice")

@@ -132,8 +132,8 @@ def say(
     words = request.words(text or (), file, is_live=out.is_live)
 
     from edgetts.cli.say.remote import find_daemon
+    from edgetts.pack.entries import VOICE_SUFFIX
     from edgetts.pack.locate import locate_pack
-    from edgetts.pack.manifest import VOICE_SUFFIX
     from edgetts.text.glossary import Glossary
     from edgetts.text.normalize import check_normalizer
     from edgetts.voices.store import looks_like_path

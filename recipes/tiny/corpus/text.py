@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgetts.pack.manifest import LEXICON_FILE, TOKENIZER_FILE
+from edgetts.pack.entries import LEXICON_FILE, TOKENIZER_FILE
 from edgetts.text.config import TextConfig
 from edgetts.text.frontend import TextFrontend
 from edgetts.text.lexicon import Lexicon

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgetts.pack.manifest import COMPONENTS
+from edgetts.families.indextts2.dims import INDEXTTS_2
 from quant.build import ALWAYS_FP32
 from quant.quantize import quantize
 
@@ -55,7 +55,7 @@ def schemes() -> dict[str, str]:
 
 
 def recipe(name: str, gpt: str) -> str:
-    others = [c for c in COMPONENTS if c not in (*ALWAYS_FP32, "gpt")]
+    others = [c for c in INDEXTTS_2.components if c not in (*ALWAYS_FP32, "gpt")]
     parts = [f'format = 1\nname = "{name}"\ndescription = "Comparison of schemes"\n\n[components.gpt]\n{gpt}']
     return "\n".join([*parts, *(f'[components.{c}]\ndtype = "float32"\n' for c in others)])
 

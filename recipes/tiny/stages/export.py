@@ -22,8 +22,8 @@ from torch import Tensor
 
 from edgetts.api import TTS
 from edgetts.models.conditioning import Conditioning
-from edgetts.pack.config import to_dict
-from edgetts.pack.manifest import EMOTION, LEXICON_FILE, TOKENIZER_FILE
+from edgetts.pack.entries import EMOTION, LEXICON_FILE, TOKENIZER_FILE
+from edgetts.pack.strict import to_dict
 from quant.build import ALWAYS_FP32
 from quant.schemes import SchemeRule
 from quant.staging import remove_pack

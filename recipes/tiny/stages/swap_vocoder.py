@@ -16,8 +16,9 @@ from pathlib import Path
 
 from edgetts.errors import UsageError
 from edgetts.models.istft_vocoder import IstftVocoder
+from edgetts.pack.entries import MANIFEST_FILE
 from edgetts.pack.load import open_pack
-from edgetts.pack.manifest import MANIFEST_FILE, manifest_json
+from edgetts.pack.manifest import manifest_json
 from quant.components import component_problems
 from quant.lazy import LazyTensor
 from quant.schemes import SchemeRule
