@@ -1,1 +1,1 @@
-"""One file per network, plain PyTorch, upstream parameter names; no word of quantization or devices."""
+"""One file per network: plain PyTorch with upstream's parameter names. No quantization, no devices."""

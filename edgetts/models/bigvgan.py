@@ -1,12 +1,12 @@
 """BigVGAN v2: mel spectrogram in, waveform out.
 
-In: log-mel `(B, M, T)`. Out: waveform `(B, S)` in [-1, 1] with `S = T * prod(upsample_rates)` samples.
-Each stage upsamples by a transposed convolution and adds up three residual blocks, whose activation is
-SnakeBeta applied at twice the rate so that it makes no aliases. Everything is a convolution: a sample
-depends on a bounded window of frames, and any number of frames may be given.
+In: log-mel `(B, M, T)`. Out: waveform `(B, S)` in [-1, 1] with `S = T * prod(upsample_rates)` samples. Each stage
+upsamples by a transposed convolution and averages its residual blocks, whose activation is SnakeBeta at twice the
+sample rate, to avoid aliasing. Everything is a convolution: a sample depends on a bounded window of frames, and any
+number of frames is valid.
 
-It does not know where the mel comes from, nor what sample rate it stands for. Weight norm is folded into
-plain weights; the anti-aliasing filters are computed here, the checkpoint's copies are not wanted.
+It does not know where the mel comes from or its sample rate. Weight norm is folded into plain weights; the
+anti-aliasing filters are computed here and not read from the checkpoint.
 
 Source: Lee et al. 2022, "BigVGAN" (arXiv 2206.04658); anti-aliasing after Karras et al. 2021, "Alias-Free
 GAN" (arXiv 2106.12423); upstream `indextts/s2mel/modules/bigvgan/`.
@@ -30,12 +30,12 @@ EDGE_KERNEL_SIZE = 7  # of the first and the last convolution
 INITIAL_STD = 0.01  # of fresh convolution weights, for training from scratch
 
 # The anti-aliasing low-pass: cut at the old Nyquist frequency, transition 1.2 times as wide as the pass band.
-RATIO = 2  # the activation runs at this multiple of the rate
+RATIO = 2  # the activation runs at this multiple of the sample rate
 FILTER_TAPS = 12
 FILTER_CUTOFF = 0.5 / RATIO
 FILTER_HALF_WIDTH = 0.6 / RATIO
-PHASE_REACH = FILTER_TAPS // (2 * RATIO)  # samples that one phase of the filter needs on either side
-PHASE_TAPS = 2 * PHASE_REACH + 1  # both phases written over the same window, one end of each is zero
+PHASE_REACH = FILTER_TAPS // (2 * RATIO)  # samples on either side that one phase of the filter reads
+PHASE_TAPS = 2 * PHASE_REACH + 1  # both phases use the same window; one end of each is zero
 
 
 @functools.lru_cache(maxsize=1)
@@ -54,12 +54,12 @@ def kaiser_sinc_filter() -> tuple[float, ...]:
 def _phase_filters(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Polyphase halves `(1, 1, PHASE_TAPS)`: up to even, up to odd, down from even, down from odd samples.
 
-    Each half is written over the window [-PHASE_REACH, PHASE_REACH] around the sample it belongs to.
+    Each covers the window [-PHASE_REACH, PHASE_REACH] around its sample.
     """
     taps = kaiser_sinc_filter()
-    up = [RATIO * tap for tap in reversed(taps)]  # zeros were stuffed in: the gain restores the level
+    up = [RATIO * tap for tap in reversed(taps)]  # the gain compensates for zero stuffing
     halves = [[*up[0::2], 0.0], [0.0, *up[1::2]], [0.0, *taps[1::2]], [*taps[0::2], 0.0]]
-    # Made outside inference mode, or a later training step could not use the cached tensors.
+    # Outside inference mode: otherwise a later training step could not use the cached tensors.
     with torch.inference_mode(False):
         made = [torch.tensor(half, device=device, dtype=dtype).view(1, 1, PHASE_TAPS) for half in halves]
     return made[0], made[1], made[2], made[3]
@@ -68,24 +68,24 @@ def _phase_filters(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Te
 def _fir(x: Tensor, taps: Tensor) -> Tensor:
     """One FIR for all channels: (B, C, T + PHASE_TAPS - 1) -> (B, C, T)."""
     batch, channels, length = x.shape
-    # The filter is the same everywhere, so items of the batch are channels too: depthwise convolutions
-    # waste most of a vector on the few channels of the last stages.
+    # The filter is the same for all channels, so batch items become channels too: a depthwise convolution wastes
+    # most SIMD lanes on the few channels of the last stages.
     rows = batch * channels
     y = F.conv1d(x.reshape(1, rows, length), taps.expand(rows, -1, -1), groups=rows)
     return y.view(batch, channels, -1)
 
 
 def _extend(x: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    """Continue (B, C, T) by PHASE_REACH copies of (B, C, 1) on either side; several times faster than F.pad."""
+    """Pad (B, C, T) with PHASE_REACH copies of (B, C, 1) on either side; several times faster than F.pad."""
     return torch.cat([first.expand(-1, -1, PHASE_REACH), x, last.expand(-1, -1, PHASE_REACH)], dim=-1)
 
 
 def anti_aliased_snake(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     """SnakeBeta `x + sin(alpha x)^2 / beta` between 2x up- and downsampling: (B, C, T) -> (B, C, T).
 
-    `alpha` and `beta` are `(C,)`, positive. The signal is continued by its edge values. The doubled rate is
-    never interleaved: even and odd samples stay two signals of the given rate, so both resamplings are plain
-    short convolutions. A fused kernel may take the place of this function, it is all there is to replace.
+    `alpha` and `beta` are `(C,)`, positive. The signal is padded with its edge values. Even and odd samples at the
+    doubled rate stay two separate signals, so both resamplings are short convolutions (polyphase). Fused kernels
+    replace exactly this function.
     """
     up_even, up_odd, down_even, down_odd = _phase_filters(x.device, x.dtype)
     frequency = alpha.unsqueeze(-1)  # (C, 1)
@@ -95,13 +95,13 @@ def anti_aliased_snake(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     odd = _fir(padded, up_odd)  # (B, C, T), samples 1, 3, 5, ...
     even = torch.addcmul(even, gain, torch.sin(even * frequency).square())
     odd = torch.addcmul(odd, gain, torch.sin(odd * frequency).square())
-    # Seen from either phase, the doubled signal begins with an even sample and ends with an odd one.
+    # Padding: the doubled signal begins with an even sample and ends with an odd one.
     first, last = even[..., :1], odd[..., -1:]
     return _fir(_extend(even, first, last), down_even) + _fir(_extend(odd, first, last), down_odd)
 
 
 def reach(config: VocoderConfig) -> int:
-    """Mel frames on either side of a frame that its samples depend on; beyond that nothing matters."""
+    """Mel frames on either side of a frame that its samples depend on (half the receptive field)."""
     activation = 2 * PHASE_REACH  # up, then down
     samples = EDGE_KERNEL_SIZE // 2 + activation
     for rate, kernel_size in zip(reversed(config.upsample_rates), reversed(config.upsample_kernel_sizes), strict=True):
@@ -119,7 +119,7 @@ class SnakeBeta(nn.Module):
     def __init__(self, channels: int, logscale: bool) -> None:
         super().__init__()
         self.logscale = logscale
-        start = torch.zeros if logscale else torch.ones  # either way 1
+        start = torch.zeros if logscale else torch.ones  # 1 on either scale
         self.alpha = nn.Parameter(start(channels))
         self.beta = nn.Parameter(start(channels))
 
@@ -143,7 +143,7 @@ class AntiAliasedSnake(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Pairs of convolutions, the first of each dilated, each after an activation, around a residual."""
+    """Pairs of convolutions, the first of each dilated, each after an activation, with residual connections."""
 
     def __init__(self, channels: int, kernel_size: int, dilations: tuple[int, ...], logscale: bool) -> None:
         super().__init__()

@@ -1,11 +1,11 @@
-"""CAM++: filter-bank frames of a recording to one style vector, the sound of the voice.
+"""CAM++: filter-bank frames of a recording to one style vector (speaker embedding).
 
-In: a Kaldi filter bank at 100 frames a second, minus its mean over time. Out: one vector per recording.
-It does not know loudness (the mean is gone) or the words. Enrollment only.
+In: a Kaldi filter bank at 100 frames per second, minus its mean over time. Out: one vector per recording.
+It does not know loudness (the mean is removed) or the words. Enrollment only.
 
-A small 2-D convolutional front end, then a densely connected time-delay network: each layer sees the
-outputs of all layers before it in its block, and scales its own by a mask made from the average over the
-whole recording and over the 100 frames around it. Mean and deviation over time go through a last linear.
+A small 2-D convolutional front end, then a densely connected time-delay network: each layer reads the outputs of all
+earlier layers of its block, and scales its own output by a mask computed from the mean over the recording and over the
+local segment of 100 frames. Mean and standard deviation over time go through a last linear layer.
 
 Source: Wang et al., "CAM++: A Fast and Efficient Network for Speaker Verification Using Context-Aware
 Masking" (2023); parameter names as in 3D-Speaker.
@@ -83,7 +83,7 @@ class BatchNormReLU(nn.Module):
 
 
 class BatchNormOnly(nn.Module):
-    """Without scale, shift or activation: what ends the network."""
+    """Batch norm without scale, shift or activation: the last layer of the network."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class ContextAwareMasking(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, T) -> (B, C_out, T)."""
-        # The last segment is shorter, and is averaged over the frames it has.
+        # ceil_mode: the last segment is shorter and is averaged over its own frames.
         segments = F.avg_pool1d(x, SEGMENT_LENGTH, stride=SEGMENT_LENGTH, ceil_mode=True)
         local = segments.repeat_interleave(SEGMENT_LENGTH, dim=-1)[..., : x.shape[-1]]  # (B, C_in, T)
         context = x.mean(dim=-1, keepdim=True) + local
@@ -143,7 +143,7 @@ class DenseTDNNLayer(nn.Module):
         self.cam_layer = ContextAwareMasking(bottleneck, out_channels, kernel_size, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T) -> the channels this layer adds, (B, growth, T)."""
+        """(B, C, T) -> the new channels (B, growth, T)."""
         out: Tensor = self.cam_layer(self.nonlinear2(self.linear1(self.nonlinear1(x))))
         return out
 
@@ -182,7 +182,7 @@ class Transit(nn.Module):
 
 
 class Statistics(nn.Module):
-    """Mean and deviation (ddof 1) over time: (B, C, T) -> (B, 2C)."""
+    """Mean and standard deviation (ddof 1) over time: (B, C, T) -> (B, 2C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x.mean(dim=-1), x.std(dim=-1)], dim=-1)
@@ -201,7 +201,7 @@ class Embedding(nn.Module):
 
 
 class SpeakerEncoder(nn.Module):
-    """One style vector of a recording."""
+    """Recording -> style vector."""
 
     def __init__(self, config: SpeakerEncoderConfig) -> None:
         super().__init__()

@@ -1,11 +1,11 @@
-"""The two conditioners of the GPT: who speaks, and with which emotion.
+"""The two conditioners of the GPT: speaker and emotion.
 
-In: semantic features of a recording, 50 a second, normalized by the model's statistics. Out: the latents
-that open the GPT's input, and one emotion vector that is added to each of them. It does not know how two
-emotions are mixed, nor the GPT itself. Enrollment only.
+In: semantic features of a recording, 50 per second, normalized by the model's statistics. Out: the latents at the start
+of the GPT's input, and one emotion vector that is added to each of them. It does not know the GPT or how emotions are
+mixed. Enrollment only.
 
-Each is a conformer followed by a perceiver resampler; the emotion one ends in a single vector and two
-linears.
+Each is a conformer followed by a perceiver resampler; the emotion conditioner has a single latent and two more linear
+layers.
 
 Source: Zhou et al., "IndexTTS2" (2025), section 3; parameter names as upstream.
 """
@@ -35,10 +35,10 @@ class Conditioning(nn.Module):
         self.emo_layer = nn.Linear(config.model_dim, config.model_dim)
 
     def speaker_latents(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The voice of a recording, without its emotion.
+        """The speaker of a recording, without its emotion.
 
         features: (B, T, C) normalized semantic features, at least 3 frames.
-        mask: (B, T), non-zero where a frame is real, from the start; None when all are.
+        mask: (B, T), non-zero for real frames, padding on the right; None: no padding.
         Returns (B, n_latents, model_dim).
         """
         encoded = self.conditioning_encoder(features, mask)  # (B, T', C)

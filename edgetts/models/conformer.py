@@ -1,11 +1,11 @@
-"""Conformer encoder: semantic features to half as many, contextual ones, for the two conditioners.
+"""Conformer encoder of the two conditioners: contextual features at half the frame rate.
 
-In: semantic features, 50 a second, and which of them are real. Out: one vector per two frames. It does
-not know what it conditions. Enrollment only: its first linear, from the convolution's channels x bands,
-is most of the parameters of a conditioner.
+In: semantic features, 50 per second, and a padding mask. Out: one vector per two frames. It does not know what it
+conditions. Enrollment only: its first linear layer (channels x bands inputs) has most of the parameters of a
+conditioner.
 
-Positions enter attention as a second score, the query against a sinusoid of the *key's* position: the
-shift that would make it relative is left out, as in the training of the published model.
+Positions add a second attention score: the query times a sinusoid of the *key's* position. The published model was
+trained without the relative shift of Transformer-XL, so it is omitted here, too.
 
 Sources: Gulati et al., "Conformer" (2020); Dai et al., "Transformer-XL" (2019), section 3.3, for the two
 biases; parameter names as in WeNet.
@@ -28,8 +28,8 @@ SUBSAMPLING = 2
 SUBSAMPLING_KERNEL_SIZE = 3
 LAYER_NORM_EPS = 1e-5
 MAX_PERIOD = 10_000.0
-# Frames that come out of the subsampling at once: the convolution's output is wide (262 k values a frame
-# as published), and a long recording must not cost hundreds of megabytes.
+# Output frames subsampled at once: the convolution's output is wide (262 k values per frame as published), and a long
+# recording would take hundreds of megabytes.
 FRAMES_AT_ONCE = 64
 
 
@@ -42,7 +42,7 @@ def sinusoidal_positions(length: int, dim: int, device: torch.device) -> Tensor:
 
 
 def subsampled_mask(mask: Tensor) -> Tensor:
-    """Which frames that come out are made of real ones only: (B, T) -> (B, T') bool."""
+    """Mask of the subsampled frames that depend on real frames only: (B, T) -> (B, T') bool."""
     return mask.bool()[:, SUBSAMPLING_KERNEL_SIZE - 1 :: SUBSAMPLING]
 
 
@@ -52,7 +52,7 @@ class Subsampling(nn.Module):
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()
         bands = (input_size - SUBSAMPLING_KERNEL_SIZE) // SUBSAMPLING + 1
-        # Holding the layers in sequences gives them upstream's names: conv.0 and out.0.
+        # nn.Sequential gives upstream's names: conv.0 and out.0.
         self.conv = nn.Sequential(nn.Conv2d(1, output_size, SUBSAMPLING_KERNEL_SIZE, stride=SUBSAMPLING))
         self.out = nn.Sequential(nn.Linear(output_size * bands, output_size))
 
@@ -83,7 +83,7 @@ class PositionalAttention(nn.Module):
         self.pos_bias_v = nn.Parameter(torch.zeros(self.n_heads, self.head_dim))
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, C), positions (1, T, C), mask (B, T) bool of keys that may be seen -> (B, T, C)."""
+        """x (B, T, C), positions (1, T, C), mask (B, T) bool of visible keys -> (B, T, C)."""
         q, k, v = (self._heads(linear(x)) for linear in (self.linear_q, self.linear_k, self.linear_v))
         p = self._heads(self.linear_pos(positions))  # (1, H, T, D)
         by_position = (q + self.pos_bias_v[:, None]) @ p.transpose(-1, -2)  # (B, H, T, T)
@@ -110,7 +110,7 @@ class FeedForward(nn.Module):
 
 
 class ConvModule(nn.Module):
-    """Gated pointwise, depthwise over both sides, pointwise."""
+    """Gated pointwise, centered depthwise and pointwise convolution."""
 
     def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class ConvModule(nn.Module):
         """x (B, T, C), mask (B, T) bool or None -> (B, T, C)."""
         x = F.glu(self.pointwise_conv1(x.transpose(1, 2)), dim=1)  # (B, C, T)
         if mask is not None:
-            # After the gate, whose bias would otherwise make frames that are not real audible to others.
+            # After the gate: its bias makes padding non-zero, which the depthwise convolution would mix in.
             x = x.masked_fill(~mask[:, None, :], 0.0)
         x = F.silu(self.norm(self.depthwise_conv(x).transpose(1, 2)))  # (B, T, C)
         out: Tensor = self.pointwise_conv2(x.transpose(1, 2)).transpose(1, 2)  # (B, T, C)
@@ -161,8 +161,8 @@ class ConformerEncoder(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (B, T, input_size), at least 3 frames -> (B, T', output_size), T' = (T - 1) // 2.
 
-        mask: (B, T), non-zero where a frame is real, from the start; None when all are. Frames that come
-        out are real where `subsampled_mask(mask)` says so; the others mean nothing.
+        mask: (B, T), non-zero for real frames, padding on the right; None: no padding. Output frames outside
+        `subsampled_mask(mask)` are undefined.
         """
         x = self.embed(x)  # (B, T', C)
         size = x.shape[-1]

@@ -1,11 +1,10 @@
 """DiT: the estimator of flow matching, a diffusion transformer with U-ViT skips and a WaveNet head.
 
 In: the noisy mel, the reference mel as prompt, the flow time, the style of the voice and the condition from
-the length regulator. Out: the velocity of the mel. Attention looks both ways over prompt and target.
+the length regulator. Out: the velocity of the mel. Attention is bidirectional over prompt and target.
 
-What depends on the flow time alone (`AdaLNModulation`) and on the length alone (the rotary table) can be
-computed ahead of a solution and passed to `estimate`; `forward` does both and is what training calls. It
-does not know solvers, guidance or devices.
+`estimate` takes precomputed values of the flow time (`AdaLNModulation`) and of the length (the rotary table); `forward`
+computes both itself, for training. It does not know solvers, guidance or devices.
 
 Source: Peebles & Xie 2023, "Scalable diffusion models with transformers"; Bao et al. 2023, "All are worth
 words" (skips); upstream `indextts/s2mel/modules/{diffusion_transformer,gpt_fast/model}.py`.
@@ -24,9 +23,8 @@ from torch.nn import functional as F
 from edgetts.models.wavenet import WaveNet
 from edgetts.pack.config import DiTConfig
 
-# Tensors of the published checkpoint that this network does not have (fnmatch patterns): constants computed
-# here, embeddings for discrete content, an input layer that upstream never calls, and the `skip_in_linear`
-# of layers that receive no skip (a checkpoint has one in every layer).
+# Published tensors that this network does not have (fnmatch patterns): constants computed here, embeddings of discrete
+# content, an input layer that upstream never calls, and `skip_in_linear` of layers that receive no skip.
 EXPECTED_EXTRAS: tuple[str, ...] = (
     "input_pos",
     "t_embedder.freqs",
@@ -40,20 +38,20 @@ EXPECTED_EXTRAS: tuple[str, ...] = (
 RMS_EPS = 1e-5
 FINAL_NORM_EPS = 1e-6
 ROPE_BASE = 10000.0
-ROPE_TABLE_STEP = 1024  # positions; tables are made in multiples of this, so that few are ever made
-TIME_SCALE = 1000.0  # flow time 0..1 is embedded as if it were a diffusion step 0..1000
+ROPE_TABLE_STEP = 1024  # table lengths are multiples of this, so that few tables are cached
+TIME_SCALE = 1000.0  # flow time 0..1 is embedded like a diffusion step 0..1000
 TIME_MAX_PERIOD = 10000.0
 
 
 class AdaLNModulation(NamedTuple):
-    """All that the network derives from the flow time. Rows: B, or 1 for a time shared by the batch."""
+    """All values derived from the flow time. Rows: B, or 1 for a time shared by the batch."""
 
     norms: Tensor  # (2 depth + 1, rows, 1, 2 C): gain and bias of each layer's two norms and of the last norm
     wavenet: Tensor  # (rows, 2 C n_layers, 1): bias of each gate
     final: Tensor  # (rows, 1, 2 C): shift and scale of the final layer
 
     def plus(self, offsets: AdaLNModulation | None) -> AdaLNModulation:
-        """These, moved by what a voice adds (one row, `models.voice_offsets`)."""
+        """The sum with a voice's offsets (one row, `models.voice_offsets`)."""
         if offsets is None:
             return self
         return AdaLNModulation(*(own + offset.to(own.dtype) for own, offset in zip(self, offsets, strict=True)))
@@ -61,7 +59,7 @@ class AdaLNModulation(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def _rope_table(length: int, head_dim: int, device: torch.device) -> Tensor:
-    # Made outside inference mode, or a later training step could not use the cached tensor.
+    # Outside inference mode: otherwise a later training step could not use the cached tensor.
     with torch.inference_mode(False):
         exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim
         angles = torch.outer(torch.arange(length, dtype=torch.float32, device="cpu"), ROPE_BASE**-exponents)
@@ -75,8 +73,8 @@ def rope_table(length: int, head_dim: int, device: torch.device) -> Tensor:
 
 
 def apply_rope(x: Tensor, rope: Tensor) -> Tensor:
-    """Rotate neighboring pairs of channels: (B, T, N, D), table (T, D / 2, 2) -> (B, T, N, D), in fp32."""
-    # As complex numbers: one pass over memory, where real arithmetic on pairs takes six.
+    """Rotate adjacent pairs of channels: (B, T, N, D), table (T, D / 2, 2) -> (B, T, N, D), in fp32."""
+    # Complex multiplication: one pass over memory instead of six.
     pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))  # (B, T, N, D / 2)
     rotated = torch.view_as_real(pairs * torch.view_as_complex(rope).unsqueeze(1))
     return rotated.flatten(-2).to(x.dtype)
@@ -95,14 +93,14 @@ class TimestepEmbedder(nn.Module):
         steps = torch.arange(half, dtype=torch.float32, device=t.device)
         frequencies = torch.exp(-math.log(TIME_MAX_PERIOD) / half * steps)
         angles = TIME_SCALE * t.float().unsqueeze(-1) * frequencies  # (B, half)
-        # Sinusoids are made in fp32: at half precision the angles, up to 1000, would be useless.
+        # Sinusoids in fp32: in half precision, angles up to 1000 would have no accuracy.
         sinusoids = torch.cat([angles.cos(), angles.sin()], dim=-1)
         embedding: Tensor = self.mlp(sinusoids.to(next(self.mlp.parameters()).dtype))
         return embedding
 
 
 class AdaptiveNorm(nn.Module):
-    """RMS norm whose gain and bias come from the time embedding (the gain itself, not 1 + gain)."""
+    """RMS norm with gain and bias from the time embedding (gain, not 1 + gain)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -156,7 +154,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """One transformer layer; `receives_skip` says whether an early layer's output is mixed in first."""
+    """One transformer layer; receives_skip: whether the output of an earlier layer is merged in first."""
 
     def __init__(self, config: DiTConfig, receives_skip: bool) -> None:
         super().__init__()
@@ -179,7 +177,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Layers of the first half hand their output to those of the second half, last to first."""
+    """U-ViT: layers of the first half send skips to those of the second half, last to first."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -210,7 +208,7 @@ class Transformer(nn.Module):
 
 
 class FinalLayer(nn.Module):
-    """Layer norm shifted and scaled by the time embedding, then a linear."""
+    """Layer norm, shifted and scaled by the time embedding, then a linear layer."""
 
     def __init__(self, dim: int, time_dim: int) -> None:
         super().__init__()
@@ -230,7 +228,7 @@ class FinalLayer(nn.Module):
 
 
 class DiT(nn.Module):
-    """The estimator. It computes in the dtype of its weights; all inputs but the time must be of it."""
+    """The estimator. It computes in the dtype of its weights; all inputs except the time must have it."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -250,7 +248,7 @@ class DiT(nn.Module):
         self._initialize()
 
     def _initialize(self) -> None:
-        """Start training from plain norms that the time does not touch yet, and from velocity zero."""
+        """Initialize for training: norms independent of the time, and velocity zero."""
         for module in self.modules():
             if isinstance(module, AdaptiveNorm):
                 nn.init.zeros_(module.project_layer.weight)
@@ -261,7 +259,7 @@ class DiT(nn.Module):
             nn.init.zeros_(parameter)
 
     def time_embeddings(self, t: Tensor) -> AdaLNModulation:
-        """Flow time (B,), or (1,) for one that the whole batch shares -> what `estimate` needs of it."""
+        """Flow time (B,), or (1,) shared by the batch -> the `times` argument of `estimate`."""
         time = self.t_embedder(t)  # (B, C)
         return AdaLNModulation(
             self.transformer.norm_conditions(time),
@@ -270,7 +268,7 @@ class DiT(nn.Module):
         )
 
     def rope(self, length: int, device: torch.device) -> Tensor:
-        """The rotary table that `estimate` needs for T = `length`, fp32 (T, D / 2, 2)."""
+        """The `rope` argument of `estimate` for T = `length`, fp32 (T, D / 2, 2)."""
         return rope_table(length, self.rope_dim, device)
 
     def estimate(
@@ -283,7 +281,7 @@ class DiT(nn.Module):
         rope: Tensor,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """As `forward`, with what the time and the length determine given."""
+        """As `forward`, with precomputed `times` and `rope`."""
         x = x.transpose(1, 2)  # (B, T, M)
         styles = style.unsqueeze(1).expand(-1, x.shape[1], -1)  # (B, T, C_style)
         merged = torch.cat([x, prompt.transpose(1, 2), self.cond_projection(condition), styles], dim=-1)
@@ -309,8 +307,8 @@ class DiT(nn.Module):
         """The velocity of the mel at flow time `t`.
 
         x (B, M, T) noisy mel; prompt (B, M, T) reference mel, zero where the target is; t (B,) in [0, 1];
-        style (B, C_style); condition (B, T, C_content); mask (B, T), True for real frames, only needed in
-        batches of unequal length; offsets: what a voice adds to the time's conditions. Returns (B, M, T).
+        style (B, C_style); condition (B, T, C_content); mask (B, T), True for real frames, only needed for
+        padded batches; offsets: a voice's offsets of the modulation. Returns (B, M, T).
         """
         rope = self.rope(x.shape[-1], x.device)
         return self.estimate(x, prompt, self.time_embeddings(t).plus(offsets), style, condition, rope, mask)

@@ -1,13 +1,13 @@
 """The text-to-codes transformer of IndexTTS-2: GPT-2 blocks over conditioning, text and code embeddings.
 
 In: 32 conditioning latents and an emotion vector (made once per voice), text ids, codes so far.
-Out: hidden states after both final norms (they are also the latents that S2Mel reads) and logits over
-the codes. It knows nothing of sampling, beams, stopping, devices or number formats.
+Out: hidden states after both final norms (also the latents that S2Mel reads) and logits over the codes.
+It does not know sampling, beams, stopping, devices or dtypes.
 
 The sequence is `[latents + emotion on each, speed_emb(1), speed_emb(0), start text stop, start codes...]`
-with learned positions that count text and codes separately. Without a cache `forward` is one causal
-teacher-forced pass, fit for training: put the parts of each row back to back and pad on the right only,
-then nothing needs a mask. With a `KVCache` it appends to what the cache holds.
+with separate learned positions for text and codes. Without a cache, `forward` is one causal teacher-forced pass, also
+for training: concatenate the parts of each row and pad on the right, then no mask is needed. With a `KVCache`, new
+positions are appended to the cache.
 
 Source: upstream indextts/gpt/model_v2.py (sequence, norms, heads) over GPT-2 (blocks).
 Shapes: B batch, T time, C channels, H heads, D head dim, K codes in the vocabulary.
@@ -25,7 +25,7 @@ from edgetts.errors import GenerationError
 from edgetts.pack.config import GPTConfig
 
 EXPECTED_EXTRAS = ("text_head.weight", "text_head.bias")
-"""Tensors of the published GPT that speech does not need: the head that predicts text, for training only."""
+"""Published tensors that synthesis does not need: the text prediction head, used in training only."""
 
 N_SPEED_EMBEDDINGS = 2
 LAYER_NORM_EPS = 1e-5
@@ -37,7 +37,7 @@ class KVCache:
     """Keys and values of every layer, allocated once and filled from the left.
 
     `storage` is (layers, 2, B, H, T_max, D), keys at 0 and values at 1; `length` positions are valid.
-    Explicit state: whoever decodes owns it, and may shorten `length` to take positions back.
+    The caller owns it and may reduce `length` to drop positions.
     """
 
     storage: Tensor
@@ -55,7 +55,7 @@ class KVCache:
     ) -> KVCache:
         """An empty cache for `capacity` positions (prefix and codes together) of `batch` rows."""
         shape = (config.n_layers, 2, batch, config.n_heads, capacity, config.head_dim)
-        return cls(torch.empty(shape, device=device, dtype=dtype))  # pages that are never used cost nothing
+        return cls(torch.empty(shape, device=device, dtype=dtype))  # the OS does not back untouched pages
 
     @property
     def capacity(self) -> int:
@@ -66,34 +66,34 @@ class KVCache:
         return self.storage.shape[2]
 
     def rows(self, n: int) -> KVCache:
-        """The first `n` rows as a cache over the same memory, to run the common prefix once for all rows."""
+        """The first `n` rows, sharing memory: run a common prefix once for all rows."""
         return KVCache(self.storage[:, :, :n], self.length)
 
     def share_first_row(self, length: int) -> None:
-        """Give every row the first `length` positions of row 0, and make that the length."""
+        """Copy the first `length` positions of row 0 to every row, and set the length to it."""
         self.storage[:, :, 1:, :, :length] = self.storage[:, :, :1, :, :length]
         self.length = length
 
     def copy_from(self, other: KVCache) -> None:
-        """Take over what `other`, of the same batch and no larger, holds."""
+        """Copy the positions of `other`, which has the same batch size and fits."""
         self.storage[:, :, :, :, : other.length] = other.storage[:, :, :, :, : other.length]
         self.length = other.length
 
     def reorder(self, parents: Tensor, start: int) -> None:
-        """Row b continues row `parents[b]` (int64, (B,)). Positions before `start` must already agree."""
+        """Row b continues row `parents[b]` (int64, (B,)). Positions before `start` must already be equal."""
         tail = self.storage[:, :, :, :, start : self.length]
         tail.copy_(tail.index_select(2, parents))
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Put `key` and `value` (B, H, T, D) behind what is there; both complete, as views (B, H, P + T, D).
+        """Append `key` and `value` (B, H, T, D). Returns all P + T of both as views (B, H, P + T, D).
 
-        `length` does not move: every layer writes at the same place, the network moves it once at the end.
+        `length` does not change: every layer writes at the same position, and the network advances it once at the end.
         """
         end = self.length + key.shape[2]
         if end > self.capacity:
             raise GenerationError(
-                f"The attention cache has room for {self.capacity} positions and {end} are needed; "
-                "speak shorter segments or allow fewer codes."
+                f"The KV cache has room for {self.capacity} positions, and {end} are needed: "
+                "use shorter segments or fewer codes."
             )
         keys, values = self.storage[layer, 0], self.storage[layer, 1]  # (B, H, T_max, D)
         keys[:, :, self.length : end] = key
@@ -102,7 +102,7 @@ class KVCache:
 
 
 class Attention(nn.Module):
-    """Causal self-attention with one fused projection for queries, keys and values."""
+    """Causal self-attention with one projection for queries, keys and values."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Attention(nn.Module):
         )
         if cache is not None:
             key, value = cache.write(layer, key, value)  # (B, H, P + T, D)
-        # Without earlier positions the plain causal kernel applies; a single new position sees everything.
+        # Without past positions the causal kernel applies; a single new position attends to everything.
         causal = mask is None and time > 1
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
         out: Tensor = self.c_proj(y.transpose(1, 2).reshape(batch, time, channels))
@@ -151,7 +151,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The stack of blocks and its own final norm."""
+    """The blocks and GPT-2's own final norm."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class LearnedPositions(nn.Module):
 
 
 class GPT(nn.Module):
-    """Conditioning, text and codes in; hidden states and logits over the next code out."""
+    """Embeddings of conditioning, text and codes -> hidden states -> logits of the next code."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -205,16 +205,16 @@ class GPT(nn.Module):
         return torch.cat([latents, speed.expand(latents.shape[0], -1, -1)], dim=1)
 
     def text_embed(self, text_ids: Tensor) -> Tensor:
-        """Text ids (B, T), already wrapped in start and stop, at positions 0, 1, ...: (B, T, C)."""
+        """Text ids (B, T) with start and stop tokens, at positions 0, 1, ... -> (B, T, C)."""
         positions = torch.arange(text_ids.shape[1], device=text_ids.device)
         out: Tensor = self.text_embedding(text_ids) + self.text_pos_embedding(positions)
         return out
 
     def prefix(self, conditioning_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor) -> Tensor:
-        """Everything in front of the start code, as embeddings.
+        """The embeddings before the start code.
 
-        conditioning_latents (B, 32, C), emotion_vector (B, C), text_ids (B, T) int64 holding neither the
-        start nor the stop token, which are added here. Returns (B, 34 + T + 2, C).
+        conditioning_latents (B, 32, C), emotion_vector (B, C), text_ids (B, T) int64 without start and stop tokens,
+        which are added here. Returns (B, 34 + T + 2, C).
         """
         wrapped = F.pad(text_ids, (1, 0), value=self.config.start_text_token)
         wrapped = F.pad(wrapped, (0, 1), value=self.config.stop_text_token)  # (B, T + 2)
@@ -222,27 +222,27 @@ class GPT(nn.Module):
         return torch.cat([conditioning, self.text_embed(wrapped)], dim=1)
 
     def mel_embed(self, codes: Tensor, positions: Tensor) -> Tensor:
-        """Codes (B, T) int64 at code positions (T,) int64, the start code included: (B, T, C)."""
+        """Codes (B, T) int64 at code positions (T,) int64 (the start code has 0) -> (B, T, C)."""
         out: Tensor = self.mel_embedding(codes) + self.mel_pos_embedding(positions)
         return out
 
     def forward(self, embeddings: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Causal pass: embeddings (B, T, C) to hidden states (B, T, C) after both final norms.
+        """Causal pass: embeddings (B, T, C) -> hidden states (B, T, C) after both final norms.
 
-        With a cache the new positions come after those it holds, see all of them, and are appended.
-        Raises GenerationError when they do not fit.
+        With a cache, the new positions attend to the cached ones and are appended. Raises GenerationError if they do
+        not fit.
         """
         out: Tensor = self.final_norm(self.gpt(embeddings, cache))
         return out
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Hidden states (B, T, C) to raw scores (B, T, K) of the code that comes next."""
+        """Hidden states (B, T, C) -> logits (B, T, K) of the next code."""
         out: Tensor = self.mel_head(hidden)
         return out
 
 
 def _continuation_mask(time: int, past: int, device: torch.device) -> Tensor | None:
-    """Who may attend to whom, (T, P + T), or None where a kernel without a mask says the same."""
+    """Causal mask (T, P + T), True = attend, or None if no explicit mask is needed."""
     if past == 0 or time == 1:
         return None
     return torch.ones(time, past + time, dtype=torch.bool, device=device).tril(diagonal=past)

@@ -1,9 +1,8 @@
 """Length regulator: semantic features at code rate in, condition of the DiT at mel rate out.
 
-In: features `(B, T, C_in)`. Out: condition `(B, T', C_out)` for any target length T'. Nearest
-interpolation, then convolutions with a group norm over *all* channels and frames: its statistics are
-global, so the condition of a part is never exactly a part of the whole's condition, and items of unequal
-length must not share a padded batch.
+In: features `(B, T, C_in)`. Out: condition `(B, T', C_out)` for any target length T'. Nearest-neighbor interpolation,
+then convolutions with a group norm over *all* channels and frames. Its statistics are global: the condition of a part
+differs from the part of the whole condition, and items of unequal length must not share a padded batch.
 
 It does not know how many frames belong to a code; the caller gives the target length.
 
@@ -17,15 +16,15 @@ from torch.nn import functional as F
 
 from edgetts.pack.config import LengthRegulatorConfig
 
-# Tensors of the published checkpoint that only discrete input or training upstream uses (fnmatch patterns).
+# Published tensors used only for discrete input or training (fnmatch patterns).
 EXPECTED_EXTRAS: tuple[str, ...] = ("mask_token", "embedding.weight")
 
 KERNEL_SIZE = 3
-ONE_GROUP = 1  # of the group norm: everything together
+ONE_GROUP = 1  # group norm over all channels
 
 
 class LengthRegulator(nn.Module):
-    """See the module."""
+    """Features at code rate -> condition at mel rate."""
 
     def __init__(self, config: LengthRegulatorConfig) -> None:
         super().__init__()
@@ -39,7 +38,7 @@ class LengthRegulator(nn.Module):
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, target_length: int) -> Tensor:
-        """Features (B, T, C_in), mel frames wanted (at least 1) -> condition (B, target_length, C_out)."""
+        """Features (B, T, C_in), target length in mel frames (at least 1) -> condition (B, target_length, C_out)."""
         x = self.content_in_proj(x).transpose(1, 2)  # (B, C, T)
         x = F.interpolate(x, size=target_length, mode="nearest")  # (B, C, target_length)
         condition: Tensor = self.model(x)  # (B, C_out, target_length)

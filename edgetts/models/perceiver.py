@@ -1,7 +1,7 @@
 """Perceiver resampler: any number of context vectors to a few learned latents.
 
-In: the conformer's output and which of it is real. Out: a fixed number of vectors. It does not know what
-they condition. Enrollment only. Latents attend to themselves and to the context at once.
+In: the conformer's output and its padding mask. Out: a fixed number of vectors. It does not know what they condition.
+Enrollment only. Latents attend to themselves and to the context jointly.
 
 Sources: Jaegle et al., "Perceiver" (2021); Alayrac et al., "Flamingo" (2022), section 3.1; Shazeer,
 "GLU Variants Improve Transformer" (2020); parameter names as in naturalspeech2-pytorch.
@@ -70,7 +70,7 @@ class PerceiverResampler(nn.Module):
         self.proj_context = nn.Linear(config.dim_context, dim) if projected else nn.Identity()
         self.latents = nn.Parameter(torch.empty(config.n_latents, dim))
         nn.init.normal_(self.latents, std=LATENT_INIT_STD)
-        inner = dim * config.ff_mult * 2 // 3  # two thirds: the gate makes it three matrices
+        inner = dim * config.ff_mult * 2 // 3  # 2/3: GEGLU has three matrices instead of two
         self.layers = nn.ModuleList(
             nn.ModuleList(
                 [
@@ -83,12 +83,12 @@ class PerceiverResampler(nn.Module):
         self.norm = ScaledUnitNorm(dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, T, dim_context), mask (B, T) non-zero where real or None -> (B, n_latents, dim)."""
+        """x (B, T, dim_context), mask (B, T), non-zero for real frames, or None -> (B, n_latents, dim)."""
         context = self.proj_context(x)  # (B, T, C)
         latents = self.latents.expand(x.shape[0], -1, -1)  # (B, N, C)
         seen = None
         if mask is not None:
-            seen = F.pad(mask.bool(), (latents.shape[1], 0), value=True)  # latents always see each other
+            seen = F.pad(mask.bool(), (latents.shape[1], 0), value=True)  # latents always attend to each other
         for layer in self.layers:
             assert isinstance(layer, nn.ModuleList)
             attention, feed_forward = layer

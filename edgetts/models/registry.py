@@ -1,7 +1,4 @@
-"""Which network fills each component of a pack.
-
-The classes come from the pack's family (`edgetts.families`); callers name the component.
-"""
+"""The registry of networks: a component of a pack by name, its class from the pack's family (`edgetts.families`)."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ def networks_of(config: ModelConfig) -> Mapping[str, Network[Any]]:
 
 @dataclass(frozen=True)
 class Component(Generic[ModuleT]):
-    """A component by its name in packs, and the class that its network has or is derived from in every family."""
+    """A component by its name in packs. ModuleT: its network's class, or the base class of it in all families."""
 
     name: str
 
@@ -40,7 +37,7 @@ class Component(Generic[ModuleT]):
         return network
 
     def load(self, pack: Pack, device: torch.device | str = "cpu", **how: Any) -> ModuleT:
-        """The network of a pack with its weights. how: further arguments of `Pack.module`, and its errors."""
+        """The network with the weights of a pack. how: further arguments of `Pack.module`; raises its errors."""
         return pack.module(self.name, lambda: self.build(pack.config), device, **how)
 
 
@@ -55,5 +52,5 @@ VOCODER = Component[vocoder.Vocoder]("vocoder")
 
 
 def component(name: str) -> Component[nn.Module]:
-    """A component that only some families have."""
+    """A component that not every family has."""
     return Component[nn.Module](name)

@@ -1,14 +1,13 @@
-"""RepCodec: semantic features to codes and back, through ConvNeXt stacks and one small codebook.
+"""RepCodec: semantic features to codes and back, with ConvNeXt stacks and one small codebook.
 
-In: semantic features normalized by the model's statistics, 50 a second. Out: one code per frame, and
-the quantized features that the rest of the system uses in place of the originals. It knows nothing of
-speech, text or mel spectrograms. Speaking needs only `Quantizer.lookup`; the encoder works at enrollment
-only, and the decoder only when a codec is trained.
+In: semantic features normalized by the model's statistics, 50 per second. Out: one code per frame, and the quantized
+features that replace the originals. It does not know speech, text or mel spectrograms. Synthesis needs only
+`Quantizer.lookup`; the encoder is for enrollment, the decoder for training a codec.
 
-The codebook is factorised: features are projected to a few dimensions, matched by cosine, projected back.
+The codebook is factorized: features are projected to a few dimensions, matched by cosine similarity, projected back.
 
 Sources: Huang et al., "RepCodec" (2023); Wang et al., "MaskGCT" (2024), section 3.2.1; Yu et al.,
-"Vector-quantized Image Modeling with Improved VQGAN" (2021) for the factorised codes; Siuzdak, "Vocos"
+"Vector-quantized Image Modeling with Improved VQGAN" (2021) for the factorized codes; Siuzdak, "Vocos"
 (2023) for the backbone.
 """
 
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from edgetts.pack.config import SemanticCodecConfig
 
-# The decoder turns codes back into features. IndexTTS-2 has the GPT's latents for that.
+# The decoder from codes to features: IndexTTS-2 uses the GPT's latents instead.
 EXPECTED_EXTRAS = ("decoder.*",)
 
 CONV_KERNEL_SIZE = 7
@@ -38,7 +37,7 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """x (B, T, C), mask (B, T, 1) bool or None -> (B, T, C)."""
-        out: Tensor = self.dwconv(_only(x, mask).transpose(1, 2)).transpose(1, 2)  # (B, T, C)
+        out: Tensor = self.dwconv(_zero_padding(x, mask).transpose(1, 2)).transpose(1, 2)  # (B, T, C)
         out = self.pwconv2(F.gelu(self.pwconv1(self.norm(out))))
         result: Tensor = x + self.gamma * out
         return result
@@ -56,7 +55,7 @@ class ConvNeXtStack(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """x (B, T, C_in), mask (B, T, 1) bool or None -> (B, T, C)."""
-        x = self.norm(self.embed(_only(x, mask).transpose(1, 2)).transpose(1, 2))  # (B, T, C)
+        x = self.norm(self.embed(_zero_padding(x, mask).transpose(1, 2)).transpose(1, 2))  # (B, T, C)
         for block in self.convnext:
             x = block(x, mask)
         out: Tensor = self.final_layer_norm(x)
@@ -64,7 +63,7 @@ class ConvNeXtStack(nn.Module):
 
 
 class Backbone(nn.Sequential):
-    """A ConvNeXt stack and the linear back to the width of the features: keys `0.…` and `1.…`."""
+    """A ConvNeXt stack and a linear layer back to the feature width: keys `0.…` and `1.…`."""
 
     def __init__(self, config: SemanticCodecConfig) -> None:
         super().__init__(
@@ -97,13 +96,13 @@ class FactorizedCodebook(nn.Module):
         return projected
 
     def nearest(self, projected: Tensor) -> Tensor:
-        """projected (B, T, D) -> codes (B, T) int64, the nearest by direction (length plays no part)."""
+        """projected (B, T, D) -> codes (B, T) int64 by cosine similarity."""
         directions = F.normalize(self.codebook.weight, dim=-1)  # (K, D)
         return (F.normalize(projected, dim=-1) @ directions.T).argmax(dim=-1)
 
 
 class ResidualQuantizer(nn.Module):
-    """Upstream's container for a stack of codebooks, of which this family has one."""
+    """Upstream's container of codebooks; this family has one."""
 
     def __init__(self, config: SemanticCodecConfig) -> None:
         super().__init__()
@@ -117,7 +116,7 @@ class ResidualQuantizer(nn.Module):
 
 
 class Quantizer(nn.Module):
-    """Codes of features and features of codes; used in both phases."""
+    """Features -> codes and codes -> features; used at enrollment and synthesis."""
 
     def __init__(self, config: SemanticCodecConfig) -> None:
         super().__init__()
@@ -137,9 +136,8 @@ class Quantizer(nn.Module):
         """Quantize with a straight-through gradient.
 
         z: (B, T, C), encoded features.
-        Returns the quantized features (B, T, C), the codes (B, T) int64, and, for the two losses of a
-        vector quantizer, the projected features and the chosen codebook entries, both (B, T, D). The
-        gradient of the quantized features reaches z as if nothing had been rounded.
+        Returns the quantized features (B, T, C), the codes (B, T) int64, and, for the commitment and codebook losses,
+        the projected features and the chosen codebook entries, both (B, T, D).
         """
         book = self.quantizer.only
         projected = book.project_in(z)
@@ -150,14 +148,14 @@ class Quantizer(nn.Module):
 
 
 class SemanticCodecEncoder(nn.Module):
-    """Semantic features to the space that the quantizer works in; enrollment only."""
+    """Semantic features -> input of the quantizer; enrollment only."""
 
     def __init__(self, config: SemanticCodecConfig) -> None:
         super().__init__()
         self.encoder = Backbone(config)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """features (B, T, C), mask (B, T) non-zero where a frame is real or None -> (B, T, C)."""
+        """features (B, T, C), mask (B, T), non-zero for real frames, or None -> (B, T, C)."""
         out: Tensor = self.encoder(features, mask)
         return out
 
@@ -170,13 +168,13 @@ class SemanticCodecDecoder(nn.Module):
         self.decoder = Backbone(config)
 
     def forward(self, quantized: Tensor, mask: Tensor | None = None) -> Tensor:
-        """quantized (B, T, C), mask (B, T) non-zero where a frame is real or None -> (B, T, C)."""
+        """quantized (B, T, C), mask (B, T), non-zero for real frames, or None -> (B, T, C)."""
         out: Tensor = self.decoder(quantized, mask)
         return out
 
 
 class SemanticCodec(Quantizer):
-    """Encoder and quantizer in one: its parameters are those of both components, by the same names."""
+    """Encoder and quantizer in one module, with the parameter names of both components."""
 
     def __init__(self, config: SemanticCodecConfig) -> None:
         super().__init__(config)
@@ -185,13 +183,13 @@ class SemanticCodec(Quantizer):
     def quantize(self, features: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """features (B, T, C) -> codes (B, T) int64 and quantized features (B, T, C).
 
-        mask: (B, T), non-zero where a frame is real; None when all are. Codes of frames that are not
-        real mean nothing, and do not change the others.
+        mask: (B, T), non-zero for real frames; None: no padding. Codes of padding are undefined and do not affect
+        the others.
         """
         quantized, codes, _, _ = self(self.encoder(features, mask))
         return codes, quantized
 
 
-def _only(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Zeros in place of frames that are not real, which is what a convolution sees beyond the end."""
+def _zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Set padding to zero, the value that a convolution pads with."""
     return x if mask is None else x.masked_fill(~mask, 0.0)

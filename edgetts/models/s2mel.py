@@ -1,8 +1,8 @@
-"""S2Mel: all that lies between codes and mel, as one component of a pack.
+"""S2Mel: the networks between codes and mel, as one component of a pack.
 
-Holds the projection of the GPT's latents into the semantic space, the length regulator and the DiT, under
-upstream's names. The caller adds the projected latents to the codebook's embedding of the codes, regulates
-the sum, and solves the flow with the estimator; this module only keeps the networks together.
+It holds the projection of the GPT's latents into the semantic space, the length regulator and the DiT, under upstream's
+names. The caller adds the projected latents to the codebook's features of the codes, passes the sum through the length
+regulator, and solves the flow ODE with the estimator.
 
 Source: upstream `indextts/s2mel/modules/commons.py`.
 """
@@ -18,7 +18,7 @@ from edgetts.models.dit import DiT
 from edgetts.models.length_regulator import LengthRegulator
 from edgetts.pack.config import S2MelConfig
 
-# Tensors of the published checkpoint that these networks do not have (fnmatch patterns).
+# Published tensors that these networks do not have (fnmatch patterns).
 EXPECTED_EXTRAS: tuple[str, ...] = (
     *(f"cfm.estimator.{pattern}" for pattern in dit.EXPECTED_EXTRAS),
     *(f"length_regulator.{pattern}" for pattern in length_regulator.EXPECTED_EXTRAS),
@@ -40,7 +40,7 @@ class S2Mel(nn.Module):
         super().__init__()
         self.cfm = FlowMatching(DiT(config.dit))
         self.length_regulator = LengthRegulator(config.length_regulator)
-        # No activation between them: one matrix of low rank, which is cheaper as its factors.
+        # No activation in between: a low-rank matrix, cheaper as factors.
         self.gpt_layer = nn.Sequential(
             *(nn.Linear(width, next_width) for width, next_width in pairwise(config.latent_projection_dims))
         )
@@ -51,6 +51,6 @@ class S2Mel(nn.Module):
         return self.cfm.estimator
 
     def project_latents(self, latents: Tensor) -> Tensor:
-        """Latents of the GPT (B, T, C) -> their part of the semantic features (B, T, C_semantic)."""
+        """Latents of the GPT (B, T, C) -> their contribution to the semantic features (B, T, C_semantic)."""
         features: Tensor = self.gpt_layer(latents)
         return features

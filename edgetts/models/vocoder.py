@@ -1,10 +1,9 @@
-"""Which network a pack's vocoder is: the one place that knows them all.
+"""The kinds of vocoder behind one interface: build, reach, and windowed synthesis in two steps.
 
-In: the vocoder's dimensions, whose class says which kind it is (`pack.config.VOCODER_KINDS`). Out: the network, how far
-it reaches, and the two steps in which every kind makes sound window by window: `frames_of` once over the whole mel,
-then `render` of any of the frames.
+In: the vocoder's dimensions, whose class selects the kind (`pack.config.VOCODER_KINDS`). Out: the network, its reach,
+and the two steps: `frames_of` once over the whole mel, then `render` on any range of its frames.
 
-It does not know weights and ways to compute.
+It does not know weights and compute modes; `backends.prepare` has the optimized form of each kind.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ def build_vocoder(config: VocoderConfig | IstftVocoderConfig) -> Vocoder:
 
 
 def reach(config: VocoderConfig | IstftVocoderConfig) -> int:
-    """Of what `frames_of` gives, the frames on either side of a frame that its samples depend on."""
+    """Frames (as from `frames_of`) on either side of a frame that its samples depend on."""
     if isinstance(config, IstftVocoderConfig):
         return istft_vocoder.reach(config)
     return bigvgan.reach(config)
 
 
 def frames_of(vocoder: nn.Module, mel: Tensor) -> Tensor:
-    """What `render` takes of the mel (B, M, T) from a segment's first frame on: (B, C, T)."""
+    """Log-mel (B, M, T) from a segment's first frame on -> frames (B, C, T) for `render`."""
     return vocoder.with_pitch(mel) if isinstance(vocoder, IstftVocoder) else mel
 
 
 def render(vocoder: nn.Module, frames: Tensor) -> Tensor:
-    """Waveform (B, S) of frames (B, C, T) in a row. The outermost `reach` of them lack what is beyond."""
+    """Consecutive frames (B, C, T) -> waveform (B, S). The outermost `reach` frames are inexact: they lack context."""
     waveform: Tensor = vocoder.render(frames) if isinstance(vocoder, IstftVocoder) else vocoder(frames)
     return waveform

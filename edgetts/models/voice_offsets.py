@@ -1,9 +1,9 @@
-"""What a voice of its own adds to the conditions of a DiT: small offsets, learned from the voice's recording.
+"""Offsets of an adapted voice: small additions to the DiT's style and adaLN modulation.
 
-In: one flat row of numbers, as a voice file keeps it. Out: an offset of the style, and offsets of all gains and biases
-that otherwise follow from the flow time alone. The weights stay as they are, and one network serves all voices.
+In: one flat row of values from a voice file. Out: an offset of the style vector, and offsets of all adaLN gains and
+biases. The weights do not change, so one network serves all voices.
 
-It does not know how the numbers are found (`edgetts.voices.adapt`).
+It does not know how the values are trained (`edgetts.voices.adapt`).
 
 Source: Chen et al. 2021, "AdaSpeech: adaptive text to speech for custom voice" (conditional layer norms).
 """
@@ -33,7 +33,7 @@ def _sizes(config: DiTConfig) -> tuple[int, int, int, int]:
 
 
 def n_offsets(config: DiTConfig) -> int:
-    """N: how many numbers the offsets of one voice are."""
+    """N: the number of values of one voice."""
     return sum(_sizes(config))
 
 

@@ -1,11 +1,10 @@
 """w2v-BERT 2.0, up to the layer whose output is used: filter-bank frames to semantic features.
 
-In: SeamlessM4T features (`edgetts.audio.features.semantic_features`), 50 frames a second, and which of
-them are real. Out: the hidden state after the last stored layer. It does not know the statistics that
-normalize that state, nor anything about waveforms.
+In: SeamlessM4T features (`edgetts.audio.features.semantic_features`), 50 frames per second, and a padding mask. Out:
+the hidden state after the last stored layer. It does not know the statistics that normalize that state, or waveforms.
 
-Each layer is a conformer block: half a feed-forward, self-attention with a learned vector per relative
-distance, a causal depthwise convolution, another half feed-forward.
+Each layer is a conformer block: a feed-forward with weight 1/2, self-attention with a learned embedding per relative
+distance, a causal depthwise convolution, and a second feed-forward with weight 1/2.
 
 Sources: Barrault et al., "Seamless" (2023), section 3.2; Gulati et al., "Conformer" (2020); parameter
 names as in `transformers` `Wav2Vec2BertModel`.
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from edgetts.pack.config import SemanticEncoderConfig
 
-# In the published checkpoint, unused: the vector that stood for masked frames in pre-training.
+# The mask embedding of pre-training.
 EXPECTED_EXTRAS = ("masked_spec_embed",)
 
 
@@ -46,7 +45,7 @@ class FeedForward(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Attention whose scores get `query . embedding[clipped distance]` on top ("relative_key")."""
+    """Attention with `query . embedding[clipped distance]` added to its scores ("relative_key")."""
 
     def __init__(self, config: SemanticEncoderConfig) -> None:
         super().__init__()
@@ -62,11 +61,11 @@ class SelfAttention(nn.Module):
         self.distance_embedding = nn.Embedding(self.left_max + self.right_max + 1, self.head_dim)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, C), mask (B, T) bool of keys that may be seen -> (B, T, C)."""
+        """x (B, T, C), mask (B, T) bool of visible keys -> (B, T, C)."""
         q, k, v = (self._heads(linear(x)) for linear in (self.linear_q, self.linear_k, self.linear_v))
         time = torch.arange(x.shape[1], device=x.device)
         distance = (time[None, :] - time[:, None]).clamp(-self.left_max, self.right_max)  # (T, T) key - query
-        # One score per distance, then spread over the keys: T x T x D numbers are never held.
+        # One score per distance, gathered by key: avoids a (T, T, D) tensor.
         by_distance = q @ self.distance_embedding.weight.T  # (B, H, T, n_distances)
         index = (distance + self.left_max).expand(*by_distance.shape[:3], -1)  # (B, H, T, T)
         bias = by_distance.gather(-1, index) * self.head_dim**-0.5
@@ -81,7 +80,7 @@ class SelfAttention(nn.Module):
 
 
 class ConvModule(nn.Module):
-    """Gated pointwise, causal depthwise, pointwise; carries its own first norm."""
+    """Layer norm, then gated pointwise, causal depthwise and pointwise convolution."""
 
     def __init__(self, config: SemanticEncoderConfig) -> None:
         super().__init__()
@@ -138,7 +137,7 @@ class Encoder(nn.Module):
 
 
 class SemanticEncoder(nn.Module):
-    """Semantic features of speech, one vector each 20 ms."""
+    """Semantic features of speech, one vector per 20 ms."""
 
     def __init__(self, config: SemanticEncoderConfig) -> None:
         super().__init__()
@@ -149,8 +148,8 @@ class SemanticEncoder(nn.Module):
         """Hidden state after the last layer, not normalized by the model's statistics.
 
         features: (B, T, feature_dim), stacked and normalized filter-bank frames, 50 a second.
-        mask: (B, T), non-zero where a frame is real; None when all are. What comes out of frames that
-            are not real means nothing, and does not reach the others.
+        mask: (B, T), non-zero for real frames; None: no padding. Outputs for padding are undefined and do not
+            affect the others.
         Returns (B, T, hidden_size).
         """
         x = self.feature_projection(features)  # (B, T, C)

@@ -1,7 +1,7 @@
-"""WaveNet head of the DiT: gated dilated convolutions with skip outputs, steered by the flow time.
+"""WaveNet head of the DiT: gated dilated convolutions with skip outputs, conditioned on the flow time.
 
-In: hidden `(B, C, T)` and a time bias `(B, 2 C n_layers, 1)`. Out: `(B, C, T)`. Convolutions reflect at
-the edges, so frames that are only padding change the frames beside them; T must exceed the reflection.
+In: hidden `(B, C, T)` and a time bias `(B, 2 C n_layers, 1)`. Out: `(B, C, T)`. Convolutions use reflection padding, so
+padding frames affect the frames next to them; T must exceed the padding.
 
 It does not know what the channels mean.
 
@@ -28,7 +28,7 @@ class _Conv(nn.Module):
 
 
 class ReflectConv1d(nn.Module):
-    """Convolution that keeps the length, (B, C, T) -> (B, C', T); nested twice, as upstream names it."""
+    """Convolution with output length T, (B, C, T) -> (B, C', T); nested twice for upstream's names."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, dilation: int = 1) -> None:
         super().__init__()
@@ -50,13 +50,13 @@ class WaveNet(nn.Module):
         self.in_layers = nn.ModuleList(
             ReflectConv1d(channels, 2 * channels, config.kernel_size, config.dilation_rate**i) for i in range(n_layers)
         )
-        # The last layer has no next one: it gives a skip output only.
+        # The last layer has a skip output only.
         self.res_skip_layers = nn.ModuleList(
             ReflectConv1d(channels, 2 * channels if i < n_layers - 1 else channels) for i in range(n_layers)
         )
 
     def time_bias(self, time: Tensor) -> Tensor:
-        """Time embedding (B, C_t) -> what each layer adds before its gate, (B, 2 C n_layers, 1)."""
+        """Time embedding (B, C_t) -> bias before each layer's gate, (B, 2 C n_layers, 1)."""
         bias: Tensor = self.cond_layer(time.unsqueeze(-1))
         return bias
 

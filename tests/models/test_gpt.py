@@ -80,7 +80,7 @@ def test_cache_rows_share_a_prefix_and_follow_their_parents(gpt: GPT) -> None:
 def test_a_full_cache_says_so(gpt: GPT) -> None:
     cache = KVCache.allocate(gpt.config, 4)
     gpt(torch.zeros(1, 4, gpt.config.model_dim), cache)
-    with pytest.raises(GenerationError, match="room for 4 positions and 5 are needed"):
+    with pytest.raises(GenerationError, match="room for 4 positions, and 5 are needed"):
         gpt(torch.zeros(1, 1, gpt.config.model_dim), cache)
 
 
