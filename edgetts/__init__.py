@@ -1,6 +1,6 @@
 """edgetts: IndexTTS-2 on small machines. Start with `TTS.load()`.
 
-Importing this package is instant and brings in no torch: the names below load what they need when used.
+Importing this package is instant and does not import torch: the names below are imported on first use.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
     "__version__",
 ]
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent until the program that uses it wants to see
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent by default
 
 _HOMES = {
     "TTS": "edgetts.api",
@@ -52,5 +52,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    # A prompt completes from this; without it TTS would be missing until it was used once.
+    # For completion in a shell: names are missing in globals() before their first use.
     return sorted({*globals(), *__all__})

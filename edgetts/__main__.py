@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def _leave_working_folder() -> None:
-    """Take the working folder off the path, where `-m` puts it first: a stray `quant.py` in it is not ours."""
+    """Remove the working folder from `sys.path`, where `-m` puts it first: a `quant.py` in it must not be imported."""
     first = Path(sys.path[0] or ".").resolve() if sys.path else None
     if first == Path.cwd() and first != Path(__file__).resolve().parents[1]:
         del sys.path[0]

@@ -88,7 +88,7 @@ def choose_format(path: str | os.PathLike[str] | None, name: str | None) -> Form
         if chosen is None:
             what = f"extension {suffix!r}" if suffix else "no extension"
             raise UsageError(
-                f"{os.fspath(path)} has {what}, which gives no audio format; "
+                f"{os.fspath(path)} has {what}, which names no audio format; "
                 f"end it in .wav, .flac, .ogg, .opus, .mp3 or .pcm, or choose with format= ({known})."
             )
     if chosen.container is not None:

@@ -1,13 +1,13 @@
-"""The command line: one file per verb, put together in `app`. Importing it brings in no torch and no numpy."""
+"""The command line: one file per verb, registered in `app`. Importing it does not import torch or numpy."""
 
 from __future__ import annotations
 
-from edgetts.cli.interrupt import end_quietly
+from edgetts.cli.interrupt import exit_on_interrupt
 
 
 def main() -> None:
     """Entry point of the `edgetts` command."""
-    end_quietly()  # until `run` has something to unwind: the imports take a third of a second
+    exit_on_interrupt()  # during the imports, which take a third of a second
     from edgetts.cli.app import run
 
     run()

@@ -1,7 +1,7 @@
-"""The `edgetts` command: its verbs, and what happens when one of them fails.
+"""The `edgetts` command: registers the verbs and handles their errors.
 
-Misuse ends with exit code 2 and one sentence, every `EdgeTTSError` with its own code and sentence, Ctrl-C
-with 130. Tracebacks are for mistakes in this program only.
+Misuse ends with one sentence and exit code 2, every `EdgeTTSError` with its sentence and its own code, Ctrl-C with 130.
+Only bugs of this program show a traceback.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typer.core import TyperGroup
 from edgetts import __version__
 from edgetts.cli import bench, convert, download, info, quantize, serve, validate, voices, warmup
 from edgetts.cli.common import EXIT_TERMINATED, Environment, print_error
-from edgetts.cli.interrupt import EXIT_INTERRUPTED, end_quietly, forget, unwind
+from edgetts.cli.interrupt import EXIT_INTERRUPTED, exit_on_interrupt, forget_interrupt, raise_on_interrupt
 from edgetts.cli.logs import show_logs
 from edgetts.cli.say import verb as say
 from edgetts.errors import EdgeTTSError
 
-# Typer carries its own copy of click since 0.2x and imports the real one before: take the class from there.
+# Since 0.2x, Typer has a copy of click and before that it imports click: take the class from Typer's own errors.
 PARSE_ERRORS: tuple[type[Exception], ...] = tuple(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException" and issubclass(c, Exception)
 )
@@ -63,16 +63,16 @@ class SentenceGroup(TyperGroup):
             print_error(_parse_sentence(error))
             code = 2
         except (KeyboardInterrupt, typer.Abort):
-            code = EXIT_INTERRUPTED  # without a word: whoever pressed the keys knows
+            code = EXIT_INTERRUPTED  # no message
         except BrokenPipeError:
             _drop_stdout()
             code = 1
-        except OSError as error:  # a full disk behind stdout, a terminal that went away
+        except OSError as error:  # such as a full disk behind stdout, or a closed terminal
             where = f" ({error.filename})" if error.filename else ""
             print_error(f"Reading or writing failed: {error.strerror or error}{where}.")
             code = 1
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error.__context__, KeyboardInterrupt):  # which came while a lock was being taken back
+            if isinstance(error.__context__, KeyboardInterrupt):  # raised while a lock was reacquired
                 code = EXIT_INTERRUPTED
             elif isinstance(error.__context__, SystemExit):
                 code = error.__context__.code
@@ -94,7 +94,7 @@ def _parse_sentence(error: Any) -> str:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """torch says it in its own words, and torch is not imported here."""
+    """Also recognizes torch's errors, without importing torch."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
@@ -103,7 +103,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _drop_stdout() -> None:
-    """The reader of our output is gone: let the interpreter's last flush go nowhere instead of failing."""
+    """Redirect stdout, whose reader has closed it, to the null device, so that the last flush does not fail."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(devnull, sys.stdout.fileno())
@@ -133,11 +133,11 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def edgetts(
     context: typer.Context,
-    version: Annotated[  # noqa: ARG001  # its callback prints and leaves
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    version: Annotated[  # noqa: ARG001  # its callback prints and exits
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Log to stderr what is done; -vv logs details, too.")
+        int, typer.Option("--verbose", "-v", count=True, help="Log progress to stderr; -vv logs details, too.")
     ] = 0,
 ) -> None:
     context.obj = Environment.read(os.environ)
@@ -159,17 +159,17 @@ app.command("warmup")(warmup.warmup)
 
 
 def run() -> None:
-    """Run the command of this process. SIGTERM unwinds like an error, so that nothing half-made stays."""
+    """Run the command of this process. SIGTERM unwinds like an error, so that temporary files are removed."""
 
     def terminate(_signal: int, _frame: object) -> NoReturn:
         raise SystemExit(EXIT_TERMINATED)
 
     signal.signal(signal.SIGTERM, terminate)
     try:
-        unwind()
+        raise_on_interrupt()
         app(prog_name="edgetts")
-    except KeyboardInterrupt:  # before the application was there to catch it
+    except KeyboardInterrupt:  # before `main` could catch it
         sys.exit(EXIT_INTERRUPTED)
     finally:
-        forget()
-        end_quietly()  # letting go of what was loaded takes a while, and a second Ctrl-C may come then
+        forget_interrupt()
+        exit_on_interrupt()  # for a second Ctrl-C while memory is freed

@@ -1,4 +1,4 @@
-"""`edgetts bench`: how fast a pack is on this machine, and how fast it could be."""
+"""`edgetts bench`: measures the speed of a pack against the roofline of this machine."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ SOUND = "Generation: sound"
 def bench(
     context: typer.Context,
     text: Annotated[
-        str | None, typer.Option("--text", metavar="TEXT", help="What is spoken; its length counts, not its words.")
+        str | None, typer.Option("--text", metavar="TEXT", help="Text to speak; only its length matters.")
     ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", help="Of speech to make, 0.2 to 60.")] = 5.0,
+    seconds: Annotated[float, typer.Option("--seconds", help="Length of the speech, 0.2 to 60.")] = 5.0,
     prompt_seconds: Annotated[
-        float | None, typer.Option("--prompt-seconds", help="Of the voice, 0.5 to 15. [the pack's, else 5]")
+        float | None,
+        typer.Option("--prompt-seconds", help="Length of the voice's prompt, 0.5 to 15. [the pack's, else 5]"),
     ] = None,
     repeats: Annotated[int, typer.Option("--repeats", help="Runs of each stage.")] = 3,
     compare: Annotated[
@@ -47,19 +48,17 @@ def bench(
         typer.Option(
             "--compare",
             metavar="PACK|reference",
-            help="Run another pack in turn, or the same weights in plain fp32; may be given again.",
+            help="Also measure another pack, or the same weights in plain fp32; may be repeated.",
         ),
     ] = None,
-    enroll: Annotated[bool, typer.Option("--enroll/--no-enroll", help="Measure learning a voice, too.")] = True,
-    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Measure the first sound, too.")] = True,
-    start: Annotated[
-        bool, typer.Option("--start/--no-start", help="Measure the start of a fresh process, too.")
+    enroll: Annotated[bool, typer.Option("--enroll/--no-enroll", help="Also measure learning a voice.")] = True,
+    stream: Annotated[
+        bool, typer.Option("--stream/--no-stream", help="Also measure the time to the first sound.")
     ] = True,
+    start: Annotated[bool, typer.Option("--start/--no-start", help="Also measure the start of a new process.")] = True,
     soak: Annotated[
         int,
-        typer.Option(
-            "--soak", metavar="CALLS", help="Speak so many texts one after the other, too, and watch the memory."
-        ),
+        typer.Option("--soak", metavar="CALLS", help="Also speak this many texts in sequence and measure the memory."),
     ] = 0,
     steps: Annotated[
         int | None, typer.Option("--steps", help="Flow steps. [the pack's]", rich_help_panel=SOUND)
@@ -73,7 +72,7 @@ def bench(
     ] = None,
     cfg_until: Annotated[
         float | None,
-        typer.Option("--cfg-until", help="Guidance up to this part of the way. [the pack's]", rich_help_panel=SOUND),
+        typer.Option("--cfg-until", help="Guidance up to this flow time. [the pack's]", rich_help_panel=SOUND),
     ] = None,
     preset: Annotated[
         str | None, typer.Option("--preset", help="best, balanced or fast.", rich_help_panel=SOUND)
@@ -87,14 +86,14 @@ def bench(
     quiet: QuietOption = False,
     page: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Write a page with a picture.", rich_help_panel="Output"),
+        typer.Option("--html", metavar="FILE", help="Write a web page with a chart.", rich_help_panel="Output"),
     ] = None,
 ) -> None:
-    """Measure every stage of a pack, beside the floor that this machine's bandwidth and matrix rate set.
+    """Measure every stage of a pack against the roofline: the floor from this machine's bandwidth and matrix rate.
 
-    Times depend on lengths, so the voice is noise and one beam is used. With --compare the others run in
-    turn with it, stage by stage: the ratios hold on a busy machine, too. Settings are the pack's own where
-    none are given, and the report says which.
+    Times depend only on lengths, so the voice is noise; one beam is used. With --compare, the packs run
+    alternately, stage by stage, so that the ratios hold on a busy machine, too. Settings that are not given are the
+    pack's own; the report names them.
 
     Examples:
 
@@ -106,14 +105,14 @@ def bench(
     from edgetts.audio.overwrite import PAGE, check_kind
     from edgetts.options import SynthesisOptions, preset_options
 
-    way = compute_name(compute)
+    compute_mode = compute_name(compute)
     budget = memory_bytes(memory_budget)
     given = {"n_steps": steps, "solver": solver, "cfg_rate": cfg_rate, "cfg_until": cfg_until}
     chosen = {**preset_options(preset), **{name: value for name, value in given.items() if value is not None}}
     chosen.pop("n_beams", None)  # one is measured
-    SynthesisOptions.of({}, chosen)  # misuse is told before anything slow
+    SynthesisOptions.of({}, chosen)  # misuse is reported before anything slow
     if threads is not None and threads < 1:
-        raise UsageError(f"{threads} threads are not possible; choose 1 or more.")
+        raise UsageError(f"--threads is {threads}; allowed is 1 or more.")
     if page is not None and page.is_dir():
         raise UsageError(f"{page} is a folder; give a file with --html.")
     if page is not None:
@@ -155,7 +154,7 @@ def bench(
         report = measure(
             *(opened, plan),
             device=where,
-            compute=way,
+            compute=compute_mode,
             memory_budget=budget,
             kernel=known.kernel or AUTO,
             home=known.home,
@@ -198,8 +197,8 @@ def _print(report: Report) -> None:
     if report.startup is not None:
         fresh = report.startup
         print_line(
-            f"a fresh process imports edgetts in {fresh.import_s:.3f} s, and its first sound of {report.pack} "
-            f"leaves {fresh.first_sound_s:.2f} s after its start"
+            f"a new process imports edgetts in {fresh.import_s:.3f} s; its first sound of {report.pack} comes "
+            f"{fresh.first_sound_s:.2f} s after its start"
         )
     if report.soak is not None:
         soak = report.soak
@@ -215,7 +214,7 @@ def _print(report: Report) -> None:
 
 
 def settings_line(about: Mapping[str, Any]) -> str:
-    """What was measured, and whose choice it was."""
+    """The measured settings, and which of them were given."""
     given = [name.replace("_", " ") for name in about["given"]]
     whose = f"given: {', '.join(given)}; the others are the pack's own" if given else "the pack's own"
     return (

@@ -1,7 +1,6 @@
-"""What every verb needs: the environment, one-line errors, notices and progress on stderr, JSON on stdout.
+"""Shared by all verbs: the environment, one-line errors, notices and progress on stderr, JSON on stdout.
 
-Nothing here brings in torch or numpy. Everything for people goes to stderr, everything for programs to
-stdout, so that a pipe sees only what it asked for.
+Does not import torch or numpy. Messages go to stderr and results to stdout, so that pipes get only results.
 """
 
 from __future__ import annotations
@@ -32,24 +31,24 @@ EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 @dataclass(frozen=True)
 class Environment:
-    """What the environment variables said when the command started; nothing else reads them."""
+    """The environment variables at the start of the command; nothing else reads them."""
 
     home: Path | None  # EDGETTS_HOME: packs, voices and cache in one folder
     pack: str | None  # EDGETTS_PACK: pack when --pack is not given
     voice: str | None  # EDGETTS_VOICE: voice when --voice is not given
     device: str | None  # EDGETTS_DEVICE: device when --device is not given
-    kernel: str | None  # EDGETTS_KERNEL: what multiplies by quantized weights, see `edgetts info --kernels`
-    hub_cache: Path  # HF_HUB_CACHE or HF_HOME: where Hugging Face downloads lie
+    kernel: str | None  # EDGETTS_KERNEL: kernel for quantized weights, see `edgetts info --kernels`
+    hub_cache: Path  # HF_HUB_CACHE or HF_HOME: cache of Hugging Face downloads
     hub_endpoint: str | None  # HF_ENDPOINT: the hub or mirror to download from when --mirror is not given
-    token: str | None = field(default=None, repr=False)  # EDGETTS_TOKEN: what a daemon asks its clients for
-    socket: str | None = None  # EDGETTS_SOCKET: where the daemon of this user listens
-    runtime_dir: str | None = None  # XDG_RUNTIME_DIR: where it listens otherwise
-    notify_socket: str | None = None  # NOTIFY_SOCKET: where systemd is told how a service goes
+    token: str | None = field(default=None, repr=False)  # EDGETTS_TOKEN: token that a daemon requires of its clients
+    socket: str | None = None  # EDGETTS_SOCKET: socket of this user's daemon
+    runtime_dir: str | None = None  # XDG_RUNTIME_DIR: folder of the default socket
+    notify_socket: str | None = None  # NOTIFY_SOCKET: systemd's socket for the state of a service
     n_passed_sockets: int = 0  # LISTEN_FDS: sockets that systemd opened for this process
 
     @property
     def daemon_socket(self) -> Path | None:
-        """Where a daemon and its clients meet; None where this user has no place for that."""
+        """Path of the daemon's socket; None if no variable gives one."""
         if self.socket is not None:
             return Path(self.socket).expanduser()
         return Path(self.runtime_dir) / SOCKET_NAME if self.runtime_dir is not None else None
@@ -77,15 +76,15 @@ class Environment:
 
 
 def _passed_sockets(variables: Mapping[str, str]) -> int:
-    """How many sockets systemd passed to this process, and not to one that started it."""
+    """Number of sockets that systemd passed to this process, not to a parent."""
     number = variables.get("LISTEN_FDS", "")
     return int(number) if number.isdecimal() and variables.get("LISTEN_PID") == str(os.getpid()) else 0
 
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Around the import of torch and what stands on it: all of that stays, and looking for garbage in it, then and
-    later, is a tenth of the work."""
+    """Disables garbage collection during the import of torch and exempts the imported objects from it, which saves a
+    tenth of the run time."""
     gc.disable()
     try:
         yield
@@ -134,9 +133,9 @@ ComputeOption = Annotated[
     typer.Option(
         "--compute",
         metavar="HOW",
-        help="How to compute. exact: fp32. fast: 16 bits where the machine has them, on the CPU activations of the GPT "
-        "in 8 bits beside quantized weights. reference: plain fp32 without compiled kernels. "
-        "[what the pack names; fast on a GPU and where the pack's report says what it costs, else exact]",
+        help="Compute mode. exact: fp32. fast: 16 bits if the machine has them; on the CPU, 8-bit activations of the "
+        "GPT with quantized weights. reference: plain fp32 without compiled kernels. "
+        "[the pack's own; else fast on a GPU and for packs whose report measured it, else exact]",
         rich_help_panel="Model",
         show_default=False,
     ),
@@ -146,8 +145,8 @@ MemoryBudgetOption = Annotated[
     typer.Option(
         "--memory-budget",
         metavar="SIZE",
-        help="Stay within so much memory, such as 1500M or 2G, or refuse: what can be bounded is, and is told. "
-        "On the CPU; learning a voice is not counted.",
+        help="Use at most this much memory, such as 1500M or 2G, or refuse: options are reduced to fit, with a notice. "
+        "On the CPU only; learning a voice is not counted.",
         rich_help_panel="Model",
         show_default=False,
     ),
@@ -156,8 +155,8 @@ AdaptStepsOption = Annotated[
     int | None,
     typer.Option(
         "--adapt-steps",
-        help="Adapt the sound to the recording of a new voice, in 1 to 2000 steps: takes time once and brings it "
-        "closer to the voice; 0: do not. [the pack's own; the published model: 0]",
+        help="Train the sound on the recording of a new voice for 1 to 2000 steps: takes time once and sounds closer "
+        "to the voice; 0: off. [the pack's own; the published model: 0]",
         rich_help_panel="Voice",
         show_default=False,
     ),
@@ -172,16 +171,16 @@ QuietOption = Annotated[
 
 
 def check_adapts(adapt_steps: int | None, is_recording: bool, voice: str | None) -> None:
-    """Raises UsageError when adaptation was asked for and there is no recording to adapt to."""
+    """Raise UsageError if --adapt-steps was given without a recording."""
     if adapt_steps is not None and not is_recording:
         raise UsageError(
-            f"--adapt-steps needs the recording of a voice, and {voice or 'the default voice'} is a voice already: "
+            f"--adapt-steps needs a recording, but {voice or 'the default voice'} is an enrolled voice: "
             "give the recording, or leave --adapt-steps out."
         )
 
 
 def compute_name(given: str | None) -> Compute | None:
-    """What --compute says, checked; None: nothing, and the pack and the device decide. Raises UsageError."""
+    """The value of --compute, checked; None: not given, pack and device decide. Raises UsageError."""
     from edgetts.compute import check_compute
 
     name: Any = given
@@ -192,7 +191,7 @@ def compute_name(given: str | None) -> Compute | None:
 
 
 def memory_bytes(given: str | None) -> int | None:
-    """What --memory-budget says, in bytes. Raises UsageError."""
+    """The value of --memory-budget in bytes. Raises UsageError."""
     from edgetts.memory import parse_size
 
     return None if given is None else parse_size(given)
@@ -207,7 +206,7 @@ def print_notice(message: str) -> None:
 
 
 def print_line(text: str = "") -> None:
-    """One line on stdout, for people: whatever text of a file is in it does nothing but appear."""
+    """One line on stdout, with control characters escaped."""
     print(_encodable(printable(text), sys.stdout), flush=True)
 
 
@@ -218,22 +217,22 @@ def to_stderr(line: str) -> None:
 
 
 def _encodable(line: str, stream: TextIO | None) -> str:
-    """The line as a terminal of another encoding can show it."""
+    """The line with characters escaped that the stream's encoding lacks."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def is_first_time(what: str, home: Path | None) -> bool:
-    """Whether the user is to be told `what` (a file name) now; from then on no more, as far as that can be kept."""
+    """Whether the notice `what` (a file name) was not shown yet; from now on it was. True if that cannot be stored."""
     from edgetts.pack.locate import cache_folder
 
-    told = cache_folder(home) / "told" / what
+    shown = cache_folder(home) / "told" / what
     try:
-        told.parent.mkdir(parents=True, exist_ok=True)
-        told.touch(exist_ok=False)
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        shown.touch(exist_ok=False)
     except FileExistsError:
         return False
-    except OSError:  # a read-only or full disk: said every time rather than never
+    except OSError:  # a read-only or full disk: shown every time
         return True
     return True
 
@@ -243,7 +242,7 @@ def mib(n_bytes: int) -> str:
 
 
 def print_json(values: Mapping[str, Any]) -> None:
-    """One JSON object on one line of stdout; numbers that JSON does not know become null."""
+    """One JSON object on one line of stdout; NaN and infinity become null."""
     print(json.dumps(_plain(values), ensure_ascii=True, allow_nan=False), flush=True)
 
 
@@ -257,13 +256,13 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, os.PathLike) else value
 
 
-_NEVER_REACHED = 1.0 + 1e-9  # a total that is reached stops the clock, and another stage may follow
+_NEVER_REACHED = 1.0 + 1e-9  # reaching the total would stop the clock, but another stage may follow
 
 
 class ProgressBar:
-    """A progress bar on stderr, there only on a terminal and gone when done.
+    """A progress bar on stderr, if that is a terminal; erased at the end.
 
-    Call it with what is being done and how far that is (0 to 1); the bar appears with the first call.
+    Call it with the current stage and its progress (0 to 1); the bar appears with the first call.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:

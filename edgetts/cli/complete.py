@@ -1,7 +1,7 @@
-"""What the shell offers after Tab: voices, packs, presets, recipes, by looking at folders and tables only.
+"""Shell completion of voices, packs, presets and recipes, from folders and tables.
 
-In: the beginning of a word. Out: the names that begin so. Loads no torch, opens no pack, and offers nothing where it
-cannot look: a completion must never end in an error.
+In: the beginning of a word. Out: the names that begin with it. Does not import torch, opens no pack and raises no
+errors: unreadable folders give no names.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def recipes(incomplete: str) -> list[str]:
 
 
 def emotions(incomplete: str) -> list[str]:
-    """`NAME=` of the emotion that is being typed, after those that are complete."""
+    """`NAME=` for the last emotion of a comma-separated list."""
     from edgetts.voices.emotion import EMOTIONS
 
     done, comma, begun = incomplete.rpartition(",")

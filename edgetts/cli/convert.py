@@ -1,4 +1,4 @@
-"""`edgetts convert`: a published checkpoint becomes a model pack. The work is done by `quant.convert`."""
+"""`edgetts convert`: converts a published checkpoint to a model pack, by `quant.convert`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def convert(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Hold a downloaded IndexTTS-2 checkpoint into a model pack.
+    """Convert a downloaded IndexTTS-2 checkpoint to a model pack.
 
-    The pack appears whole or not at all; an interrupted conversion can be run again.
+    The pack is written atomically; an interrupted conversion can be run again.
 
     Example:
 

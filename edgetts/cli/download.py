@@ -1,6 +1,6 @@
-"""`edgetts download`: the published IndexTTS-2 checkpoint, fetched to be converted.
+"""`edgetts download`: fetches the published IndexTTS-2 checkpoint, by `quant.download`.
 
-The work is done by `quant.download`; here are the question about the licenses, the progress, and the words.
+Here are the question about the licenses, the progress bar and the messages.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def download(
         Path | None,
         typer.Argument(
             metavar="DIR",
-            help="Folder to fill; one that is filled in part is completed. Default: checkpoints/IndexTTS-2 in the "
-            "user's data folder.",
+            help="Target folder; an incomplete one is completed. Default: checkpoints/IndexTTS-2 in the user's data "
+            "folder.",
             show_default=False,
         ),
     ] = None,
@@ -63,17 +63,18 @@ def download(
     revision: Annotated[
         str, typer.Option("--revision", metavar="REV", help="Branch, tag or commit of IndexTeam/IndexTTS-2.")
     ] = "main",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the licenses of the models, unasked.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Agree to the licenses of the models without being asked.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace files in the folder that differ from the published ones.")
     ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fetch the published IndexTTS-2 checkpoint and the models it needs, to be converted once.
+    """Fetch the published IndexTTS-2 checkpoint and the models it needs, for `edgetts convert`.
 
-    An interrupted download goes on where it stopped when the same command is run again. Every file is compared
-    with the checksum that its publisher gives.
+    The same command resumes an interrupted download. Every file is checked against its publisher's checksum.
 
     Example:
 
@@ -102,7 +103,7 @@ def download(
         with ByteProgressBar(enabled=not quiet, lines=not quiet) as progress:
             done = fetch(plan, progress=progress)
     except KeyboardInterrupt:
-        print_notice("Stopped; the same command goes on where it was.")
+        print_notice("Stopped; the same command resumes the download.")
         raise
     command = shlex.join(["edgetts", "convert", str(target), str(_pack_to_make(found.home))])
     if as_json:
@@ -123,7 +124,7 @@ def download(
 
 
 def _ask(plan: Plan, *, yes: bool) -> None:
-    """Show the licenses and have them agreed to. Raises UsageError where nobody can be asked."""
+    """Show the licenses and ask for agreement. Raises UsageError without a terminal, DownloadError if declined."""
     _say(_amount(plan))
     _say(LICENSE_NOTICE)
     for repository, license in plan.licenses.items():
@@ -137,7 +138,7 @@ def _ask(plan: Plan, *, yes: bool) -> None:
 
 
 def can_ask() -> bool:
-    """Whether somebody sits at the terminal."""
+    """Whether standard input is a terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
@@ -149,7 +150,7 @@ def _amount(plan: Plan) -> str:
 
 
 def _pack_to_make(home: Path | None) -> Path:
-    """The pack that is used without being named, or where there is one, another beside it."""
+    """The default pack's folder, or another one if it exists."""
     packs = packs_folder(home)
     return packs / ("indextts2" if (packs / DEFAULT_PACK).exists() else DEFAULT_PACK)
 
@@ -160,7 +161,7 @@ def _say(text: str) -> None:
 
 
 class ByteProgressBar:
-    """How many bytes of how many are done: a bar on a terminal, and else, if `lines`, a line for each new file."""
+    """Progress in bytes: a bar on a terminal; elsewhere, if `lines`, a line for each file."""
 
     def __init__(self, *, enabled: bool, lines: bool = False) -> None:
         terminal = sys.stderr is not None and sys.stderr.isatty()

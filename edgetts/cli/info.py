@@ -1,4 +1,4 @@
-"""`edgetts info`: what a pack is, from its manifest and the headers of its files. Brings in no torch."""
+"""`edgetts info`: shows a pack, from its manifest and the headers of its files. Does not import torch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from edgetts.pack.entries import Manifest
 
 _CODES_IN_A_BYTE = {"int8_channel": 1, "int4_group": 2, "nf4_group": 2}
-_UNCHANGED = 200.0  # dB, what is written for tensors that quantizing did not change
-_REPORT_FILE = "report.html"  # that quantizing leaves in a pack
+_UNCHANGED = 200.0  # dB, stands for tensors that quantization did not change
+_REPORT_FILE = "report.html"  # written by `edgetts quantize`
 _LAYER = re.compile(r"(?:^|\.)(\d+)\.")  # of a tensor, by its name
 
 
@@ -30,18 +30,16 @@ def info(
         str | None, typer.Argument(metavar="PACK", help="Pack folder or name. Default: the pack `say` would use.")
     ] = None,
     kernels: Annotated[
-        bool, typer.Option("--kernels", help="Also try what can multiply by the pack's quantized weights here.")
+        bool, typer.Option("--kernels", help="Also measure the kernels for the pack's quantized weights.")
     ] = False,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Also read every file and compare it with its checksum.")
-    ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Also check every file against its checksum.")] = False,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a model pack holds, and what was measured when it was made.
+    """Show the contents of a model pack, and its quality as measured when it was made.
 
-    With --kernels, each way to compute with its quantized weights is measured on this machine, over more weights than a
-    cache holds. Used is, on the CPU, the first that works, on CUDA the fastest, or the one that EDGETTS_KERNEL names.
+    With --kernels, every kernel for its quantized weights is measured on this machine, with more weights than the
+    caches hold. The CPU uses the first kernel that works, CUDA the fastest; EDGETTS_KERNEL overrides this.
 
     Example:
 
@@ -103,7 +101,7 @@ def _print(about: dict[str, Any]) -> None:
         if str(about[key]):
             print_line(f"{key.replace('_', ' '):<12}{one_line(str(about[key]))}")
     print_line(f"{'encoders':<12}{about['encoder_id'][:12]}")
-    verified = ", every file as its checksum says" if about["verified"] else ""
+    verified = ", all checksums match" if about["verified"] else ""
     print_line(f"{'size':<12}{mib(about['bytes'])}{verified}")
     model = about["model"]
     print_line(f"{'speech':<12}{model['audio']['sample_rate']} Hz, {model['code_rate']:g} codes a second")
@@ -121,7 +119,7 @@ def _print(about: dict[str, Any]) -> None:
         print_line()
         print_line("defaults: " + ", ".join(f"{name} {value}" for name, value in about["defaults"].items()))
     if about["without"]:
-        print_line(f"without: {', '.join(about['without'])}, which can be asked for and change nothing")
+        print_line(f"without: {', '.join(about['without'])}; these options have no effect")
     _print_quality(about["quality"], about["path"])
     for trial in about.get("kernels", ()):
         verdict = trial["problem"] or (
@@ -133,7 +131,7 @@ def _print(about: dict[str, Any]) -> None:
 
 
 def _verify(path: Path, manifest: Manifest, home: Path | None) -> None:
-    """Read every file. Raises PackError for the first that is not what the manifest says."""
+    """Check every file against the manifest. Raises PackError for the first mismatch."""
     from edgetts.pack.locate import cache_folder
     from edgetts.pack.verify import Verifier
 
@@ -146,20 +144,20 @@ def _verify(path: Path, manifest: Manifest, home: Path | None) -> None:
 
 
 def _sizes_before(quality: Any) -> dict[str, int]:
-    """Bytes of each component before it was quantized, where a pack says so."""
+    """Bytes of each component before quantization, if the pack has them."""
     sizes = quality.get("sizes") if isinstance(quality, dict) else None
     entries = sizes.items() if isinstance(sizes, dict) else ()
     return {n: s["before"] for n, s in entries if isinstance(s, dict) and isinstance(s.get("before"), int)}
 
 
 def _print_quality(quality: Any, path: Path) -> None:
-    """The figures of `quant.report`, where a pack has them; whatever else was measured as it is."""
+    """The figures of `quant.report`; an unknown table is printed as it is."""
     if not quality:
         return
     print_line()
     try:
         lines = _quality_lines(quality, path)
-    except (KeyError, TypeError, ValueError, AttributeError):  # nobody promised more than a table
+    except (KeyError, TypeError, ValueError, AttributeError):  # another table than that of `quant.report`
         lines = [f"quality: {', '.join(f'{k} {v}' for k, v in quality.items() if isinstance(v, (int, float, str)))}"]
     for line in lines:
         print_line(line)
@@ -169,7 +167,7 @@ def _quality_lines(quality: Mapping[str, Any], path: Path) -> list[str]:
     gpt, sound = quality["gpt"], quality["sound"]
     lines = [
         f"quality, compared with {quality.get('compared_with')}:",
-        f"  same most likely code {100 * gpt['top1']:.1f} % of {gpt['n_codes']}, divergence {gpt['kl_mean']:.3g} nats",
+        f"  same most likely code {100 * gpt['top1']:.1f} % of {gpt['n_codes']}, KL {gpt['kl_mean']:.3g} nats",
         f"  log-mel distance {sound['mel_distance']:.3g}, of the waveform {sound['waveform_mel_distance']:.3g}, "
         f"spectral convergence {sound['spectral_convergence']:.3g}",
     ]
@@ -183,11 +181,11 @@ def _quality_lines(quality: Mapping[str, Any], path: Path) -> list[str]:
         lines.append("  " + ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in judged.items()))
     for component, tensors in (quality.get("snr_db") or {}).items():
         lines.append(f"  {component}, signal to quantization noise: {_noise(tensors)}")
-    return [*lines, f"  each tensor's, with plots: {path / _REPORT_FILE}"]
+    return [*lines, f"  all tensors and plots: {path / _REPORT_FILE}"]
 
 
 def _noise(tensors: Mapping[str, float]) -> str:
-    """Lowest and median over tensors, and the mean of each layer where there are some."""
+    """Median and lowest of the tensors, and the mean of each layer if there are several."""
     worst = min(tensors, key=lambda name: tensors[name])
     if tensors[worst] >= _UNCHANGED:
         return "unchanged"
@@ -202,7 +200,7 @@ def _noise(tensors: Mapping[str, float]) -> str:
 
 
 def _ahead(trial: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> str:
-    """By how much the chosen one is faster than the best of the others, where there are some that work."""
+    """Speedup of the chosen kernel over the next fastest, or nothing if no other one works."""
     others = [
         other["microseconds"]
         for other in trials
@@ -214,7 +212,7 @@ def _ahead(trial: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> str
 
 
 def _kernels(path: Path, home: Path | None, device: str, wanted: str) -> list[dict[str, Any]]:
-    """Every kernel for every kind of quantized weight of the GPT, tried on this machine."""
+    """Measurements of every kernel for every kind of quantized weight of the GPT on this machine."""
     from edgetts.backends.device import choose_device
     from edgetts.backends.kernels import KERNELS, KernelChoice, measure_kernel
     from edgetts.pack.load import open_pack
@@ -247,7 +245,7 @@ def _kernels(path: Path, home: Path | None, device: str, wanted: str) -> list[di
 
 
 def _count(path: Path, schemes: Mapping[str, str]) -> tuple[int, int]:
-    """Tensors and values in a safetensors file, from its header: those that its parts stand for, by `schemes`."""
+    """Number of tensors and of values in a safetensors file, from its header. schemes: of its quantized tensors."""
     from edgetts.pack.header import METADATA, tensor_header
 
     try:

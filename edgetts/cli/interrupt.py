@@ -1,7 +1,7 @@
-"""What Ctrl-C does while there is nothing to unwind: before a verb runs, and after it has ended.
+"""Handlers of Ctrl-C before a verb runs and after it has ended: the process exits at once.
 
-Python's own way is an exception, whose traceback would be shown in the middle of an import. Imports no more than the
-handlers need, so that they are in place as early as possible.
+Python's default handler would show a traceback in the middle of an import. This module imports only what the handlers
+need, so that they are installed early.
 """
 
 from __future__ import annotations
@@ -12,28 +12,27 @@ import signal
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, what shells expect
 
 
-def end_quietly() -> None:
+def exit_on_interrupt() -> None:
     """From now on, Ctrl-C ends the process at once."""
     _replace(signal.default_int_handler, _leave)
 
 
-def forget() -> None:
-    """Have the interpreter end with our exit code after a Ctrl-C that was dealt with.
+def forget_interrupt() -> None:
+    """Make the interpreter end with our exit code after a KeyboardInterrupt that was caught.
 
-    CPython notes when one leaves code that was run from text, as dataclasses and named tuples make theirs while they
-    are imported, and then ends itself by the signal although it was caught. Whatever is run from text next clears
-    the note.
+    CPython sets a flag if the exception leaves code run by `exec`, which dataclasses and named tuples use when they
+    are imported, and then ends by the signal although the exception was caught. The next `exec` clears the flag.
     """
     exec("pass")
 
 
-def unwind() -> None:
+def raise_on_interrupt() -> None:
     """From now on, Ctrl-C raises KeyboardInterrupt."""
     _replace(_leave, signal.default_int_handler)
 
 
 def _replace(old: object, new: signal._HANDLER) -> None:
-    # A process that a script put into the background ignores Ctrl-C, and is to go on doing so.
+    # A background process of a script ignores SIGINT and must keep ignoring it.
     if signal.getsignal(signal.SIGINT) == old:
         signal.signal(signal.SIGINT, new)
 

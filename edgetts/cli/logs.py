@@ -1,6 +1,6 @@
-"""What the library logs, on stderr: `edgetts -v` shows INFO, `-vv` DEBUG as well.
+"""Shows the library's log on stderr: `edgetts -v` from INFO, `-vv` from DEBUG.
 
-Without -v nothing is shown: what a user must know is a notice or an error, never a log line.
+Without -v nothing is logged: everything that a user must know is a notice or an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _LEVELS = (logging.INFO, logging.DEBUG)
 
 
 class _ToStderr(logging.Handler):
-    """Writes records to the stderr of the moment; a traceback keeps its lines."""
+    """Writes records to the current `sys.stderr`; a traceback keeps its lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
         for line in self.format(record).splitlines():
@@ -26,8 +26,8 @@ _WITH_DATE = "%(asctime)s %(levelname)-5s %(name)s: %(message)s"
 
 
 def show_logs(verbosity: int, *, with_date: bool = False) -> None:
-    """Show what `edgetts` and its parts log from now on. verbosity: how many -v were given. with_date: for what runs
-    for days, instead of the milliseconds since the start."""
+    """Show the logs of `edgetts`. verbosity: number of -v flags. with_date: timestamps with the date, for a daemon,
+    instead of milliseconds since the start."""
     logger = logging.getLogger("edgetts")
     for handler in [h for h in logger.handlers if isinstance(h, _ToStderr)]:
         logger.removeHandler(handler)

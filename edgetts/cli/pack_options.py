@@ -1,4 +1,4 @@
-"""What the verbs that make a pack share: where to, what may be replaced, where auxiliary models lie, progress."""
+"""Shared by the verbs that make a pack: target folder, --force, Hugging Face cache, progress."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import typer
 from edgetts.cli.common import ProgressBar, environment, mib, print_line
 
 PackFolderArgument = Annotated[str, typer.Argument(metavar="PACK_DIR", help="Folder to make.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace a pack that is there.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing pack.")]
 HubCacheOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--hub-cache",
         metavar="DIR",
-        help="Hugging Face cache to look for the auxiliary models in, after the checkpoint's own folder; "
-        "may be repeated. Default: $HF_HUB_CACHE, or where Hugging Face keeps it.",
+        help="Hugging Face cache with the auxiliary models, searched after the checkpoint's own folder; "
+        "may be repeated. Default: $HF_HUB_CACHE, or Hugging Face's default.",
         show_default=False,
     ),
 ]
 
 
 def hub_caches(context: typer.Context, given: Sequence[Path] | None) -> list[Path]:
-    """The folders to look into, of those that there are."""
+    """The existing cache folders."""
     return [folder for folder in given or [environment(context).hub_cache] if folder.is_dir()]
 
 
 def shares(progress: ProgressBar) -> Callable[[str, int, int], None]:
-    """What `quant` reports, bytes done of bytes in all, as the progress bar takes it."""
+    """A callback for `quant`, which reports bytes done and bytes in all, that updates the progress bar."""
     return lambda what, done, total: progress(what, done / max(total, 1))
 
 

@@ -1,7 +1,4 @@
-"""`edgetts quantize`: a checkpoint or a pack becomes a pack that fits a machine.
-
-The work is done by `quant.quantize`.
-"""
+"""`edgetts quantize`: quantizes a checkpoint or a pack for a machine, by `quant.quantize`."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ def quantize(
         str,
         typer.Argument(
             metavar="CHECKPOINT_OR_PACK",
-            help="Folder of the published checkpoint, or of a pack; `builtin` is the one that comes along.",
+            help="Folder of the published checkpoint or of a pack; `builtin`: the built-in pack.",
         ),
     ],
     pack: PackFolderArgument,
@@ -44,7 +41,7 @@ def quantize(
     ] = True,
     texts: Annotated[
         str | None,
-        typer.Option("--texts", metavar="FILE", help="Texts to calibrate and measure with, one a line. Default: ours."),
+        typer.Option("--texts", metavar="FILE", help="Texts to calibrate and measure with, one a line. [built-in]"),
     ] = None,
     voice: Annotated[
         Path | None,
@@ -54,9 +51,9 @@ def quantize(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Make a model pack that fits a machine, smaller and faster, and measure what that costs.
+    """Make a smaller, faster model pack for a machine, and measure the loss of quality.
 
-    The pack appears whole or not at all; an interrupted run is taken up where it was.
+    The pack is written atomically; an interrupted run is resumed by the same command.
 
     Example:
 
@@ -104,19 +101,19 @@ def quantize(
             print_notice(made.notice)
         if made.kept:
             print_notice(
-                f"{_listed(made.kept)} are quantized in {source} already, or in fewer bits than the recipe "
-                f"{made.recipe} asks for, and stay as they are there: storing them anew would not make them better."
+                f"{_listed(made.kept)} are already quantized in {source}, or have fewer bits than the recipe "
+                f"{made.recipe} asks for, and stay unchanged: quantizing them again would lose quality."
             )
         print_ready(pack, made.n_bytes, made.seconds)
         if made.quality is not None:
             gpt = made.quality["gpt"]
             print_line(
-                f"The GPT's most likely code is the original's in {100 * gpt['top1']:.1f} % of cases (divergence "
+                f"The GPT's most likely code equals the original's in {100 * gpt['top1']:.1f} % of cases (KL "
                 f"{gpt['kl_mean']:.3g} nats); all figures and plots are in {Path(pack) / 'report.html'}."
             )
 
 
 def _listed(kept: Mapping[str, int]) -> str:
-    """What stays of which components, as the beginning of a sentence."""
+    """The numbers of unchanged tensors by component, as the beginning of a sentence."""
     *before, last = (f"{count} of {component}" for component, count in kept.items())
     return f"Tensors ({', '.join(before)} and {last})" if before else f"Tensors ({last})"

@@ -1,4 +1,4 @@
-"""`edgetts serve`: the daemon. Options become its settings; everything else is in `edgetts.server`."""
+"""`edgetts serve`: starts the daemon with settings from flags. The rest is in `edgetts.server`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _NEEDED = ("starlette", "uvicorn", "websockets", "multipart", "prometheus_client")  # of the extra `serve`
 _DEFAULTS = Limits()
-LISTEN, LOAD = "Where it listens", "How much it takes"
+LISTEN, LOAD = "Network", "Limits"
 
 
 def _option(*names: str, panel: str, help: str, metavar: str | None = None) -> Any:
@@ -38,10 +38,10 @@ def _option(*names: str, panel: str, help: str, metavar: str | None = None) -> A
 def serve(
     context: typer.Context,
     host: Annotated[
-        str, _option("--host", panel=LISTEN, help=f"Address to listen on; others can reach some. [{DEFAULT_HOST}]")
+        str, _option("--host", panel=LISTEN, help=f"Address to listen on. [{DEFAULT_HOST}: this machine only]")
     ] = DEFAULT_HOST,
     port: Annotated[
-        int, _option("--port", panel=LISTEN, help=f"Port to listen on; 0: any that is free. [{DEFAULT_PORT}]")
+        int, _option("--port", panel=LISTEN, help=f"Port to listen on; 0: any free one. [{DEFAULT_PORT}]")
     ] = DEFAULT_PORT,
     socket: Annotated[
         Path | None,
@@ -59,7 +59,8 @@ def serve(
             "--token-file",
             panel=LISTEN,
             metavar="FILE",
-            help="Ask clients for the token in this file; needed where others reach the address. [$EDGETTS_TOKEN]",
+            help="Require the token in this file from clients; needed if other machines can reach the address. "
+            "[$EDGETTS_TOKEN]",
         ),
     ] = None,
     allow_origin: Annotated[
@@ -68,7 +69,7 @@ def serve(
             "--allow-origin",
             panel=LISTEN,
             metavar="ORIGIN",
-            help="Let pages of another server ask, such as http://localhost:3000; may be repeated.",
+            help="Allow requests from web pages of this origin, such as http://localhost:3000; may be repeated.",
         ),
     ] = None,
     keep_alive: Annotated[
@@ -77,16 +78,16 @@ def serve(
             "--keep-alive",
             panel=LOAD,
             metavar="SECONDS",
-            help="Drop the model when nobody used it for so long; the next request loads it. [never]",
+            help="Unload the model after this time without requests; the next request loads it. [never]",
         ),
     ] = None,
     streams: Annotated[
         int | None,
-        _option("--streams", panel=LOAD, help=f"Requests spoken side by side. [{_DEFAULTS.streams}; with a budget 1]"),
+        _option("--streams", panel=LOAD, help=f"Concurrent requests. [{_DEFAULTS.streams}; with --memory-budget 1]"),
     ] = None,
     queue: Annotated[
         int,
-        _option("--queue", panel=LOAD, help=f"Requests that wait behind them; more get 429. [{_DEFAULTS.waiting}]"),
+        _option("--queue", panel=LOAD, help=f"Queued requests; more get status 429. [{_DEFAULTS.waiting}]"),
     ] = _DEFAULTS.waiting,
     max_characters: Annotated[
         int,
@@ -94,17 +95,17 @@ def serve(
     ] = _DEFAULTS.text_characters,
     stop_seconds: Annotated[
         float,
-        _option("--stop-seconds", panel=LOAD, help="What is spoken may go on for so long after SIGTERM. [10]"),
+        _option("--stop-seconds", panel=LOAD, help="Time for running requests to end after SIGTERM. [10]"),
     ] = 10.0,
     log_text: Annotated[
-        bool, typer.Option("--log-text", help="Log what is spoken, too.", rich_help_panel=LOAD)
+        bool, typer.Option("--log-text", help="Log the texts of requests, too.", rich_help_panel=LOAD)
     ] = False,
     pack: PackOption = None,
     device: DeviceOption = None,
     compute: ComputeOption = None,
     memory_budget: MemoryBudgetOption = None,
 ) -> None:
-    """Keep a model ready and speak for other programs, over HTTP as OpenAI's API does.
+    """Keep a model loaded and speak for other programs, over an HTTP API compatible with OpenAI's.
 
     Examples:
 
@@ -122,7 +123,7 @@ def serve(
     known = environment(context)
     budget = memory_bytes(memory_budget)
     if budget is not None and (streams or 1) > 1:
-        raise UsageError("A memory budget counts one call at a time: leave --streams out, or --memory-budget.")
+        raise UsageError("--memory-budget allows one request at a time: leave out --streams or --memory-budget.")
     if budget is not None:
         streams = 1
     settings = Settings(
@@ -165,11 +166,11 @@ def _token(known: Environment) -> str | None:
 def _opener(
     known: Environment, pack: str | None, *, device: str | None, compute: str | None, budget: int | None
 ) -> Callable[[], TTS]:
-    """What opens the pack that the options mean, now and after it was replaced."""
+    """A function that opens the pack of the flags, also after the pack was replaced."""
     from edgetts.pack.locate import locate_pack
 
-    way = compute_name(compute)
-    locate_pack(pack or known.pack, known.home)  # misuse is told before torch is imported
+    compute_mode = compute_name(compute)
+    locate_pack(pack or known.pack, known.home)  # misuse is reported before torch is imported
 
     def load() -> TTS:
         from edgetts.api import TTS
@@ -179,7 +180,7 @@ def _opener(
             device=device or known.device or "auto",
             home=known.home,
             kernel=known.kernel or "auto",
-            compute=way,
+            compute=compute_mode,
             memory_budget=budget,
         )
 

@@ -1,7 +1,7 @@
-"""Text from files and standard input, whole: UTF-8, or UTF-16 with its mark, or one sentence about what is wrong.
+"""Reads whole texts from files and standard input: UTF-8, or UTF-16 with a byte order mark.
 
-In: a path or `-`. Out: a string. For text in an old encoding it names the encoding where the bytes speak for one; it
-never guesses the text itself. Text that arrives bit by bit is read in `say.live`.
+In: a path or `-`. Out: a string, or UsageError. The error for a text in another encoding names a likely one, but the
+text is never decoded by a guess. `say.live` reads text incrementally.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import BinaryIO
 from edgetts.cli.common import STDIO
 from edgetts.errors import EdgeTTSError, UsageError
 
-MAX_TEXT_MIB = 16  # hundreds of hours of speech; more comes from a program that never ends
+MAX_TEXT_MIB = 16  # hundreds of hours of speech; an endless source exceeds it
 MAX_TEXT_BYTES = MAX_TEXT_MIB << 20
 _ENCODING_SAMPLE_BYTES = 1 << 16
-_EXPECTED_SHARE = 0.9  # of the characters beyond ASCII, to be sure enough
-# Old encodings: Python's name, the name to convert from, and the characters that text in them has beside ASCII. GB 2312
-# first, the frequent part of GB 18030: Western text is hardly ever sound GB 2312.
+_EXPECTED_SHARE = 0.9  # of the non-ASCII characters
+# Legacy encodings: Python's codec, the name to show, and the usual non-ASCII characters. GB 2312, the frequent part of
+# GB 18030, comes first: Western text is almost never valid GB 2312.
 _OLD_ENCODINGS = (
     (
         *("gb2312", "gb18030"),
@@ -35,10 +35,7 @@ _OLD_ENCODINGS = (
 
 
 def read_text_file(path: str) -> str:
-    """Text from a file or, for `-`, from standard input: UTF-8, or UTF-16 with its mark.
-
-    Raises UsageError when it cannot be read or is not text.
-    """
+    """Text from a file or, for `-`, from standard input. Raises UsageError if it cannot be read or decoded."""
     if path == STDIO:
         if sys.stdin is None:
             raise UsageError("Standard input is closed: give the text as an argument or with -f FILE.")
@@ -62,19 +59,19 @@ def read_text_file(path: str) -> str:
 
 
 def _bounded(file: BinaryIO, name: str) -> bytes:
-    """All of a file. Raises UsageError when it is longer than any text: it may be without end."""
+    """All bytes of a file, which may be endless. Raises UsageError above MAX_TEXT_BYTES."""
     data = file.read(MAX_TEXT_BYTES + 1)
     if len(data) > MAX_TEXT_BYTES:
         raise UsageError(
-            f"The text in {name} has more than {MAX_TEXT_MIB} MiB: give it in parts, or speak it as it arrives, "
+            f"The text in {name} has more than {MAX_TEXT_MIB} MiB: give it in parts, or stream it from standard input "
             "without -o FILE."
         )
     return data
 
 
 def decode_text(data: bytes, name: str) -> str:
-    """Bytes as text. Raises UsageError naming the first byte that is not text."""
-    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # what Windows shells write
+    """Bytes as text. Raises UsageError that names the first undecodable byte."""
+    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # as Windows shells write it
     try:
         return data.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -85,7 +82,7 @@ def decode_text(data: bytes, name: str) -> str:
 
 
 def recode_hint(data: bytes) -> str:
-    """What to do about text that is not UTF-8; names an encoding only where the bytes speak for it."""
+    """Advice for text that is not UTF-8, with a likely encoding if there is one."""
     guess = likely_encoding(data)
     if guess is None:
         return "save it as UTF-8, or convert it with `iconv -f ENCODING -t utf-8`"
@@ -93,7 +90,7 @@ def recode_hint(data: bytes) -> str:
 
 
 def likely_encoding(data: bytes) -> str | None:
-    """The one of a few old encodings that these bytes are likely to be in, by what they would say; None: no idea."""
+    """The legacy encoding in which these bytes decode to usual characters; None: none of the known ones."""
     sample = data[:_ENCODING_SAMPLE_BYTES]
     for codec, name, expected in _OLD_ENCODINGS:
         # The sample may end inside a character.

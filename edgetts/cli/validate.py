@@ -1,4 +1,4 @@
-"""`edgetts validate`: does a pack compute what it should, by every way that this machine has?"""
+"""`edgetts validate`: compares the stages of a pack with golden tensors or with plain fp32."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ def validate(
         typer.Option(
             "--golden",
             metavar="DIR",
-            help="Folder with the golden tensors of every stage. Without it, the fast paths of this machine "
-            "are compared with the plain one.",
+            help="Folder with the golden tensors of every stage. Default: compare with plain fp32 on this machine.",
         ),
     ] = None,
     component: Annotated[
@@ -42,12 +41,12 @@ def validate(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Feed the same inputs through two ways to compute every stage of a pack, and compare what comes out.
+    """Run every stage of a pack on given inputs and compare the outputs with expected ones.
 
-    With --golden the other way is the upstream implementation, whose results the folder holds. Without, it is
-    plain fp32 without compiled kernels, with the same weights and on noise. Errors are in units of the expected
-    tensor's standard deviation, tolerances by the type that is computed in; codes and texts must be equal. Ends
-    with exit code 1 when anything is off.
+    With --golden, inputs and outputs are those of the upstream implementation. Without it, inputs are noise, and the
+    expected outputs are computed in plain fp32 without compiled kernels, with the same weights. Errors are in units
+    of the expected tensor's standard deviation; tolerances depend on the compute dtype; codes and texts must be
+    equal. The exit code is 1 if anything fails.
 
     Examples:
 
@@ -62,13 +61,18 @@ def validate(
     from edgetts.pack.load import open_pack
     from edgetts.pack.locate import locate_pack
 
-    way = compute_name(compute) or DEFAULT_COMPUTE
+    compute_mode = compute_name(compute) or DEFAULT_COMPUTE
     known = environment(context)
     located = locate_pack(pack, known.home)
     chosen = choose_device(device or known.device or "auto")
     with ProgressBar() as progress:
         opened = open_pack(located.path, home=known.home)
-        how: dict[str, Any] = {"device": chosen, "compute": way, "kernel": known.kernel or AUTO, "progress": progress}
+        how: dict[str, Any] = {
+            "device": chosen,
+            "compute": compute_mode,
+            "kernel": known.kernel or AUTO,
+            "progress": progress,
+        }
         if golden is None:
             rows = parity.compare_paths(opened, component, **how)
         else:
@@ -113,7 +117,7 @@ def _print_table(rows: list[Row]) -> None:
         table.add_row(
             Text(row.stage), Text(row.tensor), _number(row.error), _number(row.tolerance), verdict, Text(row.detail)
         )
-    # Wide enough for every column where the output is a file or a pipe.
+    # A file or pipe gets all columns.
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
 
 

@@ -1,4 +1,4 @@
-"""`edgetts voices`: the voices that have a name, the user's own and those that come with the pack."""
+"""`edgetts voices`: manages named voices, the user's own and the pack's."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ def add(
     store = VoiceStore.default(known.home)
     store.check_new(name, replace=force)
     if not force and name in ready_voices(known, pack):
-        raise UsageError(
-            f"{name!r} is a voice that comes with the pack: choose another name, or hide that voice with --force."
-        )
+        raise UsageError(f"{name!r} is a voice of the pack: choose another name, or hide that voice with --force.")
     if recording == STDIO:
         raise UsageError("A voice is read from a file, not from standard input: save the recording first.")
     source = Path(recording)
@@ -98,7 +96,7 @@ def add(
         with importing():
             from edgetts.voices.learning import take_of
 
-        take = take_of(source, as_is=as_is)  # a file that cannot be used is told before anything slow
+        take = take_of(source, as_is=as_is)  # an unusable file is reported before anything slow
         located = locate_pack(pack or known.pack, known.home)
 
         from edgetts.api import TTS
@@ -120,7 +118,7 @@ def add(
 
 @app.command("list")
 def list_voices(context: typer.Context, pack: PackOption = None, as_json: JsonOption = False) -> None:
-    """List the voices, one a line: your own, then those that come with the pack."""
+    """List the voices, one a line: your own, then the pack's."""
     from edgetts.voices.store import VoiceStore
 
     known = environment(context)
@@ -152,7 +150,7 @@ def list_voices(context: typer.Context, pack: PackOption = None, as_json: JsonOp
 
 @app.command("show")
 def show(context: typer.Context, name: NameArgument, pack: PackOption = None, as_json: JsonOption = False) -> None:
-    """Show what is known about a voice."""
+    """Show the properties of a voice."""
     from edgetts.voices.voice import Voice
 
     path, is_builtin = _find(context, name, pack)
@@ -179,11 +177,11 @@ def show(context: typer.Context, name: NameArgument, pack: PackOption = None, as
     if voice.adapt_steps:
         lines.append(("adapted", f"in {voice.adapt_steps} steps, to S2Mel {voice.adapted_to[:12]}"))
     for label, text in [*lines, *(("notice", notice) for notice in voice.notices)]:
-        print_line(f"{label:<12}{one_line(text)}")  # what a voice file says may hold control characters
+        print_line(f"{label:<12}{one_line(text)}")  # text of a voice file may have control characters
 
 
 def _find(context: typer.Context, name: str, pack: str | None) -> tuple[Path, bool]:
-    """The file of a voice, and whether it came with the pack. Raises VoiceError when there is none."""
+    """The file of a voice, and whether it is the pack's. Raises VoiceError if there is none."""
     from edgetts.voices.store import VoiceStore
 
     known = environment(context)
@@ -204,8 +202,8 @@ def remove(context: typer.Context, names: StoredNames) -> None:
     stored = {entry.name for entry in store.entries()}
     for name in names:
         if name not in stored and name in ready_voices(known, None):
-            raise VoiceError(f"{name!r} is a voice that comes with the pack and cannot be removed.")
-        store.removable(name)  # all of them or none
+            raise VoiceError(f"{name!r} is a voice of the pack and cannot be removed.")
+        store.removable(name)  # raises before any is removed
     for name in names:
         store.remove(name)
 
@@ -215,7 +213,7 @@ def export(
     context: typer.Context,
     name: NameArgument,
     target: Annotated[str, typer.Argument(metavar="FILE", help="Voice file to write (.safetensors), or a folder.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     pack: PackOption = None,
 ) -> None:
     """Copy a voice to a file that `--voice` and `voices add` read on another machine."""
@@ -230,12 +228,12 @@ def export(
         path = path / source.name
     elif path.suffix != VOICE_SUFFIX:
         better = f"{target}{VOICE_SUFFIX}"
-        raise UsageError(f"{target} must end in {VOICE_SUFFIX}, by which voice files are known: give {better}.")
+        raise UsageError(f"{target} is not a file name for a voice: it must end in {VOICE_SUFFIX}; give {better}.")
     check_target(path)
     if path.exists() and not force:
         raise UsageError(f"{path} exists already; choose another name, or replace it with --force.")
     if path.exists() and path.stat().st_size and not is_voice_file(path.resolve()):
-        raise UsageError(f"{path} is not a voice file, so it is left alone: remove it yourself, or give another name.")
+        raise UsageError(f"{path} is not a voice file, so it is left alone: delete it yourself, or give another name.")
     try:
         with source.open("rb") as origin, atomic_file(path) as copy:
             shutil.copyfileobj(origin, copy)
@@ -245,9 +243,9 @@ def export(
 
 
 def ready_voices(known: Environment, pack: str | None) -> dict[str, Path]:
-    """Voices that came with the pack, by name; none where there is no pack yet and none was asked for.
+    """Voices of the pack, by name; empty if no pack was named and there is none.
 
-    Raises PackError for a pack that cannot be used.
+    Raises PackError if the pack cannot be used.
     """
     from edgetts.pack.locate import locate_pack
     from edgetts.pack.manifest import read_manifest

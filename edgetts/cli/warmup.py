@@ -1,4 +1,4 @@
-"""`edgetts warmup`: do ahead of time what the first speech would wait for."""
+"""`edgetts warmup`: does the work in advance that would delay the first speech."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from edgetts.cli.common import (
     print_line,
 )
 
-_TEXT = "Good morning."  # its length hardly matters
+_TEXT = "Good morning."
 _MAX_TOKENS = 120
 
 
 def warmup(
     context: typer.Context,
     all_files: Annotated[
-        bool, typer.Option("--all-files", help="Check the encoders' files, too, which only new voices need.")
+        bool, typer.Option("--all-files", help="Also check the files of the encoders, which only new voices need.")
     ] = False,
     pack: PackOption = None,
     device: DeviceOption = None,
     compute: ComputeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the files of a pack, choose its kernels, and learn how fast it is here.
+    """Check the files of a pack, choose its kernels, and measure its speed on this machine.
 
-    Later commands find it in the user's cache: files that were checked are not read again for it, and streams
-    know from their first word what this machine can do. It is for one pack, device and way to compute; nothing
-    has to be deleted when they change.
+    Later commands use the cached results: they do not read checked files again for verification, and streams know
+    the speed from the first word. Results are stored per pack, device and compute mode; nothing has to be deleted
+    when they change.
 
     Example:
 
         edgetts warmup --pack my.pack --compute fast
     """
-    way = compute_name(compute)
+    compute_mode = compute_name(compute)
 
     from edgetts.pack.locate import locate_pack
 
@@ -64,7 +64,7 @@ def warmup(
             device=device or known.device or "auto",
             home=known.home,
             kernel=known.kernel or AUTO,
-            compute=way,
+            compute=compute_mode,
         )
         if all_files:
             for i, name in enumerate(tts.pack.manifest.files):

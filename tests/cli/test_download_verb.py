@@ -77,7 +77,7 @@ def test_interrupted(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, monkeypatch
         patch.setattr("quant.download._fetch", stop)
         result = edgetts("download", tmp_path, "--mirror", hub.url, "--yes")
     assert result.exit_code == 130
-    assert result.stderr.splitlines()[-1] == "note: Stopped; the same command goes on where it was."
+    assert result.stderr.splitlines()[-1] == "note: Stopped; the same command resumes the download."
     assert edgetts("download", tmp_path, "--mirror", hub.url).exit_code == 0  # the licenses stay agreed to
 
 

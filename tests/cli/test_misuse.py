@@ -27,8 +27,11 @@ def assert_refused(result: object, words: str, code: int = 2) -> None:
         (["sya"], "Did you mean 'say'"),
         (["say", "hi", "--color"], "--color"),
         (["say", "-o", "a.wav"], "nothing to speak"),  # an empty pipe
-        (["say", "hi", "-o", "a.wav", "--raw"], "--raw writes bare samples, which are no wav file: end a.wav in .pcm"),
-        (["say", "hi", "-o", "a.mp3", "--raw"], "which are no mp3 file"),
+        (
+            ["say", "hi", "-o", "a.wav", "--raw"],
+            "--raw writes samples without a header, not a wav file: end a.wav in .pcm",
+        ),
+        (["say", "hi", "-o", "a.mp3", "--raw"], "not a mp3 file"),
         (["say", "hi", "-f", "x", "-o", "a.wav"], "not both"),
         (["say", "-f", "none.txt", "-o", "a.wav"], "no text file at none.txt"),
         (["say", "-f", ".", "-o", "a.wav"], "is a folder"),
@@ -40,7 +43,7 @@ def assert_refused(result: object, words: str, code: int = 2) -> None:
         (["say", "hi", "-o", ".", "--format", "wav"], "is a folder"),
         (["say", "hi", "-o", "a.wav", "--format", "aac"], "Unknown audio format 'aac'"),
         (["say", "hi", "-o", "a.wav", "--raw", "--format", "mp3"], "contradict"),
-        (["say", "hi", "-o", "-", "--json"], "both want standard output"),
+        (["say", "hi", "-o", "-", "--json"], "both write to standard output"),
         (["say", "hi", "-o", "a.wav", "--top-p", "3"], "top_p"),
         (["say", "hi", "-o", "a.wav", "--temperature", "nan"], "temperature"),
         (["say", "hi", "-o", "a.wav", "--beams", "two"], "--beams"),

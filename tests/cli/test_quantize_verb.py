@@ -40,7 +40,7 @@ def test_quantize_and_info(
     assert "ready for `edgetts say" in made.stdout and "most likely code" in made.stdout
     assert read_manifest(target).recipe == "cpu-arm64"
     shown = edgetts("info", target, "--kernels")
-    assert "int4_group" in shown.stdout and "n_steps 6" in shown.stdout and "divergence" in shown.stdout
+    assert "int4_group" in shown.stdout and "n_steps 6" in shown.stdout and "KL " in shown.stdout
     assert f"fp32: {4 * 2**-20 * _n_values(mini_pack, 'gpt'):.1f} MiB" in shown.stdout
     (noise,) = re.findall(r"^  gpt, signal to .*$", shown.stdout, re.MULTILINE)
     assert re.search(r"median \d\d\.\d dB, lowest \d\d\.\d \(gpt\.h\.\d\..*\.weight\); by layer( \d\d)+$", noise)

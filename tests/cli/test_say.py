@@ -192,7 +192,7 @@ def test_adaptation_needs_a_recording(say: Edgetts, edgetts: Edgetts, mini_voice
         say("Hello.", "-v", file, "--adapt-steps", 3, "-o", tmp_path / "out.wav"),
         edgetts("voices", "add", "anna", file, "--adapt-steps", 3),
     ):
-        assert result.exit_code == 2 and "is a voice already" in result.stderr
+        assert result.exit_code == 2 and "is an enrolled voice" in result.stderr
         assert len(result.stderr.splitlines()) == 1
 
 

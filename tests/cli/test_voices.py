@@ -112,7 +112,7 @@ def test_built_in_voices_are_shown(edgetts: Edgetts, tmp_path: Path) -> None:
 def test_a_built_in_voice_is_hidden_only_when_asked(edgetts: Edgetts, file: Path) -> None:
     refused = edgetts("voices", "add", "af_heart", file)
     assert refused.exit_code == 2
-    assert "comes with the pack" in refused.stderr and "--force" in refused.stderr
+    assert "is a voice of the pack" in refused.stderr and "--force" in refused.stderr
     assert edgetts("voices", "list").stdout == BUILTIN
     assert edgetts("voices", "add", "af_heart", file, "--force").exit_code == 0
     assert edgetts("voices", "list").stdout.count("af_heart") == 1

@@ -1,3 +1,3 @@
-"""`edgetts say`, by idea: `options` (what can be asked for), `request` (what is said, checked), `output` (where it
-goes, checked), `verb` (the order of things), `live` (speech that leaves while it is made), `finish` (what comes last).
+"""`edgetts say`: `verb` (the command), `options` (its flags), `request` (text, emotion and options, checked), `output`
+(destinations, checked), `remote` (the daemon), `live` (streamed output), `finish` (files, subtitles, the report).
 """

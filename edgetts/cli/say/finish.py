@@ -1,4 +1,4 @@
-"""Files that speech goes to while it is made, and what is left to do then: subtitles, what `--json` prints."""
+"""Files of `edgetts say`: the speech, subtitles, and the report that `--json` prints."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def speech_file(output: Output, sample_rate: int) -> Iterator[SoundWriter]:
-    """A writer for the file, or for standard output, where the speech goes."""
+    """A writer for the output file or standard output."""
     from edgetts.audio.writer import sound_file, spooled_sound
 
     assert output.target is not None and output.format is not None
@@ -39,7 +39,7 @@ def speech_file(output: Output, sample_rate: int) -> Iterator[SoundWriter]:
 
 
 def write_speech(stream: SpeechStream | RemoteStream, output: Output, n_characters: int, progress: Progress) -> Speech:
-    """The whole speech into the file or to standard output, segment by segment; how it came about."""
+    """Write the speech to the file or to standard output, segment by segment. Returns its report."""
     progress("speaking", 0.0)
     with stream, speech_file(output, stream.sample_rate) as writer:
         for chunk in stream:
@@ -51,7 +51,7 @@ def write_speech(stream: SpeechStream | RemoteStream, output: Output, n_characte
 
 
 def speech_of(stream: SpeechStream | RemoteStream, n_samples: int) -> Speech:
-    """How a stream that has ended came about, here or in a daemon."""
+    """The report of a stream that has ended, of this process or of a daemon."""
     from edgetts.server.client import RemoteStream
     from edgetts.speech import Speech
 
@@ -59,13 +59,13 @@ def speech_of(stream: SpeechStream | RemoteStream, n_samples: int) -> Speech:
 
 
 def floats(chunk: AudioChunk) -> npt.NDArray[np.float32]:
-    """The samples of a chunk that was asked for in float32."""
+    """The samples of a float32 chunk, typed."""
     samples: npt.NDArray[np.float32] = chunk.samples  # type: ignore[assignment]
     return samples
 
 
 def write_subtitles(speech: Speech, output: Output) -> None:
-    """The segments and when they are spoken, in the files that are wanted."""
+    """Write the subtitle files that were requested."""
     from edgetts.audio import subtitles
     from edgetts.audio.encode import write_file
 
@@ -75,13 +75,13 @@ def write_subtitles(speech: Speech, output: Output) -> None:
             write_file(path, render(cues).encode())
 
 
-def say_rate(sample_rate: int) -> None:
-    """Bare samples do not say what they are: say it beside them."""
+def print_rate(sample_rate: int) -> None:
+    """Print the format of raw samples, which have no header."""
     print(f"raw PCM: s16le, {sample_rate} Hz, mono", file=sys.stderr)
 
 
 def report(speech: Speech, output: Output, stats: PlaybackStats | None, notices: Sequence[str]) -> dict[str, Any]:
-    """What --json prints; times in seconds from the start of the file."""
+    """The object that --json prints; times in seconds from the start of the file."""
     is_written = output.target is not None and output.format is not None
     return {
         "file": os.fspath(Path(output.target).absolute()) if output.target is not None else None,

@@ -1,7 +1,7 @@
-"""Speech that leaves while it is made: to the speakers, to standard output, or both.
+"""Streamed output: speech is played or written to standard output while it is synthesized.
 
-In: a stream of chunks. Out: sound, bytes, a status line on a terminal, a file; nothing of it is kept.
-Ctrl-C silences everything at once and leaves the terminal as it was.
+In: a stream of chunks. Out: sound, bytes, a file, a status line on a terminal. Keeps no samples. Ctrl-C stops playback
+at once and restores the terminal.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 READ_BYTES = 1 << 16
 STATUS_EVERY_S = 0.1
-STATUS_TEXT = 48  # characters of what is being said
+STATUS_TEXT = 48  # characters of the current text
 
 
 def read_stdin() -> Iterator[str]:
-    """Standard input as it arrives, cut anywhere. Raises UsageError when it is closed or not UTF-8."""
+    """Standard input in pieces of any length, as it arrives. Raises UsageError if it is closed or not UTF-8."""
     if sys.stdin is None:
         raise UsageError("Standard input is closed: give the text as an argument or with -f FILE.")
     decoder: codecs.IncrementalDecoder | None = None
@@ -40,12 +40,12 @@ def read_stdin() -> Iterator[str]:
     while True:
         data = _read_some()
         if decoder is None:
-            is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what Windows shells write
+            is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as Windows shells write it
             decoder = codecs.getincrementaldecoder("utf-16" if is_utf16 else "utf-8-sig")()
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
-            n_pending = len(error.object) - len(data)  # of earlier reads, in the middle of a character
+            n_pending = len(error.object) - len(data)  # bytes of an incomplete character from earlier reads
             raise UsageError(
                 f"The text in standard input is not UTF-8 (byte 0x{error.object[error.start]:02x} at position "
                 f"{n_read - n_pending + error.start}): {recode_hint(error.object[error.start :])}."
@@ -58,24 +58,24 @@ def read_stdin() -> Iterator[str]:
 
 
 def _read_some() -> bytes:
-    """What is there, at least a byte; nothing at the end."""
+    """The available bytes, at least one; none at the end."""
     try:
         descriptor = sys.stdin.fileno()
     except (OSError, ValueError):  # not a real file
         return bytes(sys.stdin.buffer.read(READ_BYTES))
-    # Not through Python's buffer: a thread that waits in it cannot be left behind when the program ends.
+    # Not through Python's buffer: a daemon thread that blocks in it would block the exit of the process.
     return os.read(descriptor, READ_BYTES)
 
 
 def open_sink(device: str | None) -> Sink:
-    """The speakers: the device whose name holds `device`, or the system's default."""
+    """A sink for the device whose name contains `device`, or for the system's default."""
     from edgetts.audio.playback.portaudio import PortAudioSink
 
     return PortAudioSink(device)
 
 
 def print_devices() -> None:
-    """The devices that can play, one a line."""
+    """Print the output devices, one a line."""
     from edgetts.audio.playback.devices import list_devices
 
     for device in list_devices():
@@ -84,7 +84,7 @@ def print_devices() -> None:
 
 
 def speak(stream: SpeechStream | RemoteStream, sink: Sink | None, output: Output, *, quiet: bool) -> Speech:
-    """Give a stream out to its end, then how it came about. Raises what stream, device, pipe and file raise."""
+    """Play and write a stream to its end. Returns its report. Raises errors of stream, device, pipe and file."""
     from edgetts.audio.encode import wav_header
 
     pipe: BinaryIO | None = None
@@ -99,19 +99,19 @@ def speak(stream: SpeechStream | RemoteStream, sink: Sink | None, output: Output
         if output.target is not None and not output.to_stdout:
             file = stack.enter_context(speech_file(output, stream.sample_rate))
         status = stack.enter_context(StatusLine(enabled=not quiet))
-        n_samples = give_out(stream, sink, pipe, header, status, file)
+        n_samples = output_chunks(stream, sink, pipe, header, status, file)
     speech = speech_of(stream, n_samples)
     if pipe is not None and start is not None and header and not _is_appending(pipe):
         end = pipe.tell()
         pipe.seek(start)
-        pipe.write(wav_header(speech.sample_rate, n_samples))  # now that its length is known
+        pipe.write(wav_header(speech.sample_rate, n_samples))  # with the final length
         pipe.seek(end)
         pipe.flush()
     return speech
 
 
 def _is_appending(file: BinaryIO) -> bool:
-    """Whether all writes go to the end of a file, wherever one seeks (`>>` of a shell)."""
+    """Whether the file is open in append mode (`>>` of a shell), where seeking has no effect on writes."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -120,7 +120,7 @@ def _is_appending(file: BinaryIO) -> bool:
 
 
 class StatusLine:
-    """One line on stderr that says what is being said; there only on a terminal, and gone when done."""
+    """A status line with the current text on stderr, if that is a terminal; erased at the end."""
 
     def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled and sys.stderr is not None and sys.stderr.isatty()
@@ -144,7 +144,7 @@ class StatusLine:
         print(f"\r\x1b[K{line:{STATUS_TEXT}}  RTF {rtf:4.2f}{buffered}", end="", file=sys.stderr, flush=True)
 
 
-def give_out(
+def output_chunks(
     stream: SpeechStream | RemoteStream,
     sink: Sink | None,
     pipe: BinaryIO | None,
@@ -152,9 +152,9 @@ def give_out(
     status: StatusLine,
     file: SoundWriter | None = None,
 ) -> int:
-    """Play and write chunks as they come, to the end; how many samples they had. Nothing of them is kept.
+    """Play and write all chunks as they arrive. Returns their number of samples.
 
-    pipe: where 16-bit samples go, after `header`. Raises what the stream, the device and the pipe raise.
+    pipe: gets `header`, then 16-bit samples. Raises errors of stream, device, pipe and file.
     """
     from edgetts.audio.encode import to_pcm16
 
@@ -174,12 +174,12 @@ def give_out(
                 sink.prebuffer_s = stream.prebuffer_s
                 sink.write(floats(chunk))
                 if chunk.awaits_text:
-                    sink.end()  # nothing is late: nobody knows yet what comes next
+                    sink.end()  # no underrun: the next text has not arrived yet
             rtf = stream.compute_seconds * stream.sample_rate / max(n_samples, 1)
             status(chunk.text, rtf, sink.stats.buffered_s if sink is not None else None)
         if sink is not None:
             sink.drain()
-    except BaseException:  # Ctrl-C too: silence before anything else
+    except BaseException:  # Ctrl-C, too: stop playback first
         if sink is not None:
             sink.abort()
         stream.close()

@@ -1,7 +1,7 @@
-"""The options of `edgetts say`: what each is called, what its help says, under which heading it stands.
+"""The options of `edgetts say`: names, help texts and panels, as types of the verb's parameters.
 
-Types for the verb's parameters, nothing else. Values in brackets are the defaults of `SynthesisOptions`; a pack may
-have its own, and an option that is not given leaves them alone.
+Values in brackets are the defaults of `SynthesisOptions`. A pack may have its own, which apply to options that are
+not given.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def _option(
     metavar: str | None = None,
     complete: Callable[[str], list[str]] | None = None,
 ) -> Any:
-    """An option that says its own default, where it has one to say. complete: what the shell offers after Tab."""
+    """An option whose help text names its default, if it has one. complete: shell completion."""
     return typer.Option(
         *names, metavar=metavar, help=help, rich_help_panel=panel, show_default=False, autocompletion=complete
     )
 
 
 def _knob(field: str, *names: str, help: str, **more: Any) -> Any:
-    """An option that sets a field of `SynthesisOptions`; its help ends with the field's default."""
+    """An option for a field of `SynthesisOptions`; its help ends with the field's default."""
     default = getattr(_DEFAULTS, field)
     return _option(
         *names, help=f"{help} [{default:g}]" if isinstance(default, float) else f"{help} [{default}]", **more
@@ -46,11 +46,11 @@ def _flag(name: str, panel: str | None = None, *, help: str) -> Any:
     return typer.Option(name, help=help, rich_help_panel=panel)
 
 
-# --- what to say -----------------------------------------------------------------------------------------
+# --- text ------------------------------------------------------------------------------------------------
 
 TextArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="TEXT|-", help="What to say; - reads it from standard input, as does a pipe without it."),
+    typer.Argument(metavar="TEXT|-", help="Text to speak; - or a pipe without TEXT reads it from standard input."),
 ]
 FileOption = Annotated[str | None, _option("--file", "-f", metavar="FILE", help="Read the text from a file instead.")]
 MarkupFlag = Annotated[
@@ -60,8 +60,8 @@ MarkdownFlag = Annotated[
     bool | None,
     _flag(
         "--markdown/--plain",
-        help="Leave out the marks of Markdown, or keep the text as it is. [--markdown for text from a pipe and "
-        ".md files, else --plain]",
+        help="Remove Markdown markup, or keep the text as it is. [--markdown for text from a pipe and .md files, "
+        "else --plain]",
     ),
 ]
 GlossaryOption = Annotated[
@@ -72,15 +72,15 @@ NormalizerOption = Annotated[
     _option(
         "--normalizer",
         metavar="NAME",
-        help="Who reads numbers, signs and abbreviations: edgetts, or upstream as IndexTTS-2 does. [edgetts]",
+        help="How numbers, signs and abbreviations are read: edgetts, or upstream as in IndexTTS-2. [edgetts]",
     ),
 ]
 MaxSegmentTokensOption = Annotated[
     int | None,
-    _knob("max_segment_tokens", "--max-segment-tokens", help="Longest piece spoken at once: 20 to 600 tokens."),
+    _knob("max_segment_tokens", "--max-segment-tokens", help="Longest segment: 20 to 600 tokens."),
 ]
 
-# --- who says it, and how --------------------------------------------------------------------------------
+# --- voice and emotion -----------------------------------------------------------------------------------
 
 VoiceOption = Annotated[
     str | None,
@@ -90,7 +90,7 @@ VoiceOption = Annotated[
         metavar="VOICE",
         complete=completions.voices,
         help="A name from `edgetts voices list`, a voice file (.safetensors) or a recording "
-        "(WAV, FLAC, OGG or MP3; remembered by its content). Default: $EDGETTS_VOICE, the pack's own.",
+        "(WAV, FLAC, OGG or MP3; cached by its content). Default: $EDGETTS_VOICE, the pack's own.",
     ),
 ]
 EmotionOption = Annotated[
@@ -109,7 +109,7 @@ EmotionVoiceOption = Annotated[
 ]
 EmotionAlphaOption = Annotated[
     float | None,
-    _option("--emotion-alpha", panel=EMOTION, help="How much of the emotion, 0 to 1 (2 with a recording). [1]"),
+    _option("--emotion-alpha", panel=EMOTION, help="Strength of the emotion, 0 to 1 (2 with a recording). [1]"),
 ]
 EmotionCapFlag = Annotated[
     bool,
@@ -119,7 +119,7 @@ EmotionCapFlag = Annotated[
     ),
 ]
 
-# --- where it goes ---------------------------------------------------------------------------------------
+# --- output ----------------------------------------------------------------------------------------------
 
 OutputOption = Annotated[
     str | None,
@@ -127,8 +127,7 @@ OutputOption = Annotated[
         *("--output", "-o"),
         panel=OUTPUT,
         metavar="FILE|-",
-        help="Write the speech: .wav, .flac, .ogg, .opus, .mp3 or .pcm; - is standard output. "
-        "Without it the speech is played.",
+        help="Write the speech: .wav, .flac, .ogg, .opus, .mp3 or .pcm; - is standard output. Default: play it.",
     ),
 ]
 FormatOption = Annotated[
@@ -137,15 +136,15 @@ FormatOption = Annotated[
         "--format",
         panel=OUTPUT,
         metavar="FORMAT",
-        help="wav, flac, ogg, opus, mp3 or pcm, whatever the file is called.",
+        help="wav, flac, ogg, opus, mp3 or pcm. [by the file's extension]",
     ),
 ]
 RawFlag = Annotated[
     bool,
     _flag(
         *("--raw", OUTPUT),
-        help="Bare samples (signed 16 bit, little-endian, mono), to standard output unless -o is given; "
-        "their rate is said on standard error.",
+        help="Raw samples (signed 16 bit, little-endian, mono), to standard output unless -o is given; "
+        "their rate is printed on standard error.",
     ),
 ]
 SrtOption = Annotated[Path | None, _option("--srt", panel=OUTPUT, metavar="FILE", help="Write subtitles (SubRip).")]
@@ -157,40 +156,43 @@ OutputDeviceOption = Annotated[
         "--output-device",
         panel=PLAYBACK,
         metavar="NAME",
-        help="Play to the device whose name holds this. [the system's default]",
+        help="Play on the device whose name contains NAME. [the system's default]",
     ),
 ]
-ListDevicesFlag = Annotated[bool, _flag("--list-devices", PLAYBACK, help="List the devices that can play.")]
+ListDevicesFlag = Annotated[bool, _flag("--list-devices", PLAYBACK, help="List the output devices.")]
 ChunksOption = Annotated[
     str | None,
     _option(
         "--chunks",
         panel=PLAYBACK,
-        help="Parts of live speech, in codes (50 a second): 30,60 or whole. [measured; with --seed 30,60,120]",
+        help="Chunk sizes of live speech in codes (50 a second), such as 30,60, or whole. [measured; with --seed "
+        "30,60,120]",
     ),
 ]
 FirstStepsOption = Annotated[
     int | None,
-    _option("--first-steps", panel=PLAYBACK, help="Flow steps of the first chunk, which is waited for. [--steps]"),
+    _option("--first-steps", panel=PLAYBACK, help="Flow steps of the first chunk; fewer start sooner. [--steps]"),
 ]
 
-# --- how it is generated ---------------------------------------------------------------------------------
+# --- generation ------------------------------------------------------------------------------------------
 
 SeedOption = Annotated[
     int | None,
     _option(
         "--seed",
         panel=SAMPLING,
-        help="0 to 2^53 - 1. The same seed and settings give the same audio. What is played or piped is made in parts "
-        "(--chunks): it is not the audio of a file, and may differ where a guard fires in mid-sentence. [a fresh one]",
+        help="0 to 2^53 - 1. The same seed and settings give the same audio. Played or piped speech is made in chunks "
+        "(--chunks): it differs from that of a file, and may vary if a guard fires in mid-sentence. [random]",
     ),
 ]
 TemperatureOption = Annotated[
     float | None, _knob("temperature", "--temperature", panel=SAMPLING, help="Above 0, at most 10.")
 ]
-TopKOption = Annotated[int | None, _knob("top_k", "--top-k", panel=SAMPLING, help="Codes to choose from; 0: all.")]
+TopKOption = Annotated[
+    int | None, _knob("top_k", "--top-k", panel=SAMPLING, help="Sample from the k likeliest codes; 0: all.")
+]
 TopPOption = Annotated[
-    float | None, _knob("top_p", "--top-p", panel=SAMPLING, help="Probability to choose from, to 1.")
+    float | None, _knob("top_p", "--top-p", panel=SAMPLING, help="Nucleus sampling: above 0, at most 1.")
 ]
 RepetitionPenaltyOption = Annotated[
     float | None, _knob("repetition_penalty", "--repetition-penalty", panel=SAMPLING, help="1 (off) to 100.")
@@ -200,21 +202,21 @@ LengthPenaltyOption = Annotated[
 ]
 BeamsOption = Annotated[int | None, _knob("n_beams", "--beams", panel=SAMPLING, help="Beam search width, 1 to 16.")]
 MaxCodesOption = Annotated[
-    int | None, _knob("max_codes", "--max-codes", panel=SAMPLING, help="Bound per segment, 50 a second.")
+    int | None, _knob("max_codes", "--max-codes", panel=SAMPLING, help="Most codes of a segment, 50 a second.")
 ]
-GreedyFlag = Annotated[bool, _flag("--greedy", SAMPLING, help="Do not sample: the likeliest codes.")]
+GreedyFlag = Annotated[bool, _flag("--greedy", SAMPLING, help="Take the likeliest code instead of sampling.")]
 StepsOption = Annotated[int | None, _knob("n_steps", "--steps", panel=MEL, help="Steps of flow matching, 1 to 1000.")]
 PromptSecondsOption = Annotated[
     float | None,
     _option(
         "--prompt-seconds",
         panel=MEL,
-        help="Of the recording that sound goes on from, 0.5 to 15; less is faster. [all]",
+        help="Length of the recording used as prompt of the flow, 0.5 to 15; less is faster. [all]",
     ),
 ]
 SolverOption = Annotated[
     str | None,
-    _knob("solver", "--solver", panel=MEL, help="euler, ab2, heun or midpoint (two calls a step)."),
+    _knob("solver", "--solver", panel=MEL, help="euler, ab2, heun or midpoint (the last two: two evaluations a step)."),
 ]
 CfgRateOption = Annotated[
     float | None,
@@ -222,16 +224,16 @@ CfgRateOption = Annotated[
 ]
 CfgUntilOption = Annotated[
     float | None,
-    _knob("cfg_until", "--cfg-until", panel=MEL, help="Guidance up to this part of the way, 0 to 1; less is faster."),
+    _knob("cfg_until", "--cfg-until", panel=MEL, help="Guidance up to this flow time, 0 to 1; less is faster."),
 ]
 SwayOption = Annotated[
     float | None,
-    _knob("sway", "--sway", panel=MEL, help="-1 to 1.75: below 0 shorter steps first, above 0 last."),
+    _knob("sway", "--sway", panel=MEL, help="-1 to 1.75. Below 0: shorter steps first; above 0: shorter steps last."),
 ]
 NoiseScaleOption = Annotated[
     float | None,
     _knob(
-        "noise_scale", "--noise-scale", panel=MEL, help="Of the noise that mel is made from, 0 to 2; less is plainer."
+        "noise_scale", "--noise-scale", panel=MEL, help="Scale of the flow's initial noise, 0 to 2; less is plainer."
     ),
 ]
 PresetOption = Annotated[
@@ -240,27 +242,27 @@ PresetOption = Annotated[
         "--preset",
         panel=MEL,
         complete=completions.presets,
-        help="best (upstream's numbers), balanced or fast; other options win. [none]",
+        help="best (upstream's values), balanced or fast; other options override it. [none]",
     ),
 ]
 NoGuardsFlag = Annotated[
-    bool, _flag("--no-guards", GUARDS, help="Do not bound codes by the text nor notice silence and repeats.")
+    bool, _flag("--no-guards", GUARDS, help="Do not check the speech for wrong length, silence and repeats.")
 ]
 RetriesOption = Annotated[
     int | None,
-    _knob("retries", "--retries", panel=GUARDS, help="Tries with another seed when a guard fires, 0 to 5."),
+    _knob("retries", "--retries", panel=GUARDS, help="Attempts with another seed if a guard fires, 0 to 5."),
 ]
 
-# --- who makes it ------------------------------------------------------------------------------------------
+# --- daemon ------------------------------------------------------------------------------------------------
 
-NoDaemonFlag = Annotated[bool, _flag("--no-daemon", DAEMON, help="Speak in this process, also where a daemon runs.")]
+NoDaemonFlag = Annotated[bool, _flag("--no-daemon", DAEMON, help="Speak in this process even if a daemon runs.")]
 SocketOption = Annotated[
     Path | None,
     _option(
         "--socket",
         panel=DAEMON,
         metavar="FILE",
-        help="Let the daemon at this socket speak, or fail. One at $EDGETTS_SOCKET or $XDG_RUNTIME_DIR/edgetts.sock is "
-        "found without it, for voices with a name.",
+        help="Use the daemon at this socket, or fail. Default: for voices with a name, one that listens at "
+        "$EDGETTS_SOCKET or $XDG_RUNTIME_DIR/edgetts.sock.",
     ),
 ]

@@ -1,7 +1,6 @@
-"""Where speech goes: to the speakers, a file, standard output, with or without subtitles.
+"""Checks where `edgetts say` writes: the sound device, a file, standard output, subtitles.
 
-In: what the command line said. Out: an `Output`, checked as far as it can be before there is any speech, or
-UsageError. It writes nothing.
+In: flags. Out: an `Output`, checked as far as possible before synthesis, or UsageError. Writes nothing.
 """
 
 from __future__ import annotations
@@ -21,28 +20,28 @@ if TYPE_CHECKING:
     from edgetts.audio.encode import Format
 
 WHOLE = "whole"
-WHOLE_SEGMENT = 1_000_000  # codes: more than any model makes of one
+WHOLE_SEGMENT = 1_000_000  # codes, more than any segment has
 
 
 @dataclass(frozen=True)
 class Output:
-    """All that `edgetts say` does with the speech."""
+    """Destinations of the speech."""
 
-    target: str | None  # a file, STDIO, or None: nowhere
-    is_redirected: bool  # standard output is a file: the speech is the one of -o FILE, its header complete
-    format: Format | None  # of what is written
+    target: str | None  # a file, STDIO, or None: not written
+    is_redirected: bool  # standard output is a file: the speech equals that of -o FILE, with a complete header
+    format: Format | None  # of the written speech
     is_played: bool
-    device: str | None  # that it is played on; None: the system's default
+    device: str | None  # for playback; None: the system's default
     is_raw: bool
-    chunks: tuple[int, ...] | None  # codes of the parts of live speech; None: by what was measured
+    chunks: tuple[int, ...] | None  # sizes of the chunks of live speech in codes; None: by measured latency
     srt: Path | None
     vtt: Path | None
 
     @property
     def is_live(self) -> bool:
-        """Whether speech leaves while it is made. What a program reads as it comes needs no container."""
-        is_read_as_it_comes = self.format is not None and self.format.container is None and not self.is_redirected
-        return self.is_played or (self.to_stdout and is_read_as_it_comes)
+        """Whether speech is output while it is synthesized: if it is played or piped as WAV or PCM."""
+        is_pipe_format = self.format is not None and self.format.container is None and not self.is_redirected
+        return self.is_played or (self.to_stdout and is_pipe_format)
 
     @property
     def to_stdout(self) -> bool:
@@ -62,7 +61,7 @@ def check_output(
     vtt: Path | None,
     as_json: bool,
 ) -> Output:
-    """Raises UsageError for what contradicts itself, and for places that cannot be written to."""
+    """The checked destinations. Raises UsageError for contradicting flags and for files that cannot be written."""
     from edgetts.audio.encode import check_target
     from edgetts.audio.overwrite import SUBTITLES, check_apart, check_kind
 
@@ -85,7 +84,7 @@ def check_output(
 
 
 def check_inputs_stay(output: Output, read: Mapping[str, str | os.PathLike[str] | None]) -> None:
-    """Raises UsageError when a file that is read, by option, would be written, too."""
+    """Raise UsageError if an output file is also an input. read: input files by option."""
     from edgetts.audio.overwrite import check_apart
 
     target = output.target if not output.to_stdout else None
@@ -102,11 +101,11 @@ def _target(output: str | None, format: str | None, *, raw: bool, as_json: bool)
         named = _format(output, None, raw=False) if Path(str(output)).suffix else None
         if named is not None and named.name != "pcm":
             raise UsageError(
-                f"--raw writes bare samples, which are no {named.name} file: end {output} in .pcm, or drop --raw."
+                f"--raw writes samples without a header, not a {named.name} file: end {output} in .pcm, or drop --raw."
             )
     if output is None:
         if format is not None:
-            raise UsageError(f"--format {format} needs somewhere to write to: give -o FILE or -o -.")
+            raise UsageError(f"--format {format} needs an output: give -o FILE or -o -.")
         return None
     _format(output, format, raw=raw)
     if output != STDIO:
@@ -114,7 +113,7 @@ def _target(output: str | None, format: str | None, *, raw: bool, as_json: bool)
         check_kind(output, SOUND)
         return output
     if as_json:
-        raise UsageError("--json and -o - both want standard output: write the speech to a file with -o FILE.")
+        raise UsageError("--json and -o - both write to standard output: write the speech to a file with -o FILE.")
     if sys.stdout is None or sys.stdout.isatty():
         raise UsageError("Standard output is a terminal or closed: redirect it, or give -o FILE.")
     return output
@@ -123,7 +122,7 @@ def _target(output: str | None, format: str | None, *, raw: bool, as_json: bool)
 def _is_regular_file(stream: Any) -> bool:
     try:
         return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-    except (OSError, ValueError):  # no real file behind it
+    except (OSError, ValueError):  # not a real file
         return False
 
 

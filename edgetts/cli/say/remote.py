@@ -1,7 +1,7 @@
-"""Whether a daemon of this machine speaks for `edgetts say`, so that nothing has to be loaded here.
+"""Finds a daemon on this machine that can serve a request of `edgetts say`, so that nothing is loaded here.
 
-It does where it would make the same sound: the same pack, device and voices, and a voice that it knows by name. Else
-the speech is made in this process, as it is without a daemon; with --socket that is an error.
+A daemon is used if it would make the same sound: same pack, device and voices folder, and a voice with a name.
+Otherwise this process synthesizes, or, with --socket, that is an error.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def find_daemon(
     compute: str | None,
     budget: int | None,
 ) -> Connection | None:
-    """A connection to the daemon, or None. chosen: the socket that the user named. Others: what this call asks for.
+    """A connection to a suitable daemon, or None.
 
-    Raises UsageError when the daemon at `chosen` is not there or cannot speak this.
+    chosen: the socket given by the user. device, compute, budget: the flags of this call, None if not given.
+    Raises UsageError if there is no suitable daemon at `chosen`.
     """
     path = chosen or known.daemon_socket
     if chosen is None and (path is None or not path.exists()):
@@ -59,5 +60,5 @@ def find_daemon(
     if isinstance(found, str):
         logger.info("no daemon: %s", found)
         return None
-    logger.info("the daemon at %s speaks", path)
+    logger.info("using the daemon at %s", path)
     return found

@@ -1,7 +1,6 @@
-"""What is said, and how: the arguments of `edgetts say` in the types of the API, or one sentence about what is wrong.
+"""Converts the arguments of `edgetts say` to types of the API and checks them.
 
-In: what the command line said. Out: text, emotion, options. Raises UsageError. Nothing slow is loaded here, so that
-misuse is told at once.
+In: arguments and flags. Out: text, emotion, options. Raises UsageError. Imports nothing slow.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ _NEEDS_SAMPLING = ("temperature", "top_k", "top_p")
 def synthesis_options(
     parameters: Mapping[str, Any], preset: str | None, *, greedy: bool, no_guards: bool
 ) -> dict[str, Any]:
-    """The options that were given, over those of the preset; what was not given is the pack's to say.
+    """The options of the preset, overridden by those given. The pack's defaults apply to the rest.
 
-    parameters: of the verb; those that are named like a field of `SynthesisOptions` set it.
+    parameters: of the verb; those named like a field of `SynthesisOptions` set it.
     """
     from edgetts.options import SynthesisOptions, preset_options
 
@@ -50,7 +49,7 @@ def synthesis_options(
 
 
 def emotion(weights: str | None, voice: str | None, alpha: float | None, cap: bool) -> Emotion | None:
-    """The emotion that was asked for, if one was."""
+    """The emotion of the flags, or None."""
     from edgetts.voices.emotion import Emotion, parse_weights
 
     if weights is None and voice is None:
@@ -69,16 +68,16 @@ def emotion(weights: str | None, voice: str | None, alpha: float | None, cap: bo
 
 
 def may_be_markdown(given: Sequence[str], file: str | None) -> bool:
-    """Whether a text is likely to have been written with Markdown: what a program pipes in, files that say so."""
+    """Whether a text may contain Markdown: from a pipe or from a Markdown file."""
     if file is not None:
         return file == STDIO or Path(file).suffix.lower() in _MARKDOWN_SUFFIXES
     return not given or list(given) == [STDIO]
 
 
 def words(given: Sequence[str], file: str | None, *, is_live: bool) -> str | Iterator[str]:
-    """The text, which may be several words; of standard input, where speech is live, the pieces as they arrive.
+    """The text: arguments joined by spaces, a file, or standard input, which for live speech comes in pieces.
 
-    Standard input is read for `-`, and without any text where something is piped into it.
+    Standard input is read for `-`, or without a text if it is not a terminal.
     """
     text = " ".join(given) if given else None
     if text is not None and file is not None:
@@ -95,6 +94,6 @@ def words(given: Sequence[str], file: str | None, *, is_live: bool) -> str | Ite
     try:
         text.encode()
     except UnicodeEncodeError:
-        # The shell passed bytes that are no UTF-8; Python hides them in lone surrogates.
-        raise UsageError("The text holds bytes that are not UTF-8: set the terminal to UTF-8.") from None
+        # Python decodes bytes that are not UTF-8 to lone surrogates.
+        raise UsageError("The text has bytes that are not UTF-8: set the terminal to UTF-8.") from None
     return text

@@ -1,7 +1,7 @@
-"""`edgetts say`: text in, speech out, to the speakers, a file or standard output.
+"""`edgetts say`: speaks a text to the sound device, a file or standard output.
 
-Played or piped speech leaves while it is made; a file alone is made in one go, which is what a seed repeats on any
-machine. Everything that can be wrong with the arguments is found before anything slow is loaded.
+Played or piped speech is streamed in chunks. A file alone is made from whole segments, which a seed reproduces on any
+machine. All arguments are checked before anything slow is loaded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from edgetts.server.client import RemoteStream
     from edgetts.streaming.stream import SpeechStream
 
-BUILTIN_TOLD = "builtin-pack"  # that the demonstration model is one
+BUILTIN_NOTICE = "builtin-pack"  # the notice that the built-in pack is a demonstration
 
 
 def say(
@@ -115,7 +115,7 @@ def say(
         live.print_devices()
         return
     knobs = request.synthesis_options(context.params, preset, greedy=greedy, no_guards=no_guards)
-    way = compute_name(compute)
+    compute_mode = compute_name(compute)
     budget = memory_bytes(memory_budget)
     chosen_emotion = request.emotion(emotion, emotion_voice, emotion_alpha, emotion_cap)
     out = check_output(
@@ -152,8 +152,8 @@ def say(
     is_recording = reference is not None and looks_like_path(reference) and not reference.endswith(VOICE_SUFFIX)
     check_adapts(adapt_steps, is_recording, reference)
     located = locate_pack(pack or known.pack, known.home)
-    is_told = not (quiet or as_json)
-    notices = [located.notice] if located.notice and is_told and is_first_time(BUILTIN_TOLD, known.home) else []
+    shows_notices = not (quiet or as_json)
+    notices = [located.notice] if located.notice and shows_notices and is_first_time(BUILTIN_NOTICE, known.home) else []
     terms = Glossary.load(glossary) if glossary is not None else None
 
     from edgetts.request import WHOLE, SpeechRequest
@@ -172,7 +172,7 @@ def say(
     pieces = None if isinstance(words, str) else words
     daemon = None
     if not no_daemon:
-        asks = compute if compute is None else way
+        asks = compute if compute is None else compute_mode
         daemon = find_daemon(asked, known, located, chosen=socket, device=device, compute=asks, budget=budget)
     if daemon is None:
         with importing():
@@ -188,13 +188,13 @@ def say(
                     device=device or known.device or "auto",
                     home=known.home,
                     kernel=known.kernel or "auto",
-                    compute=way,
+                    compute=compute_mode,
                     memory_budget=budget,
                 )
             sample_rate = tts.sample_rate if daemon is None else daemon.sample_rate
             if out.is_played:
                 sink = stack.enter_context(live.open_sink(out.device))
-                sink.open(sample_rate)  # before anything slow: a missing device is said at once
+                sink.open(sample_rate)  # before anything slow: a missing device is reported at once
             stream: SpeechStream | RemoteStream
             if daemon is not None:
                 stream = daemon.start(asked, pieces)
@@ -203,18 +203,18 @@ def say(
                     reference, adapt_steps=adapt_steps, progress=progress, tell=None if quiet else print_notice
                 )
                 if is_recording:
-                    notices += speaker.notices  # of a recording; a stored voice told them when it was made
+                    notices += speaker.notices  # those of a stored voice were shown when it was made
                 stream = tts.start(dataclasses.replace(asked, voice=speaker), pieces=pieces, progress=progress)
             if not out.is_live:
                 assert isinstance(words, str)
                 speech = finish.write_speech(stream, out, len(words), progress)
         if out.is_raw and not quiet:
-            finish.say_rate(sample_rate)
+            finish.print_rate(sample_rate)
         if out.is_live:
             speech = live.speak(stream, sink, out, quiet=quiet or as_json)
         stats = sink.stats if sink is not None else None
     notices += [n for n in speech.notices if n not in notices]
-    if is_told:
+    if shows_notices:
         for notice in notices:
             print_notice(notice)
     finish.write_subtitles(speech, out)
