@@ -98,6 +98,13 @@ class DeviceDecoder:
         self._launched(self._host, self._step.state, n)
         return n
 
+    @torch.inference_mode()
+    def feed(self, code: int) -> None:
+        """Continue with `code` in place of the latest choice: for comparisons, with one row and everything read."""
+        assert self.state is not None
+        self.state.codes.fill_(code)
+        self.state.stopped.fill_(False)
+
     def poll(self) -> list[list[Candidate]]:
         """Wait for the oldest unread launch and return the candidates of its choices, best first.
 

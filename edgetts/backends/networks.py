@@ -25,6 +25,7 @@ from edgetts.backends.runners import RunnerName
 from edgetts.compute import Compute
 from edgetts.errors import NonFiniteError
 from edgetts.models import registry
+from edgetts.models.gpt import GPT
 from edgetts.models.s2mel import S2Mel
 from edgetts.pack.load import Pack
 from edgetts.pack.page_release import give_back_freed
@@ -102,9 +103,7 @@ class Networks:
 
     def _take_gpt(self, compute: Compute) -> None:
         """Load the GPT with what decodes: `decoders`; if those are None `stepper`; if that is None, too, the GPT."""
-        dtype = numbers_of(self.device, compute).gpt
-        replace = replacer(KernelChoice(self.device, wanted_kernel(self._kernel, compute), compute), dtype)
-        self.gpt = registry.GPT.load(self._pack, self.device, dtype=dtype, replace=replace)
+        self.gpt = load_gpt(self._pack, self.device, self._kernel, compute)
         self.decoders = device_decoders(self.gpt, self.device, self._runner)
         self.stepper = fused_step(self.gpt)
 
@@ -119,6 +118,13 @@ class Networks:
             self.vocoder, self.prepared[stage] = _load_vocoder(self._pack, self.device, _WIDE)
         give_back_freed()
         self._notices.append(f"The stage {stage} overflowed in {narrow} and computes in float32 from now on.")
+
+
+def load_gpt(pack: Pack, device: torch.device, kernel: str, compute: Compute) -> GPT:
+    """The GPT in the dtype of the compute mode, with a kernel for its quantized weights: a name or `kernels.AUTO`."""
+    dtype = numbers_of(device, compute).gpt
+    replace = replacer(KernelChoice(device, wanted_kernel(kernel, compute), compute), dtype)
+    return registry.GPT.load(pack, device, dtype=dtype, replace=replace)
 
 
 def _load_s2mel(pack: Pack, device: torch.device, compute: Compute) -> tuple[S2Mel, Prepared]:

@@ -10,16 +10,20 @@ Inputs are noise in the right shapes. The GPT is fed the same codes on both side
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from edgetts.backends.device_decoder import DeviceDecoder, device_decoders
 from edgetts.backends.fused_step import fused_step
-from edgetts.backends.kernels import AUTO, DEQUANTIZED, KernelChoice, wanted_kernel
-from edgetts.backends.linear import kernels_used, replacer
+from edgetts.backends.kernels import AUTO, DEQUANTIZED
+from edgetts.backends.linear import kernels_used
+from edgetts.backends.networks import load_gpt
+from edgetts.backends.numbers import dtype_name
 from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
+from edgetts.backends.runners import RunnerName
 from edgetts.compute import DEFAULT_COMPUTE, Compute, check_compute
 from edgetts.decoding.decode import generate_codes
 from edgetts.decoding.flow import solve_flow
@@ -58,6 +62,7 @@ class _Case:
     device: torch.device
     compute: Compute
     kernel: str
+    runner: RunnerName
     generator: torch.Generator
 
     def noise(self, *shape: int) -> Tensor:
@@ -72,6 +77,7 @@ def compare_paths(
     device: torch.device,
     compute: Compute = DEFAULT_COMPUTE,
     kernel: str = AUTO,
+    runner: RunnerName = "auto",
     progress: Callable[[str, float], None] | None = None,
 ) -> list[Row]:
     """Compare the networks as `Pipeline` with these arguments runs them, or the one called `component`.
@@ -84,7 +90,7 @@ def compare_paths(
             f"{component!r} has one way to be computed only, or is unknown; without goldens the fast paths of "
             f"{', '.join(PATHS)} are compared. Give a folder with golden= for the others."
         )
-    case = _Case(pack, device, compute, kernel, torch.Generator().manual_seed(0))
+    case = _Case(pack, device, compute, kernel, runner, torch.Generator().manual_seed(0))
     wanted = [name for name in PATHS if component in (None, name)]
     rows: list[Row] = []
     for i, name in enumerate(wanted):
@@ -97,30 +103,31 @@ def compare_paths(
 def _gpt(case: _Case) -> Iterator[Row]:
     config = case.pack.config.gpt
 
-    def load(kernel: str) -> GPT:
-        replace = replacer(KernelChoice(case.device, kernel, case.compute))
-        return registry.GPT.load(case.pack, case.device, replace=replace)
-
     voice = case.noise(1, config.n_conditioning_latents, config.model_dim), case.noise(1, config.model_dim)
     first = max(config.start_text_token, config.stop_text_token) + 1
     ids = torch.arange(first, config.n_text_tokens)[:_N_TEXT_TOKENS].unsqueeze(0).to(case.device)
-    plain = load(DEQUANTIZED)
+    plain = load_gpt(case.pack, case.device, DEQUANTIZED, "reference")
     greedy = DecodeSettings(do_sample=False, n_beams=1, repetition_penalty=1.0, max_codes=N_CODES)
     prompt = GPTPrompt.build(plain, *voice, ids)
     made = generate_codes(plain, prompt, greedy, None).codes or [0]
     codes = [made[i % len(made)] for i in range(N_CODES)]  # noise may stop early
     expected, latents = _logits(plain, prompt, codes), LatentPass(plain, prompt).append(codes)
     del plain
-    fast = load(wanted_kernel(case.kernel, case.compute))
+    fast = load_gpt(case.pack, case.device, case.kernel, case.compute)
     kernels = kernels_used(fast)
-    rounding = max((_ROUNDINGS.get(name, "float32") for name in kernels), key=TOLERANCES.__getitem__, default="float32")
+    roundings = [dtype_name(fast.speed_emb.weight.dtype), *(_ROUNDINGS.get(name, "float32") for name in kernels)]
+    rounding = max(roundings, key=TOLERANCES.__getitem__)
     limit = TOLERANCES[rounding]
     way = ", ".join(f"{n} by {name}" for name, n in sorted(kernels.items())) or "plain linear layers"
     way += f", {rounding}" + ("" if fused_step(fast) is None else ", fused step")
     prompt = GPTPrompt.build(fast, *voice, ids)
     found = _logits(fast, prompt, codes)
     yield _about(compare("gpt", "logits", found, expected.cpu(), limit), way)
-    yield _choices(found, expected, limit)
+    yield _choices(found.argmax(-1, keepdim=True), expected, limit)
+    decoders = device_decoders(fast, case.device, case.runner)
+    if decoders is not None:
+        step = _device_choices(decoders.take(1), prompt, codes, greedy)
+        yield _choices(step.to(case.device), expected, limit, "codes_on_device", f", by the runner {case.runner}")
     yield _about(compare("gpt", "latents", LatentPass(fast, prompt).append(codes), latents.cpu(), limit), way)
 
 
@@ -139,13 +146,26 @@ def _logits(gpt: GPT, prompt: GPTPrompt, codes: list[int]) -> Tensor:
     return torch.cat(made, dim=1).float()
 
 
-def _choices(found: Tensor, expected: Tensor, limit: float) -> Row:
-    """Greedy choices that differ although the reference prefers its own by more than rounding explains."""
-    ours, theirs = found.argmax(-1, keepdim=True), expected.argmax(-1, keepdim=True)
+def _device_choices(decoder: DeviceDecoder, prompt: GPTPrompt, codes: list[int], settings: DecodeSettings) -> Tensor:
+    """The greedy choices (1, n + 1, 1) of the step on the device, with `codes` fed as in `_logits`."""
+    decoder.prefill(prompt, replace(settings, max_codes=len(codes) + 1), None)
+    chosen = decoder.poll()
+    for code in codes:
+        decoder.feed(code)
+        decoder.launch(1)
+        chosen += decoder.poll()
+    return torch.tensor([[[best[0].code if best else -1] for best in chosen]])
+
+
+def _choices(ours: Tensor, expected: Tensor, limit: float, name: str = "greedy_codes", way: str = "") -> Row:
+    """Choices (1, n, 1) that differ although the reference prefers its own by more than rounding explains."""
+    theirs = expected.argmax(-1, keepdim=True)
+    if bool((ours < 0).any()):
+        return Row("gpt", name, float("inf"), 0.0, f"the scores are not finite{way}")
     margin = (expected.gather(-1, theirs) - expected.gather(-1, ours)) / expected.std()
     n_other = int((ours != theirs).sum())
     detail = f"{ours.numel()} choices, {n_other} differ where two codes are equally good"
-    return Row("gpt", "greedy_codes", float((margin > 2 * limit).sum()), 0.0, detail)
+    return Row("gpt", name, float((margin > 2 * limit).sum()), 0.0, detail + way)
 
 
 def _s2mel(case: _Case) -> Iterator[Row]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from helpers.paths import GOLDEN
 from typer.testing import CliRunner
 
+from edgetts.backends import networks
+from edgetts.backends.device_decoder import DeviceDecoder
 from edgetts.backends.numbers import numbers_of
 from edgetts.compute import Compute
 from edgetts.errors import UsageError
+from edgetts.models import registry
 from edgetts.native.gpt import GPTStack
 from edgetts.native.library import find_library
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
-from edgetts.parity import PATHS, TOLERANCES, compare_paths
+from edgetts.parity import PATHS, TOLERANCES, compare_paths, golden, validate
 
 CPU = torch.device("cpu")
 compiled = pytest.mark.skipif(find_library() is None, reason="the compiled kernels were not built")
@@ -50,6 +57,52 @@ def test_codes_pass_by_kernel(tiny: Pack, kernel: str, rounding: str) -> None:
 def test_fast_codes_have_the_tolerance_of_8_bits(tiny: Pack) -> None:
     rows = compare_paths(tiny, "gpt", device=CPU, compute="fast")
     assert all(r.passed for r in rows) and rows[0].tolerance == TOLERANCES["int8"]
+
+
+def half_gpt(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
+    """As on CUDA, where `fast` has a GPT in bfloat16. Returns what GPTs were loaded in."""
+    loaded: list[torch.dtype] = []
+    load, numbers = registry.GPT.load, networks.numbers_of
+
+    def of(device: torch.device, compute: Compute) -> Any:
+        half = {"gpt": torch.bfloat16, "kv_cache": torch.bfloat16, "head": torch.bfloat16}
+        return dataclasses.replace(numbers(device, compute), **(half if compute == "fast" else {}))
+
+    def noted(*given: Any, **how: Any) -> Any:
+        gpt = load(*given, **how)
+        loaded.append(gpt.speed_emb.weight.dtype)
+        return gpt
+
+    monkeypatch.setattr(networks, "numbers_of", of)
+    monkeypatch.setattr(golden, "numbers_of", of)
+    monkeypatch.setattr(type(registry.GPT), "load", lambda self, *given, **how: noted(*given, **how))
+    return loaded
+
+
+def test_a_gpt_in_half_precision_is_what_is_compared(tiny: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loop and step on the device; with the tolerance of its type."""
+    loaded = half_gpt(monkeypatch)
+    rows = {r.tensor: r for r in compare_paths(tiny, "gpt", device=CPU, compute="fast", kernel="aten", runner="eager")}
+    assert loaded == [torch.float32, torch.bfloat16]
+    assert rows["logits"].tolerance == TOLERANCES["bfloat16"] and rows["logits"].error > TOLERANCES["float32"]
+    assert set(rows) == {"logits", "greedy_codes", "codes_on_device", "latents"}
+    assert all(row.passed for row in rows.values()), rows
+    assert rows["codes_on_device"].detail.startswith("201 choices")
+
+
+def test_a_wrong_step_on_the_device_fails(tiny: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DeviceDecoder, "feed", lambda self, code: self.state.codes.fill_(code + 1))
+    rows = {r.tensor: r for r in compare_paths(tiny, "gpt", device=CPU, kernel="dequantized", runner="eager")}
+    assert rows["greedy_codes"].passed and not rows["codes_on_device"].passed
+
+
+def test_goldens_are_compared_with_a_gpt_in_half_precision(mini_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = half_gpt(monkeypatch)
+    rows = {r.tensor: r for r in validate(open_pack(mini_pack), GOLDEN, "gpt", compute="fast")}
+    assert loaded == [torch.bfloat16]
+    assert rows["latents"].tolerance == TOLERANCES["bfloat16"] and rows["latents"].error > TOLERANCES["float32"]
+    assert all(row.passed for row in rows.values()), rows
+    assert "half precision" in rows["beam3_codes"].detail
 
 
 @compiled
