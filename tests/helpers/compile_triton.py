@@ -16,6 +16,7 @@ from triton.compiler import ASTSource
 from edgetts.backends.kernels import triton_common, triton_int4, triton_int8, triton_snake
 
 THREADS = 32
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 FLAGS = {"has_bias": True, "gelu": True, "has_residual": True}
 
 
@@ -30,10 +31,13 @@ def kernels(dtype: str) -> list[tuple[Any, dict[str, str], dict[str, Any]]]:
     for n in (1, 2, 4):
         found.append((triton_int4._few_kernel, types, {**FLAGS, "half_group": 16, "n": n, "block": 16, "groups": 4}))
         found.append((triton_int8._few_kernel, int8, {**FLAGS, "n": n, "block": 16, "width": 128}))
-    for n in triton_common.DOT_ROWS:
-        tiles = {**FLAGS, "n": n, "block": triton_common.DOT_OUTPUTS, "wide": False}
-        found += [(triton_int4._many_kernel, types, {**tiles, "half_group": half}) for half in (16, 64)]
-        found.append((triton_int8._many_kernel, int8, {**tiles, "width": 64}))
+    for n_rows in (16, 300):
+        tiles = {**FLAGS, "block": triton_common.DOT_OUTPUTS, "wide": False}
+        for half in (16, 64):
+            n = triton_common.dot_rows(n_rows, half * BYTES[dtype])
+            found.append((triton_int4._many_kernel, types, {**tiles, "n": n, "half_group": half}))
+        n = triton_common.dot_rows(n_rows, triton_int8._DOT_WIDTH)
+        found.append((triton_int8._many_kernel, int8, {**tiles, "n": n, "width": triton_int8._DOT_WIDTH}))
     for block in (8, 128):
         constants = {"stretches": 128 // block, "block": block, "steps": 64}
         found.append((triton_snake._snake_kernel, {**types, **taps}, constants))

@@ -16,7 +16,8 @@ from edgetts.backends.kernels.base import Epilogue
 
 FEW = 4  # rows that share one read of the weight: 1 to 4 beams
 BLOCK_OUTPUTS = 16  # per program, few rows
-DOT_ROWS, DOT_OUTPUTS = (16, 64), 64  # per program, many rows; the smaller block if it holds all rows
+DOT_ROWS, DOT_OUTPUTS = (16, 32, 64), 64  # block sizes for many rows; `dot_rows` chooses
+_WIDE_DEPTH_BYTES = 256  # of a row of tiles: 64 rows of them would need more than the 48 KiB that every card has
 PROGRAMS_A_CORE = 2  # target; below it the inputs are split (split-K), so that a narrow output fills the GPU
 _INTERPRETED_CORES = 8
 _MOST_SPLITS = 8
@@ -71,6 +72,13 @@ def with_epilogue(y: Tensor, epilogue: Epilogue) -> tuple[tuple[Tensor, Tensor],
 def is_wide(x: Tensor) -> bool:
     """Whether to use float32 tiles for any x: Triton's interpreter multiplies bfloat16 as integers."""
     return x.device.type == "cpu" and x.dtype == torch.bfloat16
+
+
+def dot_rows(n_rows: int, depth_bytes: int) -> int:
+    """Rows of one program for many rows. depth_bytes: of the inputs that a tile spans, in the type that multiplies."""
+    if n_rows <= DOT_ROWS[0]:
+        return DOT_ROWS[0]
+    return DOT_ROWS[1] if depth_bytes >= _WIDE_DEPTH_BYTES else DOT_ROWS[2]
 
 
 def few_rows(n_rows: int) -> int:

@@ -128,7 +128,7 @@ def _few(x: Tensor, weight: tuple[Tensor, ...], y: Tensor, epilogue: Epilogue, h
 
 def _many(x: Tensor, weight: tuple[Tensor, ...], y: Tensor, epilogue: Epilogue, half_group: int) -> None:
     (n_rows, n_outputs), n_bytes = y.shape, weight[0].shape[1]
-    n = common.DOT_ROWS[n_rows > common.DOT_ROWS[0]]
+    n = common.dot_rows(n_rows, half_group * x.element_size())
     grid = (triton.cdiv(n_outputs, common.DOT_OUTPUTS), triton.cdiv(n_rows, n))
     pointers, flags = common.with_epilogue(y, epilogue)
     sizes = (n_rows, n_outputs, n_bytes)

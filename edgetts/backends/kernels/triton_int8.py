@@ -106,7 +106,7 @@ def _few(x: Tensor, codes: Tensor, scales: Tensor, y: Tensor, epilogue: Epilogue
 
 def _many(x: Tensor, codes: Tensor, scales: Tensor, y: Tensor, epilogue: Epilogue) -> None:
     (n_rows, n_outputs), n_inputs = y.shape, codes.shape[1]
-    n = common.DOT_ROWS[n_rows > common.DOT_ROWS[0]]
+    n = common.dot_rows(n_rows, _DOT_WIDTH)  # its only product fits with 64 rows in any type
     grid = (triton.cdiv(n_outputs, common.DOT_OUTPUTS), triton.cdiv(n_rows, n))
     pointers, flags = common.with_epilogue(y, epilogue)
     sizes = (n_rows, n_outputs, n_inputs)
