@@ -1,4 +1,4 @@
-"""The public face: load a pack, enroll voices, speak.
+"""The public API: load a pack, enroll voices, speak.
 
     tts = TTS.load()                       # a pack folder, or the one this machine has
     audio = tts.say("Hello.", voice="me.wav")
@@ -6,8 +6,8 @@
     for chunk in tts.stream("Hello. This starts before it is finished.", voice="me.wav"):
         play(chunk.samples)
 
-Ties text front end, voices and pipeline together; holds no model code of its own. Long because the four ways to speak
-repeat their arguments, for editors and `help()`; all of them end in `TTS.start`.
+Connects text front end, voices and pipeline; has no model code. Long because the four speaking methods repeat their
+arguments for editors and `help()`; all of them call `TTS.start`.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ if TYPE_CHECKING:
 
     from edgetts.audio.io import Take
 
-_NO_EMOTION = "This model has no emotions that can be heard: the one that was asked for changes nothing."
+_NO_EMOTION = "This model has no emotions: the given one has no effect."
 _ENROLLED = (
-    "Learning this voice took memory that the budget does not count; from now on it is remembered, and "
-    "`edgetts voices` can make a voice file of it elsewhere."
+    "Learning this voice took memory that the budget does not count. The voice is now cached; with `edgetts voices` "
+    "you can also make voice files on another machine."
 )
 
 __all__ = [
@@ -87,10 +87,10 @@ __all__ = [
 
 
 class TTS:
-    """One open pack: enrolls voices and speaks. Make it with `TTS.load`.
+    """One open pack: enrolls voices and speaks. Constructed by `TTS.load`.
 
-    The networks that speak are loaded at first use and stay; the encoders are loaded for each enrollment
-    and freed after it.
+    The run-phase networks are loaded at first use and stay loaded; the encoders are loaded for each enrollment and
+    freed after it.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class TTS:
         if compute is None:
             compute = default_compute(device, pack.manifest.defaults, pack.manifest.quality)
         check_compute(compute)
-        SynthesisOptions.of(pack.manifest.defaults, {})  # a pack that cannot speak says so when it is opened
+        SynthesisOptions.of(pack.manifest.defaults, {})  # reports invalid defaults of the pack now
         self.pack = pack
         self.budget = None if memory_budget is None else _budget(memory_budget, pack, device, compute, kernel)
         self.compute = compute
@@ -117,8 +117,8 @@ class TTS:
         self._engine: Engine | None = None
         self.voices = VoiceLibrary(pack, store, device, enrolled_notice=None if memory_budget is None else _ENROLLED)
         self._notices = list(notices)  # for the next call
-        self._loading = threading.Lock()  # streams may be asked for by several threads
-        self._reading = threading.Lock()  # and their text is planned before anything is loaded
+        self._loading = threading.Lock()  # of the networks, by several threads
+        self._reading = threading.Lock()  # of tokenizer and glossary, which are needed before the networks
         self._tokenizer: TextTokenizer | None = None
         self._frontends: dict[NormalizerName, TextFrontend] = {}  # without a caller's glossary
 
@@ -135,14 +135,13 @@ class TTS:
     ) -> TTS:
         """Open a pack folder (None: the user's default pack, else the built-in one).
 
-        device: auto, cpu, cuda or cuda:N. home: where voices and caches live instead of the user's folders.
-        kernel: what multiplies by quantized weights, a name that `edgetts info --kernels` shows, or auto.
-        compute: the number types (`edgetts.backends.numbers`): exact in float32, fast in 16 bits where the machine has
-        them, reference in float32 without compiled kernels. None: what the pack names, else fast on CUDA, and on the
-        CPU fast where the pack's report says what it costs, exact where it does not.
-        memory_budget: bytes, or a size such as "1500M" or "2G", that this process shall stay within while it speaks,
-        one call at a time (`edgetts.memory` says what counts). Calls get shorter segments, then a shorter prompt,
-        where that is needed, and say so in a notice; UsageError where even that is too much. On the CPU.
+        device: auto, cpu, cuda or cuda:N. home: folder for voices and caches instead of the user's folders.
+        kernel: for quantized weights, a name from `edgetts info --kernels`, or auto.
+        compute: exact: float32. fast: 16 bits if the machine has them. reference: float32 without compiled kernels.
+        None: the pack's own, else fast on CUDA and, on the CPU, for packs whose report measured it, else exact.
+        memory_budget: a bound on the memory of this process for one call at a time, in bytes or such as "1500M" or
+        "2G"; `edgetts.memory` describes what is counted. Calls get shorter segments, then a shorter prompt as needed,
+        with a notice; UsageError if even those do not fit. Only on the CPU.
         Raises PackError, UsageError.
         """
         if not (pack is None or isinstance(pack, (str, Path, LocatedPack))):
@@ -161,21 +160,21 @@ class TTS:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the networks that speak are in memory."""
+        """Whether the run-phase networks are loaded."""
         return self._engine is not None
 
     @property
     def pipeline(self) -> Pipeline:
-        """The resident networks, loaded now if they are not yet."""
+        """The run-phase networks; loaded on first access."""
         return self._loaded_engine().pipeline
 
     @property
     def engine(self) -> Engine:
-        """What all streams share: the networks and how fast they are here. Loaded now if it is not yet."""
+        """Shared by all streams: networks and latency model. Loaded on first access."""
         return self._loaded_engine()
 
     def _loaded_engine(self) -> Engine:
-        check_process()  # before the lock, which somebody may have held at the fork
+        check_process()  # before the lock, which another thread may have held at a fork
         with self._loading:
             if self._engine is None:
                 keep_compiled(self.store.cache_dir.parent, self.pack.manifest, self.device)
@@ -186,8 +185,8 @@ class TTS:
             return self._engine
 
     def close(self) -> None:
-        """Free the networks, once the streams that are open have ended; a later call loads them again."""
-        if is_forked():  # they are the parent's, and who held the lock never gives it back
+        """Free the networks as soon as all open streams have ended; a later call loads them again."""
+        if is_forked():  # the networks are the parent's, and the lock may never be released
             return
         with self._loading:
             self._engine = None
@@ -208,9 +207,10 @@ class TTS:
     def frontend(
         self, glossary: Glossary | None = None, normalizer: NormalizerName = DEFAULT_NORMALIZER
     ) -> TextFrontend:
-        """Text to token ids as this pack wants it, with `glossary` or else the one that came with the pack.
+        """The text front end of this pack.
 
-        normalizer: who reads numbers, signs and abbreviations. Raises UsageError for one that does not exist.
+        glossary: None: the pack's own. normalizer: of numbers, signs and abbreviations, "edgetts" or "upstream".
+        Raises UsageError for an unknown normalizer.
         """
         check_normalizer(normalizer)
         with self._reading:
@@ -240,10 +240,9 @@ class TTS:
         """Learn a voice from a recording: a WAV, FLAC, OGG or MP3 file, samples (S,) or (S, channels) with their
         `sample_rate`, also as a pair of both, or an Audio.
 
-        Uses at most 15 s of it, those with the most speech; notices in the voice say which, and what is wrong with
-        them. as_is: the first 15 s, as upstream does. adapt_steps: in which S2Mel is adapted to the voice
-        (`edgetts.voices.adapt`), 0 for none; None: what the pack says. tell: is given a sentence before what takes
-        long.
+        Uses the 15 s with the most speech; notices in the voice name them and their defects. as_is: use the first
+        15 s, as upstream does. adapt_steps: training steps that adapt S2Mel to the voice (`edgetts.voices.adapt`), 0:
+        none; None: the pack's default. tell: is called with a sentence before long work.
         Raises AudioError, UsageError.
         """
         check_process()
@@ -268,15 +267,15 @@ class TTS:
         progress: Progress | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Voice:
-        """The voice that `reference` means: a Voice, a stored name, a voice file or a recording.
+        """Resolve a reference to a voice: a Voice, a stored name, a voice file or a recording.
 
-        None is the first ready voice of the pack. A recording is enrolled once, with `adapt_steps` and `tell` as in
-        `enroll`, and remembered by its content. Raises UsageError, VoiceError, AudioError.
+        None: the first ready voice of the pack. A recording is enrolled once, with `adapt_steps` and `tell` as in
+        `enroll`, and cached by its content. Raises UsageError, VoiceError, AudioError.
         """
         return self.voices.resolve(reference, adapt_steps=adapt_steps, progress=progress, tell=tell)
 
     def ready_voices(self) -> dict[str, Path]:
-        """Voices that came with the pack, by name."""
+        """The pack's own voices, by name."""
         return self.voices.ready()
 
     # --- speech ------------------------------------------------------------------------------------
@@ -296,11 +295,10 @@ class TTS:
     ) -> Audio:
         """Speak `text` and return the whole audio.
 
-        voice: what `TTS.voice` takes. emotion: an `Emotion`, or weights such as `{"happy": 0.4}`. markup: read
-        `[pause:1.5]` and `<break time="500ms"/>` as pauses and refuse other tags. markdown: leave out the marks of
-        Markdown; None: for a text in pieces (`stream`), not for a string. normalizer: who reads numbers, signs and
-        abbreviations, "edgetts" or "upstream" (for parity). options: fields of `SynthesisOptions`. Raises
-        EdgeTTSError with one sentence.
+        voice: a reference as for `TTS.voice`. emotion: an `Emotion`, or weights such as `{"happy": 0.4}`. markup: read
+        `[pause:1.5]` and `<break time="500ms"/>` as pauses and refuse other tags. markdown: remove Markdown markup;
+        None: from a text in pieces (`stream`), not from a string. normalizer: of numbers, signs and abbreviations,
+        "edgetts" or "upstream" (for parity). options: fields of `SynthesisOptions`. Raises EdgeTTSError.
         """
         if not isinstance(text, str):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string (`stream` takes pieces).")
@@ -332,9 +330,9 @@ class TTS:
         progress: Progress | None = None,
         **options: Unpack[OptionKeywords],
     ) -> Audio:
-        """`say` without blocking the event loop: the work is done in other threads. Cancelling it ends the work.
+        """`say` without blocking the event loop: other threads do the work. Cancelling ends the work.
 
-        The same arguments give the same audio. `progress` is called in the event loop's thread.
+        The same arguments give the same audio. progress: is called in the event loop's thread.
         """
         if not isinstance(text, str):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string (`astream` takes pieces).")
@@ -368,17 +366,16 @@ class TTS:
         chunks: Iterable[int] | Literal["whole"] | None = None,
         **options: Unpack[OptionKeywords],
     ) -> SpeechStream:
-        """Speak `text`, giving out sound while the rest is still being made: iterate over the result.
+        """Speak `text` as a stream: iterate over the result to get chunks while the rest is synthesized.
 
-        text: a string, or pieces of one that arrive while it is spoken, cut anywhere (a language model's tokens,
-        the lines of a pipe); each clause is spoken as soon as it is complete. dtype: of the samples, float32 in
-        [-1, 1] or int16. chunks: sizes in codes (50 a second) of the parts that segments are made in, the last
-        one repeating, for the same sound on every machine. None: with a seed 30, 60 and then 120, so that the seed
-        repeats the sound (unless a guard fires in a segment that is heard already); without one by what was measured
-        on this machine. "whole": each segment in one part, which is the sound of `say`, for texts that are too long
-        to be kept.
-        Other arguments as of `say`, which gives the same speech in one part a segment. Several streams may be
-        open at the same time and advance side by side. Errors of the synthesis are raised while iterating.
+        text: a string, or pieces of one that arrive meanwhile, cut anywhere (a language model's tokens, the lines of
+        a pipe); each clause is spoken as soon as it is complete. dtype: of the samples, float32 in [-1, 1] or int16.
+        chunks: sizes in codes (50 a second), the last one repeating; fixed sizes give the same sound on every machine.
+        None: with a seed 30, 60, 120, so that the seed reproduces the sound (unless a guard fires in a segment that
+        was output in part); without one by the measured latency of this machine. "whole": one chunk per segment, with
+        the sound of `say`, for texts whose audio is too long for memory.
+        Other arguments as for `say`. Several streams may be open at the same time and run concurrently. Errors of the
+        synthesis are raised while iterating.
         """
         if text is None or isinstance(text, (bytes, bytearray)) or not isinstance(text, Iterable):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
@@ -404,9 +401,9 @@ class TTS:
         chunks: Iterable[int] | Literal["whole"] | None = None,
         **options: Unpack[OptionKeywords],
     ) -> AsyncSpeechStream:
-        """`stream` for `async for`: arguments as there, and the pieces of the text may arrive asynchronously.
+        """`stream` for `async for`. Arguments as there; the pieces of the text may also be an async iterable.
 
-        Nothing blocks the event loop, and nothing starts before the first chunk is asked for.
+        Does not block the event loop. Synthesis starts when the first chunk is requested.
         """
         check_process()
         if isinstance(text, (bytes, bytearray)) or not isinstance(text, (Iterable, AsyncIterable)):
@@ -429,18 +426,18 @@ class TTS:
         pieces: Iterable[str] | None = None,
         progress: Progress | None = None,
     ) -> SpeechStream:
-        """Start to speak what `request` asks for; every other way to speak ends here.
+        """Start a request. All other speaking methods call this one.
 
-        on_sound: is called, in another thread, whenever there may be something to take. pieces: the text of a request
-        that has none itself; without them the caller feeds `SpeechStream.feed`. Raises EdgeTTSError with one sentence.
+        on_sound: is called in another thread when a chunk may be ready. pieces: the text of a request without one; by
+        default the caller pushes it into `SpeechStream.feed`. Raises EdgeTTSError.
         """
         check_process()
         if progress is not None and not callable(progress):
-            raise UsageError("progress cannot be called; give a function of what is done (str) and how far (0 to 1).")
+            raise UsageError("progress is not callable; give a function of a stage (str) and its progress (0 to 1).")
         self.pack.check_unchanged()
         options = SynthesisOptions.of(self.pack.manifest.defaults, request.options)
         planner = SegmentPlanner(self.frontend(request.glossary, request.normalizer), request, options)
-        whole = None if request.text is None else planner.whole(request.text)  # before a voice is learned for nothing
+        whole = None if request.text is None else planner.whole(request.text)  # raises before a voice is learned
         voice = self.voices.resolve(request.voice, adapt_steps=options.adapt_steps, progress=progress)
         notices, self._notices = self._notices, []
         if request.emotion is not None and EMOTION in self.pack.manifest.without:
@@ -456,7 +453,7 @@ class TTS:
         emotion_voice = None
         if request.emotion is not None and request.emotion.recording is not None:
             emotion_voice = self.voices.resolve(request.emotion.recording, adapt_steps=0, progress=progress)
-        # The networks are loaded after enrollment, which has networks of its own.
+        # After enrollment, which loads and frees networks of its own.
         engine = self.engine
         speaker = engine.pipeline.speaker(voice, request.emotion, emotion_voice)
         if options.prompt_s is not None:
@@ -481,9 +478,9 @@ class TTS:
 
 
 def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, kernel: str) -> Budget:
-    """What calls have to stay within. Raises UsageError when they cannot."""
+    """The budget of all calls. Raises UsageError if no call fits."""
     if device.type != "cpu":
-        raise UsageError(f"A memory budget can be kept on the CPU only, not on {device}: leave one of both out.")
+        raise UsageError(f"memory_budget= works on the CPU only, not on {device}: leave it out, or use the CPU.")
     if isinstance(n_bytes, bool) or not isinstance(n_bytes, int) or n_bytes <= 0:
         raise UsageError(f"The memory budget is {n_bytes!r}; it must be a number of bytes above 0, or such as '2G'.")
     half_bytes = numbers_of(device, "fast").dit.itemsize

@@ -1,31 +1,30 @@
-"""What users see when something is wrong: one sentence that says what failed, the value, what is
-allowed, and the next command to try. Everything the package raises on purpose is an `EdgeTTSError`;
-the command line prints its message and exits with `exit_code`.
+"""The errors of the package, and escaping of text for terminals.
 
-Sentences quote what stands in files and names, so this is also the one place that makes text safe for a terminal."""
+An error that the package raises on purpose is an `EdgeTTSError`. Its message is one sentence: what failed, the value,
+what is allowed, the next command. The command line prints it and exits with `exit_code`. Messages may quote files and
+names, so control characters are escaped here."""
 
 from __future__ import annotations
 
-_JOINERS = frozenset("\u200c\u200d")  # invisible, but scripts and emoji are written with them
+_JOINERS = frozenset("\u200c\u200d")  # invisible, but used by scripts and emoji
 
 
 def printable(text: str) -> str:
-    """Text that does nothing to a terminal but appear there.
+    """Text that is safe to print on a terminal.
 
-    Escapes, other control characters, line ends, marks that turn the direction of writing and lone surrogates are
-    spelled out, such as \\x1b and \\u202e.
+    Control characters, line ends, direction marks and lone surrogates are escaped, such as \\x1b and \\u202e.
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in _JOINERS else _spelled(c) for c in text)
+    return "".join(c if c.isprintable() or c in _JOINERS else _escaped(c) for c in text)
 
 
 def one_line(text: str) -> str:
-    """Text as one printable line, whatever was in it (file names hold anything)."""
+    """Any text, such as a file name, as one printable line."""
     return printable(" ".join(text.split()))
 
 
-def _spelled(character: str) -> str:
+def _escaped(character: str) -> str:
     if character.isspace() and ord(character) > 0xFF:  # wide and narrow spaces of scripts
         return " "
     return character.encode("unicode_escape").decode("ascii")
@@ -55,7 +54,7 @@ class VoiceError(EdgeTTSError):
 
 
 class PackError(EdgeTTSError):
-    """A model pack that cannot be used: missing, torn, altered, of a newer format, or not a pack."""
+    """A model pack that cannot be used: missing, incomplete, altered, of a newer format, or not a pack."""
 
 
 class CheckpointError(EdgeTTSError):
@@ -63,7 +62,7 @@ class CheckpointError(EdgeTTSError):
 
 
 class DownloadError(EdgeTTSError):
-    """Published files that cannot be fetched: no network, refused, altered on the way, or no room for them."""
+    """Published files that cannot be fetched: no network, access refused, wrong checksum, or no disk space."""
 
 
 class GenerationError(EdgeTTSError):
@@ -71,8 +70,8 @@ class GenerationError(EdgeTTSError):
 
 
 class NonFiniteError(GenerationError):
-    """A network computed what is no number: its number type is too narrow for these weights."""
+    """A network computed NaN or infinity: its dtype is too narrow for these weights."""
 
 
 class Cancelled(EdgeTTSError):
-    """Work that the caller asked to stop before it was done; nothing of it is kept."""
+    """Work that the caller cancelled. No results are kept."""

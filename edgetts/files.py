@@ -1,8 +1,7 @@
-"""Writing a file so that nobody ever sees half of it.
+"""Atomic file writes.
 
-In: a path and what shall be there. Out: the file, which appears or is replaced in one step; a failure, Ctrl-C included,
-leaves nothing behind. A file that is open or mapped elsewhere keeps its old content there: nothing in this program
-writes into a file that is in use.
+In: a path and its content. Out: the file, created or replaced in one step. A failure, Ctrl-C included, leaves no
+partial file. A process that has the old file open or mapped keeps its content.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-_SHORT_NAME = 100  # characters of the name that a temporary one begins with: file systems allow 255 bytes
+_SHORT_NAME = 100  # characters of the name in the temporary one: file systems allow 255 bytes
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file that takes the name `path` when the block ends well, and vanishes when it does not.
+    """A binary file that is renamed to `path` when the block ends without an error, and deleted otherwise.
 
-    A link stays, and what it points to is replaced. A device or pipe is written into.
+    Of a link, the target is replaced. A device or pipe is written to directly.
     """
     target = Path(path)
     if target.exists() and not is_regular(target):
@@ -41,7 +40,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write `data` to `path`, replacing what is there, links included. mode: under the user's umask. Raises OSError."""
+    """Write `data` to `path`, replacing a file or link. mode: reduced by the umask. Raises OSError."""
     with _part_of(path, mode) as (file, part):
         file.write(data)
         _flush(file)
@@ -49,7 +48,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 
 
 def create_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write `data` to `path`, where nothing is yet. Raises FileExistsError, OSError."""
+    """Write `data` to `path`, which must not exist. mode: reduced by the umask. Raises FileExistsError, OSError."""
     with _part_of(path, mode) as (file, part):
         file.write(data)
         _flush(file)
@@ -58,13 +57,13 @@ def create_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 
 
 def is_regular(path: Path) -> bool:
-    """Whether this is a plain file, and no device or pipe."""
+    """Whether this is a regular file, not a device or pipe."""
     return stat.S_ISREG(path.stat().st_mode)
 
 
 @contextlib.contextmanager
 def _part_of(target: Path, mode: int) -> Iterator[tuple[BinaryIO, Path]]:
-    """A new file beside `target`, which is removed at the end of the block if it has that name still."""
+    """A new temporary file in the folder of `target`, deleted at the end of the block unless it was renamed."""
     part = target.with_name(f".{target.name[:_SHORT_NAME]}.{secrets.token_hex(4)}.part")
     handle = os.open(part, _NEW, mode)
     try:
@@ -80,9 +79,9 @@ def _flush(file: BinaryIO) -> None:
 
 
 def _linked(whole: Path, target: Path, mode: int) -> bool:
-    """Give `whole` the name `target`, too. False where the file system knows no second names: the name is taken then.
+    """Hard-link `whole` to `target`. If the file system has no hard links: create `target` empty and return False.
 
-    Raises FileExistsError when something has it.
+    Raises FileExistsError if `target` exists.
     """
     try:
         os.link(whole, target)

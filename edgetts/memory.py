@@ -1,25 +1,24 @@
-"""How much memory speaking will take, known before anything is loaded, and what makes it fit a budget.
+"""Estimates the memory of a call before anything is loaded, and fits options to a budget.
 
-In: shapes and schemes of a pack's tensors, its dimensions, the options of a call. Out: bytes by stage, and options
-that fit or one sentence why none do. No tensors are made here and no torch is needed to import it.
+In: shapes and schemes of a pack's tensors, its dimensions, the options of a call. Out: bytes by stage, and options that
+fit, or an error. Makes no tensors and does not import torch.
 
-Counted is what a process has to itself and must keep: what it holds when the pack is opened, the weights in the form
-that computes (those it reads from the mapped file, too), caches, activations, and what threads and libraries keep.
-Not counted: pages of files that the system takes back when it wants them (program code, weights already converted),
-the finished sound (5 MB a minute, twice that while it is put together), and learning a voice from a recording.
-One call at a time is counted, on the CPU.
+Counted is the private memory of the process: what it holds when the pack is opened, the weights in their computed form
+(including those read from the mapped file), caches, activations, and memory kept by threads and libraries. Not counted:
+file pages that the system can reclaim (program code, weights already converted), the finished sound (5 MB a minute,
+twice that while it is joined), and learning a voice from a recording. Estimates are for one call at a time on the CPU.
 
-Bounds, by the shapes that the networks have at their widest; the factors are tensors alive at once in their code:
+Bounds by stage, from the widest shapes of the networks; the factors are the tensors alive at once in their code:
 
-    loading   what is loaded already as it computes; the next network in both forms; its largest tensor thrice
+    loading   the networks loaded so far in their computed form; the next one in both forms; its largest tensor thrice
     decode    keys and values of all layers, all beams, prefix and codes; the codes' again when beams are reordered
-    latents   keys and values for one row (again while a stream outgrows them), activations of all positions at once
+    latents   keys and values for one row (twice while the cache of a stream grows), activations of all positions
     flow      per frame of prompt and speech, and per branch of guidance: the input, the skips, the widest layer
-    vocoder   the widest stage over one window with what it reaches to
-    kept      primitives of many lengths (`edgetts.backends.process` bounds them), which a first call has few of
+    vocoder   the widest stage over one window and its receptive field
+    kept      primitives of many lengths (bounded by `edgetts.backends.process`), of which a first call has few
 
-Codes of the next segment are made while the sound of this one is: the peak is the weights, decoding and the largest of
-the other three, which all have the latents' cache beside them, and what is kept.
+The codes of the next segment are decoded while this one is rendered: the peak is the weights, decoding, the largest of
+the other three stages (each with the latents' cache), and what is kept.
 """
 
 from __future__ import annotations
@@ -45,33 +44,32 @@ _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG])(?:i?B)?", re.IGNORECASE)
 _FLOAT32 = 4
 
-# Measured, x86-64 Linux, torch 2.13: what Python, torch and this package hold before a network is loaded, where the
-# system does not tell; and what threads, kernels made at run time and small things add to a short call.
-_ASSUMED_START = 160 * MIB
-_OVERHEAD = 96 * MIB
-_PRIMITIVE_BYTES = MIB  # with the gaps that they leave: 96 more of them, 104 MB more after 80 calls
-_SLACK = 1.25  # of activations: an allocator keeps gaps
-_PACKING = 1.1  # of quantized weights in the layout of a kernel: scales are wider, rows are rounded up
+# Measured on x86-64 Linux with torch 2.13.
+_ASSUMED_START = 160 * MIB  # Python, torch and this package before loading, if the system does not report it
+_OVERHEAD = 96 * MIB  # of a short call: threads, kernels compiled at run time, small objects
+_PRIMITIVE_BYTES = MIB  # with fragmentation: 96 more primitives took 104 MB more after 80 calls
+_SLACK = 1.25  # of activations: fragmentation
+_PACKING = 1.1  # of quantized weights in a kernel's layout: scales are wider, rows are padded
 
-_GPT_FLOATS = 32  # per channel and position: residual, norms, queries to values, four-fold inside, its GELU
-_BLOCK_FLOATS = 16  # of the DiT, per channel: queries to values, rotated, attention, skips joined, and results
-_FFN_FLOATS = 4  # per channel inside: both halves, one activated, their product
+_GPT_FLOATS = 32  # per channel and position: residual, norms, queries, keys, values, the FFN's inner layer and its GELU
+_BLOCK_FLOATS = 16  # of the DiT, per channel: queries, keys, values, rotary embedding, attention, skips, results
+_FFN_FLOATS = 4  # per inner channel: both halves, the activated one, their product
 _WAVENET_FLOATS = 16  # per channel: both gates, the convolution's two layouts, residual, skips
-# Of the widest stage's size, in fp32; measured 14, 16 and 22 with the built-in pack, in this order: the library that
-# multiplies pads channels in half precision.
+# Multiples of the widest stage's size in fp32. Measured with the built-in pack: 14, 16 and 22, in this order: the
+# convolution library pads channels in half precision.
 _VOCODER_TENSORS = {"exact": 14, "reference": 16, "fast": 24}
-# Of a vocoder at the frame rate: per sample of a short frame (6 were counted, the rest is scratch of the library), and
-# per hidden value of a ConvNeXt layer (3 of its inner size).
+# Of a vocoder at the frame rate: per sample of a short frame (6 counted, the rest is scratch memory of the library),
+# and per hidden value of a ConvNeXt layer (3 of its inner size).
 _SHORT_FRAME_FLOATS = 9
 _CONVNEXT_FLOATS = 4
 _N_PREFIX_EXTRAS = 6  # two speeds, start and stop of the text, start of the codes, a quotation mark
-_SQUARE_BYTES = 2 * 2  # scores of attention and what the softmax makes of them in bf16, one head at a time
+_SQUARE_BYTES = 2 * 2  # attention scores before and after the softmax in bf16, one head at a time
 _PROMPT_STEP_S = 0.5
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Bytes of all run-phase networks: while they are loaded at most, and from then on."""
+    """Bytes of all run-phase networks: the peak while loading, and afterwards."""
 
     loading: float
     resident: float
@@ -79,32 +77,32 @@ class Weights:
 
 @dataclass(frozen=True)
 class Size:
-    """The largest that a call may come to."""
+    """The largest size of a call."""
 
     n_tokens: int  # of text in one segment
     n_codes: int  # of one segment
     n_beams: int
     prompt_frames: int
     n_rows: int  # 2 with guidance
-    in_parts: bool  # a stream, whose segments may be made in parts
+    in_parts: bool  # a stream, whose segments may be rendered in several parts
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes by stage; `peak` is what they come to together."""
+    """Bytes by stage, and the peak of all."""
 
-    start: float  # what the process held before
+    start: float  # held by the process before loading
     loading: float
     weights: float
     decode: float
     latents: float
     flow: float
     vocoder: float
-    kept: float  # from call to call
+    kept: float  # across calls
 
     @property
     def peak(self) -> float:
-        """The most at any time."""
+        """The maximum over time."""
         speaking = self.weights + self.decode + max(self.latents, self.flow, self.vocoder) + self.kept
         return self.start + _OVERHEAD + max(self.loading, speaking)
 
@@ -114,7 +112,7 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     n_bytes = round(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
     if n_bytes <= 0:
-        raise UsageError(f"{text!r} is no size of memory: give a number with M or G, such as 1500M or 2G.")
+        raise UsageError(f"{text!r} is not a size of memory: give a number with K, M or G, such as 1500M or 2G.")
     return n_bytes
 
 
@@ -124,7 +122,7 @@ def shown(n_bytes: float) -> str:
 
 
 def held_now() -> float:
-    """Bytes that this process has to itself now; an assumption where the system does not tell."""
+    """Private bytes of this process now; an assumption if the system does not report them."""
     from edgetts.pack.page_release import held_bytes
 
     held = held_bytes()
@@ -134,8 +132,8 @@ def held_now() -> float:
 def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> Weights:
     """Weights of the run phase on the CPU.
 
-    half_bytes: of a number in the way to compute `fast`, 2 or 4. decodes: whether the GPT's weights become fp32,
-    too. Reads the headers of the files, whose content is checked as when they are loaded. Raises PackError.
+    half_bytes: size of a number in compute mode `fast`, 2 or 4. decodes: whether the GPT's weights are dequantized to
+    fp32. Reads the headers of the files and checks them as loading does. Raises PackError.
     """
     from edgetts.pack.schemes import stored_bytes
 
@@ -143,7 +141,7 @@ def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> We
     schemes = pack.manifest.components["gpt"].scheme_of()
     for name, shape in pack.shapes("gpt").items():
         group = schemes.get(name)
-        is_table = "emb" in name and group is not None and group.scheme != "int8_channel"  # decoded by the loader
+        is_table = "emb" in name and group is not None and group.scheme != "int8_channel"  # dequantized by the loader
         if group is None or decodes or is_table:
             gpt += _FLOAT32 * math.prod(shape)
         else:
@@ -168,7 +166,7 @@ def weigh(pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> We
 
 
 def estimate(config: ModelConfig, weights: Weights, size: Size, compute: Compute, *, start: float) -> Estimate:
-    """Bytes by stage of a call of this size. start: what the process held before loading."""
+    """Bytes by stage of a call of this size. start: held by the process before loading."""
     from edgetts.backends.process import CACHED_PRIMITIVES
     from edgetts.models.vocoder import reach
 
@@ -180,11 +178,11 @@ def estimate(config: ModelConfig, weights: Weights, size: Size, compute: Compute
     decode += _SLACK * _FLOAT32 * _GPT_FLOATS * gpt.model_dim * n_prefix
     cache = row * (n_prefix + size.n_codes * (2 if size.in_parts else 1))
     latents = cache + _SLACK * _FLOAT32 * _GPT_FLOATS * gpt.model_dim * n_positions
-    if size.in_parts:  # what may see what, as numbers
+    if size.in_parts:  # the attention mask
         latents += _SLACK * _FLOAT32 * size.n_codes * n_positions
 
     length = size.prompt_frames + math.ceil(size.n_codes * config.s2mel.mel_frames_per_code)
-    inputs = 4 * (dit.n_mels + dit.content_dim)  # and their zeros for the null branch, joined and before
+    inputs = 4 * (dit.n_mels + dit.content_dim)  # of both branches, before and after concatenation
     hidden = (dit.depth // 2 + 4) * dit.hidden_dim
     widest = max(_BLOCK_FLOATS * dit.hidden_dim + _FFN_FLOATS * dit.ffn_dim, _WAVENET_FLOATS * dit.wavenet.hidden_dim)
     flow = _SLACK * _FLOAT32 * size.n_rows * length * (inputs + hidden + widest)
@@ -193,7 +191,7 @@ def estimate(config: ModelConfig, weights: Weights, size: Size, compute: Compute
 
     n_frames = _window_frames() + 2 * reach(config.vocoder)
     vocoder = _SLACK * _FLOAT32 * n_frames * _vocoder_floats(config.vocoder, compute)
-    if isinstance(config.vocoder, IstftVocoderConfig):  # which reads the pitch of all frames at once
+    if isinstance(config.vocoder, IstftVocoderConfig):  # it computes the pitch of all frames at once
         vocoder += _SLACK * _FLOAT32 * length * _CONVNEXT_FLOATS * config.vocoder.pitch.ffn_dim
     kept = CACHED_PRIMITIVES * _PRIMITIVE_BYTES
     return Estimate(start, weights.loading, weights.resident, decode, latents, cache + flow, cache + vocoder, kept)
@@ -211,7 +209,7 @@ def _window_frames() -> int:
 
 
 def _vocoder_floats(config: VocoderConfig | IstftVocoderConfig, compute: Compute) -> int:
-    """Numbers that one mel frame is in the vocoder at its widest."""
+    """Numbers per mel frame in the widest stage of the vocoder."""
     if isinstance(config, IstftVocoderConfig):
         short_frames = _SHORT_FRAME_FLOATS * config.frames_per_mel * config.n_fft
         return short_frames + _CONVNEXT_FLOATS * config.ffn_dim
@@ -224,7 +222,7 @@ def _vocoder_floats(config: VocoderConfig | IstftVocoderConfig, compute: Compute
 
 @dataclass(frozen=True)
 class Budget:
-    """A bound on memory, for one pack, way to compute and process."""
+    """A bound on memory, for one pack, compute mode and process."""
 
     n_bytes: int
     config: ModelConfig
@@ -234,9 +232,9 @@ class Budget:
 
     @classmethod
     def of(cls, n_bytes: int, pack: Pack, compute: Compute, *, half_bytes: int, decodes: bool) -> Budget:
-        """For a process that holds what this one does now.
+        """For this process, with the memory that it holds now.
 
-        Raises UsageError when not even a second of speech fits, naming what the shortest usual segment needs.
+        Raises UsageError, with the need of the shortest usual segment, if not even a second of speech fits.
         """
         weights = weigh(pack, compute, half_bytes=half_bytes, decodes=decodes)
         budget = cls(n_bytes, pack.config, weights, compute, held_now())
@@ -249,7 +247,7 @@ class Budget:
         return budget
 
     def estimate(self, options: SynthesisOptions, prompt_frames: int, *, in_parts: bool) -> Estimate:
-        """Of a call with these options and a voice of so many frames."""
+        """The estimate of a call with these options and a voice of `prompt_frames` mel frames."""
         from edgetts.decoding.decode import max_codes_limit
 
         n_tokens = options.max_segment_tokens
@@ -263,15 +261,15 @@ class Budget:
         return self.estimate_size(size)
 
     def estimate_size(self, size: Size) -> Estimate:
-        """Of a call of this size."""
+        """The estimate of a call of this size."""
         return estimate(self.config, self.weights, size, self.compute, start=self.start)
 
     def fit(
         self, options: SynthesisOptions, prompt_frames: int, *, in_parts: bool
     ) -> tuple[SynthesisOptions, str | None]:
-        """The options, with shorter segments and then a shorter prompt where needed; a notice where they differ.
+        """The options, with shorter segments and then a shorter prompt as needed, and a notice if they were changed.
 
-        Raises UsageError when the least of both is still too much.
+        Raises UsageError if the shortest ones do not fit.
         """
         tried = options
         for tried in self._smaller(options, prompt_frames):
@@ -282,12 +280,12 @@ class Budget:
     def _refusal(self, needed: float, n_beams: int) -> UsageError:
         fewer = ", take fewer beams" if n_beams > 1 else ""
         return UsageError(
-            f"Speaking with this pack needs at least {shown(needed)} of memory, and the budget is "
+            f"Speaking with this pack needs at least {shown(needed)} of memory, but the budget is "
             f"{shown(self.n_bytes)}: allow more{fewer}, or make a smaller pack with `edgetts quantize`."
         )
 
     def _smaller(self, options: SynthesisOptions, prompt_frames: int) -> Iterable[SynthesisOptions]:
-        """The options as they are, then with ever shorter segments, then with ever less of the prompt."""
+        """The unchanged options, then ever shorter segments, then an ever shorter prompt."""
         yield options
         tried = options
         for n_tokens in range(options.max_segment_tokens, MIN_SEGMENT_TOKENS - 1, -1):
@@ -306,7 +304,7 @@ class Budget:
         if found.max_codes != asked.max_codes and not asked.guards:  # with guards the text bounds them anyway
             changes.append(f"a segment has at most {found.max_codes} codes, not {asked.max_codes}")
         if found.prompt_s != asked.prompt_s:
-            changes.append(f"the sound goes on from {found.prompt_s:g} s of the voice")
+            changes.append(f"the prompt is {found.prompt_s:g} s of the voice's recording")
         return f"To stay within {shown(self.n_bytes)} of memory, {', '.join(changes)}." if changes else None
 
     def _frames(self, seconds: float) -> int:

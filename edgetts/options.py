@@ -1,7 +1,7 @@
-"""The knobs of one synthesis call, checked when they are made.
+"""The options of one synthesis call, checked when constructed.
 
-Defaults are upstream's numbers (IndexTTS-2, `infer_v2.py`). The ranges of the decoding and flow settings are
-those of `decoding.settings`, whose classes are built here. No torch is loaded.
+Defaults are upstream's (IndexTTS-2, `infer_v2.py`). The ranges of the decoding and flow settings are those of
+`decoding.settings`, whose classes are built here. Does not import torch.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from edgetts.pack.plain_json import shown
 
 SampleType: TypeAlias = Literal["float32", "int16"]
 SAMPLE_TYPES: tuple[SampleType, ...] = ("float32", "int16")
-MAX_SEED = 2**53 - 1  # the largest whole number that every reader of JSON keeps exactly
+MAX_SEED = 2**53 - 1  # the largest integer that all JSON readers keep exactly
 MAX_RETRIES = 5
-_LONGEST_NAME = 40  # of an option, to look for those that are spelled alike
-MIN_PROMPT_S = 0.5  # less tells little about a voice
-MAX_PROMPT_S = 15.0  # recordings are cut there
+_LONGEST_NAME = 40  # of an unknown option, to look for similar names
+MIN_PROMPT_S = 0.5  # shorter prompts do not determine a voice
+MAX_PROMPT_S = 15.0  # the length of an enrolled recording
 MAX_ADAPT_STEPS = 2000
 MAX_TAIL_S = 1.0
-# Named sets of options, from upstream's numbers to little work, chosen from the table of solvers in recipes/README.md,
-# which was made with the built-in model: eight steps of `ab2`, shorter ones first, come closer to 25 of Euler's than 12
-# even ones. What they cost with the published weights is not measured.
+# Named sets of options, from upstream's values to the least work, chosen from the table of solvers in
+# recipes/README.md, measured with the built-in model: 8 steps of `ab2`, shorter ones first, come closer to 25 Euler
+# steps than 12 equal ones do. The loss with the published weights was not measured.
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "best": {"n_beams": 3, "n_steps": 25, "solver": "euler", "cfg_rate": 0.7},
@@ -46,12 +46,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
     }
 )
-MIN_SEGMENT_TOKENS, MAX_SEGMENT_TOKENS = 20, 600  # fewer cuts words apart; more than the model has positions for
+MIN_SEGMENT_TOKENS, MAX_SEGMENT_TOKENS = 20, 600  # fewer would split words; 600 exceeds the model's positions
 
 
 @dataclass(frozen=True)
 class SynthesisOptions:
-    """Per-call settings. Raises UsageError, naming the value and the range, for one that is not allowed."""
+    """Per-call settings. Raises UsageError, naming value and range, for an invalid one."""
 
     # Codes: sampling and beam search of the GPT.
     do_sample: bool = True  # False: greedy, or deterministic beams
@@ -61,26 +61,26 @@ class SynthesisOptions:
     repetition_penalty: float = 10.0
     length_penalty: float = 0.0  # only with beams
     n_beams: int = 3
-    max_codes: int = 1500  # per segment; at most what the model has positions for
-    tail_s: float = 0.0  # of silence that a segment ends with at least, so that its last sound can ring out
+    max_codes: int = 1500  # per segment; also bounded by the model's positions
+    tail_s: float = 0.0  # minimum silence at the end of a segment, in which its last sound decays
     # Mel: flow matching.
     n_steps: int = 25
     solver: Solver = "euler"
     cfg_rate: float = 0.7  # 0: one branch, twice as fast
-    cfg_until: float = 1.0  # flow time up to which there is guidance; less is faster
-    sway: float = 0.0  # how the steps are spread: 0 evenly, below 0 shorter ones first
-    noise_scale: float = 1.0  # of the flow's first noise; below 1 plainer speech, clearer from a small model
-    first_steps: int | None = None  # of a stream's part that is waited for in silence; None: n_steps
-    prompt_s: float | None = None  # seconds of the voice's recording that the mel goes on from; None: all
+    cfg_until: float = 1.0  # flow time up to which guidance is used; less is faster
+    sway: float = 0.0  # 0: equal steps; below 0: shorter steps first
+    noise_scale: float = 1.0  # of the flow's initial noise; below 1: plainer speech, clearer with a small model
+    first_steps: int | None = None  # n_steps of a stream's urgent chunks; None: n_steps
+    prompt_s: float | None = None  # seconds of the voice's recording used as prompt of the flow; None: all
     # Voice.
-    adapt_steps: int = 0  # in which S2Mel is adapted to a voice that is learned from a recording; 0: not at all
+    adapt_steps: int = 0  # training steps that adapt S2Mel to a recording; 0: no adaptation
     # Text.
     max_segment_tokens: int = 120  # 20 to 600
-    # Reproducibility: None draws a fresh seed, which the result reports.
+    # Reproducibility: None draws a random seed, which the result reports.
     seed: int | None = None
-    # Guards against the model's own failures.
-    guards: bool = True  # cap codes by text length, notice silence runs and repeat loops
-    retries: int = 1  # 0 to 5: further tries with another seed when a guard fires
+    # Guards against failures of the model.
+    guards: bool = True  # cap codes by text length, detect silence runs and repeat loops
+    retries: int = 1  # 0 to 5: further attempts with another seed if a guard fires
 
     def __post_init__(self) -> None:
         settle_types(self)
@@ -99,11 +99,11 @@ class SynthesisOptions:
 
     @property
     def n_attempts(self) -> int:
-        """At most so many attempts at a segment; without guards nothing objects to the first."""
+        """Maximum number of attempts at a segment: 1 without guards."""
         return self.retries + 1 if self.guards else 1
 
     def decode_settings(self, max_codes: int) -> DecodeSettings:
-        """How to generate at most `max_codes` codes."""
+        """Settings to generate at most `max_codes` codes."""
         return DecodeSettings(
             do_sample=self.do_sample,
             temperature=self.temperature,
@@ -116,7 +116,7 @@ class SynthesisOptions:
         )
 
     def flow_settings(self) -> FlowSettings:
-        """How to solve the flow."""
+        """Settings of the flow solver."""
         return FlowSettings(
             n_steps=self.n_steps,
             solver=self.solver,
@@ -127,16 +127,16 @@ class SynthesisOptions:
         )
 
     def first_flow_settings(self) -> FlowSettings:
-        """How to solve the flow of a part that is waited for."""
+        """Settings of the flow solver for an urgent chunk."""
         n_steps = self.n_steps if self.first_steps is None else self.first_steps
         return dataclasses.replace(self.flow_settings(), n_steps=n_steps)
 
     @classmethod
     def of(cls, pack_defaults: Mapping[str, Any], given: Mapping[str, Any]) -> SynthesisOptions:
-        """Upstream's defaults, under the pack's, under what the caller gave.
+        """The given options over the pack's defaults over upstream's.
 
-        A pack may also name its way to compute, which is no option of a call. Raises UsageError for what the caller
-        gave, PackError for what the pack says.
+        A pack's defaults may have a compute mode, which is not an option of a call. Raises UsageError for an invalid
+        given option, PackError for an invalid default of the pack.
         """
         own = {name: value for name, value in pack_defaults.items() if name != COMPUTE}
         try:
@@ -153,7 +153,9 @@ class SynthesisOptions:
         for name in options:
             if name not in known:
                 if name == "preset":
-                    raise UsageError("A preset is a set of options: give **edgetts.options.preset_options('fast').")
+                    raise UsageError(
+                        "preset is not an option but a set of them: pass **edgetts.options.preset_options('fast')."
+                    )
                 close = difflib.get_close_matches(name, known, n=1) if len(name) <= _LONGEST_NAME else []
                 hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
                 raise UsageError(f"Unknown synthesis option {shown(name)}: {hint}")
@@ -161,7 +163,7 @@ class SynthesisOptions:
 
 
 class OptionKeywords(TypedDict, total=False):
-    """The fields of `SynthesisOptions` as keywords of the public calls, so that type checkers know them."""
+    """The fields of `SynthesisOptions` as keyword arguments of the public calls, for type checkers."""
 
     do_sample: bool
     temperature: float
@@ -188,11 +190,11 @@ class OptionKeywords(TypedDict, total=False):
 
 
 def preset_options(name: str | None) -> dict[str, Any]:
-    """The options of a preset (None: none), to be put under what the caller gave. Raises UsageError."""
+    """The options of a preset; None: no options. Raises UsageError for an unknown name."""
     if name is None:
         return {}
     if name not in PRESETS:
-        raise UsageError(f"There is no preset {shown(name)}; choose one of {', '.join(PRESETS)}.")
+        raise UsageError(f"Unknown preset {shown(name)}; choose one of {', '.join(PRESETS)}.")
     return dict(PRESETS[name])
 
 

@@ -1,8 +1,7 @@
-"""The run phase: token ids and a voice in, codes, latents, mel and waveform out. Stage order, once.
+"""The stages of the run phase: token ids and a voice to codes, latents, mel and waveform.
 
-Holds GPT, S2Mel, vocoder, codebook and emotion matrices, and no encoder. Each stage is a method, so that
-streaming can call them chunk by chunk; `speak` is all of them over one segment. Knows nothing about
-text, files, schedules or playback.
+Holds GPT, S2Mel, vocoder, codebook and emotion matrices, but no encoder. Each stage is a method, which streaming calls
+chunk by chunk; `speak` runs all of them on one segment. Does not know text, files, schedules or playback.
 
 Shapes: B is 1; T codes (50 Hz), F mel frames, C channels, M mel bands, S samples.
 """
@@ -45,19 +44,19 @@ if TYPE_CHECKING:
 
 ShouldStop = Callable[[], bool]
 
-# The vocoder computes this many frames at once (3 s): bounds its memory, and how long it cannot be stopped.
+# Frames that the vocoder computes at once (3 s); bounds its memory and the delay of a cancel.
 VOCODER_WINDOW = 256
 
 
 @dataclass(frozen=True)
 class SegmentSpeech:
-    """One segment of speech and how it came about."""
+    """One synthesized segment."""
 
     waveform: torch.Tensor  # (S,) float32 in [-1, 1], on the CPU
     codes: tuple[int, ...]
-    seed: int  # of the attempt that was kept
+    seed: int  # of the kept attempt
     attempts: int
-    notices: tuple[str, ...]  # what a guard objects to in the attempt that was kept
+    notices: tuple[str, ...]  # of the networks, and a guard's objection to the kept attempt
 
 
 class Pipeline:
@@ -72,7 +71,7 @@ class Pipeline:
         compute: Compute | None = None,
         runner: RunnerName = "auto",
     ) -> None:
-        """kernel: what multiplies by the GPT's quantized weights, one of `backends.kernels` or chosen by trying them.
+        """kernel: for the GPT's quantized weights, one of `backends.kernels` or auto.
 
         compute: number types and forms, `backends.numbers` and `backends.prepare`, and which of the kernels may be
         chosen; None: by pack and device.
@@ -95,14 +94,14 @@ class Pipeline:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a user should know about how this machine computes."""
+        """Sentences for the user about the computation on this machine."""
         return () if self.decoders is None else self.decoders.notices
 
     def modules(self) -> dict[str, torch.nn.Module]:
-        """What is resident, by component name."""
+        """The resident networks by component name."""
         return self.networks.modules()
 
-    # Read anew each time: a network may be loaded again in wider numbers.
+    # Not cached: a network may be reloaded with a wider dtype.
 
     @property
     def gpt(self) -> GPT:
@@ -110,7 +109,7 @@ class Pipeline:
 
     @property
     def stepper(self) -> FusedStep | None:
-        """The GPT's step as one call; None: it computes its steps itself."""
+        """The GPT's fused decode step; None: the module's own."""
         return self.networks.stepper
 
     @property
@@ -131,8 +130,8 @@ class Pipeline:
     def speaker(self, voice: Voice, emotion: Emotion | None = None, emotion_voice: Voice | None = None) -> Speaker:
         """Move a voice to the device and apply an emotion.
 
-        emotion_voice: what enrollment made of the emotion's recording, where the emotion is a recording.
-        Raises VoiceError when other encoders made a voice, or it was adapted to another S2Mel.
+        emotion_voice: the voice enrolled from the emotion's recording, if it has one.
+        Raises VoiceError if a voice was made by other encoders or adapted to another S2Mel.
         """
         check_process()
         return make_speaker(self.pack, self.networks, voice, emotion, emotion_voice)
@@ -140,7 +139,7 @@ class Pipeline:
     # --- stages ------------------------------------------------------------------------------------
 
     def prompt(self, speaker: Speaker, text_ids: Sequence[int]) -> GPTPrompt:
-        """What stands in front of the codes of a segment: for all attempts at them, and for their latents."""
+        """The GPT's prefix of a segment, for all attempts and the latent pass."""
         ids = torch.tensor([list(text_ids)], device=self.device)
         return GPTPrompt.build(self.gpt, speaker.conditioning_latents, speaker.emotion_vector, ids)
 
@@ -153,16 +152,16 @@ class Pipeline:
         on_code: Callable[[int], None] | None = None,
         expected: Expected | None = None,
     ) -> tuple[list[int], Problem | None]:
-        """Codes of one attempt and what is wrong with them, if a guard finds something.
+        """Codes of one attempt, and the problem that a guard found, or None.
 
-        What a guard objects to is cut off, so that the attempt is usable when none is better and no words are
-        missing. `on_code` is told each code as soon as it is certain. expected: how long the text can take.
+        The part that a guard objects to is cut off, so that the attempt is usable if none is better and no words are
+        missing. on_code: is called with each code as soon as it is final. expected: bounds on the duration.
         """
         expected = expected or Expected()
         rate, silence_code = self.config.code_rate, self.config.silence_code
         limit = min(options.max_codes, max_codes_limit(self.config.gpt))
         cap = cap_codes(prompt.n_text_tokens, rate, limit, expected=expected) if options.guards else limit
-        if cap < expected.least_s * rate:  # the caller wants no more: no attempt could say it all
+        if cap < expected.least_s * rate:  # max_codes is too low for the whole text
             expected = replace(expected, least_s=0.0)
         guard = CodeGuard(rate, silence_code, expected.settings()) if options.guards and options.n_beams == 1 else None
         findings: list[Finding] = []
@@ -194,7 +193,7 @@ class Pipeline:
         if result.cancelled and not findings:
             raise Cancelled("The speech was cancelled.")
         codes = result.codes
-        if options.guards and options.n_beams > 1:  # a beam search knows its codes only at the end
+        if options.guards and options.n_beams > 1:  # beam search outputs its codes at the end
             found = find_problem(codes, rate, silence_code, expected.settings())
             findings += [found] if found is not None else []
         if not options.guards:
@@ -206,8 +205,8 @@ class Pipeline:
         return self._ringing_out(codes, options), problem
 
     def _ringing_out(self, codes: list[int], options: SynthesisOptions) -> list[int]:
-        """Codes with silence behind them, as much as is wanted and not there: mel and sound of the last code then
-        decay, where without it they break off."""
+        """Codes padded with silence up to `tail_s`, so that the sound of the last code decays instead of breaking
+        off."""
         silence = self.config.silence_code
         if silence is None or not codes:
             return codes
@@ -223,7 +222,7 @@ class Pipeline:
         return self.quantizer.lookup(codes) + self.s2mel.project_latents(latents)
 
     def n_frames(self, n_codes: int) -> int:
-        """Mel frames of so many codes from the beginning of a segment on."""
+        """Mel frames of the first `n_codes` codes of a segment."""
         return int(n_codes * self.config.s2mel.mel_frames_per_code)
 
     def condition(self, semantic: torch.Tensor) -> torch.Tensor:
@@ -232,10 +231,10 @@ class Pipeline:
         return condition
 
     def noise(self, n_frames: int, generator: torch.Generator) -> torch.Tensor:
-        """What the flow of so many new frames starts from, (1, M, F).
+        """Initial noise of the flow (1, M, F).
 
-        Drawn frame after frame, so that a segment made in parts starts from the same noise, and on the CPU,
-        so that a seed means the same on every device.
+        Drawn frame by frame, so that a segment rendered in parts has the same noise, and on the CPU, so that a seed
+        gives the same noise on every device.
         """
         drawn = torch.randn((n_frames, self.config.audio.n_mels), generator=generator)
         return drawn.T.unsqueeze(0).to(self.device)
@@ -251,12 +250,12 @@ class Pipeline:
     ) -> torch.Tensor:
         """Mel (1, M, F) of the new speech only, from noise (1, M, F).
 
-        context: mel (1, M, K) that directly precedes it and is kept, an addition to the prompt. condition
-        (1, K + F, C) is of both.
+        context: final mel (1, M, K) that directly precedes it, appended to the prompt. condition: (1, K + F, C), of
+        both.
         """
         known = speaker.reference_mel if context is None else torch.cat([speaker.reference_mel, context], dim=-1)
         n_known = known.shape[-1]
-        padded = torch.nn.functional.pad(noise, (n_known, 0))  # the solver looks at none where mel is known
+        padded = torch.nn.functional.pad(noise, (n_known, 0))  # the solver ignores the noise of known frames
         conditions = torch.cat([speaker.prompt_condition, condition], dim=1)
 
         def solve() -> torch.Tensor:
@@ -269,8 +268,8 @@ class Pipeline:
     def waveform(self, mel: torch.Tensor, start: int = 0, should_stop: ShouldStop | None = None) -> torch.Tensor:
         """Waveform (S,) float32 on the CPU, from frame `start` on, of the mel (1, M, F) of a segment so far.
 
-        Computed window by window, each with all the frames around it that its samples depend on: the
-        windows cannot be heard. Raises Cancelled between two of them when `should_stop` says so.
+        Computed in windows, each with the receptive field around it, so that the result does not depend on them.
+        Raises Cancelled between two windows if `should_stop` returns True.
         """
         n_frames, hop = mel.shape[-1], self.config.audio.hop_length
         around = reach(self.config.vocoder)
@@ -286,14 +285,14 @@ class Pipeline:
         return torch.cat(parts) if parts else torch.zeros(0)
 
     def _samples(self, frames: torch.Tensor) -> torch.Tensor:
-        """Waveform (S,) float32 on the CPU of a window of frames (1, C, T)."""
+        """Waveform (S,) float32 on the CPU of frames (1, C, T) of one window."""
 
         def make() -> torch.Tensor:
             return self.networks.check_finite("vocoder", render(self.vocoder, frames)[0].float().cpu())
 
         return self.networks.run("vocoder", make)
 
-    # --- all of it ---------------------------------------------------------------------------------
+    # --- all stages --------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def speak(
@@ -305,9 +304,9 @@ class Pipeline:
         should_stop: ShouldStop | None = None,
         expected: Expected | None = None,
     ) -> SegmentSpeech:
-        """One segment, from token ids to waveform, with a retry under another seed when a guard fires.
+        """One segment from token ids to waveform, with retries under other seeds if a guard fires.
 
-        Raises GenerationError when words are missing in every attempt.
+        Raises GenerationError if words are missing in all attempts.
         """
         check_process()
         prompt = self.prompt(speaker, text_ids)

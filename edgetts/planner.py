@@ -1,7 +1,7 @@
-"""Text to segments, as one request wants it.
+"""Plans the text of a request as segments.
 
 In: a front end, a `SpeechRequest`, the options of the call. Out: a `TextPlan` of a whole text, or of each part of a
-text that arrives.
+text that arrives in pieces.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from edgetts.text.frontend import TextFrontend, TextPlan
 
 
 class SegmentPlanner:
-    """Text to segments, as one request wants it."""
+    """The front end with the settings of one request."""
 
     def __init__(self, frontend: TextFrontend, request: SpeechRequest, options: SynthesisOptions) -> None:
         self.frontend = frontend
         self.schedule = request.schedule()
         self._request = request
         self._max_tokens = options.max_segment_tokens
-        # A beam search gives its codes at the end of a segment: then the first ones have to be short.
+        # Beam search outputs its codes at the end of a segment, so the first segments of a stream must be short.
         needs_quick = options.n_beams > 1 and not isinstance(self.schedule, Whole)
         self._quick_tokens = options.max_segment_tokens if needs_quick else 0
 
     def whole(self, text: str) -> TextPlan:
-        """All of a text. Raises UsageError where there is nothing to speak."""
+        """The plan of a whole text. Raises UsageError if there is nothing to speak."""
         plan = self._plan(text, None, self._quick_tokens, markdown=self._request.markdown is True)
         if not plan.segments:
             raise UsageError("There is nothing to speak in the text: " + (" ".join(plan.notices) or "it is empty."))
         return plan
 
     def part(self, text: str, heard: Language | None) -> TextPlan:
-        """A part of a text that arrives, whose marks of Markdown are gone already. heard: the language before it."""
+        """The plan of a part of a text, already without Markdown. heard: the language before it."""
         return self._plan(text, heard, 0, markdown=False)
 
     def _plan(self, text: str, heard: Language | None, quick_tokens: int, *, markdown: bool) -> TextPlan:

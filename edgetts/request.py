@@ -1,7 +1,7 @@
-"""What a caller asks for: a text in a voice, with everything that decides how it sounds.
+"""A request for speech: a text, a voice and everything that affects the sound.
 
 In: the arguments of `TTS.say` and `TTS.stream`, the flags of `edgetts say`, or JSON. Out: a frozen `SpeechRequest`,
-checked as far as it can be without a pack. Loads no torch, so a client of another process can make one.
+checked as far as possible without a pack. Does not import torch, so that clients of a daemon can make one.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from edgetts.voices.emotion import Emotion, as_emotion
 if TYPE_CHECKING:
     from edgetts.voices.voice import Voice
 
-WHOLE: Final = "whole"  # chunks of a stream: a segment each
+WHOLE: Final = "whole"  # one chunk per segment
 
 ChunkSizes: TypeAlias = "tuple[int, ...] | Literal['whole'] | None"
 
 
 @dataclass(frozen=True)
 class SpeechRequest:
-    """One call. Raises UsageError, naming the field, for a value that cannot be meant.
+    """One request. Raises UsageError, naming the field, for an invalid value.
 
-    text: what to say; None: it arrives in pieces, which are given beside the request (`TTS.start`).
+    text: to speak; None: it arrives in pieces, which are passed to `TTS.start`.
     voice: a stored name, a voice file, a recording, or a Voice; None: the pack's first ready voice.
     emotion: an `Emotion`, weights by name, or "happy=0.4".
-    options: fields of `SynthesisOptions` that shall differ from the pack's defaults.
-    glossary: terms and how they are read; None: the pack's own.
+    options: fields of `SynthesisOptions` that differ from the pack's defaults.
+    glossary: terms and their readings; None: the pack's own.
     markup: read `[pause:1.5]` and `<break time="500ms"/>` as pauses.
-    markdown: leave out the marks of Markdown; None: for a text in pieces only.
-    normalizer: who reads numbers, signs and abbreviations, "edgetts" or "upstream".
-    chunks: codes (50 a second) per chunk, the last size repeating; "whole": a segment each; None: 30, 60, 120 with a
-    seed, else what was measured on this machine.
+    markdown: remove Markdown markup; None: only from a text in pieces.
+    normalizer: of numbers, signs and abbreviations, "edgetts" or "upstream".
+    chunks: codes (50 a second) per chunk, the last size repeating; "whole": one chunk per segment; None: 30, 60, 120
+    with a seed, else by the measured latency of this machine.
     dtype: of the samples, float32 in [-1, 1] or int16.
     """
 
@@ -69,10 +69,10 @@ class SpeechRequest:
         object.__setattr__(self, "chunks", chunk_sizes(self.chunks))
         self.schedule()
         if self.dtype not in SAMPLE_TYPES:
-            raise UsageError(f"Samples of type {self.dtype!r} are not possible; choose {' or '.join(SAMPLE_TYPES)}.")
+            raise UsageError(f"dtype is {self.dtype!r}; allowed is {' or '.join(SAMPLE_TYPES)}.")
 
     def schedule(self) -> Schedule | None:
-        """How the stream is cut; None: by measured speeds, which would change what a seed gives."""
+        """The chunk sizes; None: adaptive. With a seed they are fixed, because they affect the sound."""
         if self.chunks == WHOLE:
             return Whole()
         if self.chunks is not None:
@@ -80,9 +80,9 @@ class SpeechRequest:
         return Fixed(SEEDED_CHUNKS) if self.options.get("seed") is not None else None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, from which `from_json` makes the same request; fields at their defaults are left out.
+        """The request as plain JSON values for `from_json`, without fields at their defaults.
 
-        Raises UsageError for a voice that is in memory only.
+        Raises UsageError if the voice is in memory only.
         """
         table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         plain = {name: value for name, value in table.items() if value != _DEFAULTS[name]}
@@ -108,7 +108,7 @@ class SpeechRequest:
 
     @classmethod
     def from_json(cls, table: Any) -> SpeechRequest:
-        """From plain JSON values. Raises UsageError, naming the field, for what is unknown or not allowed."""
+        """The request from plain JSON values. Raises UsageError, naming the field, for unknown fields and values."""
         if not isinstance(table, dict):
             raise UsageError(f"A request is a JSON object, not {shown(table)}.")
         unknown = [name for name in table if name not in _DEFAULTS]
@@ -140,7 +140,7 @@ def _emotion(table: dict[str, Any]) -> Emotion:
 
 
 def chunk_sizes(chunks: Iterable[int] | str | None) -> ChunkSizes:
-    """What a caller gave as chunk sizes, as a request holds it. Raises UsageError for what cannot be sizes."""
+    """Chunk sizes in the form of a request's field. Raises UsageError for other types."""
     if chunks is None or chunks == WHOLE:
         return chunks  # type: ignore[return-value]
     if isinstance(chunks, str) or not isinstance(chunks, Iterable):

@@ -1,6 +1,7 @@
-"""What `TTS.say` gives: samples, when each piece of the text is spoken, and how it came about.
+"""Results of synthesis: samples, times of the segments, seed, notices, compute time.
 
-In: a stream that has ended. Out: `Audio`, which can be written to a file. Knows no networks.
+In: a stream that has ended. Out: `Audio`, which can be written to a file, or `Speech`, without samples. Does not know
+networks.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from edgetts.errors import UsageError
 if TYPE_CHECKING:
     from edgetts.streaming.stream import SpeechStream
 
-BINARY_FORMAT = "wav"  # of a file object, which has no ending to go by
+BINARY_FORMAT = "wav"  # default for a file object, which has no extension
 
 
 @dataclass(frozen=True)
 class SpokenSegment:
-    """A piece of the text and when it is spoken."""
+    """A segment of the text and the time of its speech."""
 
-    text: str  # as it was written
-    spoken: str  # as the model read it: numbers in words
+    text: str  # as written
+    spoken: str  # as given to the model, such as numbers in words
     start: float  # seconds
     end: float  # seconds
     codes: tuple[int, ...] = field(repr=False)
@@ -38,11 +39,11 @@ class SpokenSegment:
 
 
 def segments_of(stream: SpeechStream) -> tuple[SpokenSegment, ...]:
-    """The pieces of text that a stream has spoken."""
+    """The segments that a stream has spoken."""
     rate = stream.sample_rate
     return tuple(
         SpokenSegment(
-            # One number may need several segments: the first shows it, the others what they say.
+            # A number may need several segments: the first has its written form, the others their spoken words.
             *(s.queued.written or s.queued.text, s.queued.text, s.start / rate, s.end / rate),
             *(tuple(s.codes), s.seed, s.attempts),
         )
@@ -52,7 +53,7 @@ def segments_of(stream: SpeechStream) -> tuple[SpokenSegment, ...]:
 
 @dataclass(frozen=True)
 class Speech:
-    """How speech came about whose samples went elsewhere while it was made."""
+    """The report of a stream whose samples were output elsewhere."""
 
     n_samples: int
     sample_rate: int
@@ -72,7 +73,7 @@ class Speech:
 
     @classmethod
     def of(cls, stream: SpeechStream, n_samples: int) -> Speech:
-        """What a stream that has ended made."""
+        """From a stream that has ended."""
         return cls(
             n_samples=n_samples,
             sample_rate=stream.sample_rate,
@@ -85,18 +86,18 @@ class Speech:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Audio:
-    """Speech: `samples` (S,) mono float32 in [-1, 1] at `sample_rate` Hz, and how it came about.
+    """Speech: `samples` (S,) mono float32 in [-1, 1] at `sample_rate` Hz, and its report.
 
-    Two are equal when they sound the same: sample for sample, at the same rate. `len` counts samples, and
-    `numpy.asarray` gives them. A notebook shows a player.
+    Two are equal if samples and rate are equal. `len` counts samples, and `numpy.asarray` returns them. A notebook
+    shows a player.
     """
 
     samples: npt.NDArray[np.float32]
     sample_rate: int
-    seed: int  # give it again, with the same settings, for the same audio
+    seed: int  # reproduces the audio, given the same settings
     segments: tuple[SpokenSegment, ...]
     notices: tuple[str, ...]
-    compute_seconds: float  # what synthesis took, without loading and enrollment
+    compute_seconds: float  # time of synthesis, without loading and enrollment
 
     @property
     def seconds(self) -> float:
@@ -109,7 +110,7 @@ class Audio:
 
     @classmethod
     def of(cls, stream: SpeechStream, parts: Sequence[npt.NDArray[np.float32]]) -> Audio:
-        """What a stream that has ended made: `parts` are the samples of its chunks."""
+        """From a stream that has ended. parts: the samples of its chunks."""
         return cls(
             samples=np.concatenate([np.zeros(0, np.float32), *parts]),
             sample_rate=stream.sample_rate,
@@ -120,10 +121,10 @@ class Audio:
         )
 
     def save(self, target: str | Path | BinaryIO, format: str | None = None) -> Path | None:
-        """Write WAV, FLAC, OGG, Opus, MP3 or PCM to a path (by its ending or by `format`), whole or not at all.
+        """Write WAV, FLAC, OGG, Opus, MP3 or PCM. A file at a path is replaced atomically.
 
-        target: or a binary file object, such as `io.BytesIO`, which takes `format` or else WAV. Returns the path;
-        None for a file object. Raises UsageError.
+        target: a path or a binary file object, such as `io.BytesIO`. format: default by the path's extension, WAV for
+        a file object. Returns the path; None for a file object. Raises UsageError.
         """
         if hasattr(target, "write"):
             chosen = encode.choose_format(None, format or BINARY_FORMAT)
@@ -137,10 +138,10 @@ class Audio:
         return path
 
     def play(self, device: str | None = None) -> None:
-        """Play it and return when it was heard; needs the extra `play`.
+        """Play the audio and return when it has ended; needs the extra `play`.
 
-        device: part of the name of an output device, None for the system's. Ctrl-C silences it at once. Raises
-        UsageError when nothing can play.
+        device: part of an output device's name; None: the system's default. Ctrl-C stops playback at once. Raises
+        UsageError or AudioError if no device can play it.
         """
         from edgetts.audio.playback.portaudio import PortAudioSink
 
@@ -161,7 +162,7 @@ class Audio:
             return np.array(self.samples, dtype=dtype)
         converted = np.asarray(self.samples, dtype=dtype)
         if copy is False and converted is not self.samples:
-            raise ValueError(f"samples are {self.samples.dtype}: as {np.dtype(dtype)} they have to be copied")
+            raise ValueError(f"samples are {self.samples.dtype}: a conversion to {np.dtype(dtype)} needs a copy")
         return converted
 
     def __eq__(self, other: object) -> bool:

@@ -70,7 +70,7 @@ def test_a_piece_of_another_type_ends_the_stream(tts: TTS, piece: Any) -> None:
         ({"emotion": {"joyful": 0.5}}, "Unknown emotion 'joyful'"),
         ({"emotion": {}}, "An emotion needs weights"),
         ({"glossary": {"AI": "a i"}}, "glossary is of type dict"),
-        ({"progress": "bar"}, "progress cannot be called"),
+        ({"progress": "bar"}, "progress is not callable"),
         ({"preset": "fast"}, "A preset is a set of options"),
         ({"sped": 3}, "Unknown synthesis option 'sped'"),
         ({"seed": 2**53}, "seed is 9007199254740992"),
