@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
-
-from helpers.fake_hub import BIGVGAN, MASKGCT, OWN, FakeHub, repositories_of, serve, small_repositories
-from helpers.paths import DATA
+from helpers.downloads import fetch, names
+from helpers.fake_hub import BIGVGAN, MASKGCT, OWN, FakeHub, repositories_of, serve
 
 from edgetts.errors import CheckpointError, DownloadError, UsageError
 from quant import download as module
 from quant import hub as hub_module
 from quant.checkpoint import locate_files
-from quant.download import PARTS_FOLDER, RECORD_FILE, Download, download, plan_download
+from quant.download import PARTS_FOLDER, RECORD_FILE, download, plan_download
 from quant.part_file import Checksum, PartFile
+
+pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
+
 
 TARGETS = {
     "config.yaml": "config.yaml",
@@ -32,21 +29,6 @@ TARGETS = {
     "hf_cache/licenses/nvidia--bigvgan_v2_22khz_80band_256x/LICENSE": "LICENSE",
     "LICENSE.txt": "LICENSE.txt",
 }
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    monkeypatch.setattr(hub_module, "RETRY_WAIT_S", 0.0)
-    with serve(FakeHub(small_repositories(DATA / "config" / "mini"))) as running:
-        yield running
-
-
-def fetch(hub: FakeHub, folder: Path, **options: object) -> Download:
-    return download(plan_download(folder, endpoint=hub.url, **options))  # type: ignore[arg-type]
-
-
-def names(folder: Path) -> set[str]:
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_whole_run(hub: FakeHub, tmp_path: Path) -> None:
@@ -180,22 +162,6 @@ def test_new_commit_replaces_what_was_fetched(hub: FakeHub, tmp_path: Path) -> N
     assert (tmp_path / "gpt.pth").read_bytes() == b"new" * 20_000
 
 
-def test_files_of_others_are_left_alone(hub: FakeHub, tmp_path: Path) -> None:
-    (tmp_path / "gpt.pth").write_bytes(b"my own fine-tuned weights")
-    with pytest.raises(UsageError, match=r"not the published ones: gpt\.pth.*--force"):
-        fetch(hub, tmp_path)
-    assert names(tmp_path) == {"gpt.pth"}
-    assert "gpt.pth" in fetch(hub, tmp_path, replace=True).fetched
-
-
-@pytest.mark.parametrize("record", ["", "[]", '{"format": 99, "files": {}}', '{"format": 1, "files": {"gpt.pth": 3}}'])
-def test_damaged_record_costs_a_check_only(hub: FakeHub, tmp_path: Path, record: str) -> None:
-    fetch(hub, tmp_path)
-    (tmp_path / RECORD_FILE).write_text(record)
-    assert fetch(hub, tmp_path).fetched == ()
-    assert json.loads((tmp_path / RECORD_FILE).read_text())["commits"][OWN] == hub.commit(OWN)
-
-
 @pytest.mark.parametrize(
     ("key", "status", "code", "words"),
     [
@@ -284,30 +250,6 @@ def test_disk_full_on_the_way(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "config.yaml").exists()
 
 
-def test_folders_that_cannot_be_used(hub: FakeHub, tmp_path: Path, mini_pack: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="is a file"):
-        fetch(hub, tmp_path / "file")
-    with pytest.raises(UsageError, match="is a model pack"):
-        fetch(hub, mini_pack)
-    with pytest.raises(DownloadError, match="cannot be written to"):
-        fetch(hub, tmp_path / "file" / "folder")
-
-
-def test_two_at_once(hub: FakeHub, tmp_path: Path) -> None:
-    plan = plan_download(tmp_path, endpoint=hub.url)
-    refused: list[str] = []
-
-    def again(*_: object) -> None:
-        if not refused:
-            with pytest.raises(DownloadError, match="Another download") as caught:
-                download(plan)
-            refused.append(str(caught.value))
-
-    download(plan, progress=again)
-    assert refused
-
-
 def test_token_stays_here(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sent in the clear to this machine only, and not at all to another."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
@@ -344,104 +286,3 @@ def test_part_file_counts_and_hashes(tmp_path: Path) -> None:
 def test_locate_files_names_this_command(hub: FakeHub, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="edgetts download"):
         locate_files(tmp_path, {"gpt": "gpt.pth"})
-
-
-def plant(folder: Path, kind: str) -> tuple[Path, str]:
-    """Something in the way of a download, and the word that the refusal must hold; the victim is `folder/../victim`."""
-    victim = folder.parent / "victim"
-    victim.write_text("dear")
-    parts = folder / PARTS_FOLDER
-    if kind == "parts":
-        (folder.parent / "elsewhere").mkdir()
-        parts.symlink_to(folder.parent / "elsewhere")
-        return parts, PARTS_FOLDER
-    if kind == "record":
-        (folder / RECORD_FILE).symlink_to(victim)
-        return folder / RECORD_FILE, RECORD_FILE
-    if kind in ("file", "dangling"):
-        (folder / "gpt.pth").symlink_to(victim if kind == "file" else "nowhere")
-        return folder / "gpt.pth", "gpt.pth"
-    if kind == "folder":
-        (folder.parent / "elsewhere").mkdir()
-        (folder / "hf_cache").symlink_to(folder.parent / "elsewhere")
-        return folder / "hf_cache", "cannot be written to"
-    parts.mkdir()
-    planted = parts / ("record.new" if kind == "new record" else kind.split()[1])
-    os.link(victim, planted) if kind.startswith("hard") else planted.symlink_to(victim)
-    return planted, "cannot be written to" if kind == "new record" else "not made by edgetts"
-
-
-@pytest.mark.parametrize(
-    "kind", ["parts", "record", "file", "dangling", "folder", "new record", "link GPT", "hard GPT"]
-)
-def test_planted_links_are_not_followed(hub: FakeHub, tmp_path: Path, kind: str) -> None:
-    folder = tmp_path / "checkpoint"
-    folder.mkdir()
-    digest = hashlib.sha256(hub.repositories[OWN]["gpt.pth"]).hexdigest()
-    planted, words = plant(folder, kind.replace("GPT", f"{digest}.part"))
-    with pytest.raises((UsageError, DownloadError), match=words):
-        fetch(hub, folder)
-    assert (tmp_path / "victim").read_text() == "dear" and os.path.lexists(planted)
-    assert not (tmp_path / "nowhere").exists()
-    assert not list((tmp_path / "elsewhere").glob("*"))
-
-
-def test_force_replaces_a_link_and_not_what_it_leads_to(hub: FakeHub, tmp_path: Path) -> None:
-    (tmp_path / "victim").write_text("dear")
-    folder = tmp_path / "checkpoint"
-    folder.mkdir()
-    (folder / "gpt.pth").symlink_to(tmp_path / "victim")
-    fetch(hub, folder, replace=True)
-    assert not (folder / "gpt.pth").is_symlink() and (tmp_path / "victim").read_text() == "dear"
-
-
-def test_the_folder_may_be_given_by_a_link(hub: FakeHub, tmp_path: Path) -> None:
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "link").symlink_to("disk")
-    assert fetch(hub, tmp_path / "link").folder == tmp_path / "disk"
-    for path, words in ((tmp_path / "loop", "no folder to download to"), ("a\0b", "no folder to download to")):
-        (tmp_path / "loop").unlink(missing_ok=True)
-        (tmp_path / "loop").symlink_to("loop")
-        with pytest.raises(UsageError, match=words):
-            fetch(hub, path)  # type: ignore[arg-type]
-
-
-def test_what_appears_meanwhile_is_left_alone(hub: FakeHub, tmp_path: Path) -> None:
-    plan = plan_download(tmp_path, endpoint=hub.url)
-    with pytest.raises(DownloadError, match=r"gpt\.pth has appeared"):
-        download(plan, progress=lambda what, *_: (tmp_path / "gpt.pth").write_text("mine") if "gpt" in what else None)
-    assert (tmp_path / "gpt.pth").read_text() == "mine"
-
-
-def test_other_files_beside_the_parts_stay(hub: FakeHub, tmp_path: Path) -> None:
-    (tmp_path / PARTS_FOLDER).mkdir()
-    (tmp_path / PARTS_FOLDER / "notes.txt").write_text("mine")
-    (tmp_path / PARTS_FOLDER / ("0" * 64 + ".part")).write_text("of an older version")
-    fetch(hub, tmp_path)
-    assert [p.name for p in (tmp_path / PARTS_FOLDER).iterdir()] == ["notes.txt"]
-
-
-def test_an_altered_file_does_not_pass_as_complete(hub: FakeHub, tmp_path: Path) -> None:
-    """Also with its size and its time set back."""
-    fetch(hub, tmp_path)
-    gpt = tmp_path / "gpt.pth"
-    before = gpt.stat()
-    for alter in ("written into", "replaced"):
-        data = bytearray(hub.repositories[OWN]["gpt.pth"])
-        data[1000] ^= 1
-        if alter == "replaced":
-            gpt.unlink()
-        gpt.write_bytes(data)
-        os.utime(gpt, ns=(before.st_atime_ns, before.st_mtime_ns))
-        with pytest.raises(UsageError, match=r"not the published ones: gpt\.pth"):
-            fetch(hub, tmp_path)
-        assert fetch(hub, tmp_path, replace=True).fetched == ("gpt.pth",)
-
-
-def test_a_copied_folder_is_checked_and_still_ours(hub: FakeHub, tmp_path: Path) -> None:
-    fetch(hub, tmp_path / "a")
-    shutil.copytree(tmp_path / "a", tmp_path / "b")
-    assert fetch(hub, tmp_path / "b").fetched == ()
-    shutil.copytree(tmp_path / "a", tmp_path / "c")
-    hub.repositories[OWN]["gpt.pth"] = b"new" * 20_000
-    assert fetch(hub, tmp_path / "c").fetched == ("gpt.pth",)

@@ -1,0 +1,20 @@
+"""Downloads from a hub on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.fake_hub import FakeHub
+from quant.download import Download, download, plan_download
+
+pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
+
+
+def fetch(hub: FakeHub, folder: Path, **options: object) -> Download:
+    return download(plan_download(folder, endpoint=hub.url, **options))  # type: ignore[arg-type]
+
+
+def names(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
