@@ -7,6 +7,7 @@ markup, normalizer, tokenizer and segmenter. Does not know voices, sound or time
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 
@@ -29,6 +30,7 @@ from edgetts.text.written import cut_before, whole_words
 # Seconds of silence that a reader leaves at a mark, where a segment happens to end with it.
 _MARK_PAUSES_S = {".": 0.35, "!": 0.35, "?": 0.35, "...": 0.45, ",": 0.15}
 _QUOTE = "'"
+_SOUND = re.compile(r"[^\W_]")
 _WORD_START = "▁"
 _MAX_SHOWN_CHARS = 60
 _MAX_NOTICES = 10
@@ -47,6 +49,13 @@ class Segment:
     end: int  # offset after the last one; the next segment's start, unless markup lies between
     length: SpokenLength  # how long it can take
     language: Language | None = None  # that the model is told; None: the model is told none
+
+    def with_pause(self, pause_after_s: float) -> Segment:
+        """The same with other silence behind it. Not `replace`, which takes three times as long."""
+        return Segment(
+            *(self.text, self.written, self.tokens, self.ids, pause_after_s),
+            *(self.start, self.end, self.length, self.language),
+        )
 
     @property
     def natural_pause_s(self) -> float:
@@ -118,7 +127,7 @@ class TextFrontend:
         parts = split_lines(split_pauses(text) if markup else [TracedText.of(text)])
         whole = "".join(part.text for part in parts if isinstance(part, TracedText))
         runs = [Run(0, len(whole), language)] if language else self.normalizer.languages(whole, heard)
-        done = 0  # characters of `whole`
+        done, at = 0, 0  # characters of `whole`; the run that they have come to
         segments: list[Segment] = []
         unspeakable: dict[str, None] = {}
         foreign = self._foreign_notice(whole)
@@ -135,10 +144,12 @@ class TextFrontend:
                 else:
                     pause_s = min(MAX_PAUSE_S, pause_s + part.seconds)
                 continue
+            while at < len(runs) and runs[at].stop <= done:
+                at += 1
             new = self._speak(
                 text,
                 part,
-                _within(runs, done, done + len(part)),
+                _within(runs, at, done, done + len(part)),
                 max_tokens,
                 0 if segments else quick_tokens,
                 notices,
@@ -148,13 +159,13 @@ class TextFrontend:
             if not new:
                 continue
             if segments:
-                segments[-1] = replace(segments[-1], pause_after_s=pause_s or line_s)
+                segments[-1] = segments[-1].with_pause(pause_s or line_s)
             else:
                 before_s = pause_s
             segments += new
             pause_s = line_s = 0.0
         if segments:
-            segments[-1] = replace(segments[-1], pause_after_s=pause_s)
+            segments[-1] = segments[-1].with_pause(pause_s)
         if unspeakable:
             notices.insert(0, f"The model cannot speak {_shown(' '.join(unspeakable))}.")
         last = runs[-1].language if runs else heard
@@ -177,10 +188,8 @@ class TextFrontend:
         """The segments of one stretch of the whole text, read in `runs`; adds to `notices` and `unspeakable`."""
         normalized = self.normalizer.rewrite(original, languages=runs)
         notices += normalized.notices
-        tokenized = self.tokenizer.encode(normalized.text.text)
-        spoken = self._in_known_marks(self.tokenizer.spell_known(normalized.text, tokenized), whole)
-        if spoken.text != normalized.text.text:
-            tokenized = self.tokenizer.encode(spoken.text)
+        spoken = self._in_known_marks(self.tokenizer.spell_known(normalized.text), whole)
+        tokenized = self.tokenizer.encode(spoken.text)
         unspeakable |= dict.fromkeys(self.tokenizer.unknown_characters(spoken.text, tokenized))
         return self._split(whole, original, spoken, tokenized, max_tokens, quick_tokens, notices)
 
@@ -218,7 +227,7 @@ class TextFrontend:
             tokens = tuple(tokenized.tokens[place] for place in places)
             ids = tuple(tokenized.ids[place] for place in places)
             text = spoken.text[cuts[number] : cuts[number + 1]].strip()
-            if not any(self._sounds(*token) for token in zip(tokens, ids, strict=True)):
+            if not self._sounds(tokens, ids):
                 notices.append(f"Left out {_shown(text)}: there is nothing in it that the model can speak.")
                 continue
             start, end = edges[number], edges[number + 1]
@@ -233,8 +242,12 @@ class TextFrontend:
         # Our own readings have left the stops of initials out: "Plan B. Then" is two sentences.
         return marks.with_known(spoken, original, known, initials=self.normalizer.kind == "upstream")
 
-    def _sounds(self, token: str, token_id: int) -> bool:
-        return token_id != self.tokenizer.unknown_id and any(char.isalnum() for char in token)
+    def _sounds(self, tokens: tuple[str, ...], ids: tuple[int, ...]) -> bool:
+        """Whether there is a letter or figure among the tokens that the model knows."""
+        unknown = self.tokenizer.unknown_id
+        if unknown in ids:
+            tokens = tuple(token for token, token_id in zip(tokens, ids, strict=True) if token_id != unknown)
+        return _SOUND.search("".join(tokens)) is not None
 
 
 def _pause_s(tokens: tuple[str, ...]) -> float:
@@ -246,10 +259,15 @@ def _pause_s(tokens: tuple[str, ...]) -> float:
     return 0.0
 
 
-def _within(runs: list[Run], start: int, stop: int) -> list[Run]:
-    """The runs of a text that lie in the part from `start` to `stop`, counted from there."""
-    shared = [run for run in runs if run.start < stop and run.stop > start]
-    return [Run(max(run.start, start) - start, min(run.stop, stop) - start, run.language) for run in shared]
+def _within(runs: list[Run], first: int, start: int, stop: int) -> list[Run]:
+    """The runs of a text, from that at `first` on, that lie in the part from `start` to `stop`, counted from there."""
+    found = []
+    for at in range(first, len(runs)):
+        run = runs[at]
+        if run.start >= stop:
+            break
+        found.append(Run(max(run.start, start) - start, min(run.stop, stop) - start, run.language))
+    return found
 
 
 def _first(notices: list[str]) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ NORMALIZERS: tuple[NormalizerName, ...] = get_args(NormalizerName)
 DEFAULT_NORMALIZER: NormalizerName = "edgetts"
 
 _SPACE = re.compile(r"\s+")
+_NOT_SINGLE = re.compile(r"\s{2,}|[^\S ]")
+_SMALL_WORDS = re.compile(r"[a-z]+(?: [a-z]+)*")
 _CONTRACTION = re.compile(r"\b(what|where|who|which|how|there|here|it|she|he|that|this)'s\b", re.IGNORECASE | re.ASCII)
 
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -129,16 +131,20 @@ class TextNormalizer:
             languages = self.languages(text.text)
         notices: list[str] = []
         if len(languages) == 1:
-            parts = [self._rewrite(text, languages[0].language, notices)]
+            read = self._rewrite(text, languages[0].language, notices)
         else:
-            parts = [self._rewrite(text.slice(run.start, run.stop), run.language, notices) for run in languages]
-        return Normalized(_single_spaces(TracedText.join(parts)), tuple(notices))
+            read = TracedText.join(
+                self._rewrite(text.slice(run.start, run.stop), run.language, notices) for run in languages
+            )
+        return Normalized(_single_spaces(read), tuple(notices))
 
     def _rewrite(self, text: TracedText, language: Language, notices: list[str]) -> TracedText:
         ours_in_english = self.kind == "edgetts" and language == "en"
-        text = shadow.clean(text).substitute(_SPACE, en_lines.spaced if ours_in_english else lambda _: " ")
-        text = _single_spaces(text) if self.kind == "upstream" else prepare(text)
-        text = text.substitute(_CONTRACTION, lambda m: f"{m[1]} is")
+        if not (ours_in_english and _SMALL_WORDS.fullmatch(text.text)):  # there is nothing to prepare in those
+            text = shadow.clean(text).substitute(_SPACE, en_lines.spaced if ours_in_english else lambda _: " ")
+            text = _single_spaces(text) if self.kind == "upstream" else prepare(text)
+            if "'" in text.text:
+                text = text.substitute(_CONTRACTION, lambda m: f"{m[1]} is")
         text = self._glossary.apply(text, language)
         text = self._read_upstream(text, language, notices) if self.kind == "upstream" else self._read(text, language)
         return text.substitute(_MARK, lambda m: _MARKS[m.group()])
@@ -181,7 +187,7 @@ def normalize(
 
 def _single_spaces(text: TracedText) -> TracedText:
     """White space of any kind and length as one space, and none at the ends."""
-    text = text.substitute(_SPACE, lambda _: " ")
+    text = text.substitute(_NOT_SINGLE, lambda _: " ")
     start = 1 if text.text.startswith(" ") else 0
     stop = len(text) - 1 if text.text.endswith(" ") and len(text) > 1 else len(text)
-    return text.slice(start, stop)
+    return text if stop - start == len(text) else text.slice(start, stop)

@@ -42,7 +42,7 @@ _MISREAD_CHINESE = re.compile(r"(?:(?<=\d)|(?<=\d ))[A-Za-z]{5,}")
 
 def clean(text: TracedText) -> TracedText:
     """`text` with what cannot be text (lone surrogates) or is used here (shadows) as U+FFFD, one for one."""
-    return text.substitute(_FOREIGN, lambda _: _REPLACEMENT)
+    return text if text.text.isascii() else text.substitute(_FOREIGN, lambda _: _REPLACEMENT)
 
 
 def protect(text: TracedText, language: Language) -> TracedText:

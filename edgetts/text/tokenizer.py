@@ -28,7 +28,7 @@ MAX_FILE_BYTES = 64 * 2**20
 _CJK = re.compile(
     "[\u1100-\u11ff\u2e80-\ua4cf\ua840-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff65-\uffdc\U00020000-\U0002ffff]"
 )
-_SPACE = re.compile(r"\s+")
+_SPACE = re.compile(r"\s{2,}|[^\S ]")  # white space that is not one space already
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NEVER_A_PIECE = "\ufffe"  # a non-character
 _UNKNOWN_PIECES = ("<unk>", "[UNK]")
@@ -114,15 +114,16 @@ class TextTokenizer:
         """Tokens, ids and offsets of normalized `text`. Never raises, whatever the text."""
         prepared = self._prepare(text)
         encoding = self._tokenizer.encode(prepared.text, add_special_tokens=False)
+        characters, origins, n_characters = prepared.text, prepared.origins, len(prepared.text)
         starts: list[int] = []
         latest = 0
-        for offset, _ in encoding.offsets:
-            start = offset
+        for start, _ in encoding.offsets:
+            at = start
             # A token that begins a word covers the space before it too; the space belongs to what precedes.
-            while prepared.text[start : start + 1] == " ":
-                start += 1
-            if start < len(prepared):
-                latest = max(latest, prepared.origins[start])
+            while at < n_characters and characters[at] == " ":
+                at += 1
+            if at < n_characters and origins[at] > latest:
+                latest = origins[at]
             starts.append(latest)
         return TokenizedText(tuple(encoding.tokens), tuple(encoding.ids), tuple(starts))
 
@@ -134,6 +135,8 @@ class TextTokenizer:
         """
         if tokenized is None:
             tokenized = self.encode(text)
+        if self.unknown_id not in tokenized.ids:
+            return []
         edges = (*tokenized.starts, len(text))
         unknown: dict[str, None] = {}
         for token_id, (start, stop) in zip(tokenized.ids, itertools.pairwise(edges), strict=True):
@@ -147,14 +150,13 @@ class TextTokenizer:
             self._known[char] = self.unknown_id not in self.encode(char).ids
         return self._known[char]
 
-    def spell_known(self, text: TracedText, tokenized: TokenizedText | None = None) -> TracedText:
-        """`text` with unknown letters written with known ones where that is possible: é as e, ß as ss.
-
-        tokenized: as of `unknown_characters`.
-        """
+    def spell_known(self, text: TracedText) -> TracedText:
+        """`text` with unknown letters written with known ones where that is possible: é as e, ß as ss."""
+        if text.text.isascii() or all(_plain(char) == char for char in set(text.text)):
+            return text
         table: dict[int, str] = {}
-        for char in self.unknown_characters(text.text, tokenized):
-            plain = _PLAIN_LETTERS.get(char, _without_marks(char))
+        for char in self.unknown_characters(text.text):
+            plain = _plain(char)
             if plain != char and plain and all(self._knows(c) for c in plain):
                 table[ord(char)] = plain
         return text.translate(table) if table else text
@@ -162,21 +164,25 @@ class TextTokenizer:
     def _prepare(self, text: str) -> TracedText:
         """CJK characters apart, letters in the model's case or phones, single spaces, none at the ends."""
         traced = TracedText.of(text)
-        traced = traced.substitute(_SURROGATE, lambda _: "\N{REPLACEMENT CHARACTER}")
-        if self.config.split_cjk:
-            traced = traced.substitute(_CJK, lambda m: f" {m.group()} ")
+        if not text.isascii():
+            traced = traced.substitute(_SURROGATE, lambda _: "\N{REPLACEMENT CHARACTER}")
+            if self.config.split_cjk:
+                traced = traced.substitute(_CJK, lambda m: f" {m.group()} ")
         traced = traced.substitute(_SPACE, lambda _: " ")
         stripped = traced.text.strip()
-        start = traced.text.index(stripped) if stripped else 0
-        traced = traced.slice(start, start + len(stripped))
-        traced = traced.translate(self._case_table(traced.text))
+        if len(stripped) < len(traced.text):
+            start = traced.text.index(stripped) if stripped else 0
+            traced = traced.slice(start, start + len(stripped))
+        traced = self._cased(traced)
         return traced if self.lexicon is None else self.lexicon.pronounce(traced, text)
 
-    def _case_table(self, text: str) -> dict[int, str]:
+    def _cased(self, text: TracedText) -> TracedText:
         if self.config.case == "keep":
-            return {}
+            return text
         change = str.upper if self.config.case == "upper" else str.lower
-        return {ord(char): change(char) for char in set(text)}
+        if text.text.isascii():
+            return TracedText(change(text.text), text.origins)
+        return text.translate({ord(char): change(char) for char in set(text.text)})
 
 
 def _unknown_id(tokenizer: Tokenizer) -> int | None:
@@ -184,7 +190,9 @@ def _unknown_id(tokenizer: Tokenizer) -> int | None:
     return next((token_id for token_id in found if token_id is not None), None)
 
 
-def _without_marks(char: str) -> str:
-    """`char` decomposed and without its combining marks."""
+def _plain(char: str) -> str:
+    """`char` as letters without marks, or itself."""
+    if char in _PLAIN_LETTERS:
+        return _PLAIN_LETTERS[char]
     parts = unicodedata.normalize("NFKD", char)
     return "".join(part for part in parts if not unicodedata.combining(part))

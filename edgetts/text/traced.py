@@ -41,24 +41,33 @@ class TracedText:
 
     def substitute(self, pattern: re.Pattern[str], replace: Callable[[re.Match[str]], str]) -> TracedText:
         """`re.sub`; the characters of a replacement are spread evenly over what they replace."""
+        before, old = self.text, self.origins
         text: list[str] = []
         origins: list[int] = []
         done = 0
-        for match in pattern.finditer(self.text):
+        for match in pattern.finditer(before):
             start, stop = match.span()
-            text += [self.text[done:start], new := replace(match)]
-            origins += self.origins[done:start]
-            origins += self._spread(start, stop, len(new))
+            new = replace(match)
+            text += (before[done:start], new)
+            if len(new) == stop - start:
+                origins += old[done:stop]
+            else:
+                origins += old[done:start]
+                origins += self._spread(start, stop, len(new))
             done = stop
         if not text:
             return self
-        return TracedText("".join(text) + self.text[done:], (*origins, *self.origins[done:]))
+        text.append(before[done:])
+        origins += old[done:]
+        return TracedText("".join(text), tuple(origins))
 
     def translate(self, table: dict[int, str]) -> TracedText:
         """`str.translate` for a table of characters to strings (any length, also none)."""
         text = self.text.translate(table)
         if text == self.text:
             return self
+        if all(len(new) == 1 for new in table.values()):
+            return TracedText(text, self.origins)
         origins = [o for c, o in zip(self.text, self.origins, strict=True) for _ in table.get(ord(c), c)]
         return TracedText(text, tuple(origins))
 
@@ -82,6 +91,8 @@ class TracedText:
         if start == stop:
             near = self.origins[start - 1] if start else (self.origins[0] if self.origins else 0)
             return [near] * count
+        if stop - start == 1:
+            return [self.origins[start]] * count
         return [self.origins[start + (stop - start) * i // count] for i in range(count)]
 
 

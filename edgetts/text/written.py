@@ -33,6 +33,8 @@ def cut_before(text: str, at: int) -> int:
 def whole_words(text: str, edges: list[int]) -> list[int]:
     """`edges`, ascending, without inner ones that fall into a word, if each part keeps something to show: such an edge
     is moved behind the word, or before it."""
+    if len(edges) == 2:
+        return edges
     moved = list(edges)
     for k in range(1, len(edges) - 1):
         at = moved[k]

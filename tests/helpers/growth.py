@@ -36,6 +36,7 @@ KINDS = {
     "fractions": "1/",
     "e-mail": "jane.doe@example.com ",
     "short lines": "a\n",
+    "lines in turn": "ab\n天地\n",
     "unclosed tags": "[pause",
 }
 

@@ -25,9 +25,9 @@ from edgetts.text.traced import TracedText
 
 MODULES = [import_module(found.name) for found in pkgutil.walk_packages(edgetts.text.__path__, "edgetts.text.")]
 RULES_WORK = 500
-MOST_PER_CHARACTER = 600  # tens of patterns look for signs and numbers
-MOST_PER_LINE = 320  # of two characters: each is a text of its own, but plain
-MOST_PER_MARK = 190  # signs alone say nothing that number rules could read
+MOST_PER_CHARACTER = 400  # tens of patterns look for signs and numbers
+MOST_PER_LINE = 200  # of two characters: each is a text of its own, but plain
+MOST_PER_MARK = 155  # signs alone say nothing that number rules could read
 
 
 @pytest.mark.parametrize("kind", KINDS)

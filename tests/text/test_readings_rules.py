@@ -74,9 +74,9 @@ def test_work_grows_with_the_text(unit: str, monkeypatch: pytest.MonkeyPatch) ->
             return text
 
         text = TracedText.of((unit * n_chars)[:n_chars])
-        rule.apply(text, [counting(each) for each in english.RULES], spaced=True)
+        rule.Rules((counting(each) for each in english.RULES), spaced=True).apply(text)
         text = Simplifier(convert).simplify(text)
-        rule.apply(text, [counting(each) for each in chinese.RULES], spaced=False)
+        rule.Rules((counting(each) for each in chinese.RULES), spaced=False).apply(text)
         return done + sum(map(len, asked))
 
     small, large = work(2_000), work(8_000)

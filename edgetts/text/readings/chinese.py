@@ -7,7 +7,7 @@ English, the clearest forms come first, plain figures last.
 from __future__ import annotations
 
 from edgetts.text.readings import phone, web, zh_dates, zh_money, zh_numbers, zh_signs, zh_special, zh_units
-from edgetts.text.readings.rule import FIGURES, SIGNS, apply, ascii_only, needing
+from edgetts.text.readings.rule import FIGURES, SIGNS, Rules, ascii_only, needing
 from edgetts.text.traced import TracedText
 
 _MOBILE_DIGITS = 11
@@ -38,8 +38,9 @@ RULES = (
     *needing(FIGURES, _WITH_FIGURES),
     *needing(SIGNS, (*zh_signs.NUMBERS, *zh_special.LATE, *zh_signs.AFTER_NUMBERS)),
 )
+_ALL = Rules(RULES, spaced=False)
 
 
 def read(text: TracedText) -> TracedText:
     """`text` as it is said."""
-    return apply(text, RULES, spaced=False)
+    return _ALL.apply(text)

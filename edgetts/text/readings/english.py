@@ -20,7 +20,7 @@ from edgetts.text.readings import (
     phone,
     web,
 )
-from edgetts.text.readings.rule import CAPITALS, FIGURES, SIGNS, apply, ascii_only, needing
+from edgetts.text.readings.rule import CAPITALS, FIGURES, SIGNS, Rules, ascii_only, needing
 from edgetts.text.traced import TracedText
 
 _WEB = ascii_only(web.rules({**web.EN_SIGNS, "point": "point"}, en_names.name_digits, en_numbers.digits, apart=" "))
@@ -50,8 +50,9 @@ _SPACED = (
 )
 _LEFT = needing(SIGNS, (*en_written.AFTER_SIGNS, *en_signs.AFTER_NUMBERS))
 RULES = (*_SPACED, *_LEFT)
+_FIRST, _THEN = Rules(_SPACED, spaced=True), Rules(_LEFT, spaced=False)
 
 
 def read(text: TracedText) -> TracedText:
     """`text` as it is said."""
-    return apply(apply(text, _SPACED, spaced=True), _LEFT, spaced=False)
+    return _THEN.apply(_FIRST.apply(text))

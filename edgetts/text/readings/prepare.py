@@ -40,6 +40,7 @@ _FACE = re.compile(r"(?:(?<=[\s\u3400-\u9fff])|(?<![\s\S]))(?:[:;=]['’]?-?[)(D
 _SAD = frozenset("(/|")
 _NEAR = 100  # characters
 _OTHER_FORMS = {"\u2236": ":", "\u301c": "~"}
+_FIGURE = re.compile(r"\d", re.ASCII)
 _SEPARATOR = re.compile(r"[^\d]")
 _DIGIT = re.compile(r"[^\W_a-zA-Z0-9\u3400-\u9fff]")  # candidates: decimal digits of other scripts
 
@@ -58,9 +59,11 @@ GREEK = dict(
 
 def prepare(text: TracedText) -> TracedText:
     """`text` with one form for each sign."""
-    text = text.substitute(_GROUPED, lambda m: _SEPARATOR.sub("", m.group()))
-    text = text.substitute(_GROUPED_BY_STOPS, lambda m: _SEPARATOR.sub("", m.group()))
-    text = text.substitute(_ENTITY, lambda m: html.unescape(m.group()))
+    if _FIGURE.search(text.text):
+        text = text.substitute(_GROUPED, lambda m: _SEPARATOR.sub("", m.group()))
+        text = text.substitute(_GROUPED_BY_STOPS, lambda m: _SEPARATOR.sub("", m.group()))
+    if "&" in text.text:
+        text = text.substitute(_ENTITY, lambda m: html.unescape(m.group()))
     text = text.substitute(_FACE, _face)
     if text.text.isascii():
         return text

@@ -75,17 +75,34 @@ def level_of(text: str) -> int:
     return next((level for level, pattern in _LEVELS if pattern.search(text)), PLAIN)
 
 
-def apply(text: TracedText, rules: Iterable[Rule], *, spaced: bool) -> TracedText:
-    """`text` after one rule and then the next. `spaced`: words are set apart from letters and digits beside them."""
-    level = level_of(text.text)
-    for each in rules:
-        if each.needs is not None and each.needs > level:
-            continue
-        read = _spaced(each.read) if spaced else _kept(each.read)
-        said = text.substitute(each.pattern, read)
-        if said is not text:
-            text, level = said, level_of(said.text)
-    return text
+class Rules:
+    """Rules in their order."""
+
+    def __init__(self, rules: Iterable[Rule], *, spaced: bool) -> None:
+        """`spaced`: words are set apart from letters and digits beside them."""
+        around = _spaced if spaced else _kept
+        every = [(place, each, around(each.read)) for place, each in enumerate(rules)]
+        self._by_level = [
+            [(place, each, read) for place, each, read in every if each.needs is None or each.needs <= level]
+            for level in range(FIGURES + 1)
+        ]
+
+    def apply(self, text: TracedText) -> TracedText:
+        """`text` after one rule and then the next."""
+        done, level = -1, level_of(text.text)
+        while True:
+            for place, each, read in self._by_level[level]:
+                if place <= done:
+                    continue
+                said = text.substitute(each.pattern, read)
+                if said is text:
+                    continue
+                text, new = said, level_of(said.text)
+                if new != level:
+                    done, level = place, new
+                    break
+            else:
+                return text
 
 
 def _kept(read: Read) -> Callable[[re.Match[str]], str]:
