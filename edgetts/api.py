@@ -42,7 +42,7 @@ from edgetts.pack.text import tokenizer_of
 from edgetts.pipeline import Pipeline
 from edgetts.planner import SegmentPlanner
 from edgetts.progress import Progress, no_progress
-from edgetts.request import WHOLE, SpeechRequest, chunk_sizes
+from edgetts.request import WHOLE, SpeechRequest
 from edgetts.speech import Audio, SpokenSegment
 from edgetts.streaming.chunk import AudioChunk
 from edgetts.streaming.engine import Engine
@@ -55,9 +55,9 @@ from edgetts.text.frontend import TextFrontend
 from edgetts.text.glossary import Glossary
 from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
 from edgetts.text.tokenizer import TextTokenizer
-from edgetts.voices.emotion import Emotion, as_emotion
+from edgetts.voices.emotion import Emotion
 from edgetts.voices.library import VoiceLibrary
-from edgetts.voices.store import VoiceStore
+from edgetts.voices.store import VoiceStore, is_recording
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
@@ -302,9 +302,7 @@ class TTS:
         """
         if not isinstance(text, str):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string (`stream` takes pieces).")
-        request = SpeechRequest(
-            *(text, voice, as_emotion(emotion), options, glossary, markup, markdown, normalizer, WHOLE)
-        )
+        request = _request(text, voice, emotion, options, glossary, markup, markdown, normalizer, WHOLE)
         stream = self.start(request, progress=progress)
         report = progress or no_progress
         report("speaking", 0.0)
@@ -337,9 +335,7 @@ class TTS:
         if not isinstance(text, str):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string (`astream` takes pieces).")
         report = progress or no_progress
-        request = SpeechRequest(
-            *(text, voice, as_emotion(emotion), options, glossary, markup, markdown, normalizer, WHOLE)
-        )
+        request = _request(text, voice, emotion, options, glossary, markup, markdown, normalizer, WHOLE)
         parts: list[npt.NDArray[Any]] = []
         chunks = AsyncSpeechStream(partial(self.start, request))
         report("speaking", 0.0)
@@ -379,11 +375,7 @@ class TTS:
         """
         if text is None or isinstance(text, (bytes, bytearray)) or not isinstance(text, Iterable):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
-        whole = text if isinstance(text, str) else None
-        request = SpeechRequest(
-            *(whole, voice, as_emotion(emotion), options, glossary, markup, markdown, normalizer),
-            *(chunk_sizes(chunks), dtype),
-        )
+        request = _request(text, voice, emotion, options, glossary, markup, markdown, normalizer, chunks, dtype)
         return self.start(request, pieces=None if isinstance(text, str) else text, progress=progress)
 
     def astream(
@@ -408,11 +400,7 @@ class TTS:
         check_process()
         if isinstance(text, (bytes, bytearray)) or not isinstance(text, (Iterable, AsyncIterable)):
             raise UsageError(f"The text is of type {type(text).__name__}; give a string, or an iterable of strings.")
-        whole = text if isinstance(text, str) else None
-        request = SpeechRequest(
-            *(whole, voice, as_emotion(emotion), options, glossary, markup, markdown, normalizer),
-            *(chunk_sizes(chunks), dtype),
-        )
+        request = _request(text, voice, emotion, options, glossary, markup, markdown, normalizer, chunks, dtype)
         if isinstance(text, AsyncIterable):
             return AsyncSpeechStream(partial(self.start, request, progress=progress), text)
         pieces = None if isinstance(text, str) else text
@@ -425,11 +413,13 @@ class TTS:
         *,
         pieces: Iterable[str] | None = None,
         progress: Progress | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> SpeechStream:
         """Start a request. All other speaking methods call this one.
 
         on_sound: is called in another thread when a chunk may be ready. pieces: the text of a request without one; by
-        default the caller pushes it into `SpeechStream.feed`. Raises EdgeTTSError.
+        default the caller pushes it into `SpeechStream.feed`. tell: gets a sentence before a recording is learned.
+        Raises EdgeTTSError.
         """
         check_process()
         if progress is not None and not callable(progress):
@@ -438,8 +428,10 @@ class TTS:
         options = SynthesisOptions.of(self.pack.manifest.defaults, request.options)
         planner = SegmentPlanner(self.frontend(request.glossary, request.normalizer), request, options)
         whole = None if request.text is None else planner.whole(request.text)  # raises before a voice is learned
-        voice = self.voices.resolve(request.voice, adapt_steps=options.adapt_steps, progress=progress)
+        voice = self.voices.resolve(request.voice, adapt_steps=options.adapt_steps, progress=progress, tell=tell)
         notices, self._notices = self._notices, []
+        if is_recording(request.voice):  # those of a stored voice were shown when it was made
+            notices += voice.notices
         if request.emotion is not None and EMOTION in self.pack.manifest.without:
             notices.append(_NO_EMOTION)
         if self.budget is not None:
@@ -455,10 +447,7 @@ class TTS:
             emotion_voice = self.voices.resolve(request.emotion.recording, adapt_steps=0, progress=progress)
         # After enrollment, which loads and frees networks of its own.
         engine = self.engine
-        speaker = engine.pipeline.speaker(voice, request.emotion, emotion_voice)
-        if options.prompt_s is not None:
-            audio = self.pack.config.audio
-            speaker = speaker.with_prompt(round(options.prompt_s * audio.sample_rate / audio.hop_length))
+        speaker = engine.pipeline.speaker(voice, request.emotion, emotion_voice, options.prompt_s)
         seed = secrets.randbits(32) if options.seed is None else options.seed
         state, feed, n_tokens = StreamState(on_sound), None, None
         queue: Iterator[QueuedSegment]
@@ -475,6 +464,11 @@ class TTS:
         if feed is not None and pieces is not None:
             pump(pieces, feed)
         return stream
+
+
+def _request(text: object, *values: Any) -> SpeechRequest:
+    """The arguments of `stream` as a request. One whose text arrives in pieces has none of its own."""
+    return SpeechRequest(text if isinstance(text, str) else None, *values)
 
 
 def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, kernel: str) -> Budget:

@@ -127,14 +127,22 @@ class Pipeline:
 
     # --- voice -------------------------------------------------------------------------------------
 
-    def speaker(self, voice: Voice, emotion: Emotion | None = None, emotion_voice: Voice | None = None) -> Speaker:
+    def speaker(
+        self,
+        voice: Voice,
+        emotion: Emotion | None = None,
+        emotion_voice: Voice | None = None,
+        prompt_s: float | None = None,
+    ) -> Speaker:
         """Move a voice to the device and apply an emotion.
 
-        emotion_voice: the voice enrolled from the emotion's recording, if it has one.
+        emotion_voice: the voice enrolled from the emotion's recording, if it has one. prompt_s: keep only the last
+        seconds of the prompt; None: all of it.
         Raises VoiceError if a voice was made by other encoders or adapted to another S2Mel.
         """
         check_process()
-        return make_speaker(self.pack, self.networks, voice, emotion, emotion_voice)
+        speaker = make_speaker(self.pack, self.networks, voice, emotion, emotion_voice)
+        return speaker if prompt_s is None else speaker.with_prompt(round(prompt_s * self.config.audio.frame_rate))
 
     # --- stages ------------------------------------------------------------------------------------
 

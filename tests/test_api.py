@@ -71,7 +71,7 @@ def test_a_piece_of_another_type_ends_the_stream(tts: TTS, piece: Any) -> None:
         ({"emotion": {}}, "An emotion needs weights"),
         ({"glossary": {"AI": "a i"}}, "glossary is of type dict"),
         ({"progress": "bar"}, "progress is not callable"),
-        ({"preset": "fast"}, "A preset is a set of options"),
+        ({"preset": "fast"}, "preset is not an option but a set of them"),
         ({"sped": 3}, "Unknown synthesis option 'sped'"),
         ({"seed": 2**53}, "seed is 9007199254740992"),
     ],

@@ -62,7 +62,7 @@ class VoiceLibrary:
             return self._default()
         if isinstance(reference, str) and not looks_like_path(reference):
             ready = self.ready()
-            if not self._store.has(reference) and reference in ready:
+            if reference in ready and not self._store.has(reference):
                 return Voice.load(ready[reference])
             return self._store.load(reference, others=ready)
         if isinstance(reference, (str, Path)):
@@ -87,17 +87,23 @@ class VoiceLibrary:
         tell: Tell | None = None,
     ) -> Voice:
         """Learn a voice, whether or not it is cached. Arguments and errors as of `TTS.enroll`."""
-        from edgetts.voices.learning import learn, take_of
+        from edgetts.voices.learning import take_of
 
         take = take_of(recording, sample_rate, as_is=as_is)
         stem = Path(recording).stem if isinstance(recording, (str, Path)) else ""
-        options = self._options(adapt_steps)
-        report = progress or no_progress
-        return learn(self._pack, take, options, device=self._device, name=name or stem, progress=report, tell=tell)
+        return self._learn(take, name or stem, self._options(adapt_steps), progress, tell)
 
     def ready(self) -> dict[str, Path]:
         """Voices that came with the pack, by name."""
         return {name: self._pack.file(file) for name, file in self._pack.manifest.ready_voices().items()}
+
+    def _learn(
+        self, take: Take, name: str, options: SynthesisOptions, progress: Progress | None, tell: Tell | None
+    ) -> Voice:
+        from edgetts.voices.learning import learn
+
+        report = progress or no_progress
+        return learn(self._pack, take, options, device=self._device, name=name, progress=report, tell=tell)
 
     def _options(self, adapt_steps: int | None) -> SynthesisOptions:
         given = {} if adapt_steps is None else {"adapt_steps": adapt_steps}
@@ -117,7 +123,8 @@ class VoiceLibrary:
         self, take: Take, name: str, adapt_steps: int | None, progress: Progress | None, tell: Tell | None
     ) -> Voice:
         """The voice of a recording, from the cache or newly learned."""
-        manifest, steps = self._pack.manifest, self._options(adapt_steps).adapt_steps
+        manifest, options = self._pack.manifest, self._options(adapt_steps)
+        steps = options.adapt_steps
         adapted_to, notices = manifest.s2mel_id if steps else "", list[str]()
         with self._learning:  # two threads with the same recording: the second finds it cached
             known = self._store.cached(
@@ -125,7 +132,7 @@ class VoiceLibrary:
             )
             if known is not None:
                 return replace(known, notices=take.notices)
-            voice = self.enroll(take, name=name, adapt_steps=steps, progress=progress, tell=tell)
+            voice = self._learn(take, name, options, progress, tell)
             problem = self._store.remember(take.content_hash, voice)
         notices += [] if problem is None else [problem]
         give_back_freed()

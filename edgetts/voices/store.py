@@ -250,6 +250,13 @@ def looks_like_path(reference: str) -> bool:
     return "." in reference or "/" in reference or os.sep in reference or reference.startswith("~")
 
 
+def is_recording(reference: object) -> bool:
+    """Whether a reference to a voice is a recording: neither a name nor a voice file, nor a voice that is loaded."""
+    if isinstance(reference, str):
+        return looks_like_path(reference) and not reference.endswith(VOICE_SUFFIX)
+    return isinstance(reference, Path) and reference.suffix != VOICE_SUFFIX
+
+
 def _entry(path: Path) -> StoredVoice:
     """The entry at `path`. Raises FileNotFoundError if there is none."""
     name, found = path.stem, path.lstat()

@@ -78,7 +78,7 @@ def test_pipe_in_and_out(say: Edgetts) -> None:
         (("Hi.", "--chunks", "30", "-o", "x.wav"), "--chunks and --first-steps have no effect"),
         (("Hi.", "--chunks", "30,no"), "--chunks is '30,no'"),
         (("Hi.", "--chunks", "0"), "--chunks is '0'"),
-        (("Hi.", "--format", "flac"), "--format flac needs somewhere"),
+        (("Hi.", "--format", "flac"), "--format flac needs an output"),
         (("Hi.", "--srt", "/nowhere/x.srt"), "no folder"),
         (("Hi.", "--prompt-seconds", "0.1"), "prompt_s is 0.1"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from edgetts import TTS, Voice
 from edgetts.audio import io as audio_io
 from edgetts.audio.io import Take
 from edgetts.errors import AudioError, PackError, UsageError
+from edgetts.request import SpeechRequest
 from edgetts.voices import learning
 from edgetts.voices.learning import take_of, time_notice
 
@@ -199,3 +201,22 @@ def test_a_pack_whose_statistics_do_not_fit_its_encoder_is_named(mini_pack: Path
     tts = TTS.load(mini_pack, home=tmp_path, device="cpu")
     with pytest.raises(PackError, match="statistics of this pack do not fit its encoder, whose features are 64 wide"):
         tts.enroll(SPEECH, adapt_steps=0)
+
+
+def test_speech_tells_what_was_wrong_with_its_recording(
+    tts: TTS, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    ready = dataclasses.replace(tts.voice(), offsets=None, adapted_to="", adapt_steps=0, notices=("It hums.",))
+
+    def learn(*_: object, tell: Callable[[str], None], **__: object) -> Voice:
+        tell("This takes a while.")
+        return ready
+
+    monkeypatch.setattr("edgetts.voices.learning.learn", learn)
+    options = {"max_codes": 4, "n_steps": 1, "guards": False, "seed": 1, "adapt_steps": 0}
+    with tts.start(SpeechRequest("Hello.", recording, options=options), tell=told.append) as stream:
+        assert "It hums." in stream.notices
+    assert told == ["This takes a while."]
+    with tts.start(SpeechRequest("Hello.", ready.save(tmp_path / "me.safetensors"), options=options)) as stream:
+        assert "It hums." not in stream.notices  # shown when the file was made

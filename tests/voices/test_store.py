@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgetts.errors import UsageError, VoiceError
 from edgetts.voices import store as voices_store
-from edgetts.voices.store import VoiceStore, check_name, looks_like_path
+from edgetts.voices.store import VoiceStore, check_name, is_recording, looks_like_path
 from edgetts.voices.voice import Voice
 
 ENCODERS = "e" * 64
@@ -345,3 +345,20 @@ def test_torn_files_of_others_stay_in_a_cache_that_is_a_link(store: VoiceStore, 
     store.cache_dir.symlink_to(tmp_path / "mine")
     store.remember("recording", make_voice())
     assert [name for name in (*theirs, torn) if not (tmp_path / "mine" / name).exists()] == [torn]
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("me", False),
+        ("me.wav", True),
+        ("./me", True),
+        ("~/voices/me.safetensors", False),
+        (Path("me"), True),
+        (Path("me.safetensors"), False),
+        (None, False),
+        (object(), False),
+    ],
+)
+def test_what_is_a_recording(reference: object, expected: bool) -> None:
+    assert is_recording(reference) is expected

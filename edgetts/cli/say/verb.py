@@ -7,7 +7,6 @@ machine. All arguments are checked before anything slow is loaded.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from typing import TYPE_CHECKING
 
 import typer
@@ -132,11 +131,10 @@ def say(
     words = request.words(text or (), file, is_live=out.is_live)
 
     from edgetts.cli.say.remote import find_daemon
-    from edgetts.pack.entries import VOICE_SUFFIX
     from edgetts.pack.locate import locate_pack
     from edgetts.text.glossary import Glossary
     from edgetts.text.normalize import check_normalizer
-    from edgetts.voices.store import looks_like_path
+    from edgetts.voices.store import is_recording, looks_like_path
 
     known = environment(context)
     reference = voice or known.voice
@@ -149,8 +147,7 @@ def say(
             "--glossary": glossary,
         },
     )
-    is_recording = reference is not None and looks_like_path(reference) and not reference.endswith(VOICE_SUFFIX)
-    check_adapts(adapt_steps, is_recording, reference)
+    check_adapts(adapt_steps, is_recording(reference), reference)
     located = locate_pack(pack or known.pack, known.home)
     shows_notices = not (quiet or as_json)
     notices = [located.notice] if located.notice and shows_notices and is_first_time(BUILTIN_NOTICE, known.home) else []
@@ -199,12 +196,7 @@ def say(
             if daemon is not None:
                 stream = daemon.start(asked, pieces)
             else:
-                speaker = tts.voice(
-                    reference, adapt_steps=adapt_steps, progress=progress, tell=None if quiet else print_notice
-                )
-                if is_recording:
-                    notices += speaker.notices  # those of a stored voice were shown when it was made
-                stream = tts.start(dataclasses.replace(asked, voice=speaker), pieces=pieces, progress=progress)
+                stream = tts.start(asked, pieces=pieces, progress=progress, tell=None if quiet else print_notice)
             if not out.is_live:
                 assert isinstance(words, str)
                 speech = finish.write_speech(stream, out, len(words), progress)

@@ -56,9 +56,7 @@ def prompts(items: Sequence[dict[str, Any]], chosen: Sequence[int]) -> dict[int,
 def predict(pipeline: Pipeline, ids: Tensor, codes: Tensor, prompt: Voice, n_frames: int, seed: int) -> Tensor:
     """Mel (F, M) of codes (1, T) that were heard, at most `n_frames` long."""
     options = SynthesisOptions.of(pipeline.pack.manifest.defaults, {})
-    speaker = pipeline.speaker(prompt)
-    if options.prompt_s is not None:
-        speaker = speaker.with_prompt(round(options.prompt_s * pipeline.config.audio.frame_rate))
+    speaker = pipeline.speaker(prompt, prompt_s=options.prompt_s)
     latents = pipeline.latents(pipeline.prompt(speaker, ids[0].tolist()), codes[0].tolist())
     condition = pipeline.condition(pipeline.semantic(codes, latents))
     noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(seed))
