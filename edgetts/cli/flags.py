@@ -15,12 +15,17 @@ _OTHER_NAMES = {
     "prompt_s": "--prompt-seconds",
     "guards": "--no-guards",
     "replace": "--force",
+    "token": "--token-file",
 }
-_TO_A_FILE = "write the speech to a file"  # advice if there is no output device
+_PHRASES = {
+    "write the speech to a file": "-o FILE",  # where nothing can play
+    "without the daemon": "--no-daemon",
+}
 _ARGUMENT = re.compile(r"(?<![\w-])([a-z][a-z_]+)=(?=[\s,.;:)]|$)")
 
 
 def with_flags(message: str) -> str:
     """`message` with flags in place of argument names."""
-    message = message.replace(_TO_A_FILE, f"{_TO_A_FILE} with `-o FILE`")
+    for phrase, option in _PHRASES.items():
+        message = message.replace(phrase, f"{phrase} (`{option}`)")
     return _ARGUMENT.sub(lambda m: _OTHER_NAMES.get(m[1], "--" + m[1].replace("_", "-")), message)

@@ -1,6 +1,6 @@
 """The daemon: one process with one warm engine that several clients share.
 
-By idea: `settings` (what it may do), `desk` (who is served next), `host` (networks that come and go), `service` (a
-request from its arrival to its log line), `faults` (what clients are told), `guard` (who may ask at all), `metrics`;
-then the protocols. Only the protocols know JSON. Needs the extra `serve`, except `client`, which needs nothing.
+`settings` (addresses, limits), `request_queue` (admission), `host` (loads and unloads the networks), `service` (one
+request from arrival to its log line), `faults` (errors for clients), `guard` (access checks), `metrics`; then the
+protocols, which alone know JSON. Needs the extra `serve`, except `client`, which needs nothing.
 """

@@ -1,4 +1,4 @@
-"""The HTTP application: routes of all protocols that speak it, behind the guard."""
+"""The HTTP application: all HTTP and WebSocket routes, behind the guard."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from starlette.types import ASGIApp
 from edgetts.errors import EdgeTTSError
 from edgetts.server import openapi, speech, status, voices, websocket
 from edgetts.server.body import on_client_gone, on_error, on_http_error
-from edgetts.server.desk import Busy, Closed
 from edgetts.server.faults import Fault
 from edgetts.server.guard import Guard
+from edgetts.server.request_queue import Busy, Closed
 from edgetts.server.service import Service
 
 

@@ -1,4 +1,4 @@
-"""JSON in and out of HTTP: bodies as plain values within bounds, exceptions as OpenAI's errors."""
+"""JSON over HTTP: bounded request bodies to plain values, exceptions to OpenAI-style error responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ JSON_TYPES = ("application/json", "text/json")
 async def json_body(request: Request, max_bytes: int) -> dict[str, Any]:
     """The JSON object in the body. Raises Fault for anything else.
 
-    The type has to be said: a form of a page elsewhere, which browsers send without asking, cannot say it.
+    The content type is required: it protects against cross-site forms, which cannot send JSON types without a
+    preflight.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in JSON_TYPES:
@@ -26,35 +27,35 @@ async def json_body(request: Request, max_bytes: int) -> dict[str, Any]:
 
 
 def json_object(data: bytes, max_bytes: int) -> dict[str, Any]:
-    """A JSON object. Raises Fault for anything else."""
+    """Parse a JSON object. Raises Fault for anything else."""
     try:
         value = read_json(data, max_bytes=max_bytes)
     except UnsoundJSON as error:
-        raise refused(f"The request cannot be read: {error}.", code="invalid_json") from None
+        raise refused(f"The request is not valid: {error}.", code="invalid_json") from None
     if not isinstance(value, dict):
         raise refused("The request must be a JSON object.", code="invalid_json")
     return value
 
 
 def error_response(error: BaseException) -> JSONResponse:
-    """What a client is told about an exception, with its status and headers."""
+    """The response for an exception, with status and headers."""
     fault = fault_of(error)
     return JSONResponse(fault.table(), fault.status, headers=fault.headers)
 
 
 async def on_error(_request: Request, error: Exception) -> Response:
-    """For exceptions that reach the application."""
+    """Handler of exceptions in routes."""
     return error_response(error)
 
 
 async def on_client_gone(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=400)  # which nobody reads
+    return Response(status_code=400)  # the client is gone
 
 
 async def on_http_error(_request: Request, error: Exception) -> Response:
-    """For what the router itself refuses."""
+    """Handler of the router's own errors: unknown path, wrong method."""
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-    message = {404: "There is nothing at this address.", 405: "This method is not possible here."}
+    message = {404: "Unknown path; /openapi.json lists the paths.", 405: "This path does not support the HTTP method."}
     fault = Fault(error.status_code, message.get(error.status_code, str(error.detail)), code=code)
     return JSONResponse(fault.table(), fault.status, headers=error.headers)

@@ -1,7 +1,7 @@
-"""A client of the daemon on this machine: what `edgetts say` speaks with where one runs. Imports no torch.
+"""Client of a daemon on this machine, over its Unix socket. `edgetts say` uses it. Imports no torch.
 
-In: a Unix socket and a `SpeechRequest`. Out: a stream that is read as `SpeechStream` is. Errors of the daemon are
-raised as those of this process would be.
+In: a Unix socket and a `SpeechRequest`. Out: a stream with the interface of `SpeechStream`. Errors of the daemon are
+raised as the exceptions that local synthesis would raise.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from edgetts.speech import Speech, SpokenSegment
 from edgetts.streaming.chunk import AudioChunk
 
 _CONNECT_S = 2.0
-_HELLO_S = 10.0  # a daemon that has just been started opens its pack first
+_HELLO_S = 10.0  # a daemon that was just started opens its pack first
 
 
 class NoDaemon(Exception):
-    """There is none at the socket, or it is not ours to talk to; the text says which."""
+    """No usable daemon at the socket; the message says why."""
 
 
 class Connection:
-    """To one daemon, for one request. hello: what it says about itself."""
+    """A connection to a daemon, for one request. hello: the daemon's description of itself."""
 
     def __init__(self, path: Path) -> None:
         """Raises NoDaemon."""
         try:
             found = path.stat()
             if not stat.S_ISSOCK(found.st_mode):
-                raise NoDaemon(f"{path} is no socket")
+                raise NoDaemon(f"{path} is not a socket")
             if found.st_uid not in (os.getuid(), 0):
                 raise NoDaemon(f"{path} belongs to another user")
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -53,13 +53,13 @@ class Connection:
             self._file = self._socket.makefile("rb")
             kind, data = self.receive()
         except (OSError, ValueError, GenerationError) as error:
-            raise NoDaemon(f"nobody answers at {path} ({error})") from None
+            raise NoDaemon(f"no answer from {path} ({error})") from None
         if kind == frames.ERROR:
             raise NoDaemon(str(_error(json.loads(data))))
         self.hello: Mapping[str, Any] = json.loads(data)
         if kind != frames.HELLO or self.hello.get("protocol") != frames.PROTOCOL:
             self.close()
-            raise NoDaemon(f"what answers at {path} is of another version of edgetts")
+            raise NoDaemon(f"the daemon at {path} is another version of edgetts")
         self._socket.settimeout(None)
 
     @property
@@ -67,14 +67,17 @@ class Connection:
         return int(self.hello["sample_rate"])
 
     def receive(self) -> tuple[bytes, bytes]:
-        """The next frame. Raises GenerationError when the daemon has gone."""
+        """The next frame. Raises GenerationError if the daemon closed the connection."""
         head = self._file.read(frames.HEAD.size)
         if len(head) == frames.HEAD.size:
             kind, length = frames.head_of(head)
             data = self._file.read(length)
             if len(data) == length:
                 return kind, data
-        raise GenerationError("The daemon broke off: `edgetts say --no-daemon` speaks without it.")
+        raise GenerationError(
+            "The daemon closed the connection before the speech was complete: "
+            "try again, or synthesize without the daemon."
+        )
 
     def send(self, frame: bytes) -> None:
         self._socket.sendall(frame)
@@ -85,12 +88,12 @@ class Connection:
         self._socket.close()
 
     def start(self, request: SpeechRequest, pieces: Iterable[str] | None = None) -> RemoteStream:
-        """Start to speak, as `TTS.start`."""
+        """Start synthesis, as `TTS.start`."""
         return RemoteStream(self, request, pieces)
 
 
 class RemoteStream:
-    """Speech that the daemon makes."""
+    """A stream of speech from the daemon, as `SpeechStream`."""
 
     def __init__(self, connection: Connection, request: SpeechRequest, pieces: Iterable[str] | None) -> None:
         self._connection = connection
@@ -114,17 +117,17 @@ class RemoteStream:
         return time.perf_counter() - self._started_at if self._speech is None else self._speech.compute_seconds
 
     def speech(self, n_samples: int) -> Speech:
-        """How it came about, after the last chunk."""
+        """The report of the speech. Call it after the last chunk."""
         assert self._speech is not None and self._speech.n_samples == n_samples
         return self._speech
 
     def _pump(self, pieces: Iterable[str]) -> None:
-        """Send the text as it arrives. An error in it ends the speech, and is raised to whoever reads."""
+        """Send the text as it arrives. An error in the text source ends the speech and is raised to the reader."""
         try:
             for piece in pieces:
                 self._connection.send(frames.pack(frames.TEXT, piece.encode()))
             self._connection.send(frames.pack(frames.END))
-        except BaseException as error:  # also what the daemon's going away is for this thread: the reader says it
+        except BaseException as error:  # also a closed connection, which the reader reports
             self._input_error = error if isinstance(error, EdgeTTSError) else None
             self._connection.close()
 
@@ -154,7 +157,7 @@ class RemoteStream:
     def _table(self, expected: bytes) -> dict[str, Any]:
         kind, data = self._receive()
         if kind != expected:
-            raise GenerationError("The daemon answers what was not asked.")
+            raise GenerationError("The daemon sent an unexpected frame: try again, or synthesize without the daemon.")
         table: dict[str, Any] = json.loads(data)
         return table
 
@@ -165,7 +168,7 @@ class RemoteStream:
         return kind, data
 
     def close(self) -> None:
-        """Stop at once: the daemon notices within a step."""
+        """Stop: the daemon notices within one decoding step."""
         self._is_closed = True
         self._connection.close()
 
@@ -179,13 +182,13 @@ class RemoteStream:
 
 
 def connect(path: Path | None, *, is_chosen: bool, wants: Mapping[str, Any]) -> Connection | str:
-    """The daemon at `path`, if it speaks as this call asks; else why not, in a few words.
+    """A connection to the daemon at `path` if it matches this call; else the reason as text.
 
-    is_chosen: the user named the socket: then UsageError says why not. wants: what HELLO has to say; None: anything.
+    is_chosen: the user named the socket, so a mismatch raises UsageError. wants: required values of HELLO; None: any.
     """
     try:
         if path is None:
-            raise NoDaemon("there is no socket for this user")
+            raise NoDaemon("this user has no daemon socket")
         connection = Connection(path)
         for name, value in wants.items():
             if value is not None and connection.hello.get(name) != value:
@@ -193,7 +196,10 @@ def connect(path: Path | None, *, is_chosen: bool, wants: Mapping[str, Any]) -> 
                 raise NoDaemon(f"the daemon at {path} has {name} {connection.hello.get(name)}, not {value}")
     except NoDaemon as reason:
         if is_chosen:
-            raise UsageError(f"The daemon cannot speak this: {reason}; leave --socket out, or start one.") from None
+            raise UsageError(
+                f"The daemon cannot serve this request: {reason}. "
+                "Start one with `edgetts serve`, or do not set socket=."
+            ) from None
         return str(reason)
     return connection
 

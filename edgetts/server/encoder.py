@@ -1,7 +1,7 @@
-"""Sound on its way to a client: chunks of samples become bytes of a format, each as soon as it is made.
+"""Streaming encoder: chunks of samples to bytes of an audio format.
 
-In: float32 samples at the model's rate. Out: bytes that follow one another; joined, they are a file of the format,
-without what only the end of a stream would know (sizes in a header). `pcm` is 24 kHz, which clients of OpenAI's assume.
+In: float32 samples at the model's rate. Out: bytes; concatenated, they are a file of the format, except for sizes in
+the header, which only the end of the stream knows. `pcm` is 24 kHz, as clients of OpenAI's API expect.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PCM_RATE = 24_000  # Hz
 
 @dataclass(frozen=True)
 class Kind:
-    """A format that clients ask for by name."""
+    """An output format by its API name."""
 
     name: str
     media_type: str
@@ -39,16 +39,16 @@ KINDS = {
         Kind("pcm", "audio/pcm"),
     )
 }
-NO_ENCODER = ("aac",)  # that OpenAI's API has, and libsndfile has not
+NO_ENCODER = ("aac",)  # formats of OpenAI's API that libsndfile cannot write
 
 
 def kind_of(name: Any) -> Kind:
-    """The format called so. Raises Fault."""
+    """The format with this name. Raises Fault."""
     if not isinstance(name, str) or name not in KINDS:
         if name in NO_ENCODER:
-            message = f"There is no encoder for {name} here; choose one of {', '.join(KINDS)}."
+            message = f"response_format {name} is not supported; use one of {', '.join(KINDS)}."
         else:
-            message = f"Unknown response_format {str(name)[:40]!r}; choose one of {', '.join(KINDS)}."
+            message = f"Unknown response_format {str(name)[:40]!r}; use one of {', '.join(KINDS)}."
         raise refused(message, "response_format", "unsupported_format")
     try:
         choose_format(None, name)
@@ -58,7 +58,7 @@ def kind_of(name: Any) -> Kind:
 
 
 class Encoder:
-    """`feed` chunks, then `finish`; each gives the bytes that are ready. `close` ends it early."""
+    """`feed` chunks, then `finish`; each returns the bytes that are ready."""
 
     def __init__(self, kind: Kind, sample_rate: int) -> None:
         self._outlet = _Outlet()
@@ -74,7 +74,7 @@ class Encoder:
         self._writer.__enter__()
 
     def feed(self, samples: Samples) -> bytes:
-        """Bytes for the next samples (S,), and for what was held back before."""
+        """Encoded bytes after the next samples (S,)."""
         if self._resampler is not None:
             samples = self._resampler.resample_chunk(samples)
         self._writer.write(samples)
@@ -89,15 +89,15 @@ class Encoder:
 
 
 class _Outlet(io.RawIOBase):
-    """A file that is sent away while it is written: what an encoder writes over afterwards was sent already.
+    """A write-only file whose bytes are taken while it is written.
 
-    Encoders go back to the head of a file to write down its length; readers of a stream do without.
+    Encoders seek back to update lengths in the header. Such writes are dropped if those bytes were already taken.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._ready = bytearray()
-        self._length = 0  # of all that was written
+        self._length = 0  # of everything written
         self._position = 0
 
     def take(self) -> bytes:

@@ -1,6 +1,6 @@
-"""What a client is told when something is wrong: a status, a kind, one sentence that names no path of this machine.
+"""Errors for clients: a status, a kind, and one sentence without paths of this machine.
 
-In: exceptions. Out: `Fault`s, and their table in the shape of OpenAI's API. Knows no protocol.
+In: exceptions. Out: `Fault`s, and their error object as in OpenAI's API. It does not know protocols.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import AudioError, EdgeTTSError, GenerationError, PackError, UsageError, VoiceError, one_line
-from edgetts.server.desk import Busy, Closed
+from edgetts.server.request_queue import Busy, Closed
 
-# Two and more parts behind a slash or a tilde; the last one is kept, which is what a sentence is about.
+# A path of two or more parts after a slash or tilde; the last part is kept.
 _PATH = re.compile(r"(?<![\w:/.])(?:~[\w.-]*)?(?:/[^\s/'\"`(),;]+)*/([^\s/'\"`(),;]+)")
-_TEMPORARY = "Speech is not available for a moment; try again."
 
 
 class Fault(Exception):
-    """status: as in HTTP. kind and code: OpenAI's `type` and `code`. param: the field that is wrong, if it is one."""
+    """status: as in HTTP. kind and code: OpenAI's `type` and `code`. param: the invalid field, or None."""
 
     def __init__(
         self,
@@ -38,26 +37,26 @@ class Fault(Exception):
         self.headers = headers or {}
 
     def table(self) -> dict[str, Any]:
-        """As OpenAI's API says it."""
+        """The error object of OpenAI's API."""
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
 
 class CutShort(Exception):
-    """A response that had begun cannot go on: its connection is cut, so that nobody takes it for whole."""
+    """An error after the response began: the connection is cut, so that the client sees an incomplete response."""
 
 
 def refused(message: str, param: str | None = None, code: str | None = None) -> Fault:
-    """A request that asks for what cannot be done."""
+    """A Fault for an invalid request."""
     return Fault(400, message, code=code, param=param)
 
 
 def fault_of(error: BaseException) -> Fault:
-    """What a client is told about an exception; of those nobody foresaw, nothing but that there was one."""
+    """The Fault for an exception. Unexpected exceptions do not reveal their message."""
     if isinstance(error, Fault):
         return error
     if isinstance(error, Busy):
         return Fault(
-            *(429, f"All places are taken; try again in {error.retry_s} s.", "rate_limit_error", "queue_full"),
+            *(429, f"The queue is full; try again in {error.retry_s} s.", "rate_limit_error", "queue_full"),
             headers={"Retry-After": str(error.retry_s)},
         )
     if isinstance(error, Closed):
@@ -78,10 +77,10 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(error, EdgeTTSError):
         return Fault(500, without_paths(str(error)), "server_error")
     if isinstance(error, MemoryError):
-        return Fault(503, "There is not enough memory for this.", "server_error", "out_of_memory")
-    return Fault(500, "Something went wrong; the daemon's log says what.", "server_error", "internal_error")
+        return Fault(503, "There is not enough memory for this request.", "server_error", "out_of_memory")
+    return Fault(500, "Internal error; see the daemon's log.", "server_error", "internal_error")
 
 
 def without_paths(message: str) -> str:
-    """A sentence with the last part of each path alone: clients need not know how folders are called here."""
+    """A message with each path reduced to its last part: it does not reveal folders of the server."""
     return _PATH.sub(lambda found: found[1], one_line(message.replace(str(Path.home()), "~")))

@@ -1,9 +1,9 @@
-"""What daemon and clients say to each other over the Unix socket: frames of a kind and bytes.
+"""The framing protocol between daemon and clients on the Unix socket.
 
-A frame is one byte for its kind, four for the length of what follows (little-endian), then that. A connection carries
-one request: the daemon says HELLO, the client REQUEST, then TEXT and END where the request has no text; the daemon
-answers STARTED, SOUND (the length of a JSON table, the table, float32 samples) and REPORT, or ERROR. Either side ends
-it by closing. Needs nothing but the standard library.
+A frame: one byte for its kind, four bytes for the payload length (little-endian), then the payload. A connection
+carries one request: the daemon sends HELLO, the client REQUEST, then TEXT and END if the request has no text; the
+daemon answers with STARTED, SOUND (length of a JSON table, the table, float32 samples) and REPORT, or with ERROR.
+Either side ends it by closing. Only needs the standard library.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def sound_of(data: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def head_of(data: bytes) -> tuple[bytes, int]:
-    """Kind and length of the frame that begins so. Raises GenerationError for what is no frame of ours."""
+    """Kind and payload length from a frame's first bytes. Raises GenerationError for an invalid length."""
     kind, length = HEAD.unpack(data)
     if length > MAX_FRAME_BYTES:
-        raise GenerationError("What answers at the socket is no daemon of edgetts.")
+        raise GenerationError("The server at the socket is not an edgetts daemon.")
     return kind, length

@@ -1,7 +1,7 @@
-"""Who may ask at all, and how much they may send: the outermost layer of the HTTP application.
+"""Access checks and body limits: the outermost layer of the HTTP application.
 
-In: ASGI scopes. Out: the same for the application behind it, or a refusal: a Host or Origin that no client of this
-daemon sends (DNS rebinding, pages of other servers), a missing token, a body that is too long or too slow.
+In: ASGI scopes. Out: the same for the application behind it, or a refusal: a foreign Host (DNS rebinding) or Origin
+(pages of other sites), a missing token, a body that is too long or too slow.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgetts.server.faults import Fault
 from edgetts.server.settings import Settings, is_loopback
 
-# How much is read of a body that nobody wants, so that its sender reads the refusal. A connection that is closed while
-# data arrives is reset, and the answer with it.
+# Bounds for draining a refused body. Closing a connection while data arrives resets it, and the client would not see
+# the error response.
 DRAINED_BYTES = 128 << 20
 DRAINED_S = 10.0
-OPEN_TO_ALL = frozenset({"/health"})  # says nothing but that there is a daemon
+OPEN_TO_ALL = frozenset({"/health"})  # reveals only that a daemon runs
 UPLOADS = frozenset({"/v1/voices"})
-_POLICY_VIOLATION = 1008  # of WebSocket, RFC 6455
+_POLICY_VIOLATION = 1008  # WebSocket close code, RFC 6455
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -54,18 +54,18 @@ class Guard:
         await answer(scope, body.receive, body.answering(_with_headers(send)))
 
     def _bounds(self, path: str) -> tuple[int, float]:
-        """Bytes and seconds that a body may have."""
+        """Limits of a request body: bytes, seconds."""
         limits = self._settings.limits
         is_upload = path in UPLOADS
         return (limits.upload_bytes, limits.upload_s) if is_upload else (limits.body_bytes, limits.body_s)
 
     def _refusal(self, headers: Headers, scope: Scope) -> Fault | None:
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or not self._knows(hosts[0]):
-            return Fault(403, "The Host header names another machine.", code="host_not_allowed")
+        if len(hosts) != 1 or not self._is_own_host(hosts[0]):
+            return Fault(403, "The Host header does not name this machine.", code="host_not_allowed")
         origin = headers.get("origin")
-        if origin is not None and not self._allows(origin, hosts[0]):
-            message = "Pages of other servers may not ask here."
+        if origin is not None and not self._is_allowed_origin(origin, hosts[0]):
+            message = "Requests from pages of this Origin are not allowed."
             return Fault(403, message, code="origin_not_allowed")
         if self._token is not None and scope["path"] not in OPEN_TO_ALL:
             given = headers.get("authorization", "").encode("latin-1", "replace")
@@ -82,11 +82,11 @@ class Guard:
                 return _too_large(most)
         return None
 
-    def _knows(self, host: str) -> bool:
-        """Where a token is asked for, a page that got here by another name does not know it."""
+    def _is_own_host(self, host: str) -> bool:
+        """On loopback the Host must be loopback (DNS rebinding); elsewhere the token protects."""
         return not is_loopback(self._settings.host) or is_loopback(_host_name(host))
 
-    def _allows(self, origin: str, host: str) -> bool:
+    def _is_allowed_origin(self, origin: str, host: str) -> bool:
         if origin in self._settings.origins:
             return True
         page = urlsplit(origin)
@@ -101,7 +101,7 @@ def _host_name(host: str) -> str:
 
 
 class _Body:
-    """A request's body within bounds of bytes and seconds; afterwards, whether the client is still there."""
+    """A request's `receive`, with limits on bytes and seconds of the body; afterwards it reports disconnects."""
 
     def __init__(self, receive: Receive, headers: Headers, most: int, seconds: float) -> None:
         self._receive = receive
@@ -109,11 +109,11 @@ class _Body:
         self._left = most
         self._deadline = time.monotonic() + seconds
         self._is_read = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
-        # A client that asks first (Expect: 100-continue) or is too slow sends nothing more.
+        # A client with Expect: 100-continue, or one that is too slow, sends nothing more.
         self._can_drain = "expect" not in headers
 
     async def receive(self) -> Message:
-        """The next message of the client. Raises Fault for a body beyond the bounds."""
+        """The next message of the client. Raises Fault if the body exceeds a limit."""
         if self._is_read:
             return await self._receive()
         try:
@@ -121,7 +121,9 @@ class _Body:
         except asyncio.TimeoutError:
             self._can_drain = False
             raise Fault(
-                *(408, "The request did not arrive in time."), code="request_timeout", headers={"Connection": "close"}
+                *(408, "The request body did not arrive in time."),
+                code="request_timeout",
+                headers={"Connection": "close"},
             ) from None
         if message["type"] == "http.request":
             self._is_read = not message.get("more_body", False)
@@ -131,7 +133,7 @@ class _Body:
         return message
 
     def answering(self, send: Send) -> Send:
-        """`send` for an answer that ends only when the body is read, within bounds."""
+        """`send` that drains the body, within bounds, before it ends the response."""
 
         async def sending(message: Message) -> None:
             is_end = message["type"] == "http.response.body" and not message.get("more_body", False)
@@ -157,7 +159,7 @@ class _Body:
 
 
 def _too_large(most: int) -> Fault:
-    message = f"The request has more than {most} bytes."
+    message = f"The request body has more than {most} bytes."
     return Fault(413, message, code="request_too_large", headers={"Connection": "close"})
 
 

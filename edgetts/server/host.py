@@ -1,7 +1,7 @@
-"""The networks of a daemon: loaded when needed, dropped when idle, opened anew when their pack was replaced.
+"""The networks of a daemon: loaded on demand, unloaded when idle, reopened when their pack was replaced.
 
-In: how to open a pack, and how long to keep what nobody uses. Out: a `TTS` for the time of a block. Its methods belong
-to one event loop; what takes long is done in threads.
+In: a function that opens a pack, and the idle time. Out: a `TTS` for the duration of a block. Use it from one event
+loop; slow work runs in threads.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WARM_TEXT = "Good morning."  # its length hardly matters
+_WARM_TEXT = "Good morning."  # warm-up text
 _MAX_TOKENS = 120
 
 
 class Host:
-    """open_pack: makes a TTS whose networks are not loaded yet. keep_alive_s: None: they stay once they are."""
+    """open_pack: makes a TTS without loading networks. keep_alive_s: idle time before unloading; None: never unload."""
 
     def __init__(self, open_pack: Callable[[], TTS], keep_alive_s: float | None = None) -> None:
         self._open = open_pack
@@ -42,17 +42,17 @@ class Host:
 
     @property
     def opened(self) -> TTS | None:
-        """The pack as it was opened last, for what it says about itself."""
+        """The TTS that was opened last, or None."""
         return self._tts
 
     async def tts(self) -> TTS:
-        """The open pack, opened anew where its folder holds another one by now. Raises PackError."""
+        """The open TTS, reopened if its pack's folder has changed. Raises PackError."""
         async with self._opening:
             if self._tts is not None:
                 try:
                     self._tts.pack.check_unchanged()
                 except PackError as error:
-                    logger.warning("the pack is opened again: %s", error)
+                    logger.warning("reopening the pack: %s", error)
                     self._tts.close()
                     self._tts = None
             if self._tts is None:
@@ -60,21 +60,21 @@ class Host:
             return self._tts
 
     async def load(self) -> None:
-        """Have the networks in memory, and every stage run once: the first request waits for neither."""
+        """Load the networks and run every stage once, so that the first request is fast."""
         async with self.use() as tts:
             await asyncio.to_thread(_load, tts)
 
     async def unload(self) -> None:
-        """Drop the networks; streams at work keep them until they end."""
-        self._forget_idle()
+        """Unload the networks; running streams keep them until they end."""
+        self._cancel_idle_timer()
         if self._tts is not None and self._tts.is_loaded:
             await asyncio.to_thread(self._tts.close)
-            logger.info("the networks are dropped")
+            logger.info("unloaded the networks")
 
     @contextlib.asynccontextmanager
     async def use(self) -> AsyncIterator[TTS]:
-        """The open pack; nothing is dropped for idleness inside the block."""
-        self._forget_idle()
+        """The open TTS; it is not unloaded for idleness inside the block."""
+        self._cancel_idle_timer()
         self.n_users += 1
         try:
             yield await self.tts()
@@ -87,11 +87,11 @@ class Host:
     def _drop(self) -> None:
         self._idle = None
         if self.n_users == 0 and self._tts is not None and self._tts.is_loaded:
-            # Nobody can ask for networks in between: closing takes no longer than a garbage collection.
+            # In the event loop, so that no request comes in between; closing is as quick as a garbage collection.
             self._tts.close()
-            logger.info("the networks are dropped after %g idle seconds", self._keep_alive_s)
+            logger.info("unloaded the networks after %g idle seconds", self._keep_alive_s)
 
-    def _forget_idle(self) -> None:
+    def _cancel_idle_timer(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -104,4 +104,4 @@ def _load(tts: TTS) -> None:
 
     started = time.perf_counter()
     warm(tts.engine, tts.frontend().segments(_WARM_TEXT, _MAX_TOKENS).segments[0].ids)
-    logger.info("loaded and warm after %.1f s", time.perf_counter() - started)
+    logger.info("loaded and warmed up in %.1f s", time.perf_counter() - started)

@@ -1,6 +1,6 @@
-"""The Unix socket: where clients of this machine ask, in `frames`. Its file is for one user alone (mode 0600).
+"""The Unix socket server for clients on this machine; it speaks `frames`. Only its user can connect (mode 0600).
 
-A client that closes its end stops its stream within a step of the work.
+A client that closes its end stops its stream within one decoding step.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from edgetts.errors import EdgeTTSError, UsageError
 from edgetts.request import SpeechRequest
 from edgetts.server import frames
 from edgetts.server.body import json_object
-from edgetts.server.desk import Busy, Closed
 from edgetts.server.faults import Fault, fault_of
+from edgetts.server.request_queue import Busy, Closed
 from edgetts.server.service import ClientGone, Service
 from edgetts.speech import Speech
 from edgetts.voices.store import looks_like_path
 
 logger = logging.getLogger(__name__)
 
-_PIECES = 64  # of text that wait to be taken in; a client that sends more has to wait
+_PIECES = 64  # queued pieces of text; backpressure beyond
 
 
 def listen(path: Path) -> socket.socket:
-    """A listening socket at `path`. Raises UsageError where there is something else, or a daemon at work."""
+    """A listening socket at `path`. Raises UsageError for another file there, or a running daemon."""
     try:
         if stat.S_ISSOCK(path.lstat().st_mode):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other, contextlib.suppress(OSError):
                 other.settimeout(1)
                 other.connect(str(path))
-                raise UsageError(f"A daemon listens at {path} already: stop it, or choose another --socket.")
+                raise UsageError(f"A daemon listens at {path} already: stop it, or set another socket=.")
             path.unlink()
     except FileNotFoundError:
         pass
@@ -50,14 +50,15 @@ def listen(path: Path) -> socket.socket:
         sock.listen(64)
     except OSError as error:
         sock.close()
-        raise UsageError(f"{path} cannot be listened on ({(error.strerror or str(error)).lower()}).") from None
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"Cannot listen on {path} ({reason}): set another socket=.") from None
     finally:
         os.umask(before)
     return sock
 
 
 class LocalServer:
-    """Serves the socket until it is closed."""
+    """Serves the socket until `close`."""
 
     def __init__(self, service: Service, sock: socket.socket) -> None:
         self._service = service
@@ -69,7 +70,7 @@ class LocalServer:
         self._server = await asyncio.start_unix_server(self._serve, sock=self._socket)
 
     async def close(self) -> None:
-        """Let nobody in any more, and end who is."""
+        """Stop listening and end all connections."""
         if self._server is not None:
             self._server.close()
         for task in list(self._tasks):
@@ -81,7 +82,7 @@ class LocalServer:
         assert task is not None
         self._tasks.add(task)
         try:
-            await _Visit(self._service, reader, writer).run()
+            await _Connection(self._service, reader, writer).run()
         except (ClientGone, asyncio.IncompleteReadError, OSError):
             pass
         finally:
@@ -89,7 +90,7 @@ class LocalServer:
             writer.close()
 
 
-class _Visit:
+class _Connection:
     """One connection."""
 
     def __init__(self, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -103,7 +104,7 @@ class _Visit:
             await self._put(frames.pack_table(frames.HELLO, await self._hello()))
             kind, data = await self._frame()
             if kind != frames.REQUEST:
-                raise UsageError("The first frame of a client is its request.")
+                raise UsageError("The first frame of a client must be REQUEST.")
             request = _request(data)
             speaking = asyncio.create_task(self._speak(request))
             reading = asyncio.create_task(self._read(has_text=request.text is not None))
@@ -118,7 +119,7 @@ class _Visit:
                     with contextlib.suppress(asyncio.CancelledError, Exception):
                         await task
         except (EdgeTTSError, Fault, Busy, Closed, MemoryError) as error:
-            await self._put(frames.pack_table(frames.ERROR, _told(error)))
+            await self._put(frames.pack_table(frames.ERROR, _error_table(error)))
 
     async def _hello(self) -> dict[str, Any]:
         tts = await self._service.host.tts()
@@ -138,7 +139,7 @@ class _Visit:
         return kind, await self._reader.readexactly(length)
 
     async def _read(self, *, has_text: bool) -> None:
-        """Take in text until the client goes."""
+        """Queue text until the client disconnects."""
         is_over = has_text
         while True:
             try:
@@ -174,27 +175,29 @@ class _Visit:
         await self._put(frames.pack_table(frames.REPORT, dataclasses.asdict(speech)))
 
     async def _put(self, frame: bytes) -> None:
-        """A client may take its time: it plays what it is sent, and the stream waits for it."""
+        """Send with backpressure: a client may read slowly while it plays."""
         self._writer.write(frame)
         await self._writer.drain()
 
 
 def _request(data: bytes) -> SpeechRequest:
-    """Raises UsageError, and Fault for what is no JSON. A voice is a name here, too."""
+    """Parse a request. Raises UsageError, and Fault for invalid JSON. Voices must be names, not files."""
     request = SpeechRequest.from_json(json_object(data, frames.MAX_FRAME_BYTES))
     recording = None if request.emotion is None else request.emotion.recording
     for voice in (request.voice, recording):
         if voice is not None and looks_like_path(str(voice)):
-            raise UsageError("The daemon knows voices by their names: give the path to `edgetts say --no-daemon`.")
+            raise UsageError(
+                "The daemon accepts voice names, not files: enroll the voice, or synthesize without the daemon."
+            )
     if request.dtype != "float32":
-        raise UsageError("Sound goes to clients as float32.")
+        raise UsageError(f"dtype is {request.dtype}; the daemon sends float32 only.")
     return request
 
 
-def _told(error: BaseException) -> dict[str, str]:
+def _error_table(error: BaseException) -> dict[str, str]:
     if isinstance(error, EdgeTTSError):
         return {"kind": type(error).__name__, "message": str(error)}
     fault = fault_of(error)
     kind = "UsageError" if fault.status in (400, 413) else "GenerationError"
-    hint = "; `edgetts say --no-daemon` speaks without it." if fault.status in (429, 503) else ""
+    hint = ", or synthesize without the daemon." if fault.status in (429, 503) else ""
     return {"kind": kind, "message": fault.message.rstrip(".") + hint if hint else fault.message}

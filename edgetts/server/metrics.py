@@ -1,7 +1,7 @@
-"""What a daemon counts, in Prometheus' text format: requests, first sound, speed, errors, queue, memory.
+"""Prometheus metrics of a daemon: requests, time to first sound, speed, errors, queue, memory.
 
-In: numbers of the service. Out: the page of `/metrics`. A registry of its own, so that two daemons of one process (a
-test) do not share it.
+In: values from the service. Out: the page of `/metrics`. It has its own registry, so that two daemons in one process
+(tests) do not share it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _RTF = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.0, 1.3, 2.0, 4.0, 10.0)
 
 
 class Metrics:
-    """queue, streams, is_loaded: are asked when the page is."""
+    """queue, streams, is_loaded: called when the page is requested."""
 
     content_type = CONTENT_TYPE_LATEST
 
@@ -25,32 +25,32 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         for name, about, ask in (
-            ("edgetts_queue_length", "Requests that wait in line.", queue),
-            ("edgetts_streams", "Requests that are spoken now.", streams),
+            ("edgetts_queue_length", "Requests waiting in the queue.", queue),
+            ("edgetts_streams", "Requests being synthesized.", streams),
             ("edgetts_model_loaded", "1 while the networks are in memory.", is_loaded),
         ):
             Gauge(name, about, registry=registry).set_function(ask)
         self.requests = Counter(
             "edgetts_requests",
-            "Requests to speak, by how they came and ended.",
+            "Speech requests by protocol and outcome.",
             ("protocol", "outcome"),
             registry=registry,
         )
-        self.errors = Counter("edgetts_errors", "Requests that failed, by error.", ("error",), registry=registry)
+        self.errors = Counter("edgetts_errors", "Failed requests by error.", ("error",), registry=registry)
         self.first_sound = Histogram(
             "edgetts_first_sound_seconds",
-            "From the arrival of a request to its first sound.",
+            "Time from the arrival of a request to its first audio.",
             buckets=_FIRST_SOUND_S,
             registry=registry,
         )
         self.rtf = Histogram(
             "edgetts_rtf", "Compute time over audio time of finished requests.", buckets=_RTF, registry=registry
         )
-        self.audio_seconds = Counter("edgetts_audio_seconds", "Speech that was made.", registry=registry)
-        self.characters = Counter("edgetts_characters", "Characters of text that were asked for.", registry=registry)
+        self.audio_seconds = Counter("edgetts_audio_seconds", "Seconds of synthesized audio.", registry=registry)
+        self.characters = Counter("edgetts_characters", "Characters of requested text.", registry=registry)
         self.underruns = Counter(
             "edgetts_underruns",
-            "Parts that came after a listener who began with the first sound had heard all before them.",
+            "Chunks that arrived after real-time playback from the first audio would have run out.",
             registry=registry,
         )
 

@@ -1,4 +1,4 @@
-"""The OpenAPI description, at `/openapi.json`: made of the tables that requests are checked by."""
+"""The OpenAPI description at `/openapi.json`, generated from the tables that validate requests."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from starlette.routing import Route
 
 from edgetts import __version__
 from edgetts.options import MAX_SEED, PRESETS, SynthesisOptions
+from edgetts.server.api_request import DEFAULT_FORMAT, STREAM_FORMATS
 from edgetts.server.encoder import KINDS
 from edgetts.server.service import Service
 from edgetts.server.settings import Limits
-from edgetts.server.wish import DEFAULT_FORMAT, STREAM_FORMATS
 from edgetts.text.normalize import NORMALIZERS
 from edgetts.voices.emotion import EMOTIONS
 from edgetts.voices.store import MAX_NAME_LENGTH
 
 _JSON = "application/json"
 _ERRORS = {
-    "400": "The request cannot be done; `param` names the field.",
+    "400": "Invalid request; `param` names the field.",
     "401": "The token is missing or wrong.",
     "403": "This Host, Origin or voice is not allowed.",
-    "404": "There is no such model or voice.",
+    "404": "Unknown model or voice.",
     "408": "The request did not arrive in time.",
-    "409": "There is a voice of this name already.",
+    "409": "A voice with this name exists already.",
     "413": "The request is too large.",
     "415": "The body is not JSON.",
-    "429": "All places are taken; Retry-After says when to come again.",
-    "500": "The model failed.",
-    "503": "The daemon is stopping, or its model cannot be used.",
+    "429": "The queue is full; see Retry-After.",
+    "500": "Synthesis failed.",
+    "503": "The daemon is stopping, or its model is unusable.",
 }
 
 
@@ -43,7 +43,7 @@ def routes(service: Service) -> list[Route]:
 
 
 def document(limits: Limits, *, has_token: bool) -> dict[str, Any]:
-    """limits: of the daemon that is described."""
+    """limits: of the daemon."""
     table: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "edgetts", "version": __version__},
@@ -59,14 +59,14 @@ def document(limits: Limits, *, has_token: bool) -> dict[str, Any]:
 
 def _paths() -> dict[str, Any]:
     name = {"name": "name", "in": "path", "required": True, "schema": _NAME}
-    voices = {"get": _operation("Voices that can speak", _answer("Voices", _VOICE_LIST))}
+    voices = {"get": _operation("List voices", _answer("Voices", _VOICE_LIST))}
     return {
         "/v1/audio/speech": {
             "post": _operation(
-                "Speak a text",
+                "Synthesize speech",
                 {
                     "200": {
-                        "description": "Sound while it is made, or server-sent events of it.",
+                        "description": "Audio, streamed while it is synthesized, or server-sent events with it.",
                         "content": {
                             **{kind.media_type: {} for kind in KINDS.values()},
                             "text/event-stream": {"schema": {"type": "string"}},
@@ -80,7 +80,7 @@ def _paths() -> dict[str, Any]:
         "/v1/voices": {
             **voices,
             "post": _operation(
-                "Learn a voice from a recording",
+                "Enroll a voice from a recording",
                 _answer("The new voice", _ref("Voice"), status="201"),
                 errors=("400", "408", "409", "413", "429", "500", "503"),
                 requestBody={"required": True, "content": {"multipart/form-data": {"schema": _UPLOAD}}},
@@ -88,31 +88,31 @@ def _paths() -> dict[str, Any]:
         },
         "/v1/voices/{name}": {
             "delete": _operation(
-                "Forget a voice", _answer("It is gone", _OBJECT), errors=("400", "403", "404"), parameters=[name]
+                "Delete a voice", _answer("Deleted", _OBJECT), errors=("400", "403", "404"), parameters=[name]
             )
         },
         "/v1/audio/voices": voices,
-        "/v1/models": {"get": _operation("Models", _answer("Models", _OBJECT))},
+        "/v1/models": {"get": _operation("List models", _answer("Models", _OBJECT))},
         "/v1/models/{model}": {
             "get": _operation(
-                "A model",
+                "Describe a model",
                 _answer("The model", _OBJECT),
                 errors=("404",),
                 parameters=[{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
             )
         },
-        "/v1/load": {"post": _operation("Have the model in memory", _answer("It is", _OBJECT), errors=("503",))},
-        "/v1/unload": {"post": _operation("Drop the model from memory", _answer("How it is", _OBJECT))},
-        "/health": {"get": _operation("Whether there is a daemon", _answer("There is", _OBJECT), errors=())},
+        "/v1/load": {"post": _operation("Load the model", _answer("Loaded", _OBJECT), errors=("503",))},
+        "/v1/unload": {"post": _operation("Unload the model", _answer("State", _OBJECT))},
+        "/health": {"get": _operation("Liveness", _answer("The daemon runs", _OBJECT), errors=())},
         "/ready": {
             "get": _operation(
-                "Whether a request would be taken",
-                {**_answer("It would", _OBJECT), **_answer("It would not", _OBJECT, status="503")},
+                "Readiness",
+                {**_answer("Ready", _OBJECT), **_answer("Not ready", _OBJECT, status="503")},
             )
         },
         "/metrics": {
             "get": _operation(
-                "Prometheus' text format", {"200": {"description": "Numbers", "content": {"text/plain": {}}}}
+                "Metrics in Prometheus' text format", {"200": {"description": "Metrics", "content": {"text/plain": {}}}}
             )
         },
     }

@@ -1,6 +1,7 @@
-"""A daemon from its first socket to its last: it listens, tells the supervisor, serves, and stops in good order.
+"""The life cycle of a daemon: listen, notify the supervisor, serve, stop gracefully.
 
-In: a `Service` and its settings. Out: nothing, when SIGTERM or SIGINT came and streams have ended or were ended.
+In: a `Service` and its settings. Out: `run` returns after SIGTERM or SIGINT, when all streams have ended or were
+stopped.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from edgetts.server.settings import Settings, check_address
 logger = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_AFTER_STREAMS_S = 2  # for what is left of a connection when its stream has ended
+_AFTER_STREAMS_S = 2  # to close connections after their streams have ended
 
 
 class _PatientProtocol(H11Protocol):
-    """Closes connections whose request does not come."""
+    """Closes connections that send no request in time."""
 
     header_s = 20.0
 
@@ -47,15 +48,15 @@ class _PatientProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Signals belong to the daemon."""
+    """uvicorn without its signal handlers: `Daemon` has its own."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
 
-def _is_told(record: logging.LogRecord) -> bool:
-    """A response that was cut short on purpose needs no traceback."""
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """Log filter: drops the traceback of a deliberate `CutShort`."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, CutShort)
 
@@ -71,8 +72,8 @@ class Daemon:
         sockets: Sequence[socket.socket] = (),
         on_ready: Callable[[Daemon], None] | None = None,
     ) -> None:
-        """supervisor: NOTIFY_SOCKET. sockets: that listen already; without them the addresses of the settings are
-        listened on. on_ready: is told when requests are served and the networks are loaded."""
+        """supervisor: NOTIFY_SOCKET. sockets: already listening; without them, it listens on the addresses of the
+        settings. on_ready: called when the networks are loaded and requests are served."""
         self.service = service
         self.settings: Settings = service.settings
         self.urls: list[str] = []
@@ -81,10 +82,10 @@ class Daemon:
         self._on_ready = on_ready
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
-        self._made: Path | None = None  # the socket's file, which is ours to remove
+        self._made: Path | None = None  # the socket file that this daemon created and removes
 
     async def run(self) -> None:
-        """Serve until told to stop. Raises UsageError where nothing can be listened on, PackError."""
+        """Serve until stopped. Raises UsageError if it cannot listen, and PackError."""
         self._loop = asyncio.get_running_loop()
         listening = self._sockets()
         local = self._local()
@@ -95,7 +96,7 @@ class Daemon:
                 await self._first(serving, self.service.host.load())
                 if local is not None:
                     await local.start()
-                notify(self._supervisor, READY, f"STATUS=Speaking on {', '.join(self.urls)}")
+                notify(self._supervisor, READY, f"STATUS=Listening on {', '.join(self.urls)}")
                 logger.info("listening on %s", ", ".join(self.urls))
                 if self._on_ready is not None:
                     self._on_ready(self)
@@ -115,13 +116,13 @@ class Daemon:
         logger.info("stopped")
 
     def stop(self) -> None:
-        """End in good order."""
+        """Stop gracefully. Callable from any thread."""
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # it has ended
+            with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def _first(self, serving: asyncio.Task[None], work: Any) -> None:
-        """Wait for `work`, or raise what ended the server, or return when told to stop."""
+        """Wait for `work` or for a stop. Raises the server's error if it ended."""
         doing, told = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({doing, told, serving}, return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
@@ -149,12 +150,12 @@ class Daemon:
             proxy_headers=False,
         )
         told = logging.getLogger("uvicorn.error")
-        if _is_told not in told.filters:
-            told.addFilter(_is_told)
+        if _is_unexpected not in told.filters:
+            told.addFilter(_is_unexpected)
         return _Server(config)
 
     def _sockets(self) -> list[socket.socket]:
-        """What HTTP is served on. Raises UsageError."""
+        """The HTTP sockets. Raises UsageError."""
         listening = [s for s in self._passed if s.family != socket.AF_UNIX]
         for sock in listening:
             check_address(sock.getsockname()[0], self.settings.token)
@@ -164,7 +165,7 @@ class Daemon:
         return listening
 
     def _local(self) -> LocalServer | None:
-        """What serves the Unix socket. Raises UsageError."""
+        """The server of the Unix socket, or None. Raises UsageError."""
         passed = [s for s in self._passed if s.family == socket.AF_UNIX]
         if not passed and self.settings.socket is not None:
             passed = [listen(self.settings.socket)]
@@ -192,7 +193,7 @@ def _listen(host: str, port: int) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise UsageError(f"The address {host} is not known here ({error.strerror or error}).") from None
+        raise UsageError(f"Unknown host {host} ({error.strerror or error}).") from None
     sockets: list[socket.socket] = []
     for family, address in dict.fromkeys((f, a) for f, _, _, _, a in found):
         try:
@@ -202,9 +203,9 @@ def _listen(host: str, port: int) -> list[socket.socket]:
                 sock.close()
             reason = (error.strerror or str(error)).lower()
             raise UsageError(
-                f"{host}, port {port}, cannot be listened on ({reason}): stop what uses it, or choose another --port."
+                f"Cannot listen on {host}, port {port} ({reason}): stop the program that uses it, or set another port=."
             ) from None
-        port = sockets[0].getsockname()[1]  # with port 0 the same one for all
+        port = sockets[0].getsockname()[1]  # with port 0: the same port for all addresses
     return sockets
 
 

@@ -1,7 +1,7 @@
-"""A request from its arrival to its log line: a place in line, the networks, the stream, what was measured.
+"""A request from arrival to its log line: admission, the networks, the stream, measurements.
 
-In: `SpeechRequest`s, with whatever brings their text. Out: chunks of sound for a protocol to send, one line in the log
-a request, and numbers for `/metrics`. Knows no protocol and no JSON.
+In: `SpeechRequest`s, optionally with a source of text. Out: audio chunks for a protocol to send, one log line per
+request, and metrics. It does not know protocols or JSON.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from edgetts.errors import Cancelled
 from edgetts.pack.plain_json import shown
-from edgetts.server.desk import Busy, Closed, Desk
 from edgetts.server.faults import Fault, fault_of, refused
 from edgetts.server.host import Host
 from edgetts.server.metrics import Metrics
+from edgetts.server.request_queue import Busy, Closed, RequestQueue
 from edgetts.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ logger = logging.getLogger(__name__)
 
 
 class ClientGone(Exception):
-    """Nobody listens any more."""
+    """The client disconnected, or reads too slowly."""
 
 
 class LiveSpeech:
-    """Iterate over it for chunks; it knows what the log line says."""
+    """One request in progress: an async iterator of chunks that measures for log and metrics."""
 
     def __init__(self, request: SpeechRequest, id: str, protocol: str, arrived_at: float) -> None:
         self.request = request
@@ -47,22 +47,22 @@ class LiveSpeech:
         self.n_characters = len(request.text or "")
         self.n_samples = 0
         self.n_underruns = 0
-        self._heard_until: float | None = None
+        self._plays_until: float | None = None
         self._chunks: AsyncSpeechStream | None = None
         self._is_ended = False
 
     @property
     def stream(self) -> SpeechStream:
-        """Seed, rate and segments; there once the first chunk is."""
+        """The stream (seed, rate, segments); valid after `attach`."""
         assert self._chunks is not None
         return self._chunks.stream
 
     def attach(self, chunks: AsyncSpeechStream) -> None:
-        """What it is read from."""
+        """Set the stream to read from."""
         self._chunks = chunks
 
     async def begin(self) -> None:
-        """Start now and not with the first chunk. Raises what the request cannot be started for."""
+        """Start now instead of with the first chunk. Raises the errors of `TTS.start`."""
         assert self._chunks is not None
         await self._chunks.begin()
 
@@ -70,7 +70,7 @@ class LiveSpeech:
         return self
 
     async def __anext__(self) -> AudioChunk:
-        """Raises what the stream raises, and Closed when the daemon ended it."""
+        """Raises the stream's errors, and Closed if the daemon ended it."""
         assert self._chunks is not None
         try:
             chunk = await self._chunks.__anext__()
@@ -85,15 +85,15 @@ class LiveSpeech:
     def _measure(self, chunk: AudioChunk) -> None:
         now = time.perf_counter()
         if self.first_sound_s is None:
-            self.first_sound_s, self._heard_until = now - self.arrived_at, now
-        assert self._heard_until is not None
-        if now > self._heard_until and not chunk.awaits_text:
+            self.first_sound_s, self._plays_until = now - self.arrived_at, now
+        assert self._plays_until is not None
+        if now > self._plays_until and not chunk.awaits_text:
             self.n_underruns += 1
-        self._heard_until = max(now, self._heard_until) + chunk.seconds
+        self._plays_until = max(now, self._plays_until) + chunk.seconds
         self.n_samples += len(chunk.samples)
 
     async def end(self) -> None:
-        """Stop the stream; whoever iterates over it gets Closed."""
+        """Stop the stream; its iterator raises Closed."""
         self._is_ended = True
         if self._chunks is not None:
             await self._chunks.aclose()
@@ -104,22 +104,23 @@ class LiveSpeech:
 
     @property
     def rtf(self) -> float | None:
-        """Compute time over audio time; None without sound."""
+        """Compute time over audio time; None without audio."""
         return self.stream.compute_seconds / self.seconds if self.n_samples else None
 
 
 class Service:
-    """What the protocols of one daemon share."""
+    """State shared by the protocols of a daemon."""
 
     def __init__(self, host: Host, settings: Settings) -> None:
         self.host = host
         self.settings = settings
         self.limits = settings.limits
-        self.desk = Desk(self.limits.streams, self.limits.waiting)
-        self.learning = Desk(1, self.limits.waiting_to_learn)  # which takes memory and most of the machine
-        self.metrics = Metrics(lambda: self.desk.n_waiting, lambda: self.desk.n_served, lambda: self.host.is_loaded)
+        self.queue = RequestQueue(self.limits.streams, self.limits.waiting)
+        # One enrollment at a time: it takes much memory and most of the machine.
+        self.learning = RequestQueue(1, self.limits.waiting_to_learn)
+        self.metrics = Metrics(lambda: self.queue.n_waiting, lambda: self.queue.n_served, lambda: self.host.is_loaded)
         self.is_stopping = False
-        self._at_work: set[LiveSpeech] = set()
+        self._running: set[LiveSpeech] = set()
 
     @contextlib.asynccontextmanager
     async def speak(
@@ -131,11 +132,11 @@ class Service:
         arrived_at: float | None = None,
         is_bounded: bool = True,
     ) -> AsyncIterator[LiveSpeech]:
-        """Wait in line, then speak inside the block, whose end stops the stream, whatever ends it.
+        """Wait for a slot, then synthesize inside the block. Leaving the block stops the stream.
 
-        pieces: the text of a request that has none. arrived_at: by `time.perf_counter`. is_bounded: False for clients
-        of this machine, whose text may be long or take its time. Raises Busy and Closed before
-        the block; what goes wrong with the speech is raised where it is iterated over.
+        pieces: text source of a request without text. arrived_at: by `time.perf_counter`. is_bounded: False for clients
+        on this machine: no limits on length and delays of the text. Raises Busy and Closed before the block; errors of
+        synthesis are raised by the iteration.
         """
         live = LiveSpeech(request, secrets.token_hex(6), protocol, arrived_at or time.perf_counter())
         outcome, fault = "done", None
@@ -144,15 +145,15 @@ class Service:
                 raise Closed
             if is_bounded and live.n_characters > self.limits.text_characters:
                 raise _too_long(self.limits.text_characters)
-            async with self.desk.place(), self.host.use() as tts:
+            async with self.queue.slot(), self.host.use() as tts:
                 text = None if pieces is None else self._counted(pieces, live, is_bounded)
                 chunks = _stream(partial(tts.start, request), text)
                 live.attach(chunks)
-                self._at_work.add(live)
+                self._running.add(live)
                 try:
                     yield live
                 finally:
-                    self._at_work.discard(live)
+                    self._running.discard(live)
                     await asyncio.shield(chunks.aclose())
         except Busy:
             outcome = "busy"
@@ -173,7 +174,7 @@ class Service:
             self._record(live, outcome, fault)
 
     async def _counted(self, pieces: AsyncIterable[str], live: LiveSpeech, is_bounded: bool) -> AsyncIterator[str]:
-        """The pieces, within the bounds of a text."""
+        """The pieces; counts characters and enforces the limits."""
         seconds = self.limits.text_s if is_bounded else None
         waiting = aiter(pieces)
         while True:
@@ -182,7 +183,7 @@ class Service:
             except StopAsyncIteration:
                 return
             except asyncio.TimeoutError:
-                message = f"No more text came for {seconds:g} s, and no end of it."
+                message = f"No text arrived for {seconds:g} s, and its end was not sent."
                 raise Fault(408, message, code="text_timeout") from None
             live.n_characters += len(piece)
             if is_bounded and live.n_characters > self.limits.text_characters:
@@ -204,7 +205,7 @@ class Service:
         logger.info("%s", self._line(live, outcome, fault))
 
     def _line(self, live: LiveSpeech, outcome: str, fault: Fault | None) -> str:
-        """`key=value`s about a request; its text only where that was asked for."""
+        """The log line of a request as `key=value` pairs; with text only if `tells_text`."""
         first_ms = None if live.first_sound_s is None else round(live.first_sound_s * 1000)
         table = {
             "id": live.id,
@@ -224,14 +225,14 @@ class Service:
         return "speech " + " ".join(f"{key}={'-' if value is None else value}" for key, value in table.items())
 
     async def stop(self, seconds: float) -> None:
-        """Take no more; let what is spoken end, for so many seconds, then end it."""
+        """Refuse new requests, wait up to `seconds` for running streams, then stop them."""
         self.is_stopping = True
-        self.desk.close()
+        self.queue.close()
         self.learning.close()
         deadline = time.monotonic() + seconds
-        while self._at_work and time.monotonic() < deadline:
+        while self._running and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
-        for live in list(self._at_work):
+        for live in list(self._running):
             await live.end()
 
 
@@ -242,10 +243,12 @@ def _stream(start: partial[SpeechStream], text: AsyncIterable[str] | None) -> As
 
 
 def voice_name(request: SpeechRequest) -> str | None:
-    """The voice as a word of a log line."""
+    """The voice as one word for a log line."""
     name = getattr(request.voice, "name", request.voice)
     return None if name is None else str(name).replace(" ", "_")
 
 
 def _too_long(most: int) -> Fault:
-    return refused(f"The text has more than {most} characters: send it in parts.", "input", "text_too_long")
+    return refused(
+        f"The text has more than {most} characters: split it into several requests.", "input", "text_too_long"
+    )

@@ -1,4 +1,4 @@
-"""What a daemon listens on and what it bounds. Plain values, read by every other file here."""
+"""Settings of a daemon: addresses, token, limits. Plain values."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what one client can ask for, and on how many can at once."""
+    """Limits per client and in total."""
 
-    streams: int = 4  # spoken side by side
-    waiting: int = 16  # in line behind them; beyond it 429
-    waiting_to_learn: int = 2  # recordings in line behind the one that is learned
+    streams: int = 4  # concurrent syntheses
+    waiting: int = 16  # queued requests; beyond: 429
+    waiting_to_learn: int = 2  # queued enrollments
     text_characters: int = 100_000  # about two hours of speech
-    body_bytes: int = 1 * MIB  # of a request that is no upload
+    body_bytes: int = 1 * MIB  # of a request that is not an upload
     upload_bytes: int = 32 * MIB
     connections: int = 256
-    utterances: int = 8  # of one WebSocket, spoken or waiting
-    header_s: float = 20.0  # until a request's headers are there
-    body_s: float = 30.0  # until its body is
+    utterances: int = 8  # per WebSocket, running or queued
+    header_s: float = 20.0  # until a request's headers have arrived
+    body_s: float = 30.0  # until its body has arrived
     upload_s: float = 120.0
-    send_s: float = 60.0  # that a reader may take for what it is sent, piece by piece
-    text_s: float = 120.0  # that a stream waits for the next piece of its text
+    send_s: float = 60.0  # until a client has read a piece
+    text_s: float = 120.0  # until the next piece of a text
 
     def __post_init__(self) -> None:
         for name, least in (("streams", 1), ("waiting", 0), ("text_characters", 1), ("connections", 1)):
             if getattr(self, name) < least:
-                raise UsageError(f"{name} is {getattr(self, name)}; allowed is {least} and more.")
+                raise UsageError(f"{name} is {getattr(self, name)}; allowed is {least} or more.")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a daemon runs. Raises UsageError where others could reach it without a token."""
+    """Settings. Raises UsageError for a public address without a token."""
 
     host: str = DEFAULT_HOST
-    port: int = DEFAULT_PORT  # 0: any that is free
+    port: int = DEFAULT_PORT  # 0: any free port
     token: str | None = field(default=None, repr=False)
-    socket: Path | None = None  # Unix socket for clients of this machine
-    keep_alive_s: float | None = None  # idle seconds after which the networks are dropped; None: never
-    stop_s: float = 10.0  # that streams have to end when the daemon does
-    tells_text: bool = False  # whether the log holds what is spoken
-    origins: tuple[str, ...] = ()  # of pages of other servers that may ask
+    socket: Path | None = None  # Unix socket for clients on this machine
+    keep_alive_s: float | None = None  # idle seconds before the networks are unloaded; None: never
+    stop_s: float = 10.0  # for running streams when the daemon stops
+    tells_text: bool = False  # whether the log contains the texts
+    origins: tuple[str, ...] = ()  # further allowed origins of web pages
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -63,16 +63,16 @@ class Settings:
 
 
 def check_address(host: str, token: str | None) -> None:
-    """Raises UsageError for an address that is not this machine's own alone, unless there is a token."""
+    """Raises UsageError for an address that is not loopback, unless there is a token."""
     if token is None and not is_loopback(host):
         raise UsageError(
-            f"Others can reach the address {host}, so it needs a token: write one of {MIN_TOKEN_CHARACTERS} characters "
-            "or more into a file, and name it with --token-file."
+            f"Other machines can reach the address {host}, so it needs a token: set token= to one of "
+            f"{MIN_TOKEN_CHARACTERS} characters or more."
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`, an address or localhost."""
+    """Whether `host` (an address or localhost) is reachable from this machine only."""
     if host.casefold() == "localhost":
         return True
     try:
@@ -82,15 +82,17 @@ def is_loopback(host: str) -> bool:
 
 
 def check_token(token: str, source: str) -> str:
-    """A token without white space around it. Raises UsageError for one that could be guessed or not be sent."""
+    """The token, stripped. Raises UsageError if it is too short or has characters that headers cannot carry."""
     token = token.strip()
     if len(token) < MIN_TOKEN_CHARACTERS:
         raise UsageError(
             f"The token in {source} has {len(token)} characters; it needs {MIN_TOKEN_CHARACTERS} or more: "
-            "make one with `openssl rand -hex 32`."
+            "generate one with `openssl rand -hex 32`."
         )
     if not token.isascii() or any(character.isspace() or not character.isprintable() for character in token):
-        raise UsageError(f"The token in {source} has characters that no header can hold: use letters and digits.")
+        raise UsageError(
+            f"The token in {source} has characters that an HTTP header cannot carry: use letters and digits."
+        )
     return token
 
 

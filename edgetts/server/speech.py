@@ -1,8 +1,8 @@
-"""`POST /v1/audio/speech`: OpenAI's way to ask for speech, answered while it is made.
+"""`POST /v1/audio/speech`: OpenAI's speech endpoint; the response is streamed during synthesis.
 
-The response begins with the first sound, so what goes wrong before it has a status of its own. What goes wrong later
-cuts the connection (or is an event of its own with `stream_format` sse): nobody takes half a speech for whole. A client
-that goes away stops its stream within a step of the work.
+The response begins with the first audio, so earlier errors have their own status. A later error cuts the connection (or
+is an error event with `stream_format` sse), so that no client takes it for complete. When a client disconnects, its
+stream stops within one decoding step.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from edgetts.server.api_request import ApiRequest, parse_request
 from edgetts.server.body import error_response, json_body
 from edgetts.server.encoder import Encoder
 from edgetts.server.faults import CutShort, fault_of
 from edgetts.server.service import ClientGone, LiveSpeech, Service
 from edgetts.server.status import model_names
-from edgetts.server.wish import Wish, wish_of
 
 
 def routes(service: Service) -> list[Route]:
     async def speech(request: Request) -> SpeechResponse:
         arrived_at = time.perf_counter()
         table = await json_body(request, service.limits.body_bytes)
-        return SpeechResponse(service, wish_of(table, await model_names(service)), arrived_at)
+        return SpeechResponse(service, parse_request(table, await model_names(service)), arrived_at)
 
     return [Route("/v1/audio/speech", speech, methods=["POST"])]
 
 
 class SpeechResponse:
-    """Speaks while it is sent; an ASGI application."""
+    """An ASGI response that synthesizes while it is sent."""
 
-    def __init__(self, service: Service, wish: Wish, arrived_at: float) -> None:
+    def __init__(self, service: Service, api_request: ApiRequest, arrived_at: float) -> None:
         self._service = service
-        self._wish = wish
+        self._api_request = api_request
         self._arrived_at = arrived_at
         self._has_begun = False
 
@@ -61,29 +61,31 @@ class SpeechResponse:
         except ClientGone:
             raise
         except Exception as error:
-            if not (self._has_begun and self._wish.is_sse):
+            if not (self._has_begun and self._api_request.is_sse):
                 raise
             await self._send_event(send, {"type": "error", **fault_of(error).table()})
-        # Only now: whoever has the end of a response is told to have gone.
+        # Last, because the server reports a disconnect once the response has ended.
         await self._put(send, b"", more=False)
 
     async def _speak_all(self, send: Send) -> None:
-        wish = self._wish
-        async with self._service.speak(wish.request, "http", arrived_at=self._arrived_at) as live:
+        api_request = self._api_request
+        async with self._service.speak(api_request.request, "http", arrived_at=self._arrived_at) as live:
             encoder: Encoder | None = None
             async for chunk in live:
                 if encoder is None:
-                    encoder = Encoder(wish.kind, chunk.sample_rate)
+                    encoder = Encoder(api_request.kind, chunk.sample_rate)
                     await self._begin(send, live, encoder)
                 await self._send(send, encoder.feed(chunk.samples))  # type: ignore[arg-type]
             if encoder is not None:
                 await self._send(send, encoder.finish())
-            if wish.is_sse:
+            if api_request.is_sse:
                 await self._send_event(send, {"type": "speech.audio.done", "usage": _usage(live)})
 
     async def _begin(self, send: Send, live: LiveSpeech, encoder: Encoder) -> None:
         headers = {
-            "Content-Type": "text/event-stream; charset=utf-8" if self._wish.is_sse else self._wish.kind.media_type,
+            "Content-Type": "text/event-stream; charset=utf-8"
+            if self._api_request.is_sse
+            else self._api_request.kind.media_type,
             "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",
             "X-Request-Id": live.id,
@@ -97,7 +99,7 @@ class SpeechResponse:
     async def _send(self, send: Send, data: bytes) -> None:
         if not data:
             return
-        if self._wish.is_sse:
+        if self._api_request.is_sse:
             await self._send_event(send, {"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()})
         else:
             await self._put(send, data, more=True)
@@ -106,7 +108,7 @@ class SpeechResponse:
         await self._put(send, f"data: {json.dumps(event)}\n\n".encode(), more=True)
 
     async def _put(self, send: Send, data: bytes, *, more: bool) -> None:
-        """Raises ClientGone when the client reads too slowly."""
+        """Raises ClientGone if the client reads too slowly."""
         message = {"type": "http.response.body", "body": data, "more_body": more}
         try:
             await asyncio.wait_for(send(message), self._service.limits.send_s)
@@ -115,14 +117,14 @@ class SpeechResponse:
 
 
 def _usage(live: LiveSpeech) -> dict[str, int]:
-    """Tokens, as far as there are such: of the text, and codes of the sound."""
+    """OpenAI's usage: text tokens in, codes out."""
     segments = live.stream.segments
     n_in, n_out = sum(len(s.queued.ids) for s in segments), sum(len(s.codes) for s in segments)
     return {"input_tokens": n_in, "output_tokens": n_out, "total_tokens": n_in + n_out}
 
 
 async def unless_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Do the work; when the client goes meanwhile, cancel it and raise ClientGone."""
+    """Run `work`; if the client disconnects, cancel it and raise ClientGone."""
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,7 +132,7 @@ async def unless_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None
             await working
             return
         working.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):  # nobody is there to be told
+        with contextlib.suppress(asyncio.CancelledError, Exception):  # nobody to report an error to
             await working
         raise ClientGone
     finally:

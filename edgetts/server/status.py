@@ -1,4 +1,4 @@
-"""How the daemon is: `/health`, `/ready`, `/metrics`, `/v1/models`, and loading and unloading of the networks."""
+"""State of the daemon: `/health`, `/ready`, `/metrics`, `/v1/models`, `/v1/load`, `/v1/unload`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgetts import __version__
 from edgetts.server.faults import Fault
 from edgetts.server.service import Service
 
-# Names that clients of OpenAI's send unless they are told another one.
+# Default model names of OpenAI clients.
 ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 
 
@@ -21,12 +21,17 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse({"status": "ok", "version": __version__})
 
     async def ready(_request: Request) -> Response:
-        """503 while a request would be sent away."""
+        """503 while a request would be refused."""
         state = "loaded" if service.host.is_loaded else "unloaded"
-        is_ready = not (service.is_stopping or service.desk.is_full or service.host.opened is None)
+        is_ready = not (service.is_stopping or service.queue.is_full or service.host.opened is None)
         if service.is_stopping:
             state = "stopping"
-        table = {"ready": is_ready, "state": state, "streams": service.desk.n_served, "waiting": service.desk.n_waiting}
+        table = {
+            "ready": is_ready,
+            "state": state,
+            "streams": service.queue.n_served,
+            "waiting": service.queue.n_waiting,
+        }
         return JSONResponse(table, 200 if is_ready else 503)
 
     async def metrics(_request: Request) -> Response:
@@ -61,14 +66,14 @@ def routes(service: Service) -> list[Route]:
 
 
 async def model_names(service: Service) -> list[str]:
-    """What `model` may be in a request: the name of the pack, then names that other clients send."""
+    """Valid values of `model`: the name of the pack, then the aliases."""
     tts = service.host.opened or await service.host.tts()
     name = tts.pack.manifest.name
     return [name, *(alias for alias in ALIASES if alias != name)]
 
 
 def no_model(name: str) -> Fault:
-    message = f"There is no model {name[:60]!r} here; GET /v1/models lists those that there are."
+    message = f"Unknown model {name[:60]!r}; GET /v1/models lists the models."
     return Fault(404, message, code="model_not_found", param="model")
 
 

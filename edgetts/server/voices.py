@@ -1,7 +1,7 @@
-"""Voices over HTTP: which there are, a new one from an uploaded recording, one less.
+"""Voices over HTTP: list, enroll from an uploaded recording, delete.
 
-A voice that another program added, changed or removed is found with the next request: nothing is kept in memory. An
-upload is decoded from memory and never lies on the disk; its file name is not looked at.
+Nothing is cached: changes by other programs show at the next request. An upload is decoded from memory and never
+written to disk; its file name is ignored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FILE_FIELDS = ("file", "audio_sample")  # the second is OpenAI's
+_FILE_FIELDS = ("file", "audio_sample")  # audio_sample: OpenAI's name
 _FIELDS = (*_FILE_FIELDS, "name", "replace", "adapt_steps")
 _MAX_FIELD_BYTES = 1024
 
@@ -46,12 +46,12 @@ def routes(service: Service) -> list[Route]:
         answers: list[Response] = []
 
         async def learn() -> None:
-            answers.append(JSONResponse(await _learn(service, name, data, options), 201))
+            answers.append(JSONResponse(await _enroll_and_store(service, name, data, options), 201))
 
         try:
             await unless_gone(learn(), request.receive)
         except ClientGone:
-            return Response(status_code=400)  # which nobody reads
+            return Response(status_code=400)  # the client is gone
         return answers[0]
 
     async def remove(request: Request) -> Response:
@@ -70,7 +70,7 @@ def routes(service: Service) -> list[Route]:
 
 
 def _voices(tts: TTS) -> list[dict[str, Any]]:
-    """Stored voices before those of the pack that have the same name, as `say` finds them."""
+    """Stored voices, then those of the pack; a stored voice hides one of the pack with the same name."""
     stored = tts.store.names()
     ready = [name for name in tts.ready_voices() if name not in stored]
     return [
@@ -82,7 +82,7 @@ def _voices(tts: TTS) -> list[dict[str, Any]]:
 
 def _name(given: Any) -> str:
     if not isinstance(given, str):
-        raise refused("name must be the name of the voice.", "name")
+        raise refused("name must be a string: the name of the voice.", "name")
     try:
         return check_name(given)
     except UsageError as error:
@@ -96,24 +96,24 @@ async def _upload(form: FormData) -> tuple[str, bytes, dict[str, Any]]:
             raise refused(f"Unknown field {field[:40]!r}; known are {', '.join(_FIELDS)}.", field[:40], "unknown_field")
     files = [form[field] for field in _FILE_FIELDS if field in form]
     if len(files) != 1 or not isinstance(files[0], UploadFile):
-        raise refused("file must be one recording: WAV, FLAC, OGG or MP3.", "file")
+        raise refused("file must be exactly one recording: WAV, FLAC, OGG or MP3.", "file")
     replace = form.get("replace", "false")
     if replace not in ("true", "false"):
         raise refused("replace must be true or false.", "replace")
     steps = form.get("adapt_steps")
     if steps is not None and not (isinstance(steps, str) and steps.isascii() and steps.isdecimal() and len(steps) < 6):
-        raise refused("adapt_steps must be a whole number.", "adapt_steps")
+        raise refused("adapt_steps must be a whole number from 0 to 99999.", "adapt_steps")
     name = _name(form.get("name"))
     options = {"replace": replace == "true", "adapt_steps": None if steps is None else int(str(steps))}
     return name, await files[0].read(), options
 
 
-async def _learn(service: Service, name: str, data: bytes, options: dict[str, Any]) -> dict[str, Any]:
-    """Learn a voice and keep it; what is told about it. Leaving off ends the work at its next stage."""
+async def _enroll_and_store(service: Service, name: str, data: bytes, options: dict[str, Any]) -> dict[str, Any]:
+    """Enroll and store a voice; the response table. Cancellation takes effect at the next stage."""
     started, left = time.perf_counter(), threading.Event()
     outcome = "failed"
     try:
-        async with service.learning.place(), service.host.use() as tts:
+        async with service.learning.slot(), service.host.use() as tts:
             try:
                 voice = await asyncio.to_thread(_enroll, tts, name, data, options, left)
             finally:
@@ -140,7 +140,7 @@ async def _learn(service: Service, name: str, data: bytes, options: dict[str, An
 def _enroll(tts: TTS, name: str, data: bytes, options: dict[str, Any], left: threading.Event) -> Voice:
     def check(_what: str, _share: float) -> None:
         if left.is_set():
-            raise Cancelled("Nobody waits for this voice any more.")
+            raise Cancelled("The client disconnected during enrollment.")
 
     _check_new(tts, name, options["replace"])
     voice = tts.enroll(data, name=name, adapt_steps=options["adapt_steps"], progress=check)
@@ -159,6 +159,13 @@ def _check_new(tts: TTS, name: str, replace: bool) -> None:
 def _remove(tts: TTS, name: str) -> None:
     if not tts.store.has(name):
         if name in tts.ready_voices():
-            raise Fault(403, f"The voice {name!r} belongs to the model and stays.", code="voice_of_model", param="name")
-        raise Fault(404, f"There is no voice called {name!r}.", code="voice_not_found", param="name")
+            raise Fault(
+                403,
+                f"The voice {name!r} is part of the model and cannot be deleted.",
+                code="voice_of_model",
+                param="name",
+            )
+        raise Fault(
+            404, f"Unknown voice {name!r}; GET /v1/voices lists the voices.", code="voice_not_found", param="name"
+        )
     tts.store.remove(name)

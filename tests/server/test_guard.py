@@ -140,7 +140,7 @@ def test_a_token_file(tmp_path: Path) -> None:
     assert TOKEN not in repr(Settings(token=TOKEN))
     for content, said in (
         ("short", "5 characters"),
-        ("with spaces between", "no header can hold"),
+        ("with spaces between", "cannot carry"),
         ("ключ" * 9, "header"),
     ):
         file.write_text(content)

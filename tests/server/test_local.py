@@ -115,7 +115,7 @@ def test_the_client_imports_no_torch(variables: dict[str, str], tmp_path: Path) 
     [
         (("--compute", "reference"), "has compute exact, not reference"),
         (("--pack", "builtin", "-v", "af_heart"), "has pack"),
-        (("-v", "me.wav"), "by their names"),
+        (("-v", "me.wav"), "accepts voice names"),
     ],
 )
 def test_a_daemon_that_would_sound_otherwise_is_not_asked(variables, daemon: Running, options, said: str) -> None:
@@ -128,7 +128,7 @@ def test_no_daemon_at_the_socket_that_was_named(variables: dict[str, str], tmp_p
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "none", tmp_path / "file"):
         result = say("Hello.", "-o", "-", "--socket", path)
-        assert result.exit_code == 2 and "cannot speak this" in result.stderr
+        assert result.exit_code == 2 and "cannot serve this request" in result.stderr
 
 
 def test_a_client_that_goes_away_stops_its_stream_and_a_busy_daemon_says_so(variables, daemon: Running) -> None:
@@ -136,10 +136,10 @@ def test_a_client_that_goes_away_stops_its_stream_and_a_busy_daemon_says_so(vari
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(daemon.home / "s"))
         client.sendall(frames.pack_table(frames.REQUEST, request))
-        until(lambda: daemon.service.desk.n_served == 1)
+        until(lambda: daemon.service.queue.n_served == 1)
         result = say("Hello.", "-o", "-")
         assert result.exit_code == 1 and "--no-daemon" in result.stderr
-    until(lambda: daemon.service.desk.n_served == 0, 3)
+    until(lambda: daemon.service.queue.n_served == 0, 3)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_what_is_no_request_ends_its_own_connection_only(daemon: Running, data: 
         while more := client.recv(1 << 16):
             heard += more
     assert heard[:1] == frames.HELLO
-    until(lambda: daemon.service.desk.n_served == 0)
+    until(lambda: daemon.service.queue.n_served == 0)
 
 
 def test_two_daemons_do_not_share_a_socket(daemon: Running, tmp_path: Path) -> None:
@@ -165,6 +165,6 @@ def test_two_daemons_do_not_share_a_socket(daemon: Running, tmp_path: Path) -> N
     stale.close()
     listen(tmp_path / "stale").close()
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(UsageError, match="cannot be listened on"):
+    with pytest.raises(UsageError, match="Cannot listen on"):
         listen(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "kept"

@@ -99,8 +99,8 @@ def test_a_client_that_goes_away_stops_its_streams(daemon: Running) -> None:
     with connect(f"{daemon.url.replace('http', 'ws')}/v1/audio/stream") as socket:
         tell(socket, **SPEAK, input=LONG)
         socket.recv(timeout=60)
-        assert daemon.service.desk.n_served == 1
-    until(lambda: daemon.service.desk.n_served == 0, 3)
+        assert daemon.service.queue.n_served == 1
+    until(lambda: daemon.service.queue.n_served == 0, 3)
 
 
 def test_pages_of_other_servers_get_no_connection(daemon: Running) -> None:

@@ -1,8 +1,8 @@
-"""What a client wishes to hear: a JSON object in the words of OpenAI's API and ours becomes a `SpeechRequest`.
+"""Parses the JSON of a speech request (OpenAI's fields and our own) into a `SpeechRequest`.
 
-In: the object, and the names of the models and options that there are. Out: a `Wish`. Raises Fault, naming the field,
-for what is unknown or cannot be done; nothing is accepted and ignored. A voice is a name here, never a file: no path of
-a client reaches the file system.
+In: the object, and the valid model names. Out: an `ApiRequest`. Raises Fault with the field for unknown fields and
+invalid values; no field is silently ignored. Voices are names, never files: no path of a client reaches the file
+system.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgetts.voices.store import check_name
 
 DEFAULT_FORMAT = "mp3"
 STREAM_FORMATS = ("audio", "sse")
-_OPTION_FIELDS = {"seed": "seed", "steps": "n_steps"}  # ours beside OpenAI's, and the options they set
+_OPTION_FIELDS = {"seed": "seed", "steps": "n_steps"}  # our own fields, and the options they set
 _PLAIN_FIELDS = ("markup", "markdown", "normalizer", "chunks", "glossary")  # of `SpeechRequest`
 _OTHER_FIELDS = ("model", "input", "voice", "instructions", "response_format", "speed", "stream_format")
 FIELDS = (*_OTHER_FIELDS, "emotion", "preset", "options", *_OPTION_FIELDS, *_PLAIN_FIELDS)
@@ -31,18 +31,18 @@ _NORMAL_SPEED = 1.0
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A request and how its sound is sent."""
+class ApiRequest:
+    """A request and the format of its response."""
 
     request: SpeechRequest
     kind: Kind
     is_sse: bool
 
 
-def wish_of(
+def parse_request(
     table: Mapping[str, Any], models: Collection[str], *, default_format: str = DEFAULT_FORMAT, needs_text: bool = True
-) -> Wish:
-    """models: names that `model` may be. needs_text: False where the text may come later, in pieces."""
+) -> ApiRequest:
+    """Parse a request. models: valid values of `model`. needs_text: False if the text may come later."""
     for name in table:
         if name not in FIELDS:
             raise refused(f"Unknown field {name[:40]!r}; known are {', '.join(FIELDS)}.", name[:40], "unknown_field")
@@ -63,24 +63,23 @@ def wish_of(
     emotion = _emotion(table.get("emotion"))
     if emotion is not None:
         request = dataclasses.replace(request, emotion=emotion)
-    return Wish(request, kind_of(table.get("response_format") or default_format), stream_format == "sse")
+    return ApiRequest(request, kind_of(table.get("response_format") or default_format), stream_format == "sse")
 
 
 def _check_openai_fields(table: Mapping[str, Any], models: Collection[str]) -> None:
     model = table.get("model")
     if model is not None and (not isinstance(model, str) or model not in models):
-        message = f"There is no model {str(model)[:60]!r} here; there are {', '.join(models)}."
+        message = f"Unknown model {str(model)[:60]!r}; known are {', '.join(models)}."
         raise Fault(404, message, code="model_not_found", param="model")
     if table.get("instructions"):
         raise refused(
-            "instructions cannot be followed: this model takes no emotion from a text; use emotion, such as "
-            '{"happy": 0.4}.',
+            'instructions is not supported: this model has no emotion from text. Use emotion, such as {"happy": 0.4}.',
             "instructions",
             "unsupported_parameter",
         )
     speed = table.get("speed")
     if speed is not None and (isinstance(speed, bool) or speed != _NORMAL_SPEED):
-        raise refused("speed cannot be changed here: leave it out, or send 1.", "speed", "unsupported_parameter")
+        raise refused(f"speed is {str(speed)[:20]}; only 1 is supported.", "speed", "unsupported_parameter")
 
 
 def _voice(given: Any, field: str) -> str | None:
@@ -89,7 +88,7 @@ def _voice(given: Any, field: str) -> str | None:
     if name is None and given is None:
         return None
     if not isinstance(name, str):
-        raise refused(f'{field} must be a name, or such as {{"id": "name"}}; GET /v1/voices lists them.', field)
+        raise refused(f'{field} must be a name or {{"id": "name"}}; GET /v1/voices lists the voices.', field)
     try:
         return check_name(name)
     except UsageError as error:
@@ -117,14 +116,14 @@ def _options(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _emotion(given: Any) -> Emotion | None:
-    """Weights as an object or as "happy=0.4", or an object of weights or a voice, alpha and cap."""
+    """Weights as an object or as text "happy=0.4", or an object with weights or voice, alpha and cap."""
     if given is None:
         return None
     try:
         if isinstance(given, str):
             return Emotion(weights=parse_weights(given))
         if not isinstance(given, dict):
-            raise UsageError('emotion must be such as {"happy": 0.4}.')
+            raise UsageError('emotion must be an object such as {"happy": 0.4}.')
         if not given.keys() & set(_EMOTION_FIELDS):
             return Emotion(weights=given)
         unknown = sorted(given.keys() - set(_EMOTION_FIELDS))
@@ -141,7 +140,7 @@ def _emotion(given: Any) -> Emotion | None:
 
 
 def _named(message: str) -> str | None:
-    """The field that a sentence begins with, in the words of the request."""
+    """The request field that an error message begins with, or None."""
     first = message.split(" ", 1)[0]
     ours = {option: name for name, option in _OPTION_FIELDS.items()}
     return ours.get(first, first) if first in ours or first in _PLAIN_FIELDS or first in FIELDS else None

@@ -1,6 +1,6 @@
-"""Who is served next: so many at once, so many in line, in order of arrival, and nobody beyond.
+"""Admission: a bounded FIFO queue in front of a fixed number of slots.
 
-In: tasks of one event loop that want a place. Out: places, or `Busy` with when to come again. Knows no speech.
+In: tasks of one event loop that want a slot. Out: slots, or `Busy` with a retry time. It does not know speech.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 
-_FIRST_GUESS_S = 2.0  # of a speech, before one was measured
-_NEWS = 0.2  # share of the last speech in the mean
+_FIRST_GUESS_S = 2.0  # duration of a request before one was measured
+_NEWS = 0.2  # weight of the last request in the moving average
 MAX_RETRY_S = 600
 
 
 class Busy(Exception):
-    """There is no place left in the line. retry_s: whole seconds after which there may be."""
+    """The queue is full. retry_s: whole seconds after which a retry may succeed."""
 
     def __init__(self, retry_s: int) -> None:
         super().__init__(f"busy for about {retry_s} s")
@@ -26,14 +26,14 @@ class Busy(Exception):
 
 
 class Closed(Exception):
-    """The desk serves nobody any more."""
+    """The queue is closed: the daemon is stopping."""
 
 
-class Desk:
-    """`async with desk.place(): ...`; all of it in one event loop."""
+class RequestQueue:
+    """`async with queue.slot(): ...`. Use it from one event loop only."""
 
-    def __init__(self, n_places: int, n_waiting: int) -> None:
-        self._n_places = n_places
+    def __init__(self, n_slots: int, n_waiting: int) -> None:
+        self._n_slots = n_slots
         self._max_waiting = n_waiting
         self._line: deque[asyncio.Future[None]] = deque()
         self._mean_s = _FIRST_GUESS_S
@@ -46,17 +46,17 @@ class Desk:
 
     @property
     def is_full(self) -> bool:
-        """Whether the next one would be sent away."""
-        return self.n_served >= self._n_places and self.n_waiting >= self._max_waiting
+        """Whether the next request would be refused."""
+        return self.n_served >= self._n_slots and self.n_waiting >= self._max_waiting
 
     @property
     def retry_s(self) -> int:
-        """Seconds until there is likely to be a place for one more."""
-        return min(MAX_RETRY_S, max(1, math.ceil(self._mean_s * (self.n_waiting + 1) / self._n_places)))
+        """Estimated seconds until another request can be accepted."""
+        return min(MAX_RETRY_S, max(1, math.ceil(self._mean_s * (self.n_waiting + 1) / self._n_slots)))
 
     @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Wait in line, then be served inside the block. Raises Busy, Closed."""
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot and hold it inside the block. Raises Busy, Closed."""
         await self._enter()
         started = time.monotonic()
         try:
@@ -68,7 +68,7 @@ class Desk:
     async def _enter(self) -> None:
         if self._is_closed:
             raise Closed
-        if self.n_served < self._n_places:
+        if self.n_served < self._n_slots:
             self.n_served += 1
             return
         if len(self._line) >= self._max_waiting:
@@ -79,7 +79,7 @@ class Desk:
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._leave()  # it was our turn already when we were told to go
+                self._leave()  # cancelled after a slot was assigned: pass it on
             elif turn in self._line:
                 self._line.remove(turn)
             raise
@@ -88,12 +88,12 @@ class Desk:
         while self._line:
             turn = self._line.popleft()
             if not turn.done():
-                turn.set_result(None)  # the place goes over, so the count stays
+                turn.set_result(None)  # the slot is handed over, so the count does not change
                 return
         self.n_served -= 1
 
     def close(self) -> None:
-        """Send away those in line, and everybody who comes."""
+        """Refuse all waiting and all future requests."""
         self._is_closed = True
         while self._line:
             turn = self._line.popleft()
