@@ -33,15 +33,15 @@ class SegmentPlanner:
             raise UsageError("There is nothing to speak in the text: " + (" ".join(plan.notices) or "it is empty."))
         return plan
 
-    def part(self, text: str, heard: Language | None) -> TextPlan:
-        """The plan of a part of a text, already without Markdown. heard: the language before it."""
-        return self._plan(text, heard, 0, markdown=False)
+    def part(self, text: str, previous: Language | None) -> TextPlan:
+        """The plan of a part of a text, already without Markdown. previous: the language before it."""
+        return self._plan(text, previous, 0, markdown=False)
 
-    def _plan(self, text: str, heard: Language | None, quick_tokens: int, *, markdown: bool) -> TextPlan:
+    def _plan(self, text: str, previous: Language | None, quick_tokens: int, *, markdown: bool) -> TextPlan:
         return self.frontend.segments(
             *(text, self._max_tokens),
             quick_tokens=quick_tokens,
             markup=self._request.markup,
             markdown=markdown,
-            heard=heard,
+            previous=previous,
         )

@@ -1,1 +1,1 @@
-"""From a string to token ids: normalize, tokenize, segment."""
+"""The text front end: normalize, tokenize, segment."""

@@ -1,8 +1,8 @@
-"""Notices when a text is in a European language that the model does not speak: it would be read by English rules.
+"""Detects European languages that the model does not speak, which it would read by English rules.
 
-In: a text, and the languages of the model. Out: the name of another language, or None. It counts small words, which
-make up a fifth and more of any running text, and says nothing where they are too few to be sure. Other scripts need
-no such look: their characters are unknown to the model and told as such.
+In: a text, and the languages of the model. Out: the name of another language, or None. Counts function words, which
+make up at least a fifth of any prose; too few give None. Other scripts need no detection: their characters are unknown
+to the model and reported as such.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Sequence
 MIN_HITS = 3
 MIN_DISTINCT = 2  # "Ha ha ha" is laughter in any language
 MIN_SHARE = 0.2  # of all words
-MAX_SHORT_WORDS = 12  # of a sentence that is judged by itself, if it has no small English word
-SHORT_HITS = 2  # of words that are in no English sentence; one, if a letter or mark of the language is there too
+MAX_SHORT_WORDS = 12  # of a short text, which is judged only if it has no English function word
+SHORT_HITS = 2  # words that occur in no English text; one if there is also a character of the language
 SHORT_SHARE = 0.3
-MAX_WORDS = 400  # that are looked at: a page says what a book is in
-_SHORT_CHARACTERS = 400  # of such a sentence that are looked at
+MAX_WORDS = 400  # from the start of the text, a page
+_SHORT_CHARACTERS = 400  # of a short text
 _WORD = re.compile(r"[^\W\d_]+")
 
-# Frequent small words that are no English words (and in ENGLISH, no words of the others), by language.
+# Frequent function words, by language.
 _SMALL_WORDS = {
     "German": "und nicht ist der das ich wir sie ein eine einen einem mit auf für wie geht guten auch dem sich aber "
     "wenn noch nur oder sind haben heute wird wurde werden nach bei aus vom zum zur ihr ihnen mein dein kein sehr "
@@ -43,7 +43,7 @@ _ENGLISH = (
     "the of and to is that it for was are with you this be have from not by they we his she at but what when your "
     "which their if will would there been who has had were my me do how our out up all one an"
 )
-# Small words of those above that are English words too, or common in names: no sign in a short text.
+# Words of those above that are also English words or common in names: they do not count in a short text.
 _ALSO_ENGLISH_TEXT = (
     "die hat aus nur bin tag mit an am al el los las la le les un une des est dans pour que qui pas sur plus ou "
     "tout du au aux unos del se su si lo y con no son sin sobre para por como come ma mi ti ho ha hai non per di il "
@@ -51,7 +51,7 @@ _ALSO_ENGLISH_TEXT = (
     "of we je ze wat nog geen mais elle elles tu von der dem ein alle gute morgen una dello dei delle della che nel "
     "wo"
 )
-# Letters and marks of a language that English words do not bring along but in loans.
+# Letters and marks that English has only in loanwords.
 _CHARACTERS = {
     "German": frozenset("äöüß"),
     "French": frozenset("çàâèéêëîïôùûœ"),
@@ -60,7 +60,7 @@ _CHARACTERS = {
     "Portuguese": frozenset("ãõçàáâéêíóôú"),
     "Dutch": frozenset("ïéó"),
 }
-_OPENING_MARKS = frozenset("¿¡")  # which nothing but Spanish has
+_OPENING_MARKS = frozenset("¿¡")  # only Spanish has them
 _WORDS = {language: frozenset(words.split()) for language, words in _SMALL_WORDS.items()}
 _ENGLISH_WORDS = frozenset(_ENGLISH.split())
 _ALSO_ENGLISH = frozenset(_ALSO_ENGLISH_TEXT.split())
@@ -68,7 +68,7 @@ _NAMES = {"en": "English", "zh": "Chinese"}
 
 
 def foreign_language(text: str) -> str | None:
-    """The language of `text`, in English, if it is one of those above and surely so; else None."""
+    """The English name of the language of `text` if it certainly is one of those above, else None."""
     words = [match.group().casefold() for match, _ in zip(_WORD.finditer(text), range(MAX_WORDS), strict=False)]
     counts = {language: sum(word in known for word in words) for language, known in _WORDS.items()}
     language = max(counts, key=lambda name: counts[name])
@@ -81,7 +81,7 @@ def foreign_language(text: str) -> str | None:
 
 
 def _short_language(text: str, words: Sequence[str]) -> str | None:
-    """The language of a sentence of a few words, by words that no English sentence has, and by its characters."""
+    """The language of a short text, by words that occur in no English text and by its characters."""
     if not 0 < len(words) <= MAX_SHORT_WORDS or any(word in _ENGLISH_WORDS for word in words):
         return None
     characters = set(text[:_SHORT_CHARACTERS].casefold()) | ({"ß"} if "ß" in text else set())
@@ -98,9 +98,9 @@ def _short_language(text: str, words: Sequence[str]) -> str | None:
 
 
 def foreign_notice(text: str, languages: Sequence[str]) -> str | None:
-    """A sentence about a text that a model of these languages (`TextConfig.languages`) does not speak."""
+    """A notice for a text in a language that is not in `languages` (`TextConfig.languages`), or None."""
     found = foreign_language(text)
     if found is None:
         return None
     spoken = " and ".join(_NAMES.get(language, language) for language in languages)
-    return f"The text looks {found}: this model speaks {spoken} and reads it by those rules."
+    return f"The text seems to be {found}, but this model speaks only {spoken} and reads the text by those rules."

@@ -1,8 +1,8 @@
-"""The text front end: what a user typed becomes a plan of segments, each ready for the GPT.
+"""The text front end: plans a user's text as segments for the GPT.
 
-In: any string. Out: a `TextPlan`: segments with ids, the pause after each, the part of the original
-that each speaks, what the model cannot speak, and notices. The only file that knows the order of
-markup, normalizer, tokenizer and segmenter. Does not know voices, sound or time.
+In: any string. Out: a `TextPlan`: segments with token ids, the pause after each and its part of the original text,
+characters that the model cannot speak, and notices. Only this file knows the order of markup, normalizer, tokenizer
+and segmenter. Does not know voices, sound or time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edgetts.text.tokenizer import TextTokenizer, TokenizedText
 from edgetts.text.traced import TracedText
 from edgetts.text.written import cut_before, whole_words
 
-# Seconds of silence that a reader leaves at a mark, where a segment happens to end with it.
+# Natural pause in seconds after a segment that ends with this mark.
 _MARK_PAUSES_S = {".": 0.35, "!": 0.35, "?": 0.35, "...": 0.45, ",": 0.15}
 _QUOTE = "'"
 _SOUND = re.compile(r"[^\W_]")
@@ -38,20 +38,20 @@ _MAX_NOTICES = 10
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of text that the model speaks in one go."""
+    """A part of the text that the model speaks at once."""
 
-    text: str  # as it is spoken, after normalization
-    written: str  # the part of the user's text that it speaks
+    text: str  # normalized
+    written: str  # its part of the user's text
     tokens: tuple[str, ...]
     ids: tuple[int, ...]
-    pause_after_s: float  # silence that follows; natural at punctuation, 0 after the last segment
-    start: int  # offset in the user's text of the first character that this segment speaks
-    end: int  # offset after the last one; the next segment's start, unless markup lies between
-    length: SpokenLength  # how long it can take
-    language: Language | None = None  # that the model is told; None: the model is told none
+    pause_after_s: float  # silence after it; natural at punctuation, 0 after the last segment
+    start: int  # offset of its first character in the user's text
+    end: int  # offset after its last character; the next segment's start, except across markup
+    length: SpokenLength  # bounds on its duration
+    language: Language | None = None  # input of the model; None: it has no language input
 
     def with_pause(self, pause_after_s: float) -> Segment:
-        """The same with other silence behind it. Not `replace`, which takes three times as long."""
+        """This segment with another pause. Not `replace`, which takes three times as long."""
         return Segment(
             *(self.text, self.written, self.tokens, self.ids, pause_after_s),
             *(self.start, self.end, self.length, self.language),
@@ -59,34 +59,34 @@ class Segment:
 
     @property
     def natural_pause_s(self) -> float:
-        """Seconds of silence that its last mark asks for, if something follows."""
+        """Natural pause in seconds after its last mark."""
         return _pause_s(self.tokens)
 
 
 @dataclass(frozen=True)
 class TextPlan:
-    """A whole text, ready to be spoken."""
+    """The segments of a text."""
 
-    segments: tuple[Segment, ...]  # none if there is nothing to speak
+    segments: tuple[Segment, ...]  # empty if there is nothing to speak
     pause_before_s: float  # from a pause tag before the first word, else 0
     unspeakable: tuple[str, ...]  # distinct characters of the text that the model does not know
-    notices: tuple[str, ...]  # sentences for the user: what is not spoken as it was written
-    language: Language | None = None  # of the last words: what goes on in `heard`; None: nothing decided one
+    notices: tuple[str, ...]  # sentences for the user about text that is not spoken as written
+    language: Language | None = None  # of its end, for `previous` of the next part; None: undecided
 
     @property
     def languages(self) -> tuple[Language, ...]:
-        """The languages that the model is told, each once, in order of appearance."""
+        """The distinct languages given to the model, in order of appearance."""
         return tuple(dict.fromkeys(segment.language for segment in self.segments if segment.language is not None))
 
     def traced_to(self, source: TracedText) -> TextPlan:
-        """The plan of `source.text`, with offsets in the text that `source` was made of."""
+        """This plan of `source.text`, with offsets in the original text of `source`."""
         origins = source.origins
         segments = [replace(s, start=origins[s.start], end=origins[s.end - 1] + 1) for s in self.segments]
         return replace(self, segments=tuple(segments))
 
 
 class TextFrontend:
-    """The front end for one pack and one glossary. Safe to keep; loads its number rules when needed."""
+    """The front end of one pack and one glossary. May be kept; loads its number rules when needed."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class TextFrontend:
         glossary: Glossary | None = None,
         normalizer: TextNormalizer | NormalizerName = DEFAULT_NORMALIZER,
     ) -> None:
-        """`normalizer`: whose readings of numbers and signs, ours or upstream's, or one made before."""
+        """normalizer: the name of the readings of numbers and signs, or an existing normalizer."""
         self.tokenizer = tokenizer
         if not isinstance(normalizer, TextNormalizer):
             normalizer = TextNormalizer(tokenizer.config, glossary, kind=normalizer, is_piece=tokenizer.has_piece)
@@ -109,25 +109,28 @@ class TextFrontend:
         markup: bool = False,
         markdown: bool = False,
         language: Language | None = None,
-        heard: Language | None = None,
+        previous: Language | None = None,
     ) -> TextPlan:
-        """The plan for `text`.
+        """The plan of `text`.
 
-        `max_tokens` bounds a segment, `quick_tokens` keeps the beginning in short ones (see
-        `segment.split_segments`). With `markup`, pause tags become pauses and other tags raise
-        `UsageError`; without, everything is text and no text raises. With `markdown`, marks of Markdown are left out
-        before anything else. `language` None: found from the text, sentence by
-        sentence; `heard` is the `language` of the plan before, for a text that arrives in parts.
+        max_tokens: bound of a segment. quick_tokens: keep so many tokens of the beginning in short segments (see
+        `segment.split_segments`). markup: pause tags become pauses and other tags raise `UsageError`; without it, tags
+        are text and no text raises. markdown: remove Markdown markup first. language: None: found for each sentence.
+        previous: `language` of the plan before, for a text that arrives in parts.
         """
         if markdown:
             source = strip_markdown(text, markup=markup)
             return self.segments(
-                *(source.text, max_tokens), quick_tokens=quick_tokens, markup=markup, language=language, heard=heard
+                *(source.text, max_tokens),
+                quick_tokens=quick_tokens,
+                markup=markup,
+                language=language,
+                previous=previous,
             ).traced_to(source)
         parts = split_lines(split_pauses(text) if markup else [TracedText.of(text)])
         whole = "".join(part.text for part in parts if isinstance(part, TracedText))
-        runs = [Run(0, len(whole), language)] if language else self.normalizer.languages(whole, heard)
-        done, at = 0, 0  # characters of `whole`; the run that they have come to
+        runs = [Run(0, len(whole), language)] if language else self.normalizer.languages(whole, previous)
+        done, at = 0, 0  # characters of `whole`; index of their run
         segments: list[Segment] = []
         unspeakable: dict[str, None] = {}
         foreign = self._foreign_notice(whole)
@@ -136,7 +139,7 @@ class TextFrontend:
             notices.append(TAG_HINT)
         before_s = 0.0  # explicit silence before the first segment
         pause_s = 0.0  # explicit silence since the last segment
-        line_s = 0.0  # for line ends since then, where there is no explicit one
+        line_s = 0.0  # for line ends since then, if there is no explicit silence
         for part in parts:
             if isinstance(part, Pause):
                 if part.is_line_end:
@@ -168,11 +171,11 @@ class TextFrontend:
             segments[-1] = segments[-1].with_pause(pause_s)
         if unspeakable:
             notices.insert(0, f"The model cannot speak {_shown(' '.join(unspeakable))}.")
-        last = runs[-1].language if runs else heard
+        last = runs[-1].language if runs else previous
         return TextPlan(tuple(segments), before_s, tuple(unspeakable), _first(notices), last)
 
     def _foreign_notice(self, whole: str) -> str | None:
-        """A sentence for the user where the text looks to be in a language that the model does not speak."""
+        """A sentence for the user if the text seems to be in a language that the model does not speak."""
         return foreign_notice(whole, self.tokenizer.config.languages)
 
     def _speak(
@@ -185,7 +188,7 @@ class TextFrontend:
         notices: list[str],
         unspeakable: dict[str, None],
     ) -> list[Segment]:
-        """The segments of one stretch of the whole text, read in `runs`; adds to `notices` and `unspeakable`."""
+        """The segments of one part of the whole text, read in `runs`; adds to `notices` and `unspeakable`."""
         normalized = self.normalizer.rewrite(original, languages=runs)
         notices += normalized.notices
         spoken = self._in_known_marks(self.tokenizer.spell_known(normalized.text), whole)
@@ -203,7 +206,7 @@ class TextFrontend:
         quick_tokens: int,
         notices: list[str],
     ) -> list[Segment]:
-        """The segments of one stretch of the whole text, with natural pauses; adds what is left out to `notices`."""
+        """The segments of one part of the whole text, with natural pauses; adds text that is left out to `notices`."""
         if not original.text:
             return []
         sentences = words = None
@@ -216,7 +219,7 @@ class TextFrontend:
             sentences=sentences,
             words=words,
         )
-        # Offsets in the spoken text, then in the user's, at which segments begin, and where the last ends.
+        # Edges of the segments: offsets in the spoken text, then in the user's.
         cuts = [0, *(tokenized.starts[segment[0]] for segment in indices[1:]), len(spoken)]
         edges = [spoken.origins[cut] for cut in cuts[1:-1]]
         first, last = original.origins[0], original.origins[-1] + 1
@@ -228,7 +231,7 @@ class TextFrontend:
             ids = tuple(tokenized.ids[place] for place in places)
             text = spoken.text[cuts[number] : cuts[number + 1]].strip()
             if not self._sounds(tokens, ids):
-                notices.append(f"Left out {_shown(text)}: there is nothing in it that the model can speak.")
+                notices.append(f"Left out {_shown(text)}: the model can speak nothing in it.")
                 continue
             start, end = edges[number], edges[number + 1]
             length = spoken_length(tokens, phones=self.tokenizer.lexicon is not None)
@@ -239,11 +242,11 @@ class TextFrontend:
         known = self.tokenizer.config.marks
         if known is None:
             return spoken
-        # Our own readings have left the stops of initials out: "Plan B. Then" is two sentences.
+        # The readings of edgetts have already removed the periods of initials: "Plan B. Then" is two sentences.
         return marks.with_known(spoken, original, known, initials=self.normalizer.kind == "upstream")
 
     def _sounds(self, tokens: tuple[str, ...], ids: tuple[int, ...]) -> bool:
-        """Whether there is a letter or figure among the tokens that the model knows."""
+        """Whether a token that the model knows has a letter or digit."""
         unknown = self.tokenizer.unknown_id
         if unknown in ids:
             tokens = tuple(token for token, token_id in zip(tokens, ids, strict=True) if token_id != unknown)
@@ -251,7 +254,7 @@ class TextFrontend:
 
 
 def _pause_s(tokens: tuple[str, ...]) -> float:
-    """The natural pause after a segment: that of its last mark, seen through a closing quotation mark."""
+    """The natural pause after a segment: that of its last mark, ignoring a closing quotation mark."""
     for token in reversed(tokens):
         mark = token.removeprefix(_WORD_START)
         if mark != _QUOTE:
@@ -260,7 +263,7 @@ def _pause_s(tokens: tuple[str, ...]) -> float:
 
 
 def _within(runs: list[Run], first: int, start: int, stop: int) -> list[Run]:
-    """The runs of a text, from that at `first` on, that lie in the part from `start` to `stop`, counted from there."""
+    """The runs of a text, from index `first` on, between `start` and `stop`, with offsets relative to `start`."""
     found = []
     for at in range(first, len(runs)):
         run = runs[at]
@@ -271,10 +274,10 @@ def _within(runs: list[Run], first: int, start: int, stop: int) -> list[Run]:
 
 
 def _first(notices: list[str]) -> tuple[str, ...]:
-    """The first few notices, each once, and how many more there are."""
+    """The first few distinct notices, and the number of the others."""
     distinct = list(dict.fromkeys(notices))
     more = len(distinct) - _MAX_NOTICES
-    return (*distinct[:_MAX_NOTICES], f"And {more} more like these.") if more > 0 else tuple(distinct)
+    return (*distinct[:_MAX_NOTICES], f"There are {more} more notices.") if more > 0 else tuple(distinct)
 
 
 def _shown(text: str) -> str:

@@ -1,11 +1,10 @@
-"""A user's own readings: a YAML file of terms and what to say for them.
+"""A glossary: a user's YAML file of terms and their readings.
 
     C++: {en: C plus plus, zh: C 加加}
     NVMe: N V M E
 
-In: such a file. Out: a `Glossary`, applied before anything else reads the text. Letter case does not
-matter, the longest term wins, and a term never matches inside a longer word. Everything wrong with a
-file is said in one `UsageError`.
+In: such a file. Out: a `Glossary`, applied before all other readings. Letter case is ignored, the longest term matches,
+and a term never matches inside a longer word. One `UsageError` lists the problems of a file.
 """
 
 from __future__ import annotations
@@ -28,31 +27,31 @@ _MAX_PROBLEMS_SHOWN = 5
 
 @dataclass(frozen=True)
 class Glossary:
-    """Readings per language, by lower-cased term. Make one with `Glossary.load` or `Glossary.from_dict`."""
+    """Readings per language, by lower-case term. Made by `Glossary.load` or `Glossary.from_dict`."""
 
     readings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # language -> term -> reading
 
     @classmethod
     def load(cls, path: Path | str) -> Glossary:
-        """Reads a YAML file. Raises `UsageError` if it is missing, too large, not YAML or not a glossary."""
+        """Read a YAML file. Raises `UsageError` if it is missing, too large, not YAML or not a glossary."""
         path = Path(path)
         try:
-            with path.open("rb") as file:  # a device has no size and no end
+            with path.open("rb") as file:  # bounded: a device may be endless
                 data = file.read(MAX_FILE_BYTES + 1)
             size = max(path.stat().st_size, len(data))
         except OSError as error:
             raise UsageError(f"The glossary {path} cannot be read ({error.strerror}).") from error
         if len(data) > MAX_FILE_BYTES:
             raise UsageError(
-                f"The glossary {path} has {size} bytes; at most {MAX_FILE_BYTES} are read: "
-                "keep the terms your texts need."
+                f"The glossary {path} has {size} bytes; at most {MAX_FILE_BYTES} are allowed: "
+                "keep only the terms that your texts need."
             )
         return cls.parse(data, f"The glossary {path}")
 
     @classmethod
     def parse(cls, data: bytes, name: str = "The glossary") -> Glossary:
         """From the content of a YAML file. Raises `UsageError` as `load` does."""
-        from edgetts.text.plain_yaml import read_yaml  # and its library: few texts have a glossary
+        from edgetts.text.plain_yaml import read_yaml  # imports a library that few texts need
 
         try:
             table = read_yaml(data.decode("utf-8"))
@@ -63,9 +62,9 @@ class Glossary:
 
     @classmethod
     def from_dict(cls, entries: object, name: str = "The glossary") -> Glossary:
-        """From `{term: reading}` or `{term: {language: reading}}`; `name` begins the message.
+        """From `{term: reading}` or `{term: {language: reading}}`. name: of the source, for messages.
 
-        Raises `UsageError` listing every entry that is not usable.
+        Raises `UsageError` that lists the unusable entries.
         """
         if not isinstance(entries, dict):
             raise UsageError(f"{name} is a {type(entries).__name__}; it must map terms to readings.")
@@ -84,7 +83,7 @@ class Glossary:
         return cls(readings)
 
     def to_dict(self) -> dict[str, dict[str, str]]:
-        """As `{term: {language: reading}}`, which `from_dict` takes."""
+        """The glossary as `{term: {language: reading}}`, for `from_dict`."""
         table: dict[str, dict[str, str]] = {}
         for language, readings in self.readings.items():
             for term, reading in readings.items():
@@ -92,9 +91,9 @@ class Glossary:
         return table
 
     def apply(self, text: TracedText, language: Language) -> TracedText:
-        """`text` with the readings for `language` in place of terms, in one pass from left to right.
+        """`text` with terms replaced by their readings in `language`, in one pass from left to right.
 
-        A dictionary look-up per distinct term length keeps this fast for thousands of terms.
+        Looks up one slice per distinct term length, which is fast for thousands of terms.
         """
         readings = self.readings.get(language)
         if not readings:
@@ -122,7 +121,7 @@ _WHOLE = re.compile(r"\A.+\Z", re.DOTALL)
 
 
 def _match(text: str, position: int, lengths: list[int], readings: Mapping[str, str]) -> str | None:
-    """The longest term at `position` that is not a part of a longer word."""
+    """The longest term at `position` that is not part of a longer word."""
     for length in lengths:
         stop = position + length
         term = text[position:stop].lower()
@@ -144,7 +143,7 @@ def _is_word(char: str) -> bool:
 
 
 def _add_entry(readings: dict[str, dict[str, str]], term: object, value: object) -> str | None:
-    """Adds one entry to `readings`, or says what is wrong with it."""
+    """Add one entry to `readings`, or return its problem."""
     if not isinstance(term, str):
         return f"the term {str(term)[:40]!r} is a {type(term).__name__}: put it in quotes"
     if not term.strip() or len(term) > MAX_TERM_CHARS:
@@ -158,6 +157,6 @@ def _add_entry(readings: dict[str, dict[str, str]], term: object, value: object)
         if not reading.strip() or len(reading) > MAX_READING_CHARS:
             return f"the reading of {term!r} has {len(reading)} characters: 1 to {MAX_READING_CHARS}"
         if term.strip().lower() in readings[language]:
-            return f"{term!r} is there twice (letter case does not matter)"
+            return f"{term!r} occurs twice (letter case is ignored)"
         readings[language][term.strip().lower()] = reading.strip()
     return None

@@ -1,9 +1,9 @@
-"""A pronunciation lexicon: words become phones that a pack's model was trained to read.
+"""A pronunciation lexicon: replaces words by phones.
 
 In: a pack's `lexicon.txt`, one `WORD<tab>PHONES` a line, sorted by the word's bytes, words in the letter case of the
-pack. Out: text in which each word of the lexicon is written as its phones; other words keep their letters. A small
-model needs it: how a language is spelled takes more speech to learn than how it sounds. Packs without the file, such
-as those of IndexTTS-2, read letters. Knows no language beyond the plural of a letter, A'S.
+pack. Out: text in which each word of the lexicon is replaced by its phones; other words keep their letters. A small
+model needs it, because spelling takes more speech to learn than pronunciation. Packs without the file, such as those of
+IndexTTS-2, read letters. Does not know languages, except the plural of a letter, A'S.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from edgetts.errors import PackError
 from edgetts.text.traced import TracedText
 
 MAX_FILE_BYTES = 64 * 2**20
-MAX_WORD_LETTERS = 64  # a longer one is in no lexicon
+MAX_WORD_LETTERS = 64  # longer words are not looked up
 KEPT_WORDS = 4096
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
-_SPELLED = re.compile(r"[^\W\d_](?= [^\W\d_](?![\w']))")  # a letter, and another one by itself behind it
+_SPELLED = re.compile(r"[^\W\d_](?= [^\W\d_](?![\w']))")  # a letter before another single letter
 _APOSTROPHE = "'"
 _PLURAL = "'S"
 
 
 class Lexicon:
-    """Looks words up in the mapped file: nothing is read before it is asked for. Safe to share between threads."""
+    """Binary search in the mapped file, which is read on demand. Safe to share between threads."""
 
     def __init__(self, path: Path | str) -> None:
         """Raises `PackError` if the file is missing, empty or too large."""
@@ -42,10 +42,10 @@ class Lexicon:
         except OSError as error:
             raise PackError(f"The lexicon {path} cannot be read ({error.strerror}): {advice}.") from error
         self.path = path
-        self._kept = lru_cache(maxsize=KEPT_WORDS)(self._look_up)  # a text says most of its words again and again
+        self._kept = lru_cache(maxsize=KEPT_WORDS)(self._look_up)  # most words of a text repeat
 
     def phones(self, word: str) -> str | None:
-        """How `word` is spoken, or None: it is not in the lexicon. Raises `PackError` for a damaged line."""
+        """The phones of `word`; None: not in the lexicon. Raises `PackError` for a damaged line."""
         return None if len(word) > MAX_WORD_LETTERS else self._kept(word)
 
     def _look_up(self, word: str) -> str | None:
@@ -68,9 +68,9 @@ class Lexicon:
         return None
 
     def pronounce(self, text: TracedText, written: str | None = None) -> TracedText:
-        """`text` with phones for the words that are known. What follows an apostrophe is looked up by itself where the
-        whole word is not there: JOHN'S as JOHN and 'S. A capital before another letter by itself (`written` has the
-        case, if `text` has not) is said by its name, which can differ from the word of one letter: A M, A I."""
+        """`text` with phones for known words. If a word with an apostrophe is unknown, its parts are looked up: JOHN'S
+        as JOHN and 'S. A capital letter before another single letter is read by its name, which can differ from the
+        word of one letter: A M, A I. written: the text with its letter case, if `text` has lost it."""
         cased = text.text if written is None else written
 
         def said(match: re.Match[str]) -> str:
@@ -81,7 +81,7 @@ class Lexicon:
         return text.substitute(_WORD, said)
 
     def _letter(self, letter: str) -> str:
-        """The name of a letter: what its plural says before the ending, where the lexicon has that."""
+        """The name of a letter: its plural without the ending, if the lexicon has that."""
         plural, ending = self.phones(letter + _PLURAL), self.phones(_PLURAL)
         if plural is None or ending is None or not plural.endswith(ending):
             return self._spoken(letter)

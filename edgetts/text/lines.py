@@ -1,9 +1,9 @@
-"""Line ends that a reader pauses at: headings, list items, verses, paragraphs; not those of wrapped prose.
+"""Inserts pauses at the line ends of headings, list items, verses and paragraphs, but not of wrapped prose.
 
-In: parts of a text, stretches and pauses. Out: the same with a pause where a line or paragraph ends that is none of
-a sentence going on. What tells them apart is how lines are filled: in wrapped prose the next word did not fit into a
-long line, or a sentence goes on in a small letter. U+2028 and U+2029 end lines and paragraphs for certain. Takes time
-linear in the text. Knows no languages beyond marks and letter case.
+In: parts of a text and pauses. Out: the same with a pause at each line or paragraph end where no sentence continues.
+A line end belongs to wrapped prose if the next word did not fit into a long line, or if a sentence continues with a
+lower-case letter. U+2028 and U+2029 always end lines and paragraphs. Takes time linear in the text. Of languages it
+only knows marks and letter case.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ LINE_SEPARATOR = "\u2028"
 PARAGRAPH_SEPARATOR = "\u2029"
 
 _END = re.compile("[\n\u2028\u2029]")
-_PROSE_COLUMNS = 40  # nobody wraps prose at fewer
-_LIST_WORDS = 3  # a line of more words that goes on in a small letter, up to a full stop, is prose
+_PROSE_COLUMNS = 40  # minimum width of wrapped prose
+_LIST_WORDS = 3  # a line of more words that continues with a lower-case letter, up to a period, is prose
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]}」』】）]*$")
 _SENTENCE_MARK = re.compile(r"[.!?…。！？](?=[\s\"'”’»)」』）]|$)")
 _INTRODUCES = (":", "：")
 _CONTINUED_MARKS = tuple(",;，；、–—-")
 _ITEM = re.compile(r"(?:[-*+•‣◦·–—]|\(?(?:\d{1,3}|[A-Za-z])[.)])\s")
-_FAR_ENOUGH = 20  # characters at the end of a line in which its marks stand
-_KINSOKU_COLUMNS = 6  # left at the end of a full line at most, for marks that may not begin the next
+_FAR_ENOUGH = 20  # characters at the end of a line that are searched for marks
+_KINSOKU_COLUMNS = 6  # most columns left free in a full line, for marks that may not begin the next one
 _FIRST_WORD = re.compile(r"\S{1,40}")
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A line that is not blank."""
+    """A nonblank line."""
 
     start: int  # offset in its part
     text: str  # without white space around it
@@ -50,12 +50,12 @@ class _Line:
 
     @property
     def is_small(self) -> bool:
-        """Whether it begins with a small letter."""
+        """Whether it begins with a lower-case letter."""
         return self.text[0].islower()
 
 
 def pause_of(gap: str, before: str = "") -> float:
-    """Seconds for the line ends in the white space `gap` that follows the text `before` where no sentence goes on."""
+    """Pause in seconds for the line ends in the white space `gap` after the text `before`, if no sentence continues."""
     ends = _END.findall(gap)
     if PARAGRAPH_SEPARATOR in ends or ends.count("\n") > 1:
         return PARAGRAPH_PAUSE_S
@@ -65,7 +65,7 @@ def pause_of(gap: str, before: str = "") -> float:
 
 
 def split_lines(parts: Sequence[TracedText | Pause]) -> list[TracedText | Pause]:
-    """`parts` with pauses at line ends. Where a writer put a pause, a line end beside it adds none."""
+    """`parts` with pauses at line ends, except next to an explicit pause."""
     found: list[TracedText | Pause] = []
     for part in parts:
         found += [part] if isinstance(part, Pause) else _split(part)
@@ -96,7 +96,7 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _breaks(lines: list[_Line]) -> Iterator[tuple[int, float]]:
-    """Lines that a pause comes before, with its seconds."""
+    """Indices of the lines with a pause before them, and its seconds."""
     begin = 0
     for index in range(1, len(lines) + 1):
         if index < len(lines) and pause_of(lines[index].gap) < PARAGRAPH_PAUSE_S:
@@ -109,9 +109,9 @@ def _breaks(lines: list[_Line]) -> Iterator[tuple[int, float]]:
 
 
 def _ends_in_paragraph(lines: list[_Line]) -> Iterator[int]:
-    """The lines of one paragraph in front of which the line before has ended."""
+    """Indices of the lines of a paragraph that do not continue the line before."""
     width = max((line.columns for line in lines), default=0)
-    closes = [False] * len(lines)  # whether a sentence that goes on in this line comes to its mark
+    closes = [False] * len(lines)  # whether a sentence that continues in this line reaches its final mark
     for index in range(len(lines) - 1, -1, -1):
         goes_on = index + 1 < len(lines) and lines[index + 1].is_small and closes[index + 1]
         closes[index] = goes_on or _SENTENCE_MARK.search(lines[index].text) is not None
@@ -122,10 +122,10 @@ def _ends_in_paragraph(lines: list[_Line]) -> Iterator[int]:
 
 
 def _goes_on(before: _Line, after: _Line, width: int, is_prose: bool, closes: bool) -> bool:
-    """Whether nothing ends between two lines but what a mark at the end of the first one says.
+    """Whether the line end needs no pause besides that of a mark before it.
 
-    width: of the paragraph. is_prose: it has another sentence going on behind a long line. closes: the text from
-    `after` on comes to the mark of a sentence that goes on there.
+    width: of the paragraph. is_prose: another sentence of the paragraph continues after a long line. closes: the
+    sentence that continues in `after` reaches its final mark.
     """
     if after.is_item or before.text.endswith(_INTRODUCES):
         return False
@@ -147,7 +147,7 @@ def _has_no_case(char: str) -> bool:
 
 
 def _columns(text: str) -> int:
-    """How wide `text` is on a terminal; Chinese characters count twice."""
+    """Width of `text` in columns; Chinese characters count twice."""
     if text.isascii():
         return len(text)
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)

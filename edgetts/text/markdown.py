@@ -1,12 +1,12 @@
-"""Markdown without its marks: what a language model writes, as it is read aloud.
+"""Removes Markdown markup, incrementally.
 
-In: text with Markdown that arrives in pieces, cut anywhere. Out: its words, traced to the text as it was written. Marks
-of emphasis, headings, lists, quotations, code, links and tables are left out, the words in them are kept; U+2028
-stands where a line ends for certain, U+2029 where a heading or a block does. Whatever does not follow the rules stays
-as it is: `2 * 3`, `snake_case`, `#5`. Only as much is held back as is needed to tell, a line's beginning or a link,
-never more than MAX_HELD_CHARS. How the text is cut changes nothing. Inside a line: `markdown_inline`.
+In: text with Markdown in pieces, cut anywhere. Out: its words, traced to the original text. The markup of emphasis,
+headings, lists, quotations, code, links and tables is removed, the words in them are kept. U+2028 marks certain line
+ends, U+2029 the ends of headings and blocks. Text that does not follow the rules stays unchanged: `2 * 3`,
+`snake_case`, `#5`. Only undecided text is held back, such as the beginning of a line or a link, at most
+MAX_HELD_CHARS. The result does not depend on the pieces. `markdown_inline` reads the constructs inside a line.
 
-Our own, because no known parser works on text that is still arriving, nor tells where each character came from.
+Existing parsers neither work on incomplete text nor give the origin of each character.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from edgetts.text.traced import TracedText
 
 MAX_HELD_CHARS = 4000
 
-_MAX_START = 200  # characters of a line's beginning that decide what it is
+_MAX_START = 200  # characters of a line's beginning that decide its kind
 _MAX_INDENT = 20
-_SLICE_CHARS = 1000  # of a long piece, so that no construct is looked for far ahead
+_SLICE_CHARS = 1000  # of a long piece; bounds the search for the end of a construct
 _MIN_RULE = 3
 _INDENT = re.compile(r"[ \t]{0,20}")
 _QUOTE = re.compile(r">(?:[ \t]|(?=>|\r?\n))")
 _RULE_CHARS = re.compile(r"[ \t|:=*_\r-]+")
-_HEAD_RULE = frozenset("|:-")  # between the head of a table and its body
+_HEAD_RULE = frozenset("|:-")  # between head and body of a table
 _HEADING = re.compile(r"#{1,6}[ \t]+")
 _OPEN_HEADING = re.compile(r"#{1,6}[ \t]{0,9}")
 _CLOSING_HEADING = re.compile(r"#+[ \t]*\r?(?=\n|\Z)")
@@ -44,20 +44,20 @@ _OPEN_CELL = re.compile(r"[ \t]{1,100}|[ \t]{0,100}\|[ \t]{0,100}\r?")
 
 
 def strip_markdown(text: str, *, markup: bool = False) -> TracedText:
-    """A whole text without the marks of Markdown."""
+    """A whole text without Markdown markup."""
     stripper = MarkdownStripper(markup=markup)
     return TracedText.join([stripper.push(text), stripper.finish()])
 
 
 class MarkdownStripper:
-    """Push pieces of text, take what is spoken of them. markup: tags are left to those who read pause tags."""
+    """`push` pieces of text; each call returns the decided text. markup: keep tags, for `markup.split_pauses`."""
 
     def __init__(self, *, markup: bool = False) -> None:
         self._window = Window()
         self._inline = Inline(markup=markup)
-        self._fence = ""  # what ends the block of code
+        self._fence = ""  # that ends the current code block
         self._is_line_start = True
-        self._kind = ""  # of the line that is being read: heading, item, row, rule, silent, broken; "" is text
+        self._kind = ""  # of the current line: heading, item, row, rule, silent, broken; "": text
         self._kind_before = ""  # of the last line that was not blank
         self._tail = ""  # the last two characters of the line so far
         self._is_blank = True  # the line so far
@@ -65,11 +65,11 @@ class MarkdownStripper:
 
     @property
     def held(self) -> int:
-        """Characters that have arrived and wait for what follows."""
+        """Number of characters held back."""
         return len(self._window.text)
 
     def push(self, piece: str) -> TracedText:
-        """What is known to be spoken now."""
+        """The text that is decided after this piece."""
         parts = (piece[start : start + _SLICE_CHARS] for start in range(0, len(piece), _SLICE_CHARS))
         return TracedText.join(self._read(part) for part in parts)
 
@@ -140,7 +140,7 @@ class MarkdownStripper:
         return cell.end()
 
     def _end_line(self, window: Window, at: int) -> int:
-        """A line end that is one for certain is said to be; another may be wrapped prose."""
+        """Mark a certain line end; any other one may belong to wrapped prose."""
         if self._kind == "heading":
             window.write(PARAGRAPH_SEPARATOR, at)
         elif self._kind in ("row", "broken") or self._fence or (self._tail == "  " and not self._is_blank):
@@ -159,7 +159,7 @@ class MarkdownStripper:
     # --- the beginning of a line -------------------------------------------------------------------
 
     def _start(self, window: Window, at: int) -> int | None:
-        """Reads what makes a line one of its kind; where the words of the line begin, or None: more is needed."""
+        """Read the marks at the beginning of a line. Returns the offset of its words; None: more text is needed."""
         text = window.text
         indent = _INDENT.match(text, at)
         begin = at if indent is None else indent.end()
@@ -172,7 +172,7 @@ class MarkdownStripper:
                 return None
             quote = _QUOTE.match(text, begin)
             if quote is not None:
-                return quote.end()  # the line begins behind it
+                return quote.end()  # the line begins after it
         for reader in (self._read_fence, self._read_rule, self._read_heading, self._read_item, self._read_address):
             stop = reader(window, begin)
             if stop != begin:
@@ -187,7 +187,7 @@ class MarkdownStripper:
         return begin
 
     def _fenced(self, window: Window, at: int, begin: int) -> int | None:
-        """A line of code, or the fence that ends it."""
+        """Read the beginning of a line of code, or the fence that ends the block."""
         if window.text.startswith(self._fence[0], begin):
             if window.may_become(_OPEN_FENCE, begin):
                 return None
@@ -209,11 +209,11 @@ class MarkdownStripper:
             return at
         self._fence, self._is_blank = fence[1], False
         self._break(window, at, PARAGRAPH_SEPARATOR)
-        # Code begins in the next line, which this one's end is not spoken before.
+        # The code begins in the next line; the end of this one is dropped.
         return min(fence.end() + 1, len(window.text))
 
     def _read_rule(self, window: Window, at: int) -> int | None:
-        """A rule, the line under a heading, the one between a table's head and body."""
+        """Read a rule: a horizontal one, that of a heading, or that between head and body of a table."""
         chars = _RULE_CHARS.match(window.text, at, at + _MAX_START)
         if chars is None:
             return at
@@ -248,7 +248,7 @@ class MarkdownStripper:
         if item is None and number is None:
             return at
         if number is not None and not (self._was_blank or self._kind_before == "item" or number[1] == "1"):
-            return at  # a number in prose that was wrapped
+            return at  # a number in wrapped prose
         self._begin("item")
         self._break(window, at, LINE_SEPARATOR)
         self._inline.begin()
@@ -256,11 +256,11 @@ class MarkdownStripper:
             return item.end()
         assert number is not None
         window.keep(*number.span(1))
-        window.write(", ", number.end(1))  # a full stop would make a sentence of the number
+        window.write(", ", number.end(1))  # a period would end a sentence
         return number.end()
 
     def _read_address(self, window: Window, at: int) -> int | None:
-        """`[name]: https://…`, what a link elsewhere means."""
+        """Read a link definition, `[name]: https://…`."""
         if not window.text.startswith("[", at):
             return at
         if window.may_become(_OPEN_ADDRESS, at):
@@ -272,10 +272,10 @@ class MarkdownStripper:
         return address.end()
 
     def _begin(self, kind: str) -> None:
-        """The line is of this kind, and its words begin."""
+        """Set the kind of the line; its words begin."""
         self._kind, self._is_blank, self._is_line_start = kind, False, False
 
     def _break(self, window: Window, at: int, separator: str) -> None:
-        """Ends what came before, if anything did."""
+        """End the text before, if there is any."""
         if window.is_begun:
             window.write(separator, at)

@@ -1,10 +1,10 @@
-"""What stands inside a line of Markdown: emphasis, code, links, images, entities, HTML tags.
+"""Reads the inline constructs of Markdown: emphasis, code, links, images, entities, HTML tags.
 
-In: the text that has arrived and a place in it. Out: what is spoken of the construct there, written to a `Window`, or
-"not yet": then nothing is written, and the same place is asked about again with more text. Every construct is
-bounded in length, so little text is ever held back; what turns out to be none is text. Knows no lines.
-Source: the rules of CommonMark, simplified where they need the rest of the text: what opens emphasis is left out
-before it is known whether something closes it.
+In: the text so far and an offset. Out: the spoken text of the construct there, written to a `Window`; or nothing, and
+then the same offset is read again with more text. Constructs are bounded in length, so little text is held back; an
+incomplete construct is text. Does not know lines.
+Source: the rules of CommonMark, simplified where they need the rest of the text: an opening mark of emphasis is
+removed before it is known whether there is a closing one.
 """
 
 from __future__ import annotations
@@ -57,54 +57,54 @@ _HTML_NAMES = _HTML_LINES | _HTML_BLOCKS | _HTML_SPANS
 
 @dataclass
 class Window:
-    """Text that has arrived and not been read yet, and what is spoken of what has been read."""
+    """Text that was not read yet, and the output of the text that was."""
 
     text: str = ""
     offset: int = 0  # of `text` in the whole
-    is_last: bool = False  # no more text follows it
+    is_last: bool = False  # no more text follows
     spoken: list[str] = field(default_factory=list)
     origins: list[int] = field(default_factory=list)
-    is_begun: bool = False  # something was spoken before
+    is_begun: bool = False  # there was output other than white space
 
     def keep(self, start: int, stop: int) -> None:
-        """Characters `start` to `stop` are spoken as they are."""
+        """Output the characters from `start` to `stop` unchanged."""
         self.spoken.append(self.text[start:stop])
         self.origins += range(self.offset + start, self.offset + stop)
         self.is_begun = self.is_begun or not self.text[start:stop].isspace()
 
     def write(self, spoken: str, at: int) -> None:
-        """`spoken` stands for what begins at `at`."""
+        """Output `spoken` with the origin `at`."""
         self.spoken.append(spoken)
         self.origins += [self.offset + at] * len(spoken)
 
     def may_become(self, pattern: re.Pattern[str], at: int) -> bool:
-        """Whether all that is there from `at` on matches the beginning of something, and more may follow."""
+        """Whether all text from `at` on matches `pattern`, the beginning of a construct, and more may follow."""
         return not self.is_last and pattern.fullmatch(self.text, at) is not None
 
     def run(self, at: int) -> int:
-        """Where a run of the character at `at` ends; at most MAX_RUN on."""
+        """End of the run of the character at `at`, at most MAX_RUN long."""
         stop = at
         while stop < len(self.text) and self.text[stop] == self.text[at] and stop - at < MAX_RUN:
             stop += 1
         return stop
 
     def ends_at(self, at: int) -> bool:
-        """Whether nothing is known of the character at `at` yet."""
+        """Whether the character at `at` has not arrived yet."""
         return at >= len(self.text) and not self.is_last
 
 
 class Inline:
-    """Reads one construct after the other; remembers what is open in the paragraph."""
+    """Reads constructs one by one, with the state of the paragraph."""
 
     def __init__(self, *, markup: bool) -> None:
-        self._markup = markup  # then tags are for others to read
+        self._markup = markup  # keep tags
         self.begin()
 
     def begin(self) -> None:
-        """A new paragraph."""
-        self._code = ""  # the ticks that end the code
-        self._open = dict.fromkeys("*_~", 0)  # marks of emphasis
-        self._skipped: dict[int, int] = {}  # where a link's address begins and ends, by offset in the whole text
+        """Begin a new paragraph."""
+        self._code = ""  # the backticks that end the code
+        self._open = dict.fromkeys("*_~", 0)  # open marks of emphasis
+        self._skipped: dict[int, int] = {}  # start and end of link addresses, by offset in the whole text
         self._previous = ""
 
     @property
@@ -112,11 +112,11 @@ class Inline:
         return bool(self._code)
 
     def leave_gap(self) -> None:
-        """What is read next stands apart from what was read before."""
+        """Forget the previous character, as after white space."""
         self._previous = ""
 
     def read(self, window: Window, at: int, *, by_words: bool = False) -> int | None:
-        """Reads what stands at `at`; where it ends, or None: more text is needed. by_words: a word at most."""
+        """Read the construct at `at`. Returns its end; None: more text is needed. by_words: read at most a word."""
         char = window.text[at]
         end = self._skipped.pop(window.offset + at, None)
         if end is not None:
@@ -202,7 +202,7 @@ class Inline:
         return mark != "_" or not _is_word(after)
 
     def _link(self, window: Window, at: int) -> int | None:
-        """The text of a link or what describes an image is spoken, the address is not."""
+        """Output the text of a link or the description of an image, without the address."""
         text = window.text
         begin = at + 1 if text[at] == "!" else at
         label = _LABEL.match(text, begin)
@@ -266,7 +266,7 @@ class Inline:
         return at + 1
 
     def _may_be_open(self, window: Window, at: int) -> bool:
-        """Whether more text may make an address, a comment or a tag of what begins at `at`."""
+        """Whether an address, a comment or a tag may begin at `at` and be incomplete."""
         if window.may_become(_OPEN_ANGLE, at) or window.may_become(_OPEN_COMMENT, at):
             return True
         tag = _OPEN_HTML.match(window.text, at)
@@ -275,7 +275,7 @@ class Inline:
 
 
 def _opens(mark: str, n: int, before: str, after: str) -> bool:
-    """Whether a run of marks opens emphasis: not where it may be a sign of multiplication, a part of a name."""
+    """Whether a run of marks opens emphasis, and is not a multiplication sign or part of a name."""
     if not after or after.isspace():
         return False
     if mark == "_":

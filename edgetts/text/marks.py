@@ -1,11 +1,10 @@
-"""Punctuation that a model does not know becomes pauses that it can speak.
+"""Replaces punctuation marks that a model was not trained on.
 
-In: normalized text, traced to what the user typed, and the marks that the pack says its model was trained on. Out: the
-same words with those marks only. A small model that meets an ellipsis, a quotation mark or a dash it never learned
-stops there, and the rest of the text is lost. A mark that is missing becomes the one nearest in meaning: an ellipsis
-before a new sentence a full stop, otherwise a comma; a dash between words a comma; quotation marks are not heard.
-Marks before the first word go, several in a row become one, and the text ends with a mark that ends sentences.
-Also finds where sentences begin. Knows no tokens.
+In: normalized text, traced to the user's text, and the marks that the model was trained on. Out: the same words with
+those marks only. A small model stops at an unknown ellipsis, quotation mark or dash and loses the rest of the text. An
+unknown mark becomes the nearest in meaning: an ellipsis a period before a new sentence, else a comma; a dash between
+words a comma; quotation marks are removed. Marks before the first word are removed, several in a row become one, and
+the text ends with a sentence mark. Also finds the starts of sentences. Does not know tokens.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from edgetts.errors import UsageError
 from edgetts.text.traced import TracedText
 
 FULL_STOP, COMMA, ELLIPSIS = ".", ",", "…"
-PAUSE_MARKS = (",", ".", "?", "!", "...", "-", "'")  # what a pack can say that it knows
-LEAST_MARKS = (COMMA, FULL_STOP)  # what the others become
+PAUSE_MARKS = (",", ".", "?", "!", "...", "-", "'")  # possible marks of a pack
+LEAST_MARKS = (COMMA, FULL_STOP)  # required; the others are replaced by these
 _STRENGTH = {mark: rank for rank, mark in enumerate((COMMA, ELLIPSIS, FULL_STOP, "!", "?"))}
 
 _ELLIPSIS = re.compile(rf"(?:{ELLIPSIS}|\.[ ]?\.)(?:[ ]?[.{ELLIPSIS}])*")
@@ -36,7 +35,7 @@ _SOUND = re.compile(_LETTER)
 
 
 def check_marks(marks: Sequence[str]) -> None:
-    """Raises UsageError for a list of known marks that cannot be worked with."""
+    """Raise UsageError for a list of marks with an unknown one or without the required ones."""
     unknown = [mark for mark in marks if mark not in PAUSE_MARKS]
     if unknown or not set(LEAST_MARKS) <= set(marks):
         raise UsageError(
@@ -46,9 +45,9 @@ def check_marks(marks: Sequence[str]) -> None:
 
 
 def with_known(text: TracedText, original: str, marks: Sequence[str], *, initials: bool = True) -> TracedText:
-    """`text` in `marks`. original: what `text.origins` point into. initials: whether stops of initials are left."""
+    """`text` with only `marks`. original: the text of `text.origins`. initials: remove the periods of initials."""
     if not _SOUND.search(text.text):
-        return text  # nothing to speak: whoever says so should see it as it is
+        return text  # nothing to speak; a notice shows it unchanged
     if "..." not in marks:
         text = text.substitute(_ELLIPSIS, _instead_of_ellipsis)
     if "'" not in marks:
@@ -64,19 +63,19 @@ def with_known(text: TracedText, original: str, marks: Sequence[str], *, initial
 
 
 def sentence_starts(text: str) -> list[int]:
-    """Where a sentence begins behind another one, as offsets in normalized text."""
+    """Offsets in normalized text at which a sentence follows another one."""
     return [match.end() for match in _SENTENCE_START.finditer(text)]
 
 
 def _instead_of_ellipsis(match: re.Match[str]) -> str:
-    """What a reader hears in it: the end of a sentence before a capital letter or at the end, else a hesitation."""
+    """A period before a capital letter or at the end of the text, else a comma."""
     after = match.string[match.end() :].lstrip(" '\"")
     mark = FULL_STOP if not after or after[0].isupper() else COMMA
     return mark + " "
 
 
 def _long_dashes_apart(text: TracedText, original: str) -> TracedText:
-    """What was typed as a long dash is one, also without spaces; the normalizer writes every dash as a hyphen."""
+    """`text` with spaces around hyphens that were long dashes in `original`; the normalizer writes all as hyphens."""
 
     def spaced(match: re.Match[str]) -> str:
         return " - " if original[text.origins[match.start()]] in _LONG_DASHES else match.group()
@@ -85,7 +84,7 @@ def _long_dashes_apart(text: TracedText, original: str) -> TracedText:
 
 
 def _strongest(run: str, marks: Sequence[str]) -> str:
-    """One mark for several in a row; the user's exclamation and question marks only if the model knows them."""
+    """One mark for several in a row; exclamation and question marks only if the model knows them."""
     strongest = max((mark for mark in run if mark in _STRENGTH), key=lambda mark: _STRENGTH[mark])
     if strongest == ELLIPSIS or strongest in marks:
         return strongest
@@ -93,7 +92,7 @@ def _strongest(run: str, marks: Sequence[str]) -> str:
 
 
 def _closed(text: TracedText) -> TracedText:
-    """A model that was trained on whole sentences runs on where none ends."""
+    """`text` with a sentence mark at its end, without which a model trained on whole sentences runs on."""
     if text.text[-1:] in ("", ".", "?", "!", ELLIPSIS):
         return text
     if text.text[-1] in (COMMA, "-"):

@@ -1,7 +1,7 @@
-"""Pauses that a writer puts into a text: `[pause:1.5]` (seconds) and `<break time="500ms"/>`.
+"""Explicit pauses in a text: `[pause:1.5]` (seconds) and `<break time="500ms"/>`.
 
-In: text. Out: its parts, stretches of text and pauses, in order. Any other tag of SSML is refused,
-because speaking it would be wrong and leaving it out would be silent. An ordinary `<` or `[` is text.
+In: text. Out: parts of text and pauses, in order. Other SSML tags are errors: they should neither be spoken nor
+silently dropped. An ordinary `<` or `[` is text.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _PAUSE = re.compile(
     re.IGNORECASE,
 )
 TAG_HINT = (
-    'The text has tags such as <break time="1s"/> or [pause:1], which are read out as text: --markup '
-    "(markup=True from Python) reads them."
+    'The text has tags such as <break time="1s"/> or [pause:1], which are spoken as text: give --markup '
+    "(markup=True from Python) to make pauses of them."
 )
 _REFUSED_TAGS = (
     "speak|voice|emphasis|prosody|say-as|sub|phoneme|audio|mark|lang|desc|token|lexicon|lookup|metadata|meta|"
@@ -33,7 +33,7 @@ _ELEMENT = rf"</?(?:{_REFUSED_TAGS})(?:\s[^<>]{{0,200}})?/?>"  # of SSML, with o
 _TAG = re.compile(rf"\[(?:pause|break|silence)\b[^\[\]]{{0,40}}\]|{_ELEMENT}", re.IGNORECASE)
 _REFUSED = re.compile(
     rf"{_ELEMENT}"
-    r"|</?[psw]/?>"  # its one-letter elements, without: "<p and q>" may be a formula
+    r"|</?[psw]/?>"  # one-letter elements only without attributes: "<p and q>" may be a formula
     r"|\[(?:pause|break|silence)\b[^\[\]]{0,40}\]",
     re.IGNORECASE,
 )
@@ -41,19 +41,19 @@ _REFUSED = re.compile(
 
 @dataclass(frozen=True)
 class Pause:
-    """Silence between two stretches of text."""
+    """Silence between two parts of a text."""
 
     seconds: float  # 0 to MAX_PAUSE_S
-    is_line_end: bool = False  # or a tag that a writer put there
+    is_line_end: bool = False  # False: from a tag
 
 
 def has_tags(text: str) -> bool:
-    """Whether `text` looks as if its writer meant it to be read with its tags."""
+    """Whether `text` seems to have pause or SSML tags."""
     return _TAG.search(text) is not None
 
 
 def split_pauses(text: str) -> list[TracedText | Pause]:
-    """Stretches of `text` and the pauses between them, in order.
+    """Parts of `text` and the pauses between them, in order.
 
     Raises `UsageError` for a pause that is too long or badly written, and for any other SSML tag.
     """
@@ -68,7 +68,7 @@ def split_pauses(text: str) -> list[TracedText | Pause]:
 
 
 def _plain(text: str, start: int, stop: int) -> TracedText:
-    """The text from `start` to `stop`, which must hold no markup."""
+    """The text from `start` to `stop`. Raises UsageError if it has markup."""
     refused = _REFUSED.search(text, start, stop)
     if refused:
         raise UsageError(
@@ -84,5 +84,5 @@ def _seconds(match: re.Match[str]) -> float:
     else:
         seconds = float(match["time"]) * _SECONDS_PER_UNIT[match["unit"].lower()]
     if seconds > MAX_PAUSE_S:
-        raise UsageError(f"The pause {match.group()} is longer than the {MAX_PAUSE_S:g} s that are allowed.")
+        raise UsageError(f"The pause {match.group()} is too long; at most {MAX_PAUSE_S:g} s are allowed.")
     return seconds

@@ -1,10 +1,9 @@
-"""Written text becomes text to be spoken: the whole way from what a user typed to the tokenizer.
+"""Text normalization: written text to spoken words.
 
-In: any string. Out: one line without digits, in the few punctuation marks that the model knows. The
-steps, in order: white space, contractions, glossary, protection (`shadow`), numbers and signs, punctuation.
-Numbers and signs are read in one of two ways: by our own rules (`readings`, the default), each sentence in
-its language, or as upstream reads them (`rules`), the whole text in one. Source of the order and the tables:
-facts of upstream's `indextts/utils/front.py`.
+In: any string. Out: one line without digits, with only the punctuation marks that the model knows. The steps, in order:
+white space, contractions, glossary, protection (`protect`), numbers and signs, punctuation. Numbers and signs are read
+by the rules of edgetts (`readings`, the default), each sentence in its language, or as by upstream (`rules`), the whole
+text in one language. Source of the order and the tables: facts of upstream's `indextts/utils/front.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edgetts.errors import UsageError
-from edgetts.text import pinyin
-from edgetts.text import protect as shadow
+from edgetts.text import pinyin, protect
 from edgetts.text.config import LANGUAGES, Language, TextConfig
 from edgetts.text.glossary import Glossary
 from edgetts.text.readings import en_lines, english
@@ -39,7 +37,7 @@ _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _LATIN = re.compile(r"[A-Za-z]")
 _EMAIL = re.compile(r"[A-Za-z0-9]+@[A-Za-z0-9]+\.[A-Za-z]+")
 
-# What upstream maps. Longer keys are tried first.
+# Upstream's table. Longer keys are tried first.
 _PUNCTUATION = {
     **dict.fromkeys(("：", "；", "，", "、", ":", ";"), ","),
     "。": ".",
@@ -49,7 +47,7 @@ _PUNCTUATION = {
     **dict.fromkeys("·—～~", "-"),
     **dict.fromkeys('“”"‘’（）()《》【】[]「」', "'"),
 }
-# What upstream leaves to the tokenizer, which then says "unknown": same meaning, other code points.
+# Other code points of the same marks, which upstream passes to the tokenizer as unknown characters.
 _MORE_PUNCTUATION = {
     **dict.fromkeys("–―‐‑−•‣◦▪●■◆", "-"),  # bullets as the hyphen of a list
     **dict.fromkeys("『』〈〉〔〕｛｝{}«»‹›„‚`´″′﹁﹂﹃﹄", "'"),
@@ -65,7 +63,7 @@ _LEFTOVER_DOLLAR = {ord("$"): "."}  # as upstream does after the Chinese rules
 
 @dataclass(frozen=True)
 class Normalized:
-    """What is to be spoken, traced to the original, and sentences for the user on what went wrong."""
+    """Normalized text, traced to the original, and notices for the user."""
 
     text: TracedText
     notices: tuple[str, ...]
@@ -76,11 +74,11 @@ def check_normalizer(name: str) -> NormalizerName:
     for known in NORMALIZERS:
         if name == known:
             return known
-    raise UsageError(f"There is no normalizer {name!r}; choose one of {', '.join(NORMALIZERS)}.")
+    raise UsageError(f"Unknown normalizer {name!r}; choose one of {', '.join(NORMALIZERS)}.")
 
 
 class TextNormalizer:
-    """The normalizer for one model's languages and one glossary. Keeps the loaded number rules."""
+    """The normalizer of one model's languages and one glossary. Keeps the loaded number rules."""
 
     def __init__(
         self,
@@ -91,8 +89,8 @@ class TextNormalizer:
         kind: NormalizerName = DEFAULT_NORMALIZER,
         is_piece: IsPiece | None = None,
     ) -> None:
-        """`kind`: whose readings, ours or upstream's. `is_piece`: whether the model's vocabulary has a syllable with
-        its tone, such as HAO3; None: any. `rules`: upstream's, for tests. Raises UsageError for an unknown kind.
+        """kind: edgetts or upstream. is_piece: whether the model's vocabulary has a syllable with its tone, such as
+        HAO3; None: any. rules: upstream's, for tests. Raises UsageError for an unknown kind.
         """
         self.kind = check_normalizer(kind)
         self._config = config
@@ -101,30 +99,31 @@ class TextNormalizer:
         self._simplifier = Simplifier()
         self._is_piece = is_piece
 
-    def language_of(self, text: str, heard: Language | None = None) -> Language:
-        """The language in which `text` ends: of its last sentence, or what `languages` says of text without any."""
-        found = self.languages(text, heard)
-        return found[-1].language if found else heard or self._first_language()
+    def language_of(self, text: str, previous: Language | None = None) -> Language:
+        """The language at the end of `text`; of empty text, `previous` or the model's first language."""
+        found = self.languages(text, previous)
+        return found[-1].language if found else previous or self._first_language()
 
-    def languages(self, text: str, heard: Language | None = None) -> list[Run]:
-        """Which language reads which part of `text`; `heard` is the one that was spoken before it.
+    def languages(self, text: str, previous: Language | None = None) -> list[Run]:
+        """The languages of the parts of `text`. previous: the language before it.
 
-        Ours decides for each sentence (see `readings.language`). Upstream's takes one for the whole, whatever was
-        heard: Chinese if any Chinese character is in it, and for text without Latin letters (digits alone), an e-mail
-        address, or pinyin with tones. A model of one language has only that one.
+        edgetts decides for each sentence (see `readings.language`). upstream uses one language for the whole text and
+        ignores `previous`: Chinese for text with a Chinese character, without Latin letters (digits alone), for an
+        e-mail address and for pinyin with tones, else English. A model of one language has only that one.
         """
         if self.kind == "edgetts":
-            return runs(text, self._config.languages, heard, self._is_piece)
+            return runs(text, self._config.languages, previous, self._is_piece)
         return [Run(0, len(text), self._upstream_language(text))] if text else []
 
     def normalize(self, text: str, language: Language | None = None) -> str:
-        """`text` as it is to be spoken; "" for blank text. Never raises, whatever the text."""
+        """The spoken form of `text`; "" for blank text. Never raises."""
         return self.rewrite(TracedText.of(text), language).text.text
 
     def rewrite(
         self, text: TracedText, language: Language | None = None, languages: Sequence[Run] | None = None
     ) -> Normalized:
-        """As `normalize`, with offsets and notices. `language` None: as `languages` says, or else `self.languages`."""
+        """As `normalize`, with offsets and notices. language: of the whole text; None: `languages`, by default found by
+        `self.languages`."""
         if language is not None:
             languages = [Run(0, len(text), language)]
         elif languages is None:
@@ -140,8 +139,8 @@ class TextNormalizer:
 
     def _rewrite(self, text: TracedText, language: Language, notices: list[str]) -> TracedText:
         ours_in_english = self.kind == "edgetts" and language == "en"
-        if not (ours_in_english and _SMALL_WORDS.fullmatch(text.text)):  # there is nothing to prepare in those
-            text = shadow.clean(text).substitute(_SPACE, en_lines.spaced if ours_in_english else lambda _: " ")
+        if not (ours_in_english and _SMALL_WORDS.fullmatch(text.text)):  # these need no preparation
+            text = protect.clean(text).substitute(_SPACE, en_lines.spaced if ours_in_english else lambda _: " ")
             text = _single_spaces(text) if self.kind == "upstream" else prepare(text)
             if "'" in text.text:
                 text = text.substitute(_CONTRACTION, lambda m: f"{m[1]} is")
@@ -152,16 +151,16 @@ class TextNormalizer:
     def _read(self, text: TracedText, language: Language) -> TracedText:
         if language == "en":
             return english.read(text)
-        from edgetts.text.readings import chinese  # a third of all rules: no model of English alone needs them
+        from edgetts.text.readings import chinese  # a third of all rules, which models of English alone do not need
 
         text = self._simplifier.simplify(text)
-        text = shadow.protect_syllables(text, self._is_piece)
-        return shadow.restore(chinese.read(text), language)
+        text = protect.protect_syllables(text, self._is_piece)
+        return protect.restore(chinese.read(text), language)
 
     def _read_upstream(self, text: TracedText, language: Language, notices: list[str]) -> TracedText:
-        text = shadow.protect(text, language)
+        text = protect.protect(text, language)
         text = self._rules.read(text, language, notices)
-        text = shadow.restore(text, language)
+        text = protect.restore(text, language)
         return text.translate(_LEFTOVER_DOLLAR) if language == "zh" else text
 
     def _upstream_language(self, text: str) -> Language:
@@ -170,7 +169,7 @@ class TextNormalizer:
             return spoken[0]
         if _CHINESE.search(text) or not _LATIN.search(text) or _EMAIL.fullmatch(text.strip()):
             return "zh"
-        # One letter is not enough where nothing else is Chinese: "A4 paper" is English.
+        # A syllable of one letter is not enough: "A4 paper" is English.
         syllables = (len(match[1]) for match in pinyin.SYLLABLE.finditer(text))
         return "zh" if any(length > 1 for length in syllables) else "en"
 
@@ -181,12 +180,12 @@ class TextNormalizer:
 def normalize(
     text: str, config: TextConfig, glossary: Glossary | None = None, *, kind: NormalizerName = DEFAULT_NORMALIZER
 ) -> str:
-    """One text, once. To normalize many, keep a `TextNormalizer`: it keeps the rules it has loaded."""
+    """Normalize one text. For several, keep a `TextNormalizer`, which keeps its loaded rules."""
     return TextNormalizer(config, glossary, kind=kind).normalize(text)
 
 
 def _single_spaces(text: TracedText) -> TracedText:
-    """White space of any kind and length as one space, and none at the ends."""
+    """`text` with single spaces, trimmed."""
     text = text.substitute(_NOT_SINGLE, lambda _: " ")
     start = 1 if text.text.startswith(" ") else 0
     stop = len(text) - 1 if text.text.endswith(" ") and len(text) > 1 else len(text)

@@ -1,9 +1,9 @@
-"""Where a sentence that is over the limit is cut: between words as they were written, into parts of about one length.
+"""Splits a sentence that is over the token limit into parts of similar length, between written words.
 
-In: a sentence's tokens, and the places at which a written word begins. Out: as few parts as possible, each within the
-limit. Among the cuts that give so few, those at clause marks and near equal parts win. What was written as one word, a
-number of many figures say, is cut only if it alone is over the limit, and then between the words that are spoken for
-it. Takes time linear in the tokens. Also finds those places. Knows no language.
+In: a sentence's tokens, and the indices at which a written word begins. Out: the minimum number of parts, each within
+the limit. Among the cuts for that number, those at clause marks and near equal parts have the least cost. A written
+word, such as a number of many digits, is split only if it alone exceeds the limit, and then between its spoken words.
+Takes time linear in the tokens. Also finds those indices. Does not know languages.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ WORD_START = "▁"  # as SentencePiece writes it
 CLAUSE_MARKS = frozenset({",", "▁,"})
 _LONG_DASHES = frozenset("—–―…")
 _DASHES = _LONG_DASHES | {"-"}
-# What a cut costs beside the squares of how far, relative to equal parts, each part is off.
+# Costs of a cut, added to the squared relative deviation of each part from the equal length.
 _AT_CLAUSE = 0.0
 _AT_WORD = 0.2
 _INSIDE_WORD = 1.0
 
 
 def equal_parts(tokens: Sequence[str], max_tokens: int, words: Collection[int] | None = None) -> list[list[int]]:
-    """The places of `tokens` in parts. words: places at which a written word begins; None: each spoken word is one."""
+    """The indices of `tokens` in parts. words: indices at which a written word begins; None: every spoken word."""
     if len(tokens) <= max_tokens:
         return [list(range(len(tokens)))] if tokens else []
     costs = _cuts(tokens, max_tokens, words)
@@ -33,12 +33,12 @@ def equal_parts(tokens: Sequence[str], max_tokens: int, words: Collection[int] |
     before = _fewest(cuts, max_tokens)
     behind = _fewest([-cut for cut in reversed(cuts)], max_tokens)[::-1]
     target = len(tokens) / before[-1]
-    # As few parts as possible go through these cuts alone, by the number of parts up to each.
+    # The cuts that lead to the minimum number of parts, by the number of parts before each.
     levels: list[list[int]] = [[] for _ in range(before[-1] + 1)]
     for cut, parts, rest in zip(cuts, before, behind, strict=True):
         if parts + rest == before[-1]:
             levels[parts].append(cut)
-    best = {0: 0.0}  # what the parts up to a cut cost
+    best = {0: 0.0}  # least cost of the parts before each cut
     came_from: dict[int, int] = {}
     for level, following in itertools.pairwise(levels):
         first = 0
@@ -59,7 +59,7 @@ def equal_parts(tokens: Sequence[str], max_tokens: int, words: Collection[int] |
 
 
 def written_words(tokens: Sequence[str], starts: Sequence[int], spoken: TracedText, whole: str) -> set[int]:
-    """The places of tokens that begin a word of `whole`, which `spoken` was made of; `starts` are offsets in it."""
+    """Indices of the tokens that begin a word of the original text `whole`. starts: offsets of tokens in `spoken`."""
     found = set()
     for place, (token, at) in enumerate(zip(tokens, starts, strict=True)):
         if at and token.startswith(WORD_START) and _is_between_words(spoken, at, whole):
@@ -68,17 +68,17 @@ def written_words(tokens: Sequence[str], starts: Sequence[int], spoken: TracedTe
 
 
 def _is_between_words(spoken: TracedText, at: int, whole: str) -> bool:
-    """Whether the original has a space, or a dash or a character without letter case, right before offset `at`."""
+    """Whether the original has a space, a dash or a character without letter case right before offset `at`."""
     origins = spoken.origins
     if origins[at] <= origins[at - 1]:
-        return False  # both were read for one character
+        return False  # both are spoken for one character
     if not spoken.text[at - 1].isspace():
         return _has_no_case(spoken.text[at]) or _has_no_case(spoken.text[at - 1])
     written = whole[origins[at - 1]]
     if written in _LONG_DASHES:
         return True
     if at > 1 and origins[at - 1] <= origins[at - 2]:
-        return False  # a reading that is longer than what was written is spread over it
+        return False  # a reading that is longer than its written form
     return written.isspace() or (written in _DASHES and whole[origins[at - 1] + 1 : origins[at]].isspace())
 
 
@@ -87,7 +87,7 @@ def _has_no_case(char: str) -> bool:
 
 
 def _cuts(tokens: Sequence[str], max_tokens: int, words: Collection[int] | None) -> dict[int, float]:
-    """The places where a part may begin or end, with their costs; no two neighbors are more than the limit apart."""
+    """Possible cuts and their costs; neighboring cuts are at most the limit apart."""
     end = len(tokens)
     spoken = [place for place in range(1, end) if tokens[place].startswith(WORD_START)]
     written = spoken if words is None else sorted(place for place in words if 0 < place < end)
@@ -98,12 +98,12 @@ def _cuts(tokens: Sequence[str], max_tokens: int, words: Collection[int] | None)
 
 
 def _cost(tokens: Sequence[str], place: int, otherwise: float) -> float:
-    """At clause marks, as much less as a clause is better than a word."""
+    """The cost `otherwise`, reduced at clause marks."""
     return otherwise - (_AT_WORD - _AT_CLAUSE) if tokens[place - 1] in CLAUSE_MARKS else otherwise
 
 
 def _fill(costs: dict[int, float], more: dict[int, float], max_tokens: int) -> None:
-    """Adds those of `more` that lie in stretches over the limit."""
+    """Add those of `more` that lie between cuts farther apart than the limit."""
     edges = sorted(costs)
     for start, stop in itertools.pairwise(edges):
         if stop - start > max_tokens:
@@ -111,7 +111,7 @@ def _fill(costs: dict[int, float], more: dict[int, float], max_tokens: int) -> N
 
 
 def _fewest(cuts: Sequence[int], max_tokens: int) -> list[int]:
-    """How many parts it takes at least from the first cut to each."""
+    """The minimum number of parts from the first cut to each cut."""
     counts, first = [0], 0
     for place in range(1, len(cuts)):
         while cuts[place] - cuts[first] > max_tokens:

@@ -1,7 +1,7 @@
-"""Pinyin syllables with a tone digit, as a writer uses them to fix a reading: `银hang2`, `XUAN4`.
+"""Pinyin syllables with a tone digit, by which a writer fixes a reading: `银hang2`, `XUAN4`.
 
-In: a syllable as written. Out: as the model's pieces spell it: V for ü, and for u after j, q and x
-(where it is a ü). Source: facts of upstream's `indextts/utils/front.py`.
+In: a syllable as written. Out: the spelling of the model's pieces: V for ü, and for u after j, q and x, where it is
+pronounced ü. Source: facts of upstream's `indextts/utils/front.py`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FRONTED_U = re.compile(rf"(?<=[{_BEFORE_FRONTED_U}])U(?=$|N|E|AN)")
 def spell(syllable: str) -> str:
     """`syllable` without its tone, with V for ü: `xuan` -> `XVAN`, `lü` -> `LV`, `hao` -> `hao`.
 
-    As in upstream, what needs no V keeps its letter case, except after j, q and x.
+    As in upstream, a syllable without V keeps its letter case, except after j, q and x.
     """
     spelled = _FRONTED_U.sub("V", syllable.upper().replace("Ü", "V"))
     return spelled if spelled != syllable.upper() or spelled[0] in _BEFORE_FRONTED_U else syllable

@@ -1,8 +1,8 @@
-"""Reading YAML that somebody else wrote, within bounds that hold while it is read.
+"""Reads untrusted YAML within bounds that are checked during parsing.
 
-In: text. Out: plain values, or an `UnsoundYAML` whose text is the end of a sentence ("it refers to ..."). What YAML
-has beyond tables, lists and plain values is refused where it can be made to grow without bounds: references, which
-unfold a few bytes into any number of values, and numbers of very many digits. Knows no file format.
+In: text. Out: plain values, or an `UnsoundYAML` whose text ends a sentence ("it refers to ..."). Refused are features
+that can grow without bounds: aliases, which expand a few bytes to any number of values, and numbers of very many
+digits. Does not know file formats.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _MAX_REASON = 200
 
 
 class UnsoundYAML(ValueError):
-    """What is wrong with the text, as the end of a sentence."""
+    """The defect of the text, as the end of a sentence."""
 
 
 def read_yaml(text: str) -> Any:
-    """The value that `text` stands for. Raises UnsoundYAML, and nothing else."""
+    """The value of `text`. Raises only UnsoundYAML."""
     try:
         return yaml.load(text, Loader=_BoundedLoader)
     except UnsoundYAML:
@@ -32,17 +32,17 @@ def read_yaml(text: str) -> Any:
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """The library's safe reader, which stops at the first thing that is out of bounds."""
+    """The library's safe loader with bounds."""
 
     depth = 0
     n_nodes = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise UnsoundYAML("it refers with `*` to another place in it, which is not allowed: write the value out")
+            raise UnsoundYAML("it has an alias (`*`), which is not allowed: write the value out")
         self.n_nodes += 1
         if self.n_nodes > MAX_NODES:
-            raise UnsoundYAML(f"it holds more than {MAX_NODES} values")
+            raise UnsoundYAML(f"it has more than {MAX_NODES} values")
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise UnsoundYAML(f"it is nested deeper than {MAX_DEPTH} levels")

@@ -1,10 +1,10 @@
-"""Numbers, dates, money, units and abbreviations become words as upstream reads them: by the WeTextProcessing rules.
+"""Upstream's readings of numbers, dates, money, units and abbreviations: the WeTextProcessing rules.
 
-For parity; our own readings (`readings`) are the default. In: text in one language. Out: text to be spoken, and a
-notice for what the rules cannot read at all. Uses `wetext`, which carries those rules as compiled transducers; it takes
-half a second and 100 MB to load, so it is loaded when the first text needs it: plain sentences never do. `wetext` takes
-time that grows faster than the text, and raises on some inputs, so it only ever sees pieces of at most
-`MAX_PIECE_CHARS` characters, and what it raises on is given to it in ever smaller parts, down to leaving it as it is.
+For parity; `readings` are the default. In: text in one language. Out: spoken text, and a notice for text that the rules
+cannot read. Uses `wetext`, which has those rules as compiled transducers. It takes half a second and 100 MB to load, so
+it is loaded for the first text that needs it; plain sentences do not. Its time grows faster than the length of the text
+and it raises on some inputs, so it gets pieces of at most `MAX_PIECE_CHARS` characters, and if it raises, ever smaller
+parts, the smallest of which stay unchanged.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _MAX_SHOWN_CHARS = 40
 
 Rule = Callable[[str], str]
 
-# Where a long text is cut. The rules look at what stands side by side, so sentences are best, in Chinese
-# also clauses (its comma is never part of a number); then other clauses, then words. A period counts
-# after a long enough word only: not after "Dr." or "No.".
+# Cuts of a long text. The rules depend on context, so the text is cut at sentences, in Chinese also at clauses (its
+# comma is never part of a number), then at other clauses, then at words. A period ends a sentence only after a word of
+# three letters: not after "Dr." or "No.".
 _SENTENCE_CUT = re.compile(r"(?<=[。！？，；])(?=.)|(?<=[A-Za-z]{3}[.!?])(?= )", re.DOTALL)
 _OTHER_CUTS = (re.compile(r"(?<=[：、])|(?<=[A-Za-z][,;:])(?= )"), re.compile(r" "))
 
-# A sentence that the English rules leave as it is: words in small letters, names of five letters or
-# more, and the short words that often begin a sentence. "Sun", "Mr.", "TV" and "UK" are for the rules.
+# A sentence that the English rules do not change: lower-case words, names of at least five letters, and short words
+# that often begin a sentence. The rules may change "Sun", "Mr.", "TV" and "UK".
 _PLAIN_WORD = (
     "[a-z']+|[A-Z][a-z']{4,}|I|A|An|And|As|At|Be|But|By|Can|Did|Do|For|From|Go|Had|Has|Have|He|Her|Here|His|"
     "How|I'm|I'll|I've|I'd|If|In|Is|It|Its|It's|Let|Look|May|My|Not|Now|Of|Oh|On|One|Or|Our|Out|She|So|That|"
@@ -37,8 +37,8 @@ _PLAIN_WORD = (
 )
 _PLAIN_ENGLISH = re.compile(rf"(?:(?:{_PLAIN_WORD})(?:[.,;:!?]| -)? )*(?:{_PLAIN_WORD})[.,;:!?]?")
 
-# The English rules raise on a plus sign that begins a word, do not know "×", and read "1990s" as seconds
-# and "24/7" as a fraction.
+# The English rules raise on a plus sign before a word, do not know "×", and read "1990s" as seconds and "24/7" as a
+# fraction.
 _LEADING_PLUS = re.compile(r"(?<!\S)\+(?=\d)")
 _TIMES = re.compile(r"(?<=\d) ?× ?(?=\d)")
 _AROUND_THE_CLOCK = re.compile(r"(?<![\d/])24/7(?![\d/])")
@@ -48,7 +48,7 @@ _CENTURIES = (  # 11 to 20
 )  # fmt: skip
 _TENS = ("twentie", "thirtie", "fortie", "fiftie", "sixtie", "seventie", "eightie", "ninetie")  # 2 to 9
 
-# What the Chinese rules change besides traditional characters: digits, and full-width forms that are not marks.
+# Text that the Chinese rules change, besides traditional characters: digits, and full-width forms except marks.
 _CHANGED_CHINESE = re.compile("\\d|[\uff01-\uff5e](?<![，：；！？（）])")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
@@ -57,18 +57,15 @@ _RUNS = re.compile(r"\d+|[^\W\d_]+|\s+|[^\w\s]|_")
 
 
 class NumberRules:
-    """The rules of both languages, each loaded when first used. Not changed by use; safe to share."""
+    """The rules of both languages, each loaded at first use. Safe to share."""
 
     def __init__(self, load: Callable[[Language], Rule] | None = None) -> None:
-        """`load` gives the rule for a language; it is there for tests, `wetext` if left out."""
+        """load: returns the rule of a language, for tests; default: `wetext`."""
         self._load = load or _load_wetext
         self._rules: dict[Language, Rule] = {}
 
     def read(self, text: TracedText, language: Language, notices: list[str]) -> TracedText:
-        """`text` with everything the rules know written as words; adds to `notices` what they failed on.
-
-        White space must be single spaces already. Never raises because of the text.
-        """
+        """The spoken form of `text`; adds failures to `notices`. White space must be single spaces. Never raises."""
         if language == "en":
             text = _read_known_failures(text)
         return TracedText.join(self._read_piece(piece, language, notices) for piece in _pieces(text))
@@ -86,7 +83,7 @@ class NumberRules:
         return TracedText.join([piece.slice(0, start), middle, piece.slice(stop, len(piece))])
 
     def _read_by_words(self, text: str, language: Language, notices: list[str]) -> str:
-        """Reads the stretches between the words that the rules fail on, and those words run by run."""
+        """Read the text between the words that the rules fail on, and those words run by run."""
         parts: list[str] = []
         stretch: list[str] = []
         words = text.split(" ")
@@ -103,13 +100,13 @@ class NumberRules:
                 parts.append(spoken)
                 if unread:
                     shown = word if len(word) <= _MAX_SHOWN_CHARS else word[:_MAX_SHOWN_CHARS] + "…"
-                    notices.append(f"The number rules cannot read {shown!r}: {unread!r} stays as it is.")
+                    notices.append(f"The number rules cannot read {shown!r}: {unread!r} stays unchanged.")
         return " ".join(parts)
 
     def _read_by_runs(self, word: str, language: Language) -> tuple[str, str]:
-        """Digits, letters and marks of `word` each on their own, and those that the rules fail on even so.
+        """Read digits, letters and marks of `word` separately. Returns the reading and the runs that fail even so.
 
-        This is how the rules get to read `#1` and `[5]`: they know the parts, but not side by side.
+        This reads `#1` and `[5]`: the rules know their parts, but not together.
         """
         spoken, unread = "", ""
         readings: dict[str, str | None] = {}
@@ -125,13 +122,13 @@ class NumberRules:
         return spoken, unread
 
     def _try(self, text: str, language: Language) -> str | None:
-        """What the rules make of `text`, or None when they raise on it or make nothing of it."""
+        """The rules' reading of `text`; None if they raise or return nothing."""
         rule = self._rules.get(language)
         if rule is None:
             rule = self._rules[language] = self._load(language)
         try:
             spoken = rule(text)
-        # The transducers' wrapper fails with AssertionError, RuntimeError or IndexError by its own bugs.
+        # Bugs in the wrapper of the transducers raise AssertionError, RuntimeError or IndexError.
         except Exception:
             return None
         return _ESCAPED.sub(r"\1", spoken) or None
@@ -148,7 +145,7 @@ def _load_wetext(language: Language) -> Rule:
 
 
 def _is_plain(text: str, language: Language) -> bool:
-    """Whether the rules would leave `text` (without outer spaces) as it is."""
+    """Whether the rules would not change `text` (without outer spaces)."""
     if language == "zh":
         return _CHANGED_CHINESE.search(text) is None and not any(map(is_maybe_traditional, set(_HAN.findall(text))))
     return _PLAIN_ENGLISH.fullmatch(text) is not None
@@ -163,7 +160,7 @@ def _read_known_failures(text: TracedText) -> TracedText:
 
 
 def _pieces(text: TracedText) -> Iterator[TracedText]:
-    """`text` as it is if it is short, else its sentences, and long ones cut where two clauses meet."""
+    """`text` if it is short, else its sentences; long ones are cut between clauses."""
     if len(text) <= MAX_PIECE_CHARS:
         yield text
         return
@@ -178,7 +175,7 @@ def _pieces(text: TracedText) -> Iterator[TracedText]:
 
 
 def _cut(window: str) -> int:
-    """The last good place to cut, or the end of `window` when there is none."""
+    """The last good cut, or the end of `window` if there is none."""
     for pattern in _OTHER_CUTS:
         cuts = [match.start() for match in pattern.finditer(window) if match.start()]
         if cuts:

@@ -1,10 +1,9 @@
-"""Tokens of a text become segments short enough for the model, each spoken in one go.
+"""Splits the tokens of a text into segments.
 
-In: tokens. Out: runs of them, of at most `max_tokens`. Does not know ids, languages or sound. Source:
-facts of `split_segments` in upstream's `indextts/utils/front.py`, kept to the token (its segments are
-what the model was tuned with), including that a quotation mark after the end of a sentence is spoken
-on both sides of the cut, which makes a segment one token longer at most. Upstream cuts by length wherever
-the limit falls; where tokens are single sounds that would cut a word, so there cuts are made between words.
+In: tokens. Out: runs of at most `max_tokens`. Does not know ids, languages or sound. Source: facts of `split_segments`
+in upstream's `indextts/utils/front.py`, reproduced exactly, because the model was tuned with its segments; this
+includes that a quotation mark after the end of a sentence is in both segments, which makes a segment at most one token
+longer. Upstream cuts exactly at the limit; if tokens are phones, which would split a word, the cut is between words.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from edgetts.text.parts import CLAUSE_MARKS, WORD_START, equal_parts
 
 DEFAULT_MAX_TOKENS = 120
 
-# Pieces, as SentencePiece writes them: "▁" begins a word. The exclamation mark has no such piece.
+# Pieces of SentencePiece: "▁" begins a word. The exclamation mark has no such piece.
 _SENTENCE_MARKS = frozenset({".", "!", "?", "▁.", "▁?", "▁..."})
 _HYPHEN = "-"
 _QUOTES = frozenset({"'", "▁'"})
@@ -27,8 +26,8 @@ _MIN_SENTENCE_TOKENS = 3  # a shorter one is joined to what follows: "I." of "I.
 def split_segments(tokens: Sequence[str], max_tokens: int, quick_tokens: int = 0) -> list[list[str]]:
     """`tokens` in segments of at most `max_tokens`, in order.
 
-    With `quick_tokens` the first that many tokens stay in short segments (merged only up to half the
-    limit), so that the first sound comes sooner. Raises `UsageError` if a limit is out of range.
+    quick_tokens: the first so many tokens are merged only up to half the limit, so that the first sound comes sooner.
+    Raises `UsageError` if a limit is out of range.
     """
     return [[tokens[i] for i in segment] for segment in segment_indices(tokens, max_tokens, quick_tokens)]
 
@@ -42,15 +41,15 @@ def segment_indices(
     sentences: Sequence[int] | None = None,
     words: Collection[int] | None = None,
 ) -> list[list[int]]:
-    """As `split_segments`, giving the tokens' places instead of the tokens.
+    """As `split_segments`, with indices of tokens instead of tokens.
 
-    whole_words: where the limit falls into a word, cut before it (unless the word alone is over the limit).
-    sentences: the places at which sentences begin behind another one; then each is spoken on its own, and one over
-    the limit in as few parts as possible of about the same length. None: neighbors are merged while they fit.
-    words: the places at which a written word begins, for cuts in such a sentence (see `parts.equal_parts`).
+    whole_words: at the limit, cut before a word (unless the word alone is over the limit).
+    sentences: indices at which a sentence follows another one; each sentence becomes a segment, and one over the limit
+    the minimum number of parts of similar length. None: clauses are merged while they fit.
+    words: indices at which a written word begins, for the cuts of such a sentence (see `parts.equal_parts`).
     """
     if max_tokens < 1:
-        raise UsageError(f"A segment of {max_tokens} tokens is not possible; the limit must be 1 or more.")
+        raise UsageError(f"max_tokens is {max_tokens}; it must be 1 or more.")
     if quick_tokens < 0:
         raise UsageError(f"quick_tokens is {quick_tokens}; it must be 0 or more.")
     if sentences is None:
@@ -65,7 +64,7 @@ def segment_indices(
 
 
 def _clauses(tokens: Sequence[str], max_tokens: int, whole_words: bool) -> list[list[int]]:
-    """Cuts at every sentence mark, comma and hyphen, and where the limit is reached."""
+    """Clauses: cut at every sentence mark, comma and hyphen, and at the limit."""
     clauses: list[list[int]] = []
     current: list[int] = []
     for index, token in enumerate(tokens):
@@ -90,13 +89,13 @@ def _clauses(tokens: Sequence[str], max_tokens: int, whole_words: bool) -> list[
 
 
 def _last_word(tokens: Sequence[str], places: Sequence[int]) -> int:
-    """Where the last word among the places begins; 0 if that is at the start of all."""
+    """Index in `places` at which the last word begins; 0 if that is the first place."""
     starts = (k for k in range(len(places) - 1, 0, -1) if tokens[places[k]].startswith(WORD_START))
     return next(starts, 0)
 
 
 def _merge(clauses: list[list[int]], max_tokens: int, quick_tokens: int) -> list[list[int]]:
-    """Joins neighbors while they fit: into the whole limit, or into half of it among the quick ones."""
+    """Join neighbors while they fit into the limit, or into half of it among the quick tokens."""
     segments: list[list[int]] = []
     seen = 0
     for clause in clauses:

@@ -1,9 +1,9 @@
-"""Text to be spoken becomes ids, by the pack's `tokenizer.json`.
+"""Tokenizes normalized text by the pack's `tokenizer.json`.
 
-In: normalized text. Out: tokens, ids, and where in the text each token begins. The file may hold any
-model of Hugging Face `tokenizers`; what differs between packs (letter case, CJK characters apart) is
-in `TextConfig`, and a pack whose model reads phones brings a `Lexicon`. Does not know segments. Source:
-facts of upstream's `indextts/utils/front.py` and `common.py`.
+In: normalized text. Out: tokens, ids, and the offset of each token. The file may hold any model of Hugging Face
+`tokenizers`. Differences between packs (letter case, separate CJK characters) are in `TextConfig`; a pack whose model
+reads phones has a `Lexicon`. Does not know segments. Source: facts of upstream's `indextts/utils/front.py` and
+`common.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CJK = re.compile(
 )
 _SPACE = re.compile(r"\s{2,}|[^\S ]")  # white space that is not one space already
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_NEVER_A_PIECE = "\ufffe"  # a non-character
+_NEVER_A_PIECE = "\ufffe"  # a Unicode noncharacter
 _UNKNOWN_PIECES = ("<unk>", "[UNK]")
 
 # Letters that do not decompose into a base letter and a mark.
@@ -44,7 +44,7 @@ _PLAIN_LETTERS = {
 class TokenizedText:
     """Tokens of one text; the three tuples are equally long."""
 
-    tokens: tuple[str, ...]  # pieces; for what no piece covers, the characters themselves
+    tokens: tuple[str, ...]  # pieces, or the characters that no piece covers
     ids: tuple[int, ...]
     starts: tuple[int, ...]  # offset in the text at which the token begins, non-decreasing
 
@@ -64,8 +64,8 @@ class TextTokenizer:
             raise PackError(f"The tokenizer {path} has {size} bytes; at most {MAX_FILE_BYTES} are allowed: {advice}.")
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
-        # `tokenizers` raises plain Exception for most damage; for some its Rust code panics, and the
-        # exception that makes of it can be neither imported nor caught as an Exception.
+        # `tokenizers` raises Exception for most damage. For some its Rust code panics, which raises a
+        # BaseException that cannot be imported.
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
@@ -88,7 +88,7 @@ class TextTokenizer:
         return self._tokenizer.get_vocab_size()
 
     def has_piece(self, piece: str) -> bool:
-        """Whether the vocabulary has `piece` as one."""
+        """Whether `piece` is in the vocabulary."""
         return self._tokenizer.token_to_id(piece) is not None
 
     def tokenize(self, text: str) -> list[str]:
@@ -96,9 +96,9 @@ class TextTokenizer:
         return list(self.encode(text).tokens)
 
     def ids(self, tokens: list[str]) -> list[int]:
-        """One id per token; a token that is no piece gets the id of the unknown one.
+        """One id per token; a token that is not in the vocabulary gets the id of the unknown piece.
 
-        Raises `PackError` if the tokenizer has no unknown piece to give.
+        Raises `PackError` if the tokenizer has no unknown piece.
         """
         ids = []
         for token in tokens:
@@ -106,7 +106,7 @@ class TextTokenizer:
             if token_id is None:
                 token_id = self.unknown_id
             if token_id is None:
-                raise PackError(f"The pack's tokenizer has no id for {token!r}, nor one for unknown pieces.")
+                raise PackError(f"The pack's tokenizer has neither an id for {token!r} nor one for unknown pieces.")
             ids.append(token_id)
         return ids
 
@@ -119,7 +119,7 @@ class TextTokenizer:
         latest = 0
         for start, _ in encoding.offsets:
             at = start
-            # A token that begins a word covers the space before it too; the space belongs to what precedes.
+            # A token that begins a word includes the space before it; the space counts to the token before.
             while at < n_characters and characters[at] == " ":
                 at += 1
             if at < n_characters and origins[at] > latest:
@@ -130,8 +130,8 @@ class TextTokenizer:
     def unknown_characters(self, text: str, tokenized: TokenizedText | None = None) -> list[str]:
         """The distinct characters of `text` that the model cannot speak, in order of appearance.
 
-        What the tokenizer drops (control and invisible characters) is silent, not unspeakable. tokenized: what
-        `encode` gives for `text`, where that is there already.
+        Characters that the tokenizer drops (control and invisible ones) are not included. tokenized: the result of
+        `encode` for `text`, to save its computation.
         """
         if tokenized is None:
             tokenized = self.encode(text)
@@ -151,7 +151,7 @@ class TextTokenizer:
         return self._known[char]
 
     def spell_known(self, text: TracedText) -> TracedText:
-        """`text` with unknown letters written with known ones where that is possible: é as e, ß as ss."""
+        """`text` with unknown letters replaced by known ones if possible: é by e, ß by ss."""
         if text.text.isascii() or all(_plain(char) == char for char in set(text.text)):
             return text
         table: dict[int, str] = {}
@@ -162,7 +162,7 @@ class TextTokenizer:
         return text.translate(table) if table else text
 
     def _prepare(self, text: str) -> TracedText:
-        """CJK characters apart, letters in the model's case or phones, single spaces, none at the ends."""
+        """`text` with separate CJK characters, letters in the model's case or phones, and single spaces, trimmed."""
         traced = TracedText.of(text)
         if not text.isascii():
             traced = traced.substitute(_SURROGATE, lambda _: "\N{REPLACEMENT CHARACTER}")
@@ -191,7 +191,7 @@ def _unknown_id(tokenizer: Tokenizer) -> int | None:
 
 
 def _plain(char: str) -> str:
-    """`char` as letters without marks, or itself."""
+    """`char` without combining marks, as plain letters; or `char` itself."""
     if char in _PLAIN_LETTERS:
         return _PLAIN_LETTERS[char]
     parts = unicodedata.normalize("NFKD", char)

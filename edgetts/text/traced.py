@@ -1,7 +1,7 @@
-"""Text that remembers where each of its characters came from, through any number of rewritings.
+"""Text with the origin of each character, kept through any number of rewritings.
 
-In: a string. Out: a string and, per character, its offset in the first one. The offsets never decrease,
-so a subtitle can show the part of the original that a segment speaks. Knows nothing of languages.
+In: a string. Out: a string and, per character, its offset in the original. The offsets never decrease, so that
+subtitles can show a segment's part of the original. Does not know languages.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-_UNITS = re.compile(r"[A-Za-z]+|\d+|\s+|.", re.DOTALL)  # what two versions of a text are compared by
+_UNITS = re.compile(r"[A-Za-z]+|\d+|\s+|.", re.DOTALL)  # units for the comparison of two versions
 
 
 @dataclass(frozen=True)
 class TracedText:
-    """`origins[i]` is the offset in the original that `text[i]` comes from; equally long, non-decreasing."""
+    """origins: per character of `text`, its offset in the original; non-decreasing."""
 
     text: str
     origins: tuple[int, ...]
 
     @classmethod
     def of(cls, text: str, start: int = 0) -> TracedText:
-        """Text not yet rewritten, which begins at offset `start` of the original."""
+        """Original text from offset `start` on."""
         return cls(text, tuple(range(start, start + len(text))))
 
     @classmethod
     def join(cls, parts: Iterable[TracedText]) -> TracedText:
-        """The parts one after the other."""
+        """The concatenated parts."""
         kept = list(parts)
         return cls("".join(p.text for p in kept), tuple(o for p in kept for o in p.origins))
 
@@ -40,7 +40,7 @@ class TracedText:
         return TracedText(self.text[start:stop], self.origins[start:stop])
 
     def substitute(self, pattern: re.Pattern[str], replace: Callable[[re.Match[str]], str]) -> TracedText:
-        """`re.sub`; the characters of a replacement are spread evenly over what they replace."""
+        """`re.sub`; the origins of a replacement are spread evenly over the replaced text."""
         before, old = self.text, self.origins
         text: list[str] = []
         origins: list[int] = []
@@ -62,7 +62,7 @@ class TracedText:
         return TracedText("".join(text), tuple(origins))
 
     def translate(self, table: dict[int, str]) -> TracedText:
-        """`str.translate` for a table of characters to strings (any length, also none)."""
+        """`str.translate` for a table of characters to strings of any length."""
         text = self.text.translate(table)
         if text == self.text:
             return self
@@ -72,9 +72,9 @@ class TracedText:
         return TracedText(text, tuple(origins))
 
     def rewritten(self, text: str) -> TracedText:
-        """The same content as `text`, which something opaque made of this one; traced by comparison.
+        """`text`, which is a rewritten version of this one; traced by comparison.
 
-        Takes time that grows with the square of the length at worst: meant for a sentence.
+        Takes quadratic time in the worst case: meant for single sentences.
         """
         if text == self.text:
             return self
@@ -87,7 +87,7 @@ class TracedText:
         return TracedText(text, tuple(origins))
 
     def _spread(self, start: int, stop: int, count: int) -> list[int]:
-        """Origins for `count` characters that stand for `start` to `stop` (which may be empty)."""
+        """Origins of `count` characters that replace those from `start` to `stop` (which may be empty)."""
         if start == stop:
             near = self.origins[start - 1] if start else (self.origins[0] if self.origins else 0)
             return [near] * count
@@ -97,7 +97,7 @@ class TracedText:
 
 
 def _offsets(units: list[str]) -> list[int]:
-    """Where each unit begins, and where the last one ends."""
+    """The start of each unit, and the end of the last one."""
     offsets = [0]
     for unit in units:
         offsets.append(offsets[-1] + len(unit))

@@ -1,27 +1,26 @@
-"""Where the written text is cut when its spoken form is: what subtitles show.
+"""Cuts the written text at the edges of segments, for subtitles.
 
-In: the user's text and the offset of the first character that the next segment speaks. Out: the offset at which that
-segment's written text begins. A closing mark stays with what it closes, an opening one goes with what it opens,
-white space and marks that end something stay in front of the cut. A word or number that two segments speak is shown
-whole, with one of them.
+In: the user's text and the offset of the first character of the next segment. Out: the offset at which that segment's
+written text begins. Closing marks, sentence marks and white space belong to the text before, opening marks to the text
+after. A word or number that spans two segments is shown whole with one of them.
 """
 
 from __future__ import annotations
 
-_EITHER = "\"'*_"  # open and close alike; also Markdown's emphasis
+_EITHER = "\"'*_"  # both opening and closing; also Markdown's emphasis
 _OPENING = frozenset("“‘«‹„‚([{「『（【《〈¿¡" + _EITHER)
 _CLOSING = frozenset("”’»›)]}」』）】》〉…。，！？；：" + _EITHER)
-_MOST_MARKS = 8  # that are looked at on each side of a cut
-_LONGEST_WORD = 64  # characters of one that is shown whole
-_IN_NUMBERS = frozenset(",.:/-$€£")  # between figures, or before one
-_ENDING = frozenset(".,!?;:")  # close unless a letter or figure follows: not in 5.50
+_MOST_MARKS = 8  # examined on each side of a cut
+_LONGEST_WORD = 64  # characters; longer words may be split
+_IN_NUMBERS = frozenset(",.:/-$€£")  # between digits, or before one
+_ENDING = frozenset(".,!?;:")  # closing unless a letter or digit follows, as in 5.50
 
 
 def cut_before(text: str, at: int) -> int:
-    """The cut in `text` for a segment that speaks from offset `at` on."""
+    """The cut in `text` before a segment whose first spoken character is at offset `at`."""
     most = at + _MOST_MARKS
     while at < min(most, len(text)) and _closes(text, at):
-        at += 1  # the segment speaks a mark that closes the one before
+        at += 1  # this mark closes the segment before
     while at < min(most, len(text)) and text[at].isspace():
         at += 1
     start, least = at, max(0, at - _MOST_MARKS)
@@ -31,8 +30,8 @@ def cut_before(text: str, at: int) -> int:
 
 
 def whole_words(text: str, edges: list[int]) -> list[int]:
-    """`edges`, ascending, without inner ones that fall into a word, if each part keeps something to show: such an edge
-    is moved behind the word, or before it."""
+    """`edges`, ascending, with inner ones moved out of words: after the word, or else before it, if no part becomes
+    blank."""
     if len(edges) == 2:
         return edges
     moved = list(edges)
@@ -53,7 +52,7 @@ def whole_words(text: str, edges: list[int]) -> list[int]:
 
 
 def _is_inside(text: str, at: int) -> bool:
-    """Whether a word or number with cases or figures goes on at `at`."""
+    """Whether `at` is inside a word of letters with case or inside a number."""
     if not 0 < at < len(text):
         return False
     before, after = text[at - 1], text[at]
@@ -73,7 +72,7 @@ def _closes(text: str, at: int) -> bool:
 
 
 def _is_edge(text: str, at: int) -> bool:
-    """Whether nothing stands directly in front."""
+    """Whether the text starts here or white space precedes."""
     return at == 0 or text[at - 1].isspace()
 
 

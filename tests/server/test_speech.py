@@ -110,7 +110,7 @@ def test_events(daemon: Running) -> None:
         ({"steps": 0}, 400, "options", "flow steps"),
         ({"preset": "slow"}, 400, "preset", "choose one of"),
         ({"options": {"n_stops": 3}}, 400, "options", "did you mean n_steps"),
-        ({"normalizer": "none"}, 400, None, "no normalizer"),
+        ({"normalizer": "none"}, 400, None, "Unknown normalizer"),
         ({"sampling": 1}, 400, "sampling", "Unknown field"),
     ],
 )

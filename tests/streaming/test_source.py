@@ -38,8 +38,8 @@ def frontend(mini_pack: Path) -> TextFrontend:
 def feed(
     state: StreamState, frontend: TextFrontend, notices: list[str], *, markup: bool = False, markdown: bool = False
 ) -> TextFeed:
-    def plan(text: str, heard: Language | None) -> TextPlan:
-        return frontend.segments(text, 120, markup=markup, heard=heard)
+    def plan(text: str, previous: Language | None) -> TextPlan:
+        return frontend.segments(text, 120, markup=markup, previous=previous)
 
     return TextFeed(state, plan, markup=markup, notices=notices, markdown=markdown)
 

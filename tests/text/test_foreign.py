@@ -40,7 +40,10 @@ from edgetts.text.foreign import foreign_language, foreign_notice
 def test_foreign(text: str, language: str) -> None:
     assert foreign_language(text) == language
     notice = foreign_notice(text, ("en",))
-    assert notice == f"The text looks {language}: this model speaks English and reads it by those rules."
+    assert (
+        notice
+        == f"The text seems to be {language}, but this model speaks only English and reads the text by those rules."
+    )
     assert "Chinese and English" in str(foreign_notice(text, ("zh", "en")))
 
 

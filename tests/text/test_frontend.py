@@ -157,7 +157,7 @@ def test_notices_are_few_and_each_once(tokenizer: TextTokenizer) -> None:
     )
     notices = frontend.segments("hello " + " ".join(f"#{i}" for i in range(50)) + " #1" * 50).notices
     assert len(notices) == 11
-    assert "cannot speak" in notices[0] and notices[-1].startswith("And 4")
+    assert "cannot speak" in notices[0] and notices[-1].startswith("There are 42 more")
 
 
 def test_language_can_be_said(frontend: TextFrontend) -> None:
@@ -178,16 +178,16 @@ def test_the_language_heard_last_is_given_on(frontend: TextFrontend) -> None:
     first = frontend.segments("the world is")
     assert first.language == "en"
     assert frontend.segments("2").segments[0].text == "二"
-    second = frontend.segments("2", heard=first.language)
+    second = frontend.segments("2", previous=first.language)
     assert (second.segments[0].text, second.language) == ("two", "en")
-    assert frontend.segments("你好 2", heard="en").language == "zh"
+    assert frontend.segments("你好 2", previous="en").language == "zh"
 
 
 def test_who_reads_can_be_chosen(tokenizer: TextTokenizer) -> None:
     ours = TextFrontend(tokenizer).segments("第7章，，，$24.99").segments[0].text
     upstream = TextFrontend(tokenizer, normalizer="upstream").segments("the 1900s").segments[0].text
     assert (ours, upstream) == ("第七章...二十四点九九美元", "the one thousand nine hundred seconds")
-    with pytest.raises(UsageError, match=r"no normalizer 'nemo'; choose one of edgetts, upstream"):
+    with pytest.raises(UsageError, match=r"Unknown normalizer 'nemo'; choose one of edgetts, upstream"):
         TextFrontend(tokenizer, normalizer="nemo")  # type: ignore[arg-type]
 
 

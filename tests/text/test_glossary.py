@@ -86,5 +86,5 @@ def test_all_problems_are_listed_and_the_size_is_bounded(tmp_path: Path) -> None
 
 
 def test_a_device_without_end_is_read_no_further_than_a_glossary_may_go() -> None:
-    with pytest.raises(UsageError, match=f"at most {MAX_FILE_BYTES} are read"):
+    with pytest.raises(UsageError, match=f"at most {MAX_FILE_BYTES} are allowed"):
         Glossary.load("/dev/zero")

@@ -64,7 +64,7 @@ def test_a_failure_is_confined_to_its_word_and_reported() -> None:
 
     spoken, notices = read("it is 5 or #7 or 7", rule)
     assert spoken == "it is five or #seven or seven"
-    assert notices == ["The number rules cannot read '#7': '#' stays as it is."]
+    assert notices == ["The number rules cannot read '#7': '#' stays unchanged."]
 
 
 def test_rules_that_always_fail_lose_nothing() -> None:

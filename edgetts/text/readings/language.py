@@ -1,6 +1,6 @@
 """Which language reads which part of a text: one decision a sentence, with memory.
 
-In: text, what the model speaks, the language heard last. Out: runs of sentences of one language. Letters decide;
+In: text, what the model speaks, the language previous last. Out: runs of sentences of one language. Letters decide;
 figures, signs, units, addresses and names such as A4 or CO2 have no language of their own: they are read in that of
 what came before, or of what follows where nothing did. Linear: a sentence is looked at once.
 """
@@ -46,10 +46,12 @@ class Run:
     language: Language
 
 
-def runs(text: str, spoken: Sequence[str], heard: Language | None = None, is_piece: IsPiece | None = None) -> list[Run]:
+def runs(
+    text: str, spoken: Sequence[str], previous: Language | None = None, is_piece: IsPiece | None = None
+) -> list[Run]:
     """The runs of `text`, which together are the whole; none for empty text.
 
-    spoken: the languages of the model, the first one for text in which nothing decides. heard: the language of
+    spoken: the languages of the model, the first one for text in which nothing decides. previous: the language of
     what was spoken before. is_piece: whether the model's vocabulary has a syllable with its tone, such as HAO3.
     """
     known = [language for language in LANGUAGES if language in spoken]
@@ -58,7 +60,7 @@ def runs(text: str, spoken: Sequence[str], heard: Language | None = None, is_pie
     sentences = [(start, stop, _language(text[start:stop], is_piece)) for start, stop in _sentences(text)]
     first = next((language for _, _, (language, is_sure) in sentences if is_sure), None)
     weak = next((language for _, _, (language, _) in sentences if language is not None), None)
-    current: Language = heard or first or weak or ("zh" if spoken[0] == "zh" else "en")
+    current: Language = previous or first or weak or ("zh" if spoken[0] == "zh" else "en")
     found: list[Run] = []
     for start, stop, (language, is_sure) in sentences:
         if is_sure and language is not None:
