@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from edgetts.audio import encode, writer
+from edgetts.audio import formats, writer
 from edgetts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -127,13 +127,13 @@ class Audio:
         a file object. Returns the path; None for a file object. Raises UsageError.
         """
         if hasattr(target, "write"):
-            chosen = encode.choose_format(None, format or BINARY_FORMAT)
-            target.write(encode.encode(self.samples, self.sample_rate, chosen))
+            chosen = formats.choose_format(None, format or BINARY_FORMAT)
+            target.write(writer.encode(self.samples, self.sample_rate, chosen))
             return None
         if not isinstance(target, (str, os.PathLike)):
             raise UsageError(f"The target is of type {type(target).__name__}; give a path, or a binary file object.")
         path = Path(target)
-        with writer.sound_file(path, self.sample_rate, encode.choose_format(path, format)) as file:
+        with writer.sound_file(path, self.sample_rate, formats.choose_format(path, format)) as file:
             file.write(self.samples)
         return path
 
@@ -180,6 +180,6 @@ class Audio:
 
     def _repr_html_(self) -> str:
         """A player, for notebooks."""
-        wav = encode.encode(self.samples, self.sample_rate, encode.choose_format(None, "wav"))
+        wav = writer.encode(self.samples, self.sample_rate, formats.choose_format(None, "wav"))
         data = base64.b64encode(wav).decode("ascii")
         return f'<audio controls src="data:audio/wav;base64,{data}"></audio>'

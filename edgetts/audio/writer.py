@@ -1,6 +1,6 @@
 """Writes sound files incrementally, in constant memory.
 
-In: chunks of mono float32 samples in [-1, 1]. Out: the bytes that `encode.encode` gives for all of them, in an open
+In: chunks of mono float32 samples in [-1, 1]. Out: the bytes that `encode` gives for all of them, in an open
 file or in a file that is replaced atomically. Does not know where the samples come from.
 """
 
@@ -13,13 +13,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from edgetts.audio import encode
-from edgetts.audio.encode import Format, Samples
+from edgetts.audio import formats
+from edgetts.audio.formats import SOUND, Format, Samples, check_target, choose_format, write_file
 from edgetts.audio.overwrite import check_kind
 from edgetts.errors import AudioError
 from edgetts.files import atomic_file
@@ -74,7 +75,7 @@ class SoundWriter:
         if self._format.container is None:
             if self._format.name == "wav":
                 self._start = 0 if self._streamed else self._file.tell()
-                self._file.write(encode.wav_header(self._sample_rate, None))
+                self._file.write(formats.wav_header(self._sample_rate, None))
             return self
         import soundfile
 
@@ -82,7 +83,7 @@ class SoundWriter:
         if self._format.rates and rate not in self._format.rates:
             import soxr
 
-            rate = encode.codec_rate(rate, self._format.rates)
+            rate = formats.codec_rate(rate, self._format.rates)
             self._resampler = soxr.ResampleStream(self._sample_rate, rate, 1, dtype="float32", quality="HQ")
         with self._encoder_errors():
             self._encoder = soundfile.SoundFile(
@@ -92,15 +93,15 @@ class SoundWriter:
 
     def write(self, samples: Samples) -> None:
         """The next samples (S,)."""
-        for start in range(0, len(samples), encode.ENCODE_BLOCK_SAMPLES):
-            self._write(samples[start : start + encode.ENCODE_BLOCK_SAMPLES])
+        for start in range(0, len(samples), formats.ENCODE_BLOCK_SAMPLES):
+            self._write(samples[start : start + formats.ENCODE_BLOCK_SAMPLES])
 
     def _write(self, samples: Samples) -> None:
-        pcm = encode.to_pcm16(samples)
+        pcm = formats.to_pcm16(samples)
         self.n_samples += len(samples)
         if self._encoder is None:
             if self._format.name == "wav" and not self._streamed:
-                encode.wav_header(self._sample_rate, self.n_samples)  # raises if the file gets too long
+                formats.wav_header(self._sample_rate, self.n_samples)  # raises if the file gets too long
             self._file.write(pcm)
         elif self._format.subtype == "PCM_16":  # lossless formats get the integers of WAV
             self._encode(np.frombuffer(pcm, "<i2").astype(np.int16))
@@ -138,7 +139,7 @@ class SoundWriter:
         elif kind is None and self._format.name == "wav" and not self._streamed:
             end = self._file.tell()
             self._file.seek(self._start)
-            self._file.write(encode.wav_header(self._sample_rate, self.n_samples))
+            self._file.write(formats.wav_header(self._sample_rate, self.n_samples))
             self._file.seek(end)
 
 
@@ -148,7 +149,7 @@ class _PathWriter(SoundWriter):
     path: str | os.PathLike[str] = ""
 
     def write(self, samples: Samples) -> None:
-        with encode.os_errors_as_usage(self.path):
+        with formats.os_errors_as_usage(self.path):
             super().write(samples)
 
 
@@ -158,10 +159,10 @@ def sound_file(path: str | os.PathLike[str], sample_rate: int, format: Format) -
 
     Raises UsageError if it cannot be written; errors of the block pass unchanged.
     """
-    encode.check_target(path)
-    check_kind(path, encode.SOUND)
+    check_target(path)
+    check_kind(path, SOUND)
     stack = contextlib.ExitStack()
-    with encode.os_errors_as_usage(path):
+    with formats.os_errors_as_usage(path):
         file = stack.enter_context(atomic_file(path))
         if not file.seekable():  # a device or a pipe: spooled, because the header needs the length
             file = stack.enter_context(_spooled(file))
@@ -171,10 +172,10 @@ def sound_file(path: str | os.PathLike[str], sample_rate: int, format: Format) -
     try:
         yield writer
     except BaseException:
-        with encode.os_errors_as_usage(path):  # closing may fail, too
+        with formats.os_errors_as_usage(path):  # closing may fail, too
             stack.__exit__(*sys.exc_info())
         raise
-    with encode.os_errors_as_usage(path):
+    with formats.os_errors_as_usage(path):
         stack.close()
 
 
@@ -192,3 +193,26 @@ def _spooled(file: BinaryIO) -> Iterator[BinaryIO]:
         kept.seek(0)
         shutil.copyfileobj(kept, file)
         file.flush()
+
+
+def encode(samples: Samples, sample_rate: int, format: Format, *, streamed: bool = False) -> bytes:
+    """A whole file in memory. streamed: write a WAV header of unknown length, as for a pipe.
+
+    Raises AudioError if a sample is not finite or the encoder fails.
+    """
+    buffer = io.BytesIO()
+    with SoundWriter(buffer, sample_rate, format, streamed=streamed) as writer:
+        writer.write(samples)
+    return buffer.getvalue()
+
+
+def write_audio(path: str | os.PathLike[str], samples: Samples, sample_rate: int, format: str | None = None) -> Path:
+    """Write samples (S,) to `path` atomically, in `format` or the one of its extension.
+
+    Raises UsageError for an invalid path or format, AudioError for invalid samples.
+    """
+    chosen = choose_format(path, format)
+    check_target(path)
+    check_kind(path, SOUND)
+    write_file(path, encode(samples, sample_rate, chosen))
+    return Path(path)

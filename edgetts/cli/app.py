@@ -17,7 +17,8 @@ from typer.core import TyperGroup
 
 from edgetts import __version__
 from edgetts.cli import bench, convert, download, info, quantize, serve, validate, voices, warmup
-from edgetts.cli.common import EXIT_TERMINATED, Environment, print_error
+from edgetts.cli.common import EXIT_TERMINATED, print_error
+from edgetts.cli.environment import Environment
 from edgetts.cli.interrupt import EXIT_INTERRUPTED, exit_on_interrupt, forget_interrupt, raise_on_interrupt
 from edgetts.cli.logs import show_logs
 from edgetts.cli.say import verb as say

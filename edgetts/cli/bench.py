@@ -101,7 +101,7 @@ def bench(
 
         edgetts bench --soak 300 --html bench.html
     """
-    from edgetts.audio.encode import check_target, write_file
+    from edgetts.audio.formats import check_target, write_file
     from edgetts.audio.overwrite import PAGE, check_kind
     from edgetts.options import SynthesisOptions, preset_options
 

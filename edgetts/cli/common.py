@@ -12,12 +12,13 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from edgetts.cli import complete
+from edgetts.cli.environment import Environment
 from edgetts.cli.flags import with_flags
 from edgetts.errors import UsageError, one_line, printable
 
@@ -25,60 +26,7 @@ if TYPE_CHECKING:
     from edgetts.compute import Compute
 
 STDIO = "-"
-SOCKET_NAME = "edgetts.sock"
 EXIT_TERMINATED = 143  # 128 + SIGTERM
-
-
-@dataclass(frozen=True)
-class Environment:
-    """The environment variables at the start of the command; nothing else reads them."""
-
-    home: Path | None  # EDGETTS_HOME: packs, voices and cache in one folder
-    pack: str | None  # EDGETTS_PACK: pack when --pack is not given
-    voice: str | None  # EDGETTS_VOICE: voice when --voice is not given
-    device: str | None  # EDGETTS_DEVICE: device when --device is not given
-    kernel: str | None  # EDGETTS_KERNEL: kernel for quantized weights, see `edgetts info --kernels`
-    hub_cache: Path  # HF_HUB_CACHE or HF_HOME: cache of Hugging Face downloads
-    hub_endpoint: str | None  # HF_ENDPOINT: the hub or mirror to download from when --mirror is not given
-    token: str | None = field(default=None, repr=False)  # EDGETTS_TOKEN: token that a daemon requires of its clients
-    socket: str | None = None  # EDGETTS_SOCKET: socket of this user's daemon
-    runtime_dir: str | None = None  # XDG_RUNTIME_DIR: folder of the default socket
-    notify_socket: str | None = None  # NOTIFY_SOCKET: systemd's socket for the state of a service
-    n_passed_sockets: int = 0  # LISTEN_FDS: sockets that systemd opened for this process
-
-    @property
-    def daemon_socket(self) -> Path | None:
-        """Path of the daemon's socket; None if no variable gives one."""
-        if self.socket is not None:
-            return Path(self.socket).expanduser()
-        return Path(self.runtime_dir) / SOCKET_NAME if self.runtime_dir is not None else None
-
-    @classmethod
-    def read(cls, variables: Mapping[str, str]) -> Environment:
-        """Empty variables count as not set."""
-        home = variables.get("EDGETTS_HOME")
-        hub_home = variables.get("HF_HOME") or "~/.cache/huggingface"
-        hub_cache = variables.get("HF_HUB_CACHE") or f"{hub_home}/hub"
-        return cls(
-            home=Path(home).expanduser() if home else None,
-            pack=variables.get("EDGETTS_PACK") or None,
-            voice=variables.get("EDGETTS_VOICE") or None,
-            device=variables.get("EDGETTS_DEVICE") or None,
-            kernel=variables.get("EDGETTS_KERNEL") or None,
-            hub_cache=Path(hub_cache).expanduser(),
-            hub_endpoint=variables.get("HF_ENDPOINT") or None,
-            token=variables.get("EDGETTS_TOKEN") or None,
-            socket=variables.get("EDGETTS_SOCKET") or None,
-            runtime_dir=variables.get("XDG_RUNTIME_DIR") or None,
-            notify_socket=variables.get("NOTIFY_SOCKET") or None,
-            n_passed_sockets=_passed_sockets(variables),
-        )
-
-
-def _passed_sockets(variables: Mapping[str, str]) -> int:
-    """Number of sockets that systemd passed to this process, not to a parent."""
-    number = variables.get("LISTEN_FDS", "")
-    return int(number) if number.isdecimal() and variables.get("LISTEN_PID") == str(os.getpid()) else 0
 
 
 @contextlib.contextmanager
@@ -99,12 +47,6 @@ def environment(context: typer.Context) -> Environment:
     return found if found is not None else Environment.read(os.environ)
 
 
-def _complete_packs(incomplete: str) -> list[str]:
-    from edgetts.cli import complete  # which reads the environment by this module
-
-    return complete.packs(incomplete)
-
-
 PackOption = Annotated[
     str | None,
     typer.Option(
@@ -115,7 +57,7 @@ PackOption = Annotated[
         "Default: $EDGETTS_PACK, the pack called 'default', the built-in one.",
         rich_help_panel="Model",
         show_default=False,
-        autocompletion=_complete_packs,
+        autocompletion=complete.packs,
     ),
 ]
 DeviceOption = Annotated[

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgetts.cli.common import Environment
+from edgetts.cli.environment import Environment
 
 
 def voices(incomplete: str) -> list[str]:

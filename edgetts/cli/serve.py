@@ -11,7 +11,6 @@ import typer
 from edgetts.cli.common import (
     ComputeOption,
     DeviceOption,
-    Environment,
     MemoryBudgetOption,
     PackOption,
     compute_name,
@@ -19,6 +18,7 @@ from edgetts.cli.common import (
     importing,
     memory_bytes,
 )
+from edgetts.cli.environment import Environment
 from edgetts.cli.logs import show_logs
 from edgetts.errors import UsageError
 from edgetts.server.settings import DEFAULT_HOST, DEFAULT_PORT, Limits, Settings, check_token, read_token

@@ -14,7 +14,6 @@ from edgetts.cli.common import (
     STDIO,
     AdaptStepsOption,
     DeviceOption,
-    Environment,
     JsonOption,
     PackOption,
     ProgressBar,
@@ -26,6 +25,7 @@ from edgetts.cli.common import (
     print_line,
     print_notice,
 )
+from edgetts.cli.environment import Environment
 from edgetts.errors import PackError, UsageError, VoiceError, one_line
 
 app = typer.Typer(
@@ -217,7 +217,7 @@ def export(
     pack: PackOption = None,
 ) -> None:
     """Copy a voice to a file that `--voice` and `voices add` read on another machine."""
-    from edgetts.audio.encode import check_target
+    from edgetts.audio.formats import check_target
     from edgetts.files import atomic_file
     from edgetts.pack.entries import VOICE_SUFFIX
     from edgetts.voices.store import is_voice_file

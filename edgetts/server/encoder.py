@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from edgetts.audio.encode import Samples, choose_format
+from edgetts.audio.formats import Samples, choose_format
 from edgetts.audio.writer import SoundWriter
 from edgetts.errors import UsageError
 from edgetts.server.faults import refused

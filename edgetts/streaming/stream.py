@@ -16,7 +16,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from edgetts.audio.encode import to_pcm16
+from edgetts.audio.formats import to_pcm16
 from edgetts.backends.process import check_process, is_forked
 from edgetts.decoding.attempts import shown
 from edgetts.errors import UsageError

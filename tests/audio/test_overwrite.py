@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgetts.audio.encode import FORMATS, SOUND, encode, write_audio
+from edgetts.audio.formats import FORMATS, SOUND
 from edgetts.audio.overwrite import PAGE, SUBTITLES, Kind, check_apart, check_kind
-from edgetts.audio.writer import sound_file
+from edgetts.audio.writer import encode, sound_file, write_audio
 from edgetts.errors import UsageError
 
 RATE = 22_050

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from edgetts.audio import encode
-from edgetts.audio.encode import FORMATS
-from edgetts.audio.writer import SoundWriter, sound_file, spooled_sound
+from edgetts.audio.formats import FORMATS, wav_header
+from edgetts.audio.writer import SoundWriter, encode, sound_file, spooled_sound
 from edgetts.errors import AudioError, UsageError
 
 RATE = 22_050
@@ -38,7 +37,7 @@ def test_pieces_are_the_whole(name: str, tmp_path: Path) -> None:
     with sound_file(target, RATE, format) as writer:
         write_in_pieces(writer)
         assert not target.exists() and writer.n_samples == len(SAMPLES)
-    data, at_once = target.read_bytes(), encode.encode(SAMPLES, RATE, format)
+    data, at_once = target.read_bytes(), encode(SAMPLES, RATE, format)
     assert list(tmp_path.iterdir()) == [target]
     if format.container == "OGG":  # streams have random serial numbers
         found, expected = (soundfile.read(io.BytesIO(each))[0] for each in (data, at_once))
@@ -52,10 +51,10 @@ def test_pieces_are_the_whole(name: str, tmp_path: Path) -> None:
 
 def test_wav_is_what_it_was() -> None:
     pcm = np.rint(np.clip(SAMPLES, -1, 1) * 32767).astype("<i2").tobytes()
-    assert encode.encode(SAMPLES, RATE, FORMATS["wav"]) == encode.wav_header(RATE, len(SAMPLES)) + pcm
-    streamed = encode.encode(SAMPLES, RATE, FORMATS["wav"], streamed=True)
-    assert streamed == encode.wav_header(RATE, None) + pcm
-    assert encode.encode(SAMPLES[:0], RATE, FORMATS["wav"]) == encode.wav_header(RATE, 0)
+    assert encode(SAMPLES, RATE, FORMATS["wav"]) == wav_header(RATE, len(SAMPLES)) + pcm
+    streamed = encode(SAMPLES, RATE, FORMATS["wav"], streamed=True)
+    assert streamed == wav_header(RATE, None) + pcm
+    assert encode(SAMPLES[:0], RATE, FORMATS["wav"]) == wav_header(RATE, 0)
 
 
 def test_a_file_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
@@ -115,7 +114,7 @@ def test_errors_of_the_block_are_not_those_of_the_file(tmp_path: Path) -> None:
 
 
 def test_too_long_for_wav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encode, "MAX_WAV_DATA_BYTES", 2 * len(SAMPLES) - 1)
+    monkeypatch.setattr("edgetts.audio.formats.MAX_WAV_DATA_BYTES", 2 * len(SAMPLES) - 1)
     with (
         pytest.raises(AudioError, match="too long for a WAV"),
         sound_file(tmp_path / "a.wav", RATE, FORMATS["wav"]) as writer,
@@ -133,7 +132,7 @@ def test_a_named_pipe_gets_a_header_with_sizes(tmp_path: Path) -> None:
     with sound_file(pipe, RATE, FORMATS["wav"]) as writer:
         write_in_pieces(writer)
     reader.join(10)
-    assert got == [encode.encode(SAMPLES, RATE, FORMATS["wav"])]
+    assert got == [encode(SAMPLES, RATE, FORMATS["wav"])]
 
 
 def test_spooled(tmp_path: Path) -> None:
@@ -142,7 +141,7 @@ def test_spooled(tmp_path: Path) -> None:
         file.seek(0, io.SEEK_END)
         with spooled_sound(file, RATE, FORMATS["wav"], streamed=streamed) as writer:
             write_in_pieces(writer)
-        assert file.getvalue() == b"before" + encode.encode(SAMPLES, RATE, FORMATS["wav"], streamed=streamed)
+        assert file.getvalue() == b"before" + encode(SAMPLES, RATE, FORMATS["wav"], streamed=streamed)
 
 
 def test_nothing_is_kept(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import openai
 import pytest
 from helpers.daemon import LONG, QUICK, Running, until
 
-from edgetts.audio.encode import wav_header
+from edgetts.audio.formats import wav_header
 from edgetts.audio.io import read_sound_bytes
 from edgetts.server.encoder import KINDS
 

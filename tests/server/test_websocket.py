@@ -10,7 +10,7 @@ from helpers.daemon import LONG, QUICK, VOICE, Running, until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from edgetts.audio.encode import wav_header
+from edgetts.audio.formats import wav_header
 
 SPEAK = {"type": "speak", "voice": VOICE, "options": QUICK, "seed": 7, "response_format": "wav"}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgetts.audio.encode import to_pcm16
+from edgetts.audio.formats import to_pcm16
 from edgetts.audio.playback.player import Player, State
 from edgetts.audio.playback.ring import Pcm
 from edgetts.audio.playback.sink import MAX_PREBUFFER_S, MIN_PREBUFFER_S, PlaybackStats, Samples, Sink

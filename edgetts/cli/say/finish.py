@@ -67,7 +67,7 @@ def floats(chunk: AudioChunk) -> npt.NDArray[np.float32]:
 def write_subtitles(speech: Speech, output: Output) -> None:
     """Write the subtitle files that were requested."""
     from edgetts.audio import subtitles
-    from edgetts.audio.encode import write_file
+    from edgetts.audio.formats import write_file
 
     cues = [(segment.text, segment.start, segment.end) for segment in speech.segments]
     for path, render in ((output.srt, subtitles.srt), (output.vtt, subtitles.vtt)):

@@ -85,7 +85,7 @@ def print_devices() -> None:
 
 def speak(stream: SpeechStream | RemoteStream, sink: Sink | None, output: Output, *, quiet: bool) -> Speech:
     """Play and write a stream to its end. Returns its report. Raises errors of stream, device, pipe and file."""
-    from edgetts.audio.encode import wav_header
+    from edgetts.audio.formats import wav_header
 
     pipe: BinaryIO | None = None
     header = b""
@@ -156,7 +156,7 @@ def output_chunks(
 
     pipe: gets `header`, then 16-bit samples. Raises errors of stream, device, pipe and file.
     """
-    from edgetts.audio.encode import to_pcm16
+    from edgetts.audio.formats import to_pcm16
 
     n_samples = 0
     try:

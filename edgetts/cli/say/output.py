@@ -17,7 +17,7 @@ from edgetts.cli.common import STDIO
 from edgetts.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgetts.audio.encode import Format
+    from edgetts.audio.formats import Format
 
 WHOLE = "whole"
 WHOLE_SEGMENT = 1_000_000  # codes, more than any segment has
@@ -62,7 +62,7 @@ def check_output(
     as_json: bool,
 ) -> Output:
     """The checked destinations. Raises UsageError for contradicting flags and for files that cannot be written."""
-    from edgetts.audio.encode import check_target
+    from edgetts.audio.formats import check_target
     from edgetts.audio.overwrite import SUBTITLES, check_apart, check_kind
 
     if raw and output is None:
@@ -92,7 +92,7 @@ def check_inputs_stay(output: Output, read: Mapping[str, str | os.PathLike[str] 
 
 
 def _target(output: str | None, format: str | None, *, raw: bool, as_json: bool) -> str | None:
-    from edgetts.audio.encode import SOUND, check_target
+    from edgetts.audio.formats import SOUND, check_target
     from edgetts.audio.overwrite import check_kind
 
     if raw and format not in (None, "pcm"):
@@ -127,7 +127,7 @@ def _is_regular_file(stream: Any) -> bool:
 
 
 def _format(output: str | None, format: str | None, *, raw: bool) -> Format:
-    from edgetts.audio.encode import choose_format
+    from edgetts.audio.formats import choose_format
 
     return choose_format(None if output == STDIO else output, "pcm" if raw else format)
 

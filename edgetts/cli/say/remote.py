@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgetts.cli.common import Environment
+from edgetts.cli.environment import Environment
 from edgetts.pack.locate import LocatedPack
 from edgetts.voices.store import VoiceStore, looks_like_path
 

@@ -13,17 +13,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from edgetts.audio import encode as encoding
-from edgetts.audio.encode import (
+from edgetts.audio.formats import (
     FORMATS,
     check_target,
     choose_format,
-    encode,
     to_pcm16,
     wav_header,
-    write_audio,
     write_file,
 )
+from edgetts.audio.writer import encode, write_audio
 from edgetts.errors import AudioError, UsageError
 from edgetts.files import atomic_file
 
@@ -161,7 +159,7 @@ def test_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(encoding.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UsageError, match="no space left"):
         write_file(tmp_path / "a.wav", b"data")
     assert files_in(tmp_path) == []

@@ -1,13 +1,12 @@
-"""Encodes samples as WAV, FLAC, OGG, MP3 or raw PCM; files are written atomically.
+"""Output formats: WAV, FLAC, OGG, MP3 and raw PCM, and whether a file may be written.
 
-In: mono float32 samples (S,) in [-1, 1] and their rate. Out: bytes, or a file. WAV and PCM (16 bits, little-endian)
-are written here, compressed formats by libsndfile. Does not know where the samples come from. `io` reads recordings.
+In: a name or a path; samples (S,) in [-1, 1]. Out: a `Format`; 16-bit little-endian samples and WAV headers. `writer`
+encodes, compressed formats by libsndfile; `io` reads recordings.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import struct
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgetts.audio.overwrite import Kind, check_kind
+from edgetts.audio.overwrite import Kind
 from edgetts.errors import AudioError, UsageError
 from edgetts.files import atomic_file, is_regular
 
@@ -129,19 +128,6 @@ def wav_header(sample_rate: int, n_samples: int | None) -> bytes:
     )
 
 
-def encode(samples: Samples, sample_rate: int, format: Format, *, streamed: bool = False) -> bytes:
-    """A whole file in memory. streamed: write a WAV header of unknown length, as for a pipe.
-
-    Raises AudioError if a sample is not finite or the encoder fails.
-    """
-    from edgetts.audio.writer import SoundWriter
-
-    buffer = io.BytesIO()
-    with SoundWriter(buffer, sample_rate, format, streamed=streamed) as writer:
-        writer.write(samples)
-    return buffer.getvalue()
-
-
 def codec_rate(sample_rate: int, rates: tuple[int, ...]) -> int:
     """The lowest of `rates` that is at least `sample_rate`, else the highest."""
     return min((r for r in rates if r >= sample_rate), default=max(rates))
@@ -163,18 +149,6 @@ def check_target(path: str | os.PathLike[str]) -> None:
     # ValueError: a zero byte in the name; RuntimeError: a loop of links.
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(f"{shown!r} cannot be written ({_reason(error)}); choose another place.") from None
-
-
-def write_audio(path: str | os.PathLike[str], samples: Samples, sample_rate: int, format: str | None = None) -> Path:
-    """Write samples (S,) to `path` atomically, in `format` or the one of its extension.
-
-    Raises UsageError for an invalid path or format, AudioError for invalid samples.
-    """
-    chosen = choose_format(path, format)
-    check_target(path)
-    check_kind(path, SOUND)
-    write_file(path, encode(samples, sample_rate, chosen))
-    return Path(path)
 
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
