@@ -44,7 +44,7 @@ def test_quantize_and_info(
     assert f"fp32: {4 * 2**-20 * _n_values(mini_pack, 'gpt'):.1f} MiB" in shown.stdout
     (noise,) = re.findall(r"^  gpt, signal to .*$", shown.stdout, re.MULTILINE)
     assert re.search(r"median \d\d\.\d dB, lowest \d\d\.\d \(gpt\.h\.\d\..*\.weight\); by layer( \d\d)+$", noise)
-    assert f"with plots: {target / 'report.html'}" in shown.stdout and (target / "report.html").is_file()
+    assert f"plots: {target / 'report.html'}" in shown.stdout and (target / "report.html").is_file()
     lines = [line for line in shown.stdout.splitlines() if line.startswith("* int4_group/32")]
     assert len(lines) == 2 and "error" in lines[0]  # of 128 and of 512 inputs
     about = json.loads(edgetts("info", target, "--kernels", "--json").stdout)

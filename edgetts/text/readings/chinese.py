@@ -1,7 +1,7 @@
 """The order of the Chinese rules.
 
-In: Chinese text in simplified characters, with Latin words perhaps. Out: text in characters and letters. As in
-English, the clearest forms come first, plain figures last.
+In: Chinese text in simplified characters, possibly with Latin words. Out: text in characters and letters. As in
+English, the most specific forms come first, plain digits last.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SHORT_DIGITS = 6
 
 
 def _groups(parts: list[str]) -> str:
-    """A number in one piece has 幺 for 1, as upstream says it; one written in groups 一."""
+    """Groups of digits of a telephone number. 1 is 幺 in an ungrouped number, as in upstream, and 一 in groups."""
     is_whole = len(parts) == 1 and (len(parts[0]) == _MOBILE_DIGITS or len(parts[0]) <= _SHORT_DIGITS)
     return "".join(
         zh_numbers.digits(p, one="幺" if is_whole else "一") if p.isdecimal() else " ".join(p) for p in parts
@@ -42,5 +42,5 @@ _ALL = Rules(RULES, spaced=False)
 
 
 def read(text: TracedText) -> TracedText:
-    """`text` as it is said."""
+    """The spoken form of `text`."""
     return _ALL.apply(text)

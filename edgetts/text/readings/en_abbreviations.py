@@ -1,7 +1,7 @@
-"""English abbreviations: titles, streets, Latin, references such as "No. 5" and "Fig. 2", letters with full stops.
+"""English abbreviations: titles, streets, Latin, references such as "No. 5" and "Fig. 2", letters with periods.
 
-In: "Prof. Lee", "Main St., London", "e.g.", "pp. 5-10", "U.S.A.". Out: what is said for them. A stop that also ends
-the sentence stays.
+In: "Prof. Lee", "Main St., London", "e.g.", "pp. 5-10", "U.S.A.". Out: their spoken forms. A period that also ends the
+sentence stays.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ TITLES = {
     "Rev": "reverend", "Hon": "honorable", "Pres": "president", "Fr": "father", "Br": "brother", "Mt": "Mount",
     "Ft": "Fort", "Pvt": "private", "Cpl": "corporal", "Supt": "superintendent", "Messrs": "messieurs",
 }  # fmt: skip
-_BARE_TITLES = ("Mr", "Mrs", "Ms", "Dr", "Prof")  # also written without a stop
-# Behind a name; some end an address, a company's name or a sentence.
+_BARE_TITLES = ("Mr", "Mrs", "Ms", "Dr", "Prof")  # also written without a period
+# After a name; some end an address, a company's name or a sentence.
 _STREETS = {
     "St": "Street", "Dr": "Drive", "Ave": "Avenue", "Av": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Ln": "Lane",
     "Hwy": "Highway", "Pkwy": "Parkway", "Sq": "Square", "Pl": "Place", "Ct": "Court", "Terr": "Terrace",
@@ -60,12 +60,12 @@ _REFERENCES = {
 }  # fmt: skip
 _ANSWER_BEFORE = frozenset(words("or and said say says answer answered is was yes a the with mean means"))
 _NEEDS_STOP = frozenset(words("no NO c P v sec tab art ex pt ref l ll op ch p Ex Tab Art Ref Op Pt"))
-# Words of capitals that a pronouncing lexicon takes for other words.
+# Kept together or spelled although a lexicon has other words of the same letters.
 _SAID_TOGETHER = frozenset(("USA", "UK"))
-_MAX_SPELLED = 3  # letters with stops; more are a word (N.A.T.O.)
+_MAX_SPELLED = 3  # letters with periods; more are a word (N.A.T.O.)
 _LETTERS = {"US": "U S", "AI": "A I"}
-_NEVER_LAST = ("for example", "that is", "versus", "namely", "compare")  # in a sentence, except that the text ends
-_MAY_END = ("et cetera", "et al", "respectively")  # a sentence, whatever capital follows
+_NEVER_LAST = ("for example", "that is", "versus", "namely", "compare")  # in a sentence, except at the end of the text
+_MAY_END = ("et cetera", "et al", "respectively")  # a sentence before any capital letter
 
 
 def _stopped(match: re.Match[str], spoken: str, *, any_capital: bool = False) -> str:
@@ -102,7 +102,7 @@ def _reference(match: re.Match[str]) -> str | None:
 
 
 def _capital_words(match: re.Match[str]) -> str | None:
-    """US as letters, unless all around it is in capitals: "TELL US NOW"."""
+    """US spelled, unless the context is in capitals: "TELL US NOW"."""
     near = match.string[max(0, match.start() - 40) : match.end() + 40]
     return _LETTERS[match.group()] if any(char.islower() for char in near) else None
 
@@ -116,7 +116,7 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(r"№ ?(?=\d)", "number "),
     rule(r"(?<=[a-z]\b) v\.? (?=[A-Z][a-z])", lambda m: " versus " if "." in m.group() else None),
-    # Main St. and Elm Dr. end a name; St. Paul and Dr. Lee begin one.
+    # "Main St." and "Elm Dr." end a name, "St. Paul" and "Dr. Lee" begin one.
     rule(
         rf"(?P<name>\b(?:[A-Z][a-z]{{1,20}}(?:['’]s)?|\d{{1,3}}(?:st|nd|rd|th))) (?P<kind>{either(_STREETS)})"
         r"(?:\.(?!\w)|(?=[,;]))"
@@ -151,14 +151,14 @@ RULES: tuple[Rule, ...] = (
 
 
 def _begins_name(match: re.Match[str]) -> bool:
-    """Whether "St." or "Dr." behind a capitalized word belongs to the name that follows: "Ask Dr. Lee"."""
+    """Whether "St." or "Dr." after a capitalized word belongs to the next name: "Ask Dr. Lee"."""
     if match["kind"] not in ("St", "Dr") or not match.group().endswith("."):
         return False
     following = re.compile(r" [A-Z][a-z]").match(match.string, match.end())
     return following is not None and match["name"] not in STREET_NAMES
 
 
-# "Main St. The shop ..." ends a sentence, "Visit St. Paul" does not: well-known streets decide.
+# Common street names: "Main St. The shop ..." ends a sentence, "Visit St. Paul" does not.
 STREET_NAMES = frozenset(
     words(
         "Main Elm Oak Park High Broad Church Wall Baker Market State Union King Queen Water First Second Third Fourth "

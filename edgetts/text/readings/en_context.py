@@ -1,6 +1,6 @@
-"""What stands around an English number, and what it says about the number: a year, a count, a description.
+"""The context of an English number, which decides whether it is a year, a count or an adjective.
 
-In: a match. Out: the words beside it, and decisions that several rules need.
+In: a match. Out: the words next to it, and decisions for several rules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _NEAR_CHARS = 24
 _PREVIOUS = re.compile(r"([A-Za-z.'’]{1,24})[ -]$")
 _NEXT = re.compile(r" ([A-Za-z']{1,24})")
 
-# "a $5 bill" is a five dollar bill; after these words the amount stands by itself.
+# "a $5 bill" is a five dollar bill, but not before these words.
 _STANDS_ALONE = (
     "a|about|above|after|again|ago|all|an|and|another|any|are|around|as|at|back|because|been|before|below|but|by|came|"
     "can|could|did|does|down|each|every|for|from|had|has|have|he|her|here|his|if|in|into|is|it|its|just|less|may|"
@@ -28,24 +28,24 @@ _NOUN = re.compile(rf" (?!(?:{_STANDS_ALONE})\b)[a-z]{{3,}}")
 
 
 def is_adjective(match: re.Match[str]) -> bool:
-    """Whether what was matched describes the next word: "a 5 km run", "a $10 ticket"."""
+    """Whether the match is an adjective of the next word: "a 5 km run", "a $10 ticket"."""
     before = match.string[max(0, match.start() - 20) : match.start()]
     return _ARTICLE.search(before) is not None and _NOUN.match(match.string, match.end()) is not None
 
 
 def previous_word(match: re.Match[str]) -> str:
-    """The word before a match, in small letters; "" at the beginning and after a mark."""
+    """The word before a match in lower case; "" at the beginning and after a mark."""
     found = _PREVIOUS.search(match.string[max(0, match.start() - _NEAR_CHARS) : match.start()])
     return found[1].lower() if found else ""
 
 
 def next_word(match: re.Match[str]) -> str:
-    """The word behind a match, as written; "" at the end and before a mark."""
+    """The word after a match, as written; "" at the end and before a mark."""
     found = _NEXT.match(match.string, match.end())
     return found[1] if found else ""
 
 
-# A number of four digits is a year behind these, whatever follows.
+# A number of four digits after these words is a year.
 _YEAR_BEFORE = frozenset(
     words(
         "in since until till before after during around circa year early late mid from of the by spring summer autumn "
@@ -70,7 +70,7 @@ _NOT_COUNTED = frozenset(
 
 
 def is_count(match: re.Match[str]) -> bool:
-    """Whether four digits that could be a year say how many."""
+    """Whether four digits that could be a year are a count."""
     before, after = previous_word(match), next_word(match)
     if before in _SURELY_YEAR:
         return False
@@ -81,11 +81,11 @@ def is_count(match: re.Match[str]) -> bool:
 
 
 def is_year_before(match: re.Match[str]) -> bool:
-    """Whether the word before says that a year follows."""
+    """Whether the word before the match precedes years."""
     return previous_word(match) in _SURELY_YEAR
 
 
-# Words that begin a sentence, where a name would have another capital: "the U.S. It" but "the U.S. Army".
+# Words that begin a sentence and not the second part of a name: "the U.S. It" but "the U.S. Army".
 _STARTERS = words(
     "A An And As At But By Do Did For From Had Has Have He Her Here His How I If In Is It Its Let My No Not Now Of On "
     "Or Our She So Some That The Their Then There These They This Those To Two Was We Well Were What When Where Which "
@@ -93,13 +93,14 @@ _STARTERS = words(
     "First However Just Last Many May Maybe Meanwhile Most Next Once One Only Perhaps Since Still Such Thus Today "
     "Tomorrow Until Upon Very While Would Yesterday"
 )
-LINE_END = "\n"  # kept in the text only where a line ends in a stop and the next begins with a capital letter
+LINE_END = "\n"  # kept in the text only after a period and before a capital letter
 _NEW_LINE = rf"""{LINE_END}["'“‘(]?[A-Z]"""
 _SENTENCE_FOLLOWS = re.compile(rf"""["'”’)\]]{{0,2}}(?:\s?$|{_NEW_LINE}|\s["'“‘(]?(?:{"|".join(_STARTERS)})\b)""")
 _CAPITAL_FOLLOWS = re.compile(r"""["'”’)\]]{0,2}(?:\s?$|\s["'“‘(]?[A-Z])""")
 
 
 def ends_sentence(match: re.Match[str], *, any_capital: bool = False) -> bool:
-    """Whether a stop at the end of a match also ends its sentence: the text ends, or a word that begins one follows."""
+    """Whether a period at the end of a match also ends its sentence: at the end of the text, or before a word that
+    begins one. any_capital: before any capital letter."""
     pattern = _CAPITAL_FOLLOWS if any_capital else _SENTENCE_FOLLOWS
     return pattern.match(match.string, match.end()) is not None

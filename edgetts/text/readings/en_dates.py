@@ -1,7 +1,7 @@
 """English dates, times, years and decades.
 
-In: "2024-01-05", "Jan. 5th", "7:05 pm", "the '90s", "in 1905". Out: words. A date of figures alone is read month
-first unless only day first is possible, as upstream does.
+In: "2024-01-05", "Jan. 5th", "7:05 pm", "the '90s", "in 1905". Out: words. A date of digits alone is read month first
+unless only day first is possible, as in upstream.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _clock(hour: str, minute: str | None, second: str | None, half: str | None) 
 
 
 HALVES = {"a": "A M", "p": "P M"}
-# What goes on with a time of day in capitals: "5 p.m. EST", "7 p.m. Monday".
+# Capitalized words that continue a time of day: "5 p.m. EST", "7 p.m. Monday".
 _GOES_ON = re.compile(
     rf" (?:[A-Z]{{2,3}}T|[ECMP]T|UTC|Eastern|Central|Mountain|Pacific|Atlantic|Greenwich|Standard|Daylight|"
     rf"[A-Z][a-z]{{1,20}} (?:[Tt]ime|Standard|Daylight)|{_DAY_NAMES}|(?:{'|'.join(_DAYS.values())})|{_MONTH_NAMES})\b"
@@ -128,12 +128,12 @@ _GOES_ON = re.compile(
 
 
 def _stop(match: re.Match[str]) -> str:
-    """The full stop that ends a sentence with "the 5th of Oct."."""
+    """The period if "the 5th of Oct." ends a sentence."""
     return "." if match.group().endswith(".") and ends_sentence(match) else ""
 
 
 def half_stop(match: re.Match[str]) -> str:
-    """The full stop that "7 p.m." ends a sentence with: any capital letter begins the next, but for what goes on."""
+    """The period if "7 p.m." ends a sentence: before any capital letter, except of a continuation."""
     goes_on = _GOES_ON.match(match.string, match.end()) is not None
     return "." if match.group().endswith(".") and ends_sentence(match, any_capital=not goes_on) else ""
 
@@ -170,7 +170,7 @@ def _duration_short(match: re.Match[str]) -> str:
 
 
 def _tens(match: re.Match[str]) -> str | None:
-    """The 90s are a decade behind such words, else 30s are seconds."""
+    """90s is a decade after or before certain words, else seconds."""
     before = previous_word(match)
     if next_word(match) in _OF_DECADES:
         return _decade(match)
@@ -231,7 +231,7 @@ RULES: tuple[Rule, ...] = (
         rf"(?P<d2>\d{{1,2}}){_TH}{_NO_MORE}",
         _between_days,
     ),
-    # "T" stands between date and time in what programs write.
+    # "T" between date and time in ISO 8601.
     rule(r"(?<=\d)T(?=\d\d:\d\d)", ", "),
     rule(r"(?<![\d/])24/7/365(?![\d/])", "twenty four seven three sixty five"),
     rule(r"(?<![\d/])24/7(?![\d/])", "twenty four seven"),
@@ -239,7 +239,7 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<![\d:.,])(?P<h>[01]\d|2[0-4])00(?= (?:hours|hrs)\b)", lambda m: f"{_military(m['h'])} hundred"),
     rule(r"(?<![\w.,])(?P<h>\d{1,2})h(?P<m>[0-5]\d)(?!\w)", _duration_short),
     rule(r"(?<![\d/])9/11(?![\d/])", "nine eleven"),
-    # Figures alone. The groups are named for the American order; _date swaps them where it must.
+    # Digits alone. The groups are named for the American order; _date swaps them if necessary.
     rule(rf"(?<![\d./-]){_YEAR}(?P<sep>[-/.])(?P<month>0?[1-9]|1[0-2])(?P=sep){_DAY}(?!\d|[-/.]\d)", _date),
     rule(
         rf"(?<![\d./-])(?P<month>0?[1-9]|[12]\d|3[01])(?P<sep>[-/.]){_DAY}(?P=sep)"
@@ -249,7 +249,7 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<![\d./-])(?P<month>0[1-9])/(?P<day>0[1-9]|[12]\d|3[01])(?![\d/])", _date),
     rule(rf"(?<![\d./-]){_YEAR}[-/](?P<month>0[1-9]|1[0-2])(?![\d/-])", _figures),
     rule(rf"(?<![\d./-])(?P<month>0[1-9]|1[0-2])/{_YEAR}(?![\d/-])", _figures),
-    # A month's name.
+    # With a month's name.
     rule(rf"{_MONTH} {_DAY}{_TH}(?: ?[{DASHES}] ?{_DAY_2}{_TH})?(?P<comma>,)? {_YEAR}{_NO_MORE}", _date),
     rule(rf"{_MONTH} {_DAY}{_TH}(?: ?[{DASHES}] ?{_DAY_2}{_TH})?{_NO_MORE}(?![A-Za-z]){_NOT_A_DAY}", _date),
     rule(

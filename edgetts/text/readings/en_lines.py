@@ -1,8 +1,8 @@
-"""Line ends that an English sentence ends with, although the stop before them could be that of an abbreviation.
+"""Finds line ends at which an English sentence ends with an abbreviation.
 
-In: white space in a text as typed. Out: what stands for it while the rules read: a space, or a line end where "Main
-St.", "5 p.m." or "Acme Inc." closes a line and a capital letter begins the next. A title belongs to the name on the
-next line, and so do, in lines as long as wrapped prose has them, letters with stops: "the U.S." / "Army".
+In: white space in a text as typed. Out: its replacement while the rules are applied: a space, or a line end where "Main
+St.", "5 p.m." or "Acme Inc." ends a line and a capital letter begins the next. A title belongs to the name on the next
+line, and so do, in lines as long as those of wrapped prose, letters with periods: "the U.S." / "Army".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from edgetts.text.readings.en_abbreviations import STREET_NAMES, TITLES
 from edgetts.text.readings.en_context import LINE_END
 
-_PROSE_COLUMNS = 40  # nobody wraps prose at fewer
+_PROSE_COLUMNS = 40  # minimum width of wrapped prose
 _LAST_WORDS = re.compile(r"(?:(?P<before>[\w'’]{1,30}) )?(?P<word>[\w.&]{1,30})\.[\"'”’)\]]{0,2}$")
 _LAST_MARKS = frozenset(".\"'”’)]")  # of such a line
 _CAPITAL = re.compile(r"[\"'“‘(]?[A-Z]")
@@ -20,7 +20,7 @@ _LETTERS = re.compile(r"(?:[A-Z]\.)*[A-Z]")
 
 
 def spaced(gap: re.Match[str]) -> str:
-    """What stands for the white space `gap`."""
+    """The replacement of the white space `gap`."""
     if gap.string[gap.start() - 1 : gap.start()] not in _LAST_MARKS or "\n" not in gap.group():
         return " "
     if not _CAPITAL.match(gap.string, gap.end()):

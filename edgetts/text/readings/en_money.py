@@ -95,7 +95,7 @@ def _scaled(amount: str, scale: str, currency: _Currency) -> str:
 
 
 def _whole(amount: str) -> str:
-    """Without decimals that are all zero."""
+    """The amount without decimals if they are all zero."""
     whole, _, decimals = amount.partition(".")
     return amount if decimals.strip("0") else whole or amount
 

@@ -1,7 +1,7 @@
 """Names of letters and digits in English: "A4", "B2B", "CO2", "AA1234", "MP3", "GPT-5", "1080p", "221B".
 
-In: such names. Out: short groups of letters apart, digits as people say them in names: up to two as a number, three as
-"three eighty", more one by one. The hyphens of terms stay.
+In: such names. Out: short groups of letters spelled, up to two digits as a number, three as "three eighty", more one by
+one. The hyphens of terms stay.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def name_digits(text: str) -> str:
 
 
 def spelled(letters: str) -> str:
-    """Letters of a name: apart where they are few capitals or cannot be a word."""
+    """Letters of a name; spelled if they are few capitals or cannot be a word."""
     if len(letters) == 1:
         return letters
     is_short = len(letters) <= _MAX_SPELLED and (letters.isupper() or len(letters) < _MAX_SPELLED)
@@ -50,14 +50,14 @@ def _model(match: re.Match[str]) -> str:
 
 
 def _house(match: re.Match[str]) -> str:
-    """A house or a model with a letter behind: 221B, 1080p, 6E."""
+    """A number with a letter after it, such as a house or model: 221B, 1080p, 6E."""
     number = match["digits"]
     spoken = pair(number) if len(number) == 4 else cardinal(int(number)) if number[0] != "0" else digits(number)
     return f"{spoken.replace(' and ', ' ')} {spelled(match['letters'])}"
 
 
 def _term(match: re.Match[str]) -> str:
-    """GPT-5-nano, F5-TTS, COVID-19, F-16: each part by itself, hyphens kept."""
+    """GPT-5-nano, F5-TTS, COVID-19, F-16: each part separately, hyphens kept."""
     parts = match.group().split("-")
     said = []
     for part in parts:
@@ -66,7 +66,7 @@ def _term(match: re.Match[str]) -> str:
     return "-".join(said)
 
 
-# The letters of what follows a number must not be one of these endings: 1st, 90s, 5x are read elsewhere.
+# After the rules for 1st, 90s and 5x.
 RULES: tuple[Rule, ...] = (
     rule(r"(?:(?<=\b[RG]TX )|(?<=\bPorsche ))(?P<digits>\d{3,4})(?![\d.,])", _model),
     rule(

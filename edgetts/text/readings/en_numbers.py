@@ -1,6 +1,6 @@
-"""English numbers as words: counted, ordered, as a year, digit by digit, with decimals.
+"""English numbers as words: cardinals, ordinals, years, digit by digit, decimals, fractions.
 
-In: digits. Out: words without hyphens, "and" before the last two digits as upstream says it.
+In: digits. Out: words without hyphens, with "and" before the last two digits, as in upstream.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _GROUP = 1000
 
 
 def cardinal(n: int) -> str:
-    """How many: 1234 is "one thousand two hundred and thirty four". Up to `MAX_DIGITS` digits."""
+    """The cardinal: 1234 is "one thousand two hundred and thirty four". Up to `MAX_DIGITS` digits."""
     if n < len(_SMALL):
         return _SMALL[n]
     words: list[str] = []
@@ -66,14 +66,14 @@ def _below_hundred(n: int) -> str:
 
 
 def ordinal(n: int) -> str:
-    """Which one: 21 is "twenty first"."""
+    """The ordinal: 21 is "twenty first"."""
     *start, last = cardinal(n).split(" ")
     regular = last[:-1] + "ieth" if last.endswith("y") else last + "th"
     return " ".join([*start, _ORDINALS.get(last, regular)])
 
 
 def digits(text: str) -> str:
-    """The digits of `text` one by one; anything else in it is left out."""
+    """The digits of `text` one by one; other characters are dropped."""
     return " ".join(_SMALL[int(char)] for char in text if char.isdecimal())
 
 
@@ -90,7 +90,7 @@ def year(n: int) -> str:
 
 
 def pair(text: str) -> str:
-    """Three or four digits as people say models and screens: 380 "three eighty", 1080 "ten eighty"."""
+    """Three or four digits in pairs, as in names of models and screens: 380 "three eighty", 1080 "ten eighty"."""
     if len(text) == 4 and text[0] != "0":
         return year(int(text)) if text[1:] != "000" else cardinal(int(text))
     if len(text) == 3 and text[0] != "0" and text[1:] != "00":

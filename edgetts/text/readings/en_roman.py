@@ -42,7 +42,7 @@ _ALONE_AFTER = rf"(?=[.,;:!?)\]\"'”’]|\s?$|\s(?:{_FOLLOWING})\b)"
 
 
 def value(numeral: str) -> int | None:
-    """What a Roman numeral is worth, or None where it is none."""
+    """The value of a Roman numeral; None for other text."""
     if not numeral or _VALID.fullmatch(numeral) is None:
         return None
     total = 0
@@ -63,7 +63,7 @@ def _numbered(match: re.Match[str]) -> str | None:
 
 
 def _several(match: re.Match[str]) -> str | None:
-    """Wars I and II; a list of at least three that are no words."""
+    """Wars I and II; lists of numerals that are not words."""
     numerals = _ONE_OF.findall(match["list"])
     if any(value(numeral) is None for numeral in numerals):
         return None
@@ -104,7 +104,7 @@ RULES: tuple[Rule, ...] = (
     rule(
         rf"(?P<name>)(?:(?<=\n)|(?<![\s\S]))(?P<n>{_PLAIN})(?=[.)]\s)", lambda m: (_numbered(m) or "").strip() or None
     ),
-    # What is no word and no abbreviation is a numeral wherever it stands.
+    # Numerals that are neither words nor abbreviations, in any context.
     rule(
         r"(?<![\w.'’&/-])(?P<n>I{2,3}|VI{2,3}|XI{2,3}|XIV|XVI{1,3}|XXI{1,3})(?![\w'’&/-]|\.\w)",
         lambda m: None if (n := value(m["n"])) is None else cardinal(n),

@@ -1,6 +1,7 @@
-"""English signs and plain numbers: ranges, scores, fractions, arithmetic, ordinals, what is left in figures.
+"""English signs and plain numbers: ranges, scores, fractions, arithmetic, ordinals, remaining digits.
 
-In: text whose money, units, dates, names and telephone numbers are read already. Out: no figure is left. Comes last.
+In: text whose money, units, dates, names and telephone numbers are words already. Out: text without digits. The last
+file of rules.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def _looks_year(text: str) -> bool:
 
 
 def _number(match: re.Match[str]) -> str:
-    """What is left: years by their looks and surroundings, all else as a number."""
+    """Remaining numbers: years by form and context, all others as numbers."""
     text = match["n"]
     minus = "minus " if match["minus"] else "plus " if match["plus"] else ""
     if match["minus"] or match["plus"] or len(text) != 4 or not text.isdecimal() or text[0] == "0":
@@ -174,11 +175,11 @@ BEFORE_NUMBERS: tuple[Rule, ...] = (
 
 
 def _about(match: re.Match[str]) -> str | None:
-    """None where it stands between two quantities: "5 kg ~ 10 kg"."""
+    """None between two quantities: "5 kg ~ 10 kg"."""
     return None if _QUANTITY_BEFORE.search(match.string, max(0, match.start() - 12), match.start()) else "about "
 
 
-# Signs before a quantity, whatever its unit or currency: ~5 kg, <10%, >= $50.
+# Signs before a quantity with any unit or currency: ~5 kg, <10%, >= $50.
 _AMOUNT = rf"(?=[$€£¥￥]?(?:\.?\d|[{''.join(VULGAR)}]))"
 _QUANTITY_BEFORE = re.compile(rf"\d(?: ?(?:{either(UNIT_SIGNS)}))? ?\Z")
 _ABOUT = rule(rf"(?<![\d~%°)\]])~ ?{_AMOUNT}", _about)
@@ -192,7 +193,7 @@ _COMPARED: tuple[Rule, ...] = (
         lambda m: " greater than or equal to " if "=" in m.group() else " greater than ",
     ),
 )
-BEFORE_QUANTITIES: tuple[Rule, ...] = (_ABOUT, *needing(SIGNS, _COMPARED))  # while the amount still is in figures
+BEFORE_QUANTITIES: tuple[Rule, ...] = (_ABOUT, *needing(SIGNS, _COMPARED))  # while the amount is still in digits
 NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<![α-ωΑ-Ω])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![α-ωΑ-Ω])", lambda m: GREEK.get(m.group()), needs=CAPITALS),
     # #5 and §5.
@@ -207,7 +208,7 @@ NUMBERS: tuple[Rule, ...] = (
         r"(?<![A-Za-z\d])(?P<a>[a-z]) ?(?P<o>[<>]) ?(?=[a-z](?![A-Za-z\d]))",
         lambda m: m["a"] + {"<": " less than ", ">": " greater than "}[m["o"]],
     ),
-    # Arithmetic: a sign between two things, or all through where there is an equals sign.
+    # Arithmetic: a sign between two terms, or any sign before an equals sign.
     rule(
         rf"(?<=\d) [{MINUS}*] (?=\d{{1,15}}(?:\.\d{{1,9}})? ?(?:[=+×÷]|[{MINUS}] ))",
         lambda m: " times " if "*" in m.group() else " minus ",
@@ -224,7 +225,7 @@ NUMBERS: tuple[Rule, ...] = (
     *_COMPARED,
     rule(r"(?<=\w) ?& ?(?=\w)|(?<= )&(?= )", lambda m: "and" if m.group() == "&" else " and "),
     rule(r"(?<=\d) ?% ?", " percent "),
-    # Ranges and scores, and rows of numbers; then what is left in figures.
+    # Ranges, scores and rows of numbers; then remaining digits.
     rule(r"(?<![\w.-])\d{1,4}(?:-\d{1,4}){2,12}(?![\w-])", lambda m: ", ".join(map(number, m.group().split("-")))),
     rule(
         rf"{NOT_INSIDE}(?<![A-Za-z]-)(?P<a>{NUMBER})(?:[{DASHES}]| [–—] )(?P<b>{NUMBER})"

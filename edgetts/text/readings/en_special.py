@@ -1,7 +1,7 @@
-"""English figures with a form of their own: book and bank numbers, verses, coordinates, music, ions, ratios, pairs.
+"""English special forms with digits: book and bank numbers, verses, coordinates, music, ions, ratios, pairs.
 
-In: text before telephone numbers, money, dates and units are read. Out: the words, or a form that those rules read
-right: "ISBN 978-3-16-148410-0", "EUR/USD 1.08", "Psalm 23:1-6", "40° 26′ N", "6/8 time", "5m users", "-1/2".
+In: text before telephone numbers, money, dates and units are read. Out: words, or a form that those rules read
+correctly: "ISBN 978-3-16-148410-0", "EUR/USD 1.08", "Psalm 23:1-6", "40° 26′ N", "6/8 time", "5m users", "-1/2".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from edgetts.text.readings.rule import (
     rule,
 )
 
-_LONG_GROUP = 5  # digits: more than a year, a row of numbers or a score has
+_LONG_GROUP = 5  # digits: longer than a year, a score or a number in a list
 _CHARS = re.compile(r"[A-Za-z\d]")
 _QUOTE = re.compile(r'(?P<digit>(?<=\d))?"')
 _DIRECTIONS = {"N": "north", "S": "south", "E": "east", "W": "west"}
@@ -48,7 +48,7 @@ _COUNTED = (
 )
 _RATIOS = "ratio|odds|scale|mix|split|dilution|aspect|win|lead|victory|loss|defeat|score|draw"
 _MEASURED = frozenset(("wide", "tall", "long", "deep", "thick", "high", "by", "x", "of", "and", "or", "in", "to", ""))
-_NEAR = 300  # characters in which an opening quotation mark is looked for
+_NEAR = 300  # characters before a mark that are searched for an opening quotation mark
 _ION = {"⁺": "plus", "⁻": "minus"}
 
 
@@ -77,7 +77,7 @@ def _arc(match: re.Match[str]) -> str:
 
 
 def _inches(match: re.Match[str]) -> str | None:
-    """A double quotation mark behind a number, unless it closes a quotation."""
+    """A double quotation mark after a number, unless it closes a quotation."""
     before = match.string[max(0, match.start() - _NEAR) : match.start()]
     is_quoted = False
     for mark in _QUOTE.finditer(before):
@@ -89,7 +89,7 @@ def _inches(match: re.Match[str]) -> str | None:
 
 
 def _double_range(match: re.Match[str]) -> str:
-    """-5--10 goes from one below zero to another; 5--10 has the dash of a typewriter."""
+    """-5--10 is a range of negative numbers; in 5--10 the two hyphens are a dash."""
     below = match["minus"] or match["dash"] != match["minus2"]
     return (
         f"{'minus ' if match['minus'] else ''}{number(match['a'])} to {'minus ' if below else ''}{number(match['b'])}"
@@ -98,7 +98,7 @@ def _double_range(match: re.Match[str]) -> str:
 
 _VULGAR = "".join(VULGAR)
 EARLY: tuple[Rule, ...] = (
-    # By their digits, whatever they look like to later rules.
+    # Digit by digit, before later rules match parts of them.
     rule(
         r"(?P<name>\bISBN(?:-1[03])?:? ?)(?P<n>(?:97[89][- ]?)?\d{1,5}[- ]\d{1,7}[- ]\d{1,6}[- ]?[\dX])(?![\w-])",
         lambda m: m["name"] + _by_digits(m["n"]),
@@ -113,7 +113,7 @@ EARLY: tuple[Rule, ...] = (
     rule(r"(?<=\b[Tt]el):(?=[+\d(])", ": ", needs=CAPITALS),
     rule(r"(?<![\d.])802\.11(?P<kind>[a-z]{0,2})(?!\w)", lambda m: f"eight oh two dot eleven {' '.join(m['kind'])}"),
     rule(r"(?P<name>\bISO(?:/IEC)? \d{3,5}):(?=(?:19|20)\d\d\b)", lambda m: m["name"] + ", "),
-    # Two currencies, before one of them is taken for the unit of what follows.
+    # Pairs of currencies, before one of them is taken for the unit of the next number.
     rule(
         rf"(?<![A-Za-z/])(?P<a>{either(CODE_NAMES)})/(?P<b>{either(CODE_NAMES)})(?![A-Za-z/])",
         lambda m: f"{CODE_NAMES[m['a']]} to {CODE_NAMES[m['b']]}",
@@ -133,14 +133,14 @@ EARLY: tuple[Rule, ...] = (
         r"|(?<=\bin )(?P<n2>4)/(?P<d2>4)(?![\d/])",
         lambda m: f"{cardinal(int(m['n'] or m['n2']))} {cardinal(int(m['d'] or m['d2']))}",
     ),
-    # Degrees, minutes and seconds of arc; a direction that stands apart.
+    # Degrees, minutes and seconds of arc; a separate direction.
     rule(
         r"(?<=\d)° ?(?P<m>\d{1,2}(?:\.\d{1,4})?) ?['′’]"
         r"(?: ?(?P<s>\d{1,2}(?:\.\d{1,4})?) ?[\"″”])?(?: ?(?P<d>[NSEW])\b)?",
         _arc,
     ),
     rule(r"(?<=\d)° (?=[NSEW](?![\w'’]))", "°"),
-    # Millions of what is no length.
+    # "m" for million, before words that are not lengths.
     rule(
         rf"{NOT_INSIDE}(?<![\w$€£])(?P<n>{NUMBER})m(?= (?:{_COUNTED})\b)",
         lambda m: f"{number(m['n'])} million",
@@ -157,7 +157,7 @@ EARLY: tuple[Rule, ...] = (
         r"(?<=[A-Za-z\d)])(?P<n>[²³⁴⁵⁶⁷]?)(?P<s>[⁺⁻])(?![⁰¹²³⁴-⁹])",
         lambda m: f" {cardinal(unicodedata.digit(m['n'])) + ' ' if m['n'] else ''}{_ION[m['s']]}",
     ),
-    # Minus signs that a fraction or a range would lose, and ranges of fractions.
+    # Minus signs before fractions and ranges, and ranges of fractions.
     rule(rf"(?<=[1-9]/[1-9])[{DASHES}](?=[1-9]/[1-9])|(?<=[{_VULGAR}])[{DASHES}](?=[\d{_VULGAR}])", " to "),
     rule(rf"(?<![\w)\]%°.])[{MINUS}](?=(?:\d{{1,3}} )?\d{{1,4}}/[1-9]\d{{0,3}}(?![\d/])|[{_VULGAR}])", "minus "),
     rule(
@@ -185,7 +185,7 @@ EARLY: tuple[Rule, ...] = (
     rule(r"[↑▲△⬆] ?(?=[$€£]?[\d.])", "up ", needs=SIGNS),
     rule(r"[↓▼▽⬇] ?(?=[$€£]?[\d.])", "down ", needs=SIGNS),
 )
-# After units, which know the heights of people and the sizes of screens.
+# After units, which read heights of people and sizes of screens.
 LATE: tuple[Rule, ...] = (
     rule(r"(?<=inches) [x×] (?=\d)", " by "),
     rule(

@@ -1,6 +1,6 @@
-"""English units behind a number: "5 kg", "100 km/h", "3 m²", "5'10\"", "−5 °C", "20%".
+"""English units after a number: "5 kg", "100 km/h", "3 m²", "5'10\"", "−5 °C", "20%".
 
-In: text with signs. Out: words, in the singular after one and where they describe a noun ("a 5 km run").
+In: text with signs. Out: words, in the singular after one and as adjectives ("a 5 km run").
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _PLURALS = {
     "gigahertz": "gigahertz", "terahertz": "terahertz", "lux": "lux", "horsepower": "horsepower", "bar": "bars",
     "hundredweight": "hundredweight",
 }  # fmt: skip
-_ONLY_GLUED = frozenset(("in", "t", "N", "J", "MP", "ac"))  # "5 in the morning", "5 B", "5 t"
+_ONLY_GLUED = frozenset(("in", "t", "N", "J", "MP", "ac"))  # units only without a space: not "5 in the morning"
 _SCALES = {"C": "Celsius", "F": "Fahrenheit"}
 _PER_WORDS = {
     "h": "hour", "hr": "hour", "s": "second", "sec": "second", "min": "minute", "d": "day", "day": "day",
@@ -94,13 +94,13 @@ _SIGNED = rf"(?:(?<![\w)\]])(?P<minus>[{MINUS}]) ?)?"
 
 
 def per(written: str) -> str:
-    """What "/kg" says behind a price: "per kilogram"; "" for "", "per" and the word for a whole word."""
+    """The reading of "/kg" after a price: "per kilogram"; "" for "". Unknown words are kept."""
     names = [name.strip() for name in written.split("/") if name.strip()]
     return " ".join(f"per {_PER_WORDS.get(name, name)}" for name in names)
 
 
 def plural(unit: str) -> str:
-    """The plural of a unit's name: of its first word where it is one thing per another."""
+    """The plural of a unit's name; of "mile per hour", the plural of the first part."""
     if unit in _PLURALS:
         return _PLURALS[unit]
     head, sep, rest = unit, "", ""

@@ -1,8 +1,7 @@
-"""Signs of code, paths and chat in English: what is left when all that has figures is read.
+"""Signs of code, paths and chat in English.
 
-In: text whose figures are words, or nearly. Out: arrows, operators, dots before names, plus signs behind names and
-signs that stand alone by their names; brackets set apart from the words that they touch, so that they are not taken
-for apostrophes.
+In: text whose numbers are mostly words already. Out: the words for arrows, operators, dots before names, plus signs
+after names and isolated signs; brackets are separated from adjacent words, so that they are not taken for apostrophes.
 """
 
 from __future__ import annotations

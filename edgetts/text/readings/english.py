@@ -1,7 +1,7 @@
 """The order of the English rules.
 
-In: English text, white space single. Out: text in words. Each file's rules see what those before them left: what has
-the clearest form comes first (addresses, telephone numbers, money), plain figures last.
+In: English text with single spaces. Out: text in words. Each file's rules see the output of those before: the most
+specific forms come first (addresses, telephone numbers, money), plain digits last.
 """
 
 from __future__ import annotations
@@ -54,5 +54,5 @@ _FIRST, _THEN = Rules(_SPACED, spaced=True), Rules(_LEFT, spaced=False)
 
 
 def read(text: TracedText) -> TracedText:
-    """`text` as it is said."""
+    """The spoken form of `text`."""
     return _THEN.apply(_FIRST.apply(text))

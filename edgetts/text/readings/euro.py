@@ -1,6 +1,6 @@
-"""Prices in euros as much of Europe writes them: "€1,99" and "1.234,56 €". For both languages.
+"""Prices in euros with a decimal comma: "€1,99" and "1.234,56 €". For both languages.
 
-In: a match. Out: the same price with a decimal point, which the rules for money read.
+In: a match. Out: the price with a decimal point, for the rules for money.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ COMMA_PRICE = (
 
 
 def point_price(match: re.Match[str]) -> str:
-    """The price with a point before the cents and no marks between thousands."""
+    """The price with a decimal point and without thousands separators."""
     whole, cents = match["a"] or match["c"], match["b"] or match["d"]
     return f"{whole.replace('.', '')}.{cents}"

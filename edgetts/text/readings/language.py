@@ -1,8 +1,8 @@
-"""Which language reads which part of a text: one decision a sentence, with memory.
+"""Decides the language of each sentence of a text.
 
 In: text, what the model speaks, the language previous last. Out: runs of sentences of one language. Letters decide;
-figures, signs, units, addresses and names such as A4 or CO2 have no language of their own: they are read in that of
-what came before, or of what follows where nothing did. Linear: a sentence is looked at once.
+digits, signs, units, addresses and names such as A4 or CO2 have no language of their own: they are read in that of the
+text before, or at the beginning of the text after. Takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _CHINESE_MARK = re.compile("[。，、；：！？]")
 _WORD = re.compile(r"(?<![A-Za-z0-9@/._-])[A-Za-z][A-Za-z'’]{0,40}(?![A-Za-z0-9@/_-]|\.\w)")
 _LETTER = re.compile("[A-Za-z]")
 _SYLLABLES = re.compile(r"[A-Za-z\u00fc\u00dc]{2,6}[1-5](?![0-9])")
-# Words that make a sentence English, though a Chinese name stands in it.
+# Words that make a sentence English even if it has a Chinese name.
 _ENGLISH = frozenset(
     words(
         "a an and are as at be by did for from had has have he her his i in is it its me my not of on or our said "
         "says she that the their them there they this to was we were what when which who will with you your"
     )
 )
-_MIN_SHARE = 1.5  # English words for each Chinese character, where both are in a sentence
+_MIN_SHARE = 1.5  # English words per Chinese character in an English sentence
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class Run:
 def runs(
     text: str, spoken: Sequence[str], previous: Language | None = None, is_piece: IsPiece | None = None
 ) -> list[Run]:
-    """The runs of `text`, which together are the whole; none for empty text.
+    """The runs of `text`, which cover it; none for empty text.
 
-    spoken: the languages of the model, the first one for text in which nothing decides. previous: the language of
-    what was spoken before. is_piece: whether the model's vocabulary has a syllable with its tone, such as HAO3.
+    spoken: the languages of the model; the first one reads undecided text. previous: the language before the text.
+    is_piece: whether the model's vocabulary has a syllable with its tone, such as HAO3.
     """
     known = [language for language in LANGUAGES if language in spoken]
     if len(known) == 1:
@@ -82,7 +82,7 @@ def _sentences(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _language(sentence: str, is_piece: IsPiece | None) -> tuple[Language | None, bool]:
-    """The language of a sentence and whether it is sure; (None, False) where nothing decides."""
+    """The language of a sentence and whether that is certain; (None, False) if undecided."""
     n_han = len(_HAN.findall(sentence))
     if not n_han and not _LETTER.search(sentence):
         return None, False
@@ -107,5 +107,5 @@ def is_toned_syllable(text: str, is_piece: IsPiece | None) -> bool:
 
 
 def piece_of(match: re.Match[str]) -> str:
-    """The vocabulary's spelling of a syllable that `pinyin.SYLLABLE` matched: HAO3."""
+    """The vocabulary's spelling of a syllable matched by `pinyin.SYLLABLE`, such as HAO3."""
     return pinyin.spell(match[1]).upper() + match[2]

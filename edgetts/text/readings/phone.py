@@ -1,7 +1,7 @@
 """Telephone numbers and other numbers that are read digit by digit: cards, codes, extensions. For both languages.
 
-In: text with such numbers. Out: their digits, in groups. `rules` takes what the language says for a group of digits
-and how it joins groups. What looks like a telephone number without a word that says so has the form of one.
+In: text with such numbers. Out: their digits, in groups. `rules` takes the language's reading of groups of digits. A
+number is a telephone number by its form, or by a word before it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _ZH_WORDS = (
 _BEHIND = r"(?:\.|:|：| is| at| to| no\.?| number| #| ID)?(?: is| at| to)?"
 _EMERGENCY = "911|112|999|000|111|101|211|311|411|511|611|711|811"
 _ROUND = "00000"
-_NOT_COUNTED = r"(?! [a-z]{2,20}s\b)"  # not before what is counted: "order 12000 chips"
+_NOT_COUNTED = r"(?! [a-z]{2,20}s\b)"  # no plural follows, as in "order 12000 chips"
 _BEFORE_COUNTS = r"(?! ?(?:people|times|of|men|women|calls? per|percent|million|years|days|miles))"
 
 
 def rules(say: Callable[[list[str]], str], *, plus: str) -> tuple[Rule, ...]:
-    """`say` reads groups of digits or capitals, `plus` is said for a leading plus sign."""
+    """say: reads groups of digits or capitals. plus: the reading of a leading plus sign."""
 
     def spoken(match: re.Match[str]) -> str:
         groups = match.groupdict()
@@ -46,7 +46,7 @@ def rules(say: Callable[[list[str]], str], *, plus: str) -> tuple[Rule, ...]:
     end = r"(?![\d%]|[.,:]\d|[-–/]\d)"
     start = r"(?<![\d.,:/$€£¥￥+])(?<!\d[-–])"
     return (
-        # Longer than any number that people count with.
+        # Too long for a quantity.
         rule(rf"(?P<digits>\d{{{MAX_DIGITS + 1},}})", spoken),
         # +1 (415) 555-2671, +49 30 1234567, 0086 ...
         rule(
@@ -58,7 +58,7 @@ def rules(say: Callable[[list[str]], str], *, plus: str) -> tuple[Rule, ...]:
         rule(rf"{start}(?P<digits>1-[89]\d\d-[A-Z]{{2,10}}(?:-[A-Z]{{2,10}})?)(?!\w)", spoken),
         rule(rf"{start}(?P<digits>(?:1{_GAP})?[2-9]\d\d({_GAP})\d{{3}}{_GAP}\d{{4}}){end}", spoken),
         rule(rf"{start}(?P<digits>[2-9]\d\d[ -]\d{{3}}[ -]\d{{4}}){end}", spoken),
-        # Of a mobile network in China.
+        # Mobile numbers in China.
         rule(rf"{start}(?P<digits>(?:86[ -])?1[3-9]\d(?P<gap>[ -]?)\d{{4}}(?P=gap)\d{{4}}){end}", spoken),
         rule(rf"{start}(?P<digits>0\d(?P<gap>[ .])\d\d(?:(?P=gap)\d\d){{3}}){end}", spoken),
         # Numbers with a leading zero; with an exchange: 555-1234.
@@ -82,7 +82,7 @@ def rules(say: Callable[[list[str]], str], *, plus: str) -> tuple[Rule, ...]:
         rule(
             rf"(?P<before>(?<=[a-z], )[A-Z][A-Z] )(?P<digits>\d{{5}}(?:-\d{{4}})?){end}", spoken
         ),  # a state and its ZIP code
-        # With a word that says what it is.
+        # Identified by the word before.
         rule(
             rf"(?P<before>\b(?i:{_EN_WORDS}|{_EN_CODES}){_BEHIND} )"
             rf"(?P<digits>\d{{5,12}}(?:{_GAP}\d{{2,8}}){{0,4}}){end}{_NOT_COUNTED}",
@@ -99,7 +99,7 @@ def rules(say: Callable[[list[str]], str], *, plus: str) -> tuple[Rule, ...]:
             rf"(?P<digits>\d{{2,5}}(?:{_GAP}\d{{2,8}}){{1,5}}){end}",
             spoken,
         ),
-        # Ten digits and more that are not round.
+        # Ten or more digits, unless round.
         rule(
             rf"{start}(?P<digits>\d{{10,{MAX_DIGITS}}}){end}",
             lambda m: None if m["digits"].endswith(_ROUND) else spoken(m),
@@ -108,7 +108,7 @@ def rules(say: Callable[[list[str]], str], *, plus: str) -> tuple[Rule, ...]:
 
 
 def _not_years(read: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str | None]:
-    """1999-2005 is two years."""
+    """`read`, except for a range such as 1999-2005."""
 
     def unless(match: re.Match[str]) -> str | None:
         first, last = _GROUPS.findall(match["digits"])

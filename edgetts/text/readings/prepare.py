@@ -1,8 +1,9 @@
-"""Characters that stand for others, in both languages: what the rules need not know twice.
+"""Unifies equivalent characters for the rules of both languages.
 
-In: text as typed. Out: full-width letters, digits and signs as their ASCII forms, other scripts' decimal digits as
-ours, Roman numerals of one character as figures, circled numbers and squared units taken apart, thousands joined that
-are not set apart by commas. The full-width comma stays: it separates two numbers, where an ASCII one may group digits.
+In: text as typed. Out: text with full-width letters, digits and signs as ASCII, decimal digits of other scripts as
+ASCII digits, single-character Roman numerals as digits, circled numbers and squared units decomposed, and digits
+joined that are grouped by other marks than commas. The full-width comma stays: it separates numbers, whereas an ASCII
+comma may group digits.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ _BLOCKS = (
 )
 _ROMAN = re.compile("[\u2160-\u216b\u2170-\u217b]")  # one to twelve
 _FORMS = re.compile(f"[{_BLOCKS}]")
-# Thousands set apart by other marks than the comma: 1'000'000, 1_000_000, 1 000 000, 10 000.
+# Digits grouped by other marks than the comma: 1'000'000, 1_000_000, 1 000 000, 10 000.
 _GROUPED = re.compile(
     r"(?<![\w.,'’])(?<!\d )[1-9]\d{0,2}(?:(?:['’]\d{3}){1,5}|(?:_\d{3}){1,5}|(?: \d{3}){2,5}| 000)(?!\w|['’_ .]\d)",
     re.ASCII,
 )
 _GROUPED_BY_STOPS = re.compile(r"(?<![\w.,])[1-9]\d{0,2}(?:\.\d{3}){2}(?!\w|\.\w|,\d)", re.ASCII)  # 1.000.000
-# What was copied from a web page's source.
+# HTML entities.
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|mdash|ndash|hellip|copy|reg|euro|pound|yen|deg|times|#\d{2,5});")
-# Faces made of signs. As one sign they are told as not spoken, and no letter of theirs is read.
+# Emoticons. Each becomes one emoji, which is reported as not spoken, so that their letters are not read.
 _FACE = re.compile(r"(?:(?<=[\s\u3400-\u9fff])|(?<![\s\S]))(?:[:;=]['’]?-?[)(DPpOo3|/*]|[xX]D+|\^_+\^)(?![\w/)])")
 _SAD = frozenset("(/|")
 _NEAR = 100  # characters
@@ -44,7 +45,7 @@ _FIGURE = re.compile(r"\d", re.ASCII)
 _SEPARATOR = re.compile(r"[^\d]")
 _DIGIT = re.compile(r"[^\W_a-zA-Z0-9\u3400-\u9fff]")  # candidates: decimal digits of other scripts
 
-# Letters that stand by themselves; both languages call them by these names.
+# Names of single Greek letters in both languages.
 GREEK = dict(
     zip(
         "αβγδεζηθικλμνξοπρστυφχψωΓΔΘΛΞΠΣΦΨΩ",
@@ -58,7 +59,7 @@ GREEK = dict(
 
 
 def prepare(text: TracedText) -> TracedText:
-    """`text` with one form for each sign."""
+    """`text` with unified characters."""
     if _FIGURE.search(text.text):
         text = text.substitute(_GROUPED, lambda m: _SEPARATOR.sub("", m.group()))
         text = text.substitute(_GROUPED_BY_STOPS, lambda m: _SEPARATOR.sub("", m.group()))
@@ -75,12 +76,12 @@ def prepare(text: TracedText) -> TracedText:
 def _face(match: re.Match[str]) -> str:
     before = match.string[max(0, match.start() - _NEAR) : match.start()]
     if match.group()[-1] == ")" and before.rfind("(") > before.rfind(")"):
-        return match.group()  # it closes a bracket
+        return match.group()  # a closing bracket
     return "\N{SLIGHTLY FROWNING FACE}" if match.group()[-1] in _SAD else "\N{SLIGHTLY SMILING FACE}"
 
 
 def superscript(text: str) -> int:
-    """The number that superscript digits write."""
+    """The value of superscript digits."""
     return int("".join(str(unicodedata.digit(char)) for char in text))
 
 

@@ -1,8 +1,8 @@
-"""A reading rule: a pattern, and what to say for a match. What the rules of both languages are made of.
+"""Reading rules: a pattern, and the spoken form of a match. Used by both languages.
 
-Patterns have bounded repeats only, and a look-behind that keeps them from starting again inside what they have
-seen: each takes time in proportion to the text, whatever is in it. Most need a figure or a sign to match; they are
-neither tried nor compiled while no text has one. Knows no language.
+Patterns have only bounded repeats, and a look-behind that prevents matches inside text already scanned, so each takes
+time linear in the text. Most rules need a digit or a sign; they are neither tried nor compiled until a text has one.
+Does not know languages.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import cached_property
 
 from edgetts.text.traced import TracedText
 
-# What is in a text, each kind with those after it: anything but small ASCII letters, white space and `,;:!?'`; what is
-# neither a letter nor a mark of plain prose; figures.
+# Levels of a text, by the characters in it; each includes those after it. CAPITALS: anything but lower-case ASCII
+# letters, white space and `,;:!?'`. SIGNS: neither a letter nor a mark of plain prose. FIGURES: digits.
 PLAIN, CAPITALS, SIGNS, FIGURES = range(4)
 _LEVELS = (
     (FIGURES, re.compile("[\\d²³¹⁰-₉¼-¾⅐-⅞]")),
@@ -25,11 +25,11 @@ _LEVELS = (
 
 MAX_DIGITS = 15  # a longer run is read digit by digit, before any other rule looks at it
 
-# A number that stands alone: grouped by commas, or plain, with or without decimals. Use it behind NOT_INSIDE.
-GROUPED = r"(?:\d{1,3}(?:,\d{3}){1,5}|\d{1,2}(?:,\d\d){1,4},\d{3})(?!,?\d)"  # the second as in India
+# A number: grouped by commas, or plain, with or without decimals. To be used after NOT_INSIDE.
+GROUPED = r"(?:\d{1,3}(?:,\d{3}){1,5}|\d{1,2}(?:,\d\d){1,4},\d{3})(?!,?\d)"  # the second: Indian grouping
 NUMBER = rf"(?:(?:{GROUPED}|\d{{1,{MAX_DIGITS}}})(?:\.\d{{1,{MAX_DIGITS}}})?|\.\d{{1,{MAX_DIGITS}}})"
-NOT_INSIDE = r"(?<![\d.])(?<!\d,)"  # no digits before it that belong to it
-NOT_GOING_ON = r"(?!\d|[.,]\d)"  # none behind it
+NOT_INSIDE = r"(?<![\d.])(?<!\d,)"  # not preceded by digits of the same number
+NOT_GOING_ON = r"(?!\d|[.,]\d)"  # not followed by digits of the same number
 RATIO = r"(?<![\d.,:])(?P<a>\d{1,4}(?:\.\d{1,3})?):(?P<b>\d{1,4}(?:\.\d{1,3})?)(?![\d:]|[.,]\d)"
 DASHES = "-‐‑–—−~～"
 MINUS = "-‐‑–−"
@@ -39,8 +39,8 @@ Read = Callable[["re.Match[str]"], "str | None"]
 
 @dataclass(frozen=True)
 class Rule:
-    """`read` gives the words for a match, or None to leave it as it is. `needs`: what a text without matches lacks,
-    one of the levels above; None: nothing is known of it."""
+    """read: returns the words for a match, or None to keep it. needs: the lowest level of a text that can match; None:
+    any."""
 
     source: str
     read: Read
@@ -53,7 +53,7 @@ class Rule:
 
 
 def rule(pattern: str, read: Read | str, flags: int = 0, *, needs: int | None = None) -> Rule:
-    """A rule from the source of its pattern; a string in place of a function is said for every match."""
+    """A rule from the source of its pattern. read: a function, or the words for every match."""
     if isinstance(read, str):
         words = read
         return Rule(pattern, lambda _: words, flags, needs)
@@ -61,17 +61,17 @@ def rule(pattern: str, read: Read | str, flags: int = 0, *, needs: int | None = 
 
 
 def ascii_only(rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    """The rules with ASCII letters and digits as the only word characters: "邮箱a@b.com" has an address in it."""
+    """The rules with only ASCII letters and digits as word characters, to find the address in "邮箱a@b.com"."""
     return tuple(replace(each, flags=each.flags | re.ASCII) for each in rules)
 
 
 def needing(level: int, rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    """The rules, where they do not say themselves what they need, as such that need `level`."""
+    """The rules with `level` as default of `needs`."""
     return tuple(each if each.needs is not None else replace(each, needs=level) for each in rules)
 
 
 def level_of(text: str) -> int:
-    """The level of `text`: no rule that needs a higher one has a match in it."""
+    """The level of `text`; no rule that needs a higher one can match."""
     return next((level for level, pattern in _LEVELS if pattern.search(text)), PLAIN)
 
 
@@ -129,10 +129,10 @@ def _spaced(read: Read) -> Callable[[re.Match[str]], str]:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """A table of words, written as a line of them."""
+    """The words of `text`."""
     return tuple(text.split())
 
 
 def either(choices: Iterable[str]) -> str:
-    """A pattern for any of `choices`, the longest first."""
+    """A pattern that matches any of `choices`, the longest first."""
     return "|".join(re.escape(choice) for choice in sorted(choices, key=lambda choice: (-len(choice), choice)))

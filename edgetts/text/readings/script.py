@@ -1,7 +1,7 @@
-"""Traditional Chinese characters as simplified ones, which is what the model knows.
+"""Converts traditional Chinese characters to simplified ones, which the model knows.
 
-In: text. Out: the same, character by character. Uses the table in `wetext` (upstream has it switched on), asked once
-for each distinct character that may need it: those outside GB 2312, the simplified character set, and one within.
+In: text. Out: the same, character by character. Uses the table in `wetext`, as upstream does, once for each distinct
+character that may be traditional: those outside GB 2312, the simplified character set, and one in it.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Callable
 from edgetts.text.traced import TracedText
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-_IN_BOTH_SETS = frozenset("後")  # GB 2312 has it, and it is still to be converted
-# What upstream's table leaves alone though today's spelling is another.
+_IN_BOTH_SETS = frozenset("後")  # traditional although in GB 2312
+# Traditional characters that upstream's table does not convert.
 _LEFT_OUT = {"瞭": "了", "於": "于", "纔": "才", "祂": "他", "囉": "啰", "牠": "它", "祇": "只"}
 _PARTICLE = re.compile("(?<![名顯显原專专譯译土巨遺遗論论拙新編编卓昭所])著(?![名作者稱称書书述錄录稿])")
 _DRY = re.compile("乾(?![坤隆卦陵元])")
 
 
 class Simplifier:
-    """Remembers the characters it has met; safe to share between threads."""
+    """Caches converted characters; safe to share between threads."""
 
     def __init__(self, convert: Callable[[str], str] | None = None) -> None:
-        """`convert` is there for tests; `wetext`'s table if left out, loaded when first needed."""
+        """convert: for tests; default: `wetext`'s table, loaded on first use."""
         self._convert = convert
         self._known: dict[str, str] = {}
 
     def simplify(self, text: TracedText, *, as_upstream: bool = False) -> TracedText:
-        """`text` in simplified characters. `as_upstream`: only those that upstream converts."""
+        """`text` in simplified characters. as_upstream: convert only those that upstream converts."""
         found = {char for char in set(_HAN.findall(text.text)) if is_maybe_traditional(char)}
         new = sorted(found - self._known.keys())
         if new:
@@ -38,13 +38,13 @@ class Simplifier:
         table = {ord(char): self._known[char] for char in found}
         if as_upstream or not table:
             return text.translate(table) if table else text
-        # The text is traditional: there 著 is both 着 and 著, and 乾 mostly 干.
+        # In traditional text 著 stands for 着 or 著, and 乾 mostly for 干.
         text = text.substitute(_PARTICLE, lambda _: "着").substitute(_DRY, lambda _: "干")
         return text.translate(table | {ord(char): simple for char, simple in _LEFT_OUT.items()})
 
 
 def is_maybe_traditional(char: str) -> bool:
-    """Whether the table has to be asked about `char`."""
+    """Whether `char` has to be looked up in the table."""
     try:
         char.encode("gb2312")
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
 """Addresses and other dotted names: web, e-mail, IP, versions, handles. For both languages.
 
-In: "https://example.com/a?b=1", "jane.doe@example.com", "192.168.1.1", "v2.0.1", "@name", "#tag". Out: their words with
-the signs between them by name; the scheme and "www." are not said. `rules` takes the names of the signs and how digits
-are read.
+In: "https://example.com/a?b=1", "jane.doe@example.com", "192.168.1.1", "v2.0.1", "@name", "#tag". Out: their words and
+the names of the signs between them; a known scheme and "www." are dropped. `rules` takes the names of the signs and
+the readings of digits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HOST = rf"{_LABEL}(?:\.{_LABEL}){{1,8}}"
 _PATH = r"[/?#](?:[\w\-.~:/?#@!$&*+,;=%]{0,400}[\w/=~&-])?"
 _NOT_WORD = r"(?<![\w@./-])"
 _RUNS = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]")
-_SHORT = 3  # letters of a top-level domain or label that are spelled, unless listed
+_SHORT = 3  # letters; domains and labels of at most this length are spelled unless listed
 _SAID_WHOLE = frozenset(
     words("com org net edu gov int info biz app dev co io api blog shop news mail docs wiki tech me")
 )
@@ -51,7 +51,7 @@ ZH_SIGNS = {
 def rules(
     signs: Mapping[str, str], number: Callable[[str], str], digits: Callable[[str], str], *, apart: str
 ) -> tuple[Rule, ...]:
-    """`number` reads digits in a name, `digits` one by one; `apart` stands between two words."""
+    """number: reads the digits of a name. digits: reads digits one by one. apart: separator of words."""
 
     def address(text: str) -> str:
         words: list[str] = []
@@ -69,7 +69,7 @@ def rules(
         return address(re.sub(r"^www\.", "", rest, flags=re.IGNORECASE))
 
     def scheme(match: re.Match[str]) -> str:
-        """Of an address that is missing or in letters that no address has: spelled if it is no word."""
+        """A scheme without a valid address after it; spelled if it has no vowel."""
         name = match["scheme"]
         name = name if re.search("[aeiouAEIOU]", name) else " ".join(name.upper())
         return apart + apart.join((name, *(signs[sign] for sign in match["signs"]))) + apart
@@ -129,7 +129,7 @@ def rules(
 
 
 def _letters(run: str) -> str:
-    """A run of letters in an address: spelled where it is too short to be a word."""
+    """A run of letters in an address; spelled if it is too short for a word."""
     if run.lower() in _SAID_WHOLE or len(run) > _SHORT:
         return run
     vowels = sum(char in "aeiouyAEIOUY" for char in run)

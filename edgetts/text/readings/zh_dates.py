@@ -22,7 +22,7 @@ _HALVES = {"a": "上午", "p": "下午"}
 
 
 def is_score(match: re.Match[str]) -> bool:
-    """Whether the words around two numbers say that they are a score."""
+    """Whether two numbers are a score, by the words next to them."""
     before = match.string[max(0, match.start() - 12) : match.start()]
     return _SPORT.search(before) is not None or _WON.match(match.string, match.end()) is not None
 
@@ -72,7 +72,7 @@ def _half_day(match: re.Match[str]) -> str:
 def _year(match: re.Match[str]) -> str | None:
     year = match["y"]
     if int(year) % 100 == 0 and match["count"]:
-        return None  # 2000年前, 5000年历史: how many
+        return None  # a count: 2000年前, 5000年历史
     return digits(year)
 
 
@@ -88,7 +88,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"(?<![\d./-]){_MONTH}/{_DAY}/{_YEAR}(?![\d/])", _date),
     rule(rf"(?<![\d./-]){_DAY}\.{_MONTH}\.{_YEAR}(?![\d.])", _date),
     rule(rf"(?<![\d./-]){_YEAR}-(?P<month>0[1-9]|1[0-2])(?![\d-])", _date),
-    # 3月-5月, 上午9点-11点: up to.
+    # Ranges: 3月-5月, 上午9点-11点.
     rule(rf"(?<=[\d\u4e00-\u9fff][月日号年天周点时分秒岁])[{DASHES}](?=\d)", "到"),
     rule(r"(?<!\d)0(?P<n>[1-9])(?=[月日号])", lambda m: cardinal(int(m["n"]))),
     rule(rf"(?<!\d)(?P<a>[12]\d{{3}})(?P<first>年?) ?[{DASHES}至到] ?(?P<b>[12]\d{{3}})(?P<unit>年)(?!级)", _years),

@@ -24,7 +24,7 @@ _CODES = {
     "TWD": "新台币", "AUD": "澳元", "CAD": "加元", "SGD": "新加坡元", "KRW": "韩元", "INR": "卢比", "RUB": "卢布",
     "CHF": "瑞士法郎", "THB": "泰铢", "BTC": "比特币",
 }  # fmt: skip
-CODE_NAMES = _CODES | {"CNY": "人民币", "RMB": "人民币"}  # of currencies as such
+CODE_NAMES = _CODES | {"CNY": "人民币", "RMB": "人民币"}  # names without an amount
 _ALL = {**_SIGNS, **_CODES}
 _SCALES = {
     "k": 10**3, "K": 10**3, "m": 10**6, "M": 10**6, "mn": 10**6, "million": 10**6, "b": 10**9, "B": 10**9,
@@ -60,7 +60,7 @@ def _scaled(amount: str, scale: str | None, big: str | None) -> str:
     if rest:
         return number(amount) + {10**3: "千", 10**6: "百万", 10**9: "十亿", 10**12: "万亿"}[_SCALES[scale]]
     for unit, unit_name in ((_YI, "亿"), (_WAN, "万")):
-        # 2,500,000 is 二百五十万; 12,345 as it is.
+        # 2,500,000 is 二百五十万; 12,345 is read in full.
         if value >= unit and value % (unit // _WAN or 1) == 0 and value % unit == 0:
             return cardinal(value // unit) + unit_name if value // unit != 2 else f"两{unit_name}"
     return cardinal(value)
@@ -84,7 +84,7 @@ RULES: tuple[Rule, ...] = (
         _amount,
     ),
     rule(rf"{NOT_INSIDE}(?P<n>{NUMBER}) ?¢", lambda m: f"{number(m['n'], counts=True)}美分"),
-    # 100-200元, 10万-20万元: the second amount is read by what follows.
+    # 100-200元, 10万-20万元: later rules read the second amount.
     rule(
         rf"{NOT_INSIDE}(?<![A-Za-z]-)(?P<a>{NUMBER})(?P<big>[百千万亿]?) ?[{DASHES}] ?"
         rf"(?={NUMBER}[百千万亿]?(?:{_NAMES}))",

@@ -1,4 +1,4 @@
-"""Chinese numbers as characters: counted, digit by digit, with decimals; 两 where people say it for 2.
+"""Chinese numbers as characters: cardinals, digit by digit, decimals; 2 is 两 before measure words.
 
 In: digits. Out: characters.
 """
@@ -14,7 +14,7 @@ _GROUP = 10_000
 _TWO, _PAIR = "二", "两"
 _PAIR_BEFORE = tuple("百千万亿")
 
-# What is counted: 2 before it is 两. "2两", "2月", "2号", "2楼" and "2级" are not.
+# Measure words: 2 before them is 两, but not in "2两", "2月", "2号", "2楼" and "2级".
 MEASURES = (
     "个|只|条|张|位|名|人|年(?!级|代)|天|周|小时|分钟|秒|点|种|次|件|本|块|元|美元|欧元|英镑|港元|日元|斤|公斤|千克|克|毫克|米|公里|千米|"
     "厘米|毫米|升|毫升|吨|台|部|辆|座|家|间|套|双|对|把|杯|瓶|碗|盘|盒|包|袋|箱|支|枝|根|片|层|倍|成|岁|遍|回|场|句|段|篇|首|口|头|匹|颗|粒|项|"
@@ -24,7 +24,7 @@ MEASURES = (
 
 
 def cardinal(n: int) -> str:
-    """How many: 10500 is 一万零五百, 200 两百, 12 十二. Up to `MAX_DIGITS` digits."""
+    """The cardinal: 10500 is 一万零五百, 200 两百, 12 十二. Up to `MAX_DIGITS` digits."""
     if n == 0:
         return _DIGITS[0]
     groups: list[int] = []
@@ -60,12 +60,12 @@ def _below_ten_thousand(n: int) -> str:
 
 
 def digits(text: str, *, one: str = "一") -> str:
-    """The digits of `text` one by one; `one` is what 1 is called (幺 in short telephone numbers)."""
+    """The digits of `text` one by one. one: the reading of 1 (幺 in short telephone numbers)."""
     return "".join(one if char == "1" else _DIGITS[int(char)] for char in text if char.isdecimal())
 
 
 def number(text: str, *, counts: bool = False, price: bool = False) -> str:
-    """A number as written: "1,234.5", "007". counts: something is counted. price: zeros at the end say nothing."""
+    """A number as written: "1,234.5", "007". counts: before a measure word. price: drop zeros at the end."""
     whole, dot, decimals = text.replace(",", "").partition(".")
     if price:
         decimals = decimals.rstrip("0")

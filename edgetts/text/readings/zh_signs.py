@@ -1,6 +1,7 @@
-"""Chinese signs, names with digits, and plain numbers: ranges, scores, fractions, arithmetic, what is left in figures.
+"""Chinese signs, names with digits, and plain numbers: ranges, scores, fractions, arithmetic, remaining digits.
 
-In: text whose money, units, dates and telephone numbers are read already. Out: no figure is left. Comes last.
+In: text whose money, units, dates and telephone numbers are words already. Out: text without digits. The last file of
+rules.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _range(match: re.Match[str]) -> str:
 
 
 def _falls(high: str, low: str) -> bool:
-    """Whether two numbers go down, as a score may and a range does not."""
+    """Whether the first number is the larger one, which is possible in a score but not in a range."""
     return high.isdecimal() and low.isdecimal() and len(high) <= _MAX_POINTS and int(high) > int(low)
 
 
@@ -128,7 +129,7 @@ BEFORE_NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<![A-Za-z])(?:Vol|vol)\.? ?(?P<n>\d{1,4})(?!\d)", lambda m: f"第{number(m['n'])}卷"),
     rule(r"(?<![A-Za-z])(?:[Ff]ig)\.? ?(?P<n>\d{1,4})(?!\d)", lambda m: f"图{number(m['n'])}"),
     rule(r"(?<![\w#])#(?P<n>\d{1,6})(?!\d)", lambda m: f"{number(m['n'])}号"),
-    # Rooms, roads, schools and screens by their digits; minutes and seconds.
+    # Rooms, roads, schools and screens digit by digit; minutes and seconds.
     rule(r"(?<![\d.,A-Za-z-])\d{3}(?=医院|路(?!人)|中学|国道|省道|高地)", _service),
     rule(r"(?<![\d.,])(?:360|480|720|1080|1440|2160)(?=[pP](?![A-Za-z]))", lambda m: digits(m.group())),
     rule(
@@ -146,11 +147,11 @@ BEFORE_NUMBERS: tuple[Rule, ...] = (
 
 
 def _about(match: re.Match[str]) -> str | None:
-    """None where it stands between two quantities: 5公斤~10公斤, 周一~5号."""
+    """None between two quantities: 5公斤~10公斤, 周一~5号."""
     return None if _QUANTITY_BEFORE.search(match.string, max(0, match.start() - 6), match.start()) else "约"
 
 
-# Signs before a quantity, whatever its unit or currency: ~5公斤, <10%, 约占~30元.
+# Signs before a quantity with any unit or currency: ~5公斤, <10%, 约占~30元.
 _AMOUNT = r"(?=[$€£￥¥]?(?:\.?\d|[½⅓⅔¼¾]))"
 _QUANTITY_BEFORE = re.compile(r"(?:\d|[\d零一二三四五六七八九十百千万亿半][^\s\d，。、；：,.!?！？]{0,3}) ?\Z")
 _ABOUT: tuple[Rule, ...] = (
@@ -167,7 +168,7 @@ _COMPARED: tuple[Rule, ...] = (
         lambda m: "大于等于" if "=" in m.group() else "大于",
     ),
 )
-BEFORE_QUANTITIES: tuple[Rule, ...] = (  # while the amounts still are in figures
+BEFORE_QUANTITIES: tuple[Rule, ...] = (  # while the amounts are still in digits
     rule(
         rf"{NOT_INSIDE}(?<![A-Za-z-])(?P<first>{NUMBER}[百千万亿]?(?P<unit>[\u4e00-\u9fffA-Za-z]{{1,3}})) ?[{DASHES}] ?"
         rf"(?=第?{NUMBER}[百千万亿]?(?P=unit))",

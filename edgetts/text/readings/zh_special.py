@@ -1,7 +1,7 @@
-"""Chinese figures and signs with a form of their own: plates, memorable dates, book numbers, pairs, code, arrows.
+"""Chinese special forms with digits and signs: plates, memorable dates, book numbers, pairs, code, arrows.
 
-In: simplified text before telephone numbers, money, dates and units are read. Out: the words, or a form that those
-rules read right: "粤B·88888", "9·11事件", "10.1假期", "USD/CNY", "《1984》", "24/3/5", "C++语言", "wx_123", "↑3%".
+In: simplified text before telephone numbers, money, dates and units are read. Out: words, or a form that those rules
+read correctly: "粤B·88888", "9·11事件", "10.1假期", "USD/CNY", "《1984》", "24/3/5", "C++语言", "wx_123", "↑3%".
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from edgetts.text.readings.rule import CAPITALS, DASHES, MINUS, SIGNS, Rule, eit
 from edgetts.text.readings.zh_money import CODE_NAMES
 from edgetts.text.readings.zh_numbers import cardinal, digits
 
-_LONG_GROUP = 5  # digits: more than a year, a row of numbers or a score has
+_LONG_GROUP = 5  # digits: longer than a year, a score or a number in a list
 _PROVINCES = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
 _CURRENCIES = either({*CODE_NAMES.values(), "人民币", "美金", "港币"})
 _MONTHS, _DAYS = 12, 31
@@ -33,7 +33,7 @@ def _row(match: re.Match[str]) -> str:
 
 
 def _short_date(match: re.Match[str]) -> str | None:
-    """24/3/5 has the year first, 3/5/24 last, as far as the figures say."""
+    """24/3/5 has the year first, 3/5/24 last, decided by the ranges of month and day."""
     first, second, third = match["a"], match["b"], match["c"]
     if len(first) == 2 and int(first) > _MONTHS and 1 <= int(second) <= _MONTHS and 1 <= int(third) <= _DAYS:
         year, month, day = first, second, third
@@ -57,7 +57,7 @@ EARLY: tuple[Rule, ...] = (
         r"(?P<name>ISBN(?:-1[03])?[:：]? ?)(?P<n>(?:97[89][- ]?)?\d{1,5}[- ]\d{1,7}[- ]\d{1,6}[- ]?[\dX])(?![\w-])",
         lambda m: m["name"] + ",".join(_by_digits(group) for group in re.split("[- ]", m["n"])),
     ),
-    # 9·11, 3·15, 12·9: by their digits; 10.1假期, 3.8节 without the point.
+    # 9·11, 3·15, 12·9: digit by digit; 10.1假期, 3.8节: without the point.
     rule(r"(?<![\d.,])\d{1,2}[·•・]\d{1,2}(?![\d.,·倍万亿%])", lambda m: digits(m.group())),
     rule(
         rf"(?<![\d.,第])(?P<m>[1-9]\d?)\.(?P<d>[1-9]\d?)(?=(?:{_MEMORABLE}))",
@@ -65,7 +65,7 @@ EARLY: tuple[Rule, ...] = (
     ),
     rule(r"(?<=《)(?:1\d|20)\d\d(?=》)", lambda m: digits(m.group())),
     rule(r"(?<=\d)转(?:分机)?(?P<n>\d{1,5})(?!\d)|(?<=分机)(?P<n2>\d{1,5})(?!\d)", lambda m: _extension(m)),
-    # Days and months in figures.
+    # Days and months in digits.
     rule(r"(?<![\d./-])(?P<a>\d{1,2})/(?P<b>\d{1,2})/(?P<c>\d{1,2})(?![\d/])", _short_date),
     rule(
         r"(?<![\d./-])(?P<y>(?:19|20)\d\d)/(?P<m>0[1-9]|1[0-2])(?![\d/-])",
@@ -91,10 +91,10 @@ EARLY: tuple[Rule, ...] = (
         lambda m: f"{_named(m['a'])}兑{_named(m['b'])}",
         needs=SIGNS,
     ),
-    # Signs that a fraction or a range would lose.
+    # Signs before fractions and ranges.
     rule(rf"(?<=[1-9]/[1-9])[{DASHES}](?=[1-9]/[1-9])", "到"),
     rule(rf"(?<![\w)\]%°.])[{MINUS}](?=\d{{1,4}}/[1-9]\d{{0,3}}(?![\d/]))", "负"),
-    # The numbers themselves are left to those that know their units.
+    # Later rules read the numbers with their units.
     rule(
         rf"(?:(?<=[\s(:=，。：])|(?<![\s\S]))[{MINUS}](?P<a>\d{{1,4}}(?:\.\d{{1,3}})?)(?P<dash>[{DASHES}])(?P<minus>[{MINUS}]?)"
         rf"(?=\d{{1,4}}(?:\.\d{{1,3}})?(?![{DASHES}\d=]|[.,]\d| ?=))",

@@ -1,6 +1,6 @@
-"""Chinese units behind a number, and percentages: "5kg", "10km/h", "3m²", "-3℃", "40%-60%", "5‰".
+"""Chinese units after a number, and percentages: "5kg", "10km/h", "3m²", "-3℃", "40%-60%", "5‰".
 
-In: text with signs. Out: characters, a speed as 每小时十公里, a share as 百分之五十.
+In: text with signs. Out: characters; a speed is 每小时十公里, a percentage 百分之五十.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _PER = {
     "d": "天", "week": "周", "month": "月", "mo": "月", "year": "年", "hour": "小时", "night": "晚", "hr": "小时",
     "dL": "分升", "dl": "分升", "cm²": "平方厘米", "cm³": "立方厘米",
 }  # fmt: skip
-_GLUED = frozenset(("in", "us", "s", "t", "h", "g", "l", "N", "J", "V", "W", "m"))  # words or names behind a space
+_GLUED = frozenset(("in", "us", "s", "t", "h", "g", "l", "N", "J", "V", "W", "m"))  # units only without a space
 _SIGNED = rf"(?:(?<![A-Za-z0-9)\]%°])(?P<minus>[{MINUS}]) ?)?"
 _SHARES = {"%": "百分之", "％": "百分之", "‰": "千分之", "‱": "万分之"}
 _END = r"(?![A-Za-z0-9²³])"
 
 
 def per(written: str) -> str:
-    """What "/kg" says behind a price: 每千克; "" for ""."""
+    """The reading of "/kg" after a price: 每千克; "" for ""."""
     name = written.lstrip("/")
     return f"每{_PER.get(name, name)}" if name else ""
 
@@ -101,7 +101,7 @@ RULES: tuple[Rule, ...] = (
         rf"(?P<unit>{either(_RATES)}){_END}",
         _rate,
     ),
-    # 5kg-10kg first, so that the dash is no minus.
+    # 5kg-10kg first, so that the dash is not taken for a minus sign.
     rule(
         rf"{_SIGNED}{NOT_INSIDE}(?<![A-Za-z])(?P<amount>{NUMBER})(?P<gap> ?)(?P<unit>{either(_UNITS)})"
         rf"(?P<below>)(?P<per>)(?P<upto>)(?=[{DASHES}]\d[\d.]{{0,9}}(?P=unit))",
