@@ -28,7 +28,7 @@ from edgetts.text.traced import TracedText
 from edgetts.text.written import cut_before, whole_words
 
 # Natural pause in seconds after a segment that ends with this mark.
-_MARK_PAUSES_S = {".": 0.35, "!": 0.35, "?": 0.35, "...": 0.45, ",": 0.15}
+MARK_PAUSES_S = {".": 0.35, "!": 0.35, "?": 0.35, "...": 0.45, ",": 0.15}
 _QUOTE = "'"
 _SOUND = re.compile(r"[^\W_]")
 _WORD_START = "▁"
@@ -170,7 +170,7 @@ class TextFrontend:
         if segments:
             segments[-1] = segments[-1].with_pause(pause_s)
         if unspeakable:
-            notices.insert(0, f"The model cannot speak {_shown(' '.join(unspeakable))}.")
+            notices.insert(0, f"The model cannot speak {shown(' '.join(unspeakable))}.")
         last = runs[-1].language if runs else previous
         return TextPlan(tuple(segments), before_s, tuple(unspeakable), _first(notices), last)
 
@@ -231,7 +231,7 @@ class TextFrontend:
             ids = tuple(tokenized.ids[place] for place in places)
             text = spoken.text[cuts[number] : cuts[number + 1]].strip()
             if not self._sounds(tokens, ids):
-                notices.append(f"Left out {_shown(text)}: the model can speak nothing in it.")
+                notices.append(f"Left out {shown(text)}: the model can speak nothing in it.")
                 continue
             start, end = edges[number], edges[number + 1]
             length = spoken_length(tokens, phones=self.tokenizer.lexicon is not None)
@@ -258,7 +258,7 @@ def _pause_s(tokens: tuple[str, ...]) -> float:
     for token in reversed(tokens):
         mark = token.removeprefix(_WORD_START)
         if mark != _QUOTE:
-            return _MARK_PAUSES_S.get(mark, 0.0)
+            return MARK_PAUSES_S.get(mark, 0.0)
     return 0.0
 
 
@@ -280,5 +280,5 @@ def _first(notices: list[str]) -> tuple[str, ...]:
     return (*distinct[:_MAX_NOTICES], f"There are {more} more notices.") if more > 0 else tuple(distinct)
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     return repr(text if len(text) <= _MAX_SHOWN_CHARS else text[:_MAX_SHOWN_CHARS] + "…")

@@ -38,7 +38,7 @@ _LATIN = re.compile(r"[A-Za-z]")
 _EMAIL = re.compile(r"[A-Za-z0-9]+@[A-Za-z0-9]+\.[A-Za-z]+")
 
 # Upstream's table. Longer keys are tried first.
-_PUNCTUATION = {
+PUNCTUATION = {
     **dict.fromkeys(("：", "；", "，", "、", ":", ";"), ","),
     "。": ".",
     "！": "!",
@@ -56,7 +56,7 @@ _MORE_PUNCTUATION = {
     "؟": "?",
     "‼": "!",
 }
-_MARKS = {**_PUNCTUATION, **_MORE_PUNCTUATION}
+_MARKS = {**PUNCTUATION, **_MORE_PUNCTUATION}
 _MARK = re.compile("|".join(re.escape(mark) for mark in sorted(_MARKS, key=len, reverse=True)))
 _LEFTOVER_DOLLAR = {ord("$"): "."}  # as upstream does after the Chinese rules
 
@@ -135,13 +135,13 @@ class TextNormalizer:
             read = TracedText.join(
                 self._rewrite(text.slice(run.start, run.stop), run.language, notices) for run in languages
             )
-        return Normalized(_single_spaces(read), tuple(notices))
+        return Normalized(single_spaces(read), tuple(notices))
 
     def _rewrite(self, text: TracedText, language: Language, notices: list[str]) -> TracedText:
         ours_in_english = self.kind == "edgetts" and language == "en"
         if not (ours_in_english and _SMALL_WORDS.fullmatch(text.text)):  # these need no preparation
             text = protect.clean(text).substitute(_SPACE, en_lines.spaced if ours_in_english else lambda _: " ")
-            text = _single_spaces(text) if self.kind == "upstream" else prepare(text)
+            text = single_spaces(text) if self.kind == "upstream" else prepare(text)
             if "'" in text.text:
                 text = text.substitute(_CONTRACTION, lambda m: f"{m[1]} is")
         text = self._glossary.apply(text, language)
@@ -184,7 +184,7 @@ def normalize(
     return TextNormalizer(config, glossary, kind=kind).normalize(text)
 
 
-def _single_spaces(text: TracedText) -> TracedText:
+def single_spaces(text: TracedText) -> TracedText:
     """`text` with single spaces, trimmed."""
     text = text.substitute(_NOT_SINGLE, lambda _: " ")
     start = 1 if text.text.startswith(" ") else 0

@@ -1,0 +1,168 @@
+"""Which of five languages reads which part of a text: one decision a sentence, with memory.
+
+In: text, what the model speaks, the language before it. Out: runs of sentences of one language. Scripts decide where
+they can: kana are Japanese, Arabic letters Arabic, Chinese characters Chinese, unless Japanese stands around them and
+nothing in them is Chinese alone. English and Spanish are told apart by marks, small words and spellings. What decides
+nothing (figures, names, "OK") goes with what came before, or with what follows where nothing did. Linear: a sentence
+is looked at once. Other languages are not detected here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from edgetts.text.config import Language
+from edgetts.text.multilingual import pronunciation
+from edgetts.text.readings.language import Run, is_toned_syllable
+from edgetts.text.readings.rule import words
+
+_CLOSING = "\"'”’»)）」』】》"
+_SENTENCE_END = re.compile(
+    rf"[。！？!?؟…\n][{_CLOSING}]{{0,3}}|(?<=[^\W\d_][^\W\d_])\.[{_CLOSING}]{{0,3}}(?=\s)|\.[{_CLOSING}]{{0,3}}(?=\s?[\u3040-\u9fff])"
+)
+_ARABIC_WORD = re.compile("[\u0620-\u064a\u066e-\u06d3\u06fa-\u06ff\u064b-\u0652]+")
+_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa\u30fc\uff66-\uff9d]")
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff々]")
+_LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’][A-Za-z]+)?")
+_BRAND_KANA = frozenset("のノ")  # stands in Chinese names of shops and dishes
+_MIN_SHARE = 1.5  # Latin words for each character of another script, for a sentence that quotes one
+_SYLLABLE = re.compile(r"[A-Za-zü]{2,6}[1-5](?!\w)")
+_CHINESE = frozenset(
+    "你您她他们們吗嗎呢吧这這哪的了是我很和在"
+)  # in no Japanese sentence without kana, but for a few words
+_SPANISH_MARKS = re.compile("[¿¡ñÑ]")
+_SPANISH_SPELLING = re.compile(
+    r"[áíóúü]|é(?!s?$|e)|(?:ción|ciones|dad|mente|ando|iendo|ito|ita|aba|amos|emos|imos|ería)$", re.IGNORECASE
+)
+_ENGLISH_SPELLING = re.compile(
+    r"[kw]|th|sh|ck|gh|oo|ee|ea|['’](?:s|t|re|ve|ll|d|m)$|(?:ing|tion|ly|ed|ous|ness)$", re.IGNORECASE
+)
+_SPANISH = frozenset(
+    words(
+        "el los las un una unos unas del al y e que en por para con sin sobre se su sus lo le les como más pero "
+        "ya este esta estos estas ese esa eso esto porque cuando muy también hasta desde hay donde quien todo "
+        "toda todos todas nos ellos ella ellas estoy está están son es era fue ser estar hola gracias buenos "
+        "buenas días noches tardes cómo qué quién dónde cuándo mañana puedo puede tengo tiene hoy ayer adiós sí "
+        "mi mis tu tus yo él nosotros usted ustedes vamos voy va claro bien mal aquí allí ahora nada algo siempre "
+        "nunca hace hacer decir dice quiero quiere gusta señor señora casa año años vez gran grande entre contra "
+        "según durante mientras aunque si te me le de la favor perdón bueno buena amigo amiga nuestro nuestra "
+        "otro otra mucho mucha muchos muchas poco tres cuatro cinco seis siete ocho nueve diez oye mira"
+    )
+)
+_ENGLISH = frozenset(
+    words(
+        "the of and to is that it for was are with you this be have from not by they we his she at but what when "
+        "your which their if will would there been who has had were my do how our out up all one an i in on as "
+        "can could should hello hi thank thanks please yes good morning evening night day today tomorrow "
+        "yesterday see know like get make go come want need think about into over after before then than them "
+        "these those its so just now here where why some any more most very only first new old two three four "
+        "five six seven eight nine ten am did does don't i'm it's let's ok okay sorry great let again back down "
+        "never always because through him her us or"
+    )
+)
+_SHARED = frozenset(words("a me no he has son fin once are sin red"))
+
+
+def runs(text: str, spoken: Sequence[Language], previous: Language | None = None) -> list[Run]:
+    """The runs of `text`, which together are the whole; none for empty text.
+
+    spoken: the languages of the model, the first one for text in which nothing decides.
+    """
+    if len(spoken) == 1:
+        return [Run(0, len(text), spoken[0])] if text else []
+    sentences = []
+    for start, stop in _sentences(text):
+        language, is_sure = language_of(text[start:stop])
+        sentences.append((start, stop, language if language in spoken else None, is_sure))
+    first = next((language for _, _, language, is_sure in sentences if is_sure and language), None)
+    weak = next((language for _, _, language, _ in sentences if language), None)
+    current = previous or first or weak or spoken[0]
+    found: list[Run] = []
+    for start, stop, language, is_sure in sentences:
+        if language and (is_sure or _is_news(language, current)):
+            current = language
+        if found and found[-1].language == current:
+            found[-1] = Run(found[-1].start, stop, current)
+        else:
+            found.append(Run(start, stop, current))
+    return found
+
+
+def language_of(sentence: str) -> tuple[Language | None, bool]:
+    """The language of a sentence and whether it is sure; (None, False) where nothing decides."""
+    sentence = _without_readings(sentence)
+    n_arabic = len(_ARABIC_WORD.findall(sentence))
+    kana = _KANA.findall(sentence)
+    n_han = len(_HAN.findall(sentence))
+    latin = _LATIN_WORD.findall(sentence)
+    if n_arabic and n_arabic * _MIN_SHARE >= len(latin):
+        return "ar", True
+    is_japanese = len(kana) > 1 or (kana and (not n_han or kana[0] not in _BRAND_KANA))
+    if (kana or n_han) and len(latin) < (len(kana) + n_han) * _MIN_SHARE:
+        return ("ja", True) if is_japanese else _chinese_or_japanese(sentence, is_chinese=bool(kana))
+    if latin:
+        return _latin(sentence, latin)
+    return None, False
+
+
+def _is_news(language: Language, current: Language) -> bool:
+    """Whether an unsure language is another than the one before, and not one that it is mistaken for."""
+    return {language, current} not in ({"zh", "ja"}, {"en", "es"})
+
+
+def _latin(sentence: str, written: Sequence[str]) -> tuple[Language | None, bool]:
+    if _SPANISH_MARKS.search(sentence):
+        return "es", True
+    lowered = [word.lower().replace("’", "'") for word in written]
+    english = sum(_weight(word, _ENGLISH, _ENGLISH_SPELLING) for word in lowered)
+    spanish = sum(_weight(word, _SPANISH, _SPANISH_SPELLING) for word in lowered)
+    if english == spanish:
+        toned = sum(is_toned_syllable(match.group(), None) for match in _SYLLABLE.finditer(sentence))
+        return ("zh", True) if toned >= len(written) else ("en", False)
+    return ("en" if english > spanish else "es"), abs(english - spanish) >= 1
+
+
+def _weight(word: str, known: frozenset[str], spelling: re.Pattern[str]) -> float:
+    if word in _SHARED:
+        return 0.0
+    return 1.0 if word in known else 0.5 if spelling.search(word) else 0.0
+
+
+def _chinese_or_japanese(sentence: str, *, is_chinese: bool) -> tuple[Language, bool]:
+    """By what the national character sets share and do not; Chinese but not sure where all of them have all of it."""
+    characters = set(_HAN.findall(sentence))
+    if is_chinese or characters & _CHINESE or not _encodes(characters, "shift_jis"):
+        return "zh", True
+    if not _encodes(characters, "gb2312") and not _encodes(characters, "big5"):
+        return "ja", True
+    return "zh", False
+
+
+def _encodes(characters: set[str], encoding: str) -> bool:
+    try:
+        "".join(characters).encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _without_readings(sentence: str) -> str:
+    """The sentence with words in place of annotations, whose readings are in no language."""
+    if "|" not in sentence:
+        return sentence
+    parts: list[str] = []
+    done = 0
+    for annotation in pronunciation.find(sentence):
+        parts += [sentence[done : annotation.start], annotation.word]
+        done = annotation.stop
+    return "".join((*parts, sentence[done:]))
+
+
+def _sentences(text: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    for match in _SENTENCE_END.finditer(text):
+        yield start, match.end()
+        start = match.end()
+    if start < len(text):
+        yield start, len(text)

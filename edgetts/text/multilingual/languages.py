@@ -1,0 +1,52 @@
+"""The languages that the model is told, as ids and as prefixes of a text; and those that we read for it.
+
+Source: facts of upstream's `indextts/utils/tokenizer.py`, whose list is Whisper's with dialects of Chinese after it.
+"""
+
+from __future__ import annotations
+
+from edgetts.errors import UsageError
+from edgetts.text.config import ALL_LANGUAGES, Language
+from edgetts.text.readings.rule import words
+
+AUTO = "auto"
+SPOKEN: tuple[Language, ...] = ("zh", "en", "ja", "es", "ar")  # whose texts we read; zh first: for text without letters
+NAMES: dict[Language, str] = {"zh": "Chinese", "en": "English", "ja": "Japanese", "es": "Spanish", "ar": "Arabic"}
+
+CODES = tuple(
+    words(
+        "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt "
+        "la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc "
+        "ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue minnan wuyu "
+        "dialect zh/en en/zh common"
+    )
+)
+N_TOKENS = 99  # of the codes have a special token
+TOKENS = CODES[:N_TOKENS]
+_COMMON = "common"
+
+
+def language_id(code: str) -> int:
+    """The row of the language table for `code`, in any letter case; that of `common` for a code that is not there."""
+    known = code.lower() if code.lower() in CODES else _COMMON
+    return CODES.index(known)
+
+
+def prefix(code: str) -> str:
+    """What the text of a segment begins with."""
+    return f"<|{code.lower()}|> "
+
+
+def check_language(code: str) -> Language | None:
+    """The language that a user named, in any letter case; None for `auto`: it is found in the text.
+
+    Raises `UsageError` for one that is not read.
+    """
+    lowered = code.lower()
+    if lowered == AUTO:
+        return None
+    for language in ALL_LANGUAGES:
+        if lowered == language:
+            return language
+    choices = ", ".join((*SPOKEN, AUTO))
+    raise UsageError(f"There is no language {code!r}; choose one of {choices}.")

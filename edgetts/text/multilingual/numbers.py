@@ -1,0 +1,105 @@
+"""Numbers in Spanish and Arabic words, by `num2words`, in the forms that its words need in a sentence.
+
+In: whole numbers, decimals as written. Out: words. Does not know texts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+
+MAX_NUMBER = 10**12  # longer ones are said figure by figure
+_FEW = 2  # decimals that are said as one number: 3,25 "coma veinticinco"
+_one_at_a_time = threading.Lock()  # the Arabic converter keeps the number in itself
+
+_AR_ALONE = (("مئتا", "مئتان"), ("ألفا", "ألفان"), ("مليونا", "مليونان"), ("مليارا", "ملياران"))
+_AR_FEMININE_UNITS = {
+    1: "واحدة", 2: "اثنتان", 3: "ثلاث", 4: "أربع", 5: "خمس", 6: "ست", 7: "سبع", 8: "ثمان", 9: "تسع", 10: "عشر",
+    11: "إحدى عشرة", 12: "اثنتا عشرة",
+}  # fmt: skip
+_AR_OBLIQUE = (("ان", "ين"), ("ون", "ين"), ("اثنا", "اثني"))
+_AR_KEPT = frozenset(("مليون", "ثمان"))  # end alike and have one form
+
+
+def spanish(number: int) -> str:
+    """1 is "uno"; digits one by one where the number is too long."""
+    return _words(number, "es") if number < MAX_NUMBER else spanish_digits(str(number))
+
+
+def spanish_before(number: int, *, feminine: bool) -> str:
+    """The number as it stands before a noun: "un", "veintiún", "veintiuna", "doscientas"."""
+    words = spanish(number)
+    if feminine:
+        words = words.replace("cientos", "cientas").replace("quinientos", "quinientas")
+        return words[:-1] + "a" if words.endswith("uno") else words
+    if words.endswith("veintiuno"):
+        return words[:-4] + "ún"
+    return words[:-1] if words.endswith("uno") else words
+
+
+@lru_cache(maxsize=1024)
+def spanish_ordinal(number: int, *, feminine: bool) -> str:
+    """1 is "primero" or "primera"."""
+    words = _words(number, "es", to="ordinal")
+    return " ".join(word[:-1] + "a" for word in words.split()) if feminine else words
+
+
+def spanish_digits(figures: str) -> str:
+    """Figure by figure."""
+    return " ".join(_words(int(figure), "es") for figure in figures)
+
+
+def arabic(number: int) -> str:
+    """1 is "واحد", which is the form for masculine nouns; figure by figure where the number is too long."""
+    if number >= MAX_NUMBER:
+        return arabic_digits(str(number))
+    words = _words(number, "ar").replace(" و ", " و")
+    for short, alone in _AR_ALONE:
+        if words.endswith(short):
+            return words[: -len(short)] + alone
+    return words
+
+
+def arabic_feminine(number: int) -> str:
+    """The form for feminine nouns, of numbers up to 99; above, that of `arabic`."""
+    if number in _AR_FEMININE_UNITS:
+        return _AR_FEMININE_UNITS[number]
+    if 12 < number < 20:
+        return f"{_AR_FEMININE_UNITS[number - 10].replace('ثمان', 'ثماني')} عشرة"
+    tens, units = divmod(number, 10)
+    if number >= 100 or not units:
+        return arabic(number)
+    unit = "ثمان" if units == 8 else _AR_FEMININE_UNITS[units]
+    return f"{'إحدى' if units == 1 else unit} و{arabic(tens * 10)}"
+
+
+def arabic_oblique(words: str) -> str:
+    """The words after another noun, such as a year's: "ألفين وستة وعشرين"."""
+    found = []
+    for word in words.split():
+        changed = word
+        for nominative, oblique in _AR_OBLIQUE if word.removeprefix("و") not in _AR_KEPT else ():
+            if word.endswith(nominative):
+                changed = word[: -len(nominative)] + oblique
+                break
+        found.append(changed)
+    return " ".join(found)
+
+
+def arabic_digits(figures: str) -> str:
+    """Figure by figure."""
+    return " ".join(_words(int(figure), "ar") for figure in figures)
+
+
+def decimals(figures: str, number: Callable[[int], str], digits: Callable[[str], str]) -> str:
+    """What follows the decimal mark: one number if it is short and begins with no nought, else figure by figure."""
+    return number(int(figures)) if len(figures) <= _FEW and figures[0] != "0" else digits(figures)
+
+
+@lru_cache(maxsize=1024)
+def _words(number: int, language: str, to: str = "cardinal") -> str:
+    from num2words import num2words  # all its languages: only where a number is read
+
+    with _one_at_a_time:
+        return str(num2words(number, lang=language, to=to))

@@ -1,0 +1,84 @@
+"""How a word is to be said, written into the text: `<read|R EH1 D>` (CMU phones), `<行|XING2>` (pinyin), `<明日|あす>`.
+
+In: text. Out: the same with each annotation as the model reads it: kana as they are, everything else between two
+special tokens that say whether the word is Chinese. Finds where annotations and special tokens lie, so that nothing
+reads or cuts them. Linear in the text. Source: facts of upstream's `indextts/infer_v2_5.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from edgetts.text.traced import TracedText
+
+_FOR_LATIN = "<|SPECIAL_TOKEN_1|>"
+_FOR_CHINESE = "<|SPECIAL_TOKEN_2|>"
+_SIGN = re.compile(r"[<|>\n]")
+_CHINESE = re.compile("[\u4e00-\u9fff]")
+_KANA = re.compile("[\u3040-\u309f]+|[\u30a0-\u30ff]+")  # all of one kind; the long mark is of the second
+_SPECIAL = re.compile(r"<\|([^|]+)\|>")
+_WHOLE = re.compile(r"\A.+\Z", re.DOTALL)
+# What a reading lies between once it is written for the model, and what of it is spoken.
+SPOKEN = re.compile(r"(<\|SPECIAL_TOKEN_\d+\|>)(.*?)<\|SPECIAL_TOKEN_\d+\|>")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """`text[start:stop]` is `<word|reading>`."""
+
+    start: int
+    stop: int
+    word: str
+    reading: str  # as written
+
+
+def find(text: str) -> list[Annotation]:
+    """The annotations of `text`, from left to right. No word holds `|`, `>` or a line feed, no reading `>` or one."""
+    found: list[Annotation] = []
+    opened = bar = -1
+    for match in _SIGN.finditer(text):
+        at, sign = match.start(), match.group()
+        if opened < 0:
+            opened = at if sign == "<" else -1
+        elif bar < 0 and sign == "<":
+            continue  # a word may hold it
+        elif bar < 0 and sign == "|" and at > opened + 1:
+            bar = at
+        elif bar >= 0 and sign in "<|":
+            continue
+        else:
+            if bar >= 0 and sign == ">" and at > bar + 1:
+                found.append(Annotation(opened, at + 1, text[opened + 1 : bar], text[bar + 1 : at]))
+            opened = bar = -1
+    return found
+
+
+def reading(annotation: Annotation) -> str:
+    """What the model reads for it."""
+    said = annotation.reading.upper()
+    if _KANA.fullmatch(said):
+        return f" {said} "
+    token = _FOR_CHINESE if _CHINESE.search(annotation.word) else _FOR_LATIN
+    return f"{token}{said}{token}"
+
+
+def written_for_model(text: TracedText) -> TracedText:
+    """`text` with each annotation as the model reads it."""
+    parts: list[TracedText] = []
+    done = 0
+    for annotation in find(text.text):
+        parts += [text.slice(done, annotation.start), replaced(text, annotation)]
+        done = annotation.stop
+    return TracedText.join([*parts, text.slice(done, len(text))]) if parts else text
+
+
+def replaced(text: TracedText, annotation: Annotation) -> TracedText:
+    """What the model reads for one annotation of `text`."""
+    said = reading(annotation)
+    return text.slice(annotation.start, annotation.stop).substitute(_WHOLE, lambda _: said)
+
+
+def upper_specials(text: TracedText) -> TracedText:
+    """`text` with the names between `<|` and `|>` in capitals, as upstream writes them."""
+    return text.substitute(_SPECIAL, lambda m: m.group() if m.group().isupper() else f"<|{m[1].upper()}|>")

@@ -1,0 +1,108 @@
+"""Text of one language becomes segments that fit the model, each spoken in one go.
+
+In: text that is written for the model, how many tokens a segment may have, and what counts them. Out: the edges of the
+segments; together they are the whole text. Cuts after marks, between characters only where a clause alone is too long,
+never in an annotation. Encodes a stretch of text a few times, not once for each of its pieces; takes time linear in the
+text. Source: facts of `split_text_by_tokens` in upstream's `indextts/infer_v2_5.py`, kept to the token.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from edgetts.errors import UsageError
+from edgetts.text.multilingual.pronunciation import SPOKEN
+
+MAX_TOKENS = 600  # the model's text positions, without start and stop
+_CLAUSE_END = re.compile(r"[，。！？、；：,.!?;:\n]")
+
+Count = Callable[[str], int]
+
+
+def segment_edges(text: str, max_tokens: int, n_prefix: int, count: Count, quick_tokens: int = 0) -> list[int]:
+    """Offsets in `text` at which segments begin, and its end; `[0, 0]` for empty text, which is one segment.
+
+    max_tokens: of a segment with its language's prefix, which has `n_prefix`. quick_tokens: the beginning of that many
+    tokens stays in segments of half the limit. Raises `UsageError` if a limit is out of range.
+    """
+    if max_tokens < 1:
+        raise UsageError(f"A segment of {max_tokens} tokens is not possible; the limit must be 1 or more.")
+    if quick_tokens < 0:
+        raise UsageError(f"quick_tokens is {quick_tokens}; it must be 0 or more.")
+    budget = max(1, min(max_tokens, MAX_TOKENS) - n_prefix)
+    total = count(text)
+    if total <= (max(1, budget // 2) if quick_tokens else budget):
+        return [0, len(text)]
+    chunks = _chunks(text, budget, count)
+    if not quick_tokens:
+        return [0, *_groups(text, chunks, budget, count)]
+    edges = [0]
+    for edge in _groups(text, chunks, max(1, budget // 2), count):
+        edges.append(edge)
+        quick_tokens -= count(text[edges[-2] : edge])
+        if quick_tokens <= 0:
+            break
+    return [*edges, *_groups(text, [edges[-1], *(edge for edge in chunks if edge > edges[-1])], budget, count)]
+
+
+def _chunks(text: str, budget: int, count: Count) -> list[int]:
+    """The edges of clauses, of annotations, and of parts of clauses that are over the budget."""
+    edges = [0]
+    for start, stop, is_whole in _stretches(text):
+        if is_whole:
+            edges.append(stop)
+            continue
+        ends = [match.end() for match in _CLAUSE_END.finditer(text, start, stop)]
+        for end in ends if ends and ends[-1] == stop else [*ends, stop]:
+            begin = edges[-1]
+            if _bytes(text[begin:end]) <= budget or count(text[begin:end]) <= budget:
+                edges.append(end)
+            else:
+                edges += _groups(text, range(begin, end + 1), budget, count)
+    return edges
+
+
+def _stretches(text: str) -> Iterator[tuple[int, int, bool]]:
+    """Annotations, which are whole, and what lies between them; none is empty."""
+    done = 0
+    for match in SPOKEN.finditer(text):
+        if match.start() > done:
+            yield done, match.start(), False
+        yield match.start(), match.end(), True
+        done = match.end()
+    if done < len(text):
+        yield done, len(text), False
+
+
+def _groups(text: str, edges: Sequence[int], budget: int, count: Count) -> Iterator[int]:
+    """The end of each group of neighbors between `edges`: a group takes the next piece while all of it fits.
+
+    No piece has more tokens than bytes. So as many are taken at once as have half the bytes that are left: halves,
+    because what is joined anew can have a token more.
+    """
+    sizes = [_bytes(text[start:stop]) for start, stop in itertools.pairwise(edges)]
+    start, n = 0, len(sizes)
+    while start < n:
+        stop, careful = start + 1, False
+        tokens = count(text[edges[start] : edges[stop]])
+        while stop < n:
+            ahead, spare = stop, 0 if careful else (budget - tokens) // 2
+            while ahead < n and sizes[ahead] <= spare:
+                spare -= sizes[ahead]
+                ahead += 1
+            ahead = max(ahead, stop + 1)
+            more = count(text[edges[start] : edges[ahead]])
+            if more > budget and ahead == stop + 1:
+                break
+            if more > budget:
+                careful = True
+            else:
+                stop, tokens = ahead, more
+        yield edges[stop]
+        start = stop
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
