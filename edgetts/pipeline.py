@@ -174,11 +174,11 @@ class Pipeline:
         guard = CodeGuard(rate, silence_code, expected.settings()) if options.guards and options.n_beams == 1 else None
         findings: list[Finding] = []
 
-        n_told = 0
+        n_codes = 0
 
         def check(code: int) -> None:
-            nonlocal n_told
-            n_told += 1
+            nonlocal n_codes
+            n_codes += 1
             if on_code is not None:
                 on_code(code)
             finding = guard.add(code) if guard is not None else None
@@ -197,7 +197,7 @@ class Pipeline:
                 decoders=self.decoders,
             )
 
-        result = self.networks.run("gpt", generate, can_repeat=lambda: n_told == 0)
+        result = self.networks.run("gpt", generate, can_repeat=lambda: n_codes == 0)
         if result.cancelled and not findings:
             raise Cancelled("The speech was cancelled.")
         codes = result.codes

@@ -175,8 +175,8 @@ class Audio:
 
     def __repr__(self) -> str:
         counted = f"{len(self.segments)} segment{'' if len(self.segments) == 1 else 's'}"
-        told = f", {len(self.notices)} notices" if self.notices else ""
-        return f"Audio({self.seconds:.2f} s at {self.sample_rate} Hz, {counted}, seed={self.seed}{told})"
+        notices = f", {len(self.notices)} notices" if self.notices else ""
+        return f"Audio({self.seconds:.2f} s at {self.sample_rate} Hz, {counted}, seed={self.seed}{notices})"
 
     def _repr_html_(self) -> str:
         """A player, for notebooks."""

@@ -155,12 +155,12 @@ def _decode_channels(
     """One stream; decoded again without silent channels, or with one channel if the average cancels the sound."""
     stream = _decode_stream(opened, pieces, seconds, None)
     power = stream.power
-    used, told = _sounding_channels(power, opened.name, keep_silent)
-    notices += told
+    used, added = _sounding_channels(power, opened.name, keep_silent)
+    notices += added
     if len(used) < stream.n_channels:
         stream = _decode_stream(opened, pieces, seconds, used)
-    loudest, told = _cancellation(power, used, stream.samples, opened.name)
-    notices += told
+    loudest, added = _cancellation(power, used, stream.samples, opened.name)
+    notices += added
     return stream if loudest is None else _decode_stream(opened, pieces, seconds, [loudest])
 
 
@@ -170,8 +170,8 @@ def mix(frames: npt.NDArray[np.float32], name: str, *, keep_silent_channels: boo
         power = np.square(frames, dtype=np.float64).mean(axis=0)
         used, notices = _sounding_channels(power, name, keep_silent_channels)
         mono: Samples = frames[:, used].mean(axis=1, dtype=np.float32)
-        loudest, told = _cancellation(power, used, mono, name)
-    return (mono if loudest is None else frames[:, loudest]), notices + told
+        loudest, added = _cancellation(power, used, mono, name)
+    return (mono if loudest is None else frames[:, loudest]), notices + added
 
 
 def _sounding_channels(power: npt.NDArray[np.float64], name: str, keep_silent: bool) -> tuple[list[int], list[str]]:

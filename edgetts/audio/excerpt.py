@@ -59,7 +59,7 @@ def best_part(sound: Sound, max_seconds: float) -> Take:
     enough_s = min(ENOUGH_SPEECH_SECONDS, MIN_SPEECH_SHARE * len(samples) / rate)
     if speaks.sum() * CHUNK_SECONDS < max(MIN_SPEECH_SECONDS, enough_s):
         raise AudioError(
-            f"{name} has no speech that can be told from noise or music in "
+            f"{name} has no speech that can be distinguished from noise or music in "
             f"{'its first ' if is_long else 'its '}{len(samples) / rate:.1f} s; give a recording of someone speaking."
         )
     first, last = 0.0, len(samples) / rate
@@ -112,8 +112,8 @@ def _choice(sound: Sound, first: float, last: float, max_seconds: float, is_long
     name, seconds = sound.name, last - first
     if not is_long:
         cut = {"before the speech": first, "after the speech": len(sound.samples) / sound.sample_rate - last}
-        told = " and ".join(f"{cut_s:.1f} s {where}" for where, cut_s in cut.items() if cut_s > KEPT_SILENCE_SECONDS)
-        return [f"{name}: {told} are not used."] if is_trimmed else []
+        cuts = " and ".join(f"{cut_s:.1f} s {where}" for where, cut_s in cut.items() if cut_s > KEPT_SILENCE_SECONDS)
+        return [f"{name}: {cuts} are not used."] if is_trimmed else []
     total = sound.total_seconds
     length = f"{total:.1f} s long" if total > max_seconds else f"longer than {max_seconds:g} s"
     if first == 0.0 and not is_trimmed:

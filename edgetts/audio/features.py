@@ -97,7 +97,7 @@ def mel_spectrogram(
             f"A recording of {waveform.shape[-1]} samples is too short for a mel spectrogram; "
             f"it must have more than {padding}."
         )
-    # In float64: the rounding noise of a float32 FFT is louder than quiet bands beside loud ones.
+    # In float64: the rounding noise of a float32 FFT exceeds quiet bands next to loud ones.
     window = torch.hann_window(n_fft, dtype=torch.float64, device=waveform.device)
     padded = F.pad(waveform[:, None].double(), (padding, padding), mode="reflect")[:, 0]
     spectrum = torch.stft(padded, n_fft, hop_length, window=window, center=False, return_complex=True)
@@ -160,7 +160,7 @@ def _log_bands(waveform: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _sinc_kernels(step: int, phases: int) -> Table:
-    """One filter per output phase, (phases, 1, taps): output p of a block lies p / phases of the way in."""
+    """One filter per output phase, (phases, 1, taps): output p of a block is at p / phases of a step."""
     cutoff = min(step, phases) * SINC_ROLLOFF  # on a time axis whose unit is one block of `step` samples
     margin = math.ceil(SINC_ZERO_CROSSINGS * step / cutoff)
     taps = np.arange(-margin, margin + step) / step

@@ -41,14 +41,14 @@ class Seams:
     """Overlaps between two chunks of a segment, in mel frames."""
 
     context: int = 172  # finished mel that the DiT gets as additional prompt: 2 s
-    lent: int = 12  # provisional: overlapped with the next chunk, which computes them again
+    provisional: int = 12  # overlapped with the next chunk, which computes them again
     mel_fade: int = 6  # of the provisional ones, cross-faded from the first version to the second
     wave_fade: int = 4  # of waveform before them, cross-faded: 46 ms
 
     @property
     def held(self) -> int:
         """Frames at the end of a chunk whose samples are output with the next chunk."""
-        return self.lent + self.wave_fade
+        return self.provisional + self.wave_fade
 
 
 class SegmentRenderer:
@@ -71,7 +71,7 @@ class SegmentRenderer:
         self._generator = torch.Generator().manual_seed(seed)
         self._latents = LatentPass(pipeline.gpt, prompt)
         self._semantic: Tensor | None = None  # (1, T, C)
-        self._mel: Tensor | None = None  # (1, M, F), its last `lent` frames provisional
+        self._mel: Tensor | None = None  # (1, M, F), the last `seams.provisional` frames are not final
         self._n_final = 0  # frames that will not change
         self._noise: Tensor | None = None  # (1, M, F)
         self._held = torch.zeros(0)  # (S,) computed but not output yet
@@ -131,7 +131,7 @@ class SegmentRenderer:
             mel = _fade(self._mel[:, :, start : start + self._seams.mel_fade], mel)
             mel = torch.cat([self._mel[:, :, :start], mel], dim=-1)
         self._mel = mel
-        self._n_final = max(start, n_frames - self._seams.lent)
+        self._n_final = max(start, n_frames - self._seams.provisional)
         return mel
 
     def _extend_semantic(self, new: Sequence[int]) -> Tensor:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from edgetts.text.markup import Pause
 from edgetts.text.traced import TracedText
 
-LINE_PAUSE_S = 0.35  # as after a full stop
+LINE_PAUSE_S = 0.35  # as after a period
 PARAGRAPH_PAUSE_S = 0.7
 LINE_SEPARATOR = "\u2028"
 PARAGRAPH_SEPARATOR = "\u2029"

@@ -31,11 +31,11 @@ def equal_parts(tokens: Sequence[str], max_tokens: int, words: Collection[int] |
     costs = _cuts(tokens, max_tokens, words)
     cuts = sorted(costs)
     before = _fewest(cuts, max_tokens)
-    behind = _fewest([-cut for cut in reversed(cuts)], max_tokens)[::-1]
+    after = _fewest([-cut for cut in reversed(cuts)], max_tokens)[::-1]
     target = len(tokens) / before[-1]
     # The cuts that lead to the minimum number of parts, by the number of parts before each.
     levels: list[list[int]] = [[] for _ in range(before[-1] + 1)]
-    for cut, parts, rest in zip(cuts, before, behind, strict=True):
+    for cut, parts, rest in zip(cuts, before, after, strict=True):
         if parts + rest == before[-1]:
             levels[parts].append(cut)
     best = {0: 0.0}  # least cost of the parts before each cut

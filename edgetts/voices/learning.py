@@ -71,9 +71,9 @@ def learn(
 ) -> Voice:
     """Enroll a voice from `take` and adapt it according to `options`. tell: gets a sentence first if it takes long."""
     if tell is not None:
-        told = time_notice(pack, options.adapt_steps, device)
-        if told is not None:
-            tell(told)
+        notice = time_notice(pack, options.adapt_steps, device)
+        if notice is not None:
+            tell(notice)
     voice = enrollment.enroll(
         pack,
         torch.from_numpy(take.at(pack.config.audio.sample_rate)),

@@ -191,7 +191,7 @@ class Voice:
                 most = "up to " if is_time else ""
                 problems.append(f"{name} has shape {list(shape)}, but this pack takes {rows} x {most}{columns}")
         if int(self.reference_codes.max()) >= model.semantic_codec.codebook_size:
-            problems.append(f"reference_codes lie outside the codebook of {model.semantic_codec.codebook_size}")
+            problems.append(f"reference_codes are outside the codebook of {model.semantic_codec.codebook_size}")
         if problems:
             raise VoiceError(
                 f"Voice {self.name or '(unnamed)'} does not fit this pack: {'; '.join(problems)}; enroll the recording "

@@ -75,7 +75,7 @@ def test_speech_that_is_short_enough_is_used_unchanged(speech: np.ndarray) -> No
     "sound", [noise(8.0), hum(8.0), music(8.0), noise(20.0), music(40.0), chord(8.0), chord(12.0)], ids=lambda s: ""
 )
 def test_what_is_no_speech_is_refused(sound: np.ndarray) -> None:
-    with pytest.raises(AudioError, match="has no speech that can be told from noise or music") as caught:
+    with pytest.raises(AudioError, match="has no speech that can be distinguished from noise or music") as caught:
         taken(sound)
     assert str(caught.value).count(". ") == 0 and str(caught.value).endswith(".")
 

@@ -68,7 +68,9 @@ def test_windows_cannot_be_heard(pipeline: Pipeline, monkeypatch: pytest.MonkeyP
 
 def test_all_codes_at_once_need_no_measures(pipeline: Pipeline, speaker: Speaker) -> None:
     whole = renderer(pipeline, speaker).render(CODES, FLOW, last=True)
-    other = renderer(pipeline, speaker, context=5, lent=3, mel_fade=1, wave_fade=1).render(CODES, FLOW, last=True)
+    other = renderer(pipeline, speaker, context=5, provisional=3, mel_fade=1, wave_fade=1).render(
+        CODES, FLOW, last=True
+    )
     assert torch.equal(whole, other)
 
 
@@ -95,7 +97,7 @@ def test_the_end_may_come_late(pipeline: Pipeline, speaker: Speaker) -> None:
 
 
 def test_seams_do_not_jump(pipeline: Pipeline, speaker: Speaker) -> None:
-    """Without the fades and the lent frames, the same parts jump where they meet, or fade where the first ends."""
+    """Without the fades and the provisional frames, the same parts jump where they meet, or fade where the first ends."""
 
     def parts(**seams: int) -> tuple[torch.Tensor, torch.Tensor]:
         maker = renderer(pipeline, speaker, **seams)
@@ -110,10 +112,10 @@ def test_seams_do_not_jump(pipeline: Pipeline, speaker: Speaker) -> None:
         return float(first[-32:].std() / first[-2048:].std())
 
     if isinstance(pipeline.config.vocoder, IstftVocoderConfig):  # noise is in its sound: one sample may be anything
-        assert level() > 1.2 * level(lent=0, mel_fade=0, wave_fade=0)
+        assert level() > 1.2 * level(provisional=0, mel_fade=0, wave_fade=0)
     else:
         assert jump() < 1.0
-        assert jump() < jump(lent=0, mel_fade=0, wave_fade=0)
+        assert jump() < jump(provisional=0, mel_fade=0, wave_fade=0)
 
 
 def test_a_shorter_prompt_keeps_its_end(speaker: Speaker) -> None:

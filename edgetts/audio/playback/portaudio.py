@@ -146,7 +146,7 @@ class PortAudioSink(BufferedSink):
         player = self._opened()
         now = time.monotonic()
         if not self._is_active():
-            reason = "it stopped by itself"
+            reason = "it stopped unexpectedly"
         elif player.n_blocks == self._seen_blocks and now - self._seen_at > STALLED_S:
             reason = f"it pulled no samples for {STALLED_S:g} s"
         else:

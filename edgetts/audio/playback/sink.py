@@ -124,13 +124,13 @@ def prebuffer_seconds(rtf: float | None, chunk_s: float, remaining_s: float | No
     variance = JITTER**2 / 3  # of a uniform distribution, relative to a chunk's mean time
     log_odds = -math.log(UNDERRUN_ODDS)
     margin = chunk_s * variance * rtf**2 * log_odds / (2 * (1 - rtf)) if rtf < 1 else math.inf
-    behind = 0.0
+    delay = 0.0
     if remaining_s is not None:
-        behind = remaining_s * max(0.0, 1 - 1 / rtf) if rtf else 0.0
-        margin = min(margin, math.sqrt(2 * variance * log_odds * chunk_s * (remaining_s - behind)))
+        delay = remaining_s * max(0.0, 1 - 1 / rtf) if rtf else 0.0
+        margin = min(margin, math.sqrt(2 * variance * log_odds * chunk_s * (remaining_s - delay)))
     elif rtf >= 1:
-        behind, margin = SLOW_PREBUFFER_S, 0.0
-    seconds = rtf * (1 + JITTER) * chunk_s + behind + margin
+        delay, margin = SLOW_PREBUFFER_S, 0.0
+    seconds = rtf * (1 + JITTER) * chunk_s + delay + margin
     if remaining_s is not None:
         seconds = min(seconds, remaining_s)
     return min(max(seconds, MIN_PREBUFFER_S), MAX_PREBUFFER_S)

@@ -1,8 +1,8 @@
 """Decides the language of each sentence of a text.
 
-In: text, what the model speaks, the language previous last. Out: runs of sentences of one language. Letters decide;
-digits, signs, units, addresses and names such as A4 or CO2 have no language of their own: they are read in that of the
-text before, or at the beginning of the text after. Takes time linear in the text.
+In: text, the languages of the model, the language before the text. Out: runs of sentences of one language. Letters
+decide; digits, signs, units, addresses and names such as A4 or CO2 have no language of their own: they are read in that
+of the text before, or at the beginning of the text after. Takes time linear in the text.
 """
 
 from __future__ import annotations

@@ -76,10 +76,10 @@ def level_of(text: str) -> int:
 
 
 class Rules:
-    """Rules in their order."""
+    """Rules in the order of their application, with those that can match at each level."""
 
     def __init__(self, rules: Iterable[Rule], *, spaced: bool) -> None:
-        """`spaced`: words are set apart from letters and digits beside them."""
+        """spaced: insert spaces between words and adjacent letters or digits."""
         around = _spaced if spaced else _kept
         every = [(place, each, around(each.read)) for place, each in enumerate(rules)]
         self._by_level = [
@@ -88,7 +88,7 @@ class Rules:
         ]
 
     def apply(self, text: TracedText) -> TracedText:
-        """`text` after one rule and then the next."""
+        """`text` after all rules in order."""
         done, level = -1, level_of(text.text)
         while True:
             for place, each, read in self._by_level[level]:
