@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from edgetts.text.foreign_scripts import spoken_languages
+
 MIN_HITS = 3
 MIN_DISTINCT = 2  # "Ha ha ha" is laughter in any language
 MIN_SHARE = 0.2  # of all words
@@ -64,7 +66,6 @@ _OPENING_MARKS = frozenset("¿¡")  # only Spanish has them
 _WORDS = {language: frozenset(words.split()) for language, words in _SMALL_WORDS.items()}
 _ENGLISH_WORDS = frozenset(_ENGLISH.split())
 _ALSO_ENGLISH = frozenset(_ALSO_ENGLISH_TEXT.split())
-_NAMES = {"en": "English", "zh": "Chinese"}
 
 
 def foreign_language(text: str) -> str | None:
@@ -102,5 +103,5 @@ def foreign_notice(text: str, languages: Sequence[str]) -> str | None:
     found = foreign_language(text)
     if found is None:
         return None
-    spoken = " and ".join(_NAMES.get(language, language) for language in languages)
+    spoken = spoken_languages(languages)
     return f"The text seems to be {found}, but this model speaks only {spoken} and reads the text by those rules."

@@ -15,6 +15,7 @@ from edgetts.text import marks
 from edgetts.text import segment as segmenter
 from edgetts.text.config import Language
 from edgetts.text.foreign import foreign_notice
+from edgetts.text.foreign_scripts import script_notice
 from edgetts.text.glossary import Glossary
 from edgetts.text.length import SpokenLength, spoken_length
 from edgetts.text.lines import split_lines
@@ -170,7 +171,11 @@ class TextFrontend:
         if segments:
             segments[-1] = segments[-1].with_pause(pause_s)
         if unspeakable:
-            notices.insert(0, f"The model cannot speak {shown(' '.join(unspeakable))}.")
+            scripts, rest = script_notice(unspeakable, self.tokenizer.config.languages)
+            if rest:
+                notices.insert(0, f"The model cannot speak {shown(' '.join(rest))}.")
+            if scripts is not None:  # where nothing else is left, that says it all
+                notices = [scripts, *notices] if segments or rest else [scripts]
         last = runs[-1].language if runs else previous
         return TextPlan(tuple(segments), before_s, tuple(unspeakable), _first(notices), last)
 

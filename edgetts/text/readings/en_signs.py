@@ -195,7 +195,7 @@ _COMPARED: tuple[Rule, ...] = (
 )
 BEFORE_QUANTITIES: tuple[Rule, ...] = (_ABOUT, *needing(SIGNS, _COMPARED))  # while the amount is still in digits
 NUMBERS: tuple[Rule, ...] = (
-    rule(r"(?<![α-ωΑ-Ω])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![α-ωΑ-Ω])", lambda m: GREEK.get(m.group()), needs=CAPITALS),
+    rule(r"(?<![Ͱ-Ͽἀ-῿])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![Ͱ-Ͽἀ-῿])", lambda m: GREEK.get(m.group()), needs=CAPITALS),
     # #5 and §5.
     rule(r"(?<![\w&#])#(?=\d)", "number "),
     rule(r"(?<![\w&#/])#(?=[A-Za-z])", "hashtag "),

@@ -207,7 +207,7 @@ NUMBERS: tuple[Rule, ...] = (
     ),
 )
 AFTER_NUMBERS: tuple[Rule, ...] = (
-    rule(r"(?<![α-ωΑ-Ω])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![α-ωΑ-Ω])", lambda m: GREEK.get(m.group()), needs=CAPITALS),
+    rule(r"(?<![Ͱ-Ͽἀ-῿])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![Ͱ-Ͽἀ-῿])", lambda m: GREEK.get(m.group()), needs=CAPITALS),
     rule(f"[{''.join(_SIGNS)}]", lambda m: _SIGNS[m.group()]),
     rule(r"@(?=\w)", "艾特"),
     rule(r"(?<=[A-Za-z]) ?& ?(?=[A-Za-z])", " and "),
