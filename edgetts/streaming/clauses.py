@@ -91,12 +91,12 @@ class ClauseSplitter:
         return [rest] if rest else []
 
     @property
-    def waits_behind_line(self) -> bool:
+    def waits_after_line(self) -> bool:
         """Whether a long line has ended and only the next character tells if its sentence continues."""
         return self._clause.line_end >= 0
 
     def flush_line(self) -> list[str]:
-        """The pending line of `waits_behind_line`, without waiting for the next one."""
+        """The pending line of `waits_after_line`, without waiting for the next one."""
         end, text = self._clause.line_end, self._text
         if end < 0:
             return []

@@ -125,7 +125,7 @@ class TextFeed:
 
         state.is_waiting_for_text = not is_here()
         while not is_here():
-            state.wait_until(lambda: is_here() or self._splitter.waits_behind_line)
+            state.wait_until(lambda: is_here() or self._splitter.waits_after_line)
             if not is_here() and not state.changed.wait_for(lambda: state.is_cancelled or is_here(), LINE_WAIT_S):
                 self._add(self._splitter.flush_line(), is_last=False)
         state.is_waiting_for_text = False

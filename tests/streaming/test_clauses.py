@@ -134,16 +134,16 @@ def test_a_long_line_ends_in_front_of_what_begins_anew(next_line: str) -> None:
 def test_a_short_line_is_not_waited_behind() -> None:
     splitter = ClauseSplitter()
     assert splitter.push("My number is 5\n") == ["My number is 5\n"]
-    assert not splitter.waits_behind_line
+    assert not splitter.waits_after_line
 
 
 def test_a_long_line_can_be_taken_before_the_next_arrives() -> None:
     line = "A line of more than forty characters without a mark\n"
     splitter = ClauseSplitter()
     assert splitter.flush_line() == []
-    assert splitter.push(line + "  ") == [] and splitter.waits_behind_line
+    assert splitter.push(line + "  ") == [] and splitter.waits_after_line
     assert splitter.flush_line() == [line]
-    assert splitter.pending == "  " and not splitter.waits_behind_line
+    assert splitter.pending == "  " and not splitter.waits_after_line
     assert splitter.push("and on. ") == ["  and on."]
 
 
