@@ -1,1 +1,1 @@
-"""The text front end of a model that is told each segment's language: Chinese, English, Japanese, Spanish, Arabic."""
+"""The text front end of a model with a language input: Chinese, English, Japanese, Spanish, Arabic."""

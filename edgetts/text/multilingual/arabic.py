@@ -1,8 +1,7 @@
-"""Arabic numbers, dates, times of day, money, units and signs as they are said, in the standard language.
+"""Readings of numbers, dates, times of day, money, units and signs in standard Arabic.
 
-In: text, its marks as typed. Out: the same in words. Left as they are: vowel marks, which are neither added nor taken
-away; case endings: numbers are nominative, but for years; Latin words; abbreviations that are not listed. Numbers up to
-99 agree with the noun behind them by its ending.
+In: text with its marks as typed. Out: the same in words. Vowel marks, Latin words and unlisted abbreviations stay
+unchanged. Numbers are nominative, except years; those up to 99 agree with the next noun by its ending.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ _FRACTIONS = {
 _FRACTION = re.compile(r"(?<![\w/.,])(\d{1,3})/(\d{1,3})(?![\w/]|[.,]\d)")
 _RANGE = re.compile(r"(?<![\w.,-])(\d{1,6})[-–](\d{1,6})(?![\w-]|[.,]\d)")
 _MINUS = re.compile(r"(?<![\w.,)])[-−](?=\d)")
-# Between letters and figures; the particles of one letter are written with the number.
+# Between letters and digits; particles of one letter are written with the number.
 _EDGE = re.compile(r"(?<=[^\W\d_])(?<!\b[وبلفك])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _CARDINAL = re.compile(rf"(?P<number>{_NUMBER})(?P<noun>(?: [\u0621-\u0652]{{2,30}})?)")
 _OTHERS = {
@@ -98,7 +97,7 @@ _CONJUNCTION = "و"
 
 
 def read(text: TracedText) -> TracedText:
-    """`text` in words, numbers and signs included."""
+    """`text` with numbers and signs in words."""
     text = text.translate(_DIGITS)
     text = text.substitute(_DATE, lambda m: _date(m, int(m[1]), int(m[3]), int(m[4])))
     text = text.substitute(_ISO_DATE, lambda m: _date(m, int(m[3]), int(m[2]), int(m[1])))
@@ -140,7 +139,7 @@ def _said(written: str, *, feminine: bool = False) -> str:
 
 
 def _counted(written: str, noun: tuple[str, str, str, str], *, feminine: bool = False) -> str:
-    """A number and what it counts: one dollar, two dollars in one word, three to ten in the plural, then the
+    """A number and its noun: one dollar, two dollars in one word, three to ten with the plural, more with the
     singular."""
     one, two, few, many = noun
     whole, rest = _parts(written)
@@ -154,7 +153,7 @@ def _counted(written: str, noun: tuple[str, str, str, str], *, feminine: bool = 
     form = few if 3 <= last <= 10 else many if last > 10 else one
     words = _said(written, feminine=feminine)
     if last == 0 and words.endswith("ان"):
-        words = words[:-1]  # two hundred and two thousand lose their ending before what they count
+        words = words[:-1]  # two hundred and two thousand lose their ending before a noun
     return f"{words} {form}"
 
 

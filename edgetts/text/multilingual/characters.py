@@ -1,7 +1,7 @@
-"""Marks and letter case as the model was trained on them.
+"""Marks and letter case in the form of the model's training texts.
 
-In: text. Out: the same with one mark for each kind of mark, before anything else reads it where upstream's order is
-kept; and in the letter case of a language. Source: facts of upstream's `indextts/utils/front.py` and `infer_v2_5.py`.
+In: text. Out: the same with one mark of each kind (first of all in upstream's order), and in the letter case of a
+language. Source: facts of upstream's `indextts/utils/front.py` and `infer_v2_5.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from edgetts.text.normalize import PUNCTUATION
 from edgetts.text.traced import TracedText
 
-# Upstream looks for "，" before "，，，", which is three commas then.
+# Upstream replaces "，" before "，，，", which becomes three commas.
 _MARKS = {mark: plain for mark, plain in PUNCTUATION.items() if mark != "，，，"} | {"\n": " "}
 _MARK = re.compile("|".join(re.escape(mark) for mark in sorted(_MARKS, key=len, reverse=True)))
 _LOWER = frozenset(("zh", "zhen", "en", "ja"))
@@ -19,13 +19,13 @@ _UPPER = frozenset(("es",))
 
 
 def plain_marks(text: TracedText) -> TracedText:
-    """`text` with the marks that the model knows; those of Arabic stay."""
+    """`text` with marks that the model knows; Arabic ones stay."""
     return text.substitute(_MARK, lambda m: _MARKS[m.group()])
 
 
 def in_case(text: TracedText, code: str) -> TracedText:
-    """`text` in the letter case of a language: small for Chinese, English and Japanese, capitals for Spanish, else as
-    it is."""
+    """`text` in the letter case of a language: lower for Chinese, English and Japanese, upper for Spanish, else
+    unchanged."""
     if code not in _LOWER | _UPPER:
         return text
     change = str.upper if code in _UPPER else str.lower

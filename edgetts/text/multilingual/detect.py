@@ -1,10 +1,10 @@
-"""Which of five languages reads which part of a text: one decision a sentence, with memory.
+"""Decides the language of each sentence of a text, of five languages.
 
-In: text, what the model speaks, the language before it. Out: runs of sentences of one language. Scripts decide where
-they can: kana are Japanese, Arabic letters Arabic, Chinese characters Chinese, unless Japanese stands around them and
-nothing in them is Chinese alone. English and Spanish are told apart by marks, small words and spellings. What decides
-nothing (figures, names, "OK") goes with what came before, or with what follows where nothing did. Linear: a sentence
-is looked at once. Other languages are not detected here.
+In: text, the languages of the model, the language before the text. Out: runs of sentences of one language. Scripts
+decide first: kana are Japanese, Arabic letters Arabic, Chinese characters Chinese, unless the text around them is
+Japanese and none of them is only Chinese. English and Spanish are distinguished by marks, function words and spellings.
+Undecided text (digits, names, "OK") has the language of the text before, or at the beginning that of the text after.
+Takes time linear in the text. Other languages are not detected here.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _ARABIC_WORD = re.compile("[\u0620-\u064a\u066e-\u06d3\u06fa-\u06ff\u064b-\u0652
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa\u30fc\uff66-\uff9d]")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff々]")
 _LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’][A-Za-z]+)?")
-_BRAND_KANA = frozenset("のノ")  # stands in Chinese names of shops and dishes
-_MIN_SHARE = 1.5  # Latin words for each character of another script, for a sentence that quotes one
+_BRAND_KANA = frozenset("のノ")  # occurs in Chinese names of shops and dishes
+_MIN_SHARE = 1.5  # Latin words per character of another script, in a sentence that quotes one
 _SYLLABLE = re.compile(r"[A-Za-zü]{2,6}[1-5](?!\w)")
 _CHINESE = frozenset(
     "你您她他们們吗嗎呢吧这這哪的了是我很和在"
-)  # in no Japanese sentence without kana, but for a few words
+)  # in a Japanese sentence without kana only in a few words
 _SPANISH_MARKS = re.compile("[¿¡ñÑ]")
 _SPANISH_SPELLING = re.compile(
     r"[áíóúü]|é(?!s?$|e)|(?:ción|ciones|dad|mente|ando|iendo|ito|ita|aba|amos|emos|imos|ería)$", re.IGNORECASE
@@ -65,9 +65,9 @@ _SHARED = frozenset(words("a me no he has son fin once are sin red"))
 
 
 def runs(text: str, spoken: Sequence[Language], previous: Language | None = None) -> list[Run]:
-    """The runs of `text`, which together are the whole; none for empty text.
+    """The runs of `text`, which cover it; none for empty text.
 
-    spoken: the languages of the model, the first one for text in which nothing decides.
+    spoken: the languages of the model; the first one reads undecided text.
     """
     if len(spoken) == 1:
         return [Run(0, len(text), spoken[0])] if text else []
@@ -90,7 +90,7 @@ def runs(text: str, spoken: Sequence[Language], previous: Language | None = None
 
 
 def language_of(sentence: str) -> tuple[Language | None, bool]:
-    """The language of a sentence and whether it is sure; (None, False) where nothing decides."""
+    """The language of a sentence and whether that is certain; (None, False) if undecided."""
     sentence = _without_readings(sentence)
     n_arabic = len(_ARABIC_WORD.findall(sentence))
     kana = _KANA.findall(sentence)
@@ -107,7 +107,7 @@ def language_of(sentence: str) -> tuple[Language | None, bool]:
 
 
 def _is_news(language: Language, current: Language) -> bool:
-    """Whether an unsure language is another than the one before, and not one that it is mistaken for."""
+    """Whether an uncertain language differs from the one before and is not easily confused with it."""
     return {language, current} not in ({"zh", "ja"}, {"en", "es"})
 
 
@@ -130,7 +130,7 @@ def _weight(word: str, known: frozenset[str], spelling: re.Pattern[str]) -> floa
 
 
 def _chinese_or_japanese(sentence: str, *, is_chinese: bool) -> tuple[Language, bool]:
-    """By what the national character sets share and do not; Chinese but not sure where all of them have all of it."""
+    """By the national character sets that have all characters; uncertain Chinese if all of them do."""
     characters = set(_HAN.findall(sentence))
     if is_chinese or characters & _CHINESE or not _encodes(characters, "shift_jis"):
         return "zh", True
@@ -148,7 +148,7 @@ def _encodes(characters: set[str], encoding: str) -> bool:
 
 
 def _without_readings(sentence: str) -> str:
-    """The sentence with words in place of annotations, whose readings are in no language."""
+    """The sentence with annotations replaced by their words; the readings have no language."""
     if "|" not in sentence:
         return sentence
     parts: list[str] = []

@@ -1,8 +1,7 @@
-"""The front end of a model that is told the language of each segment, with the interface of `TextFrontend`.
+"""The front end of a model with a language input, with the interface of `TextFrontend`.
 
-In: any string, a language or none. Out: a `TextPlan` whose segments say their language; the ids of each begin with the
-language's prefix and end with the stop, as the model is given them. A text in several languages becomes segments of one
-language each. Does not know voices, sound or time.
+In: any string, a language or None. Out: a `TextPlan` whose segments have one language each; the ids of a segment begin
+with the language's prefix and end with the stop. Does not know voices, sound or time.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from edgetts.text.written import cut_before, whole_words
 DEFAULT_MAX_TOKENS = segmenter.DEFAULT_MAX_TOKENS
 _LAST_MARK = re.compile(r"(\.\.\.|…|[.!?؟,،])['\s]*$")
 _SAME_MARK = {"…": "...", "؟": "?", "،": ","}
-_FAR_ENOUGH = 40  # characters at the end of a segment in which its marks stand
+_FAR_ENOUGH = 40  # characters at the end of a segment that are searched for marks
 _SPECIAL = re.compile(r"<\|[^|]+\|>")
 _OTHER_SCRIPT = re.compile("[\u0370-\u05ff\u0700-\u109f\u10a0-\u13ff\u1780-\u17ff\uac00-\ud7af]")  # Greek to Hangul
 _FEW_GREEK = "GREEK"  # letters of formulas
@@ -48,12 +47,12 @@ class SpokenSegment(Segment):
 
     @property
     def natural_pause_s(self) -> float:
-        """Seconds of silence that its last mark asks for, if something follows."""
+        """Natural pause in seconds after its last mark."""
         return _pause_s(self.text)
 
 
 class MultilingualFrontend(TextFrontend):
-    """The front end for one pack and one glossary. Safe to keep; loads its rules and its dictionary when needed."""
+    """The front end of one pack and one glossary. May be kept; loads its rules and its dictionary when needed."""
 
     def __init__(
         self,
@@ -62,8 +61,8 @@ class MultilingualFrontend(TextFrontend):
         normalizer: MultilingualNormalizer | NormalizerName = DEFAULT_NORMALIZER,
         languages: Sequence[Language] = SPOKEN,
     ) -> None:
-        """`normalizer`: whose readings, ours or upstream's, or one made before. `languages`: of the model, the first
-        one for text in which nothing decides."""
+        """normalizer: the name of the readings, or an existing normalizer. languages: of the model; the first one reads
+        undecided text."""
         if not isinstance(normalizer, MultilingualNormalizer):
             normalizer = MultilingualNormalizer(languages, glossary, kind=normalizer)
         super().__init__(tokenizer, glossary, normalizer)
@@ -74,11 +73,11 @@ class MultilingualFrontend(TextFrontend):
         spoken = ", ".join(NAMES[language] for language in self._normalizer.spoken)
         found = foreign_language(whole)
         if found is not None and found not in spoken:
-            return f"The text looks {found}: this model speaks {spoken}."
+            return f"The text seems to be {found}, but this model speaks only {spoken}."
         script = next((name for char in _OTHER_SCRIPT.findall(whole) if (name := _script(char)) != _FEW_GREEK), None)
         if script is None:
             return None
-        return f"The text has letters of the {script.capitalize()} script: this model speaks {spoken}."
+        return f"The text has letters of the {script.capitalize()} script, but this model speaks only {spoken}."
 
     def _speak(
         self,
@@ -90,7 +89,7 @@ class MultilingualFrontend(TextFrontend):
         notices: list[str],
         unspeakable: dict[str, None],
     ) -> list[Segment]:
-        del unspeakable  # bytes spell any character
+        del unspeakable  # bytes represent any character
         segments: list[Segment] = []
         for run in runs:
             part = original.slice(run.start, run.stop)
@@ -111,7 +110,7 @@ class MultilingualFrontend(TextFrontend):
         quick_tokens: int,
         notices: list[str],
     ) -> list[Segment]:
-        """The segments of one stretch in one language; adds what is left out to `notices`."""
+        """The segments of one part in one language; adds text that is left out to `notices`."""
         count = self._byte_pairs.count
         cuts = segment_edges(spoken.text, max_tokens, count(prefix(language)), count, quick_tokens)
         first, last = original.origins[0], original.origins[-1] + 1
@@ -134,13 +133,13 @@ class MultilingualFrontend(TextFrontend):
 
 
 def _heard(text: str) -> str:
-    """What of a text has a length: of a reading in pinyin one character, of phones one letter each."""
+    """The text for the estimate of the duration: one character per pinyin reading, one letter per phone."""
     text = pronunciation.SPOKEN.sub(lambda m: " ".join(phone[0] for phone in m[2].split()), text)
     return _SPECIAL.sub("", text)
 
 
 def _pause_s(text: str) -> float:
-    """The natural pause after a segment: that of its last mark, seen through a closing quotation mark."""
+    """The natural pause after a segment: that of its last mark, ignoring a closing quotation mark."""
     found = _LAST_MARK.search(text[-_FAR_ENOUGH:])
     if found is None:
         return 0.0

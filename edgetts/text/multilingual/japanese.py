@@ -1,7 +1,7 @@
-"""Japanese as the model was trained on it: words with spaces between them, and a few signs as they are said.
+"""Japanese in the form of the model's training texts: words separated by spaces, and a few signs in words.
 
-In: text. Out: the same, where words end found by MeCab and UniDic, as upstream does (extra `japanese`), or by changes
-of script where they are not installed, which is said. Figures stay figures: the model learned them so.
+In: text. Out: the same, with word boundaries by MeCab and UniDic, as upstream does (extra `japanese`), or, if these are
+not installed, by changes of script, with a notice. Digits stay digits, as in the training texts.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 from edgetts.text.traced import TracedText
 
 WORDS_NOTICE = (
-    "Japanese words are told apart by their script alone, not as the model learned them: "
-    "pip install 'edgetts[japanese]' finds them in a dictionary."
+    "Japanese words are separated by changes of script only, not by a dictionary as in training: "
+    "install it with `pip install 'edgetts[japanese]'`."
 )
 
 FindWords = Callable[[str], "list[str]"]  # the words of a text without white space, in order
 
 _WIDE_FORM = re.compile(
     "[\uff01-\uff0b\uff0d\uff0f-\uff1e\uff20-\uff5e\uff66-\uff9f]+"
-)  # not its comma, stop, question mark
+)  # without its comma, period and question mark
 _NOT_MARKS = re.compile("[\uff01\uff1a\uff1b\uff08\uff09\uff3b\uff3d\uff5b\uff5d]")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:[,，]\d{3}){1,6}(?![\d,，])")
 _PIECE = re.compile(r"\S+")
@@ -52,8 +52,8 @@ _SCRIPTS = re.compile(
 
 
 def read(text: TracedText) -> TracedText:
-    """`text` with full-width letters and figures as plain ones, groups of figures joined, and dates, times of day,
-    money, percent and common units as they are said. Numbers stay in figures."""
+    """`text` with full-width letters and digits as ASCII, grouped digits joined, and dates, times of day, money,
+    percentages and common units in words. Numbers stay in digits."""
     text = text.substitute(_WIDE_FORM, lambda m: _plain(m.group()))
     text = text.substitute(_GROUPED, lambda m: m.group().replace(",", "").replace("，", ""))
     text = text.substitute(_DATE, lambda m: f"{m[1]}年{int(m[3])}月{int(m[4])}日")
@@ -75,7 +75,7 @@ def _time(match: re.Match[str]) -> str:
 
 
 def spaced(text: TracedText, find_words: FindWords) -> TracedText:
-    """`text` with a space between neighboring words; its own white space stays, and is no part of a word."""
+    """`text` with a space between neighboring words; its own white space stays and is not part of a word."""
     parts: list[TracedText] = []
     done = 0
     for piece in _PIECE.finditer(text.text):
@@ -90,7 +90,7 @@ def spaced(text: TracedText, find_words: FindWords) -> TracedText:
 
 
 def words_by_script(text: str) -> list[str]:
-    """Words as changes of script show them: kanji with the hiragana behind them, particles apart."""
+    """Words by changes of script: kanji with the hiragana after them; particles are words."""
     words: list[str] = []
     for run in _SCRIPTS.findall(text):
         if _is_hiragana(run[0]) and words and _is_kanji(words[-1][-1]) and run not in _PARTICLES:
@@ -104,7 +104,7 @@ class MecabWords:
     """Words by MeCab with UniDic. Safe to share between threads."""
 
     def __init__(self) -> None:
-        """Raises ImportError where `fugashi` or `unidic_lite` is not installed."""
+        """Raises ImportError if `fugashi` or `unidic_lite` is not installed."""
         import fugashi
         import unidic_lite
 
@@ -117,7 +117,7 @@ class MecabWords:
 
 
 def dictionary_words() -> FindWords | None:
-    """Words by the dictionary, or None where it is not installed."""
+    """Words by the dictionary, or None if it is not installed."""
     try:
         return MecabWords()
     except ImportError:

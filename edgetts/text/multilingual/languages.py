@@ -1,4 +1,4 @@
-"""The languages that the model is told, as ids and as prefixes of a text; and those that we read for it.
+"""The model's languages, as ids and as prefixes of a text, and those with reading rules.
 
 Source: facts of upstream's `indextts/utils/tokenizer.py`, whose list is Whisper's with dialects of Chinese after it.
 """
@@ -10,7 +10,7 @@ from edgetts.text.config import ALL_LANGUAGES, Language
 from edgetts.text.readings.rule import words
 
 AUTO = "auto"
-SPOKEN: tuple[Language, ...] = ("zh", "en", "ja", "es", "ar")  # whose texts we read; zh first: for text without letters
+SPOKEN: tuple[Language, ...] = ("zh", "en", "ja", "es", "ar")  # with reading rules; zh first: for text without letters
 NAMES: dict[Language, str] = {"zh": "Chinese", "en": "English", "ja": "Japanese", "es": "Spanish", "ar": "Arabic"}
 
 CODES = tuple(
@@ -27,20 +27,20 @@ _COMMON = "common"
 
 
 def language_id(code: str) -> int:
-    """The row of the language table for `code`, in any letter case; that of `common` for a code that is not there."""
+    """The row of `code` in the language table, ignoring letter case; of an unknown code, that of `common`."""
     known = code.lower() if code.lower() in CODES else _COMMON
     return CODES.index(known)
 
 
 def prefix(code: str) -> str:
-    """What the text of a segment begins with."""
+    """The prefix of a segment's text."""
     return f"<|{code.lower()}|> "
 
 
 def check_language(code: str) -> Language | None:
-    """The language that a user named, in any letter case; None for `auto`: it is found in the text.
+    """The language of a user's code, ignoring letter case; None for `auto`, which detects it.
 
-    Raises `UsageError` for one that is not read.
+    Raises `UsageError` for a language without reading rules.
     """
     lowered = code.lower()
     if lowered == AUTO:
@@ -49,4 +49,4 @@ def check_language(code: str) -> Language | None:
         if lowered == language:
             return language
     choices = ", ".join((*SPOKEN, AUTO))
-    raise UsageError(f"There is no language {code!r}; choose one of {choices}.")
+    raise UsageError(f"Unknown language {code!r}; choose one of {choices}.")

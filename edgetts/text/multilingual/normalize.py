@@ -1,9 +1,9 @@
-"""Written text of one language becomes text to be spoken, and then text as the model was trained on it.
+"""Normalizes text of one language: to spoken words, then to the form of the model's training texts.
 
-In: a stretch of a user's text and its language. Out: the same, in words, in the model's marks and letter case, with its
-annotations of pronunciation written for the model and Japanese words set apart. Two ways: ours reads numbers and signs
-of all five languages, and keeps annotations and special tokens whole; upstream's reads those of Chinese and English
-alone, after its marks are mapped, and tears annotations apart in Japanese. Source of the order: facts of upstream's
+In: a part of a user's text and its language. Out: words, with the model's marks and letter case, annotations of
+pronunciation in the model's form, and spaces between Japanese words. edgetts reads numbers and signs of all five
+languages and keeps annotations and special tokens whole; upstream reads those of Chinese and English only, after
+mapping the marks, and splits annotations in Japanese. Source of the order: facts of upstream's
 `indextts/infer_v2_5.py`.
 """
 
@@ -32,11 +32,11 @@ _READ: dict[Language, Callable[[TracedText], TracedText]] = {
 _SPECIAL = re.compile(r"<\|[A-Za-z0-9_./]{1,24}\|>")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 _WHOLE = re.compile(r"\A.+\Z", re.DOTALL)
-_NOT_IN_TEXT = "qx"  # begins and ends what stands for an annotation, with letters for its number between
+_NOT_IN_TEXT = "qx"  # begins and ends the placeholder of an annotation; its number in letters is between
 
 
 class MultilingualNormalizer(TextNormalizer):
-    """The normalizer for one model's languages and one glossary. Keeps the loaded number rules and dictionary."""
+    """The normalizer of one model's languages and one glossary. Keeps the loaded number rules and dictionary."""
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class MultilingualNormalizer(TextNormalizer):
         kind: NormalizerName = DEFAULT_NORMALIZER,
         find_words: japanese.FindWords | None = None,
     ) -> None:
-        """`kind`: whose readings, ours or upstream's. `rules`, `find_words`: for tests; upstream's number rules and the
-        Japanese dictionary if left out. Raises UsageError for an unknown kind.
+        """kind: edgetts or upstream. rules, find_words: for tests; default: upstream's number rules and the Japanese
+        dictionary. Raises UsageError for an unknown kind.
         """
         super().__init__(_BY_CONTENT, glossary, rules, kind=kind)
         self.spoken = tuple(languages)
@@ -56,13 +56,13 @@ class MultilingualNormalizer(TextNormalizer):
         self._has_dictionary: bool | None = True if find_words else None
 
     def languages(self, text: str, previous: Language | None = None) -> list[Run]:
-        """Which language reads which part of `text`; `previous` is the one that was spoken before it."""
+        """The languages of the parts of `text`. previous: the language before it."""
         return detect.runs(text, self.spoken, previous)
 
     def rewrite(
         self, text: TracedText, language: Language | None = None, languages: Sequence[Run] | None = None
     ) -> Normalized:
-        """`text` as it is to be spoken, not yet written for the model, with offsets and notices."""
+        """The spoken form of `text`, not yet in the model's form, with offsets and notices."""
         if language is not None:
             languages = [Run(0, len(text), language)]
         elif languages is None:
@@ -72,7 +72,7 @@ class MultilingualNormalizer(TextNormalizer):
         return Normalized(TracedText.join(parts), tuple(notices))
 
     def spoken_text(self, text: TracedText, code: str, notices: list[str]) -> TracedText:
-        """`text` as it is to be spoken in a language, which may be one that nobody reads for the model."""
+        """The spoken form of `text` in any language of the model; unchanged for one without reading rules."""
         if self.kind == "upstream":
             text = plain_marks(text)
             return self._hidden(text, self._by_content(notices)) if code in _WETEXT else text
@@ -83,7 +83,7 @@ class MultilingualNormalizer(TextNormalizer):
         return self._hidden(text, lambda part: self._other(single_spaces(part), code))
 
     def for_model(self, text: TracedText, code: str, notices: list[str]) -> TracedText:
-        """Spoken text as the model was trained on it: letter case, annotations, Japanese words, special tokens."""
+        """Spoken text in the model's form: letter case, annotations, Japanese words, special tokens."""
         text = in_case(text, code)
         if code == "ja" and self.kind == "edgetts":
             text = self._japanese(text, notices)
@@ -114,7 +114,7 @@ class MultilingualNormalizer(TextNormalizer):
         return single_spaces(plain_marks(text))
 
     def _hidden(self, text: TracedText, read: Callable[[TracedText], TracedText]) -> TracedText:
-        """`text` read with letters in place of annotations and special tokens, which are put back afterwards."""
+        """`text` read with placeholders for annotations and special tokens, which are restored afterwards."""
         spans = [(found.start, found.stop) for found in pronunciation.find(text.text)]
         if self.kind == "edgetts":
             spans += _apart([match.span() for match in _SPECIAL.finditer(text.text)], spans)
@@ -135,7 +135,7 @@ class MultilingualNormalizer(TextNormalizer):
         return _restored(text, kept, re.compile(rf"{mark}([a-h]+){mark}", re.IGNORECASE))
 
     def _japanese(self, text: TracedText, notices: list[str]) -> TracedText:
-        """Words with spaces between them; a special token, and a reading that was given, are each as one word."""
+        """Words separated by spaces; a special token or a given reading is one word."""
         whole = [
             (found.start, found.stop, pronunciation.replaced(text, found)) for found in pronunciation.find(text.text)
         ]
@@ -161,7 +161,7 @@ class MultilingualNormalizer(TextNormalizer):
 
 
 def _apart(spans: list[tuple[int, int]], others: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The spans, ascending, that touch none of the others, ascending too."""
+    """The spans, ascending, that overlap none of the others, which are also ascending."""
     found, place = [], 0
     for start, stop in spans:
         while place < len(others) and others[place][1] <= start:
@@ -172,12 +172,12 @@ def _apart(spans: list[tuple[int, int]], others: list[tuple[int, int]]) -> list[
 
 
 def _letters(number: int) -> str:
-    """A number in letters that no word holds together, each for three bits."""
+    """A number in letters, three bits each, that occur together in no word."""
     return "".join("abcdefgh"[int(figure)] for figure in f"{number:o}")
 
 
 def _restored(text: TracedText, kept: list[TracedText], pattern: re.Pattern[str]) -> TracedText:
-    """`text` with what was hidden put back in place of what stood for it."""
+    """`text` with placeholders replaced by the hidden text."""
     parts: list[TracedText] = []
     done = 0
     for match in pattern.finditer(text.text):
@@ -188,7 +188,7 @@ def _restored(text: TracedText, kept: list[TracedText], pattern: re.Pattern[str]
 
 
 def _with_spaces(parts: Sequence[TracedText]) -> list[TracedText]:
-    """The parts that are not empty, with a space between neighbors that have none."""
+    """The nonempty parts, joined by spaces if they have none."""
     found: list[TracedText] = []
     for part in parts:
         if not part.text:

@@ -1,4 +1,4 @@
-"""Numbers in Spanish and Arabic words, by `num2words`, in the forms that its words need in a sentence.
+"""Numbers in Spanish and Arabic words, by `num2words`, in the forms for a sentence.
 
 In: whole numbers, decimals as written. Out: words. Does not know texts.
 """
@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable
 from functools import lru_cache
 
-MAX_NUMBER = 10**12  # longer ones are said figure by figure
-_FEW = 2  # decimals that are said as one number: 3,25 "coma veinticinco"
-_one_at_a_time = threading.Lock()  # the Arabic converter keeps the number in itself
+MAX_NUMBER = 10**12  # larger ones are read digit by digit
+_FEW = 2  # decimals that are read as one number: 3,25 "coma veinticinco"
+_one_at_a_time = threading.Lock()  # the Arabic converter is stateful
 
 _AR_ALONE = (("مئتا", "مئتان"), ("ألفا", "ألفان"), ("مليونا", "مليونان"), ("مليارا", "ملياران"))
 _AR_FEMININE_UNITS = {
@@ -23,12 +23,12 @@ _AR_KEPT = frozenset(("مليون", "ثمان"))  # end alike and have one form
 
 
 def spanish(number: int) -> str:
-    """1 is "uno"; digits one by one where the number is too long."""
+    """1 is "uno"; digit by digit if the number is too large."""
     return _words(number, "es") if number < MAX_NUMBER else spanish_digits(str(number))
 
 
 def spanish_before(number: int, *, feminine: bool) -> str:
-    """The number as it stands before a noun: "un", "veintiún", "veintiuna", "doscientas"."""
+    """The form before a noun: "un", "veintiún", "veintiuna", "doscientas"."""
     words = spanish(number)
     if feminine:
         words = words.replace("cientos", "cientas").replace("quinientos", "quinientas")
@@ -46,12 +46,12 @@ def spanish_ordinal(number: int, *, feminine: bool) -> str:
 
 
 def spanish_digits(figures: str) -> str:
-    """Figure by figure."""
+    """Digit by digit."""
     return " ".join(_words(int(figure), "es") for figure in figures)
 
 
 def arabic(number: int) -> str:
-    """1 is "واحد", which is the form for masculine nouns; figure by figure where the number is too long."""
+    """1 is "واحد", the form for masculine nouns; digit by digit if the number is too large."""
     if number >= MAX_NUMBER:
         return arabic_digits(str(number))
     words = _words(number, "ar").replace(" و ", " و")
@@ -88,18 +88,18 @@ def arabic_oblique(words: str) -> str:
 
 
 def arabic_digits(figures: str) -> str:
-    """Figure by figure."""
+    """Digit by digit."""
     return " ".join(_words(int(figure), "ar") for figure in figures)
 
 
 def decimals(figures: str, number: Callable[[int], str], digits: Callable[[str], str]) -> str:
-    """What follows the decimal mark: one number if it is short and begins with no nought, else figure by figure."""
+    """The digits after the decimal mark: one number if they are few and do not begin with 0, else digit by digit."""
     return number(int(figures)) if len(figures) <= _FEW and figures[0] != "0" else digits(figures)
 
 
 @lru_cache(maxsize=1024)
 def _words(number: int, language: str, to: str = "cardinal") -> str:
-    from num2words import num2words  # all its languages: only where a number is read
+    from num2words import num2words  # imports all its languages: only when needed
 
     with _one_at_a_time:
         return str(num2words(number, lang=language, to=to))

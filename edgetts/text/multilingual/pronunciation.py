@@ -1,8 +1,8 @@
-"""How a word is to be said, written into the text: `<read|R EH1 D>` (CMU phones), `<行|XING2>` (pinyin), `<明日|あす>`.
+"""Annotations of pronunciation in a text: `<read|R EH1 D>` (CMU phones), `<行|XING2>` (pinyin), `<明日|あす>`.
 
-In: text. Out: the same with each annotation as the model reads it: kana as they are, everything else between two
-special tokens that say whether the word is Chinese. Finds where annotations and special tokens lie, so that nothing
-reads or cuts them. Linear in the text. Source: facts of upstream's `indextts/infer_v2_5.py`.
+In: text. Out: the same with each annotation in the model's form: kana unchanged, other readings between two special
+tokens, which depend on whether the word is Chinese. Also finds the spans of annotations and special tokens, so that
+they are neither read nor cut. Linear in the text. Source: facts of upstream's `indextts/infer_v2_5.py`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _FOR_LATIN = "<|SPECIAL_TOKEN_1|>"
 _FOR_CHINESE = "<|SPECIAL_TOKEN_2|>"
 _SIGN = re.compile(r"[<|>\n]")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
-_KANA = re.compile("[\u3040-\u309f]+|[\u30a0-\u30ff]+")  # all of one kind; the long mark is of the second
+_KANA = re.compile("[\u3040-\u309f]+|[\u30a0-\u30ff]+")  # all hiragana or all katakana, which includes the long mark
 _SPECIAL = re.compile(r"<\|([^|]+)\|>")
 _WHOLE = re.compile(r"\A.+\Z", re.DOTALL)
-# What a reading lies between once it is written for the model, and what of it is spoken.
+# The special tokens around a reading in the model's form, and its spoken part.
 SPOKEN = re.compile(r"(<\|SPECIAL_TOKEN_\d+\|>)(.*?)<\|SPECIAL_TOKEN_\d+\|>")
 
 
@@ -34,7 +34,7 @@ class Annotation:
 
 
 def find(text: str) -> list[Annotation]:
-    """The annotations of `text`, from left to right. No word holds `|`, `>` or a line feed, no reading `>` or one."""
+    """The annotations of `text` in order. A word has no `|`, `>` or line feed, a reading no `>` or line feed."""
     found: list[Annotation] = []
     opened = bar = -1
     for match in _SIGN.finditer(text):
@@ -55,7 +55,7 @@ def find(text: str) -> list[Annotation]:
 
 
 def reading(annotation: Annotation) -> str:
-    """What the model reads for it."""
+    """The reading in the model's form."""
     said = annotation.reading.upper()
     if _KANA.fullmatch(said):
         return f" {said} "
@@ -64,7 +64,7 @@ def reading(annotation: Annotation) -> str:
 
 
 def written_for_model(text: TracedText) -> TracedText:
-    """`text` with each annotation as the model reads it."""
+    """`text` with each annotation in the model's form."""
     parts: list[TracedText] = []
     done = 0
     for annotation in find(text.text):
@@ -74,7 +74,7 @@ def written_for_model(text: TracedText) -> TracedText:
 
 
 def replaced(text: TracedText, annotation: Annotation) -> TracedText:
-    """What the model reads for one annotation of `text`."""
+    """The model's form of one annotation of `text`."""
     said = reading(annotation)
     return text.slice(annotation.start, annotation.stop).substitute(_WHOLE, lambda _: said)
 

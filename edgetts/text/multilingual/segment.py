@@ -1,9 +1,9 @@
-"""Text of one language becomes segments that fit the model, each spoken in one go.
+"""Splits text of one language into segments.
 
-In: text that is written for the model, how many tokens a segment may have, and what counts them. Out: the edges of the
-segments; together they are the whole text. Cuts after marks, between characters only where a clause alone is too long,
-never in an annotation. Encodes a stretch of text a few times, not once for each of its pieces; takes time linear in the
-text. Source: facts of `split_text_by_tokens` in upstream's `indextts/infer_v2_5.py`, kept to the token.
+In: text in the model's form, the token limit of a segment, and a function that counts tokens. Out: the edges of the
+segments, which cover the text. Cuts after marks, between characters only if a clause alone is too long, never in an
+annotation. Encodes each part of the text a few times, not once for each piece; takes time linear in the text. Source:
+facts of `split_text_by_tokens` in upstream's `indextts/infer_v2_5.py`, reproduced exactly.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Count = Callable[[str], int]
 def segment_edges(text: str, max_tokens: int, n_prefix: int, count: Count, quick_tokens: int = 0) -> list[int]:
     """Offsets in `text` at which segments begin, and its end; `[0, 0]` for empty text, which is one segment.
 
-    max_tokens: of a segment with its language's prefix, which has `n_prefix`. quick_tokens: the beginning of that many
-    tokens stays in segments of half the limit. Raises `UsageError` if a limit is out of range.
+    max_tokens: of a segment with its language's prefix, which has `n_prefix`. quick_tokens: so many tokens of the
+    beginning stay in segments of half the limit. Raises `UsageError` if a limit is out of range.
     """
     if max_tokens < 1:
-        raise UsageError(f"A segment of {max_tokens} tokens is not possible; the limit must be 1 or more.")
+        raise UsageError(f"max_tokens is {max_tokens}; it must be 1 or more.")
     if quick_tokens < 0:
         raise UsageError(f"quick_tokens is {quick_tokens}; it must be 0 or more.")
     budget = max(1, min(max_tokens, MAX_TOKENS) - n_prefix)
@@ -65,7 +65,7 @@ def _chunks(text: str, budget: int, count: Count) -> list[int]:
 
 
 def _stretches(text: str) -> Iterator[tuple[int, int, bool]]:
-    """Annotations, which are whole, and what lies between them; none is empty."""
+    """The nonempty spans of annotations and of the text between them."""
     done = 0
     for match in SPOKEN.finditer(text):
         if match.start() > done:
@@ -77,10 +77,10 @@ def _stretches(text: str) -> Iterator[tuple[int, int, bool]]:
 
 
 def _groups(text: str, edges: Sequence[int], budget: int, count: Count) -> Iterator[int]:
-    """The end of each group of neighbors between `edges`: a group takes the next piece while all of it fits.
+    """The end of each group of neighboring pieces between `edges`: a group takes the next piece while it fits.
 
-    No piece has more tokens than bytes. So as many are taken at once as have half the bytes that are left: halves,
-    because what is joined anew can have a token more.
+    A piece has at most as many tokens as bytes, so pieces of up to half the remaining budget in bytes are taken
+    without counting: half, because joined pieces can have one more token.
     """
     sizes = [_bytes(text[start:stop]) for start, stop in itertools.pairwise(edges)]
     start, n = 0, len(sizes)

@@ -1,8 +1,8 @@
-"""Spanish numbers, dates, times of day, money, units, signs and abbreviations as they are said.
+"""Spanish readings of numbers, dates, times of day, money, units, signs and abbreviations.
 
-In: text, its marks as typed. Out: the same in words. Left as they are: Roman numerals but of centuries, chapters and
-the like, letters of abbreviations that are not listed, and everything without figures or signs. Numbers agree with the
-noun behind them by its ending. Order matters: what is longer is read first.
+In: text with its marks as typed. Out: the same in words. Unchanged are Roman numerals except of centuries, chapters and
+the like, unlisted abbreviations, and text without digits or signs. Numbers agree with the next noun by its ending.
+Order matters: longer forms are read first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgetts.text.traced import TracedText
 
 _MONTHS = words("enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre")
 _NUMBER = r"\d{1,3}(?:\.\d{3}){1,5}(?:,\d{1,9})?|\d{1,18}(?:[.,]\d{1,9})?"
-_LEFT = r"(?<![\w.,/:])"  # nothing of a number or word stands before
+_LEFT = r"(?<![\w.,/:])"  # not preceded by a part of a number or word
 
 _ABBREVIATIONS = {
     "Sr.": "señor", "Sra.": "señora", "Srta.": "señorita", "Sres.": "señores", "Dr.": "doctor", "Dra.": "doctora",
@@ -32,7 +32,7 @@ _ABBREVIATION = re.compile(
     + "|".join(re.escape(a) for a in sorted(_ABBREVIATIONS, key=len, reverse=True))
     + r")(?!\w)|(?<!\w)C/(?=\s?[A-ZÁÉÍÓÚ])"
 )
-_MAY_END = frozenset(("etc.", "a. C.", "d. C.", "EE. UU.", "EE.UU.", "S.A."))  # a sentence, with their own stop
+_MAY_END = frozenset(("etc.", "a. C.", "d. C.", "EE. UU.", "EE.UU.", "S.A."))  # a sentence, with their own period
 _SENTENCE_ENDS = re.compile(r"\s*$|\s+[A-ZÁÉÍÓÚÑ¿¡]")
 _WEB = re.compile(
     r"(?<![\w@])(?:https?://)?[\w.-]{1,64}(?:@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}|\.(?:com|es|org|net|mx|ar|co|cl|eu|info)\b(?:/[\w./-]{0,100})?)",
@@ -113,7 +113,7 @@ _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50}
 
 
 def read(text: TracedText) -> TracedText:
-    """`text` in words, numbers and signs included."""
+    """`text` with numbers and signs in words."""
     text = text.substitute(_ABBREVIATION, _abbreviation)
     text = text.substitute(_WEB, _web)
     text = text.substitute(_SPACED, lambda m: m.group().replace(" ", ""))
@@ -140,7 +140,7 @@ def read(text: TracedText) -> TracedText:
 
 
 def _parts(written: str) -> tuple[int, str]:
-    """The whole number and the decimals of what was written: a stop before three figures groups, a comma does not."""
+    """The integer part and the decimals: a period before three digits groups them, a comma does not."""
     if re.fullmatch(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?", written):
         whole, _, rest = written.replace(".", "").partition(",")
     else:
@@ -149,7 +149,7 @@ def _parts(written: str) -> tuple[int, str]:
 
 
 def _said(written: str, *, feminine: bool | None = None) -> str:
-    """A number in words. feminine: of the noun that follows; None: none does."""
+    """A number in words. feminine: gender of the next noun; None: there is none."""
     if len(written) > 1 and written[0] == "0" and written.isdigit():
         return numbers.spanish_digits(written)
     whole, rest = _parts(written)

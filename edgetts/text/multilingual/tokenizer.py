@@ -1,7 +1,7 @@
-"""The tokenizer of a model of byte pairs: any text becomes ids, special tokens included, none of it prepared.
+"""The byte pair tokenizer: any text, special tokens included, to ids, without preparation.
 
-In: text that is written for the model. Out: ids, and where in the text each token begins. What a token of a part of a
-character stands for is that character, once.
+In: text in the model's form. Out: ids, and the offset of each token. Tokens for the bytes of one character represent
+that character once.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from edgetts.text.multilingual.languages import prefix
 from edgetts.text.tokenizer import TextTokenizer, TokenizedText
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-STOP_ID = 1  # ends the text of a segment; the model takes what stands before it without the ids 0 and 1
+STOP_ID = 1  # ends the text of a segment; the model drops ids 0 and 1 before it
 
 
 class BytePairTokenizer(TextTokenizer):
     """The tokenizer of one pack. Safe to share between threads. No character is unknown to it."""
 
     def __init__(self, path: Path | str) -> None:
-        """Reads a `tokenizer.json`. Raises `PackError` if it is missing, too large or damaged."""
+        """Read a `tokenizer.json`. Raises `PackError` if it is missing, too large or damaged."""
         super().__init__(path, TextConfig(languages=("zh", "en"), case="keep", split_cjk=False))
 
     def encode(self, text: str) -> TokenizedText:
@@ -40,7 +40,7 @@ class BytePairTokenizer(TextTokenizer):
         return len(self._tokenizer.encode(clean(text), add_special_tokens=False))
 
     def segment_ids(self, text: str, code: str) -> tuple[int, ...]:
-        """What the model is given for a segment: the language's prefix and the text as one, and the stop."""
+        """The model's input for a segment: the ids of prefix and text together, and the stop."""
         return (*self._tokenizer.encode(clean(prefix(code) + text), add_special_tokens=False).ids, STOP_ID)
 
 
