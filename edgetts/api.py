@@ -27,12 +27,12 @@ import torch
 
 from edgetts.backends.compile_cache import keep_compiled
 from edgetts.backends.device import pick_device
-from edgetts.backends.kernels import AUTO, DEQUANTIZED, wanted_kernel
-from edgetts.backends.numbers import default_compute, numbers_of
+from edgetts.backends.kernels import AUTO
+from edgetts.backends.numbers import default_compute
 from edgetts.backends.process import check_process, is_forked
 from edgetts.compute import Compute, check_compute
 from edgetts.errors import UsageError
-from edgetts.memory import Budget, parse_size
+from edgetts.memory import Budget, Place, parse_size
 from edgetts.options import OptionKeywords, SampleType, SynthesisOptions
 from edgetts.pack.entries import EMOTION
 from edgetts.pack.load import Pack, open_pack
@@ -141,7 +141,7 @@ class TTS:
         None: the pack's own, else fast on CUDA and, on the CPU, for packs whose report measured it, else exact.
         memory_budget: a bound on the memory of this process for one call at a time, in bytes or such as "1500M" or
         "2G"; `edgetts.memory` describes what is counted. Calls get shorter segments, then a shorter prompt as needed,
-        with a notice; UsageError if even those do not fit. Only on the CPU.
+        with a notice; UsageError if even those do not fit. On a GPU with its own memory, that memory is bounded.
         Raises PackError, UsageError.
         """
         if not (pack is None or isinstance(pack, (str, Path, LocatedPack))):
@@ -178,9 +178,10 @@ class TTS:
         with self._loading:
             if self._engine is None:
                 keep_compiled(self.store.cache_dir.parent, self.pack.manifest, self.device)
+                limit = None if self.budget is None else self.budget.keep(self.device)
                 pipeline = Pipeline(self.pack, self.device, kernel=self.kernel, compute=self.compute)
                 engine = Engine.open(pipeline, self.store.cache_dir.parent)
-                engine.freed.limit = None if self.budget is None else self.budget.n_bytes
+                engine.freed.limit = limit
                 self._engine = engine
             return self._engine
 
@@ -473,10 +474,6 @@ def _request(text: object, *values: Any) -> SpeechRequest:
 
 def _budget(n_bytes: int, pack: Pack, device: torch.device, compute: Compute, kernel: str) -> Budget:
     """The budget of all calls. Raises UsageError if no call fits."""
-    if device.type != "cpu":
-        raise UsageError(f"memory_budget= works on the CPU only, not on {device}: leave it out, or use the CPU.")
     if isinstance(n_bytes, bool) or not isinstance(n_bytes, int) or n_bytes <= 0:
         raise UsageError(f"The memory budget is {n_bytes!r}; it must be a number of bytes above 0, or such as '2G'.")
-    half_bytes = numbers_of(device, "fast").dit.itemsize
-    decodes = wanted_kernel(kernel, compute) == DEQUANTIZED
-    return Budget.of(n_bytes, pack, compute, half_bytes=half_bytes, decodes=decodes)
+    return Budget.of(n_bytes, pack, compute, Place.of(device, compute, kernel))

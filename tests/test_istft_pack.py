@@ -21,7 +21,7 @@ from edgetts.cli.app import app
 from edgetts.compute import Compute
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import UsageError
-from edgetts.memory import Size, estimate, weigh
+from edgetts.memory import Place, Size, estimate, weigh
 from edgetts.models.istft_vocoder import IstftVocoder
 from edgetts.models.vocoder import build_vocoder
 from edgetts.options import SynthesisOptions
@@ -122,11 +122,13 @@ def test_work_and_memory(pack_path: Path, mini_pack: Path) -> None:
     assert work.flops == pytest.approx(2 * 100 * linear, rel=0.1)
     frames = size.prompt_frames + size.n_codes * pack.config.s2mel.mel_frames_per_code
     wider = dataclasses.replace(ISTFT, pitch=dataclasses.replace(ISTFT.pitch, ffn_dim=2 * ISTFT.pitch.ffn_dim))
-    for compute in ("reference", "exact", "fast"):
-        held = weigh(pack, compute, half_bytes=2, decodes=True)
-        assert held.resident < weigh(open_pack(mini_pack), compute, half_bytes=2, decodes=True).resident
+    computes: tuple[Compute, ...] = ("reference", "exact", "fast")
+    for compute in computes:
+        place = Place(4, 2 if compute == "fast" else 4, decodes=True)
+        held = weigh(pack, compute, place)
+        assert held.resident < weigh(open_pack(mini_pack), compute, place).resident
         found, more = (
-            estimate(dataclasses.replace(pack.config, vocoder=vocoder), held, size, compute, start=0.0).vocoder
+            estimate(dataclasses.replace(pack.config, vocoder=vocoder), held, size, compute, place, start=0.0).vocoder
             for vocoder in (ISTFT, wider)
         )
         # The pitch of a whole segment is read at once; the rest is computed in windows.

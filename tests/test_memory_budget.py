@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import mmap
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 import edgetts
 from edgetts.api import TTS
+from edgetts.backends.kernels import AUTO
 from edgetts.backends.process import CACHED_PRIMITIVES
 from edgetts.errors import UsageError
-from edgetts.memory import MIB, Budget, Size, estimate, held_now, parse_size, shown, weigh
+from edgetts.memory import (
+    MIB,
+    Budget,
+    DeviceMemory,
+    Place,
+    Size,
+    device_memory,
+    estimate,
+    held_now,
+    parse_size,
+    shown,
+    weigh,
+)
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
+from edgetts.voices.store import VoiceStore
 
 TINY = Path(edgetts.__file__).parent / "builtin" / "tiny"
 FRAMES = 400
+EXACT = Place(4, 4)
 TEXT = (
     "the morning was cold and the river ran fast under the old stone bridge while two men walked along the bank and "
     "talked about the long winter that had come before it"
@@ -75,7 +94,7 @@ def test_what_is_no_size(text: str) -> None:
 
 def budget(n_bytes: float, start: float = 0.0) -> Budget:
     pack = open_pack(TINY)
-    return Budget(int(n_bytes), pack.config, weigh(pack, "exact", half_bytes=2, decodes=False), "exact", start)
+    return Budget(int(n_bytes), pack.config, weigh(pack, "exact", EXACT), "exact", EXACT, start)
 
 
 def test_nothing_changes_where_there_is_enough() -> None:
@@ -155,15 +174,87 @@ def test_what_a_process_holds() -> None:
         assert held_now() - before > 31 * MIB
 
 
+# --- on a GPU, as the driver would describe it ---------------------------------------------------------
+
+CUDA = torch.device("cuda:0")
+GIB = 1 << 30
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool], list[float]]:
+    """A card of 8 GiB with 6 free in a machine of 16 with 10 free; gives the shares that torch was bound to."""
+
+    def describe(unified: bool) -> list[float]:
+        shares: list[float] = []
+        meminfo = tmp_path / "meminfo"
+        meminfo.write_text(f"MemTotal: {16 << 20} kB\nMemFree: 1 kB\nMemAvailable: {10 << 20} kB\nHugePages_Total: 0\n")
+        monkeypatch.setattr("edgetts.memory.place._MEMINFO", meminfo)
+        card = SimpleNamespace(is_integrated=int(unified))
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 7))
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (6 * GIB, (16 if unified else 8) * GIB))
+        monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, device: shares.append(share))
+        return shares
+
+    return describe
+
+
+def test_memory_that_a_gpu_shares_with_the_system_is_counted_once(card: Callable[[bool], list[float]]) -> None:
+    card(True)
+    assert device_memory(CUDA) == DeviceMemory(16 * GIB, 10 * GIB, unified=True)
+    place = Place.of(CUDA, "fast", AUTO)
+    assert place == Place(2, 2, decodes=False, on_cuda=True, unified=True)
+    assert place.start() > held_now()  # and a context
+    card(False)
+    assert device_memory(CUDA) == DeviceMemory(8 * GIB, 6 * GIB, unified=False)
+    assert device_memory(torch.device("cpu")) == DeviceMemory(16 * GIB, 10 * GIB, unified=True)
+    own = Place.of(CUDA, "fast", AUTO)
+    assert not own.unified and own.start() == place.start() - held_now()  # the host's is no part of it
+    assert Place.of(CUDA, "reference", AUTO) == Place(4, 4, decodes=True, on_cuda=True)
+
+
+def test_an_estimate_for_a_gpu(card: Callable[[bool], list[float]]) -> None:
+    """Half the bytes in half precision; one cache however many beams; less than on the CPU, where libraries keep more."""
+    card(False)
+    pack = open_pack(TINY)
+    places = {"exact": Place.of(CUDA, "exact", AUTO), "fast": Place.of(CUDA, "fast", AUTO)}
+    found = {
+        name: Budget(1 << 40, pack.config, weigh(pack, name, place), name, place, 0.0)  # type: ignore[arg-type]
+        for name, place in places.items()
+    }
+    size = Size(50, 700, 1, FRAMES, 2, True)
+    exact, fast = (found[name].estimate_size(size) for name in ("exact", "fast"))
+    assert fast.weights < exact.weights and fast.decode < 0.55 * exact.decode and fast.vocoder < exact.vocoder
+    beams = found["fast"].estimate_size(dataclasses.replace(size, n_beams=3))
+    assert beams.decode < 3 * fast.decode
+    on_cpu = budget(1 << 40).estimate_size(size)
+    assert exact.kept == 0 < on_cpu.kept and exact.latents == on_cpu.latents
+
+
+@pytest.mark.parametrize("unified", [False, True])
+def test_a_budget_for_a_gpu(unified: bool, card: Callable[[bool], list[float]]) -> None:
+    """torch is bound to what it leaves; the host's memory only where both are one."""
+    shares, pack = card(unified), open_pack(TINY)
+    bound = Budget.of(2 * GIB, pack, "fast", Place.of(CUDA, "fast", AUTO))
+    assert bound.keep(CUDA) == (2 * GIB if unified else None)
+    assert shares == [(2 * GIB - bound.start) / ((16 if unified else 8) * GIB)]
+    words = "of memory" if unified else "of the GPU's memory"
+    with pytest.raises(UsageError, match=rf"needs at least \d+M {words}, but the budget is 200M"):
+        Budget.of(200 * MIB, pack, "fast", Place.of(CUDA, "fast", AUTO))
+    tts = TTS(pack, CUDA, VoiceStore.default(Path()), compute="fast", memory_budget=2 * GIB)
+    assert tts.budget is not None and tts.budget.place.on_cuda
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux what a process holds")
 @pytest.mark.parametrize("compute", ["exact", "fast", "reference"])
 def test_the_estimate_is_above_the_peak_and_not_far(compute: str) -> None:
     found = measured(compute, 1 << 40)  # more than enough: what is freed is given back, nothing is reduced
     pack = open_pack(TINY)
-    weights = weigh(pack, compute, half_bytes=2, decodes=False)  # type: ignore[arg-type]
+    place = Place.of(torch.device("cpu"), compute, AUTO)  # type: ignore[arg-type]
+    weights = weigh(pack, compute, place)  # type: ignore[arg-type]
     size = Size(len(TEXT), int(found["n_codes"]), 3, FRAMES, 2, False)
-    found_bound = estimate(pack.config, weights, size, compute, start=0.0)  # type: ignore[arg-type]
+    found_bound = estimate(pack.config, weights, size, compute, place, start=0.0)  # type: ignore[arg-type]
     expected = found_bound.peak
     grown = found["peak"] - found["start"]
     print(

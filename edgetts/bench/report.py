@@ -2,8 +2,8 @@
 
 In: candidates that ran, the work of a call, the machine's rates. Out: `Report`. Stable keys of `Report.to_json`:
 `stages.<name>.{median_s, floor_s, floor_ratio}`, `rtf`, `first_audio_ms`, `peak_rss_mb`,
-`peak_cuda_mb`, `machine`, `compare.<name>.speedup`, `import_s`, `start_to_sound_s`, `soak.{settled_mb, end_mb,
-growth_mb, calls_per_minute}`. It measures nothing and draws nothing.
+`peak_cuda_mb`, `expected_mb`, `machine`, `compare.<name>.speedup`, `import_s`, `start_to_sound_s`,
+`soak.{settled_mb, end_mb, growth_mb, calls_per_minute}`. It measures nothing and draws nothing.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ class Report:
     first_audio_ms: float | None
     load_s: float
     warmup_s: float
+    expected_mb: float  # of memory, by the estimate before loading; pages of files are no part of it
     peak_rss_mb: float
     peak_cuda_mb: float | None
     startup: Startup | None  # of fresh processes, where that was measured
@@ -115,6 +116,7 @@ class Report:
             "warmup_s": self.warmup_s,
             "import_s": None if self.startup is None else self.startup.import_s,
             "start_to_sound_s": None if self.startup is None else self.startup.first_sound_s,
+            "expected_mb": self.expected_mb,
             "peak_rss_mb": self.peak_rss_mb,
             "peak_cuda_mb": self.peak_cuda_mb,
             "soak": None if self.soak is None else self.soak.to_json(),

@@ -21,6 +21,7 @@ import torch
 from edgetts.api import TTS
 from edgetts.backends.kernels import AUTO
 from edgetts.backends.process import prepare_process
+from edgetts.bench.footprint import expected, size_of
 from edgetts.bench.machine import (
     describe_machine,
     measure_rates,
@@ -35,7 +36,7 @@ from edgetts.bench.startup import Startup, measure_startup
 from edgetts.bench.work import Sizes, enroll_work, stage_works, whole_floor_s
 from edgetts.compute import Compute
 from edgetts.errors import UsageError
-from edgetts.memory import Budget, Size, shown
+from edgetts.memory import MIB, Budget, Place, shown
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
@@ -114,11 +115,12 @@ def measure(
     kernel: str = AUTO,
     home: Path | None = None,
     progress: Progress = lambda _what, _share: None,
+    tell: Callable[[str], None] = lambda _sentence: None,
 ) -> Report:
     """Measure a pack. Raises EdgeTTSError for packs that cannot be opened and texts that say nothing.
 
     memory_budget: bytes that the run phase must fit into. The measurement is not reduced for it: UsageError if it does
-    not fit.
+    not fit. tell: is told what memory will be needed, before anything is loaded.
     """
     startup: Startup | None = None
     soak: Soak | None = None
@@ -130,9 +132,16 @@ def measure(
         segments = tts.frontend().segments(plan.text, plan.options.max_segment_tokens).segments
         if not segments:
             raise UsageError("There is nothing to speak in the text to measure with: give another with text=.")
+        place = Place.of(device, compute, kernel)
+        guided = plan.options.flow_settings().is_guided(0.0)
+        size = size_of(
+            pack.config, plan.seconds, plan.prompt_s, len(segments[0].ids), guided=guided, parts=plan.streams
+        )
+        needed = expected(pack, compute, place, size).peak
         if tts.budget is not None:
-            _check_budget(tts.budget, plan, len(segments[0].ids))
+            _check_budget(tts.budget, plan, needed)
         others = [_other(name, pack, device, compute, home) for name in plan.compare]
+        tell(f"Loading and speaking will need at most about {shown(needed)} of {place.kind}.")
         progress("measuring the machine", 0.0)
         prepare_process()  # before the first product, as everywhere
         rates = measure_rates(device)
@@ -232,6 +241,7 @@ def measure(
         first_audio_ms=first_ms,
         load_s=load_s,
         warmup_s=warmup_s,
+        expected_mb=needed / MIB,
         peak_rss_mb=memory[0],
         peak_cuda_mb=memory[1],
         startup=startup,
@@ -239,21 +249,11 @@ def measure(
     )
 
 
-def _check_budget(budget: Budget, plan: Plan, n_tokens: int) -> None:
+def _check_budget(budget: Budget, plan: Plan, needed: float) -> None:
     """Raise UsageError if the measured call does not fit the budget."""
-    audio = budget.config.audio
-    size = Size(
-        n_tokens=n_tokens,
-        n_codes=round(plan.seconds * budget.config.code_rate),
-        n_beams=1,
-        prompt_frames=round(plan.prompt_s * audio.frame_rate),
-        n_rows=2 if plan.options.flow_settings().is_guided(0.0) else 1,
-        in_parts=plan.streams,
-    )
-    needed = budget.estimate_size(size).peak
     if needed > budget.n_bytes:
         raise UsageError(
-            f"Measuring {plan.seconds:g} s of speech needs {shown(needed)} of memory, and the budget is "
+            f"Measuring {plan.seconds:g} s of speech needs {shown(needed)} of {budget.place.kind}, and the budget is "
             f"{shown(budget.n_bytes)}: measure less with seconds= and prompt_s=, or allow more."
         )
 

@@ -159,6 +159,7 @@ def bench(
             kernel=known.kernel or AUTO,
             home=known.home,
             progress=progress,
+            tell=(lambda _: None) if quiet or as_json else print_notice,
         )
     if page is not None:
         write_file(page, render(report).encode())
@@ -193,7 +194,7 @@ def _print(report: Report) -> None:
     print_line()
     print_line(f"RTF {report.rtf:.3g} for {report.audio_s:.1f} s of speech{first}")
     start = f"loaded in {report.load_s:.2f} s, warm after {report.warmup_s:.2f} s"
-    print_line(f"peak memory {report.peak_rss_mb:.0f} MB{gpu}; {start}")
+    print_line(f"peak memory {report.peak_rss_mb:.0f} MB{gpu}, expected {report.expected_mb:.0f} MB; {start}")
     if report.startup is not None:
         fresh = report.startup
         print_line(

@@ -88,7 +88,7 @@ MemoryBudgetOption = Annotated[
         "--memory-budget",
         metavar="SIZE",
         help="Use at most this much memory, such as 1500M or 2G, or refuse: options are reduced to fit, with a notice. "
-        "On the CPU only; learning a voice is not counted.",
+        "On a GPU with its own memory: of that; learning a voice is not counted.",
         rich_help_panel="Model",
         show_default=False,
     ),

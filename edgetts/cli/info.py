@@ -12,10 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgetts.cli.common import DeviceOption, JsonOption, ProgressBar, environment, mib, print_json, print_line
+from edgetts.cli.common import (
+    ComputeOption,
+    DeviceOption,
+    JsonOption,
+    ProgressBar,
+    compute_name,
+    environment,
+    mib,
+    print_json,
+    print_line,
+)
+from edgetts.cli.environment import Environment
 from edgetts.errors import PackError, one_line
 
 if TYPE_CHECKING:
+    from edgetts.compute import Compute
     from edgetts.pack.entries import Manifest
 
 _CODES_IN_A_BYTE = {"int8_channel": 1, "int4_group": 2, "nf4_group": 2}
@@ -33,7 +45,12 @@ def info(
         bool, typer.Option("--kernels", help="Also measure the kernels for the pack's quantized weights.")
     ] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Also check every file against its checksum.")] = False,
+    memory: Annotated[
+        bool,
+        typer.Option("--memory", help="Also estimate the memory that speaking takes here, then load and measure it."),
+    ] = False,
     device: DeviceOption = None,
+    compute: ComputeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the contents of a model pack, and its quality as measured when it was made.
@@ -90,10 +107,12 @@ def info(
     if kernels:
         where, wanted = device or known.device or "auto", known.kernel or "auto"
         about["kernels"] = _kernels(located.path, known.home, where, wanted)
+    if not as_json:
+        _print(about)
+    if memory:
+        about["memory"] = _memory(located.path, known, device, compute_name(compute), tells=not as_json)
     if as_json:
         print_json(about)
-        return
-    _print(about)
 
 
 def _print(about: dict[str, Any]) -> None:
@@ -128,6 +147,33 @@ def _print(about: dict[str, Any]) -> None:
         )
         mark = "*" if trial["chosen"] else " "
         print_line(f"{mark} {trial['weights']:<24}{trial['kernel']:<20}{verdict}")
+
+
+def _memory(path: Path, known: Environment, device: str | None, compute: Compute | None, *, tells: bool) -> Any:
+    """What a usual call is expected to take, told before anything is loaded, and what it took at most."""
+    from edgetts.backends.device import choose_device
+    from edgetts.backends.numbers import default_compute
+    from edgetts.bench.footprint import expected, measured_peak, usual_size
+    from edgetts.memory import Place, device_memory, shown
+    from edgetts.pack.load import open_pack
+
+    where, kernel = choose_device(device or known.device or "auto"), known.kernel or "auto"
+    pack = open_pack(path, home=known.home)
+    way = compute or default_compute(where, pack.manifest.defaults, pack.manifest.quality)
+    place = Place.of(where, way, kernel)
+    bound, there = expected(pack, way, place, usual_size(pack)), device_memory(where)
+    parts = {name: getattr(bound, name) for name in ("start", "weights", "decode", "latents", "flow", "vocoder")}
+    if tells:
+        free = "" if there is None else f"; {shown(there.free)} of {shown(there.total)} are free"
+        print_line()
+        print_line(f"memory on {where}, compute {way}: at most about {shown(bound.peak)} of {place.kind}{free}")
+        print_line("  " + ", ".join(f"{name} {shown(n_bytes)}" for name, n_bytes in parts.items()))
+    peak = measured_peak(pack, where, way, kernel)
+    if tells:
+        cuda = "" if peak.cuda is None else f", tensors on the GPU {shown(peak.cuda)}"
+        print_line(f"  measured: the process held {shown(peak.host)}{cuda}")
+    found = {"device": str(where), "compute": way, "expected_bytes": bound.peak, "parts": parts}
+    return {**found, "peak_bytes": peak.host, "peak_cuda_bytes": peak.cuda}
 
 
 def _verify(path: Path, manifest: Manifest, home: Path | None) -> None:

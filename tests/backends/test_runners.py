@@ -10,6 +10,7 @@ import torch
 from helpers.small_gpt import small_gpt, small_prompt
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from edgetts.backends import step_state
 from edgetts.backends.decode_step import DecodeStep
 from edgetts.backends.device_decoder import DeviceDecoder, DeviceDecoders, device_decoders
 from edgetts.backends.runners import CompiledRunner, EagerRunner, GraphRunner, Runner, check_runner, runner_maker
@@ -129,16 +130,22 @@ def test_the_whole_step_is_one_graph_and_ten_lengths_at_most_three(n_beams: int,
     assert codes_by(gpt, settings, lambda: CompiledRunner(counter)) == codes_by(gpt, settings, None)
 
 
-@kinds
 @pytest.mark.slow
+@pytest.mark.parametrize(("n_beams", "do_sample"), [(1, False), (3, True)])
 @pytest.mark.usefixtures("no_compiled_code")
-def test_codes_compiled_to_machine_code(n_beams: int, do_sample: bool) -> None:
-    """Over ten buckets of keys."""
-    gpt, counter = small_gpt(), count_of("inductor")
-    settings = settings_of(n_beams, do_sample, 10 * KEY_BUCKET // n_beams)
-    runner = CompiledRunner(counter)
+def test_codes_compiled_to_machine_code(n_beams: int, do_sample: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over ten buckets of keys, which are small here, as is the network: making machine code takes the time."""
+    monkeypatch.setattr(step_state, "KEY_BUCKET", 16)
+    gpt, counter = small_gpt(n_layers=1), count_of("inductor")
+    n_prefix = small_prompt(gpt).embeddings.shape[1] + 1
+    settings = settings_of(n_beams, do_sample, 1 + (10 * 16 - n_prefix) // n_beams)
+    runner, buckets = CompiledRunner(counter), set[int]()
+    compiled = runner._compiled
+    assert compiled is not None
+    runner._compiled = lambda *given: (buckets.add(given[-1]), compiled(*given))[1]
     assert codes_by(gpt, settings, lambda: runner) == codes_by(gpt, settings, None)
     assert not runner.notices
+    assert len(buckets) >= 8 and max(buckets) == 160
     assert 1 <= counter.frame_count <= MOST_COMPILATIONS
 
 

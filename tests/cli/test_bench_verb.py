@@ -91,6 +91,8 @@ def test_what_does_not_fit_the_memory_budget_is_not_measured(edgetts: Edgetts, m
     assert result.exit_code == 2 and "the budget is 1M" in result.stderr and len(result.stderr.splitlines()) == 1
     result = edgetts(*arguments, "--memory-budget", "64G")
     assert result.exit_code == 0, result.stderr
+    assert "note: Loading and speaking will need at most about" in result.stderr
+    assert "expected" in result.stdout
 
 
 def test_warmup_leaves_speeds_behind(edgetts: Edgetts, mini_pack: Path, home: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
 from edgetts.decoding.prompt import GPTPrompt
@@ -24,10 +26,10 @@ CONFIG = GPTConfig(
 )
 
 
-def small_gpt(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> GPT:
+def small_gpt(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, n_layers: int = 2) -> GPT:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        gpt = GPT(CONFIG).eval().requires_grad_(False)
+        gpt = GPT(dataclasses.replace(CONFIG, n_layers=n_layers)).eval().requires_grad_(False)
     gpt.mel_head.weight *= 8  # far from ties
     gpt.mel_head.bias[CONFIG.stop_mel_token] = -1e4
     return gpt.to(device, dtype)

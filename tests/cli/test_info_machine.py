@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from edgetts.backends.kernels import registry
+from edgetts.bench import footprint
 from edgetts.cli import info
+from edgetts.cli.environment import Environment
+from edgetts.memory import MIB, shown
 from edgetts.pack.locate import locate_pack
 
 
@@ -32,3 +36,23 @@ def test_what_was_tried_and_by_how_much_it_won(
     ]
     assert info._ahead(known[0], known) == ", 2.50 times as fast as the next"
     assert [info._ahead(trial, known) for trial in known[1:]] == ["", "", ""]
+
+
+def test_memory_is_estimated_before_loading_and_measured_after(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = []
+    load = footprint.Pipeline
+
+    def pipeline(*given: Any, **how: Any) -> Any:
+        loaded.append(capsys.readouterr().out)
+        return load(*given, **how)
+
+    monkeypatch.setattr(footprint, "Pipeline", pipeline)
+    path = locate_pack(None, None).path
+    found = info._memory(path, Environment.read({}), "cpu", "exact", tells=True)
+    (before,) = loaded
+    assert "memory on cpu, compute exact: at most about" in before and "of memory; " in before
+    assert f"measured: the process held {shown(found['peak_bytes'])}" in capsys.readouterr().out
+    grown = found["peak_bytes"] - found["parts"]["start"]
+    assert 10 * MIB < grown < found["expected_bytes"] - found["parts"]["start"]

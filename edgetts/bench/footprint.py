@@ -1,0 +1,94 @@
+"""Memory of one call: what is expected before anything is loaded, and what was measured after.
+
+In: a pack, a device, a compute mode, lengths. Out: an `Estimate` (edgetts.memory), and peaks in bytes. The call is that
+of `stages`: a voice of noise, one beam.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import torch
+
+from edgetts.backends.process import prepare_process
+from edgetts.bench.machine import MIB, peak_cuda_mb, reset_peak_memory
+from edgetts.bench.stages import Call, Candidate, run_in_turn, voice_of_length
+from edgetts.compute import Compute
+from edgetts.memory import Estimate, Place, Size, estimate, held_now, weigh
+from edgetts.options import SynthesisOptions
+from edgetts.pack.config import ModelConfig
+from edgetts.pack.load import Pack
+from edgetts.pipeline import Pipeline
+
+SECONDS, PROMPT_S = 5.0, 5.0  # of speech and of the voice: a usual call
+_N_TEXT_TOKENS = 40
+_PAUSE_S = 0.002  # between two looks at what the process holds
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes at most. host: held by the process, without pages of files; cuda: of tensors on the GPU, if any."""
+
+    host: float
+    cuda: float | None
+
+
+def size_of(config: ModelConfig, seconds: float, prompt_s: float, n_tokens: int, *, guided: bool, parts: bool) -> Size:
+    """Of a call with one beam. guided: with two branches of the flow; parts: whether it is streamed."""
+    return Size(
+        n_tokens=n_tokens,
+        n_codes=round(seconds * config.code_rate),
+        n_beams=1,
+        prompt_frames=round(prompt_s * config.audio.frame_rate),
+        n_rows=2 if guided else 1,
+        in_parts=parts,
+    )
+
+
+def expected(pack: Pack, compute: Compute, place: Place, size: Size) -> Estimate:
+    """Of a call, in this process as it is now."""
+    return estimate(pack.config, weigh(pack, compute, place), size, compute, place, start=place.start())
+
+
+def usual_size(pack: Pack) -> Size:
+    """Of the call that `measured_peak` makes."""
+    guided = SynthesisOptions.of(pack.manifest.defaults, {}).flow_settings().is_guided(0.0)
+    return size_of(pack.config, SECONDS, PROMPT_S, _N_TEXT_TOKENS, guided=guided, parts=False)
+
+
+def measured_peak(pack: Pack, device: torch.device, compute: Compute, kernel: str) -> Peak:
+    """Load the networks, make a usual call, and free them again."""
+    prepare_process()
+    options = SynthesisOptions.of(pack.manifest.defaults, {"n_beams": 1, "seed": 0, "guards": False, "n_steps": 2})
+    config = pack.config.gpt
+    first = max(config.start_text_token, config.stop_text_token) + 1
+    ids = tuple(range(first, min(config.n_text_tokens, first + _N_TEXT_TOKENS)))
+    call = Call(voice_of_length(pack, PROMPT_S), ids, round(SECONDS * pack.config.code_rate), options)
+    reset_peak_memory(device)
+    with _Watch() as watch:
+        run_in_turn([Candidate("memory", Pipeline(pack, device, kernel=kernel, compute=compute))], call)
+    cuda = peak_cuda_mb(device)
+    return Peak(watch.most, None if cuda is None else cuda * MIB)
+
+
+class _Watch:
+    """Looks again and again at what the process holds."""
+
+    def __init__(self) -> None:
+        self.most = 0.0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="edgetts-memory", daemon=True)
+
+    def __enter__(self) -> _Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._done.is_set():
+            self.most = max(self.most, held_now())
+            self._done.wait(_PAUSE_S)
