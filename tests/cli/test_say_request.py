@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgetts.cli.say.request import may_be_markdown
+from edgetts.cli.say.request import may_be_markdown, without_subtitle_marks
 from edgetts.cli.text_input import MAX_TEXT_BYTES, read_text_file
 from edgetts.errors import UsageError
 
@@ -57,3 +57,14 @@ def test_a_text_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
         read_text_file(str(long))
     long.write_bytes(b"y" * 100)
     assert read_text_file(str(long)) == "y" * 100
+
+
+def test_only_the_words_of_a_subtitle_file_are_spoken() -> None:
+    cues = "1\r\n00:00:01,000 --> 00:00:02,000\r\n<i>Hello.</i>\r\n"
+    text, notices = without_subtitle_marks(cues, "talk.txt")
+    assert text == "Hello."
+    assert notices == [
+        "The text is a subtitle file: the words of its 1 cue are spoken, not its numbers, times and tags."
+    ]
+    assert without_subtitle_marks(cues, None) == (cues, [])  # given as an argument: spoken as it is
+    assert without_subtitle_marks("Hello.", "talk.srt") == ("Hello.", [])

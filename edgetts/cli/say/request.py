@@ -74,6 +74,14 @@ def may_be_markdown(given: Sequence[str], file: str | None) -> bool:
     return not given or list(given) == [STDIO]
 
 
+def without_subtitle_marks(text: str | Iterator[str], file: str | None) -> tuple[str | Iterator[str], list[str]]:
+    """The words of a subtitle file and a notice, or the text of any other file and none."""
+    from edgetts.text.subtitles import subtitle_text
+
+    found = subtitle_text(text) if file is not None and isinstance(text, str) else None
+    return (text, []) if found is None else (found.text, [found.notice])
+
+
 def words(given: Sequence[str], file: str | None, *, is_live: bool) -> str | Iterator[str]:
     """The text: arguments joined by spaces, a file, or standard input, which for live speech comes in pieces.
 

@@ -129,6 +129,7 @@ def say(
         as_json=as_json,
     )
     words = request.words(text or (), file, is_live=out.is_live)
+    words, subtitle_notice = request.without_subtitle_marks(words, file)
 
     from edgetts.cli.say.remote import find_daemon
     from edgetts.pack.locate import locate_pack
@@ -151,6 +152,7 @@ def say(
     located = locate_pack(pack or known.pack, known.home)
     shows_notices = not (quiet or as_json)
     notices = [located.notice] if located.notice and shows_notices and is_first_time(BUILTIN_NOTICE, known.home) else []
+    notices += subtitle_notice
     terms = Glossary.load(glossary) if glossary is not None else None
 
     from edgetts.request import WHOLE, SpeechRequest
