@@ -13,14 +13,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from edgetts.audio import formats
-from edgetts.audio.formats import SOUND, Format, Samples, check_target, choose_format, write_file
+from edgetts.audio.formats import SOUND, Format, Samples, check_target
 from edgetts.audio.overwrite import check_kind
 from edgetts.errors import AudioError
 from edgetts.files import atomic_file
@@ -204,15 +203,3 @@ def encode(samples: Samples, sample_rate: int, format: Format, *, streamed: bool
     with SoundWriter(buffer, sample_rate, format, streamed=streamed) as writer:
         writer.write(samples)
     return buffer.getvalue()
-
-
-def write_audio(path: str | os.PathLike[str], samples: Samples, sample_rate: int, format: str | None = None) -> Path:
-    """Write samples (S,) to `path` atomically, in `format` or the one of its extension.
-
-    Raises UsageError for an invalid path or format, AudioError for invalid samples.
-    """
-    chosen = choose_format(path, format)
-    check_target(path)
-    check_kind(path, SOUND)
-    write_file(path, encode(samples, sample_rate, chosen))
-    return Path(path)

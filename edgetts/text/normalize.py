@@ -177,13 +177,6 @@ class TextNormalizer:
         return "zh" if self._config.languages[0] == "zh" else "en"
 
 
-def normalize(
-    text: str, config: TextConfig, glossary: Glossary | None = None, *, kind: NormalizerName = DEFAULT_NORMALIZER
-) -> str:
-    """Normalize one text. For several, keep a `TextNormalizer`, which keeps its loaded rules."""
-    return TextNormalizer(config, glossary, kind=kind).normalize(text)
-
-
 def single_spaces(text: TracedText) -> TracedText:
     """`text` with single spaces, trimmed."""
     text = text.substitute(_NOT_SINGLE, lambda _: " ")

@@ -82,11 +82,6 @@ class TextTokenizer:
         except Exception as error:
             raise PackError(f"The tokenizer {path} has no piece for unknown characters: {advice}.") from error
 
-    @property
-    def vocabulary_size(self) -> int:
-        """The number of ids, added tokens included."""
-        return self._tokenizer.get_vocab_size()
-
     def has_piece(self, piece: str) -> bool:
         """Whether `piece` is in the vocabulary."""
         return self._tokenizer.token_to_id(piece) is not None

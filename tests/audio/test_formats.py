@@ -21,7 +21,7 @@ from edgetts.audio.formats import (
     wav_header,
     write_file,
 )
-from edgetts.audio.writer import encode, write_audio
+from edgetts.audio.writer import encode, sound_file
 from edgetts.errors import AudioError, UsageError
 from edgetts.files import atomic_file
 
@@ -72,7 +72,9 @@ def test_too_long_for_wav() -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_is_read_back(name: str, tmp_path: Path) -> None:
-    path = write_audio(tmp_path / f"a{FORMATS[name].suffixes[0]}", tone(), RATE)
+    path = tmp_path / f"a{FORMATS[name].suffixes[0]}"
+    with sound_file(path, RATE, choose_format(path, None)) as writer:
+        writer.write(tone())
     if name == "pcm":
         assert path.read_bytes() == to_pcm16(tone())
         return

@@ -10,7 +10,7 @@ import pytest
 
 from edgetts.audio.formats import FORMATS, SOUND
 from edgetts.audio.overwrite import PAGE, SUBTITLES, Kind, check_apart, check_kind
-from edgetts.audio.writer import encode, sound_file, write_audio
+from edgetts.audio.writer import encode, sound_file
 from edgetts.errors import UsageError
 
 RATE = 22_050
@@ -67,8 +67,11 @@ def test_devices_and_names_that_are_free_are_no_files() -> None:
 def test_the_library_leaves_other_files_alone_too(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_bytes(TEXT)
     (tmp_path / "link.wav").symlink_to("thesis.tex")
-    with pytest.raises(UsageError, match=r"a link to .*thesis\.tex"):
-        write_audio(tmp_path / "link.wav", some_samples(), RATE)
+    with (
+        pytest.raises(UsageError, match=r"a link to .*thesis\.tex"),
+        sound_file(tmp_path / "link.wav", RATE, FORMATS["wav"]) as writer,
+    ):
+        writer.write(some_samples())
     with (
         pytest.raises(UsageError, match="left alone"),
         sound_file(tmp_path / "thesis.tex", RATE, FORMATS["wav"]) as writer,

@@ -6,7 +6,7 @@ from helpers.small_tokenizer import CONFIG
 from edgetts.errors import UsageError
 from edgetts.text.config import Language, TextConfig
 from edgetts.text.glossary import Glossary
-from edgetts.text.normalize import TextNormalizer, normalize
+from edgetts.text.normalize import TextNormalizer
 from edgetts.text.rules import NumberRules
 
 
@@ -111,12 +111,12 @@ def test_a_model_of_one_language_has_its_rules_only() -> None:
 
 def test_glossary_comes_before_the_rules() -> None:
     glossary = Glossary.from_dict({"M.2": {"en": "M dot 2"}})
-    assert normalize("an M.2 disk", CONFIG, glossary) == "an M dot two disk"
+    assert TextNormalizer(CONFIG, glossary).normalize("an M.2 disk") == "an M dot two disk"
 
 
 def test_a_glossary_term_may_hold_what_is_protected() -> None:
     glossary = Glossary.from_dict({"F5-TTS": "eff five"})
-    assert normalize("F5-TTS and GPT-5", CONFIG, glossary) == "eff five and GPT-five"
+    assert TextNormalizer(CONFIG, glossary).normalize("F5-TTS and GPT-5") == "eff five and GPT-five"
 
 
 def test_private_use_characters_are_not_taken_for_protected_ones(

@@ -41,11 +41,6 @@ class PlaybackStats:
     reopened: int  # times that a lost device was reopened
 
     @property
-    def played_s(self) -> float:
-        """Seconds of speech given to the device."""
-        return self.played_samples / self.sample_rate if self.sample_rate else 0.0
-
-    @property
     def buffered_s(self) -> float:
         """Seconds of speech in the buffer."""
         return self.buffered_samples / self.sample_rate if self.sample_rate else 0.0
