@@ -28,6 +28,7 @@ MIN_PROMPT_S = 0.5  # shorter prompts do not determine a voice
 MAX_PROMPT_S = 15.0  # the length of an enrolled recording
 MAX_ADAPT_STEPS = 2000
 MAX_TAIL_S = 1.0
+MIN_DURATION_FACTOR, MAX_DURATION_FACTOR = 0.5, 2.0  # as upstream's web page allows
 # Named sets of options, from upstream's values to the least work, chosen from the table of solvers in
 # recipes/README.md, measured with the built-in model: 8 steps of `ab2`, shorter ones first, come closer to 25 Euler
 # steps than 12 equal ones do. The loss with the published weights was not measured.
@@ -71,6 +72,7 @@ class SynthesisOptions:
     sway: float = 0.0  # 0: equal steps; below 0: shorter steps first
     noise_scale: float = 1.0  # of the flow's initial noise; below 1: plainer speech, clearer with a small model
     first_steps: int | None = None  # n_steps of a stream's urgent chunks; None: n_steps
+    duration_factor: float = 1.0  # of the speech; above 1 slower
     prompt_s: float | None = None  # seconds of the voice's recording used as prompt of the flow; None: all
     # Voice.
     adapt_steps: int = 0  # training steps that adapt S2Mel to a recording; 0: no adaptation
@@ -91,6 +93,11 @@ class SynthesisOptions:
             raise UsageError(f"prompt_s is {shown(self.prompt_s)}; allowed is {MIN_PROMPT_S:g} to {MAX_PROMPT_S:g} s.")
         if not 0 <= self.tail_s <= MAX_TAIL_S:
             raise UsageError(f"tail_s is {shown(self.tail_s)}; allowed is 0 to {MAX_TAIL_S:g} s.")
+        if not MIN_DURATION_FACTOR <= self.duration_factor <= MAX_DURATION_FACTOR:
+            raise UsageError(
+                f"duration_factor is {shown(self.duration_factor)}; allowed is {MIN_DURATION_FACTOR:g} (twice as fast) "
+                f"to {MAX_DURATION_FACTOR:g} (half as fast)."
+            )
         _check("adapt_steps", self.adapt_steps, 0, MAX_ADAPT_STEPS)
         _check("max_segment_tokens", self.max_segment_tokens, MIN_SEGMENT_TOKENS, MAX_SEGMENT_TOKENS)
         _check("retries", self.retries, 0, MAX_RETRIES)
@@ -181,6 +188,7 @@ class OptionKeywords(TypedDict, total=False):
     noise_scale: float
     tail_s: float
     first_steps: int | None
+    duration_factor: float
     prompt_s: float | None
     adapt_steps: int
     max_segment_tokens: int

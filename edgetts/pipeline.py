@@ -1,9 +1,9 @@
-"""The stages of the run phase: token ids and a voice to codes, latents, mel and waveform.
+"""The stages of the run phase: token ids and a voice to codes, features, mel and waveform.
 
 Holds GPT, S2Mel, vocoder, codebook and emotion matrices, but no encoder. Each stage is a method, which streaming calls
 chunk by chunk; `speak` runs all of them on one segment. Does not know text, files, schedules or playback.
 
-Shapes: B is 1; T codes (50 Hz), F mel frames, C channels, M mel bands, S samples.
+Shapes: B is 1; T codes or features, F mel frames, C channels, M mel bands, S samples.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from edgetts.backends.features import FeaturePass, feature_pass
 from edgetts.backends.kernels import AUTO
 from edgetts.backends.networks import Networks
 from edgetts.backends.numbers import default_compute
@@ -25,7 +26,6 @@ from edgetts.decoding.attempts import Attempt, make_attempts, words_missing
 from edgetts.decoding.decode import DecodeResult, generate_codes, max_codes_limit
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge, n_at_end
-from edgetts.decoding.latents import LatentPass
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import Cancelled
@@ -146,10 +146,13 @@ class Pipeline:
 
     # --- stages ------------------------------------------------------------------------------------
 
-    def prompt(self, speaker: Speaker, text_ids: Sequence[int]) -> GPTPrompt:
-        """The GPT's prefix of a segment, for all attempts and the latent pass."""
+    def prompt(self, speaker: Speaker, text_ids: Sequence[int], language: int | None = None) -> GPTPrompt:
+        """The GPT's prefix of a segment, for all attempts and the feature pass.
+
+        language: its number in the model, where that distinguishes languages; None: not known.
+        """
         ids = torch.tensor([list(text_ids)], device=self.device)
-        return GPTPrompt.build(self.gpt, speaker.conditioning_latents, speaker.emotion_vector, ids)
+        return GPTPrompt.build(self.gpt, speaker.conditioning_latents, speaker.emotion_vector, ids, language)
 
     def codes(
         self,
@@ -188,7 +191,7 @@ class Pipeline:
         def generate() -> DecodeResult:
             return generate_codes(
                 self.gpt,
-                prompt.to(self.gpt.speed_emb.weight.dtype),
+                prompt.to(self.gpt.dtype),
                 options.decode_settings(cap),
                 torch.Generator().manual_seed(seed),
                 should_stop=lambda: bool(findings) or (should_stop is not None and should_stop()),
@@ -218,24 +221,26 @@ class Pipeline:
         silence = self.config.silence_code
         if silence is None or not codes:
             return codes
-        wanted = min(round(options.tail_s * self.config.code_rate), max_codes_limit(self.config.gpt) - len(codes))
+        rate = self.config.code_rate / options.duration_factor
+        wanted = min(round(options.tail_s * rate), max_codes_limit(self.config.gpt) - len(codes))
         return codes + [silence] * max(0, wanted - n_at_end(codes, silence))
 
-    def latents(self, prompt: GPTPrompt, codes: Sequence[int]) -> torch.Tensor:
-        """GPT latents (1, T, C) of codes, from the second causal pass."""
-        return LatentPass(self.gpt, prompt).append(codes)
+    def feature_pass(self, prompt: GPTPrompt) -> FeaturePass:
+        """What makes S2Mel's input of the codes of a segment, chunk by chunk."""
+        return feature_pass(self.networks, prompt)
 
-    def semantic(self, codes: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        """S2Mel's input (1, T, C): codebook embedding of codes (1, T) plus projected latents (1, T, C)."""
-        return self.quantizer.lookup(codes) + self.s2mel.project_latents(latents)
+    def features(self, prompt: GPTPrompt, codes: Sequence[int]) -> torch.Tensor:
+        """S2Mel's input (1, T, C) of all codes of a segment."""
+        return self.feature_pass(prompt).append(codes)
 
-    def n_frames(self, n_codes: int) -> int:
+    def n_frames(self, n_codes: int, duration_factor: float = 1.0) -> int:
         """Mel frames of the first `n_codes` codes of a segment."""
-        return int(n_codes * self.config.s2mel.mel_frames_per_code)
+        return int(n_codes * self.config.s2mel.mel_frames_per_code * duration_factor)
 
-    def condition(self, semantic: torch.Tensor) -> torch.Tensor:
+    def condition(self, features: torch.Tensor, duration_factor: float = 1.0) -> torch.Tensor:
         """The DiT's condition (1, F, C) of the new speech, from S2Mel's input (1, T, C)."""
-        condition: torch.Tensor = self.s2mel.length_regulator(semantic, self.n_frames(semantic.shape[1]))
+        n_codes = features.shape[1] // self.config.features_per_code
+        condition: torch.Tensor = self.s2mel.length_regulator(features, self.n_frames(n_codes, duration_factor))
         return condition
 
     def noise(self, n_frames: int, generator: torch.Generator) -> torch.Tensor:
@@ -311,13 +316,14 @@ class Pipeline:
         seed: int,
         should_stop: ShouldStop | None = None,
         expected: Expected | None = None,
+        language: int | None = None,
     ) -> SegmentSpeech:
         """One segment from token ids to waveform, with retries under other seeds if a guard fires.
 
         Raises GenerationError if words are missing in all attempts.
         """
         check_process()
-        prompt = self.prompt(speaker, text_ids)
+        prompt = self.prompt(speaker, text_ids, language)
 
         def make(attempt_seed: int, _number: int) -> Attempt:
             codes, problem = self.codes(prompt, options, attempt_seed, should_stop, expected=expected)
@@ -328,8 +334,7 @@ class Pipeline:
         if not kept.codes or kept.is_loss:
             raise words_missing(kept.problem, attempts.number)
         codes = kept.codes
-        latents = self.latents(prompt, codes)
-        condition = self.condition(self.semantic(torch.tensor([codes], device=self.device), latents))
+        condition = self.condition(self.features(prompt, codes), options.duration_factor)
         noise = self.noise(condition.shape[1], torch.Generator().manual_seed(kept.seed))
         mel = self.mel(speaker, condition, noise, options.flow_settings(), should_stop)
         waveform = self.waveform(mel, should_stop=should_stop)

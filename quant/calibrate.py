@@ -18,6 +18,7 @@ from edgetts.audio import io
 from edgetts.audio.decode import Samples
 from edgetts.decoding.attempts import derive_seed
 from edgetts.decoding.decode import generate_codes, max_codes_limit
+from edgetts.decoding.prompt import GPTPrompt
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
@@ -70,13 +71,18 @@ class Sample:
 
     text_ids: tuple[int, ...]
     codes: tuple[int, ...]
+    language: int | None = None
+
+    def prompt(self, pipeline: Pipeline, speaker: Speaker) -> GPTPrompt:
+        """What stands in front of its codes."""
+        return pipeline.prompt(speaker, self.text_ids, self.language)
 
 
 def find_voice(pack: Pack, recording: Path | None) -> Voice:
     """The voice to speak with. Raises UsageError when there is none."""
     if recording is not None and recording.suffix == VOICE_SUFFIX:
         voice = Voice.load(recording)
-        voice.check(pack.manifest.encoder_id)
+        voice.check(pack.manifest.encoder_id, pack.manifest.family)
         return voice
     if recording is not None:
         heard = io.read_audio(recording, pack.config.audio.sample_rate, MAX_REFERENCE_SECONDS).samples
@@ -126,7 +132,9 @@ def decoding_embeddings(gpt: GPT, speaker: Speaker, sample: Sample) -> Tensor:
     fed = torch.tensor([[gpt.config.start_mel_token, *sample.codes]])
     positions = torch.arange(fed.shape[1])
     positions[1:] += 1
-    prefix = gpt.prefix(speaker.conditioning_latents, speaker.emotion_vector, torch.tensor([sample.text_ids]))
+    prefix = gpt.prefix(
+        speaker.conditioning_latents, speaker.emotion_vector, torch.tensor([sample.text_ids]), sample.language
+    )
     return torch.cat([prefix, gpt.mel_embed(fed, positions[: fed.shape[1]])], dim=1)
 
 

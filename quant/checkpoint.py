@@ -10,13 +10,14 @@ Source: upstream indextts/utils/model_download.py (where files lie), infer_v2.py
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from edgetts.errors import CheckpointError, UsageError
 from edgetts.pack.plain_json import shown
 from edgetts.text.glossary import MAX_FILE_BYTES, Glossary
+from quant.upstream_config import UpstreamConfig, alternatives
 
 CONFIG_FILE = "config.yaml"
 GLOSSARY_FILE = "glossary.yaml"
@@ -24,7 +25,9 @@ CACHE_FOLDER = "hf_cache"
 _LFS_POINTER = b"version https://git-lfs"  # begins the note that git keeps in place of a large file
 _WEB_PAGE = (b"<!doctype html", b"<html")
 _HEAD_BYTES = 64
-_SUFFIXES = (".yaml", ".pth", ".pt", ".model")
+_TORCH_SUFFIXES = (".pth", ".pt")
+TWIN_SUFFIX = ".safetensors"
+_SUFFIXES = (".yaml", *_TORCH_SUFFIXES, TWIN_SUFFIX, ".model", ".tiktoken")
 _OUTSIDE = "outside of the checkpoint"
 
 
@@ -74,24 +77,21 @@ def checkpoint_folder(path: Path) -> Path:
         raise CheckpointError(f"{path} is a model pack already: use it as it is.")
     if (folder / "dvae.pth").is_file() or (folder / "bigvgan_generator.pth").is_file():
         raise CheckpointError(
-            f"{path} is an IndexTTS 1.x checkpoint, which is another model: download IndexTeam/IndexTTS-2."
-        )
-    if (folder / "codec.pth").is_file():
-        raise CheckpointError(
-            f"{path} is an IndexTTS-2.5 checkpoint, which cannot be converted yet: download IndexTeam/IndexTTS-2."
+            f"{path} is an IndexTTS 1.x checkpoint, which is another model: download {alternatives()}."
         )
     raise CheckpointError(
         f"{path} is not a published checkpoint: it holds no {CONFIG_FILE}; give the folder that "
-        "IndexTeam/IndexTTS-2 was downloaded to."
+        f"{alternatives()} was downloaded to."
     )
 
 
-def locate_files(folder: Path, own: Mapping[str, str], hub_caches: Sequence[Path] = ()) -> dict[str, Path]:
-    """Path of every file of a checkpoint by key: `own` (key -> name inside `folder`) and AUXILIARY_FILES.
+def locate_files(folder: Path, upstream: UpstreamConfig, hub_caches: Sequence[Path] = ()) -> dict[str, Path]:
+    """Path of every file of a checkpoint by key: its own, and those of other publishers that its family needs.
 
-    `hub_caches`: further Hugging Face cache folders to look into. Raises CheckpointError listing every
-    missing file and where it is published.
+    A file that torch wrote may have a `.safetensors` twin in its place. `hub_caches`: further Hugging Face cache
+    folders to look into. Raises CheckpointError listing every missing file and where it is published.
     """
+    own, published = upstream.files, upstream.published
     found: dict[str, Path] = {}
     missing: list[str] = []
     strange = [name for name in own.values() if not _is_plain(name)]
@@ -101,12 +101,14 @@ def locate_files(folder: Path, own: Mapping[str, str], hub_caches: Sequence[Path
             "download it again."
         )
     for key, name in own.items():
-        if (folder / name).is_file():
-            found[key] = folder / name
+        there = next((path for path in _twins(folder / name) if path.is_file()), None)
+        if there is not None:
+            found[key] = there
         else:
-            missing.append(f"{name} (from IndexTeam/IndexTTS-2)")
+            missing.append(f"{name} (from {published.repository})")
     roots = _roots(folder, hub_caches)
-    for key, auxiliary in AUXILIARY_FILES.items():
+    for key in published.auxiliary:
+        auxiliary = AUXILIARY_FILES[key]
         path = _find(auxiliary, roots)
         if path is None:
             missing.append(f"{CACHE_FOLDER}/{auxiliary.flat[0]} ({auxiliary.inside} from {auxiliary.repo})")
@@ -119,6 +121,11 @@ def locate_files(folder: Path, own: Mapping[str, str], hub_caches: Sequence[Path
         )
     check_contents(folder, list(found.values()))
     return found
+
+
+def _twins(path: Path) -> tuple[Path, ...]:
+    """A file, and the same tensors in the other format."""
+    return (path, path.with_suffix(TWIN_SUFFIX)) if path.suffix in _TORCH_SUFFIXES else (path,)
 
 
 def present(folder: Path, hub_caches: Sequence[Path] = ()) -> list[Path]:

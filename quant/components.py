@@ -1,4 +1,4 @@
-"""Which published file the tensors of each component come from, and whether they are all there.
+"""Whether the tensors of each component are all there.
 
 The networks themselves are in `edgetts.models`. What a component must hold is read off its
 network, built without memory.
@@ -15,18 +15,6 @@ from edgetts.pack.config import ModelConfig
 from edgetts.pack.meta_init import init_on_meta
 
 Shape = tuple[int, ...]
-
-
-SOURCES: Mapping[str, str] = {  # component -> key of the published file
-    "semantic_encoder": "w2vbert",
-    "codec_encoder": "codec",
-    "quantizer": "codec",
-    "speaker_encoder": "campplus",
-    "conditioning": "gpt",
-    "gpt": "gpt",
-    "s2mel": "s2mel",
-    "vocoder": "bigvgan",
-}
 
 
 def network_tensors(component: str, config: ModelConfig) -> dict[str, Tensor]:

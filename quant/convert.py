@@ -1,4 +1,4 @@
-"""From a published IndexTTS-2 checkpoint to a model pack.
+"""From a published checkpoint to a model pack.
 
 In: the folder that upstream's downloader fills, with the auxiliary models. Out: a pack folder. First every
 file is found and every tensor's name and shape is compared with the networks, all components together, so
@@ -9,44 +9,46 @@ how they change is in `folding`, how they are stored in `tensor_file`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from edgetts.errors import CheckpointError, UsageError
+from edgetts.families.published import Published
 from edgetts.models.registry import networks_of
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.entries import GLOSSARY_FILE, TOKENIZER_FILE
 from edgetts.pack.plain_json import listed, shown
 from edgetts.pack.strict import to_dict
 from edgetts.progress import CountedProgress
-from edgetts.text.config import TextConfig
 from quant import checkpoint, weights
 from quant.build import ALWAYS_FP32, Source, Storage, Tensors, build_pack
-from quant.components import SOURCES, component_problems, enrollment_notice, network_tensors
+from quant.components import component_problems, enrollment_notice, network_tensors
 from quant.folding import fold_weight_norm, is_transposed, transpose_conv1d
 from quant.lazy import LazyTensor
 from quant.target import check_target
+from quant.tiktoken_convert import read_tiktoken
 from quant.tokenizer_convert import read_tokenizer
-from quant.upstream_config import model_config, read_upstream_config
+from quant.upstream_config import UpstreamConfig, model_config, read_upstream_config
 from quant.writer import PackWriter
 
 DTYPES = {"fp32": "float32", "fp16": "float16"}
 
+# By the format of the vocabulary.
+TOKENIZERS: Mapping[str, Callable[[Path], Tokenizer]] = {"sentencepiece": read_tokenizer, "tiktoken": read_tiktoken}
+
 LICENSE = (
-    "Made from the published IndexTTS-2 checkpoint and the auxiliary models it uses. Converted weights are "
-    "derivatives: they stay under the licenses of the originals (for IndexTTS-2 the bilibili model use license) "
+    "Made from the published {title} checkpoint and the auxiliary models it uses. Converted weights are "
+    "derivatives: they stay under the licenses of the originals (for {title} the bilibili model use license) "
     "and must not be passed on except as those allow."
 )
-# Options of the text front end that go with the published tokenizer.
-TEXT_CONFIG = TextConfig(languages=("zh", "en"), case="upper", split_cjk=True)
 
 _W2V_BERT_LAYER = re.compile(r"encoder\.layers\.(\d+)\..*")
-_WRAPPERS = {"gpt": ("model",), "s2mel": ("net",), "bigvgan": ("generator",), "campplus": ()}
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,14 @@ def convert(
     *,
     force: bool = False,
     hub_caches: Sequence[Path] = (),
-    name: str = "IndexTTS-2",
+    name: str | None = None,
     progress: CountedProgress | None = None,
 ) -> Conversion:
     """Convert a checkpoint. dtype: "fp32" or "fp16" (matrices in half precision, vectors stay float32).
 
     force: replace a pack that is at `pack_dir`. hub_caches: Hugging Face cache folders to look for the
-    auxiliary models in, after the checkpoint's own. Raises CheckpointError for anything wrong with the
-    checkpoint, UsageError for a target in the way, PackError when writing fails.
+    auxiliary models in, after the checkpoint's own. name: of the pack; None: the family's. Raises CheckpointError for
+    anything wrong with the checkpoint, UsageError for a target in the way, PackError when writing fails.
     """
     if dtype not in DTYPES:
         raise UsageError(f"--dtype {dtype} is unknown: give one of {', '.join(DTYPES)}.")
@@ -87,7 +89,7 @@ def convert(
     return Conversion(target, built.n_bytes, built.seconds, built.reused, source.left_out, notice)
 
 
-def open_checkpoint(checkpoint_dir: str | Path, hub_caches: Sequence[Path] = (), *, name: str = "IndexTTS-2") -> Source:
+def open_checkpoint(checkpoint_dir: str | Path, hub_caches: Sequence[Path] = (), *, name: str | None = None) -> Source:
     """A published checkpoint, every file found and every tensor's name and shape checked, values unread.
 
     hub_caches: as of `convert`. Raises CheckpointError.
@@ -95,21 +97,21 @@ def open_checkpoint(checkpoint_dir: str | Path, hub_caches: Sequence[Path] = (),
     folder = checkpoint.checkpoint_folder(Path(checkpoint_dir))
     checkpoint.check_contents(folder, checkpoint.present(folder, hub_caches))
     upstream = read_upstream_config(folder / checkpoint.CONFIG_FILE)
-    files = checkpoint.locate_files(folder, upstream.files, hub_caches)
+    files = checkpoint.locate_files(folder, upstream, hub_caches)
     glossary = checkpoint.glossary_of(folder)
     config = model_config(upstream, files["w2vbert_config"], files["bigvgan_config"])
-    components, left_out = _assign(_open_sources(files), config)
+    components, left_out = _assign(_open_sources(files, upstream.published), upstream, config)
 
     def add_files(writer: PackWriter) -> None:
-        _add_tokenizer(writer, files["tokenizer"], config)
+        _add_tokenizer(writer, files["tokenizer"], upstream.published.tokenizer, config)
         if glossary is not None:
             writer.add_file(GLOSSARY_FILE, glossary)
 
     return Source(
         config=config,
-        name=name,
-        license=LICENSE,
-        text=to_dict(TEXT_CONFIG),
+        name=name or upstream.family.title,
+        license=LICENSE.format(title=upstream.family.title),
+        text=to_dict(upstream.published.text),
         components=components,
         identity={"files": file_identities(files)},
         add_files=add_files,
@@ -123,33 +125,33 @@ def file_identities(files: Mapping[str, Path]) -> dict[str, list[Any]]:
     return {k: [str(files[k].resolve()), s.st_size, s.st_mtime_ns, s.st_ino] for k, s in stats.items()}
 
 
-def _open_sources(files: Mapping[str, Path]) -> dict[str, Tensors]:
+def _open_sources(files: Mapping[str, Path], published: Published) -> dict[str, Tensors]:
     """Tensors of every published file as our networks name and shape them, values unread."""
-    sources = {key: weights.open_pickled(files[key], unwrap) for key, unwrap in _WRAPPERS.items()}
-    sources["w2vbert"] = weights.open_safetensors(files["w2vbert"])
-    sources["codec"] = weights.open_safetensors(files["codec"])
+    keys = dict.fromkeys(published.sources.values())
+    sources = {key: weights.open_tensors(files[key], published.wrappers.get(key, ())) for key in keys}
     sources = {key: fold_weight_norm(tensors) for key, tensors in sources.items()}
     sources["gpt"] = transpose_conv1d(sources["gpt"])
     matrices: Tensors = {}
     for key in ("speaker_matrix", "emotion_matrix"):
-        matrices[key] = _single(weights.open_pickled(files[key]), files[key])
+        matrices[key] = _single(weights.open_tensors(files[key]), files[key])
     sources["matrices"] = matrices
-    sources["statistics"] = _statistics(weights.open_pickled(files["statistics"]))
+    sources["statistics"] = _statistics(weights.open_tensors(files["statistics"]))
     return sources
 
 
 def _assign(
-    sources: Mapping[str, Tensors], config: ModelConfig
+    sources: Mapping[str, Tensors], upstream: UpstreamConfig, config: ModelConfig
 ) -> tuple[dict[str, Tensors], dict[str, tuple[str, ...]]]:
     """Tensors of each component, and those left out. Raises CheckpointError listing all that is wrong."""
     problems: list[str] = []
     components: dict[str, Tensors] = {}
     left_out: dict[str, tuple[str, ...]] = {}
-    for source in dict.fromkeys(SOURCES.values()):
+    source_of = upstream.published.sources
+    for source in dict.fromkeys(source_of.values()):
         tensors = sources[source]
         wanted: dict[str, dict[str, tuple[int, ...]]] = {}
         whole: set[str] = set()  # tensors of whole numbers
-        for name in (name for name, key in SOURCES.items() if key == source):
+        for name in (name for name, key in source_of.items() if key == source):
             try:
                 blank = network_tensors(name, config)
             except (ArithmeticError, ValueError, RuntimeError, AssertionError, TypeError, IndexError) as error:
@@ -188,7 +190,7 @@ def _assign(
         ]
     if problems:
         raise CheckpointError(
-            f"The tensors of this checkpoint are not those of IndexTTS-2 ({len(problems)} differences): "
+            f"The tensors of this checkpoint are not those of {upstream.family.title} ({len(problems)} differences): "
             f"{listed(problems)}. Download it again, or see whether its files belong together."
         )
     return components, left_out
@@ -214,9 +216,9 @@ def _published(name: str, shape: tuple[int, ...]) -> list[int]:
 
 
 def _single(tensors: Tensors, path: Path) -> LazyTensor:
-    if list(tensors) != [""]:
+    if len(tensors) != 1:
         raise CheckpointError(f"{path} should hold one matrix, but holds {', '.join(tensors)}: download it again.")
-    return tensors[""]
+    return next(iter(tensors.values()))
 
 
 def _statistics(tensors: Tensors) -> Tensors:
@@ -230,8 +232,8 @@ def _statistics(tensors: Tensors) -> Tensors:
     return renamed
 
 
-def _add_tokenizer(writer: PackWriter, model_path: Path, config: ModelConfig) -> None:
-    tokenizer = read_tokenizer(model_path)
+def _add_tokenizer(writer: PackWriter, model_path: Path, kind: str, config: ModelConfig) -> None:
+    tokenizer = TOKENIZERS[kind](model_path)
     size = tokenizer.get_vocab_size()
     if size > config.gpt.n_text_tokens:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Fetching the published IndexTTS-2 checkpoint and the models that it needs.
+"""Fetching the published checkpoint of a family and the models that it needs.
 
 In: a folder, and a hub address. Out: the folder in the layout that upstream's downloader makes and
 `quant.checkpoint` reads, with only the files that conversion needs, and the licenses that come with them.
@@ -24,21 +24,20 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import CheckpointError, DownloadError, UsageError
+from edgetts.families import FAMILIES, Family
+from edgetts.families.published import Published
 from edgetts.pack.entries import MANIFEST_FILE
+from edgetts.pack.plain_json import shown
 from edgetts.progress import CountedProgress
 from quant.checkpoint import AUXILIARY_FILES, CACHE_FOLDER, CONFIG_FILE, GLOSSARY_FILE, locate_files
 from quant.download_record import RECORD_FILE, RECORD_FORMAT, entry_of, is_ours, read_record, was_fetched, write_record
 from quant.folders import opened, remove_folder, unlink
 from quant.hub import DEFAULT_REVISION, Hub, HubFile, Repository
 from quant.part_file import PartFile, has_checksum, is_part, part_path
-from quant.upstream_config import read_upstream_config
+from quant.upstream_config import published, read_upstream_config
 
-REPOSITORY = "IndexTeam/IndexTTS-2"
-# As the published config.yaml names them; compared with it as soon as that is here.
-OWN_FILES = (CONFIG_FILE, "bpe.model", "gpt.pth", "s2mel.pth", "wav2vec2bert_stats.pt", "feat1.pt", "feat2.pt")
 PARTS_FOLDER = ".edgetts-download"
 SPARE_BYTES = 64 << 20  # left free on the disk
-OWN_LICENSE = "bilibili Model Use License Agreement"
 _LICENSE_FILE = re.compile(r"(LICEN[SC]E|NOTICE|DISCLAIMER)[A-Za-z0-9._-]*", re.IGNORECASE)
 _GIB = 1 << 30
 
@@ -63,6 +62,7 @@ class Plan:
     """What there is to do. missing: files to fetch, in order; fetch_bytes: what of them is not here yet."""
 
     folder: Path
+    family: Family
     hub: Hub = field(repr=False)
     repositories: tuple[Repository, ...]
     files: tuple[WantedFile, ...]
@@ -78,7 +78,7 @@ class Plan:
     @property
     def licenses(self) -> dict[str, str]:
         """License by repository, as declared by each."""
-        return _licenses(self.repositories)
+        return _licenses(published(self.family), self.repositories)
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,29 @@ class Download:
     commits: Mapping[str, str]
 
 
+def choose_family(folder: Path | None, title: str | None = None) -> Family:
+    """The family to fetch: the one of this title, or what the folder holds or is called, or the latest.
+
+    Raises UsageError for a title that no family has, or where the folder holds another.
+    """
+    by_title = {family.title.lower(): family for family in FAMILIES.values()}
+    wanted = None if title is None else by_title.get(title.strip().lower())
+    if title is not None and wanted is None:
+        known = " and ".join(family.title for family in reversed(FAMILIES.values()))
+        raise UsageError(f"--model {shown(title)} is unknown: there are {known}.")
+    held = None
+    if folder is not None and (folder / CONFIG_FILE).is_file():
+        with contextlib.suppress(CheckpointError):  # damaged, or of a model that is not known: said later
+            held = read_upstream_config(folder / CONFIG_FILE).family
+    if wanted is not None and held not in (None, wanted):
+        raise UsageError(f"{folder} holds an {held.title}: give another folder for {wanted.title}.")
+    named = by_title.get(folder.name.lower()) if folder is not None else None
+    return wanted or held or named or next(reversed(FAMILIES.values()))
+
+
 def plan_download(
     folder: str | Path,
+    family: Family,
     *,
     endpoint: str | None = None,
     revision: str = DEFAULT_REVISION,
@@ -101,25 +122,26 @@ def plan_download(
 ) -> Plan:
     """Ask the hub what there is, and look at what the folder holds; writes nothing there but checks.
 
-    endpoint: address of a mirror. revision: branch, tag or commit of IndexTeam/IndexTTS-2; the other models are
+    endpoint: address of a mirror. revision: branch, tag or commit of the family's repository; the other models are
     taken as they are now. replace: files that differ from the published ones will be fetched again. Raises
     UsageError for a folder or an address that cannot be used, DownloadError for everything else.
     """
     target = _check_folder(Path(folder))
     hub = Hub(endpoint)
-    own = hub.repository(REPOSITORY, revision)
-    names = dict.fromkeys(auxiliary.repo for auxiliary in AUXILIARY_FILES.values())
-    repositories = {REPOSITORY: own, **{name: hub.repository(name) for name in names}}
-    files = _wanted(target, hub, repositories)
+    known = published(family)
+    own = hub.repository(known.repository, revision)
+    names = dict.fromkeys(AUXILIARY_FILES[key].repo for key in known.auxiliary)
+    repositories = {known.repository: own, **{name: hub.repository(name) for name in names}}
+    files = _wanted(target, hub, known, repositories)
     record = read_record(target)
     missing = _missing(target, files, record, replace, progress)
     parts = target / PARTS_FOLDER
     here = sum(min(_size(part_path(parts, w.file.checksum)), w.file.size) for w in missing)
     fetch_bytes = sum(wanted.file.size for wanted in missing) - here
     _check_space(target, fetch_bytes)
-    agreed = record.get("licenses") == _licenses(repositories.values())
+    agreed = record.get("licenses") == _licenses(known, repositories.values())
     replaced = frozenset(w.target for w in missing if os.path.lexists(target / w.target))
-    return Plan(target, hub, tuple(repositories.values()), files, missing, replaced, fetch_bytes, agreed)
+    return Plan(target, family, hub, tuple(repositories.values()), files, missing, replaced, fetch_bytes, agreed)
 
 
 def download(plan: Plan, *, progress: CountedProgress | None = None) -> Download:
@@ -203,13 +225,14 @@ def _check_folder(given: Path) -> Path:
     return folder
 
 
-def _wanted(folder: Path, hub: Hub, repositories: Mapping[str, Repository]) -> tuple[WantedFile, ...]:
+def _wanted(folder: Path, hub: Hub, known: Published, repositories: Mapping[str, Repository]) -> tuple[WantedFile, ...]:
     """All files to have, the one that decides about the others first. Raises DownloadError for those not published."""
-    own = repositories[REPOSITORY]
-    targets = [(own, name, name) for name in OWN_FILES]
+    own = repositories[known.repository]
+    # As the published config.yaml names them; compared with it as soon as that is here.
+    targets = [(own, name, name) for name in (CONFIG_FILE, *known.usual)]
     if GLOSSARY_FILE in own.files:
         targets.append((own, GLOSSARY_FILE, GLOSSARY_FILE))
-    for auxiliary in AUXILIARY_FILES.values():
+    for auxiliary in (AUXILIARY_FILES[key] for key in known.auxiliary):
         places = [f"{CACHE_FOLDER}/{flat}" for flat in auxiliary.flat]
         place = next((place for place in places if (folder / place).is_file()), places[0])
         targets.append((repositories[auxiliary.repo], auxiliary.inside, place))
@@ -282,20 +305,21 @@ def _check_space(folder: Path, fetch_bytes: int) -> None:
 def _check_config(plan: Plan) -> None:
     """The version can be converted, and the plan holds what it names. Raises CheckpointError."""
     upstream = read_upstream_config(plan.folder / CONFIG_FILE)
-    others = sorted(set(upstream.files.values()) - set(OWN_FILES))
-    if others:
-        revision = plan.repositories[0].revision
+    known, revision = published(plan.family), plan.repositories[0].revision
+    others = sorted(set(upstream.files.values()) - set(known.usual))
+    if others or upstream.family is not plan.family:
+        what = f"names {', '.join(others)}" if others else f"is one of {upstream.family.title}"
         raise CheckpointError(
-            f"{CONFIG_FILE} of {REPOSITORY} at revision {revision} names {', '.join(others)}, which is not of the "
-            "IndexTTS-2 that can be converted: leave --revision out."
+            f"{CONFIG_FILE} of {known.repository} at revision {revision} {what}, which is not of the "
+            f"{plan.family.title} that can be converted: leave --revision out."
         )
     if all((plan.folder / wanted.target).is_file() for wanted in plan.files):
-        locate_files(plan.folder, upstream.files)
+        locate_files(plan.folder, upstream)
 
 
-def _licenses(repositories: Any) -> dict[str, str]:
+def _licenses(known: Published, repositories: Any) -> dict[str, str]:
     declared = {repository.name: repository.license or "not declared" for repository in repositories}
-    return {**declared, REPOSITORY: OWN_LICENSE}
+    return {**declared, known.repository: known.own_license}
 
 
 def _size(path: Path) -> int:

@@ -157,11 +157,11 @@ def _sounds(
 
     Stage after stage, so that one network's weights are in memory at a time.
     """
-    latents = [pipeline.latents(pipeline.prompt(speaker, sample.text_ids), sample.codes) for sample in samples]
+    features = [pipeline.features(sample.prompt(pipeline, speaker), sample.codes) for sample in samples]
     give_back(*pipeline.gpt.parameters())
     mels = []
-    for sample, of_sample in zip(samples, latents, strict=True):
-        condition = pipeline.condition(pipeline.semantic(torch.tensor([sample.codes]), of_sample))
+    for of_sample in features:
+        condition = pipeline.condition(of_sample)
         noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(_SEED))
         mels.append(pipeline.mel(speaker, condition, noise, options.flow_settings()))
     give_back(*pipeline.s2mel.parameters())

@@ -34,6 +34,7 @@ MAX_DIRECTORY_BYTES = 64 << 20  # of the archive's table of contents
 MAX_SMALL_BYTES = 1 << 30  # of a file in the format before archives: that is read into memory
 _ZIP_MAGIC = b"PK\x03\x04"  # the archive that torch has written since 1.6; only that can be mapped
 _MAX_SHOWN = 10
+SAFETENSORS_SUFFIX = ".safetensors"
 _MAX_KEY_CHARS = 1000
 # What training wrappers put around a model: the whole table, and the beginnings of names.
 _WRAPPERS = ("state_dict", "model_state_dict")
@@ -46,6 +47,18 @@ _DTYPES = {
     "I64": torch.int64,
     "I32": torch.int32,
 }
+
+
+def open_tensors(path: Path, unwrap: Sequence[str] = ()) -> dict[str, LazyTensor]:
+    """Tensors of a file of either format; unwrap: as of `open_pickled`. Raises CheckpointError."""
+    if path.suffix != SAFETENSORS_SUFFIX:
+        return open_pickled(path, unwrap)
+    tensors = open_safetensors(path)
+    for wrapper in (*unwrap, *_WRAPPERS):
+        prefix = f"{wrapper}."
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def open_safetensors(path: Path) -> dict[str, LazyTensor]:

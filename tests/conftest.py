@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.mini_checkpoint import write_checkpoint
+from helpers.mini_checkpoint import write_checkpoint, write_checkpoint_25
 from helpers.paths import TESTS
 
 # The recipes are not installed. Behind everything else, so that the package under test is the installed one.
@@ -35,6 +35,20 @@ def mini_pack(mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
     from quant.convert import convert
 
     return convert(mini_checkpoint, tmp_path_factory.mktemp("packs") / "mini.pack").path
+
+
+@pytest.fixture(scope="session")
+def mini_checkpoint_25(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `mini_checkpoint`, of IndexTTS-2.5."""
+    return write_checkpoint_25(tmp_path_factory.mktemp("mini_checkpoint_25"))
+
+
+@pytest.fixture(scope="session")
+def mini_pack_25(mini_checkpoint_25: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `mini_pack`, of IndexTTS-2.5."""
+    from quant.convert import convert
+
+    return convert(mini_checkpoint_25, tmp_path_factory.mktemp("packs_25") / "mini25.pack").path
 
 
 @pytest.fixture(autouse=True, scope="session")

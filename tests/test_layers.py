@@ -51,7 +51,16 @@ QUANT_MAY_IMPORT = {
     "version",
 }
 # A family's folder holds files of several layers; `edgetts.families` itself belongs to the packs.
-LAYER_OF_FAMILY_FILES = {"networks": "models"}
+LAYER_OF_FAMILY_FILES = {
+    "networks": "models",
+    "gpt": "models",
+    "conditioning": "models",
+    "codec_decoder": "models",
+    "features": "decoding",
+    "voice": "voices",
+    "parity": "parity",
+    "work": "bench",
+}
 VERBS_THAT_USE_QUANT = {"edgetts/cli/convert.py", "edgetts/cli/download.py", "edgetts/cli/quantize.py"}
 
 

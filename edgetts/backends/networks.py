@@ -24,6 +24,7 @@ from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
 from edgetts.backends.runners import RunnerName
 from edgetts.compute import Compute
 from edgetts.errors import NonFiniteError
+from edgetts.families import family_of
 from edgetts.models import registry
 from edgetts.models.gpt import GPT
 from edgetts.models.s2mel import S2Mel
@@ -32,6 +33,7 @@ from edgetts.pack.page_release import give_back_freed
 
 Stage = Literal["gpt", "s2mel", "vocoder"]
 _WIDE: Compute = "exact"
+_OF_ALL = ("gpt", "s2mel", "quantizer", "vocoder", "emotion")  # run-phase components that every family has
 _ResultT = TypeVar("_ResultT")
 
 
@@ -42,6 +44,7 @@ class Networks:
         self, pack: Pack, device: torch.device, kernel: str, compute: Compute, runner: RunnerName = "auto"
     ) -> None:
         self.device = device
+        self.config = pack.config
         self._pack = pack
         self._kernel = kernel
         self._runner = runner
@@ -55,13 +58,15 @@ class Networks:
             give_back_freed()
             self.vocoder, vocoder_done = _load_vocoder(pack, device, compute)
             self.quantizer = registry.QUANTIZER.load(pack, device)
+            self.others = {name: registry.component(name).load(pack, device) for name in _others(pack)}
             self.emotion_matrices = pack.state_dict("emotion", device)
         give_back_freed()
         self.prepared = {"s2mel": s2mel_done, "vocoder": vocoder_done}
 
     def modules(self) -> dict[str, nn.Module]:
         """By component name."""
-        return {"gpt": self.gpt, "s2mel": self.s2mel, "quantizer": self.quantizer, "vocoder": self.vocoder}
+        shared = {"gpt": self.gpt, "s2mel": self.s2mel, "quantizer": self.quantizer, "vocoder": self.vocoder}
+        return {**shared, **self.others}
 
     def wait_for_compilers(self) -> None:
         """Wait until no background compilation is running, for warm-ups."""
@@ -76,7 +81,7 @@ class Networks:
 
     def dtype(self, stage: Stage) -> torch.dtype:
         """The dtype of most of a network's arithmetic."""
-        return self.gpt.speed_emb.weight.dtype if stage == "gpt" else self.prepared[stage].dtype
+        return self.gpt.dtype if stage == "gpt" else self.prepared[stage].dtype
 
     def run(
         self, stage: Stage, compute: Callable[[], _ResultT], can_repeat: Callable[[], bool] = lambda: True
@@ -125,6 +130,11 @@ def load_gpt(pack: Pack, device: torch.device, kernel: str, compute: Compute) ->
     dtype = numbers_of(device, compute).gpt
     replace = replacer(KernelChoice(device, wanted_kernel(kernel, compute), compute), dtype)
     return registry.GPT.load(pack, device, dtype=dtype, replace=replace)
+
+
+def _others(pack: Pack) -> list[str]:
+    """Run-phase components that only the pack's family has."""
+    return [name for name in family_of(pack.config).run_components if name not in _OF_ALL]
 
 
 def _load_s2mel(pack: Pack, device: torch.device, compute: Compute) -> tuple[S2Mel, Prepared]:

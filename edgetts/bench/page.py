@@ -13,13 +13,13 @@ from typing import Any
 from edgetts.bench.report import Report, StageReport
 from edgetts.bench.soak import MOST_WORDS, Soak
 
-_CHAIN = ("prefill", "decode", "latent", "s2mel", "vocoder")  # what a call does, one after the other
+_CHAIN = ("prefill", "decode", "features", "s2mel", "vocoder")  # what a call does, one after the other
 _LABELS = {
     "enroll": "learn a voice",
     "prefill": "read the text",
     "decode": "codes",
     "decode_per_code": "one code",
-    "latent": "latents",
+    "features": "features",
     "dit_step": "one DiT estimate",
     "s2mel": "mel",
     "vocoder": "waveform",

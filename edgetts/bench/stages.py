@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,14 +26,16 @@ from edgetts.decoding.decode import CodeStream
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import GenerationError
+from edgetts.families import family_of
 from edgetts.models.gpt import KVCache
 from edgetts.options import SynthesisOptions
+from edgetts.pack.config import ModelConfig
 from edgetts.pack.load import Pack
 from edgetts.pipeline import Pipeline
 from edgetts.voices.speaker import Speaker
 from edgetts.voices.voice import Voice
 
-STAGES = ("prefill", "decode_per_code", "latent", "dit_step", "s2mel", "vocoder", "whole")
+STAGES = ("prefill", "decode_per_code", "features", "dit_step", "s2mel", "vocoder", "whole")
 """In order; `dit_step` is part of `s2mel`, `whole` is the complete call."""
 _LOG_SILENCE = -5.0  # about the mean of log-mels
 _DECODE_TRIES = 8  # seeds, if the model stops at once
@@ -76,7 +78,6 @@ def voice_of_length(pack: Pack, prompt_s: float) -> Voice:
     """A voice of `prompt_s` seconds for a pack. Its recording is noise; speaker latents are those of the pack's first
     ready voice, if it has one, so that a trained GPT does not stop at once."""
     config, generator = pack.config, torch.Generator().manual_seed(0)
-    n_codes = max(1, round(prompt_s * config.code_rate))
     n_frames = max(1, round(prompt_s * config.audio.frame_rate))
 
     def normal(*shape: int) -> Tensor:
@@ -88,9 +89,10 @@ def voice_of_length(pack: Pack, prompt_s: float) -> Voice:
         emotion_vector=normal(1, dim),
         emotion_base=normal(1, dim),
         style=normal(1, config.speaker_encoder.embedding_size),
-        reference_codes=torch.randint(config.semantic_codec.codebook_size, (1, n_codes), generator=generator),
+        **_reference(config, max(1, round(prompt_s * config.feature_rate)), generator),
         reference_mel=normal(1, config.audio.n_mels, n_frames) + _LOG_SILENCE,
         encoder_id=pack.manifest.encoder_id,
+        family=pack.manifest.family,
         seconds=prompt_s,
         name="noise",
     )
@@ -100,6 +102,14 @@ def voice_of_length(pack: Pack, prompt_s: float) -> Voice:
     speaker = Voice.load(pack.file(next(iter(ready.values()))))
     heard = ("conditioning_latents", "emotion_vector", "emotion_base", "style")
     return dataclasses.replace(noise, **{name: getattr(speaker, name) for name in heard})
+
+
+def _reference(config: ModelConfig, n_features: int, generator: torch.Generator) -> dict[str, Any]:
+    """The voice's field that the prompt condition is made of, as noise."""
+    name = family_of(config).voice_reference
+    if name == "reference_codes":
+        return {name: torch.randint(config.semantic_codec.codebook_size, (1, n_features), generator=generator)}
+    return {name: torch.randn((1, n_features, config.semantic_codec.hidden_size), generator=generator)}
 
 
 @torch.inference_mode()
@@ -112,17 +122,17 @@ def run_in_turn(candidates: Sequence[Candidate], call: Call) -> None:
     prompts = [each.pipeline.prompt(speaker, call.text_ids) for each, speaker in turns]
     made = [_decode(each, prompt, call) for each, prompt in zip(candidates, prompts, strict=True)]
     codes = made[0]
-    latents = [
-        each.time("latent", lambda e=each, p=prompt: e.pipeline.latents(p, codes))  # type: ignore[misc]
+    features = [
+        each.time("features", lambda e=each, p=prompt: e.pipeline.features(p, codes))  # type: ignore[misc]
         for each, prompt in zip(candidates, prompts, strict=True)
     ]
     alone = dataclasses.replace(call.options.flow_settings(), n_steps=_N_STEPS_ALONE)
-    for (each, speaker), own in zip(turns, latents, strict=True):
-        _mel(each, "dit_step", speaker, codes, own, alone)
+    for (each, speaker), own in zip(turns, features, strict=True):
+        _mel(each, "dit_step", speaker, own, alone)
         each.seconds["dit_step"][-1] /= alone.n_evals
     mels = [
-        _mel(each, "s2mel", speaker, codes, own, call.options.flow_settings())
-        for (each, speaker), own in zip(turns, latents, strict=True)
+        _mel(each, "s2mel", speaker, own, call.options.flow_settings())
+        for (each, speaker), own in zip(turns, features, strict=True)
     ]
     for each, mel in zip(candidates, mels, strict=True):
         each.time("vocoder", lambda e=each, m=mel: e.pipeline.waveform(m))  # type: ignore[misc]
@@ -175,13 +185,11 @@ def _decode_once(each: Candidate, prompt: GPTPrompt, call: Call, seed: int) -> t
     return codes, [after - before for before, after in pairwise(times)]
 
 
-def _mel(
-    each: Candidate, stage: str, speaker: Speaker, codes: list[int], latents: Tensor, settings: FlowSettings
-) -> Tensor:
+def _mel(each: Candidate, stage: str, speaker: Speaker, features: Tensor, settings: FlowSettings) -> Tensor:
     pipeline = each.pipeline
 
     def run() -> Tensor:
-        condition = pipeline.condition(pipeline.semantic(torch.tensor([codes], device=pipeline.device), latents))
+        condition = pipeline.condition(features)
         noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(0))
         return pipeline.mel(speaker, condition, noise, settings)
 
@@ -190,4 +198,4 @@ def _mel(
 
 def _whole(each: Candidate) -> float:
     """Sum of the stages' times in this repeat."""
-    return sum(each.seconds[stage][-1] for stage in ("prefill", "decode", "latent", "s2mel", "vocoder"))
+    return sum(each.seconds[stage][-1] for stage in ("prefill", "decode", "features", "s2mel", "vocoder"))

@@ -54,7 +54,7 @@ def warm(engine: Engine, text_ids: Sequence[int]) -> WarmUp:
         n_frames = pipeline.n_frames(n_codes)
         rows = settings.rows_per_eval * (voice.reference_mel.shape[-1] + n_frames)
         engine.speeds.add("codes", n_codes - 1, took["decode"])
-        engine.speeds.add("latents", n_codes, took["latent"])
+        engine.speeds.add("features", n_codes, took["features"])
         engine.speeds.add("flow", rows, took["dit_step"])
         engine.speeds.add("vocoder", n_frames, took["vocoder"])
     if engine.speeds_path is not None:

@@ -7,26 +7,16 @@ assumed to stay in the cache. Measures nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
-
+from edgetts.bench.counting import counted, flops, meta, weight_bytes
 from edgetts.bench.machine import Rates
 from edgetts.decoding.settings import FlowSettings
 from edgetts.families import family_of
 from edgetts.models import registry
-from edgetts.pack.config import ModelConfig
 from edgetts.pack.load import Pack
-from edgetts.pack.meta_init import ModuleT, init_on_meta
-from edgetts.pack.schemes import Quantized
 
 FBANK_RATE = 100  # filter-bank frames per second
-_META = torch.device("meta")
-_LOOKED_UP = ("embedding", ".emb.", "speed_emb")  # of tables one row is read, not all
 
 
 @dataclass(frozen=True)
@@ -62,100 +52,71 @@ def stage_works(pack: Pack, sizes: Sizes) -> dict[str, Work]:
     """Work of every stage of the run phase, by the names of the report."""
     config = pack.config
     gpt, s2mel, vocoder = (
-        _counted(registry.GPT, config),
-        _counted(registry.S2MEL, config),
-        _counted(registry.VOCODER, config),
+        counted(registry.GPT, config),
+        counted(registry.S2MEL, config),
+        counted(registry.VOCODER, config),
     )
     dim, length = config.gpt.model_dim, sizes.n_prompt + sizes.n_frames
     dit = config.s2mel.dit
 
     def tokens(n: int) -> float:
-        return _flops(lambda: gpt(_meta(1, n, dim)))
+        return flops(lambda: gpt(meta(1, n, dim)))
 
     def head() -> float:
-        return _flops(lambda: gpt.logits(_meta(1, 1, dim)))
+        return flops(lambda: gpt.logits(meta(1, 1, dim)))
 
     def estimate(rows: int) -> float:
-        return _flops(
+        return flops(
             lambda: s2mel.cfm.estimator(
-                _meta(rows, dit.n_mels, length),
-                _meta(rows, dit.n_mels, length),
-                _meta(rows),
-                _meta(rows, dit.style_dim),
-                _meta(rows, length, dit.content_dim),
+                meta(rows, dit.n_mels, length),
+                meta(rows, dit.n_mels, length),
+                meta(rows),
+                meta(rows, dit.style_dim),
+                meta(rows, length, dit.content_dim),
             )
         )
 
     settings = sizes.settings
-    gpt_bytes, dit_bytes = _bytes(pack, "gpt"), _bytes(pack, "s2mel", "cfm.estimator.")
+    gpt_bytes, dit_bytes = weight_bytes(pack, "gpt"), weight_bytes(pack, "s2mel", "cfm.estimator.")
     one_row = estimate(1)
     dit_step = Work(dit_bytes, (2 if settings.is_guided(0.0) else 1) * one_row)
     steps = Work(dit_bytes * settings.n_evals, one_row * settings.rows_per_eval * settings.n_evals)
-    width = config.s2mel.length_regulator.in_channels
-    regulator = _flops(lambda: s2mel.length_regulator(_meta(1, sizes.n_codes, width), sizes.n_frames))
-    regulator += _flops(lambda: s2mel.project_latents(_meta(1, sizes.n_codes, dim)))
+    width, n_features = config.s2mel.length_regulator.in_channels, sizes.n_codes * config.features_per_code
+    regulator = flops(lambda: s2mel.length_regulator(meta(1, n_features, width), sizes.n_frames))
+    family = family_of(config).part("work")
     works = {
         "prefill": Work(gpt_bytes, tokens(sizes.n_prefix) + head()),
         "decode_per_code": Work(gpt_bytes, tokens(1) + head()),
-        "latent": Work(gpt_bytes, tokens(sizes.n_prefix + sizes.n_codes)),
+        "features": Work(*family.features(pack, sizes.n_prefix, sizes.n_codes)),
         "dit_step": dit_step,
-        "s2mel": steps + Work(_bytes(pack, "s2mel") - dit_bytes, regulator),
+        "s2mel": steps + Work(weight_bytes(pack, "s2mel", "length_regulator."), regulator),
         "vocoder": Work(
-            _bytes(pack, "vocoder"), _flops(lambda: vocoder(_meta(1, config.audio.n_mels, sizes.n_frames)))
+            weight_bytes(pack, "vocoder"), flops(lambda: vocoder(meta(1, config.audio.n_mels, sizes.n_frames)))
         ),
     }
     decode = works["decode_per_code"] * (sizes.n_codes - 1)
-    works["whole"] = works["prefill"] + decode + works["latent"] + works["s2mel"] + works["vocoder"]
+    works["whole"] = works["prefill"] + decode + works["features"] + works["s2mel"] + works["vocoder"]
     return works
 
 
 def enroll_work(pack: Pack, prompt_s: float) -> Work:
     """Work of enrolling `prompt_s` seconds. The recording is encoded twice, as speaker and as emotion."""
     config = pack.config
-    n_codes, n_filter_frames = round(prompt_s * config.code_rate), round(prompt_s * FBANK_RATE)
-    encoder, codec, speaker, conditioning = (
-        _counted(registry.SEMANTIC_ENCODER, config),
-        _counted(registry.CODEC_ENCODER, config),
-        _counted(registry.SPEAKER_ENCODER, config),
-        _counted(registry.CONDITIONING, config),
+    n_features, n_filter_frames = round(prompt_s * config.feature_rate), round(prompt_s * FBANK_RATE)
+    encoder, speaker, conditioning = (
+        counted(registry.SEMANTIC_ENCODER, config),
+        counted(registry.SPEAKER_ENCODER, config),
+        counted(registry.CONDITIONING, config),
     )
-    features = _meta(1, n_codes, config.semantic_codec.hidden_size)
-    flops = 2 * _flops(lambda: encoder(_meta(1, n_codes, config.semantic_encoder.feature_dim), None))
-    flops += _flops(lambda: codec(features))
-    flops += _flops(lambda: speaker(_meta(1, n_filter_frames, config.speaker_encoder.n_mels)))
-    flops += _flops(lambda: conditioning.speaker_latents(features))
-    flops += 2 * _flops(lambda: conditioning.emotion_vector(features))
-    return Work(sum(_bytes(pack, name) for name in family_of(config).enroll_components), flops)
+    features = meta(1, n_features, config.semantic_codec.hidden_size)
+    done = 2 * flops(lambda: encoder(meta(1, n_features, config.semantic_encoder.feature_dim), None))
+    done += flops(lambda: speaker(meta(1, n_filter_frames, config.speaker_encoder.n_mels)))
+    done += family_of(config).part("work").speaker(pack, n_features)
+    done += 2 * flops(lambda: conditioning.emotion_vector(features))
+    return Work(sum(weight_bytes(pack, name) for name in family_of(config).enroll_components), done)
 
 
 def whole_floor_s(works: dict[str, Work], n_codes: int, rates: Rates) -> float:
     """Roofline time of the whole call: the sum over its stages."""
-    once = sum(works[name].floor_s(rates) for name in ("prefill", "latent", "s2mel", "vocoder"))
+    once = sum(works[name].floor_s(rates) for name in ("prefill", "features", "s2mel", "vocoder"))
     return once + (n_codes - 1) * works["decode_per_code"].floor_s(rates)
-
-
-def _counted(network: registry.Component[ModuleT], config: ModelConfig) -> ModuleT:
-    """A network on the meta device in eval mode: in training mode, norms refuse a batch of one."""
-    return init_on_meta(lambda: network.build(config)).eval().requires_grad_(False)
-
-
-def _flops(run: Callable[[], Any]) -> float:
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        run()
-    return float(counter.get_total_flops())
-
-
-def _meta(*shape: int) -> Tensor:
-    return torch.empty(shape, device=_META)
-
-
-def _bytes(pack: Pack, component: str, prefix: str = "") -> float:
-    """Bytes of a component's weights as they are stored, without tables that are only looked up."""
-    total = 0
-    for name, tensor in pack.stored(component).items():
-        if not name.startswith(prefix) or any(part in name for part in _LOOKED_UP):
-            continue
-        parts = tensor.parts.values() if isinstance(tensor, Quantized) else (tensor,)
-        total += sum(part.numel() * part.element_size() for part in parts)
-    return float(total)

@@ -1,4 +1,4 @@
-"""`edgetts download`: fetches the published IndexTTS-2 checkpoint, by `quant.download`.
+"""`edgetts download`: fetches a published checkpoint, by `quant.download`.
 
 Here are the question about the licenses, the progress bar and the messages.
 """
@@ -26,12 +26,11 @@ from edgetts.pack.locate import DEFAULT_PACK, data_folder, packs_folder
 if TYPE_CHECKING:
     from quant.download import Plan
 
-CHECKPOINT_NAME = "IndexTTS-2"
 DESCRIPTION_WIDTH = 24
 _GIB = 1 << 30
 
 LICENSE_NOTICE = """\
-The IndexTTS-2 weights belong to bilibili and come under its model use license, which is not a license of this
+The IndexTTS weights belong to bilibili and come under its model use license, which is not a license of this
 program. In short, and without replacing the text: they may be used free of charge, but not for what the law
 forbids, nor to improve other AI models than non-commercial ones; companies with more than 100 million users a
 month or 1 billion RMB of revenue a year need a license of their own; what is converted from them, smaller packs
@@ -46,8 +45,17 @@ def download(
         Path | None,
         typer.Argument(
             metavar="DIR",
-            help="Target folder; an incomplete one is completed. Default: checkpoints/IndexTTS-2 in the user's data "
-            "folder.",
+            help="Target folder; an incomplete one is completed. Default: checkpoints/ and the model's name in the "
+            "user's data folder.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="IndexTTS-2.5 or IndexTTS-2. Default: what the folder is called or holds, else IndexTTS-2.5.",
             show_default=False,
         ),
     ] = None,
@@ -61,7 +69,7 @@ def download(
         ),
     ] = None,
     revision: Annotated[
-        str, typer.Option("--revision", metavar="REV", help="Branch, tag or commit of IndexTeam/IndexTTS-2.")
+        str, typer.Option("--revision", metavar="REV", help="Branch, tag or commit of the model's repository.")
     ] = "main",
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Agree to the licenses of the models without being asked.")
@@ -72,24 +80,27 @@ def download(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fetch the published IndexTTS-2 checkpoint and the models it needs, for `edgetts convert`.
+    """Fetch a published checkpoint, of IndexTTS-2.5 or IndexTTS-2, and the models it needs, for `edgetts convert`.
 
     The same command resumes an interrupted download. Every file is checked against its publisher's checksum.
 
     Example:
 
-        edgetts download IndexTTS-2
+        edgetts download IndexTTS-2.5
     """
     if not revision.strip():
         raise UsageError("--revision is empty: give a branch, a tag or a commit, or leave it out.")
     found = environment(context)
-    target = folder if folder is not None else data_folder(found.home) / "checkpoints" / CHECKPOINT_NAME
+    from quant.download import choose_family, plan_download
     from quant.download import download as fetch
-    from quant.download import plan_download
+
+    family = choose_family(folder, model)
+    target = folder if folder is not None else data_folder(found.home) / "checkpoints" / family.title
 
     with ByteProgressBar(enabled=not quiet) as progress:
         plan = plan_download(
             target,
+            family,
             endpoint=mirror if mirror is not None else found.hub_endpoint,
             revision=revision,
             replace=force,

@@ -162,7 +162,7 @@ def _memory(path: Path, known: Environment, device: str | None, compute: Compute
     way = compute or default_compute(where, pack.manifest.defaults, pack.manifest.quality)
     place = Place.of(where, way, kernel)
     bound, there = expected(pack, way, place, usual_size(pack)), device_memory(where)
-    parts = {name: getattr(bound, name) for name in ("start", "weights", "decode", "latents", "flow", "vocoder")}
+    parts = {name: getattr(bound, name) for name in ("start", "weights", "decode", "features", "flow", "vocoder")}
     if tells:
         free = "" if there is None else f"; {shown(there.free)} of {shown(there.total)} are free"
         print_line()

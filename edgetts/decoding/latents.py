@@ -42,7 +42,7 @@ class LatentPass:
     ) -> None:
         self._gpt = gpt
         # Runs together with the first codes.
-        self._prompt = prompt.to(gpt.speed_emb.weight.dtype)  # a GPT may have been loaded anew since
+        self._prompt = prompt.to(gpt.dtype)  # a GPT may have been loaded anew since
         self._prefix = self._prompt.embeddings
         self._n_prefix = self._prefix.shape[1]
         self._cache = self._allocate(capacity)

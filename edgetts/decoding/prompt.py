@@ -29,7 +29,7 @@ class PrefixStates:
 
 @dataclass(frozen=True)
 class GPTPrompt:
-    """embeddings (1, P, C) on the GPT's device: 34 rows of voice, emotion and speed, then the text in brackets.
+    """embeddings (1, P, C) on the GPT's device: rows of voice, emotion and speed, then the text in brackets.
 
     `states` holds what a decoder that keeps it made of the prompt, at most one: other attempts and the latent pass
     start from it. Positions 0 of text and codes are the same for both.
@@ -45,14 +45,22 @@ class GPTPrompt:
 
     @classmethod
     @torch.inference_mode()
-    def build(cls, gpt: GPT, conditioning_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor) -> GPTPrompt:
-        """From conditioning_latents (1, 32, C), emotion_vector (1, C) and text_ids (1, T) int64.
+    def build(
+        cls,
+        gpt: GPT,
+        conditioning_latents: Tensor,
+        emotion_vector: Tensor,
+        text_ids: Tensor,
+        language: int | None = None,
+    ) -> GPTPrompt:
+        """From conditioning_latents (1, N, C), emotion_vector (1, C) and text_ids (1, T) int64.
+
+        language: of the text, for a GPT that distinguishes languages; None: not known.
 
         Ids equal to the start or stop token are left out, as upstream does. Raises UsageError for ids that are not
         text tokens, or for more of them than the model has positions for.
         """
         config = gpt.config
-        weight = gpt.speed_emb.weight
         if text_ids.dim() != 2 or text_ids.shape[0] != 1:
             raise UsageError(f"text_ids has shape {tuple(text_ids.shape)}; one row (1, T) is needed.")
         ids = text_ids[0]
@@ -66,9 +74,12 @@ class GPTPrompt:
                 f"Text ids run from {int(ids.min())} to {int(ids.max())}; "
                 f"this model knows 0 to {config.n_text_tokens - 1}. Was the text tokenized for another pack?"
             )
+        if language is not None and not 0 <= language < gpt.n_languages:
+            raise UsageError(f"The language {language} is none of the {gpt.n_languages} that this model distinguishes.")
         embeddings = gpt.prefix(
-            conditioning_latents.to(weight.device, weight.dtype),
-            emotion_vector.to(weight.device, weight.dtype),
-            ids.unsqueeze(0).to(weight.device, torch.int64),
+            conditioning_latents.to(gpt.device, gpt.dtype),
+            emotion_vector.to(gpt.device, gpt.dtype),
+            ids.unsqueeze(0).to(gpt.device, torch.int64),
+            language,
         )
         return cls(embeddings, text_ids.shape[1])

@@ -17,6 +17,8 @@ class Family:
     `checkpoint`. model: the dataclass of its dimensions.
     enroll_components, run_components: what is loaded to learn a voice, and what is resident while speaking, in the
     order in which a pack is written.
+    voice_reference: the field of a voice that the prompt condition is made of, "reference_codes" or
+    "reference_features".
     """
 
     name: str
@@ -25,6 +27,7 @@ class Family:
     model: type[ModelConfig]
     enroll_components: tuple[str, ...]
     run_components: tuple[str, ...]
+    voice_reference: str
 
     @property
     def components(self) -> tuple[str, ...]:

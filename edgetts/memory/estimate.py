@@ -13,13 +13,14 @@ Bounds by stage, from the widest shapes of the networks; the factors are the ten
 
     loading   the networks loaded so far in their computed form; the next one in both forms; its largest tensor thrice
     decode    keys and values of all layers, all beams, prefix and codes; the codes' again when beams are reordered
-    latents   keys and values for one row (twice while the cache of a stream grows), activations of all positions
+    features  of a second pass of the GPT: keys and values for one row (twice while the cache of a stream grows),
+              activations of all positions; of a codec's decoder: activations of all codes
     flow      per frame of prompt and speech, and per branch of guidance: the input, the skips, the widest layer
     vocoder   the widest stage over one window and its receptive field
     kept      primitives of many lengths (bounded by `edgetts.backends.process`), of which a first call has few
 
 The codes of the next segment are decoded while this one is rendered: the peak is the weights, decoding, the largest of
-the other three stages (each with the latents' cache), and what is kept.
+the other three stages (each with the cache of a second pass), and what is kept.
 
 On CUDA one cache serves all beams, nothing is copied when they are reordered, attention keeps no scores, and
 activations have the width of the compute mode. The CUDA figures follow from shapes; no card has confirmed them yet.
@@ -32,6 +33,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgetts.compute import Compute
+from edgetts.families import family_of
 from edgetts.memory.place import MIB, Place
 from edgetts.pack.config import IstftVocoderConfig, ModelConfig, VocoderConfig
 
@@ -90,7 +92,7 @@ class Estimate:
     loading: float
     weights: float
     decode: float
-    latents: float
+    features: float
     flow: float
     vocoder: float
     kept: float  # across calls
@@ -99,7 +101,7 @@ class Estimate:
     @property
     def peak(self) -> float:
         """The maximum over time."""
-        speaking = self.weights + self.decode + max(self.latents, self.flow, self.vocoder) + self.kept
+        speaking = self.weights + self.decode + max(self.features, self.flow, self.vocoder) + self.kept
         return self.start + self.overhead + max(self.loading, speaking)
 
 
@@ -121,7 +123,8 @@ def weigh(pack: Pack, compute: Compute, place: Place) -> Weights:
             gpt += _PACKING * stored_bytes(group.scheme, group.group_size, shape)
     plain: dict[str, int] = {}
     largest: dict[str, int] = {}
-    for component in ("s2mel", "vocoder", "quantizer", "emotion"):
+    others = [name for name in family_of(pack.config).run_components if name not in ("gpt", "s2mel", "vocoder")]
+    for component in ("s2mel", "vocoder", *others):
         for name, shape in pack.shapes(component).items():
             kind = "dit" if name.startswith("cfm.estimator.") else component
             plain[kind] = plain.get(kind, 0) + math.prod(shape)
@@ -134,7 +137,7 @@ def weigh(pack: Pack, compute: Compute, place: Place) -> Weights:
         other_form = copied * plain[kinds[-1]]
         loading = max(loading, resident + whole + other_form + 3 * _FLOAT32 * largest[component])
         resident += whole - (_FLOAT32 - width) * plain[kinds[-1]]
-    resident += _FLOAT32 * (plain["quantizer"] + plain["emotion"])
+    resident += _FLOAT32 * sum(plain[name] for name in others)
     return Weights(max(loading, resident), resident)
 
 
@@ -152,15 +155,19 @@ def estimate(
     row = 2 * gpt.n_layers * gpt.model_dim * place.gpt_bytes  # keys and values of one position of one beam
     decode: float
     if place.on_cuda:
-        decode = row * (bucket_of(n_prefix + size.n_beams * size.n_codes) + n_prefix)  # and the prefix for the latents
+        decode = row * (
+            bucket_of(n_prefix + size.n_beams * size.n_codes) + n_prefix
+        )  # and the prefix for a second pass
         decode += _FLOAT32 * NOISE_RING * size.n_beams * gpt.n_mel_codes
     else:
         decode = size.n_beams * row * (n_positions + (size.n_codes if size.n_beams > 1 else 0))
     decode += _SLACK * place.gpt_bytes * _GPT_FLOATS * gpt.model_dim * n_prefix
-    cache = row * (n_prefix + size.n_codes * (2 if size.in_parts else 1))
-    latents = cache + _SLACK * place.gpt_bytes * _GPT_FLOATS * gpt.model_dim * n_positions
-    if size.in_parts:  # the attention mask
-        latents += _SLACK * _FLOAT32 * size.n_codes * n_positions
+    cache = row * (n_prefix + size.n_codes * (2 if size.in_parts else 1)) if config.has_latent_pass else 0
+    features = cache + _SLACK * _FLOAT32 * config.decoder_floats * size.n_codes
+    if config.has_latent_pass:
+        features += _SLACK * place.gpt_bytes * _GPT_FLOATS * gpt.model_dim * n_positions
+        if size.in_parts:  # the attention mask
+            features += _SLACK * _FLOAT32 * size.n_codes * n_positions
 
     length = size.prompt_frames + math.ceil(size.n_codes * config.s2mel.mel_frames_per_code)
     inputs = 4 * (dit.n_mels + dit.content_dim)  # of both branches, before and after concatenation
@@ -180,7 +187,7 @@ def estimate(
         vocoder += _SLACK * _FLOAT32 * length * _CONVNEXT_FLOATS * config.vocoder.pitch.ffn_dim
     kept = 0 if place.on_cuda else CACHED_PRIMITIVES * _PRIMITIVE_BYTES
     overhead = (_CUDA_WORKSPACES if place.on_cuda else 0) + (_OVERHEAD if place.counts_host else 0)
-    stages = decode, latents, cache + flow, cache + vocoder
+    stages = decode, features, cache + flow, cache + vocoder
     return Estimate(start, weights.loading, weights.resident, *stages, kept, overhead)
 
 

@@ -188,10 +188,32 @@ class GPT(nn.Module):
         self.mel_embedding = nn.Embedding(config.n_mel_codes, config.model_dim)
         self.text_pos_embedding = LearnedPositions(config.n_text_positions, config.model_dim)
         self.mel_pos_embedding = LearnedPositions(config.n_mel_positions, config.model_dim)
-        self.speed_emb = nn.Embedding(N_SPEED_EMBEDDINGS, config.model_dim)
+        self._add_tables(config)
         self.gpt = Transformer(config)
         self.final_norm = nn.LayerNorm(config.model_dim, eps=LAYER_NORM_EPS)
         self.mel_head = nn.Linear(config.model_dim, config.n_mel_codes)
+
+    def _add_tables(self, config: GPTConfig) -> None:
+        """Tables that not every family has."""
+        self.speed_emb = nn.Embedding(N_SPEED_EMBEDDINGS, config.model_dim)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.final_norm.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.final_norm.weight.device
+
+    @property
+    def n_languages(self) -> int:
+        """Languages that it distinguishes; 0: it hears the language from the text."""
+        return 0
+
+    def speed_rows(self) -> Tensor:
+        """The rows (2, C) between conditioning latents and text; the second embedding comes first."""
+        return self.speed_emb.weight.flip(0)
 
     @property
     def n_conditioning_tokens(self) -> int:
@@ -200,26 +222,37 @@ class GPT(nn.Module):
 
     def condition(self, conditioning_latents: Tensor, emotion_vector: Tensor) -> Tensor:
         """Latents (B, 32, C) and emotion vector (B, C) to the first positions (B, 34, C)."""
-        speed = self.speed_emb.weight.flip(0)  # (2, C): the second embedding comes first
         latents = conditioning_latents + emotion_vector.unsqueeze(1)
-        return torch.cat([latents, speed.expand(latents.shape[0], -1, -1)], dim=1)
+        return torch.cat([latents, self.speed_rows().expand(latents.shape[0], -1, -1)], dim=1)
 
-    def text_embed(self, text_ids: Tensor) -> Tensor:
-        """Text ids (B, T) with start and stop tokens, at positions 0, 1, ... -> (B, T, C)."""
+    def language_row(self, language: int | None) -> Tensor | None:
+        """The row added to every text position, (1, 1, C); None: nothing."""
+        if language is not None:
+            raise ValueError("this GPT does not distinguish languages")
+        return None
+
+    def text_embed(self, text_ids: Tensor, language: int | None = None) -> Tensor:
+        """Text ids (B, T) with start and stop tokens, at positions 0, 1, ... -> (B, T, C).
+
+        language: one of `n_languages`, if there are any.
+        """
         positions = torch.arange(text_ids.shape[1], device=text_ids.device)
         out: Tensor = self.text_embedding(text_ids) + self.text_pos_embedding(positions)
-        return out
+        row = self.language_row(language)
+        return out if row is None else out + row
 
-    def prefix(self, conditioning_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor) -> Tensor:
+    def prefix(
+        self, conditioning_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor, language: int | None = None
+    ) -> Tensor:
         """The embeddings before the start code.
 
-        conditioning_latents (B, 32, C), emotion_vector (B, C), text_ids (B, T) int64 without start and stop tokens,
-        which are added here. Returns (B, 34 + T + 2, C).
+        conditioning_latents (B, N, C), emotion_vector (B, C), text_ids (B, T) int64 without start and stop tokens,
+        which are added here; language as of `text_embed`. Returns (B, N + 2 + T + 2, C).
         """
         wrapped = F.pad(text_ids, (1, 0), value=self.config.start_text_token)
         wrapped = F.pad(wrapped, (0, 1), value=self.config.stop_text_token)  # (B, T + 2)
         conditioning = self.condition(conditioning_latents, emotion_vector)
-        return torch.cat([conditioning, self.text_embed(wrapped)], dim=1)
+        return torch.cat([conditioning, self.text_embed(wrapped, language)], dim=1)
 
     def mel_embed(self, codes: Tensor, positions: Tensor) -> Tensor:
         """Codes (B, T) int64 at code positions (T,) int64 (the start code has 0) -> (B, T, C)."""

@@ -45,9 +45,12 @@ SEMANTIC_ENCODER = Component[w2v_bert.SemanticEncoder]("semantic_encoder")
 CODEC_ENCODER = Component[repcodec.SemanticCodecEncoder]("codec_encoder")
 QUANTIZER = Component[repcodec.Quantizer]("quantizer")
 SPEAKER_ENCODER = Component[campplus.SpeakerEncoder]("speaker_encoder")
-CONDITIONING = Component[conditioning.Conditioning]("conditioning")
+CONDITIONING = Component[conditioning.EmotionConditioning]("conditioning")
 GPT = Component[gpt.GPT]("gpt")
 S2MEL = Component[s2mel.S2Mel]("s2mel")
+# The same components, of families that have more in them.
+SPEAKER_CONDITIONING = Component[conditioning.Conditioning]("conditioning")
+LATENT_S2MEL = Component[s2mel.LatentS2Mel]("s2mel")
 VOCODER = Component[vocoder.Vocoder]("vocoder")
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from edgetts.pack.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -277,11 +279,14 @@ Relation = tuple[str, Callable[[Any], bool]]
 class ModelConfig:
     """Every dimension of one model, as far as all families have it. `code_rate` is codes per second of speech.
 
-    family: its name in `edgetts.families`. relations: those of the family, besides `edgetts.pack.relations`.
+    family: its name in `edgetts.families`. relations, ranges: those of the family,
+    besides `edgetts.pack.relations` and `edgetts.pack.ranges`.
     """
 
     family: ClassVar[str] = ""
+    has_latent_pass: ClassVar[bool] = False  # the GPT runs a second time, over the codes
     relations: ClassVar[tuple[Relation, ...]] = ()
+    ranges: ClassVar[Mapping[str, Range]] = {}
 
     code_rate: float
     silence_code: int | None  # the code of silence, if the model has one; guards count runs of it
@@ -294,6 +299,21 @@ class ModelConfig:
     s2mel: AcousticConfig
     vocoder: VocoderConfig | IstftVocoderConfig
     emotion: EmotionConfig
+
+    @property
+    def features_per_code(self) -> int:
+        """S2Mel's input has so many features for each code."""
+        return 1
+
+    @property
+    def feature_rate(self) -> float:
+        """Semantic features per second: those of a recording, and S2Mel's input."""
+        return self.code_rate * self.features_per_code
+
+    @property
+    def decoder_floats(self) -> int:
+        """Numbers per code while a decoder makes features of codes; 0 without one."""
+        return 0
 
     def problems(self) -> list[str]:
         """Contradictions between fields: the vocoder must take the mel that S2Mel makes."""

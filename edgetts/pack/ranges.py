@@ -9,7 +9,7 @@ The ranges are wide: they allow any model of this family that a small machine co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ class Range:
         return f"{kind}{self.least:g} to {self.most:g}"
 
 
+NONE: Mapping[str, Range] = {}
 WIDTH = Range(1, 16_384)
 HEADS = Range(1, 256)
 LAYERS = Range(1, 128)
@@ -128,18 +129,19 @@ RANGES: dict[str, Range] = {
 }
 
 
-def out_of_range(value: Any, path: str = "") -> Iterator[str]:
-    """Every number outside its range and every list that is too long, one phrase each."""
+def out_of_range(value: Any, own: Mapping[str, Range] = NONE, path: str = "") -> Iterator[str]:
+    """Every number outside its range and every list that is too long, one phrase each. own: ranges of the family."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from out_of_range(item, f"{path}.{key}" if path else key)
+            yield from out_of_range(item, own, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         if len(value) > MAX_ENTRIES:
             yield f"{path} has {len(value)} entries, more than {MAX_ENTRIES}"
             return
         for i, item in enumerate(value):
-            yield from out_of_range(item, f"{path}[{i}]")
+            yield from out_of_range(item, own, f"{path}[{i}]")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        allowed = RANGES[re.sub(r"(\[\d+\])+$", "", path.rpartition(".")[2])]
+        name = re.sub(r"(\[\d+\])+$", "", path.rpartition(".")[2])
+        allowed = own[name] if name in own else RANGES[name]
         if value not in allowed:
             yield f"{path} is {shown(value)}, allowed is {allowed}"

@@ -144,7 +144,7 @@ def read_model(kind: type[ModelT], table: dict[str, Any], *, what: str) -> Model
 
 def model_problems(model: ModelConfig) -> list[str]:
     """All numbers out of range, or if there are none, all violated relations; empty for a consistent model."""
-    problems = list(out_of_range(to_dict(model)))
+    problems = list(out_of_range(to_dict(model), model.ranges))
     if problems:
         return problems
     vocoder = model.vocoder.problems() if isinstance(model.vocoder, IstftVocoderConfig) else []

@@ -63,7 +63,7 @@ def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
         problems += [f"missing key {prefix}{k}" for k in needed if k not in value]
         fields = {k: _build(h, value[k], prefix + k, problems) for k, h in hints.items() if k in value}
         if issubclass(kind, ModelConfig) and not problems:
-            problems += out_of_range(value)
+            problems += out_of_range(value, kind.ranges)
         if problems:
             return None
         made = kind(**fields)

@@ -1,8 +1,8 @@
 """Validation of a pack. `golden`: against upstream's numbers; `paths`: this machine's fast paths against plain fp32;
 `row`: one comparison, and the tolerances."""
 
-from edgetts.parity.golden import STAGES, validate
+from edgetts.parity.golden import validate
 from edgetts.parity.paths import PATHS, compare_paths
 from edgetts.parity.row import TOLERANCES, Row
 
-__all__ = ["PATHS", "STAGES", "TOLERANCES", "Row", "compare_paths", "validate"]
+__all__ = ["PATHS", "TOLERANCES", "Row", "compare_paths", "validate"]

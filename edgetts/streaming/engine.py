@@ -57,8 +57,8 @@ class Engine:
         config, settings = self.pipeline.config, options.flow_settings()
         return LatencyEstimator(
             speeds=self.speeds,
-            code_rate=config.code_rate,
-            frames_per_code=config.s2mel.mel_frames_per_code,
+            code_rate=config.code_rate / options.duration_factor,
+            frames_per_code=config.s2mel.mel_frames_per_code * options.duration_factor,
             prompt_frames=speaker.reference_mel.shape[-1],
             n_evals=settings.n_evals,
             n_rows=settings.rows_per_eval,

@@ -4,7 +4,7 @@ In: sizes of work and the seconds they took. Out: estimates for other sizes, as 
 fitted to recent measurements. Kept as a small JSON file; without it the first stream starts without estimates. Knows no
 schedule.
 
-Units of work: codes for `codes` (steps of the GPT) and `latents`, rows times frames for `flow` (one evaluation of the
+Units of work: codes for `codes` (steps of the GPT) and `features`, rows times frames for `flow` (one evaluation of the
 DiT), frames for `vocoder`. `speech` is not work: seconds of speech for a number of text tokens.
 """
 
@@ -24,7 +24,7 @@ from edgetts.pack.plain_json import read_json
 
 logger = logging.getLogger(__name__)
 
-Stage = Literal["codes", "latents", "flow", "vocoder", "speech"]
+Stage = Literal["codes", "features", "flow", "vocoder", "speech"]
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 
 FORMAT = 1

@@ -1,6 +1,6 @@
 """Renders one segment chunk by chunk: all codes so far in, the next samples out.
 
-New codes become latents (a causal pass with a cache), and these the condition of all frames so far. The DiT solves the
+New codes become features (`FeaturePass`), and these the condition of all frames so far. The DiT solves the
 new frames, with the voice's prompt and the last seconds of finished mel as context. The last frames of a chunk are
 computed as if speech ended there, so they are provisional: they are the vocoder's right context (look-ahead), and the
 next chunk solves them again from the same noise, with a cross-fade. The waveform ends before them; its own end is
@@ -23,7 +23,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgetts.decoding.latents import LatentPass
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import FlowSettings
 from edgetts.models.vocoder import reach
@@ -62,6 +61,7 @@ class SegmentRenderer:
         seed: int,
         seams: Seams,
         measure: Measure | None = None,
+        duration_factor: float = 1.0,
     ) -> None:
         self._pipeline = pipeline
         self._speaker = speaker
@@ -69,8 +69,8 @@ class SegmentRenderer:
         self._measure = measure
         self._clock: Callable[[], float] = time.perf_counter
         self._generator = torch.Generator().manual_seed(seed)
-        self._latents = LatentPass(pipeline.gpt, prompt)
-        self._semantic: Tensor | None = None  # (1, T, C)
+        self._features = pipeline.feature_pass(prompt)
+        self._duration_factor = duration_factor
         self._mel: Tensor | None = None  # (1, M, F), the last `seams.provisional` frames are not final
         self._n_final = 0  # frames that will not change
         self._noise: Tensor | None = None  # (1, M, F)
@@ -80,7 +80,7 @@ class SegmentRenderer:
     @property
     def n_codes(self) -> int:
         """Number of rendered codes."""
-        return self._latents.n_codes
+        return self._features.n_codes
 
     @torch.inference_mode()
     def render(
@@ -118,7 +118,7 @@ class SegmentRenderer:
     def _extend_mel(self, new: Sequence[int], settings: FlowSettings, should_stop: Callable[[], bool] | None) -> Tensor:
         """Solve new and provisional frames; returns the whole mel (1, M, F)."""
         pipeline, start = self._pipeline, self._n_final
-        condition = pipeline.condition(self._extend_semantic(new))  # (1, F, C)
+        condition = pipeline.condition(self._extend_features(new), self._duration_factor)  # (1, F, C)
         n_frames = condition.shape[1]
         noise = self._extend_noise(n_frames)
         first = max(0, start - self._seams.context)
@@ -134,14 +134,12 @@ class SegmentRenderer:
         self._n_final = max(start, n_frames - self._seams.provisional)
         return mel
 
-    def _extend_semantic(self, new: Sequence[int]) -> Tensor:
+    def _extend_features(self, new: Sequence[int]) -> Tensor:
         """S2Mel's input of all codes so far (1, T, C)."""
         started = self._clock()
-        latents = self._latents.append(new)
-        self._note("latents", len(new), started)
-        semantic = self._pipeline.semantic(torch.tensor([list(new)], device=self._pipeline.device), latents)
-        self._semantic = semantic if self._semantic is None else torch.cat([self._semantic, semantic], dim=1)
-        return self._semantic
+        features = self._features.append(new)
+        self._note("features", len(new), started)
+        return features
 
     def _extend_noise(self, n_frames: int) -> Tensor:
         n_drawn = 0 if self._noise is None else self._noise.shape[-1]

@@ -92,12 +92,12 @@ class LatencyEstimator:
     def render_s(self, n_codes: int, context_frames: int) -> float | None:
         """Seconds to render `n_codes` codes to samples."""
         n_frames = n_codes * self.frames_per_code + self.edge_frames
-        latents = self.speeds.seconds("latents", n_codes)
+        features = self.speeds.seconds("features", n_codes)
         flow = self.speeds.seconds("flow", self.n_rows * (self.prompt_frames + context_frames + n_frames))
         vocoder = self.speeds.seconds("vocoder", n_frames)
-        if latents is None or flow is None or vocoder is None:
+        if features is None or flow is None or vocoder is None:
             return None
-        return latents + self.n_evals * flow + vocoder
+        return features + self.n_evals * flow + vocoder
 
     def codes_s(self, n_codes: int) -> float | None:
         """Seconds to decode `n_codes` codes."""

@@ -308,6 +308,7 @@ class Session:
             seed,
             self._seams,
             self._engine.speeds.add,
+            self._options.duration_factor,
         )
 
     def _buffer_state(self, n_waiting: int, n_previous: int) -> BufferState:

@@ -23,6 +23,7 @@ from edgetts.backends.process import prepare_process
 from edgetts.models import registry
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.voice_offsets import VoiceOffsets, n_offsets, voice_offsets
+from edgetts.voices.reference import reference_features
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
@@ -56,10 +57,9 @@ def adapt(
         s2mel = registry.S2MEL.load(pack, device).float().requires_grad_(False)
         quantizer = registry.QUANTIZER.load(pack, device).float()
         with torch.no_grad():
-            semantic = quantizer.lookup(voice.reference_codes.to(device).clone())
-        excerpts = _Excerpts(
-            voice.reference_mel.to(device).clone(), semantic, 1.0 / config.s2mel.mel_frames_per_code, noise_scale
-        )
+            semantic = reference_features(voice, config, quantizer, device).clone()
+        features_per_frame = config.features_per_code / config.s2mel.mel_frames_per_code
+        excerpts = _Excerpts(voice.reference_mel.to(device).clone(), semantic, features_per_frame, noise_scale)
         style = voice.style.to(device).clone()
         flat = torch.zeros(1, n_offsets(config.s2mel.dit), device=device, requires_grad=True)
         optimizer = torch.optim.Adam([flat], lr=LEARNING_RATE)

@@ -16,6 +16,7 @@ from edgetts.backends.kernels import KernelChoice
 from edgetts.backends.linear import replacer
 from edgetts.backends.process import prepare_process
 from edgetts.errors import PackError
+from edgetts.families import family_of
 from edgetts.models import registry
 from edgetts.progress import Progress, no_progress
 from edgetts.voices.voice import Voice
@@ -51,11 +52,8 @@ def enroll(
     waveform_16k = features.resample_windowed_sinc(waveform, config.audio.sample_rate, ENCODER_RATE)
     speaker_features, emotion_features = _semantic_features(pack, (waveform_16k, emotion_waveform), device)
 
-    progress("semantic codes", 0.5)
-    codec_encoder = registry.CODEC_ENCODER.load(pack, device)
-    quantizer = registry.QUANTIZER.load(pack, device)
-    codes = quantizer.encode(codec_encoder(speaker_features))
-    del codec_encoder, quantizer
+    family = family_of(config).part("voice")
+    reference = family.reference(pack, speaker_features, device, progress)
 
     progress("speaker style", 0.6)
     fbank = features.kaldi_fbank(waveform_16k)
@@ -66,7 +64,7 @@ def enroll(
     progress("conditioning", 0.7)
     quantized = replacer(KernelChoice(device))  # quantized weights are not expanded: the encoders are large
     conditioning = registry.CONDITIONING.load(pack, device, replace=quantized)
-    latents = conditioning.speaker_latents(speaker_features)
+    latents = family.speaker_latents(conditioning, speaker_features, style)
     emotion_base = conditioning.emotion_vector(speaker_features)
     emotion_vector = conditioning.emotion_vector(emotion_features)
     del conditioning
@@ -77,9 +75,10 @@ def enroll(
         emotion_vector=emotion_vector.float().cpu(),
         emotion_base=emotion_base.float().cpu(),
         style=style.float().cpu(),
-        reference_codes=codes.cpu(),
+        **reference,
         reference_mel=mel.cpu(),
         encoder_id=pack.manifest.encoder_id,
+        family=pack.manifest.family,
         seconds=waveform.shape[-1] / config.audio.sample_rate,
         name=name,
         notices=notices,

@@ -17,6 +17,7 @@ from edgetts.models.dit import AdaLNModulation
 from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.pack.load import Pack
 from edgetts.voices.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
+from edgetts.voices.reference import reference_features
 from edgetts.voices.voice import Voice
 
 
@@ -54,7 +55,7 @@ def make_speaker(
     """
     config, device = pack.config, networks.device
     for each in filter(None, (voice, emotion_voice)):
-        each.check(pack.manifest.encoder_id)
+        each.check(pack.manifest.encoder_id, pack.manifest.family)
         each.check_fits(config)
     dit = config.s2mel.dit
     offsets = None
@@ -78,12 +79,12 @@ def make_speaker(
         _, rows = matrix_rows(style, matrices["speaker_matrix"], matrices["emotion_matrix"], config.emotion.group_sizes)
         vector = mix_weights(vector, rows, emotion.effective_weights())
     reference_mel = voice.reference_mel.to(device)
-    quantized = networks.quantizer.lookup(voice.reference_codes.to(device))  # (1, T, C)
+    features = reference_features(voice, config, networks.quantizer, device)  # (1, T, C)
     return Speaker(
         conditioning_latents=voice.conditioning_latents.to(device),
         emotion_vector=vector,
         style=style if offsets is None else style + offsets.style,
         reference_mel=reference_mel,
-        prompt_condition=networks.s2mel.length_regulator(quantized, reference_mel.shape[-1]),
+        prompt_condition=networks.s2mel.length_regulator(features, reference_mel.shape[-1]),
         offsets=None if offsets is None else offsets.times,
     )

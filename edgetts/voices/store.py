@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgetts.errors import UsageError, VoiceError
+from edgetts.families import UNNAMED_FAMILY
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.entries import VOICE_SUFFIX
 from edgetts.pack.locate import cache_folder, data_folder
@@ -192,7 +193,7 @@ class VoiceStore:
             return None
         try:
             voice = Voice.load(path)
-            voice.check(encoder_id)
+            voice.check(encoder_id, model.family if model is not None else UNNAMED_FAMILY)
             if model is not None:
                 voice.check_fits(model)
         except VoiceError:

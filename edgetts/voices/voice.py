@@ -1,9 +1,10 @@
 """A voice: the result of enrollment, as one `.safetensors` file of a few hundred KB.
 
-The encoders are needed once, at enrollment. The prompt condition is stored as reference codes: the run phase looks them
-up in the codebook, which it has loaded anyway, and gets the quantized features from 1/1000 of the space.
+The encoders are needed once, at enrollment. What the prompt condition is made of depends on the family of models:
+codes of the recording, which the run phase looks up in the codebook that it has loaded anyway, for 1/1000 of the space;
+or the recording's features themselves.
 
-Shapes: `B` is 1 throughout, `C` the GPT's width, `T` codes at 50 Hz, `M` mel bands, `F` mel frames.
+Shapes: `B` is 1 throughout, `C` the GPT's width, `T` codes or features at 50 Hz, `M` mel bands, `F` mel frames.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetts.errors import VoiceError
+from edgetts.families import FAMILIES, UNNAMED_FAMILY, Family
 from edgetts.files import create_file, replace_file
 from edgetts.pack.header import METADATA, read_header
 from edgetts.pack.plain_json import UnsoundJSON, listed, read_json, shown
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from edgetts.pack.config import ModelConfig
 
-FORMAT_VERSION = 2  # voices without offsets are still written as version 1
+FORMAT_VERSION = 3  # of voices that name their family; others are still written as versions 1 and 2, by their offsets
 _MAX_FILE_BYTES = 64 * 2**20
 _MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrollment uses
 _OWNER_ONLY = 0o600  # a voice is private
@@ -42,10 +44,12 @@ _TENSORS = (
     ("emotion_vector", 2, False),
     ("emotion_base", 2, False),
     ("style", 2, False),
-    ("reference_codes", 2, True),
+    ("reference_codes", 2, True),  # of these two the one that the family has
+    ("reference_features", 3, False),
     ("reference_mel", 3, False),
     ("offsets", 2, False),  # only of adapted voices
 )
+_REFERENCES = ("reference_codes", "reference_features")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +60,11 @@ class Voice:
     emotion_vector (1, C): the recording's own emotion.
     emotion_base (1, C): the same from the speaker path; the starting point when another emotion is mixed in.
     style (1, D): speaker embedding for S2Mel.
-    reference_codes (1, T): semantic codes of the recording, int64.
+    reference_codes (1, T): semantic codes of the recording, int64; or None, and
+    reference_features (1, T, W): its semantic features.
     reference_mel (1, M, F): its log-mel spectrogram, the prompt of S2Mel.
     encoder_id: identifies the encoders that made it; a pack with others refuses the voice.
+    family: of the model that they belong to.
     seconds: length of the recording used.
     name, notices: for people.
     offsets (1, N): of an adapted voice, added to S2Mel's conditions (`edgetts.voices.adapt`), else None.
@@ -69,10 +75,12 @@ class Voice:
     emotion_vector: torch.Tensor
     emotion_base: torch.Tensor
     style: torch.Tensor
-    reference_codes: torch.Tensor
     reference_mel: torch.Tensor
     encoder_id: str
     seconds: float
+    reference_codes: torch.Tensor | None = None
+    reference_features: torch.Tensor | None = None
+    family: str = UNNAMED_FAMILY
     name: str = ""
     notices: tuple[str, ...] = field(default=())
     offsets: torch.Tensor | None = None
@@ -112,6 +120,8 @@ class Voice:
         }
         if self.offsets is not None:
             about |= {"format_version": 2, "adapted_to": self.adapted_to, "adapt_steps": self.adapt_steps}
+        if self.family != UNNAMED_FAMILY:
+            about |= {"format_version": 3, "family": self.family}
         data = save(tensors, metadata={METADATA_KEY: json.dumps(about, ensure_ascii=False)})
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +151,7 @@ class Voice:
         try:
             header = read_header(source)  # checked before safetensors reads it
             about = _read_about((header.pop(METADATA, None) or {}).get(METADATA_KEY), source)
-            problems = _declared_problems(header, adapted=bool(about["adapted_to"]))
+            problems = _declared_problems(header, FAMILIES[about["family"]], adapted=bool(about["adapted_to"]))
             if problems:
                 raise VoiceError(f"{source} is not a usable voice file: {listed(problems)}.")
             with safe_open(source, framework="pt") as file:
@@ -163,8 +173,13 @@ class Voice:
             raise VoiceError(f"{source} is not a usable voice file: {listed(problems)}.")
         return cls(**tensors, **about)
 
-    def check(self, encoder_id: str) -> None:
-        """Raise VoiceError unless the encoders named by `encoder_id` made this voice."""
+    def check(self, encoder_id: str, family: str) -> None:
+        """Raise VoiceError unless the encoders named by `encoder_id`, of a model of this family, made this voice."""
+        if self.family != family:
+            raise VoiceError(
+                f"Voice {self.name or '(unnamed)'} is one of {FAMILIES[self.family].title}, and this pack is "
+                f"{FAMILIES[family].title}: enroll the recording again: `edgetts voices add NAME RECORDING`."
+            )
         if self.encoder_id != encoder_id:
             raise VoiceError(
                 f"Voice {self.name or '(unnamed)'} was made with other encoders ({self.encoder_id[:12]}) than those "
@@ -180,17 +195,23 @@ class Voice:
             "emotion_base": (1, width),
             "style": (1, model.s2mel.dit.style_dim),
             "reference_mel": (model.audio.n_mels, frames),
-            "reference_codes": (1, math.ceil(MAX_REFERENCE_SECONDS * model.code_rate)),
         }
+        n_features = math.ceil(MAX_REFERENCE_SECONDS * model.feature_rate)
+        shapes = {name: tuple(getattr(self, name).shape) for name in wanted}
+        if self.reference_codes is not None:
+            wanted["reference_codes"], shapes["reference_codes"] = (1, n_features), tuple(self.reference_codes.shape)
+        if self.reference_features is not None:
+            wanted["reference_features"] = (model.semantic_codec.hidden_size, n_features)
+            shapes["reference_features"] = tuple(self.reference_features.mT.shape)
         problems = []
         for name, (rows, columns) in wanted.items():
-            shape = tuple(getattr(self, name).shape)
+            shape = shapes[name]
             is_time = name.startswith("reference")
             fits = shape[-2] == rows and (0 < shape[-1] <= columns if is_time else shape[-1] == columns)
             if not fits:
                 most = "up to " if is_time else ""
                 problems.append(f"{name} has shape {list(shape)}, but this pack takes {rows} x {most}{columns}")
-        if int(self.reference_codes.max()) >= model.semantic_codec.codebook_size:
+        if self.reference_codes is not None and int(self.reference_codes.max()) >= model.semantic_codec.codebook_size:
             problems.append(f"reference_codes are outside the codebook of {model.semantic_codec.codebook_size}")
         if problems:
             raise VoiceError(
@@ -228,8 +249,11 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
     encoder_id, seconds, name = about.get("encoder_id"), about.get("seconds"), about.get("name")
     notices = about.get("notices")
     adapted_to, adapt_steps = about.get("adapted_to", ""), about.get("adapt_steps", 0)
+    family = about.get("family", UNNAMED_FAMILY)
     sound = (
-        _is_text(encoder_id, _MAX_ID)
+        isinstance(family, str)
+        and family in FAMILIES
+        and _is_text(encoder_id, _MAX_ID)
         and _is_text(name, _MAX_NAME)
         and _is_number(seconds, float, MAX_REFERENCE_SECONDS)
         and isinstance(notices, list)
@@ -242,6 +266,7 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
         raise VoiceError(f"{source} is damaged: its description has missing or wrong fields.")
     return {
         "encoder_id": encoder_id,
+        "family": family,
         "seconds": float(seconds),
         "name": name,
         "notices": tuple(notices),
@@ -258,11 +283,12 @@ def _is_number(value: Any, kind: type[float], most: float) -> bool:
     return isinstance(value, (int, kind)) and not isinstance(value, bool) and 0 <= value <= most
 
 
-def _declared_problems(header: dict[str, Any], *, adapted: bool) -> list[str]:
+def _declared_problems(header: dict[str, Any], family: Family, *, adapted: bool) -> list[str]:
     """Problems of the declared names, shapes and dtypes of the tensors."""
-    known = {name for name, _, _ in _TENSORS}
+    tensors = [each for each in _TENSORS if each[0] not in _REFERENCES or each[0] == family.voice_reference]
+    known = {name for name, _, _ in tensors}
     problems = [f"{shown(name)} is unknown" for name in header if name not in known]
-    for name, dimensions, whole in _TENSORS:
+    for name, dimensions, whole in tensors:
         if name not in header:
             problems += [f"{name} is missing"] if name != "offsets" or adapted else []
             continue

@@ -220,7 +220,7 @@ def test_a_gpt_in_16_bits(mini_pack: Path, monkeypatch: pytest.MonkeyPatch) -> N
     prompt = pipeline.prompt(speaker, [5, 6, 7])
     assert prompt.embeddings.dtype == BF16
     codes, _ = pipeline.codes(prompt, options, 1)
-    latents, same = pipeline.latents(prompt, codes), exact.latents(exact.prompt(speaker, [5, 6, 7]), codes)
+    latents, same = pipeline.features(prompt, codes), exact.features(exact.prompt(speaker, [5, 6, 7]), codes)
     assert latents.dtype == FP32
     assert 0 < float((latents - same).norm() / same.norm()) < 0.05
 
@@ -229,7 +229,7 @@ def test_a_gpt_in_16_bits(mini_pack: Path, monkeypatch: pytest.MonkeyPatch) -> N
     told: list[int] = []
     codes, _ = pipeline.codes(prompt, options, 1, on_code=told.append)
     assert told == codes and len(codes) == 12 and pipeline.gpt.mel_head.weight.dtype == FP32
-    assert pipeline.latents(prompt, codes).dtype == FP32  # the prompt is of the GPT that was there before
+    assert pipeline.features(prompt, codes).dtype == FP32  # the prompt is of the GPT that was there before
     assert len(pipeline.networks.take_notices()) == 1
 
 

@@ -26,7 +26,7 @@ from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.settings import FlowSettings
 from edgetts.models.bigvgan import BigVGAN, anti_aliased_snake
 from edgetts.models.dit import DiT
-from edgetts.models.s2mel import S2Mel
+from edgetts.models.s2mel import LatentS2Mel
 from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.native.attention import can_attend
 from edgetts.native.library import find_library
@@ -149,7 +149,7 @@ def test_s2mel_of_a_pack(mini_pack: Path, compute: Compute) -> None:
     golden = load_file(GOLDEN / "s2mel.safetensors")
     condition = torch.cat([golden["prompt_condition"], golden["target_condition"]], dim=1)
     settings = FlowSettings(int(golden["steps"]), "euler", float(golden["cfg_rate"]))
-    s2mel = pack.module("s2mel", lambda: S2Mel(pack.config.s2mel))
+    s2mel = pack.module("s2mel", lambda: LatentS2Mel(pack.config.s2mel))
     done = acoustic.prepare_s2mel(s2mel, compute, CPU)
     assert isinstance(s2mel.get_submodule("cfm.estimator"), FastDiT) == (compute != "reference")
     with torch.inference_mode():

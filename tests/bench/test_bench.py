@@ -88,10 +88,10 @@ def test_candidates_run_stage_by_stage_with_the_same_codes(mini_pack: Path) -> N
     candidates = [Watched("a", Pipeline(pack, CPU)), Watched("b", Pipeline(pack, CPU, compute="reference"))]
     call = Call(voice_of_length(pack, 0.5), (20, 30, 25), 12, QUICK)
     run_in_turn(candidates, call)
-    assert order == [(s, n) for s in ("prefill", "latent", "dit_step", "s2mel", "vocoder") for n in "ab"]
+    assert order == [(s, n) for s in ("prefill", "features", "dit_step", "s2mel", "vocoder") for n in "ab"]
     for each in candidates:
         assert set(each.seconds) >= set(STAGES) and each.n_codes == 12
-        parts = [each.seconds[s][0] for s in ("prefill", "decode", "latent", "s2mel", "vocoder")]
+        parts = [each.seconds[s][0] for s in ("prefill", "decode", "features", "s2mel", "vocoder")]
         assert each.seconds["whole"] == [sum(parts)]
 
 

@@ -102,7 +102,7 @@ def test_warmup_leaves_speeds_behind(edgetts: Edgetts, mini_pack: Path, home: Pa
     assert report["compute"] == "exact" and report["dtypes"] == {"s2mel": "float32", "vocoder": "float32"}
     (kept,) = home.rglob("speeds/*.json")
     stages = json.loads(kept.read_text(encoding="utf-8"))["stages"]
-    assert all(stages[name][0] > 1 for name in ("codes", "latents", "flow", "vocoder")) and stages["speech"][0] == 0
+    assert all(stages[name][0] > 1 for name in ("codes", "features", "flow", "vocoder")) and stages["speech"][0] == 0
 
 
 def test_warmup_misuse(edgetts: Edgetts, mini_pack: Path) -> None:

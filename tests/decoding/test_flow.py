@@ -18,7 +18,7 @@ from torch import Tensor
 from edgetts.decoding.flow import Estimator, solve_flow
 from edgetts.decoding.settings import MAX_SWAY, FlowSettings, Solver
 from edgetts.errors import Cancelled, UsageError
-from edgetts.models.s2mel import EXPECTED_EXTRAS, S2Mel
+from edgetts.models.s2mel import EXPECTED_EXTRAS, LatentS2Mel
 
 
 def flow_inputs(length: int = 9, prompt: int = 4) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -48,7 +48,7 @@ def test_the_noise_is_scaled_and_not_touched() -> None:
 
 def test_euler_matches_upstream() -> None:
     with torch.device("meta"):
-        module = S2Mel(s2mel_config(DATA / "config/mini/config.yaml"))
+        module = LatentS2Mel(s2mel_config(DATA / "config/mini/config.yaml"))
     fill(module, component_tensors("s2mel"), EXPECTED_EXTRAS)
     golden = load_file(GOLDEN / "s2mel.safetensors")
     condition = torch.cat([golden["prompt_condition"], golden["target_condition"]], dim=1)

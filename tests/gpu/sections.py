@@ -54,7 +54,7 @@ GREEDY = DecodeSettings(do_sample=False, n_beams=1, max_codes=200, repetition_pe
 ROWS = (1, 3, 16, 64, 300)
 TEXT_TOKENS = 60
 # Largest relative errors of the built-in model against fp32 on the CPU. `fast` rounds activations to bfloat16 or 8 bits.
-LIMITS = {"exact": {"latents": 1e-3, "mel": 1e-2}, "fast": {"latents": 5e-2, "mel": 1e-1}}
+LIMITS = {"exact": {"features": 1e-3, "mel": 1e-2}, "fast": {"features": 5e-2, "mel": 1e-1}}
 PROMPT_S = 6.0
 MIB = 2**20
 
@@ -343,12 +343,11 @@ def built_in(check: Check) -> dict[str, Any]:
             prompt = pipeline.prompt(speaker, ids)
             own = generate_codes(pipeline.gpt, prompt, GREEDY, None, decoders=pipeline.decoders).codes[:60]
             codes = codes or own
-            latents = pipeline.latents(prompt, codes)
-            semantic = pipeline.semantic(torch.tensor([codes], device=device), latents)
-            condition = pipeline.condition(semantic)
+            features = pipeline.features(prompt, codes)
+            condition = pipeline.condition(features)
             noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(1))
             mel = pipeline.mel(speaker, condition, noise, options.flow_settings())
-            found = {"latents": latents.float().cpu(), "mel": mel.float().cpu(), "waveform": pipeline.waveform(mel)}
+            found = {"features": features.float().cpu(), "mel": mel.float().cpu(), "waveform": pipeline.waveform(mel)}
         if compute == "reference":
             reference = found
             continue
@@ -410,8 +409,7 @@ def _whole(
                 stepper=None if on_host else pipeline.stepper,
                 decoders=decoders,
             ).codes
-            latents = pipeline.latents(prompt, codes)
-            condition = pipeline.condition(pipeline.semantic(torch.tensor([codes], device=check.device), latents))
+            condition = pipeline.condition(pipeline.features(prompt, codes))
             noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(1))
             pipeline.waveform(pipeline.mel(speaker, condition, noise, flow))
             synchronize(check.device)

@@ -8,6 +8,7 @@ that the golden tensors beside these tests were computed with.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,10 +16,20 @@ import torch
 from helpers import synth
 from helpers.paths import DATA
 
+_TEXT_TABLES = ("text_embedding.weight", "text_head.weight", "text_head.bias")
 
-def component_tensors(component: str, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Tensors of one of synth.COMPONENTS by upstream name."""
-    manifest = json.loads((DATA / "manifest" / f"mini-{component}.json").read_text())
+
+def component_tensors(
+    component: str, seed: int = 0, folder: Path = DATA, n_text_rows: int | None = None
+) -> dict[str, torch.Tensor]:
+    """Tensors of one of synth.COMPONENTS by upstream name. folder: of the family's manifests.
+
+    n_text_rows: of the tables of text; None: as in the manifest.
+    """
+    manifest = json.loads((folder / "manifest" / f"mini-{component}.json").read_text())
+    for name in _TEXT_TABLES if n_text_rows is not None else ():
+        if name in manifest:
+            manifest[name]["shape"][0] = n_text_rows
     done: dict[str, np.ndarray] = {}
     for name in sorted(manifest, key=lambda n: (n.endswith("weight_g"), n)):
         done[name] = synth.tensor(component, name, manifest[name], seed, done)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgetts.families.indextts2.dims import INDEXTTS_2
 from helpers.fake_hub import FakeHub
 from quant.download import Download, download, plan_download
 
@@ -13,7 +14,7 @@ pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
 
 
 def fetch(hub: FakeHub, folder: Path, **options: object) -> Download:
-    return download(plan_download(folder, endpoint=hub.url, **options))  # type: ignore[arg-type]
+    return download(plan_download(folder, INDEXTTS_2, endpoint=hub.url, **options))  # type: ignore[arg-type]
 
 
 def names(folder: Path) -> set[str]:

@@ -7,6 +7,8 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 DATA = TESTS / "data"
 GOLDEN = DATA / "golden" / "mini"
+DATA_25 = DATA / "v25"
+GOLDEN_25 = DATA_25 / "golden"
 
 _shared = TESTS.parents[1] / "shared"
 SHARED: Path | None = _shared if (_shared / "reference" / "README.md").is_file() else None

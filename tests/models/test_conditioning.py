@@ -45,7 +45,13 @@ def config(
         )
         for i in range(2)
     ]
-    return ConditioningConfig(conformers[0], perceivers[0], conformers[1], perceivers[1], model_dim)
+    return ConditioningConfig(
+        speaker_conformer=conformers[0],
+        speaker_perceiver=perceivers[0],
+        emotion_conformer=conformers[1],
+        emotion_perceiver=perceivers[1],
+        model_dim=model_dim,
+    )
 
 
 MINI = config(128, 64, (128, 96), (4, 2), (2, 2))

@@ -1,4 +1,4 @@
-"""S2Mel as a component: upstream's layout, the projection of latents, and the sum it belongs to."""
+"""LatentS2Mel as a component: upstream's layout, the projection of latents, and the sum it belongs to."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from helpers.paths import DATA, GOLDEN, SHARED
 from helpers.s2mel_config import s2mel_config
 from safetensors.torch import load_file
 
-from edgetts.models.s2mel import EXPECTED_EXTRAS, S2Mel
+from edgetts.models.s2mel import EXPECTED_EXTRAS, LatentS2Mel
 
 
 def test_latent_projection_matches_upstream() -> None:
     with torch.device("meta"):
-        module = S2Mel(s2mel_config(DATA / "config/mini/config.yaml"))
+        module = LatentS2Mel(s2mel_config(DATA / "config/mini/config.yaml"))
     fill(module, component_tensors("s2mel"), EXPECTED_EXTRAS)
     golden = load_file(GOLDEN / "s2mel.safetensors")
     with torch.inference_mode():
@@ -34,5 +34,5 @@ def test_full_size_layout() -> None:
     assert SHARED is not None
     reference = SHARED / "reference"
     with torch.device("meta"):
-        module = S2Mel(s2mel_config(reference / "config/full/config.yaml"))
+        module = LatentS2Mel(s2mel_config(reference / "config/full/config.yaml"))
     check_layout(module, json.loads((reference / "manifest/full-s2mel.json").read_text()), EXPECTED_EXTRAS)

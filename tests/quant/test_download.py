@@ -11,6 +11,7 @@ from helpers.downloads import fetch, names
 from helpers.fake_hub import BIGVGAN, MASKGCT, OWN, FakeHub, repositories_of, serve
 
 from edgetts.errors import CheckpointError, DownloadError, UsageError
+from edgetts.families.indextts2.dims import INDEXTTS_2
 from quant import download as module
 from quant import hub as hub_module
 from quant.checkpoint import locate_files
@@ -33,7 +34,7 @@ TARGETS = {
 
 def test_whole_run(hub: FakeHub, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    plan = plan_download(tmp_path / "a" / "b", endpoint=hub.url)
+    plan = plan_download(tmp_path / "a" / "b", INDEXTTS_2, endpoint=hub.url)
     assert not plan.folder.exists()
     assert plan.licenses == {
         OWN: "bilibili Model Use License Agreement",
@@ -69,7 +70,7 @@ def test_second_run_fetches_nothing(hub: FakeHub, tmp_path: Path, monkeypatch: p
     fetch(hub, tmp_path)
     hub.requests.clear()
     monkeypatch.setattr(module, "has_checksum", lambda *_: pytest.fail("hashed again"))
-    plan = plan_download(tmp_path, endpoint=hub.url)
+    plan = plan_download(tmp_path, INDEXTTS_2, endpoint=hub.url)
     assert (plan.missing, plan.fetch_bytes, plan.agreed) == ((), 0, True)
     assert download(plan).fetched == ()
     assert hub.fetched() == []
@@ -81,7 +82,7 @@ def test_files_fetched_by_other_means_are_checked_and_taken(hub: FakeHub, tmp_pa
     codec = tmp_path / "hf_cache" / "semantic_codec" / "model.safetensors"
     codec.write_bytes(hub.repositories[MASKGCT]["semantic_codec/model.safetensors"])
     seen: list[tuple[str, int, int]] = []
-    plan = plan_download(tmp_path, endpoint=hub.url, progress=lambda *state: seen.append(state))
+    plan = plan_download(tmp_path, INDEXTTS_2, endpoint=hub.url, progress=lambda *state: seen.append(state))
     assert seen[-1] == ("checking what is there", 450_000, 450_000)
     assert not plan.agreed
     done = download(plan)
@@ -96,7 +97,7 @@ def test_interrupted_run_goes_on(hub: FakeHub, tmp_path: Path) -> None:
 
     hub.cut["gpt.pth"] = [150_000]
     with pytest.raises(KeyboardInterrupt):
-        download(plan_download(tmp_path, endpoint=hub.url), progress=stop)
+        download(plan_download(tmp_path, INDEXTTS_2, endpoint=hub.url), progress=stop)
     assert not (tmp_path / "gpt.pth").exists()
     part = next(p for p in (tmp_path / PARTS_FOLDER).iterdir() if p.stat().st_size)
     assert part.name == hashlib.sha256(hub.repositories[OWN]["gpt.pth"]).hexdigest() + ".part"
@@ -105,7 +106,7 @@ def test_interrupted_run_goes_on(hub: FakeHub, tmp_path: Path) -> None:
 
     hub.requests.clear()
     hub.cut.clear()
-    plan = plan_download(tmp_path, endpoint=hub.url)
+    plan = plan_download(tmp_path, INDEXTTS_2, endpoint=hub.url)
     assert plan.agreed
     assert plan.fetch_bytes == sum(w.file.size for w in plan.missing) - here
     done = download(plan)
@@ -226,13 +227,13 @@ def test_no_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["ftp://hub", "hub.example", "http://", "https://h:port", "file:///etc"])
 def test_wrong_address(address: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not an address"):
-        plan_download(tmp_path, endpoint=address)
+        plan_download(tmp_path, INDEXTTS_2, endpoint=address)
 
 
 def test_no_room(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(DownloadError, match=r"GiB are needed in .*make room"):
-        plan_download(tmp_path, endpoint=hub.url)
+        plan_download(tmp_path, INDEXTTS_2, endpoint=hub.url)
     assert names(tmp_path) == set()
 
 
@@ -264,7 +265,7 @@ def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(DownloadError, match=r"pip install 'edgetts\[download\]'"):
-        plan_download(tmp_path)
+        plan_download(tmp_path, INDEXTTS_2)
 
 
 def test_part_file_counts_and_hashes(tmp_path: Path) -> None:

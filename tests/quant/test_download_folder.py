@@ -13,6 +13,7 @@ from helpers.downloads import fetch, names
 from helpers.fake_hub import OWN, FakeHub
 
 from edgetts.errors import DownloadError, UsageError
+from edgetts.families.indextts2.dims import INDEXTTS_2
 from quant.download import PARTS_FOLDER, RECORD_FILE, download, plan_download
 
 pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
@@ -45,7 +46,7 @@ def test_folders_that_cannot_be_used(hub: FakeHub, tmp_path: Path, mini_pack: Pa
 
 
 def test_two_at_once(hub: FakeHub, tmp_path: Path) -> None:
-    plan = plan_download(tmp_path, endpoint=hub.url)
+    plan = plan_download(tmp_path, INDEXTTS_2, endpoint=hub.url)
     refused: list[str] = []
 
     def again(*_: object) -> None:
@@ -119,7 +120,7 @@ def test_the_folder_may_be_given_by_a_link(hub: FakeHub, tmp_path: Path) -> None
 
 
 def test_what_appears_meanwhile_is_left_alone(hub: FakeHub, tmp_path: Path) -> None:
-    plan = plan_download(tmp_path, endpoint=hub.url)
+    plan = plan_download(tmp_path, INDEXTTS_2, endpoint=hub.url)
     with pytest.raises(DownloadError, match=r"gpt\.pth has appeared"):
         download(plan, progress=lambda what, *_: (tmp_path / "gpt.pth").write_text("mine") if "gpt" in what else None)
     assert (tmp_path / "gpt.pth").read_text() == "mine"

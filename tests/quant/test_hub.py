@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from edgetts.families.indextts2.dims import INDEXTTS_2
+
 pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
 
 from helpers.fake_hub import OWN, FakeHub, serve, small_repositories
@@ -31,7 +33,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 
 
 def fetch(hub: FakeHub, folder: Path) -> None:
-    download(plan_download(folder, endpoint=hub.url))
+    download(plan_download(folder, INDEXTTS_2, endpoint=hub.url))
 
 
 def refused(hub: FakeHub, folder: Path) -> str:

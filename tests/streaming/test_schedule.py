@@ -26,7 +26,7 @@ def measured(codes_rtf: float, render_rtf: float, fixed_s: float = 0.05) -> Late
     speeds = LatencyModel()
     for size in (10.0, 200.0):
         speeds.add("codes", size, size / CODE_RATE * codes_rtf)
-        speeds.add("latents", size, 1e-4 * size)
+        speeds.add("features", size, 1e-4 * size)
         speeds.add("flow", size, fixed_s / 10)
         speeds.add("vocoder", size, size / 86.13 * render_rtf)
         speeds.add("speech", size, size * 0.2)

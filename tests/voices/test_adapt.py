@@ -11,7 +11,7 @@ import torch
 from edgetts import TTS
 from edgetts.errors import VoiceError
 from edgetts.models.repcodec import Quantizer
-from edgetts.models.s2mel import S2Mel
+from edgetts.models.s2mel import LatentS2Mel
 from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
@@ -48,7 +48,7 @@ def adapted(pack: Pack, voice: Voice, steps: int = STEPS) -> Voice:
 def error(pack: Pack, voice: Voice) -> float:
     """Of the flow, over the same excerpts, noise and times for every voice of one recording."""
     config = pack.config.s2mel
-    s2mel = pack.module("s2mel", lambda: S2Mel(config), CPU)
+    s2mel = pack.module("s2mel", lambda: LatentS2Mel(config), CPU)
     quantizer = pack.module("quantizer", lambda: Quantizer(pack.config.semantic_codec), CPU)
     flat = torch.zeros(1, n_offsets(config.dit)) if voice.offsets is None else voice.offsets
     with torch.no_grad():

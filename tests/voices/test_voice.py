@@ -83,9 +83,9 @@ def test_offsets_fit_the_s2mel_that_they_were_learned_with(tmp_path: Path) -> No
 
 
 def test_other_encoders_are_refused() -> None:
-    make_voice().check("ab" * 32)
+    make_voice().check("ab" * 32, "indextts-2")
     with pytest.raises(VoiceError, match="other encoders"):
-        make_voice().check("cd" * 32)
+        make_voice().check("cd" * 32, "indextts-2")
 
 
 @pytest.mark.parametrize(

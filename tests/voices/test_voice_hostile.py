@@ -202,7 +202,7 @@ def test_mutated_voices(seed: int, tmp_path_factory: pytest.TempPathFactory) -> 
     path.write_bytes(bytes(content))
     try:
         voice = Voice.load(path)
-        voice.check(MANIFEST.encoder_id)
+        voice.check(MANIFEST.encoder_id, MANIFEST.family)
         voice.check_fits(MODEL)
     except VoiceError as error:
         assert str(error).isprintable()

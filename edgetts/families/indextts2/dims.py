@@ -18,6 +18,7 @@ class IndexTTS2Config(ModelConfig):
     """Every dimension of an IndexTTS-2."""
 
     family: ClassVar[str] = "indextts-2"
+    has_latent_pass: ClassVar[bool] = True
     relations: ClassVar[tuple[Relation, ...]] = (
         (
             "conditioning.speaker_conformer and speaker_perceiver must fit together",
@@ -59,4 +60,5 @@ INDEXTTS_2 = Family(
         "conditioning",
     ),
     run_components=("quantizer", "emotion", "gpt", "s2mel", "vocoder"),
+    voice_reference="reference_codes",
 )

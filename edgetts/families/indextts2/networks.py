@@ -14,5 +14,5 @@ NETWORKS: Mapping[str, Network[Any]] = {
     "codec_encoder": Network(lambda c: repcodec.SemanticCodecEncoder(c.semantic_codec), repcodec.EXPECTED_EXTRAS),
     "conditioning": Network(lambda c: conditioning.Conditioning(c.conditioning), conditioning.EXPECTED_EXTRAS),
     "gpt": Network(lambda c: gpt.GPT(c.gpt), gpt.EXPECTED_EXTRAS),
-    "s2mel": Network(lambda c: s2mel.S2Mel(c.s2mel), s2mel.EXPECTED_EXTRAS),
+    "s2mel": Network(lambda c: s2mel.LatentS2Mel(c.s2mel), s2mel.EXPECTED_EXTRAS),
 }

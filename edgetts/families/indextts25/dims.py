@@ -5,11 +5,13 @@ Source: upstream indextts/infer_v2_5.py, gpt/model_v2.py with `spk_cond_mode="ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from edgetts.families.family import Family
 from edgetts.pack.config import GPTConfig, ModelConfig, Relation, SemanticCodecConfig
+from edgetts.pack.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class IndexTTS25Config(ModelConfig):
     """Every dimension of an IndexTTS-2.5."""
 
     family: ClassVar[str] = "indextts-2.5"
+    ranges: ClassVar[Mapping[str, Range]] = {"features_per_code": Range(1, 16), "n_languages": Range(3, 10_000)}
     relations: ClassVar[tuple[Relation, ...]] = (
         (
             "gpt.n_conditioning_latents must be 1, and conditioning must give one emotion, both of gpt.model_dim",
@@ -45,6 +48,17 @@ class IndexTTS25Config(ModelConfig):
     gpt: LanguageGPTConfig
     semantic_codec: UpsamplingCodecConfig
 
+    @property
+    def features_per_code(self) -> int:
+        """S2Mel's input has so many features for each code."""
+        return self.semantic_codec.features_per_code
+
+    @property
+    def decoder_floats(self) -> int:
+        """Of the codec's decoder: a layer's inside, its activation, and the features with their repetition."""
+        codec = self.semantic_codec
+        return 3 * codec.vocos_intermediate_dim + (2 + 3 * codec.features_per_code) * codec.hidden_size
+
 
 INDEXTTS_25 = Family(
     name=IndexTTS25Config.family,
@@ -53,4 +67,5 @@ INDEXTTS_25 = Family(
     model=IndexTTS25Config,
     enroll_components=("semantic_encoder", "semantic_statistics", "speaker_encoder", "conditioning"),
     run_components=("quantizer", "codec_decoder", "emotion", "gpt", "s2mel", "vocoder"),
+    voice_reference="reference_features",
 )

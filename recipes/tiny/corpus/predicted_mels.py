@@ -57,8 +57,7 @@ def predict(pipeline: Pipeline, ids: Tensor, codes: Tensor, prompt: Voice, n_fra
     """Mel (F, M) of codes (1, T) that were heard, at most `n_frames` long."""
     options = SynthesisOptions.of(pipeline.pack.manifest.defaults, {})
     speaker = pipeline.speaker(prompt, prompt_s=options.prompt_s)
-    latents = pipeline.latents(pipeline.prompt(speaker, ids[0].tolist()), codes[0].tolist())
-    condition = pipeline.condition(pipeline.semantic(codes, latents))
+    condition = pipeline.condition(pipeline.features(pipeline.prompt(speaker, ids[0].tolist()), codes[0].tolist()))
     noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(seed))
     mel = pipeline.mel(speaker, condition, noise, options.flow_settings())
     return mel[0, :, :n_frames].T
@@ -77,7 +76,7 @@ def add_predicted(pipeline: Pipeline, corpus: Corpus, chosen: Sequence[int]) -> 
             continue
         ids = torch.tensor([list(segments[0].ids)])
         n_frames = corpus.length("wav", i) // hop
-        mel = predict(pipeline, ids, voices[i].reference_codes, voices[other], n_frames, seed=i)
+        mel = predict(pipeline, ids, _codes(voices[i]), voices[other], n_frames, seed=i)
         made[i] = mel.half().numpy()
     corpus.put(KIND, made)
     return sum(len(mel) > 0 for mel in made)
@@ -99,3 +98,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def _codes(voice: Voice) -> Tensor:
+    assert voice.reference_codes is not None
+    return voice.reference_codes

@@ -44,8 +44,7 @@ def compare(pack_path: Path, voice: Path | None, n_steps: int) -> None:
     print("| | log-mel of S2Mel | log-mel of the vocoder | STFT magnitude of both |\n|---|---|---|---|")
     rows: dict[str, list[list[float]]] = {name: [] for name in _DTYPES}
     for sample in samples:
-        latents = pipeline.latents(pipeline.prompt(speaker, sample.text_ids), sample.codes)
-        condition = pipeline.condition(pipeline.semantic(torch.tensor([sample.codes]), latents))
+        condition = pipeline.condition(pipeline.features(pipeline.prompt(speaker, sample.text_ids), sample.codes))
         condition = torch.cat([speaker.prompt_condition, condition], dim=1)
         shape = (1, pipeline.config.audio.n_mels, condition.shape[1])
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(_SEED))

@@ -1,7 +1,7 @@
 """Stage `s2mel`: codes to mel, by flow matching.
 
 In: corpora with `codes`, `heard`, `mel`, `fbank`, a trained codec and speaker encoder; after the first stage also a
-trained GPT. Out: `WORK/STAGE/last.pt` (S2Mel and its running average).
+trained GPT. Out: `WORK/STAGE/last.pt` (LatentS2Mel and its running average).
 
 Two stages. `s2mel`: the condition is the codebook's embedding of the codes alone, and `gpt_layer` gives zero.
 `s2mel_latents`: with the GPT's latents, from there on.
@@ -38,7 +38,7 @@ from edgetts.models.campplus import SpeakerEncoder
 from edgetts.models.conditioning import Conditioning
 from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import SemanticCodec
-from edgetts.models.s2mel import S2Mel
+from edgetts.models.s2mel import LatentS2Mel
 from recipes.tiny import dims
 from recipes.tiny.common import Run, adamw, autocast, average_into, fast_attention, stage_file, stage_weights
 from recipes.tiny.corpus.data import Corpus, n_phones, pad
@@ -167,7 +167,7 @@ class Pairs:
         nearest: int = min(usable, key=lambda k: abs(float(corpus.items[k].get("factor", 1.0)) - factor))
         return nearest
 
-    def batch(self, generator: np.random.Generator, model: S2Mel, latents: bool) -> Batch:
+    def batch(self, generator: np.random.Generator, model: LatentS2Mel, latents: bool) -> Batch:
         n_prompt, n_target, size = SHAPES[generator.choice(len(SHAPES), p=SHAPE_SHARES)]
         n_target = min(n_target, int(self.lengths[-1]) - 2)
         m_prompt, n_codes = int(n_prompt / dims.FRAMES_PER_CODE), int(n_target / dims.FRAMES_PER_CODE) + 1
@@ -238,7 +238,9 @@ class Aims(nn.Module):
         return phones, F.l1_loss(prior, batch.mel)
 
 
-def flow_losses(model: S2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Tensor, aims: Aims) -> dict[str, Tensor]:
+def flow_losses(
+    model: LatentS2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Tensor, aims: Aims
+) -> dict[str, Tensor]:
     """By name in `WEIGHTS`: mean absolute and square error of the velocity over the target; then what `aims` gives.
 
     t, dropped (B,), bool for items without prompt, style and condition; noise (B, M, Tt).
@@ -268,7 +270,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
     generator = np.random.default_rng()
     config = dims.model_config(N_TOKENS, None, (1,) * 8)
     codec = load_codec(work)
-    model = S2Mel(config.s2mel)
+    model = LatentS2Mel(config.s2mel)
     latents = stage != "s2mel"
     if latents:
         model.load_state_dict(stage_weights(work, "s2mel")["average"])
@@ -315,7 +317,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
     run.write_log({"eval": evaluate()})
 
 
-def optimizers_of(model: S2Mel, aims: Aims, scale: float) -> dict[str, torch.optim.Optimizer]:
+def optimizers_of(model: LatentS2Mel, aims: Aims, scale: float) -> dict[str, torch.optim.Optimizer]:
     matrices = [p for p in model.estimator.transformer.layers.parameters() if p.ndim == 2]
     known = {id(p) for p in matrices}
     rest = nn.ParameterList([p for p in model.parameters() if id(p) not in known])
@@ -328,7 +330,7 @@ def optimizers_of(model: S2Mel, aims: Aims, scale: float) -> dict[str, torch.opt
 
 
 def final_weights(work: Path) -> dict[str, Tensor]:
-    """S2Mel of the last stage that was trained."""
+    """LatentS2Mel of the last stage that was trained."""
     done = [stage for stage in STAGES if (work / stage / "last.pt").exists()]
     return stage_weights(work, done[-1] if done else STAGES[0])["average"]
 

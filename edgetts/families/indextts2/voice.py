@@ -1,0 +1,35 @@
+"""What a voice of IndexTTS-2 holds: the recording's codes, and latents of its features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from edgetts.models import registry
+from edgetts.models.conditioning import Conditioning
+from edgetts.models.repcodec import Quantizer
+from edgetts.progress import Progress
+
+if TYPE_CHECKING:
+    from edgetts.pack.load import Pack
+
+
+def reference(pack: Pack, features: Tensor, device: torch.device, progress: Progress) -> dict[str, Tensor]:
+    """The voice's field that the prompt condition is made of, from semantic features (1, T, C)."""
+    progress("semantic codes", 0.5)
+    codec_encoder = registry.CODEC_ENCODER.load(pack, device)
+    quantizer = registry.QUANTIZER.load(pack, device)
+    return {"reference_codes": quantizer.encode(codec_encoder(features)).cpu()}
+
+
+def speaker_latents(conditioning: Any, features: Tensor, _style: Tensor) -> Tensor:
+    """(1, N, C) of a recording's semantic features (1, T, C)."""
+    assert isinstance(conditioning, Conditioning)
+    return conditioning.speaker_latents(features)
+
+
+def reference_features(voice: Any, quantizer: Quantizer, device: torch.device) -> Tensor:
+    """Semantic features (1, T, C) of which the prompt condition is made: the codebook's entries."""
+    return quantizer.lookup(voice.reference_codes.to(device))

@@ -1,0 +1,25 @@
+"""Operations and bytes of the parts that IndexTTS-2 alone has, for `edgetts.bench.work`."""
+
+from __future__ import annotations
+
+from edgetts.bench.counting import counted, flops, meta, weight_bytes
+from edgetts.models import registry
+from edgetts.pack.load import Pack
+
+
+def features(pack: Pack, n_prefix: int, n_codes: int) -> tuple[float, float]:
+    """(bytes, operations) of S2Mel's input: the GPT once more, over prefix and codes, and the projection."""
+    config = pack.config
+    gpt, s2mel = counted(registry.GPT, config), counted(registry.LATENT_S2MEL, config)
+    dim = config.gpt.model_dim
+    done = flops(lambda: gpt(meta(1, n_prefix + n_codes, dim)))
+    done += flops(lambda: s2mel.project_latents(meta(1, n_codes, dim)))
+    return weight_bytes(pack, "gpt") + weight_bytes(pack, "s2mel", "gpt_layer."), done
+
+
+def speaker(pack: Pack, n_features: int) -> float:
+    """Operations of what enrollment makes of a recording's features besides its emotion."""
+    config = pack.config
+    codec, conditioning = counted(registry.CODEC_ENCODER, config), counted(registry.SPEAKER_CONDITIONING, config)
+    heard = meta(1, n_features, config.semantic_codec.hidden_size)
+    return flops(lambda: codec(heard)) + flops(lambda: conditioning.speaker_latents(heard))
