@@ -1,1 +1,1 @@
-"""The offline pass: published checkpoints become model packs."""
+"""The offline pass: from published checkpoints to model packs."""

@@ -1,7 +1,7 @@
-"""What a hub says, read with distrust: one request, its redirects, and the JSON about a repository.
+"""Validated HTTP responses of a hub: one request, its redirects, and the JSON about a repository.
 
-In: a client of the hub's library, an address, and the bytes of an answer. Out: an answer that is what was asked
-for, or `WrongAnswer` with the reason in words. Sizes, depths and numbers of redirects are bounded. Knows no folder.
+In: the hub library, an address, and the bytes of a response. Out: a validated response, or `WrongAnswer` with the
+reason. Sizes, depths and the number of redirects are bounded. It does not know folders.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from edgetts.pack.strict import printable
 from quant.part_file import Checksum
 
 MAX_REDIRECTS = 10
-MAX_ANSWER_BYTES = 16 << 20  # of JSON about a repository; the published ones have some KB
+MAX_ANSWER_BYTES = 16 << 20  # JSON about a repository; published ones have a few KB
 OK, PARTIAL_CONTENT = 200, 206
 _ERRORS_FROM = 400
 _MAX_FILE_BYTES = 1 << 46  # no file has 64 TiB
 _COMMIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _MAX_LICENSE_CHARS = 100
-_MAX_SHOWN = 120  # characters of another's words in a sentence
-# What the library calls a redirect to something that is no address.
+_MAX_SHOWN = 120  # characters of foreign text in a message
+# Exception names of the library for a redirect to an invalid address.
 _NO_ADDRESS = ("InvalidURL", "UnsupportedProtocol", "LocalProtocolError")
 
 
 class WrongAnswer(Exception):
-    """An answer that is none to the question; the text says what is wrong with it. is_final: it will not get better."""
+    """An invalid response; the message says why. is_final: a retry will not help."""
 
     def __init__(self, reason: str, *, is_final: bool = False) -> None:
         super().__init__(reason)
@@ -39,9 +39,9 @@ class WrongAnswer(Exception):
 
 @contextlib.contextmanager
 def ask(library: Any, url: str, headers: Mapping[str, str], timeout_s: float) -> Iterator[Any]:
-    """The answer to a GET request, its body unread. Raises WrongAnswer, and what the library raises for errors.
+    """The response to a GET request, its body unread. Raises WrongAnswer, and the library's HTTP errors.
 
-    The library's client takes the token off when a redirect leads to another host.
+    The library's client drops the token when a redirect leads to another host.
     """
     client = library.get_session()
     try:
@@ -55,42 +55,42 @@ def ask(library: Any, url: str, headers: Mapping[str, str], timeout_s: float) ->
         else:
             raise WrongAnswer(f"it redirects more than {MAX_REDIRECTS} times", is_final=True)
     except Exception as error:
-        # ValueError: a host name of 300 characters
+        # ValueError: for instance a host name of 300 characters
         if isinstance(error, ValueError) or type(error).__name__ in _NO_ADDRESS or "location header" in str(error):
-            raise WrongAnswer(f"it redirects to an address that is none ({_short(error)})", is_final=True) from error
+            raise WrongAnswer(f"it redirects to an invalid address ({_short(error)})", is_final=True) from error
         raise
     try:
         if response.status_code >= _ERRORS_FROM:
             library.utils.hf_raise_for_status(_without_body(response))
         if response.status_code not in (OK, PARTIAL_CONTENT):
-            raise WrongAnswer(f"HTTP {response.status_code}, which brings no content", is_final=True)
+            raise WrongAnswer(f"HTTP {response.status_code}, which has no content", is_final=True)
         yield response
     finally:
         response.close()
 
 
 def read_json(response: Any) -> Any:
-    """The body of an answer as plain values. Raises WrongAnswer."""
+    """The body of a response as plain values. Raises WrongAnswer."""
     body = bytearray()
     for chunk in response.iter_bytes():
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
-            raise WrongAnswer(f"it says more than {MAX_ANSWER_BYTES >> 20} MiB about a repository")
+            raise WrongAnswer(f"it sends more than {MAX_ANSWER_BYTES >> 20} MiB about a repository")
     try:
         return json.loads(bytes(body))
     except (ValueError, RecursionError) as error:
-        raise WrongAnswer(f"what it says is not JSON: {_short(error)}") from error
+        raise WrongAnswer(f"its response is not JSON: {_short(error)}") from error
 
 
 def check_content(response: Any, start: int, size: int) -> bool:
-    """Whether the answer goes on at byte `start` of a file of `size` bytes; False where it begins anew.
+    """Whether the response continues at byte `start` of a file of `size` bytes; False if it restarts at 0.
 
-    Raises WrongAnswer for one that brings something else.
+    Raises WrongAnswer for other content.
     """
     headers = response.headers
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        raise WrongAnswer(f"it sends the file packed as {_short(encoding)}, which was not asked for")
+        raise WrongAnswer(f"it sends the file with the content encoding {_short(encoding)}, which was not requested")
     if response.status_code == PARTIAL_CONTENT:
         given = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
         if given is None or int(given[1]) != start or given[3] not in ("*", str(size)):
@@ -99,14 +99,14 @@ def check_content(response: Any, start: int, size: int) -> bool:
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     length = headers.get("Content-Length", "").strip()
     if kind in ("text/html", "application/xhtml+xml"):
-        raise WrongAnswer("it sends a web page, perhaps one to log in, instead of the file")
+        raise WrongAnswer("it sends a web page, perhaps a login page, instead of the file")
     if length and length != str(size):
         raise WrongAnswer(f"it sends {_short(length)} bytes instead of the {size} published")
     return start == 0
 
 
 def siblings_of(table: Any) -> dict[str, tuple[int, Checksum]]:
-    """Size and checksum of the files that the hub tells both of; one that is wanted and not here counts as missing."""
+    """Size and checksum of each listed file; files without either are left out."""
     files: dict[str, tuple[int, Checksum]] = {}
     listed = table.get("siblings")
     if not isinstance(listed, list):
@@ -125,15 +125,16 @@ def siblings_of(table: Any) -> dict[str, tuple[int, Checksum]]:
             files[path] = size, Checksum(algorithm, str(digest))
         except ValueError as error:
             raise DownloadError(
-                f"The hub gives a checksum of {_short(path)} that is none ({_short(error)}): try another --mirror."
+                f"The hub lists an invalid checksum for {_short(path)} "
+                f"({_short(error)}): try another mirror with endpoint=."
             ) from None
     return files
 
 
 def commit_of(table: Any) -> str:
-    """The commit that an answer is about. Raises WrongAnswer."""
+    """The commit that a response is about. Raises WrongAnswer."""
     if not isinstance(table, dict):
-        raise WrongAnswer("what it says is no table")
+        raise WrongAnswer("its response is not a JSON object")
     commit = table.get("sha")
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise WrongAnswer("it names no commit")
@@ -147,7 +148,7 @@ def license_of(table: Any) -> str:
 
 
 def _without_body(response: Any) -> Any:
-    """The same refusal with its headers only: the library would read all of what an error has to say."""
+    """An error response with headers only: the library would read an unbounded body."""
     told = {name: value for name, value in response.headers.items() if name.lower().startswith("x-error")}
     return type(response)(response.status_code, headers=told, request=response.request)
 

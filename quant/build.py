@@ -1,8 +1,8 @@
-"""From tensors, wherever they come from, to a pack in its place: what converting and quantizing share.
+"""Builds a pack from tensors of any source; shared by `convert` and `quantize`.
 
-In: a `Source` (tensors by component, values unread, and what a pack says about itself) and a `Storage` per
-component. Out: a pack folder, written component after component, one tensor in memory at a time, resumed where
-an interrupted run left off. Knows no file format but the pack's, and no recipe.
+In: a `Source` (lazy tensors by component, and the pack's metadata) and a `Storage` per component. Out: a pack folder.
+One tensor is in memory at a time, and an interrupted run is resumed. It knows no file format but the pack's, and no
+recipes.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from quant.tensor_file import TensorFilePlan
 from quant.writer import PackWriter
 
 Tensors = dict[str, LazyTensor]
-# Measures a complete pack that is not in its place yet, and may add files to it; gives the quality table.
+# Measures a complete pack before it is published, and may add files to it; returns the quality table.
 Measure = Callable[[PackWriter], Mapping[str, Any]]
 
-# Small, and rounding them would change which codes a recording becomes or how an emotion is picked.
+# Small; rounding them would change the codes of recordings and the choice of emotion vectors.
 ALWAYS_FP32 = ("semantic_statistics", "quantizer", "emotion")
 
-_FORMAT_OF_FINGERPRINTS = 3  # raise when a change of this code changes what is written
+_FORMAT_OF_FINGERPRINTS = 3  # increment when a code change changes the output
 
 
 @dataclass
 class Source:
-    """Everything that a pack is made from.
+    """The input of a pack.
 
-    `components` are emptied as they are written, so that mapped files are let go. `schemes`: tensors that are
-    quantized already. `identity`: plain values that change when the tensors do. `add_files` adds tokenizer,
-    glossary and ready voices. `encoder_id`: None where the tensors are the originals it is computed from.
+    `components`: emptied while they are written, to release mapped files. `schemes`: tensors already quantized.
+    `identity`: plain values that change when the tensors do. `add_files`: adds tokenizer, glossary and ready voices.
+    `encoder_id`: None if it is to be computed from the tensors, which are then the originals.
     """
 
     config: ModelConfig
@@ -70,7 +70,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Built:
-    """What was written. `reused`: components taken over from an interrupted run."""
+    """The result. `reused`: components from an interrupted run."""
 
     path: Path
     n_bytes: int  # of all files that the manifest lists
@@ -79,7 +79,7 @@ class Built:
 
 
 def plan_bytes(source: Source, storage: Mapping[str, Storage]) -> dict[str, int]:
-    """Bytes that the tensors of each component will take up. Raises PackError for what cannot be stored so."""
+    """Stored bytes of each component. Raises PackError for tensors that their scheme cannot store."""
     _refuse_requantizing(source, storage)
     return {
         name: TensorFilePlan(name, tensors, storage[name].dtype, storage[name].rules).n_bytes
@@ -100,10 +100,10 @@ def build_pack(
     defaults: Mapping[str, Any] | None = None,
     measure: Measure | None = None,
 ) -> Built:
-    """Write a pack. encoders: how components quantize that do it by more than rounding.
+    """Write a pack. encoders: by component, where quantization is more than rounding.
 
-    settings: plain values that decide what the encoder of a component makes. defaults: synthesis options, over
-    the source's. Raises PackError, UsageError, CheckpointError.
+    settings: plain values that determine an encoder's result, by component. defaults: synthesis options, over the
+    source's. Raises PackError, UsageError, CheckpointError.
     """
     started = time.monotonic()
     total = sum(plan_bytes(source, storage).values())
@@ -147,7 +147,7 @@ def build_pack(
 
 
 def _fingerprint(source: Source, storage: Storage, settings: Mapping[str, Any] | None) -> str:
-    """Changes with anything that changes what is written: used to take over an interrupted run's files."""
+    """A hash of everything that determines the output; a file of an interrupted run is reused if it is equal."""
     table = {
         "version": _FORMAT_OF_FINGERPRINTS,
         "source": dict(source.identity),
@@ -159,7 +159,7 @@ def _fingerprint(source: Source, storage: Storage, settings: Mapping[str, Any] |
 
 
 def _refuse_requantizing(source: Source, storage: Mapping[str, Storage]) -> None:
-    """A tensor that was quantized once may be decoded or stored the same way, not quantized in another way."""
+    """Raise PackError for quantized tensors that would be quantized again with another scheme."""
     for component, schemes in source.schemes.items():
         for name, group in schemes.items():
             tensor = source.components[component][name]
@@ -169,6 +169,6 @@ def _refuse_requantizing(source: Source, storage: Mapping[str, Storage]) -> None
             if (rule.scheme, rule.group_size) != (group.scheme, group.group_size):
                 raise PackError(
                     f"{name} of {component} is stored as {group.scheme} already, and quantizing it again as "
-                    f"{rule.scheme} would add one error to the other: start from the checkpoint, or from a pack made "
-                    "with `edgetts convert`."
+                    f"{rule.scheme} would accumulate errors: start from the checkpoint, or from a pack made with "
+                    "`edgetts convert`."
                 )

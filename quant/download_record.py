@@ -1,7 +1,7 @@
-"""What a download remembers in its folder: what was agreed to, and which files were found right.
+"""The record of a download in its folder: accepted licenses and verified files.
 
-In: a folder, files in it, a table. Out: the same from `edgetts-download.json`, and whether a file is still the one
-that was checked. Knows no hub. A record that cannot be read costs a check and a question, no more.
+In: a folder, files in it, a table. Out: `edgetts-download.json`, and whether a file is unchanged since it was verified.
+It does not know hubs. If the record is unreadable, files are verified again and licenses asked again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_RECORD_BYTES = 1 << 20
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record, or nothing: one that cannot be read costs a check and a question, no more."""
+    """The record; empty if there is none or it is unreadable."""
     try:
         with opened(folder) as handle:
             record = json.loads(read_file(handle, RECORD_FILE, _MAX_RECORD_BYTES) or b"")
@@ -33,17 +33,17 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def write_record(folder: Path, parts: Path, record: Mapping[str, Any]) -> None:
-    """Keep the record in `folder`, by way of the folder `parts`; whole or not at all."""
+    """Write the record to `folder` atomically, through a temporary file in `parts`."""
     with opened(folder) as handle, opened(parts) as beside:
-        unlink(beside, _NEW_RECORD)  # of a run that died
+        unlink(beside, _NEW_RECORD)  # left by a crashed run
         write_new(beside, _NEW_RECORD, json.dumps(record, indent=1).encode())
         os.replace(_NEW_RECORD, RECORD_FILE, src_dir_fd=beside, dst_dir_fd=handle)
 
 
 def is_ours(path: Path, entry: Any) -> bool:
-    """Whether the file is the one that the record is about, and was not touched since.
+    """Whether the file is unchanged since its entry was written.
 
-    The time of the last change of any kind cannot be set back, so an edit that restores the others is seen, too.
+    ctime cannot be set, so edits that restore size and mtime are detected, too.
     """
     if not isinstance(entry, dict) or path.is_symlink() or not path.is_file() or "checksum" not in entry:
         return False
@@ -51,7 +51,7 @@ def is_ours(path: Path, entry: Any) -> bool:
 
 
 def was_fetched(path: Path, entry: Any) -> bool:
-    """The same, also for a file that was only copied since: then its content is looked at."""
+    """As `is_ours`, also for a file that was copied since: then its checksum is computed."""
     if is_ours(path, entry):
         return True
     if not isinstance(entry, dict) or path.is_symlink() or not path.is_file():

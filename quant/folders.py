@@ -1,8 +1,8 @@
-"""Working inside a folder by handle, so that no link leads out of it and nothing is replaced by surprise.
+"""File operations relative to an open folder, without following links (openat style).
 
-In: a handle of an open folder and names inside it ("name" or "folder/name"). Out: files read, made, renamed and
-removed there. A handle stays with the folder it was opened for, whatever is put under its path meanwhile; links are
-never followed, and only plain files are removed. Knows neither packs nor downloads.
+In: a handle of an open folder and names inside it ("name" or "folder/name"). Out: files read, created, renamed and
+removed there. A handle stays with its folder even if another one takes its path; links are never followed, and only
+plain files are removed. It does not know packs or downloads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """A handle of a folder; OSError for a link or a file."""
+    """A handle of a folder. Raises OSError for a link or a file."""
     handle = os.open(path, OPEN_FOLDER)
     try:
         yield handle
@@ -37,7 +37,7 @@ def opened(path: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def folder_of(handle: int, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
-    """A handle of the folder that a file is in, and the last part of its name. make: folders that are not there."""
+    """A handle of the folder of a file, and the last part of its name. make: create missing folders."""
     *folders, last = name.split("/")
     with contextlib.ExitStack() as stack:
         for folder in folders:
@@ -52,18 +52,18 @@ def folder_of(handle: int, name: str, *, make: bool = False) -> Iterator[tuple[i
 
 
 def read_file(handle: int, name: str, most: int) -> bytes | None:
-    """At most `most` bytes of a plain file; None when there is none of that name."""
+    """At most `most` bytes of a plain file; None if there is none."""
     try:
         with folder_of(handle, name) as (folder, last):
             file = os.open(last, OPEN_FILE, dir_fd=folder)
-    except OSError:  # not there, or a link
+    except OSError:  # missing, or a link
         return None
     with open(file, "rb") as content:  # noqa: PTH123
         return content.read(most) if stat.S_ISREG(os.fstat(file).st_mode) else None
 
 
 def write_new(handle: int, name: str, data: bytes) -> None:
-    """Make a file with this content, on the disk when this returns. Raises FileExistsError."""
+    """Create a file with this content and fsync it. Raises FileExistsError."""
     with open(os.open(name, NEW_FILE, 0o666, dir_fd=handle), "wb") as file:  # noqa: PTH123
         file.write(data)
         file.flush()
@@ -71,7 +71,7 @@ def write_new(handle: int, name: str, data: bytes) -> None:
 
 
 def unlink(folder: int, name: str) -> None:
-    """Remove a plain file; anything else of that name stays."""
+    """Remove a plain file; leave anything else."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=folder)
@@ -88,7 +88,7 @@ def remove_file(handle: int, name: str) -> None:
 
 
 def remove_folder(parent: int, name: str) -> None:
-    """Remove an empty folder; one that is not stays."""
+    """Remove a folder if it is empty."""
     try:
         os.rmdir(name, dir_fd=parent)
     except OSError as error:
@@ -97,7 +97,7 @@ def remove_folder(parent: int, name: str) -> None:
 
 
 def foreign(handle: int, known: Iterable[str]) -> Iterator[str]:
-    """What a folder holds besides plain files called so ("name" or "folder/name"); links are never known."""
+    """Entries of a folder other than the known plain files ("name" or "folder/name"); links always count."""
     names = set(known)
     folders = {name.partition("/")[0] for name in names if "/" in name}
     for name in os.listdir(handle):
@@ -111,7 +111,7 @@ def foreign(handle: int, known: Iterable[str]) -> Iterator[str]:
 
 
 def is_at(parent: int, name: str, handle: int) -> bool:
-    """Whether the folder of this name is still the one that was opened."""
+    """Whether the folder with this name is still the opened one."""
     try:
         there = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
@@ -120,12 +120,12 @@ def is_at(parent: int, name: str, handle: int) -> bool:
 
 
 def exchange(parent: int, one: str, other: str) -> bool:
-    """Swap two folders in one step; False where kernel or file system cannot."""
+    """Swap two folders atomically; False if kernel or file system does not support it."""
     return _renameat2(parent, one, parent, other, _RENAME_EXCHANGE)
 
 
 def rename_new(parent: int, old: str, to: int, new: str) -> None:
-    """Rename to a name that is free. Raises FileExistsError."""
+    """Rename without replacing. Raises FileExistsError."""
     if not _renameat2(parent, old, to, new, _RENAME_NOREPLACE):
         with contextlib.suppress(FileNotFoundError):
             os.stat(new, dir_fd=to, follow_symlinks=False)

@@ -1,7 +1,7 @@
-"""How published tensors become the ones our networks hold: weight norm folded, GPT-2 matrices transposed.
+"""Conversion of published tensors: weight norm is folded, GPT-2 matrices are transposed.
 
-In and out: tensors by name, lazily; nothing is computed before a tensor is read. Knows names and shapes
-only, no network.
+In and out: lazy tensors by name; nothing is computed before a tensor is read. It knows names and shapes only, no
+networks.
 
 Sources: weight norm is Salimans and Kingma 2016 (arXiv 1602.07868), `weight_g * weight_v / ||weight_v||`
 with the norm over every dimension in which `weight_g` is 1; GPT-2 stores `[in, out]` where a linear layer
@@ -28,7 +28,7 @@ def is_transposed(name: str) -> bool:
 
 
 def transpose_conv1d(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
-    """GPT-2 matrices as `[out, in]`; everything else as it is."""
+    """GPT-2 matrices as `[out, in]`; everything else unchanged."""
 
     def transposed(tensor: LazyTensor) -> LazyTensor:
         return LazyTensor.made_from(
@@ -44,8 +44,8 @@ def transpose_conv1d(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]
 def fold_weight_norm(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Each complete pair `weight_g`, `weight_v` as one `weight`.
 
-    A half pair, or a gain that does not fit its direction, stays as it is: the check against the network
-    then names it.
+    An incomplete pair, or a gain that does not fit its direction, stays unchanged: the check against the network
+    reports it.
     """
     folded: dict[str, LazyTensor] = {}
     for name, tensor in tensors.items():
@@ -59,7 +59,7 @@ def fold_weight_norm(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]
 
 
 def folded_weight(gain: Tensor, direction: Tensor) -> Tensor:
-    """`gain * direction / ||direction||` in float32; the norm is summed in float64, so it has no error to speak of."""
+    """`gain * direction / ||direction||` in float32; the norm is computed in float64."""
     dims = [i for i, size in enumerate(gain.shape) if size == 1 and direction.shape[i] != 1]
     norm = direction.to(torch.float64).square().sum(dims or (), keepdim=True).sqrt() if dims else direction.abs()
     return direction * (gain.to(torch.float64) / norm).to(torch.float32)

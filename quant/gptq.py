@@ -1,13 +1,13 @@
-"""GPTQ: int4 codes that make up for each other's errors, layer by layer of the GPT.
+"""GPTQ for the GPT: int4 codes with error compensation, layer by layer.
 
-In: an open pack in float32, the GPT's rules, samples of what the GPT says. Out: the int4 parts of every linear layer
-whose rule asks for it. Blocks are done in order; the next block sees what the quantized ones before it make of the
-samples. One block's second moments are in memory at a time.
+In: an open pack in float32, the GPT's rules, samples of its speech. Out: the int4 parts of every linear layer whose
+rule names gptq. Blocks are quantized in order; each block sees the samples as the quantized blocks before it produce
+them. The second moments of one block are in memory at a time.
 
-Codes are chosen input by input: the error of one is spread over the inputs not yet done, so that the layer's output
-on the samples changes least. With `activation_order` the inputs that matter most go first, when there are most others
-left to make up for them. Groups keep their place and their grid, found beforehand as `quant.hqq` does with the inputs
-weighted by how large they are, so that what is stored looks as if it were rounded.
+Inputs are quantized one by one: the error of each is distributed over the remaining inputs, to minimize the change of
+the layer's output on the samples. With `activation_order`, inputs with the largest second moments come first, while
+most others are left to compensate. The grid of each group is fixed beforehand by `quant.hqq` with inputs weighted by
+their second moments, so the stored layout is the same as of rounding.
 
 Source: Frantar et al. 2023, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers"
 (arXiv 2210.17323): the order of work, the Cholesky form, blocks of inputs.
@@ -48,12 +48,12 @@ def quantize_gpt(
     otherwise: Encode,
     progress: CountedProgress | None = None,
 ) -> dict[str, Parts]:
-    """Parts by tensor name. otherwise: how linears of a block are quantized whose rule names another method.
+    """Parts by tensor name. otherwise: quantizes linear layers of a block whose rule names another method.
 
-    Raises UsageError for a rule that asks for GPTQ outside the blocks.
+    Raises UsageError for a gptq rule outside the blocks.
     """
     samples, gpt = _speak(pack, settings, speech, progress)
-    give_back(*gpt.parameters())  # speaking has read all of them; each block's are read again in its turn
+    give_back(*gpt.parameters())  # sampling has read all weights; each block's are read again in its turn
     linears = {f"{name}.weight": m for name, m in gpt.named_modules() if isinstance(m, nn.Linear)}
     chosen: dict[str, SchemeRule] = {}
     for name, tensor in gpt.state_dict().items():
@@ -61,7 +61,7 @@ def quantize_gpt(
         if rule is None:
             continue
         if rule.method == "gptq" and not (name in linears and name.startswith(_BLOCKS)):
-            raise UsageError(f"{name} cannot be quantized with gptq, which is for the linear layers of the blocks.")
+            raise UsageError(f"{name} cannot be quantized with gptq: it is for the linear layers of the blocks only.")
         chosen[name] = rule
     result: dict[str, Parts] = {}
     for i, block in enumerate(gpt.gpt.h):
@@ -84,7 +84,7 @@ def quantize_gpt(
             stored = Quantized(rule.scheme, rule.group_size, tuple(weight.shape), parts)
             layer.weight = nn.Parameter(stored.decode(), requires_grad=False)
         samples = [block(sample, None, None, i) for sample in samples]
-        gpt.gpt.h[i] = nn.Identity()  # its float32 weights are not needed any more, old or new
+        gpt.gpt.h[i] = nn.Identity()  # free its float32 weights
         for name in names:
             del linears[name]
         give_back(*originals)
@@ -95,15 +95,15 @@ def quantize(weight: Tensor, moments: Tensor, group_size: int, damping: float, a
     """The int4 parts of weight (O, I), given the second moments (I, I) of its inputs."""
     n_inputs = weight.shape[1]
     diagonal = moments.diagonal()
-    dead = diagonal == 0  # inputs that were always zero say nothing about their weights: plain rounding
+    dead = diagonal == 0  # inputs that were always zero: plain rounding
     moments[dead, dead] = 1
     scales, zeros = hqq.grid(weight, diagonal, group_size)
     order = diagonal.argsort(descending=True, stable=True) if activation_order else torch.arange(n_inputs)
     moments = moments[order]
-    moments = moments[:, order]  # one copy at a time
+    moments = moments[:, order]  # two steps: one copy at a time
     spread = _inverse_factor(moments, damping)
     del moments
-    # One input after the other: its weights lie together.
+    # Transposed: the weights of an input are contiguous.
     columns = weight.t()[order].contiguous()  # (I, O)
     steps = scales.to(torch.float32).t().contiguous()  # (G, O)
     steps = torch.where(steps > 0, steps, torch.ones_like(steps))
@@ -125,7 +125,7 @@ def quantize(weight: Tensor, moments: Tensor, group_size: int, damping: float, a
 
 
 def _inverse_factor(moments: Tensor, damping: float) -> Tensor:
-    """The upper Cholesky factor of the inverse of damped second moments (I, I), which are large: few are alive."""
+    """The upper Cholesky factor of the inverse of damped second moments (I, I). Frees large intermediates early."""
     mean = float(moments.diagonal().mean())
     for i in range(_DAMPING_TRIES):
         damped = moments.clone()
@@ -145,20 +145,20 @@ def _inverse_factor(moments: Tensor, damping: float) -> Tensor:
 
 
 def _second_moments(block: nn.Module, layers: Mapping[str, nn.Module], samples: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Mean of x x^T over all positions that each layer sees, (I, I)."""
+    """Mean of x x^T over all positions of each layer's input, (I, I)."""
     moments: dict[str, Tensor] = {}
     n_positions = sum(sample.shape[1] for sample in samples)
 
-    def listen(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hear(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def hook_of(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             x = inputs[0].reshape(-1, inputs[0].shape[-1]).to(torch.float32)
             if name not in moments:
                 moments[name] = torch.zeros(x.shape[1], x.shape[1])
             moments[name].addmm_(x.t(), x, alpha=1 / n_positions)
 
-        return hear
+        return hook
 
-    handles = [layer.register_forward_pre_hook(listen(name)) for name, layer in layers.items()]
+    handles = [layer.register_forward_pre_hook(hook_of(name)) for name, layer in layers.items()]
     try:
         for sample in samples:
             block(sample, None, None, 0)
@@ -171,8 +171,8 @@ def _second_moments(block: nn.Module, layers: Mapping[str, nn.Module], samples: 
 def _speak(
     pack: Pack, settings: CalibrationSettings, speech: Speech, progress: CountedProgress | None
 ) -> tuple[list[Tensor], GPT]:
-    """What the first block sees of each sample (1, T, C), and the GPT with weights of its own."""
-    pipeline = Pipeline(pack, CPU, compute="reference")  # the GPT alone is used: nothing else is made ready
+    """The first block's input of each sample (1, T, C), and the GPT."""
+    pipeline = Pipeline(pack, CPU, compute="reference")  # reference: only the GPT is used, so nothing else is optimized
     speaker = pipeline.speaker(find_voice(pack, speech.voice))
     spoken = speech.calibration(text_config_of(pack).languages, settings.n_texts)
     samples = make_samples(

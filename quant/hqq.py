@@ -1,13 +1,13 @@
-"""Half-quadratic quantization: better int4 codes without any data.
+"""Half-quadratic quantization (HQQ): int4 codes without calibration data.
 
-In: a weight (O, I) and a group size. Out: its int4 parts. The range of each group is shrunk to where the squared error
-is least; then its zero point is moved until the sum of |error|^p is least, with p < 1, so that a few large errors
-weigh little and the many small ones count. The variable that takes up the large errors is solved in closed form
-(a generalized soft threshold), the zero point by a mean, in turns.
+In: a weight (O, I) and a group size. Out: its int4 parts. First the range of each group is shrunk to minimize the
+squared error. Then the zero point is moved to minimize the sum of |error|^p with p < 1, which is robust against a few
+large errors. Two variables are solved alternately: the large errors by a generalized soft threshold, the zero point by
+a mean.
 
-Source: Badri and Shaji 2023, "Half-Quadratic Quantization of Large Machine Learning Models". Unlike there, ranges are
-shrunk first, errors are measured in steps of the grid, so that the numbers below mean the same for every weight, and
-the best zero point seen, the first one included, is kept.
+Source: Badri and Shaji 2023, "Half-Quadratic Quantization of Large Machine Learning Models". Differences: ranges are
+shrunk first; errors are measured in grid steps, so that the constants below fit every weight; and the best zero point
+seen, including the first one, is kept.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from edgetts.pack.schemes import INT4_LEVELS, ZERO_STEPS, int4_zero_points
 from quant.schemes import Parts, SchemeRule, int4_codes, int4_parts
 
 _NORM = 0.7  # p
-_WEIGHT = 10.0  # of the quadratic term at first
-_GROWTH = 1.05  # of that weight at each turn
+_WEIGHT = 10.0  # initial weight of the quadratic term
+_GROWTH = 1.05  # its growth per iteration
 _TURNS = 20
-_SHRINKS = tuple(1 - 0.03 * i for i in range(12))  # of a group's range, tried for its grid
-_CHUNK_VALUES = 1 << 18  # worked on at once: they stay in the cache
+_SHRINKS = tuple(1 - 0.03 * i for i in range(12))  # tried shrink factors of a group's range
+_CHUNK_VALUES = 1 << 18  # values processed at once, to stay in the cache
 
 
 def encode(_name: str, weight: Tensor, rule: SchemeRule) -> Parts:
@@ -33,7 +33,7 @@ def encode(_name: str, weight: Tensor, rule: SchemeRule) -> Parts:
 
 
 def grid(weight: Tensor, importance: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
-    """Scales and zeros of each group, as stored: by `weighted_grid`, then `better_zeros`, some rows at a time.
+    """Stored scales and zeros of each group: `weighted_grid`, then `better_zeros`, some rows at a time.
 
     weight (O, I), importance (I,) -> scales (O, I / G) fp16, zeros (O, I / G) uint8.
     """
@@ -47,12 +47,12 @@ def grid(weight: Tensor, importance: Tensor, group_size: int) -> tuple[Tensor, T
 
 
 def weighted_grid(weight: Tensor, importance: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
-    """The grid of each group, as stored, whose weighted squared rounding error is least among some ranges.
+    """The stored grid of each group with the least weighted squared rounding error among shrunk ranges.
 
     weight (O, I), importance (I,) -> scales (O, I / G) fp16, zeros (O, I / G) uint8.
     """
     groups = weight.reshape(len(weight), -1, group_size)  # (O, I / G, G)
-    share = importance.reshape(1, -1, group_size) + importance.mean()  # what was silent may yet be heard
+    share = importance.reshape(1, -1, group_size) + importance.mean()  # inputs silent in the samples keep some weight
     low, high = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
     scales = torch.zeros(low.shape, dtype=torch.float16)
     zeros = torch.zeros(low.shape, dtype=torch.uint8)
@@ -72,7 +72,7 @@ def weighted_grid(weight: Tensor, importance: Tensor, group_size: int) -> tuple[
 
 
 def better_zeros(weight: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
-    """Zero points (O, I / G) as stored that make the errors of weight (O, I) smaller, given its scales."""
+    """Stored zero points (O, I / G) with smaller errors of weight (O, I), for given scales."""
     steps = scales.to(torch.float32).unsqueeze(-1)
     groups = weight.reshape(*scales.shape, -1) / torch.where(steps > 0, steps, torch.ones_like(steps))  # in steps
     zero = int4_zero_points(zeros).unsqueeze(-1)

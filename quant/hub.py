@@ -1,12 +1,11 @@
-"""The Hugging Face hub, or a mirror of it: what a repository holds, and the bytes of a file.
+"""The Hugging Face hub or a mirror: the contents of a repository, and the bytes of a file.
 
-In: a repository, a revision, an address. Out: `Repository` (commit, license, files with size and checksum),
-and bytes appended to a `PartFile`, or a `DownloadError` in words. What an answer must be like is in `answers`, how
-long it may take in `patience`. Knows no model and no folder. `huggingface_hub` is imported when something is asked
-for; it brings the user's token, proxies and certificates.
+In: a repository, a revision, an address. Out: `Repository` (commit, license, files with size and checksum), and bytes
+appended to a `PartFile`, or a `DownloadError`. `answers` validates responses, `patience` limits their time. It does not
+know models or folders. `huggingface_hub` is imported at the first request; it provides token, proxies and certificates.
 
-Its own `hf_hub_download` is not used: newer versions throw away what an interrupted run has fetched, and
-gigabytes over a slow line are rarely fetched in one go. Source: huggingface_hub, hf_api.py, file_download.py.
+`hf_hub_download` is not used: newer versions discard the bytes of an interrupted run, and gigabytes over a slow line
+need several runs. Source: huggingface_hub, hf_api.py, file_download.py.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ logger = logging.getLogger(f"edgetts.{__name__}")
 DEFAULT_ENDPOINT = "https://huggingface.co"
 DEFAULT_REVISION = "main"
 READ_TIMEOUT_S = 30.0  # without a byte
-METADATA_LIMIT_S = 60.0  # for all that is said about a repository
-# A line that brings less than this is of no use for gigabytes: half of what the slowest telephone modems did.
+METADATA_LIMIT_S = 60.0  # for the JSON about a repository
+# A connection below this rate (about 1 KB/s) is treated as stalled.
 SLOW_STRETCH_S = 60.0
-SLOW_BYTES = 64 << 10  # in each stretch
-MIN_GAIN_BYTES = 64 << 10  # of a request, or it counts as a failure
+SLOW_BYTES = 64 << 10  # per stretch
+MIN_GAIN_BYTES = 64 << 10  # a request that brings less counts as a failure
 MAX_STALLS = 3  # failures in a row before giving up
 RETRY_WAIT_S = 2.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_TEMPORARY = (408, 429, 500, 502, 503, 504)  # HTTP statuses worth another try
-_UNAUTHORISED, _FORBIDDEN, _NOT_FOUND, _PROXY_LOGIN, _TOO_MANY = 401, 403, 404, 407, 429
+_TEMPORARY = (408, 429, 500, 502, 503, 504)  # HTTP statuses worth a retry
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _PROXY_LOGIN, _TOO_MANY = 401, 403, 404, 407, 429
 _SERVER_ERROR = 500
 
 
@@ -54,7 +53,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Repository:
-    """A model repository at one commit. license: as its page declares it, or "" where it does not."""
+    """A model repository at one commit. license: as its page declares it, or ""."""
 
     name: str
     revision: str
@@ -64,7 +63,7 @@ class Repository:
 
 
 class Hub:
-    """One hub address. Raises UsageError for one that is not http(s)://HOST."""
+    """A hub. Raises UsageError unless the address is http(s)://HOST."""
 
     def __init__(self, endpoint: str | None = None) -> None:
         self.endpoint = (endpoint or DEFAULT_ENDPOINT).rstrip("/")
@@ -72,19 +71,19 @@ class Hub:
             parts = urlsplit(self.endpoint)
             valid = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
             self._host = parts.hostname or ""
-            _ = parts.port  # raises when it is no number
+            _ = parts.port  # raises ValueError for an invalid port
         except ValueError:
             valid = False
         if not valid:
             raise UsageError(
                 f"The mirror {endpoint!r} is not an address: give http(s)://HOST, such as {DEFAULT_ENDPOINT}."
             )
-        # A token is never sent in clear text to another machine.
+        # Never send a token unencrypted to another machine.
         secret = self.endpoint.startswith("https://") or self._host in _LOOPBACK
         self._token: bool | None = None if secret else False
 
     def repository(self, name: str, revision: str = DEFAULT_REVISION) -> Repository:
-        """What the repository holds at a branch, tag or commit. Raises DownloadError."""
+        """The contents of a repository at a branch, tag or commit. Raises DownloadError."""
         library = _library()
         url = f"{self.endpoint}/api/models/{name}/revision/{quote(revision, safe='')}?blobs=true"
 
@@ -99,8 +98,8 @@ class Hub:
                 files = {path: HubFile(path, *about) for path, about in siblings_of(table).items()}
             except TooSlow:
                 raise DownloadError(
-                    f"{self.endpoint} does not say within {METADATA_LIMIT_S:.0f} s what {name} holds: check the "
-                    "network, or name a mirror with --mirror URL."
+                    f"{self.endpoint} did not list the files of {name} within {METADATA_LIMIT_S:.0f} s: check the "
+                    "network, or set a mirror with endpoint=."
                 ) from None
             except WrongAnswer as error:
                 raise DownloadError(
@@ -116,12 +115,12 @@ class Hub:
         part: PartFile,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Append what `part` lacks of the file, trying again while anything arrives. Raises DownloadError."""
+        """Append the missing bytes to `part`, with retries as long as bytes arrive. Raises DownloadError."""
         library = _library()
         url = library.hf_hub_url(repository.name, file.path, revision=repository.commit, endpoint=self.endpoint)
 
         def work(progress: Heartbeat) -> None:
-            most, stalls = part.size, 0  # a server that begins anew each time has got no further
+            most, stalls = part.size, 0  # most: a server that restarts each time makes no progress
             while part.size < file.size:
                 try:
                     self._append(url, part, progress)
@@ -150,29 +149,29 @@ class Hub:
             except TooSlow:
                 raise DownloadError(
                     f"{self.endpoint} sends {what} too slowly (less than {SLOW_BYTES >> 10} KiB in "
-                    f"{SLOW_STRETCH_S:.0f} s): run the same command again, it goes on where it stopped, or name a "
-                    "mirror with --mirror URL."
+                    f"{SLOW_STRETCH_S:.0f} s): run the same command again, it continues where it stopped, or set "
+                    "another mirror with endpoint=."
                 ) from None
             except WrongAnswer as error:
                 raise DownloadError(
                     f"{self.endpoint} does not send {what} ({error}): check whether the network asks for a login page "
-                    "first, and run the same command again, it goes on where it stopped."
+                    "first, and run the same command again; it continues where it stopped."
                 ) from error
 
     def _append(self, url: str, part: PartFile, progress: Heartbeat) -> None:
-        """One request for what is lacking."""
-        # Compressed on the way, a range of bytes would be one of something else.
+        """One request for the missing bytes."""
+        # A byte range of compressed content would be wrong.
         headers = {**self._headers(), "Accept-Encoding": "identity"}
         if part.size:
             headers["Range"] = f"bytes={part.size}-"
         with ask(_library(), url, headers, READ_TIMEOUT_S) as response:
             if not check_content(response, part.size, part.wanted_size):
-                part.restart()  # the server sends everything again
+                part.restart()  # the server restarts at byte 0
             for chunk in response.iter_raw():
                 progress.add(len(chunk))
                 part.write(chunk)
                 if part.size > part.wanted_size:
-                    return  # cannot be the right file: its checksum will say so
+                    return  # wrong file: its checksum will not match
 
     def _headers(self) -> dict[str, str]:
         headers: dict[str, str] = _library().utils.build_hf_headers(
@@ -186,8 +185,10 @@ class Hub:
             yield
         except _network_errors() as error:
             raise DownloadError(self._sentence(error, name, revision, path)) from error
-        except ImportError as error:  # a SOCKS proxy needs one package more
-            raise DownloadError(f"The proxy cannot be used ({error}): install that, or unset the proxy.") from None
+        except ImportError as error:  # a SOCKS proxy needs another package
+            raise DownloadError(
+                f"The proxy cannot be used ({error}): install the missing package, or unset the proxy."
+            ) from None
 
     def _sentence(self, error: BaseException, name: str, revision: str, path: str) -> str:
         from huggingface_hub import errors
@@ -203,35 +204,35 @@ class Hub:
                 f"{DEFAULT_ENDPOINT}/{name}, then `hf auth login` or set HF_TOKEN, and run again."
             )
         if isinstance(error, errors.RevisionNotFoundError):
-            return f"{name} has no revision {revision!r}: give a branch, a tag or a commit, or leave --revision out."
+            return f"{name} has no revision {revision!r}: give a branch, a tag or a commit as revision=."
         if isinstance(error, errors.EntryNotFoundError):
-            return f"{self.endpoint} has no file {what} (revision {revision}): try another --revision or --mirror."
+            return f"{self.endpoint} has no file {what} (revision {revision}): try another revision= or endpoint=."
         if isinstance(error, errors.RepositoryNotFoundError) or status == _NOT_FOUND:
             return (
-                f"{self.endpoint} has no {what} (HTTP {status}), or hides it from you: check the address given with "
-                f"--mirror, or look at {DEFAULT_ENDPOINT}/{name}."
+                f"{self.endpoint} has no {what} (HTTP {status}), or hides it from you: check the address of the "
+                f"mirror (endpoint=), or look at {DEFAULT_ENDPOINT}/{name}."
             )
-        if status in (_UNAUTHORISED, _FORBIDDEN):
+        if status in (_UNAUTHORIZED, _FORBIDDEN):
             return (
                 f"{self.endpoint} refuses {what} (HTTP {status}): `hf auth login` again or correct HF_TOKEN, "
                 "and see whether its page asks for agreement."
             )
         if status == _PROXY_LOGIN or type(error).__name__ == "ProxyError":
-            return f"The proxy does not let {self.endpoint} through ({reason}): check HTTPS_PROXY and its password."
+            return f"The proxy refuses {self.endpoint} ({reason}): check HTTPS_PROXY and its password."
         if status == _TOO_MANY:
-            return f"{self.endpoint} asks for a pause (HTTP {status}): run the same command again in some minutes."
+            return f"{self.endpoint} limits the rate (HTTP {status}): run the same command again in some minutes."
         if status >= _SERVER_ERROR:
-            return f"{self.endpoint} has a fault of its own (HTTP {status} for {what}): run the command again later."
+            return f"{self.endpoint} failed with HTTP {status} for {what}: run the command again later."
         if status:
-            return f"{self.endpoint} refuses {what} (HTTP {status}): check the address given with --mirror."
+            return f"{self.endpoint} refuses {what} (HTTP {status}): check the address of the mirror (endpoint=)."
         if path:
             return (
-                f"The connection broke while fetching {what} ({reason}): run the same command again, it goes on "
+                f"The connection broke while fetching {what} ({reason}): run the same command again; it continues "
                 "where it stopped."
             )
         return (
-            f"{self.endpoint} cannot be reached ({reason}): check the network and HTTPS_PROXY, or name a mirror "
-            "with --mirror URL."
+            f"{self.endpoint} cannot be reached ({reason}): check the network and HTTPS_PROXY, or set a mirror "
+            "with endpoint=."
         )
 
 
@@ -239,19 +240,19 @@ def _library() -> Any:
     try:
         import huggingface_hub.utils
     except ImportError:
-        raise DownloadError("Downloading needs one package more: pip install 'edgetts[download]'.") from None
+        raise DownloadError("Downloading needs huggingface_hub: pip install 'edgetts[download]'.") from None
     return huggingface_hub
 
 
 def _network_errors() -> tuple[type[Exception], ...]:
-    """What a request raises. The HTTP library beneath has changed with the versions, and its own base class with it."""
+    """What a request raises; the base class depends on the HTTP library of the huggingface_hub version."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return (OSError, *(c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError" and issubclass(c, Exception)))
 
 
 def _status(error: BaseException) -> int:
-    """HTTP status of an answer, 0 where there was none."""
+    """HTTP status of an error; 0 without a response."""
     return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
 
 

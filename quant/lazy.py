@@ -1,4 +1,4 @@
-"""A tensor that is read only when it is wanted, so that a checkpoint of any size is converted in little memory."""
+"""Lazy tensors: values are read on demand, so that a checkpoint of any size is converted in little memory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class LazyTensor:
-    """Shape and number format are known at once; `load` reads the values, each time anew.
+    """Shape and dtype are known at once; `load` reads the values at each call.
 
-    `give_back`: what was read from a mapped file need not stay in memory. Values that `load` gave stay right.
-    `quantized`: how the tensor is stored where it comes from, if not plainly.
+    `give_back`: releases the pages of a mapped file; loaded values stay valid. `quantized`: the stored form in the
+    source, if it is quantized.
     """
 
     shape: tuple[int, ...]
@@ -37,19 +37,19 @@ class LazyTensor:
 
     @classmethod
     def of(cls, tensor: Tensor) -> LazyTensor:
-        """A tensor that is in memory and belongs to somebody else."""
+        """A tensor in memory."""
         return cls(tuple(tensor.shape), tensor.dtype, lambda: tensor)
 
     @classmethod
     def of_file(cls, tensor: Tensor) -> LazyTensor:
-        """A tensor that lies in a mapped file and that nobody changes."""
+        """A tensor in a mapped file, which must not be changed."""
         return cls(tuple(tensor.shape), tensor.dtype, lambda: tensor, lambda: mapped.give_back(tensor))
 
     @classmethod
     def made_from(
         cls, *sources: LazyTensor, shape: tuple[int, ...], dtype: torch.dtype, by: Callable[..., Tensor]
     ) -> LazyTensor:
-        """What `by` makes of the values of other tensors."""
+        """The result of `by` on the values of other tensors."""
 
         def give_back() -> None:
             for source in sources:

@@ -1,4 +1,4 @@
-"""What `--recipe auto` looks at: the machine this runs on."""
+"""The properties of this machine that decide the automatic recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ARM = ("aarch64", "arm64")
 
 @dataclass(frozen=True)
 class Machine:
-    """`gpu_name`: None without a CUDA device. `has_bf16`: in hardware; torch counts emulation unless told not to."""
+    """`gpu_name`: None without a CUDA device. `has_bf16`: in hardware (torch counts emulation by default)."""
 
     is_arm: bool
     gpu_name: str | None = None

@@ -1,8 +1,8 @@
-"""A file while it is being fetched: its bytes so far, counted and hashed as they come.
+"""A partially downloaded file, counted and hashed while it is written.
 
-In: chunks from `hub`, in order. Out: a file under its own name, once its checksum is the published one. What
-an interrupted run has written is taken up by the next; the name of a part is its checksum, so that a part
-never continues another file. No link is followed, and no file written that has a second name. Knows no network.
+In: chunks from `hub`, in order. Out: a file under its final name, once its checksum matches. The next run continues
+the bytes of an interrupted one; a part is named by its checksum, so it never continues another file. Links are not
+followed, and files with several hard links are not written. It does not know networks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DIGESTS = {"sha256": re.compile("[0-9a-f]{64}"), "git-sha1": re.compile("[0-9a-
 
 @dataclass(frozen=True)
 class Checksum:
-    """What a file's content must hash to. algorithm: "sha256", or "git-sha1" (small files, kept in git itself)."""
+    """The expected hash of a file. algorithm: "sha256", or "git-sha1" (small files, kept in git itself)."""
 
     algorithm: str
     digest: str
@@ -48,7 +48,7 @@ class Checksum:
 
 
 def has_checksum(path: Path, checksum: Checksum, on_bytes: Callable[[int], None]) -> bool:
-    """Whether the file's content is the one wanted. on_bytes: told the number of bytes of each block read."""
+    """Whether the file has this checksum. on_bytes: called with the size of each block read."""
     hasher = checksum.hasher(path.stat().st_size)
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -60,8 +60,8 @@ def has_checksum(path: Path, checksum: Checksum, on_bytes: Callable[[int], None]
 class PartFile:
     """A file open for appending; a context manager. size, wanted_size: bytes so far, and of the whole file.
 
-    on_bytes: told each number of bytes that was added, those of an earlier run first; negative when they are
-    thrown away. Raises DownloadError when the disk takes no more.
+    on_bytes: called with each number of bytes added, those of an earlier run first; negative when bytes are
+    discarded. Raises DownloadError when the disk is full.
     """
 
     def __init__(self, folder: Path, size: int, checksum: Checksum, on_bytes: Callable[[int], None]) -> None:
@@ -97,7 +97,7 @@ class PartFile:
         self._on_bytes(len(data))
 
     def restart(self) -> None:
-        """Throw away all bytes."""
+        """Discard all bytes."""
         self._file.truncate(0)
         self._on_bytes(-self.size)
         self.size = 0
@@ -106,19 +106,19 @@ class PartFile:
     def write(self, data: bytes) -> None:
         try:
             self._file.write(data)
-            self._file.flush()  # what is counted is on the way to the disk, whatever happens to this process
+            self._file.flush()  # counted bytes survive a crash of this process
         except OSError as error:
             raise DownloadError(
                 f"{self.path.parent} cannot be written to ({(error.strerror or str(error)).lower()}): make room and "
-                "run the same command again, it goes on where it stopped."
+                "run the same command again; it continues where it stopped."
             ) from error
         self._count(data)
 
     def finish(self, target: Path, root: Path | None = None, *, replace: bool = True) -> bool:
-        """Give the file its name, if its checksum is right; remove it otherwise. Says which.
+        """Rename the part to `target` if its checksum matches; else remove it. Returns whether it matched.
 
-        root: folder below which no link is followed (default: the target's own). replace: what has the name now;
-        FileExistsError otherwise.
+        root: folder below which links are not followed (default: the target's folder). replace: overwrite an existing
+        file; else FileExistsError.
         """
         if self.size != self.wanted_size or self._hasher.hexdigest() != self._checksum.digest:
             self._file.close()
@@ -143,12 +143,12 @@ class PartFile:
 
 
 def is_part(name: str) -> bool:
-    """Whether a file of this name is one that this file makes."""
+    """Whether this is the name of a part file."""
     return name.endswith(PART_SUFFIX) and any(p.fullmatch(name[: -len(PART_SUFFIX)]) for p in _DIGESTS.values())
 
 
 def _open_own(path: Path) -> BinaryIO:
-    """The part, open for reading and appending. Raises DownloadError for anything that is not a file of its own."""
+    """The part, open for reading and appending. Raises DownloadError unless it is a plain file with one hard link."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     problem = None
     try:
@@ -158,7 +158,7 @@ def _open_own(path: Path) -> BinaryIO:
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
             return open(handle, "a+b")  # noqa: PTH123
         os.close(handle)
-        problem = "has another name elsewhere" if stat.S_ISREG(status.st_mode) else "is no file"
+        problem = "has another hard link" if stat.S_ISREG(status.st_mode) else "is not a file"
     except OSError as error:
         if error.errno not in (*NO_FOLDER, errno.EISDIR, errno.ENXIO):
             raise

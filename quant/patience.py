@@ -1,8 +1,8 @@
-"""How long something that waits for another machine may take.
+"""A minimum rate for work that waits for another machine.
 
-In: a piece of work, and how much of something it must get done in each stretch of time. Out: its result, or
-`TooSlow`. The work runs in a thread of its own, because a read that gets one byte now and then never returns and
-knows no time limit of its own; when patience ends, the work is told to stop and not waited for.
+In: a function, and the progress it must make in each stretch of time. Out: its result, or `TooSlow`. The work runs in
+its own thread, because a read that receives a byte now and then never times out; a work that is too slow is told to
+stop and not waited for.
 """
 
 from __future__ import annotations
@@ -15,30 +15,29 @@ Result = TypeVar("Result")
 
 
 class TooSlow(Exception):
-    """Less than the least was done in time."""
+    """The minimum progress was not made in time."""
 
 
 class Abandoned(Exception):
-    """Raised in the work itself, at the next `Heartbeat.add`, when nobody waits for it any more."""
+    """Raised inside the work, at the next `Heartbeat.add`, after it was given up."""
 
 
 class Heartbeat:
-    """What was done so far: the work adds to it."""
+    """The progress of the work, reported by it."""
 
     def __init__(self) -> None:
         self.done = 0
         self.is_abandoned = False
 
     def add(self, count: int) -> None:
-        """Raises Abandoned when the work is to stop."""
+        """Add to the progress. Raises Abandoned if the work must stop."""
         if self.is_abandoned:
             raise Abandoned
         self.done += count
 
 
 def patiently(work: Callable[[Heartbeat], Result], stretch_s: float, least: int) -> Result:
-    """The result of `work`. Raises TooSlow when it does less than `least` in `stretch_s` seconds; what `work` raises
-    is raised here."""
+    """The result of `work`, or its exception. Raises TooSlow for progress below `least` in `stretch_s` seconds."""
     progress = Heartbeat()
     results: list[Result] = []
     failures: list[BaseException] = []
@@ -47,7 +46,7 @@ def patiently(work: Callable[[Heartbeat], Result], stretch_s: float, least: int)
     def run() -> None:
         try:
             results.append(work(progress))
-        except BaseException as error:  # it is raised again where it is waited for
+        except BaseException as error:  # raised again in the waiting thread
             failures.append(error)
         finally:
             ended.set()

@@ -1,8 +1,8 @@
 """Just enough of the protobuf wire format to read a SentencePiece model.
 
-In: bytes. Out: (field number, value) pairs, in file order. Knows nothing of any schema: integers come
-back as `int`, everything else as `bytes`. Every length is checked against what is left, so a damaged
-file ends in `WireError` and never in a huge allocation or an endless loop.
+In: bytes. Out: (field number, value) pairs, in file order. It does not know schemas: integers are `int`, everything
+else is `bytes`. Every length is checked against the remaining bytes, so a damaged file raises `WireError` and never
+causes a huge allocation or an endless loop.
 Source: https://protobuf.dev/programming-guides/encoding/
 """
 

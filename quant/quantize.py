@@ -1,9 +1,8 @@
-"""The quantization pass: a checkpoint or a pack becomes a pack that fits a machine, with its quality measured.
+"""The quantization pass: from a checkpoint or a pack to a smaller pack, with its quality measured.
 
-In: where the weights are, and a recipe. Out: a pack folder, whole or not at all. Reading, strictness, progress,
-resuming and the order of work are those of `convert`; what is quantized how is the recipe's, and what the result
-is worth is `report`'s. A checkpoint that must be run first, to calibrate or to compare, is converted to a
-reference pack beside the target, which is removed at the end.
+In: the path of the weights, and a recipe. Out: a pack folder, complete or not at all. `build` writes and resumes as for
+`convert`; the recipe says what is quantized how; `report` measures the result. If calibration or comparison must run a
+checkpoint, it is first converted to a temporary reference pack beside the target.
 """
 
 from __future__ import annotations
@@ -37,22 +36,22 @@ from quant.target import check_target, own_pack
 from quant.writer import PackWriter
 
 GPT = "gpt"
-_INTERMEDIATE = "Intermediate of quantizing, from "  # begins the description of a reference pack
+_INTERMEDIATE = "Intermediate of quantizing, from "  # prefix of the description of a reference pack
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """What was done. `reason`: why this recipe, where it was chosen here."""
+    """The result. `reason`: why this recipe, if it was chosen automatically."""
 
     path: Path
     recipe: str
     reason: str
     n_bytes: int
     seconds: float
-    reused: tuple[str, ...]  # components taken over from an interrupted run
+    reused: tuple[str, ...]  # components from an interrupted run
     quality: Mapping[str, Any] | None
-    kept: Mapping[str, int]  # by component: tensors that stay as the source stores them, not as the recipe says
-    notice: str | None = None  # what the pack will not be able to do
+    kept: Mapping[str, int]  # by component: tensors that keep the source's form instead of the recipe's
+    notice: str | None = None  # what the pack cannot do
 
 
 def quantize(
@@ -69,12 +68,12 @@ def quantize(
     progress: CountedProgress | None = None,
     judge: report.Judge | None = None,
 ) -> Quantization:
-    """Make a pack after a recipe: the name of one that comes along, a TOML file, or "auto" for this machine.
+    """Make a pack from a recipe: a built-in name, a TOML file, or "auto" for this machine.
 
-    measure: compare the result with its source and write the report. texts, voice: what to calibrate with and
-    measure on instead of our own texts and the pack's first ready voice or our own recording. hub_caches: as of
-    `convert`. home: as of `open_pack`. judge: listens to the finished pack, for figures that the report holds too.
-    Raises UsageError, CheckpointError, PackError.
+    measure: compare the result with its source and write the report. texts, voice: for calibration and measurement
+    (default: built-in texts; the pack's first ready voice, or a built-in recording). hub_caches: as of `convert`. home:
+    as of `open_pack`. judge: further measurements of the finished pack for the report. Raises UsageError,
+    CheckpointError, PackError.
     """
     recipe, reason = resolve_recipe(recipe)
     plan = load_recipe(recipe)
@@ -87,7 +86,7 @@ def quantize(
         plan, kept = keep_quantized(plan, source)
     else:
         source = open_checkpoint(path, hub_caches)
-        check_fits(plan, source)  # before hours of work
+        check_fits(plan, source)  # check before hours of work
         if measure or plan.needs_calibration:
             path = reference = _reference_pack(source, target, home, progress)
             source = dataclasses.replace(open_pack_source(path, home), description=source.description)
@@ -135,18 +134,17 @@ def quantize(
 
 
 def resolve_recipe(recipe: str) -> tuple[str, str]:
-    """The recipe that is meant, and why it where it was left to be chosen ("auto"), as the end of a sentence."""
+    """The recipe name, and for "auto" the reason of the choice, as the end of a sentence."""
     return choose_recipe(this_machine()) if recipe == AUTO else (recipe, "")
 
 
 def encode(name: str, weight: Tensor, rule: SchemeRule) -> Parts:
-    """The parts of a tensor by a method that needs no data."""
+    """The parts of a tensor by a method without calibration."""
     return hqq.encode(name, weight, rule) if rule.method == "hqq" else round_to_nearest(name, weight, rule)
 
 
 class _Calibrated:
-    """Encodes the GPT. Calibration runs when the first tensor that needs it is written, all layers at once: a
-    component taken over from an interrupted run costs nothing."""
+    """Encodes the GPT. Calibration of all layers runs when the first tensor needs it, so not for a reused component."""
 
     def __init__(
         self, plan: Recipe, pack: Pack, said: calibrate.Speech, source: Source, progress: CountedProgress | None
@@ -170,7 +168,7 @@ class _Calibrated:
 
 
 def _reference_pack(source: Source, target: Path, home: Path | None, progress: CountedProgress | None) -> Path:
-    """The checkpoint as an fp32 pack beside the target, made now or left by an interrupted run."""
+    """The checkpoint as an fp32 pack beside the target; one of an interrupted run is reused."""
     folder = target.with_name(f".{target.name}.reference")
     digest = hashlib.sha256(json.dumps(source.identity, sort_keys=True, default=str).encode()).hexdigest()
     marked = f"{_INTERMEDIATE}{digest}"
@@ -179,10 +177,10 @@ def _reference_pack(source: Source, target: Path, home: Path | None, progress: C
         described = own_pack(folder).description
         if not described.startswith(_INTERMEDIATE):
             raise UsageError(
-                f"{folder} is needed to work in, but holds a pack that was made for something else, so it is left "
-                "alone: rename it, or give another name for the new pack."
+                f"{folder} is needed as a work folder, but holds another pack: rename it, or give another name for "
+                "the new pack."
             )
-        with contextlib.suppress(PackError):  # damaged: it is made again
+        with contextlib.suppress(PackError):  # damaged: made again
             open_pack(folder, home=home)
             if described == marked:
                 return folder

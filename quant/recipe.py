@@ -1,8 +1,8 @@
-"""Recipes: how a pack for one kind of machine is stored, as strict TOML files.
+"""Recipes: strict TOML files that say how a pack for one kind of machine is stored.
 
-In: the name of a recipe that comes along, a file of the user's, or `auto` and a `Machine`. Out: a `Recipe`. Unknown
-and missing keys, wrong types, patterns that name nothing and values out of range are errors that list them all.
-What the keys mean is told in `recipes/README.md`; what schemes and methods do is in `quant.schemes`.
+In: the name of a built-in recipe, a user's file, or `auto` and a `Machine`. Out: a `Recipe`. Unknown and missing keys,
+wrong types, patterns without a match and values out of range are all listed in one error. `recipes/README.md` explains
+the keys, `quant.schemes` the schemes and methods.
 """
 
 from __future__ import annotations
@@ -36,38 +36,38 @@ else:
 FORMAT = 1
 SUFFIX = ".toml"
 AUTO = "auto"
-STORED_COMPONENTS = tuple(c for c in ALL_COMPONENTS if c not in ALWAYS_FP32)  # that a recipe decides about
+STORED_COMPONENTS = tuple(c for c in ALL_COMPONENTS if c not in ALWAYS_FP32)  # components that a recipe configures
 
-_INT4 = "int4_group"  # the scheme that other methods than round-to-nearest make codes for
+_INT4 = "int4_group"  # the only scheme with methods other than round-to-nearest
 _CALIBRATED = "gptq"
 _MB = 1_000_000
 _LARGE_GPU_BYTES = 7 << 30
-_SMALL_BOARD_BYTES = 12 << 30  # an 8 GB board has less, the next larger one more
+_SMALL_BOARD_BYTES = 12 << 30  # between the 8 GB and the 16 GB board
 _RULE_DEFAULTS = {"group_size": None, "method": "rtn"}
 
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """What GPTQ looks at. `damping`: share of the mean diagonal that is added to it."""
+    """Settings of GPTQ. `damping`: fraction of the mean diagonal that is added to the diagonal."""
 
     n_texts: int
     max_codes: int  # per text
     seed: int
     damping: float
-    activation_order: bool  # quantize the inputs that matter most first
+    activation_order: bool  # quantize inputs in order of decreasing second moment
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What the pack must not exceed, in MB of 10^6 bytes: the recipe's promise, checked before anything is written."""
+    """Size limits of the pack in MB (10^6 bytes), checked before anything is written."""
 
-    run_mb: int  # tensors that stay in memory while speaking
+    run_mb: int  # tensors in memory during synthesis
     pack_mb: int
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One recipe. `storage` by component; `defaults`: synthesis options that go with the machine."""
+    """One recipe. `storage` by component; `defaults`: synthesis options for the machine."""
 
     name: str
     description: str
@@ -82,7 +82,7 @@ class Recipe:
 
 
 def recipes_folder() -> Path:
-    """Where the recipes that come along are: beside the package, in a checkout and when installed."""
+    """The folder of built-in recipes: beside this package, in a checkout and when installed."""
     return Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -99,7 +99,7 @@ def load_recipe(wanted: str) -> Recipe:
     elif not wanted.endswith(SUFFIX) and not path.is_file():
         close = difflib.get_close_matches(wanted, [*names, AUTO], n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {AUTO}, {', '.join(names)}, or give a TOML file."
-        raise UsageError(f"There is no recipe {wanted!r}: {hint}")
+        raise UsageError(f"Unknown recipe {wanted!r}: {hint}")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -110,7 +110,7 @@ def load_recipe(wanted: str) -> Recipe:
 
 
 def parse_recipe(table: Mapping[str, Any], where: str) -> Recipe:
-    """A recipe from the values of its file. Raises UsageError listing everything that is wrong."""
+    """A recipe from the values of its file. Raises UsageError listing all problems."""
     problems: list[str] = []
     allowed = ("format", "name", "description", "components", "calibration", "budget", "defaults")
     problems += [f"unknown key {key}" for key in table if key not in allowed]
@@ -140,11 +140,10 @@ def parse_recipe(table: Mapping[str, Any], where: str) -> Recipe:
 
 
 def keep_quantized(recipe: Recipe, source: Source) -> tuple[Recipe, dict[str, int]]:
-    """The recipe for a source that is a pack, and how many tensors of each component it leaves as they are stored.
+    """The recipe adapted to a pack as source, and how many tensors of each component keep their stored form.
 
-    What is quantized already stays so where the recipe wants another scheme, which would add one error to the other,
-    or none, which would make it larger and no better. For the same reason plain tensors stay in half precision where
-    the recipe wants more.
+    Quantized tensors keep their scheme: another scheme would accumulate errors, and none would be larger but not
+    better. Likewise, plain tensors in half precision are not widened.
     """
     storage, kept = dict(recipe.storage), {}
     for component, stored in _storage_of(recipe, source).items():
@@ -169,13 +168,13 @@ def keep_quantized(recipe: Recipe, source: Source) -> tuple[Recipe, dict[str, in
 
 
 def _wanted(stored: Storage, name: str, tensor: LazyTensor) -> SchemeRule | None:
-    """The rule that quantizes a tensor; None for one that is to be plain."""
+    """The rule that quantizes a tensor; None for a plain tensor."""
     rule = next((r for r in stored.rules if r.applies(name, tensor.shape, tensor.dtype)), None)
     return None if rule is None or rule.scheme == PLAIN else rule
 
 
 def _storage_of(recipe: Recipe, source: Source) -> dict[str, Storage]:
-    """What a recipe says of the components that a source has. Raises UsageError where it says nothing of one."""
+    """The storage of each component of a source. Raises UsageError if the recipe lacks one."""
     lacking = [component for component in source.components if component not in recipe.storage]
     if lacking:
         raise UsageError(
@@ -186,7 +185,7 @@ def _storage_of(recipe: Recipe, source: Source) -> dict[str, Storage]:
 
 
 def check_fits(recipe: Recipe, source: Source) -> dict[str, int]:
-    """Bytes of each component under a recipe. Raises UsageError for rules that name nothing or exceed the budget."""
+    """Bytes of each component under a recipe. Raises UsageError for rules without a match and an exceeded budget."""
     problems = [
         f"the pattern {rule.pattern!r} names no tensor of {component}"
         for component, stored in _storage_of(recipe, source).items()
@@ -213,7 +212,7 @@ def choose_recipe(machine: Machine) -> tuple[str, str]:
     """Name of the recipe for a machine, and why, as the end of a sentence."""
     if machine.gpu_name is None:
         if machine.is_arm:
-            return "cpu-arm64", "there is no CUDA device and the processor is an ARM"
+            return "cpu-arm64", "there is no CUDA device and the processor is ARM"
         return "cpu-x86", "there is no CUDA device"
     gib = machine.gpu_bytes / (1 << 30)
     seen = f"{machine.gpu_name} has {gib:.0f} GiB"
@@ -221,8 +220,8 @@ def choose_recipe(machine: Machine) -> tuple[str, str]:
         small = machine.gpu_bytes < _SMALL_BOARD_BYTES
         return ("jetson-orin-nano" if small else "jetson-agx-orin"), f"{seen}, shared with an ARM processor"
     if not machine.has_bf16:
-        return "laptop-turing", f"{seen} and computes no bf16 of its own"
-    return ("laptop-8gb" if machine.gpu_bytes >= _LARGE_GPU_BYTES else "laptop-4gb"), f"{seen} and computes bf16"
+        return "laptop-turing", f"{seen} and no bf16 in hardware"
+    return ("laptop-8gb" if machine.gpu_bytes >= _LARGE_GPU_BYTES else "laptop-4gb"), f"{seen} and bf16"
 
 
 def _storage(table: Any, problems: list[str]) -> dict[str, Storage]:
@@ -230,7 +229,7 @@ def _storage(table: Any, problems: list[str]) -> dict[str, Storage]:
         problems.append("components must be a table")
         return {}
     problems += [f"unknown component {c}" for c in table if c not in STORED_COMPONENTS]
-    # Complete for at least one family; `check_fits` asks about that of the model.
+    # Complete for at least one family; `check_fits` checks the model's own family.
     lacking = [[c for c in f.components if c in STORED_COMPONENTS and c not in table] for f in FAMILIES.values()]
     problems += [f"missing component {c}" for c in min(lacking, key=len)]
     storage = {component: Storage("float32") for component in ALWAYS_FP32}
@@ -283,5 +282,5 @@ def _table(cls: type[Any], values: Any, path: str, problems: list[str]) -> Any:
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """Plain values of a recipe, for the manifest's report and for resuming."""
+    """A recipe as plain values, for the report and for resuming."""
     return dataclasses.asdict(recipe)

@@ -1,6 +1,6 @@
-"""The report of a quantized pack as one HTML page: no scripts, no files beside it, bars and dots as inline SVG.
+"""The report of a quantized pack as one HTML page, with inline SVG charts, without scripts or further files.
 
-In: the quality table of `report.measure`. Out: the text of the page. Knows nothing about packs.
+In: the quality table of `report.measure`. Out: the text of the page. It does not know packs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 from quant.tensor_file import MAX_SNR
 
 _MB = 1_000_000
-_WIDTH, _ROW, _LABEL, _VALUE = 760, 20, 150, 150  # pixels; of a label and of a value beside a bar
+_WIDTH, _ROW, _LABEL, _VALUE = 760, 20, 150, 150  # pixels: chart, row, label, value beside a bar
 _PLOT_HEIGHT, _LEFT, _BELOW, _LAYER_LABEL, _DOT = 220, 56, 24, 22, 3.5
 _NO_LAYER = -1
 _LEGEND_COLUMNS = 3
 _COLORS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2")
 _REST, _REST_COLOR = "others", "#999"
-_STEPS = (1, 2, 5, 10, 20, 50)  # dB between two lines
+_STEPS = (1, 2, 5, 10, 20, 50)  # dB between two grid lines
 _MAX_LINES = 6
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem;color:#222}"
@@ -43,10 +43,10 @@ def page(name: str, recipe: str, description: str, quality: Mapping[str, Any]) -
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(name)}, {escape(recipe)}</title>"
         "<meta name=viewport content='width=device-width'>"
         f"<style>{_STYLE}</style><h1>{escape(name)} as {escape(recipe)}</h1><p>{escape(description)}.</p>"
-        f"<p>Compared with {escape(str(quality['compared_with']))}, on texts that calibration did not see; the sound "
+        f"<p>Compared with {escape(str(quality['compared_with']))}, on texts that calibration did not use; the audio "
         f"with the same codes and the same noise.</p><table>{rows}</table>"
-        f"<h2>Size of each component</h2><p>Of what it is in fp32.</p>{_bars(quality['sizes'])}"
-        "<h2>Signal to quantization noise</h2><p>One dot per tensor, by layer (– for those "
+        f"<h2>Size of each component</h2><p>Compared with fp32.</p>{_bars(quality['sizes'])}"
+        "<h2>Signal to quantization noise</h2><p>One dot per tensor, by layer (–: "
         "outside the layers); higher is closer to the original.</p>"
         f"{snr or '<p>Nothing is quantized.</p>'}</html>\n"
     )
@@ -55,11 +55,11 @@ def page(name: str, recipe: str, description: str, quality: Mapping[str, Any]) -
 def _facts(quality: Mapping[str, Any]) -> list[tuple[str, str]]:
     gpt, sound = quality["gpt"], quality["sound"]
     facts = [
-        ("in memory while speaking", f"{quality['run_mb']:.1f} MB"),
+        ("in memory during synthesis", f"{quality['run_mb']:.1f} MB"),
         ("whole pack", f"{quality['pack_mb']:.1f} MB"),
         ("same most likely code", f"{100 * gpt['top1']:.1f} % of {gpt['n_codes']} codes"),
-        ("divergence of the GPT, mean", f"{gpt['kl_mean']:.3g} nats"),
-        ("divergence, 99th percentile", f"{gpt['kl_p99']:.3g} nats"),
+        ("KL divergence of the GPT, mean", f"{gpt['kl_mean']:.3g} nats"),
+        ("KL divergence, 99th percentile", f"{gpt['kl_p99']:.3g} nats"),
         ("log-mel distance", f"{sound['mel_distance']:.3g}"),
         ("log-mel distance of the waveform", f"{sound['waveform_mel_distance']:.3g}"),
         ("spectral convergence", f"{sound['spectral_convergence']:.3g}"),
@@ -69,7 +69,7 @@ def _facts(quality: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _bars(sizes: Mapping[str, Mapping[str, int]]) -> str:
-    """Before (pale) and after (full) of every component."""
+    """Size before (pale) and after (solid), per component."""
     largest = max((each["before"] for each in sizes.values()), default=1) or 1
     room = _WIDTH - _LABEL - _VALUE
     rows = []
@@ -86,9 +86,9 @@ def _bars(sizes: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def _dots(tensors: Mapping[str, float]) -> str:
-    """Decibels over layers, a color for each kind of tensor, kinds side by side."""
+    """SNR over layers, one color per kind of tensor."""
     changed = {name: decibels for name, decibels in tensors.items() if decibels < MAX_SNR}
-    same = f"<p>{len(tensors) - len(changed)} tensors are as they were.</p>" if len(changed) < len(tensors) else ""
+    same = f"<p>{len(tensors) - len(changed)} tensors are unchanged.</p>" if len(changed) < len(tensors) else ""
     if not changed:
         return same
     kinds = _by_kind(changed)
@@ -96,7 +96,7 @@ def _dots(tensors: Mapping[str, float]) -> str:
     bottom = top + _PLOT_HEIGHT
     layers = sorted({layer for dots in kinds.values() for layer, _, _ in dots})
     width = (_WIDTH - _LEFT) / len(layers)
-    every = math.ceil(_LAYER_LABEL / width)  # so that the numbers of layers stay apart
+    every = math.ceil(_LAYER_LABEL / width)  # so that layer labels do not overlap
     lines = _lines(min(changed.values()), max(changed.values()))
 
     def across(layer: int, share: float) -> float:
@@ -128,7 +128,7 @@ def _dots(tensors: Mapping[str, float]) -> str:
 
 
 def _by_kind(tensors: Mapping[str, float]) -> dict[str, list[tuple[int, float, str]]]:
-    """(layer, decibels, name) by what the tensors are called in their layer; the rarest kinds together."""
+    """(layer, dB, name) by the tensor's name within its layer; the rarest kinds are merged."""
     kinds: dict[str, list[tuple[int, float, str]]] = {}
     for name, decibels in tensors.items():
         layer = _LAYER.search(name)
@@ -143,7 +143,7 @@ def _by_kind(tensors: Mapping[str, float]) -> dict[str, list[tuple[int, float, s
 
 
 def _lines(low: float, high: float) -> list[int]:
-    """Round decibels from below the lowest to above the highest, at least two."""
+    """Grid lines: round dB values that enclose low..high, at least two."""
     step = next((s for s in _STEPS if (high - low) / s <= _MAX_LINES - 2), _STEPS[-1])
     first, last = math.floor(low / step), math.ceil(high / step)
     return [step * i for i in range(first, max(last, first + 1) + 1)]

@@ -20,7 +20,7 @@ Parts = Mapping[str, Tensor]
 
 _INT8_LIMIT = 127  # symmetric: -128 is not used
 _INT4_MAX = INT4_LEVELS - 1
-_CHUNK_VALUES = 1 << 22  # worked on at once
+_CHUNK_VALUES = 1 << 22  # values processed at once
 PLAIN = "plain"  # a rule with this scheme keeps tensors as they are, in the component's dtype
 METHODS = ("rtn", "hqq", "gptq")
 
@@ -29,8 +29,8 @@ METHODS = ("rtn", "hqq", "gptq")
 class SchemeRule:
     """Store the tensors of a component whose name matches `pattern` (fnmatch) with `scheme`; the first rule wins.
 
-    Only floating-point tensors of at least two dimensions are quantized, whatever the pattern says. `method` is
-    how codes are chosen, one of METHODS.
+    Only floating-point tensors with at least two dimensions are quantized. `method`: how codes are chosen, one of
+    METHODS.
     """
 
     pattern: str
@@ -42,7 +42,7 @@ class SchemeRule:
         return dtype.is_floating_point and len(shape) >= 2 and fnmatchcase(name, self.pattern)
 
 
-# Makes the parts of a tensor by its name, value and rule, where it is not round-to-nearest.
+# Name, value and rule of a tensor -> its parts.
 Encode = Callable[[str, Tensor, SchemeRule], Parts]
 
 

@@ -1,7 +1,7 @@
 """A model pack as the source of another pack.
 
-In: the folder of a pack, unquantized or quantized in part. Out: a `Source` whose tensors are read from the mapped
-files when they are written. What is not a component (tokenizer, glossary, ready voices, notes) is taken along.
+In: the folder of a pack, unquantized or partly quantized. Out: a `Source` whose tensors are read from the mapped files
+when they are written. Files that are not components (tokenizer, glossary, ready voices, notes) are copied.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from quant.build import Source
 from quant.lazy import LazyTensor
 from quant.writer import PackWriter
 
-REPORT_FILE = "report.html"  # about the pack it lies in, and so not taken along
+REPORT_FILE = "report.html"  # describes this pack only: not copied
 
 
 def open_pack_source(folder: Path, home: Path | None = None) -> Source:

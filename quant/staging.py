@@ -1,9 +1,8 @@
-"""The folder that a pack is written into before it takes its place.
+"""The staging folder: a pack is written there and renamed to its target at the end.
 
-In: a target that `quant.target` found usable. Out: files in a hidden folder beside it, and at the end that folder
-under the target's name. The folder carries a mark that lists what this program put there or may put there; nothing
-else is ever overwritten or removed, and no link is followed: folders are worked in by handle, files are made anew.
-A process that died leaves folder and mark behind, for the next one to take up.
+In: a target checked by `quant.target`. Out: files in a hidden folder beside it, then that folder under the target's
+name. A mark file in the folder lists the files that this program wrote or may write; nothing else is overwritten or
+removed, and links are not followed. A crashed process leaves folder and mark, and the next one continues.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from quant.target import DISCARDED, MARK, MARK_FILE, STAGING, check_target, open
 
 
 class StagingFolder:
-    """The hidden folder beside `target`, locked: made now, or taken up from a run that died.
+    """The hidden folder beside `target`, locked; new, or continued from a crashed run.
 
-    planned: names of files that may be in it. Raises UsageError for a folder of that name that is not ours or holds
-    anything else, PackError when another process works in it.
+    planned: names of files that may be in it. Raises UsageError if a folder of that name is not ours or has other
+    files, PackError if another process uses it.
     """
 
     def __init__(self, target: Path, planned: Iterable[str]) -> None:
@@ -65,7 +64,7 @@ class StagingFolder:
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        """A new file called so ("name" or "folder/name"), open for writing; flushed to the disk at the end."""
+        """A new file ("name" or "folder/name"), open for writing; fsync at the end."""
         if name not in self._names:
             self._mark([name])
         with folder_of(self._handle, name, make=True) as (folder, last):
@@ -76,11 +75,11 @@ class StagingFolder:
                 os.fsync(file.fileno())
 
     def read(self, name: str, most: int) -> bytes | None:
-        """At most `most` bytes of a file; None when there is none."""
+        """At most `most` bytes of a file; None if there is none."""
         return read_file(self._handle, name, most)
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file; None when there is none, or something else in its place."""
+        """Bytes of a plain file; None if there is none."""
         try:
             status = os.stat(name, dir_fd=self._handle, follow_symlinks=False)
         except FileNotFoundError:
@@ -88,22 +87,22 @@ class StagingFolder:
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def remove(self, name: str) -> None:
-        """Remove a file, if there is one."""
+        """Remove a file if it exists."""
         remove_file(self._handle, name)
 
     def keep_only(self, names: Collection[str]) -> None:
-        """Remove what was put here and is not called so."""
+        """Remove all our files except these."""
         for name in self._names.difference(names):
             self.remove(name)
 
     def publish(self, *, force: bool) -> None:
-        """Give the folder the target's name. Raises UsageError when something has got in the way meanwhile."""
+        """Rename the folder to the target. Raises UsageError if the target has been taken meanwhile."""
         check_target(self.target, force=force)
         os.fsync(self._handle)
         old = self._pack_in_the_way()
         try:
             if old is None:
-                # Free, or an empty folder: the system refuses to put a folder in the place of anything else.
+                # Free or an empty folder: rename fails for anything else.
                 os.rename(self.path.name, self.target.name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
             else:
                 self._replace(old)
@@ -115,19 +114,19 @@ class StagingFolder:
         self.close()
 
     def discard(self) -> None:
-        """Remove what was put here, and the folder if nothing else is in it."""
+        """Remove our files, and the folder if it is empty then."""
         _discard(self._parent, self.path.name, self._handle)
         self.close()
 
     def close(self) -> None:
-        """Let the folder go as it is, and the lock with it."""
+        """Release the folder and its lock without changes."""
         for handle in (self._handle, self._parent):
             if handle >= 0:
                 os.close(handle)
         self._handle = self._parent = -1
 
     def _locked(self, planned: list[str]) -> int:
-        """A handle of the folder, locked. The lock goes when the process does, however it ends."""
+        """A handle of the folder, locked with flock until the process ends."""
         while True:
             if not os.path.lexists(self.path):
                 self._make(planned)
@@ -139,10 +138,10 @@ class StagingFolder:
                 raise PackError(
                     f"Another process is writing the pack {self.target} now: wait until it is done."
                 ) from error
-            # The process that held the lock may have renamed the folder just before we got it.
+            # The process that held the lock before may have renamed the folder.
             if not is_at(self._parent, self.path.name, handle):
                 os.close(handle)
-            elif DISCARDED in (read_mark(handle) or ()):  # one that died had only to remove it
+            elif DISCARDED in (read_mark(handle) or ()):  # a crashed run was removing it
                 try:
                     _discard(self._parent, self.path.name, handle)
                 finally:
@@ -151,7 +150,7 @@ class StagingFolder:
                 return handle
 
     def _make(self, planned: list[str]) -> None:
-        """The folder appears with its mark in it: one without is never ours."""
+        """Create the folder with its mark atomically: a folder without a mark is not ours."""
         name = f".{self.target.name}.{secrets.token_hex(4)}.partial"
         os.mkdir(name, dir_fd=self._parent)
         handle = os.open(name, OPEN_FOLDER, dir_fd=self._parent)
@@ -175,7 +174,7 @@ class StagingFolder:
         self._names.update(names)
 
     def _pack_in_the_way(self) -> int | None:
-        """A handle of the pack to be replaced, marked for removal; None where there is an empty folder or nothing."""
+        """A handle of the pack to be replaced, marked for removal; None for an empty folder or none."""
         try:
             handle = os.open(self.target.name, OPEN_FOLDER, dir_fd=self._parent)
         except FileNotFoundError:
@@ -191,10 +190,10 @@ class StagingFolder:
         return None
 
     def _replace(self, old: int) -> None:
-        """Swap with the pack in the way, and remove that."""
+        """Swap with the existing pack and remove that."""
         name, ours = self.target.name, self.path.name
         if not exchange(self._parent, ours, name):
-            # No system call swaps folders here: for a moment there is none, and the old one comes back on error.
+            # No atomic swap here: for a moment the target is missing; on error the old pack is restored.
             ours = f".{name}.{secrets.token_hex(4)}.old"
             rename_new(self._parent, name, self._parent, ours)
             try:
@@ -202,21 +201,21 @@ class StagingFolder:
             except OSError:
                 rename_new(self._parent, ours, self._parent, name)
                 raise
-        if not is_at(self._parent, ours, old):  # another folder was put there just now
+        if not is_at(self._parent, ours, old):  # another program replaced the folder meanwhile
             exchange(self._parent, ours, name)
-            raise UsageError(f"{self.target} was replaced by another program just now: give another name.")
+            raise UsageError(f"{self.target} was replaced by another program meanwhile: give another name.")
         _discard(self._parent, ours, old)
 
 
 def remove_pack(path: Path) -> None:
-    """Remove a pack that this program made. Raises UsageError when it holds anything else."""
+    """Remove a pack. Raises UsageError if its folder holds anything else."""
     with opened(path.parent.resolve()) as parent, opened(path) as handle:
         _mark_discarded(handle, path)
         _discard(parent, path.name, handle)
 
 
 def finish_removal(path: Path) -> None:
-    """Remove what is left of a folder that a process died removing; anything else of that name stays."""
+    """Finish the removal of a folder that a crashed process began; leave anything else."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened(path) as handle:
         if DISCARDED in (read_mark(handle) or ()):
             with opened(path.parent.resolve()) as parent:
@@ -234,7 +233,7 @@ def _write_mark(handle: int, names: Iterable[str]) -> None:
 
 
 def _discard(parent: int, name: str, handle: int) -> None:
-    """Remove the files that the mark of an open folder lists, and the folder. What else is in it stays."""
+    """Remove the files that the folder's mark lists, then the folder. Raises UsageError if other files remain."""
     listed = read_mark(handle) or []
     for inside in listed:
         if inside != DISCARDED:

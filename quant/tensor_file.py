@@ -1,8 +1,8 @@
 """Writing one component as a `.safetensors` file, tensor by tensor.
 
-In: tensors by name (lazy), the number format, and rules for schemes. Out: the file, its size and sha256 and
-the scheme of every tensor, computed while it is written: at no time is more than one tensor in memory. The
-layout is that of safetensors; tensors start at multiples of 64 bytes where their sizes allow.
+In: lazy tensors by name, the dtype, and rules for schemes. Out: the file, with its size, its sha256 and the scheme of
+every tensor, computed while it is written: at most one tensor is in memory. The layout is that of safetensors; tensors
+are aligned to 64 bytes where their sizes allow.
 
 Source: format description of the `safetensors` package.
 """
@@ -30,9 +30,9 @@ from quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
-MAX_SNR = 200.0  # dB, of tensors that quantizing does not change
-_CHUNK_VALUES = 1 << 22  # worked on at once
-_ALIGNMENT = 64  # bytes: a cache line, and what vector kernels like
+MAX_SNR = 200.0  # dB, for tensors unchanged by quantization
+_CHUNK_VALUES = 1 << 22  # values processed at once
+_ALIGNMENT = 64  # bytes: a cache line
 _FORMAT_NAMES = {
     torch.float32: "F32",
     torch.float16: "F16",
@@ -64,9 +64,9 @@ class _Part:
 
 @dataclass(frozen=True)
 class WrittenComponent:
-    """A finished file, the sha256 of each tensor's float32 values as they came, and what quantizing did to them.
+    """A finished file. `digests`: sha256 of each tensor's float32 input values.
 
-    `snr`: signal to quantization noise of each quantized tensor, in dB.
+    `snr`: signal-to-quantization-noise ratio of each quantized tensor, in dB.
     """
 
     file: FileEntry
@@ -77,8 +77,7 @@ class WrittenComponent:
 class TensorFilePlan:
     """How a component will be stored. `dtype`: one of DTYPES, see `stored_dtype`.
 
-    The first rule that applies to a tensor quantizes it. Raises PackError listing the tensors that a rule's
-    scheme cannot store.
+    The first matching rule quantizes a tensor. Raises PackError listing the tensors that a rule's scheme cannot store.
     """
 
     def __init__(
@@ -105,8 +104,8 @@ class TensorFilePlan:
             layout = SCHEMES[rule.scheme].layout(tensor.shape, rule.group_size)
             parts += [_Part(name, p, part_dtype, layout[p]) for p, part_dtype in SCHEMES[rule.scheme].parts.items()]
         if problems:
-            raise PackError(f"{component} cannot be stored as asked: {'; '.join(problems)}.")
-        # Whole multiples of the alignment first, then the rest by item size: every tensor starts aligned.
+            raise PackError(f"{component} cannot be stored with these schemes: {'; '.join(problems)}.")
+        # Multiples of the alignment first, then the rest by item size: every tensor starts aligned.
         self._parts = sorted(
             parts, key=lambda p: (p.n_bytes % _ALIGNMENT != 0, p.n_bytes % _ALIGNMENT and -p.dtype.itemsize, p.name)
         )
@@ -116,7 +115,7 @@ class TensorFilePlan:
         return sum(part.n_bytes for part in self._parts)
 
     def entry(self, file_name: str) -> ComponentEntry:
-        """What the manifest says about the component when it is stored in `file_name`."""
+        """The manifest entry of the component, stored in `file_name`."""
         by_scheme: dict[tuple[str, int | None], list[str]] = {}
         for name, rule in self.rules.items():
             by_scheme.setdefault((rule.scheme, rule.group_size), []).append(name)
@@ -131,17 +130,17 @@ class TensorFilePlan:
         progress: Callable[[int], None] | None = None,
         encode: Encode = round_to_nearest,
     ) -> WrittenComponent:
-        """Write the component to an empty file. `progress` gets the bytes of each tensor written.
+        """Write the component to an empty file. `progress`: called with the bytes of each tensor.
 
-        `digests`: also hash the float32 values of every tensor as they came. `encode` quantizes; what the same
-        scheme stores where it comes from keeps its codes. Raises PackError naming a tensor that is not finite, or
-        that the narrower format makes so.
+        `digests`: also hash the float32 input values. `encode` quantizes, except tensors that the source stores with
+        the same scheme: they keep their codes. Raises PackError naming a tensor that is not finite or overflows the
+        dtype.
         """
         header = self._header()
         total = hashlib.sha256(header)
         value_digests: dict[str, str] = {}
         snr: dict[str, float] = {}
-        waiting: dict[str, Tensor] = {}  # further parts of a quantized tensor, small
+        waiting: dict[str, Tensor] = {}  # further parts of the quantized tensor being written
         file.write(header)
         for part in self._parts:
             if part.name in waiting:
@@ -176,7 +175,7 @@ class TensorFilePlan:
             rule = self.rules[part.tensor]
             before = self.tensors[part.tensor].quantized
             if before is not None and (before.scheme, before.group_size) == (rule.scheme, rule.group_size):
-                parts = before.parts  # choosing codes anew would not give the same ones
+                parts = before.parts  # re-quantizing would not give the same codes
             else:
                 parts = encode(part.tensor, value, rule)
             snr[part.tensor] = _signal_to_noise(value, Quantized(rule.scheme, rule.group_size, part.shape, parts))
@@ -186,7 +185,7 @@ class TensorFilePlan:
         if part.dtype == torch.float16 and not _is_finite(stored):
             raise PackError(
                 f"Tensor {part.tensor} of {self.component} reaches {float(value.abs().max()):.3g}, more than float16 "
-                "can hold: convert with --dtype fp32."
+                "can hold: store it as float32 (dtype=)."
             )
         return stored
 
@@ -206,11 +205,11 @@ class TensorFilePlan:
 
 
 def stored_dtype(tensor: LazyTensor, dtype: torch.dtype) -> torch.dtype:
-    """The number format a plain tensor is stored in when its component is stored in `dtype`.
+    """The stored dtype of a plain tensor in a component of dtype `dtype`.
 
     Matrices, convolutions and embeddings take `dtype`. Vectors (biases, norms, running statistics, SnakeBeta's
-    exponents) stay float32: they are a thousandth of the bytes, and some overflow or lose range in half
-    precision. Integers stay as they are.
+    exponents) stay float32: they are a thousandth of the bytes, and some overflow in half precision. Integers keep
+    their dtype.
     """
     if not tensor.dtype.is_floating_point:
         return tensor.dtype
@@ -218,12 +217,12 @@ def stored_dtype(tensor: LazyTensor, dtype: torch.dtype) -> torch.dtype:
 
 
 def takes_dtype(tensor: LazyTensor) -> bool:
-    """Whether a plain tensor is stored in the number format of its component."""
+    """Whether a plain tensor is stored in the dtype of its component."""
     return tensor.dtype.is_floating_point and len(tensor.shape) >= 2
 
 
 def _signal_to_noise(value: Tensor, stored: Quantized) -> float:
-    """Power of the values over power of what quantizing changed, in dB; rows a few at a time."""
+    """Power of the values over power of the quantization error, in dB; some rows at a time."""
     signal = noise = 0.0
     step = max(1, _CHUNK_VALUES // max(1, value[0].numel()))
     for start in range(0, len(value), step):
@@ -240,7 +239,7 @@ def _signal_to_noise(value: Tensor, stored: Quantized) -> float:
 def _is_finite(value: Tensor) -> bool:
     if value.numel() == 0:
         return True
-    low, high = torch.aminmax(value)  # NaN spreads to both
+    low, high = torch.aminmax(value)  # NaN propagates to both
     return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
@@ -249,6 +248,6 @@ def _digest(value: Tensor) -> str:
 
 
 def _bytes(value: Tensor) -> memoryview:
-    """The values of a tensor as they lie in memory, without a copy where it is contiguous."""
+    """The bytes of a tensor, without a copy if it is contiguous."""
     array: Any = value.contiguous().reshape(-1).view(torch.uint8).numpy()
     return memoryview(array)

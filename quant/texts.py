@@ -1,7 +1,7 @@
-"""Texts to calibrate on and, apart from them, to measure on. Written for this project, MIT as the rest of it.
+"""Texts for calibration and, disjoint from them, for measurement. Written for this project, MIT license.
 
-Short and long, questions and lists, numbers and names: what a speaking machine is given to say. A pack is given
-those in the languages that it reads.
+Short and long, questions and lists, numbers and names, as users of speech synthesis write them, in the languages of a
+pack.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ HELD_OUT = {
         "闹钟已经设在六点四十五分。",
     ),
 }
-# What our own recording says, where a pack brings no voice to calibrate with.
+# The text of the built-in recording, for packs without a ready voice.
 VOICE = "Some mornings the whole harbour smells of bread, and the boats go out a little later than they should."
 
 
 def choose(texts: dict[str, tuple[str, ...]], languages: tuple[str, ...], n: int) -> tuple[str, ...]:
-    """`n` texts at most, in turns from the languages that there are."""
+    """At most `n` texts, alternating between the available languages."""
     lists = [texts[language] for language in languages if language in texts]
     turns = [text for i in range(max(map(len, lists), default=0)) for each in lists for text in each[i : i + 1]]
     return tuple(turns[:n])

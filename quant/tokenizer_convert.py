@@ -1,8 +1,8 @@
-"""A SentencePiece unigram model becomes a `tokenizer.json` of Hugging Face `tokenizers`, same ids.
+"""Converts a SentencePiece unigram model to a `tokenizer.json` of Hugging Face `tokenizers` with the same ids.
 
-In: `bpe.model` as published (in spite of its name it is a unigram model). Out: one JSON file that
-`tokenizers.Tokenizer.from_file` reads. Needs neither `sentencepiece` nor `protobuf`. Does not know how
-text is prepared for the model (CJK splitting, case): that is `edgetts.text.tokenizer`.
+In: `bpe.model` as published (despite its name a unigram model). Out: one JSON file for
+`tokenizers.Tokenizer.from_file`. It needs neither `sentencepiece` nor `protobuf`. It does not know text preparation
+(CJK splitting, case), which is in `edgetts.text.tokenizer`.
 
 Sources: sentencepiece_model.proto (field numbers); unigram_model.cc (scores of user-defined pieces).
 """
@@ -24,8 +24,8 @@ _UNIGRAM = 1
 _MODEL_TYPE_NAMES = {1: "unigram", 2: "BPE", 3: "word", 4: "char"}
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 
-# SentencePiece scores a user-defined piece `length * max_score - 0.1` with a max_score that starts at the
-# smallest positive float, so for log-probabilities the first term is nil. Any such piece beats all others.
+# SentencePiece scores a user-defined piece `length * max_score - 0.1`, where max_score is the smallest positive float
+# for log-probabilities, so the first term vanishes. Such a piece beats all others.
 _USER_DEFINED_SCORE = -0.1
 _WORD_START = "▁"
 _NEVER_A_PIECE = "\ufffe"  # a non-character: stands for a control piece spelled out in a text
@@ -33,7 +33,7 @@ _NEVER_A_PIECE = "\ufffe"  # a non-character: stands for a control piece spelled
 
 @dataclass
 class _Model:
-    """The parts of a ModelProto that decide ids; defaults are those of the proto."""
+    """The fields of a ModelProto that determine ids, with the defaults of the proto."""
 
     pieces: list[tuple[str, float, int]] = field(default_factory=list)  # text, score, type
     model_type: int = _UNIGRAM
@@ -58,8 +58,8 @@ def convert_tokenizer(source: Path, target: Path) -> int:
 def read_tokenizer(source: Path) -> Tokenizer:
     """The equivalent `Tokenizer` of the SentencePiece model `source`.
 
-    Raises `CheckpointError` when `source` is missing, damaged, or a model whose ids `tokenizers` could
-    not reproduce (BPE, word, char, unused pieces, suffix whitespace).
+    Raises `CheckpointError` if `source` is missing, damaged, or a model whose ids `tokenizers` cannot reproduce (BPE,
+    word, char, unused pieces, suffix whitespace).
     """
     try:
         size = source.stat().st_size
@@ -93,7 +93,7 @@ def build_tokenizer(data: bytes, name: str) -> Tokenizer:
     vocabulary = [(text, _USER_DEFINED_SCORE if kind == _USER_DEFINED else score) for text, score, kind in model.pieces]
     tokenizer = Tokenizer(Unigram(vocabulary, unknown_id, model.byte_fallback))
     tokenizer.normalizer = normalizer
-    # No piece has a word start inside, so words are independent; splitting lets `tokenizers` cache them.
+    # No piece spans words, so words are independent, and `tokenizers` can cache them.
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(_WORD_START, prepend_scheme="never", split=True)
     tokenizer.decoder = decoders.Metaspace(_WORD_START, prepend_scheme="always" if model.add_dummy_prefix else "never")
     return tokenizer
@@ -104,7 +104,7 @@ def _normalizer(model: _Model) -> normalizers.Normalizer:
     steps: list[normalizers.Normalizer] = []
     if model.charsmap:
         steps.append(_character_map(model.charsmap))
-    # Text never becomes a control piece in SentencePiece; in `tokenizers` every piece can match.
+    # SentencePiece never maps text to a control piece; in `tokenizers` every piece can match.
     steps += [normalizers.Replace(text, _NEVER_A_PIECE) for text, _, kind in model.pieces if kind == _CONTROL]
     if model.remove_extra_whitespaces:
         steps += [normalizers.Replace(Regex("^ +| +$"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
@@ -117,8 +117,8 @@ def _normalizer(model: _Model) -> normalizers.Normalizer:
 def _character_map(charsmap: bytes) -> normalizers.Normalizer:
     """SentencePiece's own normalization table (NFKC and more). Raises `WireError` if it is damaged.
 
-    One known difference: a combining mark after a character that the table rewrites ("™" and an accent)
-    is dropped by `tokenizers`, where SentencePiece gives the id of the unknown piece.
+    One known difference: after a character that the table rewrites ("™"), `tokenizers` drops a combining mark, while
+    SentencePiece returns the unknown piece.
     """
     try:
         return normalizers.Precompiled(charsmap)
@@ -127,7 +127,7 @@ def _character_map(charsmap: bytes) -> normalizers.Normalizer:
 
 
 def _check_model(model: _Model, name: str) -> int:
-    """The id of the unknown piece; raises `CheckpointError` for a model that cannot be converted."""
+    """The id of the unknown piece. Raises `CheckpointError` for a model that cannot be converted."""
     kinds = [kind for _, _, kind in model.pieces]
     texts = {text for text, _, _ in model.pieces}
     problem = None

@@ -1,9 +1,9 @@
-"""Writing a model pack: it appears whole or not at all.
+"""Writes a model pack atomically: the target is complete or absent.
 
-In: a configuration, tensors per component, the tokenizer and other files. Out: a pack folder. Everything is
-written into a hidden folder beside the target (`quant.staging`), flushed, and renamed at the end. A writer that
-died leaves that folder behind; the next one takes finished components over if they come from the same source, and
-removes the rest of what the first one made. Used by the converter and by the training recipe.
+In: a configuration, tensors per component, the tokenizer and other files. Out: a pack folder. Everything is written to
+a hidden folder beside the target (`quant.staging`), synced, and renamed at the end. A crashed writer leaves that
+folder; the next one reuses finished components from the same source and removes the rest. Used by the converter and the
+training recipe.
 
     with PackWriter(target, config, name="tiny", recipe="tiny", license="...") as writer:
         for component, tensors in trained.items():
@@ -42,7 +42,7 @@ from quant.staging import StagingFolder
 from quant.target import check_target
 from quant.tensor_file import TensorFilePlan, WrittenComponent
 
-# Measures a pack that is complete but not in its place yet: folder -> the manifest's quality table.
+# Measures a complete pack before it is published: folder -> the manifest's quality table.
 Measure = Callable[[Path], Mapping[str, Any]]
 
 _TENSORS_SUFFIX = ".safetensors"
@@ -58,11 +58,10 @@ _PLANNED = (
 class PackWriter:
     """Writes one pack to `target`.
 
-    text: options of the text front end. defaults: synthesis options that suit this model.
-    encoder_id: of the encoders, where the tensors given here are not
-    their float32 originals (default: computed from them). without: features that this model lacks.
-    force: replace a pack that is there already.
-    Raises UsageError when the target is in the way, PackError when another process is writing it.
+    text: options of the text front end. defaults: synthesis options for this model. encoder_id: of the encoders, if the
+    tensors are not their float32 originals (default: computed from them). without: features that this model lacks.
+    force: replace an existing pack. Raises UsageError for a target that cannot be used, PackError if another process is
+    writing it.
     """
 
     def __init__(
@@ -92,17 +91,17 @@ class PackWriter:
         self._written: dict[str, WrittenComponent] = {}
         self._entries: dict[str, ComponentEntry] = {}
         self._files: dict[str, FileEntry] = {}
-        self._is_complete = False  # all but its quality
-        self.reused: list[str] = []  # components taken over from an interrupted run
+        self._is_complete = False  # except for its quality
+        self.reused: list[str] = []  # components from an interrupted run
         if problems := model_problems(config):
-            raise PackError(f"No pack can have these dimensions: {listed(problems)}.")
+            raise PackError(f"These dimensions are not valid: {listed(problems)}.")
         SynthesisOptions.of(self._defaults, {})
         self._staging = StagingFolder(self.target, _PLANNED)
         self._is_open = True
 
     @property
     def folder(self) -> Path:
-        """Where the pack is until it is finished."""
+        """The staging folder of the pack until `finish`."""
         return self._staging.path
 
     def __enter__(self) -> PackWriter:
@@ -111,13 +110,13 @@ class PackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Removes what was written when the tensors were at fault; keeps it for the next run when this one was
-        interrupted, or when measuring failed."""
+        """Removes the staging folder after an error in the tensors; keeps it for the next run after an interruption or
+        a failed measurement."""
         if not self._is_open:
             return
         self._is_open = False
         if kind is None or (issubclass(kind, EdgeTTSError) and not self._is_complete):
-            with contextlib.suppress(UsageError):  # something of others is in it: that stays
+            with contextlib.suppress(UsageError):  # it holds other files: they stay
                 self._staging.discard()
         self._staging.close()
 
@@ -134,11 +133,10 @@ class PackWriter:
     ) -> None:
         """Store a component's tensors, checked against its network first.
 
-        dtype: one of "float32", "float16", "bfloat16", of tensors that no rule quantizes. encode: quantizes.
-        fingerprint: identifies where the tensors come from and how they are stored; an interrupted run's file
-        with the same one is taken over. `progress` gets bytes.
-        Raises PackError listing every missing, unexpected and misshapen tensor, or naming one that is not
-        finite.
+        dtype: of tensors that no rule quantizes: "float32", "float16" or "bfloat16". encode: quantizes. fingerprint:
+        identifies source and storage; an interrupted run's file with the same one is reused. progress: called with
+        numbers of bytes. Raises PackError listing every missing, unexpected and misshapen tensor, or naming one that is
+        not finite.
         """
         if component not in self.family.components or component in self._written:
             raise ValueError(f"component {component!r} is unknown or was added already")
@@ -175,19 +173,19 @@ class PackWriter:
 
     @property
     def n_bytes(self) -> int:
-        """Of all files added so far: of a finished pack what its manifest says (`Manifest.total_bytes`)."""
+        """Bytes of all files so far; of a finished pack, `Manifest.total_bytes`."""
         return sum(entry.bytes for entry in self._files.values())
 
     @property
     def snr(self) -> dict[str, dict[str, float]]:
-        """Signal to quantization noise in dB of each quantized tensor, by component."""
+        """Signal-to-quantization-noise ratio in dB of each quantized tensor, by component."""
         return {c: dict(written.snr) for c, written in self._written.items() if written.snr}
 
     def finish(self, quality: Mapping[str, Any] | Measure | None = None) -> Path:
-        """Write the manifest and put the pack in its place. Returns the target.
+        """Write the manifest and publish the pack. Returns the target.
 
-        quality: what was measured, or a function that measures: it gets the folder, which can be opened as a
-        pack but is not in its place yet, and may still add files.
+        quality: the measurements, or a function that measures the staging folder, which can be opened as a pack; it may
+        still add files.
         """
         missing = [c for c in self.family.components if c not in self._written]
         missing += [] if TOKENIZER_FILE in self._files else [TOKENIZER_FILE]
@@ -218,12 +216,12 @@ class PackWriter:
             **self._about,
         )
         content = manifest_json(manifest)
-        parse_manifest(content.encode(), MANIFEST_FILE)  # what is written can be read
+        parse_manifest(content.encode(), MANIFEST_FILE)  # check that it can be read back
         with self._staging.create(MANIFEST_FILE) as file:
             file.write(content.encode())
 
     def _computed_encoder_id(self) -> str:
-        """Hash of everything that decides what a recording becomes: encoder values and dimensions."""
+        """Hash of everything that determines the enrollment of a recording: encoder values and dimensions."""
         table = {
             "family": self.family.name,
             "tensors": {c: dict(sorted(self._written[c].digests.items())) for c in self.family.enroll_components},
@@ -240,7 +238,7 @@ def _require_space(folder: Path, n_bytes: int, target: Path) -> None:
     if free < n_bytes:
         raise PackError(
             f"The disk is too full for the pack {target}: {n_bytes / 1e9:.1f} GB are needed next and "
-            f"{free / 1e9:.1f} GB are free; make room or give another place."
+            f"{free / 1e9:.1f} GB are free; free some space or give another path."
         )
 
 
@@ -256,7 +254,7 @@ def _write_receipt(folder: StagingFolder, name: str, written: WrittenComponent, 
 
 
 def _read_receipt(folder: StagingFolder, receipt: str, name: str, fingerprint: str) -> WrittenComponent | None:
-    """What an interrupted run wrote from the same source, if it finished that file."""
+    """The finished file of an interrupted run from the same source, or None."""
     data = folder.read(receipt, _MAX_RECEIPT_BYTES)
     if data is None:
         return None
@@ -267,6 +265,6 @@ def _read_receipt(folder: StagingFolder, receipt: str, name: str, fingerprint: s
         file = from_dict(FileEntry, table["file"], what=receipt)
         digests = {str(k): str(v) for k, v in table["digests"].items()}
         snr = {str(k): float(v) for k, v in table["snr"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PackError):  # torn: written again
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PackError):  # incomplete: written again
         return None
     return WrittenComponent(file, digests, snr) if folder.size(name) == file.bytes else None

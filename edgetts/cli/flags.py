@@ -16,6 +16,7 @@ _OTHER_NAMES = {
     "guards": "--no-guards",
     "replace": "--force",
     "token": "--token-file",
+    "endpoint": "--mirror",
 }
 _PHRASES = {
     "write the speech to a file": "-o FILE",  # where nothing can play

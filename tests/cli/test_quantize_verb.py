@@ -67,7 +67,7 @@ def test_the_recipe_that_is_chosen_is_said_before_the_work(
     monkeypatch.setattr("quant.quantize.this_machine", lambda: Machine(is_arm=True))
     result = edgetts("quantize", tmp_path / "none", tmp_path / "x.pack")
     note, error = result.stderr.splitlines()
-    assert note == "note: Recipe cpu-arm64: there is no CUDA device and the processor is an ARM."
+    assert note == "note: Recipe cpu-arm64: there is no CUDA device and the processor is ARM."
     assert result.exit_code == 1 and "does not exist" in error
     assert "Recipe" not in edgetts("quantize", tmp_path / "none", tmp_path / "x.pack", "--quiet").stderr
 

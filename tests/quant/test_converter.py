@@ -137,7 +137,7 @@ def test_targets_in_the_way(checkpoint: Path, tmp_path: Path) -> None:
             convert(checkpoint, tmp_path / target, force=force)
     (tmp_path / "empty").mkdir()
     first = convert(checkpoint, tmp_path / "empty")
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(UsageError, match="force="):
         convert(checkpoint, first.path)
     assert convert(checkpoint, first.path, dtype="fp16", force=True).path == first.path
     assert open_pack(first.path).manifest.recipe == "reference-fp16"

@@ -172,8 +172,8 @@ def test_new_commit_replaces_what_was_fetched(hub: FakeHub, tmp_path: Path) -> N
         (MASKGCT, 401, "RepoNotFound", "has no amphion/MaskGCT"),
         (MASKGCT, 404, "", "has no amphion/MaskGCT"),
         (OWN, 403, "", "refuses IndexTeam/IndexTTS-2"),
-        (OWN, 407, "", "proxy does not let"),
-        (OWN, 500, "", "fault of its own"),
+        (OWN, 407, "", "proxy refuses"),
+        (OWN, 500, "", "failed with HTTP 500"),
         (OWN, 418, "", "HTTP 418"),
     ],
 )

@@ -191,7 +191,7 @@ def test_a_checkpoint_that_must_speak_first(
 def test_misuse(mini_pack: Path, recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="pack at .* already"):
         quantize(mini_pack, mini_pack, str(recipes / "plain.toml"))
-    with pytest.raises(UsageError, match="no recipe"):
+    with pytest.raises(UsageError, match="Unknown recipe"):
         quantize(mini_pack, tmp_path / "x", "fastest")
     with pytest.raises(EdgeTTSError, match="does not exist"):
         quantize(tmp_path / "none", tmp_path / "x", str(recipes / "plain.toml"))

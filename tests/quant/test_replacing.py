@@ -18,7 +18,7 @@ from quant.target import MARK, MARK_FILE, check_target
 def test_a_pack_is_replaced_and_only_it(small: Make, tmp_path: Path) -> None:
     small(tmp_path / "out")
     documents(tmp_path / "docs")
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(UsageError, match="force="):
         fill(tmp_path / "out", force=False)
     fill(tmp_path / "out")
     assert tree(tmp_path / "out") == {"gpt.safetensors": b"new"}

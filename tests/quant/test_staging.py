@@ -19,7 +19,7 @@ from quant.target import MARK, MARK_FILE, check_target
 IN_THE_WAY: dict[str, tuple[Callable[[Path, Make], object], str]] = {
     "a link to documents at the hidden name": (
         lambda at, _: (at / ".out.partial").symlink_to(documents(at / "docs")),
-        r"\.out\.partial is needed to work in, but was not made by",
+        r"\.out\.partial is needed as a work folder, but was not made by",
     ),
     "a dangling link at the hidden name": (lambda at, _: (at / ".out.partial").symlink_to("none"), "left alone"),
     "a link to itself at the hidden name": (
@@ -67,24 +67,24 @@ IN_THE_WAY: dict[str, tuple[Callable[[Path, Make], object], str]] = {
     "the target is a dangling link": (lambda at, _: (at / "out").symlink_to("nowhere"), "symbolic link to nowhere"),
     "the target is a link to itself": (lambda at, _: (at / "out").symlink_to("out"), "symbolic link"),
     "the target is a file": (lambda at, _: (at / "out").write_text("x"), "is a file"),
-    "the target holds documents": (lambda at, _: documents(at / "out"), "is no pack, so it is left alone"),
+    "the target holds documents": (lambda at, _: documents(at / "out"), "is not a pack and holds other files"),
     "the manifest is a browser extension's": (
         lambda at, _: (documents(at / "out") / MANIFEST_FILE).write_text('{"manifest_version": 3, "name": "tabs"}'),
-        "not of a pack of this program",
+        "not one of an edgetts pack",
     ),
     "the manifest is a newer format's": (
         lambda at, _: (documents(at / "out") / MANIFEST_FILE).write_text(
             '{"format": "edgetts-pack", "format_version": 99}'
         ),
-        "not of a pack of this program",
+        "not one of an edgetts pack",
     ),
     "the manifest is damaged": (
         lambda at, _: (documents(at / "out") / MANIFEST_FILE).write_text("{"),
-        "not of a pack of this program",
+        "not one of an edgetts pack",
     ),
     "the manifest is a link": (
         lambda at, small: (documents(at / "out") / MANIFEST_FILE).symlink_to(small(at / "real") / MANIFEST_FILE),
-        "not of a pack of this program",
+        "not one of an edgetts pack",
     ),
     "my own file in the pack": (
         lambda at, small: (small(at / "out") / "notes.txt").write_text("x"),
@@ -148,7 +148,7 @@ def test_a_conversion_fails_before_its_work(mini_checkpoint: Path, tmp_path: Pat
         (lambda at, small: documents(at / ".out.reference"), "left alone"),
         (lambda at, small: (at / ".out.reference").symlink_to(documents(at / "docs")), "left alone"),
         (lambda at, small: (at / ".out.reference").mkdir(), "left alone"),
-        (lambda at, small: small(at / ".out.reference"), "made for something else"),
+        (lambda at, small: small(at / ".out.reference"), "holds another pack"),
     ],
     ids=["documents", "link", "empty", "another pack"],
 )
@@ -170,17 +170,17 @@ def test_places_that_a_pack_cannot_take(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(here)
     for path, words in (
-        (".", "the folder you are in"),
-        ("", "the folder you are in"),
-        ("..", "holds the folder you are in"),
-        ("../../here", "holds the folder you are in"),
+        (".", "the current folder"),
+        ("", "the current folder"),
+        ("..", "holds the current folder"),
+        ("../../here", "holds the current folder"),
         ("/", "holds"),
         (home, "your home folder"),
         ("/proc", "mount point"),
         ("a\0b", "null"),
         ("x" * 250, "name too long"),
         (tmp_path / "loop" / "out", "[Ll]ink|loop|levels"),
-        (tmp_path / "none" / "out", "symbolic link to nothing"),
+        (tmp_path / "none" / "out", "broken symbolic link"),
         (tmp_path / "file" / "out", "is a file"),
     ):
         (tmp_path / "loop").unlink(missing_ok=True)
