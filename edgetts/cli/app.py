@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgetts import __version__
-from edgetts.cli import bench, convert, download, info, quantize, serve, validate, voices, warmup
+from edgetts.cli import bench, convert, download, info, quantize, serve, service, validate, voices, warmup
 from edgetts.cli.common import EXIT_TERMINATED, print_error
 from edgetts.cli.environment import Environment
 from edgetts.cli.interrupt import EXIT_INTERRUPTED, exit_on_interrupt, forget_interrupt, raise_on_interrupt
@@ -155,6 +155,7 @@ app.command("quantize")(quantize.quantize)
 app.command("info")(info.info)
 app.command("validate")(validate.validate)
 app.command("serve")(serve.serve)
+app.add_typer(service.app, name="service")
 app.command("bench")(bench.bench)
 app.command("warmup")(warmup.warmup)
 

@@ -26,6 +26,9 @@ class Environment:
     runtime_dir: str | None = None  # XDG_RUNTIME_DIR: folder of the default socket
     notify_socket: str | None = None  # NOTIFY_SOCKET: systemd's socket for the state of a service
     n_passed_sockets: int = 0  # LISTEN_FDS: sockets that systemd opened for this process
+    watchdog_s: float | None = None  # WATCHDOG_USEC: systemd kills a service that gives no sign of life for so long
+    config_home: Path = Path("~/.config")  # XDG_CONFIG_HOME: folder of this user's units
+    is_root: bool = False
 
     @property
     def daemon_socket(self) -> Path | None:
@@ -53,6 +56,9 @@ class Environment:
             runtime_dir=variables.get("XDG_RUNTIME_DIR") or None,
             notify_socket=variables.get("NOTIFY_SOCKET") or None,
             n_passed_sockets=_passed_sockets(variables),
+            watchdog_s=_watchdog_seconds(variables),
+            config_home=Path(variables.get("XDG_CONFIG_HOME") or "~/.config").expanduser(),
+            is_root=hasattr(os, "geteuid") and os.geteuid() == 0,
         )
 
 
@@ -60,3 +66,10 @@ def _passed_sockets(variables: Mapping[str, str]) -> int:
     """Number of sockets that systemd passed to this process, not to a parent."""
     number = variables.get("LISTEN_FDS", "")
     return int(number) if number.isdecimal() and variables.get("LISTEN_PID") == str(os.getpid()) else 0
+
+
+def _watchdog_seconds(variables: Mapping[str, str]) -> float | None:
+    """The watchdog's time, if systemd set it for this process."""
+    number = variables.get("WATCHDOG_USEC", "")
+    is_ours = variables.get("WATCHDOG_PID") in (None, "", str(os.getpid()))
+    return int(number) / 1e6 if is_ours and number.isdecimal() and int(number) > 0 else None

@@ -154,7 +154,8 @@ def serve(
     async def run() -> None:
         service = Service(Host(open_pack, settings.keep_alive_s), settings)
         sockets = passed_sockets(known.n_passed_sockets)
-        await Daemon(service, supervisor=known.notify_socket, sockets=sockets).run()
+        daemon = Daemon(service, supervisor=known.notify_socket, watchdog_s=known.watchdog_s, sockets=sockets)
+        await daemon.run()
 
     asyncio.run(run())
 

@@ -2,5 +2,6 @@
 
 `settings` (addresses, limits), `request_queue` (admission), `host` (loads and unloads the networks), `service` (one
 request from arrival to its log line), `faults` (errors for clients), `guard` (access checks), `metrics`; then the
-protocols, which alone know JSON. Needs the extra `serve`, except `client`, which needs nothing.
+protocols, which alone know JSON; then systemd: `notify`, `watchdog`, `units`, `systemd`. Needs the extra `serve`,
+except `client`, `units` and `systemd`, which need nothing.
 """

@@ -45,6 +45,10 @@ class CutShort(Exception):
     """An error after the response began: the connection is cut, so that the client sees an incomplete response."""
 
 
+class Stalled(Exception):
+    """The model does not go on: a kernel or a device hangs."""
+
+
 def refused(message: str, param: str | None = None, code: str | None = None) -> Fault:
     """A Fault for an invalid request."""
     return Fault(400, message, code=code, param=param)
@@ -64,6 +68,9 @@ def fault_of(error: BaseException) -> Fault:
             *(503, "The daemon is stopping.", "server_error", "stopping"),
             headers={"Retry-After": "5", "Connection": "close"},
         )
+    if isinstance(error, Stalled):
+        message = "The model does not answer any more: the daemon has to be started again."
+        return Fault(500, message, "server_error", "model_stalled")
     if isinstance(error, VoiceError):
         return refused(without_paths(str(error)), "voice", "voice_unusable")
     if isinstance(error, AudioError):

@@ -26,6 +26,7 @@ from edgetts.server.local import LocalServer, listen
 from edgetts.server.notify import READY, STOPPING, notify
 from edgetts.server.service import Service
 from edgetts.server.settings import Settings, check_address
+from edgetts.server.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -69,15 +70,18 @@ class Daemon:
         service: Service,
         *,
         supervisor: str | None = None,
+        watchdog_s: float | None = None,
         sockets: Sequence[socket.socket] = (),
         on_ready: Callable[[Daemon], None] | None = None,
     ) -> None:
-        """supervisor: NOTIFY_SOCKET. sockets: already listening; without them, it listens on the addresses of the
-        settings. on_ready: called when the networks are loaded and requests are served."""
+        """supervisor: NOTIFY_SOCKET. watchdog_s: how often it expects a sign of life. sockets: already listening;
+        without them, it listens on the addresses of the settings. on_ready: called when the
+        networks are loaded and requests are served."""
         self.service = service
         self.settings: Settings = service.settings
         self.urls: list[str] = []
         self._supervisor = supervisor
+        self._watchdog = None if watchdog_s is None else Watchdog(service, supervisor, watchdog_s)
         self._passed = list(sockets)
         self._on_ready = on_ready
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -98,6 +102,8 @@ class Daemon:
                     await local.start()
                 notify(self._supervisor, READY, f"STATUS=Listening on {', '.join(self.urls)}")
                 logger.info("listening on %s", ", ".join(self.urls))
+                if self._watchdog is not None:
+                    self._watchdog.start()
                 if self._on_ready is not None:
                     self._on_ready(self)
                 await self._first(serving, self._stopping.wait())
@@ -105,6 +111,8 @@ class Daemon:
                 logger.info("stopping: streams have %g s to end", self.settings.stop_s)
                 await self.service.stop(self.settings.stop_s)
         finally:
+            if self._watchdog is not None:
+                self._watchdog.stop()
             if local is not None:
                 await local.close()
                 if self._made is not None:

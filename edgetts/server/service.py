@@ -11,13 +11,13 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgetts.errors import Cancelled
 from edgetts.pack.plain_json import shown
-from edgetts.server.faults import Fault, fault_of, refused
+from edgetts.server.faults import Fault, Stalled, fault_of, refused
 from edgetts.server.host import Host
 from edgetts.server.metrics import Metrics
 from edgetts.server.request_queue import Busy, Closed, RequestQueue
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class ClientGone(Exception):
     """The client disconnected, or reads too slowly."""
@@ -38,7 +40,7 @@ class ClientGone(Exception):
 class LiveSpeech:
     """One request in progress: an async iterator of chunks that measures for log and metrics."""
 
-    def __init__(self, request: SpeechRequest, id: str, protocol: str, arrived_at: float) -> None:
+    def __init__(self, request: SpeechRequest, id: str, protocol: str, arrived_at: float, stall_s: float) -> None:
         self.request = request
         self.id = id
         self.protocol = protocol
@@ -47,6 +49,10 @@ class LiveSpeech:
         self.n_characters = len(request.text or "")
         self.n_samples = 0
         self.n_underruns = 0
+        self.is_stalled = False
+        self.awaits_text = False
+        self.advanced_at = time.monotonic()  # when sound was asked for, or text came, last
+        self._stall_s = stall_s
         self._plays_until: float | None = None
         self._chunks: AsyncSpeechStream | None = None
         self._is_ended = False
@@ -64,7 +70,21 @@ class LiveSpeech:
     async def begin(self) -> None:
         """Start now instead of with the first chunk. Raises the errors of `TTS.start`."""
         assert self._chunks is not None
-        await self._chunks.begin()
+        await self._unless_stalled(self._chunks.begin())
+
+    async def _unless_stalled(self, work: Coroutine[Any, Any, T]) -> T:
+        """The work's result. Raises Stalled when it takes too long although there is text to speak."""
+        working = asyncio.ensure_future(work)
+        try:
+            while not working.done():
+                idle_s = 0.0 if self.awaits_text else time.monotonic() - self.advanced_at
+                if idle_s >= self._stall_s:
+                    self.is_stalled = True
+                    raise Stalled
+                await asyncio.wait({working}, timeout=self._stall_s - idle_s)
+            return working.result()
+        finally:
+            working.cancel()
 
     def __aiter__(self) -> LiveSpeech:
         return self
@@ -72,8 +92,9 @@ class LiveSpeech:
     async def __anext__(self) -> AudioChunk:
         """Raises the stream's errors, and Closed if the daemon ended it."""
         assert self._chunks is not None
+        self.advanced_at = time.monotonic()
         try:
-            chunk = await self._chunks.__anext__()
+            chunk = await self._unless_stalled(self._chunks.__anext__())
         except (StopAsyncIteration, Cancelled):
             if self._is_ended:
                 raise Closed from None
@@ -120,7 +141,14 @@ class Service:
         self.learning = RequestQueue(1, self.limits.waiting_to_learn)
         self.metrics = Metrics(lambda: self.queue.n_waiting, lambda: self.queue.n_served, lambda: self.host.is_loaded)
         self.is_stopping = False
+        self.is_stalled = False  # only a restart helps
         self._running: set[LiveSpeech] = set()
+        self._n_done = 0
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Changes with every chunk of audio and every finished request."""
+        return self._n_done, sum(live.n_samples for live in self._running)
 
     @contextlib.asynccontextmanager
     async def speak(
@@ -138,7 +166,8 @@ class Service:
         on this machine: no limits on length and delays of the text. Raises Busy and Closed before the block; errors of
         synthesis are raised by the iteration.
         """
-        live = LiveSpeech(request, secrets.token_hex(6), protocol, arrived_at or time.perf_counter())
+        arrived_at = arrived_at or time.perf_counter()
+        live = LiveSpeech(request, secrets.token_hex(6), protocol, arrived_at, self.limits.stall_s)
         outcome, fault = "done", None
         try:
             if self.is_stopping:
@@ -154,7 +183,8 @@ class Service:
                     yield live
                 finally:
                     self._running.discard(live)
-                    await asyncio.shield(chunks.aclose())
+                    if not live.is_stalled:  # its threads do not end
+                        await asyncio.shield(chunks.aclose())
         except Busy:
             outcome = "busy"
             raise
@@ -166,6 +196,9 @@ class Service:
             raise
         except BaseException as error:
             fault = fault_of(error)
+            if isinstance(error, Stalled):
+                self.is_stalled = True
+                logger.error("request %s: no sound for %g s although there is text", live.id, self.limits.stall_s)
             outcome = "refused" if fault.status < 500 else "failed"
             if not isinstance(error, Fault) and fault.code == "internal_error":
                 logger.exception("request %s failed", live.id)
@@ -178,6 +211,7 @@ class Service:
         seconds = self.limits.text_s if is_bounded else None
         waiting = aiter(pieces)
         while True:
+            live.awaits_text = True
             try:
                 piece = await asyncio.wait_for(anext(waiting), seconds)
             except StopAsyncIteration:
@@ -185,6 +219,8 @@ class Service:
             except asyncio.TimeoutError:
                 message = f"No text arrived for {seconds:g} s, and its end was not sent."
                 raise Fault(408, message, code="text_timeout") from None
+            finally:
+                live.awaits_text, live.advanced_at = False, time.monotonic()
             live.n_characters += len(piece)
             if is_bounded and live.n_characters > self.limits.text_characters:
                 raise _too_long(self.limits.text_characters)
@@ -192,6 +228,7 @@ class Service:
 
     def _record(self, live: LiveSpeech, outcome: str, fault: Fault | None) -> None:
         metrics = self.metrics
+        self._n_done += outcome == "done"
         metrics.requests.labels(live.protocol, outcome).inc()
         metrics.characters.inc(live.n_characters)
         metrics.underruns.inc(live.n_underruns)

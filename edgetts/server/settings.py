@@ -32,6 +32,7 @@ class Limits:
     upload_s: float = 120.0
     send_s: float = 60.0  # until a client has read a piece
     text_s: float = 120.0  # until the next piece of a text
+    stall_s: float = 1800.0  # without audio although there is text, loading included
 
     def __post_init__(self) -> None:
         for name, least in (("streams", 1), ("waiting", 0), ("text_characters", 1), ("connections", 1)):

@@ -23,9 +23,10 @@ def routes(service: Service) -> list[Route]:
     async def ready(_request: Request) -> Response:
         """503 while a request would be refused."""
         state = "loaded" if service.host.is_loaded else "unloaded"
-        is_ready = not (service.is_stopping or service.queue.is_full or service.host.opened is None)
-        if service.is_stopping:
-            state = "stopping"
+        is_ready = not (service.is_stopping or service.is_stalled or service.queue.is_full)
+        is_ready = is_ready and service.host.opened is not None
+        if service.is_stopping or service.is_stalled:
+            state = "stopping" if service.is_stopping else "stalled"
         table = {
             "ready": is_ready,
             "state": state,

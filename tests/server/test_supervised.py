@@ -1,10 +1,9 @@
-"""`edgetts serve` under a supervisor: it says when it is ready, serves sockets that were opened for it, and ends what
-it speaks when it is told to stop. And the unit files, where systemd can judge them."""
+"""`edgetts serve` under a supervisor: it says when it is ready and that it lives, serves sockets that were opened for
+it, and ends what it speaks when it is told to stop."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,16 +16,20 @@ import pytest
 from helpers.daemon import LONG, QUICK, VOICE, home_of
 from helpers.paths import TESTS
 
+from edgetts.server import frames
 from edgetts.server.notify import notify
 
-# Starts a program as systemd does: with a socket as descriptor 3, and a variable that says whose it is.
+# Starts a program as systemd does: with sockets as descriptors 3 and 4, and variables that say whose they are.
 AS_SYSTEMD = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ["LISTEN_PID"] = str(os.getpid())
-os.execv(sys.argv[2], sys.argv[2:])
+import fcntl, os, sys
+given = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+for number, descriptor in enumerate(given, 3):
+    os.dup2(descriptor, number)
+    os.close(descriptor)
+os.environ["LISTEN_PID"] = os.environ["WATCHDOG_PID"] = str(os.getpid())
+os.execv(sys.argv[3], sys.argv[3:])
 """
-UNITS = sorted((TESTS.parent / "packaging" / "systemd").rglob("edgetts.*"))
+WATCHDOG_S = 12
 
 
 def test_ready_then_stopping_within_the_deadline(mini_pack: Path, tmp_path: Path) -> None:
@@ -35,10 +38,14 @@ def test_ready_then_stopping_within_the_deadline(mini_pack: Path, tmp_path: Path
     supervisor.bind(str(tmp_path / "notify"))
     supervisor.settimeout(120)
     http = socket.create_server(("127.0.0.1", 0))
+    local = socket.socket(socket.AF_UNIX)
+    local.bind(str(tmp_path / "passed"))
+    local.listen()
     variables = {
         **os.environ,
         "NOTIFY_SOCKET": str(tmp_path / "notify"),
-        "LISTEN_FDS": "1",
+        "LISTEN_FDS": "2",
+        "WATCHDOG_USEC": str(WATCHDOG_S * 1_000_000),
         "EDGETTS_HOME": str(home),
         "XDG_RUNTIME_DIR": str(tmp_path),
     }
@@ -56,15 +63,20 @@ def test_ready_then_stopping_within_the_deadline(mini_pack: Path, tmp_path: Path
     ]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", AS_SYSTEMD, str(http.fileno()), *serve],
+            [sys.executable, "-c", AS_SYSTEMD, str(http.fileno()), str(local.fileno()), *serve],
             cwd=TESTS.parent,
             env=variables,
-            pass_fds=[http.fileno()],
+            pass_fds=[http.fileno(), local.fileno()],
             stderr=log,
         )
     try:
         assert supervisor.recv(1024).startswith(b"READY=1\n")
-        assert (tmp_path / "edgetts.sock").is_socket()
+        assert not (tmp_path / "edgetts.sock").exists()  # it was given one
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(30)
+            client.connect(str(tmp_path / "passed"))
+            assert client.recv(1) == frames.HELLO
+        assert supervisor.recv(1024) == b"WATCHDOG=1"
         url = f"http://127.0.0.1:{http.getsockname()[1]}"
         options = {**QUICK, "max_codes": 100}
         body = {"input": LONG, "voice": VOICE, "options": options, "response_format": "pcm"}
@@ -72,14 +84,14 @@ def test_ready_then_stopping_within_the_deadline(mini_pack: Path, tmp_path: Path
             chunks = response.iter_bytes()
             next(chunks)
             process.send_signal(signal.SIGTERM)
-            assert supervisor.recv(1024) == b"STOPPING=1"
+            while (told := supervisor.recv(1024)) != b"STOPPING=1":
+                assert told == b"WATCHDOG=1"
             told_at = time.monotonic()
             with pytest.raises(httpx.RemoteProtocolError):  # cut, so that nobody takes it for whole
                 while True:
                     next(chunks)
         assert process.wait(20) == 0
         assert time.monotonic() - told_at < 15
-        assert not (tmp_path / "edgetts.sock").exists()
         log_text = (tmp_path / "log").read_text()
         assert "outcome=stopped" in log_text and "Traceback" not in log_text
     finally:
@@ -87,6 +99,7 @@ def test_ready_then_stopping_within_the_deadline(mini_pack: Path, tmp_path: Path
         process.wait()
         supervisor.close()
         http.close()
+        local.close()
 
 
 def test_a_supervisor_in_the_abstract_namespace_or_none() -> None:
@@ -97,20 +110,3 @@ def test_a_supervisor_in_the_abstract_namespace_or_none() -> None:
         assert supervisor.recv(100) == b"READY=1\nSTATUS=Here"
     notify(None, "READY=1")
     notify("/nonexistent/socket", "READY=1")
-
-
-def test_there_are_units_for_users_and_for_the_machine() -> None:
-    assert {(unit.parent.name, unit.name) for unit in UNITS} == {
-        (where, f"edgetts.{kind}") for where in ("user", "system") for kind in ("service", "socket")
-    }
-
-
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here to judge them")
-@pytest.mark.parametrize("where", ["user", "system"])
-def test_systemd_finds_nothing_wrong_with_the_units(where: str, tmp_path: Path) -> None:
-    units = [str(unit) for unit in UNITS if unit.parent.name == where]
-    analyze = ["systemd-analyze", f"--{where}", "verify", "--man=no", *units]
-    variables = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}  # which user units name
-    run = subprocess.run(analyze, env=variables, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    assert "edgetts" not in run.stderr, run.stderr

@@ -1,0 +1,107 @@
+"""Signs of life for a supervisor: sent while speech comes out, withheld when it does not.
+
+In: a service, and how often the supervisor wants to hear of it (WatchdogSec). Out: `WATCHDOG=1`. Between two of them a
+stream made sound, or a short synthesis of its own ran through every stage within its time. Networks that are not in
+memory cannot hang, and are not loaded for this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edgetts.errors import EdgeTTSError, GenerationError
+from edgetts.server.notify import WATCHDOG, notify
+from edgetts.server.service import Service
+
+if TYPE_CHECKING:
+    from edgetts.api import TTS
+
+logger = logging.getLogger(__name__)
+
+_TEXT = "Yes."
+_PROMPT_S = 1.0
+_OPTIONS = {"n_beams": 1, "n_steps": 1, "guards": False, "max_codes": 8, "seed": 0}
+_PAUSE, _CHECK = 0.25, 0.5  # shares of the supervisor's time: between checks, and for one
+
+
+class Watchdog:
+    """`start` and `stop` in the event loop of the service. check: speaks; it is called in a thread."""
+
+    def __init__(
+        self, service: Service, supervisor: str | None, seconds: float, check: Callable[[TTS], None] | None = None
+    ) -> None:
+        self._service = service
+        self._supervisor = supervisor
+        self._pause_s, self._check_s = _PAUSE * seconds, _CHECK * seconds
+        self._check = check or speak_briefly
+        self._seen: object = None
+        self._thread: threading.Thread | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._pause_s)
+            problem = await self.problem()
+            if problem is None:
+                notify(self._supervisor, WATCHDOG)
+            else:
+                logger.error("no sign of life is given: %s", problem)
+                notify(self._supervisor, f"STATUS={problem}")
+
+    async def problem(self) -> str | None:
+        """What is wrong, if something is that a new start would mend."""
+        service = self._service
+        if service.is_stalled:
+            return "a stream hangs"
+        progress, self._seen = self._seen, service.progress
+        if progress is not None and progress != self._seen:
+            return None
+        tts = service.host.opened
+        if tts is None or not tts.is_loaded:
+            return None
+        if self._thread is not None and self._thread.is_alive():
+            return "a short synthesis hangs"
+        # Not in asyncio's threads: the end of the process would wait for one that hangs.
+        ended, failed = asyncio.Event(), list[BaseException]()
+        loop = asyncio.get_running_loop()
+
+        def run() -> None:
+            try:
+                self._check(tts)
+            except BaseException as error:
+                failed.append(error)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(ended.set)
+
+        self._thread = threading.Thread(target=run, name="edgetts-watchdog", daemon=True)
+        self._thread.start()
+        try:
+            await asyncio.wait_for(ended.wait(), self._check_s)
+        except asyncio.TimeoutError:
+            return f"a short synthesis has not ended after {self._check_s:g} s"
+        if failed and isinstance(failed[0], EdgeTTSError) and not isinstance(failed[0], GenerationError):
+            logger.warning("the health check cannot speak: %s", failed[0])  # a pack that was taken away, for one
+            return None
+        return f"a short synthesis failed: {failed[0]}" if failed else None
+
+
+def speak_briefly(tts: TTS) -> None:
+    """A word through every stage. Raises what goes wrong."""
+    from edgetts.bench.stages import voice_of_length
+    from edgetts.request import WHOLE, SpeechRequest
+
+    voice = voice_of_length(tts.pack, _PROMPT_S)
+    with tts.start(SpeechRequest(text=_TEXT, voice=voice, options=_OPTIONS, chunks=WHOLE)) as stream:
+        for _ in stream:
+            pass
