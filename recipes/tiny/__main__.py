@@ -21,6 +21,7 @@ from recipes.tiny.corpus.text import add_text
 from recipes.tiny.stages import (
     export,
     relabel_codes,
+    s2mel_data,
     train_codec,
     train_gpt,
     train_joint,
@@ -73,11 +74,11 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
         relabel_codes.add_codes(work, both, renew=True)
         (work / "features_done").touch()
     train_speaker_encoder.train(work, both, budget["speaker_encoder"])
-    train_s2mel.add_styles(work, both)
+    s2mel_data.add_styles(work, both)
     train_gpt.train(work, both[:1], [1], budget["gpt"])
     for stage in train_s2mel.STAGES:
         if stage != train_s2mel.STAGES[0]:
-            train_s2mel.add_latents(work, both)
+            s2mel_data.add_latents(work, both)
         train_s2mel.train(work, both, budget[stage], stage=stage)
     train_vocoder.train(work, both, budget["vocoder"], compiled=compiled, adversarial_from=0.6)
     names = {it["voice"]: Path(it["path"]) for it in reversed(base.items)}

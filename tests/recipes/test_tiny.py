@@ -16,7 +16,7 @@ from recipes.tiny.corpus.data import Corpus, batches, is_held_out, mask_of, pad,
 from recipes.tiny.corpus.lexicon import ipa
 from recipes.tiny.corpus.text import ALPHABET, N_TOKENS, SPACE, TOKENS, Forgetful, frontend, save_text_tables, text_ids
 from recipes.tiny.evaluation import stress
-from recipes.tiny.stages.train_gpt import Row, spliced
+from recipes.tiny.stages.gpt_data import Row, spliced
 from recipes.tiny.stages.train_semantic_encoder import edit_distance
 
 

@@ -32,8 +32,9 @@ from recipes.tiny import dims
 from recipes.tiny.common import stage_weights
 from recipes.tiny.corpus.data import Corpus, phone_letters
 from recipes.tiny.corpus.text import N_TOKENS, TEXT_CONFIG, save_text_tables
+from recipes.tiny.stages.s2mel_data import load_speaker_encoder
 from recipes.tiny.stages.train_codec import hearing_weights, load_codec
-from recipes.tiny.stages.train_s2mel import NOISE_SCALE, final_weights, load_speaker_encoder
+from recipes.tiny.stages.train_s2mel import NOISE_SCALE, final_weights
 
 EMOTION_VOICES = ("af_heart", "bf_emma", "af_kore", "am_michael", "bm_george", "am_eric")
 READY_VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george")

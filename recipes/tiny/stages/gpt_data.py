@@ -1,0 +1,205 @@
+"""Batches of the stage `gpt`: spliced sentences, and recordings that condition them.
+
+In: corpora with `feat`, `codes`, `align` and `phone` arrays. Out: `Batch`es.
+
+- The conditioners get *another* recording of the same voice, so that they cannot leak the words. Sometimes the emotion
+  conditioner gets the sentence itself, to learn what varies within a voice.
+- Most sentences are spliced from words of several recordings of a voice: a few thousand sentences are soon memorized,
+and
+  a GPT that recites them skips words.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recipes.tiny import dims
+from recipes.tiny.corpus.data import Corpus, pad
+from recipes.tiny.corpus.text import N_SPELLED, SPACE, TOKENS, reading_of
+
+REFERENCE_FRAMES = (80, 200)  # length of the conditioning recording
+OWN_EMOTION_SHARE = 0.25  # of batches whose emotion comes from the sentence itself
+SPELLED_READING_SHARE = 0.3  # of sentences
+SPLICED_SHARE = 0.6  # of sentences that are spliced
+MOST_PIECES = 6
+MOST_WORDS = 5  # of a piece, except the last
+FEWEST_CODES = 20
+SPACE_TOKEN = TOKENS.index(SPACE)
+
+
+@dataclass
+class Batch:
+    text: Tensor  # (B, Tt) with start and stop
+    text_lengths: Tensor  # (B,)
+    codes: Tensor  # (B, Tc)
+    code_lengths: Tensor  # (B,)
+    align: Tensor  # (B, Tc) position in the text, 0 to 1
+    phones: Tensor  # (B, Tc) phone of each code
+    reference: Tensor  # (R, Tr, C) conditioning recordings, R <= B: rows of one voice may share one
+    reference_lengths: Tensor
+    emotion: Tensor  # (R or B, Te, C)
+    emotion_lengths: Tensor
+    reference_of: Tensor  # (B,) index into R
+    emotion_of: Tensor  # (B,)
+
+
+@dataclass
+class Row:
+    """One sentence, recorded or spliced."""
+
+    ids: Tensor  # (Tt,) with start and stop
+    codes: Tensor  # (Tc,)
+    align: Tensor  # (Tc,)
+    phones: Tensor  # (Tc,)
+
+    def words(self) -> tuple[Tensor, Tensor]:
+        """Start indices of words: in the tokens (without start and stop), and in the codes."""
+        tokens = self.ids[1:-1]
+        starts = (tokens == SPACE_TOKEN).nonzero()[:, 0]
+        return starts, torch.searchsorted(self.position(), starts.float())
+
+    def position(self) -> Tensor:
+        """(Tc,) the token of each code, rising."""
+        return self.align * (len(self.ids) - 2) + 0.5
+
+
+def spliced(rows: Sequence[Row], longest: int, generator: np.random.Generator) -> Row:
+    """A sentence spliced from several: first words of the first, some words of the others, last words of the last.
+
+    At most `longest` codes; the first sentence unchanged if nothing fits.
+
+    The codes are recorded ones, so the GPT can neither memorize whole sentences nor guess words from those before.
+    """
+    tokens, positions, codes, phones = [], [], [], []
+    n_tokens = n_codes = 0
+    tail = _piece(rows[-1], generator, first=False, last=True)
+    for k, row in enumerate(rows):
+        is_last = k == len(rows) - 1
+        piece = tail if is_last else _piece(row, generator, first=k == 0, last=False)
+        if piece is None or (not is_last and n_codes + len(piece.codes) + len(tail.codes if tail else ()) > longest):
+            continue
+        tokens.append(piece.ids)
+        positions.append(piece.align + n_tokens)
+        codes.append(piece.codes)
+        phones.append(piece.phones)
+        n_tokens, n_codes = n_tokens + len(piece.ids), n_codes + len(piece.codes)
+    if not FEWEST_CODES <= n_codes <= longest:
+        return rows[0]
+    ids = torch.cat([rows[0].ids[:1], *tokens, rows[0].ids[-1:]])
+    share = ((torch.cat(positions) - 0.5) / n_tokens).clamp(0, 1)
+    return Row(ids, torch.cat(codes), share, torch.cat(phones))
+
+
+def _piece(row: Row, generator: np.random.Generator, *, first: bool, last: bool) -> Row | None:
+    """Some words of a sentence; `first`: from its start, `last`: to its end.
+
+    Without start and stop tokens; `align` is the token index within the piece.
+    """
+    starts, frames = row.words()
+    n = len(starts)
+    if n == 0:
+        return None
+    a = 0 if first else int(generator.integers(n))
+    b = n if last else int(generator.integers(a + 1, min(n, a + MOST_WORDS) + 1))
+    bounds = [*starts.tolist(), len(row.ids) - 2], [*frames.tolist(), len(row.codes)]
+    (t0, t1), (c0, c1) = ((bound[a], bound[b]) for bound in bounds)
+    if first:
+        t0 = c0 = 0
+    position = row.position()[c0:c1] - t0
+    return Row(row.ids[1 + t0 : 1 + t1], row.codes[c0:c1], position, row.phones[c0:c1])
+
+
+class Sentences:
+    """Sentences with codes, and for each of them other recordings of the same voice."""
+
+    def __init__(
+        self, corpora: Sequence[Corpus], weights: Sequence[int], held_out: bool, most_codes: int = dims.MAX_CODES
+    ) -> None:
+        self.entries: list[tuple[Corpus, int]] = []
+        self.by_voice: dict[tuple[Path, str], list[int]] = defaultdict(list)
+        for corpus, weight in zip(corpora, weights, strict=True):
+            for i in corpus.training():
+                self.by_voice[corpus.folder, corpus.items[i]["voice"]].append(i)
+            chosen = corpus.held_out() if held_out else corpus.training() * weight
+            for i in chosen:
+                if 0 < corpus.length("text", i) <= dims.MAX_TEXT and corpus.length("codes", i) <= most_codes:
+                    self.entries.append((corpus, i))
+        self.varied = not held_out
+        self.lengths = [c.length("text", i) + c.length("codes", i) + dims.N_LATENTS + 5 for c, i in self.entries]
+
+    def row(self, corpus: Corpus, i: int, reading: int = 0) -> Row:
+        ids = torch.tensor([0, *corpus.get(reading_of("text", reading), i).tolist(), 1])
+        align = corpus.get(reading_of("align", reading), i)
+        return Row(ids, corpus.get("codes", i).long(), align, corpus.get("phone", i).long())
+
+    def _varied_row(self, corpus: Corpus, i: int, generator: np.random.Generator) -> Row:
+        """A row in the usual reading, or sometimes in a spelled one."""
+        spelled = generator.random() < SPELLED_READING_SHARE
+        return self.row(corpus, i, int(generator.integers(1, 1 + N_SPELLED)) if spelled else 0)
+
+    def _rows(self, chosen: Sequence[tuple[Corpus, int]], generator: np.random.Generator) -> list[Row]:
+        rows = []
+        for corpus, i in chosen:
+            if not self.varied:
+                rows.append(self.row(corpus, i))
+                continue
+            row = self._varied_row(corpus, i, generator)
+            if generator.random() < SPLICED_SHARE:
+                others = self.by_voice[corpus.folder, corpus.items[i]["voice"]]
+                drawn = generator.choice(others, int(generator.integers(1, MOST_PIECES)))
+                rest = [self._varied_row(corpus, int(k), generator) for k in drawn]
+                row = spliced([row, *rest], len(row.codes), generator)
+            rows.append(row)
+        return rows
+
+    def batch(self, positions: Sequence[int], generator: np.random.Generator) -> Batch:
+        chosen = [self.entries[k] for k in positions]
+        n_reference = int(generator.integers(*REFERENCE_FRAMES))
+        own = generator.random() < OWN_EMOTION_SHARE
+        numbers: dict[tuple[Path, str], int] = {}  # rows of one voice share a reference, to save time
+        references: list[Tensor] = []
+        reference_of = []
+        taken = {(c.folder, i) for c, i in chosen}
+        for corpus, i in chosen:
+            voice = (corpus.folder, corpus.items[i]["voice"])
+            if voice not in numbers:
+                numbers[voice] = len(references)
+                others = self.by_voice[voice]
+                other = others[generator.integers(len(others))]
+                for _ in range(9):
+                    if (corpus.folder, other) not in taken:
+                        break
+                    other = others[generator.integers(len(others))]
+                references.append(_crop(corpus.get("feat", other), n_reference, generator))
+            reference_of.append(numbers[voice])
+        emotions = [_crop(c.get("feat", i), n_reference, generator) for c, i in chosen] if own else references
+        emotion_of = torch.arange(len(chosen)) if own else torch.tensor(reference_of)
+        rows = self._rows(chosen, generator)
+        text, text_lengths = pad([row.ids for row in rows])
+        codes, code_lengths = pad([row.codes for row in rows])
+        align, _ = pad([row.align for row in rows])
+        phones, _ = pad([row.phones for row in rows])
+        return Batch(
+            text,
+            text_lengths,
+            codes,
+            code_lengths,
+            align,
+            phones,
+            *pad(references),
+            *pad(emotions),
+            torch.tensor(reference_of),
+            emotion_of,
+        )
+
+
+def _crop(features: Tensor, length: int, generator: np.random.Generator) -> Tensor:
+    start = int(generator.integers(0, max(1, len(features) - length)))
+    return features[start : start + length]
