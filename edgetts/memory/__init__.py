@@ -1,4 +1,4 @@
-"""Memory that speaking takes: where (`place`), how much (`estimate`), and options that fit a bound (`budget`)."""
+"""Memory of synthesis: the device (`place`), the bytes by stage (`estimate`), options that fit a bound (`budget`)."""
 
 from edgetts.memory.budget import Budget as Budget
 from edgetts.memory.estimate import Estimate as Estimate

@@ -1,7 +1,7 @@
-"""A bound on memory: options of a call that fit, or one sentence why none do.
+"""Fits the options of a call to a bound on memory.
 
 In: an open pack, a compute mode, a `Place`, the options of a call. Out: the options, with shorter segments and then a
-shorter prompt where needed. What is counted: `edgetts.memory.estimate`.
+shorter prompt as needed, or UsageError. `edgetts.memory.estimate` describes what is counted.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Budget:
         return self.estimate_size(size)
 
     def keep(self, device: torch.device) -> int | None:
-        """Have torch stay within it on a GPU. The bytes that this process may hold on the host, or None for any."""
+        """Apply the bound to torch's allocator on a GPU. Returns the bound on host memory in bytes; None: no bound."""
         if self.place.on_cuda:
             bound_allocator(device, self.n_bytes - self.start)
         return self.n_bytes if self.place.counts_host else None

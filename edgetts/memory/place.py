@@ -1,6 +1,6 @@
-"""Where a call computes, as far as its memory depends on that; sizes as text; what a process and a device hold now.
+"""The properties of a device that a call's memory depends on, sizes as text, and the current use of memory.
 
-In: a device, a compute mode, a kernel. Out: a `Place`, and bytes. Torch is imported when a device is asked, not before.
+In: a device, a compute mode, a kernel. Out: a `Place`, and bytes. Imports torch only to query a device.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Place:
     """The device and the widths of its numbers."""
 
     gpt_bytes: int  # of a number of the GPT and its cache
-    acoustic_bytes: int  # of one of DiT and vocoder
+    acoustic_bytes: int  # of a number of DiT and vocoder
     decodes: bool = False  # the GPT's quantized weights are dequantized when they are loaded
     on_cuda: bool = False
-    unified: bool = False  # the GPU's memory is the system's, as on a Jetson: counted once, with what the host holds
+    unified: bool = False  # the GPU uses system memory, as on a Jetson: host and device are counted together
 
     @classmethod
     def of(cls, device: torch.device, compute: Compute, kernel: str) -> Place:
@@ -51,22 +51,22 @@ class Place:
 
     @property
     def counts_host(self) -> bool:
-        """Whether memory of the host is counted; on a GPU with memory of its own only that is."""
+        """Whether host memory is counted: not on a GPU with its own memory."""
         return self.unified or not self.on_cuda
 
     @property
     def kind(self) -> str:
-        """What is counted, for messages."""
+        """The kind of memory that is counted, for messages."""
         return "memory" if self.counts_host else "the GPU's memory"
 
     def start(self) -> float:
-        """Bytes that are taken before anything is loaded."""
+        """Bytes in use before loading."""
         return (held_now() if self.counts_host else 0.0) + (_CUDA_CONTEXT if self.on_cuda else 0.0)
 
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """Bytes that a device has, and that are free now. unified: it has none of its own but the system's."""
+    """Total and free bytes of a device. unified: it uses system memory."""
 
     total: int
     free: int
@@ -74,7 +74,7 @@ class DeviceMemory:
 
 
 def device_memory(device: torch.device) -> DeviceMemory | None:
-    """Of a device; None where the system does not tell."""
+    """The memory of a device; None if the system does not report it."""
     import torch
 
     system = _system_memory()
@@ -82,14 +82,14 @@ def device_memory(device: torch.device) -> DeviceMemory | None:
         return None if system is None else DeviceMemory(*system, unified=True)
     unified = bool(getattr(torch.cuda.get_device_properties(device), "is_integrated", False))
     free, total = torch.cuda.mem_get_info(device)
-    # CUDA calls memory of an integrated GPU taken that the system would give back: its cache of files.
+    # On an integrated GPU, CUDA counts the system's file cache, which can be reclaimed, as used.
     if unified and system is not None:
         return DeviceMemory(*system, unified=True)
     return DeviceMemory(total, free, unified)
 
 
 def bound_allocator(device: torch.device, n_bytes: float) -> None:
-    """From now on torch takes at most so much of a GPU's memory for tensors; more is an error as a full memory is."""
+    """Bound torch's allocator on a GPU to `n_bytes`; beyond it, allocations raise an out-of-memory error."""
     import torch
 
     _, total = torch.cuda.mem_get_info(device)
@@ -97,7 +97,7 @@ def bound_allocator(device: torch.device, n_bytes: float) -> None:
 
 
 def _system_memory() -> tuple[int, int] | None:
-    """Bytes of the system in all, and that it would give to a process now."""
+    """Total and available bytes of the system."""
     try:
         lines = _MEMINFO.read_text(encoding="ascii").splitlines()
     except OSError:

@@ -104,7 +104,8 @@ def test_the_built_in_pack_by_name(edgetts: Edgetts, tmp_path: Path, monkeypatch
     assert made.exit_code == 0, made.stderr
     (notice,) = made.stderr.splitlines()
     assert re.match(
-        r"note: Tensors \(\d+ of gpt, \d+ of s2mel and \d+ of vocoder\) are quantized in builtin already, or in", notice
+        r"note: Tensors \(\d+ of gpt, \d+ of s2mel and \d+ of vocoder\) are already quantized in builtin, or have",
+        notice,
     )
     pack = open_pack(tmp_path / "tiny.pack", verify=True)
     assert pack.manifest.recipe == "cpu-arm64" and pack.manifest.encoder_id == source.manifest.encoder_id
