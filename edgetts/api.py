@@ -28,6 +28,7 @@ import torch
 from edgetts.backends.compile_cache import keep_compiled
 from edgetts.backends.device import pick_device
 from edgetts.backends.kernels import AUTO
+from edgetts.backends.mapped_files import find_watch
 from edgetts.backends.numbers import default_compute
 from edgetts.backends.process import check_process, is_forked
 from edgetts.compute import Compute, check_compute
@@ -149,6 +150,7 @@ class TTS:
         located = pack if isinstance(pack, LocatedPack) else locate_pack(pack, home)
         n_bytes = parse_size(memory_budget) if isinstance(memory_budget, str) else memory_budget
         opened, store = open_pack(located.path, home=home), VoiceStore.default(home)
+        opened.watch = find_watch()
         chosen = pick_device(device)
         notices = (chosen.notice,) if chosen.notice else ()
         return cls(opened, chosen.device, store, kernel=kernel, compute=compute, memory_budget=n_bytes, notices=notices)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -74,6 +74,16 @@ def open_pack(path: str | Path, *, verify: bool = False, home: Path | None = Non
     return pack
 
 
+class FileWatch(Protocol):
+    """Keeps a truncated file from ending the process (`edgetts.backends.mapped_files`)."""
+
+    def watch(self, path: Path) -> None:
+        """Called before a file is mapped."""
+
+    def was_cut(self, path: Path) -> bool:
+        """Whether something was read behind the end of a file that is watched."""
+
+
 class Pack:
     """An open pack. Holds no tensors: each `state_dict` or `module` maps its file anew."""
 
@@ -83,6 +93,7 @@ class Pack:
         self.home = home
         self._verifier = Verifier(cache_folder(home))
         self.used: dict[str, Stamp | None] = {}  # files in use, and their state when they were opened
+        self.watch: FileWatch | None = None  # of the mapped files, if the process has one
 
     @property
     def config(self) -> ModelConfig:
@@ -109,6 +120,8 @@ class Pack:
         path = self.path / name
         stamp = Stamp.of(path)
         self._verifier.check(path, self.manifest.files[name])
+        if self.watch is not None and name not in self.used:
+            self.watch.watch(path)
         self.used[name] = stamp
         return path
 
@@ -120,7 +133,8 @@ class Pack:
         """Raise PackError if a file in use was overwritten in place. Replaced and deleted files keep their old
         content."""
         for name, stamp in self.used.items():
-            if stamp is not None and stamp.was_written_into(Stamp.of(self.path / name)):
+            was_cut = self.watch is not None and self.watch.was_cut(self.path / name)
+            if was_cut or (stamp is not None and stamp.was_written_into(Stamp.of(self.path / name))):
                 raise PackError(
                     f"{self.path / name} was overwritten while it was in use: load the pack again, and replace packs "
                     "by renaming a complete copy instead of copying over them."

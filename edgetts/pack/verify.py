@@ -8,8 +8,10 @@ Not detected: a write through a shared mapping into a dirty page, which changes 
 `edgetts info PACK --verify` reads everything again.
 
 The files of a pack in use are mapped. Replacing or deleting them is safe: the old content stays. Overwriting them in
-place is not: a truncated file kills the process at the next access (SIGBUS), other content changes the sound. This
-program never does that, but `rsync --inplace` and `cp` do. `Stamp` detects it before a call and before each chunk.
+place is not: other content changes the sound, and reading behind the end of a truncated file raises SIGBUS. This
+program never does that, but `rsync --inplace` and `cp` do. `Stamp` detects it before a call and before each chunk. With
+the compiled library on Linux, SIGBUS gives zeros instead of ending the process (`edgetts.backends.mapped_files`), so
+that a truncated file is detected too; without it, the process dies.
 """
 
 from __future__ import annotations
