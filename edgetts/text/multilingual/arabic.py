@@ -26,7 +26,11 @@ _HOURS = (
 _NUMBER = r"\d{1,3}(?:,\d{3}){1,5}(?:\.\d{1,9})?|\d{1,18}(?:[.,]\d{1,9})?"
 _DATE = re.compile(r"(?<![\w/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?![\w/-])")
 _ISO_DATE = re.compile(r"(?<![\w/.-])(\d{4})-(\d{2})-(\d{2})(?![\w/-])")
-_YEAR = re.compile(r"((?:عام|سنة|لعام|لسنة|(?:" + "|".join(_MONTHS) + r")(?: من)?) )([12]\d{3})(?![\w.,/-]\d|\d)")
+_YEAR = re.compile(
+    r"((?:عام|سنة|لعام|لسنة|(?:" + "|".join(_MONTHS) + r")(?: من)?) )([12]\d{3})(?![.,/-]?\d)(?: ?(م|هـ)(?!\w))?"
+)
+_ERAS = {"م": " ميلادية", "هـ": " هجرية"}
+_HOUR = re.compile(r"(الساعة )(1[0-2]|[1-9])(?![\d:]|[.,]\d)")
 _TIME = re.compile(r"(?<![\w:.,])([01]?\d|2[0-3]):([0-5]\d)(?![\w:]|[.,]\d)")
 _MONEY_WORDS = {  # one, two, three to ten, eleven and more
     "$": ("دولار", "دولاران", "دولارات", "دولارا"), "USD": ("دولار", "دولاران", "دولارات", "دولارا"),
@@ -79,7 +83,7 @@ _FRACTION = re.compile(r"(?<![\w/.,])(\d{1,3})/(\d{1,3})(?![\w/]|[.,]\d)")
 _RANGE = re.compile(r"(?<![\w.,-])(\d{1,6})[-–](\d{1,6})(?![\w-]|[.,]\d)")
 _MINUS = re.compile(r"(?<![\w.,)])[-−](?=\d)")
 # Between letters and digits; particles of one letter are written with the number.
-_EDGE = re.compile(r"(?<=[^\W\d_])(?<!\b[وبلفك])(?=\d)|(?<=\d)(?=[^\W\d_])")
+_EDGE = re.compile(r"(?<=[A-Za-z])-(?=\d)|(?<=[^\W\d_])(?<!\b[وبلفك])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _CARDINAL = re.compile(rf"(?P<number>{_NUMBER})(?P<noun>(?: [\u0621-\u0652]{{2,30}})?)")
 _OTHERS = {
     "&": " و ",
@@ -101,7 +105,8 @@ def read(text: TracedText) -> TracedText:
     text = text.translate(_DIGITS)
     text = text.substitute(_DATE, lambda m: _date(m, int(m[1]), int(m[3]), int(m[4])))
     text = text.substitute(_ISO_DATE, lambda m: _date(m, int(m[3]), int(m[2]), int(m[1])))
-    text = text.substitute(_YEAR, lambda m: m[1] + numbers.arabic_oblique(numbers.arabic(int(m[2]))))
+    text = text.substitute(_YEAR, _year)
+    text = text.substitute(_HOUR, lambda m: m[1] + _HOURS[int(m[2]) % 12])
     text = text.substitute(_TIME, lambda m: _time(int(m[1]), int(m[2])))
     text = text.substitute(
         _MONEY, lambda m: _counted(m["first"] or m["second"], _MONEY_WORDS[m["before"] or m["after"]])
@@ -113,7 +118,7 @@ def read(text: TracedText) -> TracedText:
     )
     text = text.substitute(_FRACTION, _fraction)
     text = text.substitute(_PHONE, _phone)
-    text = text.substitute(_RANGE, lambda m: f"{m[1]} إلى {m[2]}")
+    text = text.substitute(_RANGE, lambda m: f"{_said(m[1])} إلى {numbers.arabic_oblique(_said(m[2]))}")
     text = text.substitute(_EDGE, lambda _: " ")
     text = text.substitute(_CARDINAL, _cardinal)
     return text.substitute(_OTHER, lambda m: _OTHERS[m.group()])
@@ -161,6 +166,11 @@ def _date(match: re.Match[str], day: int, month: int, year: int) -> str:
     if not (1 <= day <= 31 and 1 <= month <= 12):
         return match.group()
     return f"{_day(day)} من {_MONTHS[month - 1]} عام {numbers.arabic_oblique(numbers.arabic(year))}"
+
+
+def _year(match: re.Match[str]) -> str:
+    era = _ERAS[match[3]] if match[3] else ""
+    return match[1] + numbers.arabic_oblique(numbers.arabic(int(match[2]))) + era
 
 
 def _day(number: int) -> str:

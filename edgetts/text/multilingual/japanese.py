@@ -40,7 +40,10 @@ _UNITS = {
     "℃": "度", "°C": "度", "%": "パーセント", "％": "パーセント", "‰": "パーミル", "m²": "平方メートル",
     "㎡": "平方メートル",
 }  # fmt: skip
-_RANGE = re.compile(r"(?<=[\d時分日月年円度])\s?[~〜～]\s?(?=\d)")
+_RANGE = re.compile(r"(?<=[\d時分日月年円度])\s?[~〜～]\s?(?=\d|午[前後])|(?<=円)[~〜～](?!\w)")
+_DAY = re.compile(r"(?<![\d/])(1[0-2]|0?[1-9])/(3[01]|[12]\d|0?[1-9])(?=\s?[(（][月火水木金土日][)）])")
+_FRACTION = re.compile(r"(?<![\d/.])(\d{1,3})/(\d{1,3})(?![\d/.])")
+_NUMBERED = re.compile(r"(?<![A-Za-z])[Nn]o\.\s?(?=\d)|№\s?(?=\d)")
 _MINUS = re.compile(r"(?<![\w\d)）.,])[-−](?=\d)")
 
 _PARTICLES = frozenset(
@@ -57,6 +60,9 @@ def read(text: TracedText) -> TracedText:
     text = text.substitute(_WIDE_FORM, lambda m: _plain(m.group()))
     text = text.substitute(_GROUPED, lambda m: m.group().replace(",", "").replace("，", ""))
     text = text.substitute(_DATE, lambda m: f"{m[1]}年{int(m[3])}月{int(m[4])}日")
+    text = text.substitute(_DAY, lambda m: f"{int(m[1])}月{int(m[2])}日")
+    text = text.substitute(_FRACTION, lambda m: f"{m[2]}分の{m[1]}")
+    text = text.substitute(_NUMBERED, lambda _: "ナンバー")
     text = text.substitute(_TIME, _time)
     text = text.substitute(_YEN, lambda m: f"{m[1]}{m[2] or ''}円")
     text = text.substitute(_MONEY, lambda m: f"{m[2]}{m[3] or ''}{_CURRENCY[m[1]]}")

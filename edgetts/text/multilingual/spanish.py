@@ -14,7 +14,12 @@ from edgetts.text.readings.rule import words
 from edgetts.text.traced import TracedText
 
 _MONTHS = words("enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre")
-_NUMBER = r"\d{1,3}(?:\.\d{3}){1,5}(?:,\d{1,9})?|\d{1,18}(?:[.,]\d{1,9})?"
+_NUMBER = (
+    r"\d{1,3}(?:,\d{3}){1,5}\.\d{1,2}|\d{1,3}(?:,\d{3}){2,5}"  # as in America
+    r"|\d{1,3}(?:\.\d{3}){1,5}(?:,\d{1,9})?|\d{1,18}(?:[.,]\d{1,9})?"
+)
+_GROUPED = re.compile(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?")
+_IN_AMERICA = re.compile(r"\d{1,3}(?:,\d{3})+\.\d{1,2}|\d{1,3}(?:,\d{3}){2,}")  # where commas group
 _LEFT = r"(?<![\w.,/:])"  # not preceded by a part of a number or word
 
 _ABBREVIATIONS = {
@@ -54,7 +59,15 @@ _PHONE = re.compile(
 )
 _PHONE_FIGURES = 7  # at least
 _ORDINAL = re.compile(r"(?<![\w.,])(\d{1,3})\.?(er|[ºª]|[oa](?= ))(?!\w)")
-_CENTURY = re.compile(r"\b([Ss]iglos?|[Cc]apítulo|[Tt]omo|[Vv]olumen|[Aa]cto|[Pp]arte)( )([IVXL]{1,7})\b")
+_CENTURY = re.compile(
+    r"\b([Ss]iglos?|[Cc]apítulo|[Tt]omo|[Vv]olumen|[Aa]cto|[Pp]arte)( )([IVXL]{1,7})(?:( ?[-–] ?| y )([IVXL]{1,7}))?\b"
+)
+_ROMAN_NAME = re.compile(
+    r"\b(Felipe|Carlos|Alfonso|Fernando|Enrique|Pedro|Luis|Pablo|Pío|Benedicto|Napoleón|Guillermo|Jorge|Ricardo|Eduardo"
+    r"|Jaime|Sancho|León|Gregorio|Juan|Isabel|Catalina|María) ([IVX]{1,6})\b"
+)
+_WOMEN = frozenset(("Isabel", "Catalina", "María"))
+_ORDINAL_NAMES = 10  # the eleventh and later have cardinals
 _CURRENCIES = {  # one, many, its parts, whether it is feminine
     "€": ("euro", "euros", "céntimo", "céntimos", False), "$": ("dólar", "dólares", "centavo", "centavos", False),
     "£": ("libra", "libras", "penique", "peniques", True), "¥": ("yen", "yenes", "sen", "senes", False),
@@ -95,10 +108,11 @@ _AND_A_HALF = re.compile(r"(?<=\d) 1/2(?![\w/])")
 _FRACTION = re.compile(r"(?<![\w/.,])(\d{1,3})/(\d{1,3})(?![\w/]|[.,]\d)")
 _SCORE = re.compile(r"(?<![\w:.,])(\d{1,3})[-–:](\d{1,3})(?![\w:-]|[.,]\d)")
 _RANGE = re.compile(r"(?<![\w.,-])(\d{1,6})[-–](\d{1,6})(?![\w-]|[.,]\d)")
+_SLASH = re.compile(r"(?<=\d)/(?=\d)")
 _MINUS = re.compile(r"(?<![\w\d.,)])[-−](?=\d)")
 _CARDINAL = re.compile(rf"(?P<number>{_NUMBER})(?P<noun>(?: [a-záéíóúñ]+)?)")
 _LETTER_FIGURE = re.compile(r"(?<=[^\W\d_])[-–]?(?=\d)|(?<=\d)(?=[^\W\d_])")
-_OTHERS = {"&": " y ", "+": " más ", "=": " igual a ", "×": " por ", "÷": " entre ", "#": " número ",
+_OTHERS = {"&": " y ", "+": " más ", "=": " igual a ", "×": " por ", "÷": " entre ", "#": " número ", "@": " arroba ",
            "%": " por ciento ", "€": " euros ", "£": " libras ", "©": "", "®": "", "™": ""}  # fmt: skip
 _OTHER = re.compile(f"[{re.escape(''.join(_OTHERS))}]")
 _FEMININE = re.compile(r"(?<![mi])as?$|(?:ción|dad|sión)$|(?:ciones|dades|siones)$")
@@ -109,6 +123,11 @@ _FEMININE_NOUNS = frozenset(
     )
 )
 _NOT_FEMININE = frozenset(words("día días mapa mapas a hasta para"))
+_AFTER_LAS = re.compile(r"\blas? $", re.IGNORECASE)
+_JOINTS = frozenset(
+    ("", "de", "del", "y", "a", "o", "en", "e", "es", "por", "con", "al", "coma", "más", "menos")
+)  # no nouns
+_NOUN = re.compile(r" ([a-záéíóúñ]+)")
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50}
 
 
@@ -117,7 +136,8 @@ def read(text: TracedText) -> TracedText:
     text = text.substitute(_ABBREVIATION, _abbreviation)
     text = text.substitute(_WEB, _web)
     text = text.substitute(_SPACED, lambda m: m.group().replace(" ", ""))
-    text = text.substitute(_CENTURY, lambda m: f"{m[1]}{m[2]}{numbers.spanish(_roman(m[3]))}")
+    text = text.substitute(_CENTURY, _century)
+    text = text.substitute(_ROMAN_NAME, _roman_name)
     text = text.substitute(_DATE, lambda m: _date(m, int(m[1]), int(m[3]), int(m[4])))
     text = text.substitute(_ISO_DATE, lambda m: _date(m, int(m[3]), int(m[2]), int(m[1])))
     text = text.substitute(_STOPPED_TIME, lambda m: f"{m[1]}:{m[2]}")
@@ -129,10 +149,11 @@ def read(text: TracedText) -> TracedText:
     )
     text = text.substitute(_QUANTITY, _quantity)
     text = text.substitute(_ORDINAL, _ordinal)
-    text = text.substitute(_AND_A_HALF, lambda _: " y medio").substitute(_FRACTION, _fraction)
+    text = text.substitute(_AND_A_HALF, lambda m: f" y {_half(m)}").substitute(_FRACTION, _fraction)
     text = text.substitute(_PHONE, _phone)
     text = text.substitute(_SCORE, lambda m: f"{m[1]} a {m[2]}")
     text = text.substitute(_RANGE, lambda m: f"{m[1]} a {m[2]}")
+    text = text.substitute(_SLASH, lambda _: " barra ")
     text = text.substitute(_MINUS, lambda _: "menos ")
     text = text.substitute(_LETTER_FIGURE, lambda _: " ")
     text = text.substitute(_CARDINAL, _cardinal)
@@ -141,7 +162,9 @@ def read(text: TracedText) -> TracedText:
 
 def _parts(written: str) -> tuple[int, str]:
     """The integer part and the decimals: a period before three digits groups them, a comma does not."""
-    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?", written):
+    if _IN_AMERICA.fullmatch(written):
+        whole, _, rest = written.replace(",", "").partition(".")
+    elif _GROUPED.fullmatch(written):
         whole, _, rest = written.replace(".", "").partition(",")
     else:
         whole, _, rest = written.replace(",", ".").partition(".")
@@ -195,18 +218,21 @@ def _half_day(match: re.Match[str]) -> str:
 
 
 def _money(match: re.Match[str]) -> str:
-    one, many, one_part, many_parts, feminine = _CURRENCIES[match["before"] or match["after"]]
+    currency = _CURRENCIES[match["before"] or match["after"]]
+    one, many, one_part, many_parts, feminine = currency
     written = match["first"] or match["second"]
     large = match["large"] or match["many"]
     if large:
         joint = " " if large == "mil" else " de "
         return f"{_said(written, feminine=False)} {large}{joint}{many}"
     whole, rest = _parts(written)
+    if len(rest) == 3 and "," in written:  # nobody writes thousandths of a dollar
+        whole, rest = int(written.replace(",", "")), ""
+    if len(rest) > 2:
+        return f"{_said(written)} {many}"
     said = f"{numbers.spanish_before(whole, feminine=feminine)} {one if whole == 1 else many}"
     if whole and whole % 10**6 == 0:
         said = said.replace(f" {many}", f" de {many}")
-    if len(rest) > 2:
-        return f"{_said(written)} {many}"
     parts = int(rest.ljust(2, "0")) if rest else 0
     if not parts:
         return said
@@ -229,12 +255,35 @@ def _ordinal(match: re.Match[str]) -> str:
 
 def _fraction(match: re.Match[str]) -> str:
     above, below = int(match[1]), int(match[2])
+    if 10 < above <= 31 and 1 <= below <= 12:  # a day of a year that is known
+        return f"{numbers.spanish(above)} de {_MONTHS[below - 1]}"
     if below not in _FRACTIONS or not 0 < above < 10:
         return f"{numbers.spanish(above)} sobre {numbers.spanish(below)}"
     one, many = _FRACTIONS[below]
     if (above, below) == (1, 2):
-        return one
+        return _half(match)
     return f"{numbers.spanish_before(above, feminine=False)} {one if above == 1 else many}"
+
+
+def _half(match: re.Match[str]) -> str:
+    noun = _NOUN.match(match.string, match.end())
+    return "media" if noun is not None and _is_feminine(noun[1]) else "medio"
+
+
+def _is_feminine(noun: str) -> bool:
+    return noun in _FEMININE_NOUNS or (_FEMININE.search(noun) is not None and noun not in _NOT_FEMININE)
+
+
+def _century(match: re.Match[str]) -> str:
+    said = f"{match[1]}{match[2]}{numbers.spanish(_roman(match[3]))}"
+    return f"{said}{' y ' if 'y' in match[4] else ' a '}{numbers.spanish(_roman(match[5]))}" if match[5] else said
+
+
+def _roman_name(match: re.Match[str]) -> str:
+    number = _roman(match[2])
+    if number > _ORDINAL_NAMES:
+        return f"{match[1]} {numbers.spanish(number)}"
+    return f"{match[1]} {numbers.spanish_ordinal(number, feminine=match[1] in _WOMEN)}"
 
 
 def _phone(match: re.Match[str]) -> str:
@@ -247,13 +296,12 @@ def _phone(match: re.Match[str]) -> str:
 
 def _cardinal(match: re.Match[str]) -> str:
     noun = match["noun"]
-    if not noun:
-        return _said(match["number"])
     word = noun.strip()
-    if word in ("de", "del", "y", "a", "o", "en", "e", "es", "por", "con", "al", "coma", "más", "menos"):
+    if _AFTER_LAS.search(match.string, max(0, match.start() - 4), match.start()) and word in _JOINTS:
+        return _said(match["number"], feminine=True) + noun
+    if word in _JOINTS:
         return _said(match["number"]) + noun
-    feminine = word in _FEMININE_NOUNS or (bool(_FEMININE.search(word)) and word not in _NOT_FEMININE)
-    return _said(match["number"], feminine=feminine) + noun
+    return _said(match["number"], feminine=_is_feminine(word)) + noun
 
 
 def _roman(letters: str) -> int:
