@@ -95,7 +95,7 @@ class Pipeline:
     @property
     def notices(self) -> tuple[str, ...]:
         """Sentences for the user about the computation on this machine."""
-        return () if self.decoders is None else self.decoders.notices
+        return self.networks.notices
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """The resident networks by component name."""
@@ -264,12 +264,15 @@ class Pipeline:
         """Mel (1, M, F) of the new speech only, from noise (1, M, F).
 
         context: final mel (1, M, K) that directly precedes it, appended to the prompt. condition: (1, K + F, C), of
-        both.
+        both. In mode `fast` on CUDA the prompt may be up to 63 frames shorter, for a length that is replayed.
         """
         known = speaker.reference_mel if context is None else torch.cat([speaker.reference_mel, context], dim=-1)
+        conditions = torch.cat([speaker.prompt_condition, condition], dim=1)
+        n_left_out = conditions.shape[1] % self.networks.flow_bucket
+        if 2 * n_left_out <= known.shape[-1]:  # the oldest frames; a short prompt is kept as it is
+            known, conditions = known[:, :, n_left_out:], conditions[:, n_left_out:]
         n_known = known.shape[-1]
         padded = torch.nn.functional.pad(noise, (n_known, 0))  # the solver ignores the noise of known frames
-        conditions = torch.cat([speaker.prompt_condition, condition], dim=1)
 
         def solve() -> torch.Tensor:
             estimator = adapted(self.s2mel.cfm.estimator, speaker.offsets)
@@ -293,7 +296,10 @@ class Pipeline:
                 raise Cancelled("The speech was cancelled.")
             last = min(first + VOCODER_WINDOW, n_frames)
             left = max(0, first - around)
-            samples = self._samples(frames[:, :, left : last + around])
+            right = min(n_frames, last + around)
+            more = (left - right) % self.networks.window_bucket  # earlier frames change no sample
+            left -= more if more <= left else 0
+            samples = self._samples(frames[:, :, left:right])
             parts.append(samples[(first - left) * hop : (last - left) * hop])
         return torch.cat(parts) if parts else torch.zeros(0)
 

@@ -111,10 +111,12 @@ class DiTBlocks:
         self._swapped = None if compiler is None else Swapped(plain, compiler)
         self._block: BlockFunction = plain
 
-    def settle(self) -> None:
-        """Switch to the compiled form if it is ready. Called between two ODE solutions."""
+    def settle(self) -> bool:
+        """Switch to the compiled form if it is ready, and say whether the form changed. Between two ODE solutions."""
+        before = self._block
         if self._swapped is not None:
             self._block = self._swapped.current()
+        return self._block is not before
 
     def wait(self) -> None:
         """Wait until everything called so far is compiled."""

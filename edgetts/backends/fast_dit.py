@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgetts.backends.dit_blocks import DiTBlocks, dense_weight
+from edgetts.backends.dit_replay import LENGTH_BUCKET, EstimateKey, EstimateUnit, estimate_key
 from edgetts.backends.frame_ops import FrameOps, Rope, frame_ops
 from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
+from edgetts.backends.replay import Replays, UnitRunner
 from edgetts.models import dit
 from edgetts.models.dit import FINAL_NORM_EPS, AdaLNModulation, DiT, rope_table
 from edgetts.models.wavenet import ReflectConv1d, WaveNet
@@ -37,9 +39,11 @@ _Linear = tuple[Tensor, Tensor | None]
 class FastDiT(nn.Module):
     """`prepare` starts an ODE solution; `forward` is the DiT's. `n_packed`: prepacked convolutions."""
 
-    def __init__(self, plain: DiT, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, plain: DiT, dtype: torch.dtype, device: torch.device, runner: UnitRunner | None = None) -> None:
+        """runner: of whole evaluations, for lengths that are multiples of `LENGTH_BUCKET`; None: of none."""
         super().__init__()
         self.dtype = dtype
+        self._replays: Replays[EstimateKey, EstimateUnit] | None = None if runner is None else Replays(runner)
         self.time = _TimeNetworks(plain, dtype)
         merge = dense_weight(plain.cond_x_merge_linear, dtype)  # (C, M + M + C + C_style)
         n_mels, dim = plain.skip_linear.in_features - merge.shape[0], merge.shape[0]
@@ -87,17 +91,41 @@ class FastDiT(nn.Module):
         conditions = self._conditions(torch.tensor(list(times), dtype=torch.float32, device=on), offsets)
         static = self._static(prompt, style, condition)
         rope = self._rope(prompt.shape[-1], on)
-        self._blocks.settle()
+        if self._blocks.settle() and self._replays is not None:
+            self._replays.forget()
+        units = self._units(static, _at(conditions, 0), rope, start)
+        solution = object()
 
         def velocity(x: Tensor, index: int, n_rows: int) -> Tensor:
-            at_time = AdaLNModulation(
-                conditions.norms[:, index : index + 1],
-                conditions.wavenet[index : index + 1],
-                conditions.final[index : index + 1],
-            )
-            return self._estimate(x, static[:n_rows], at_time, rope, start)
+            at_time, rows = _at(conditions, index), static[:n_rows]
+            unit = units.get(n_rows) if len(x) == 1 else None
+            if unit is not None and self._replays is not None:
+                unit.fill(x, rows, at_time, solution)
+                if self._replays.run(unit):
+                    return F.pad(unit.from_frame(start), (start, 0))
+            return self._estimate(x, rows, at_time, rope, start)
 
         return velocity
+
+    def _units(self, static: Tensor, times: AdaLNModulation, rope: Rope, start: int) -> dict[int, EstimateUnit]:
+        """By rows: those that a solution of this length may use, from the second one on."""
+        found: dict[int, EstimateUnit] = {}
+        if self._replays is None:
+            return found
+        for n_rows in {len(static), 1}:
+            key = estimate_key(static.shape[1], self._reached(start), n_rows)
+            unit = None if key is None else self._replays.get(key, lambda k: self._unit(k, static, times, rope))
+            if unit is not None:
+                found[n_rows] = unit
+        return found
+
+    def _unit(self, key: EstimateKey, static: Tensor, times: AdaLNModulation, rope: Rope) -> EstimateUnit:
+        return EstimateUnit(self._behind, key, static, times, rope)
+
+    @property
+    def length_bucket(self) -> int:
+        """Lengths of prompt and speech together that are solved fastest are multiples of this."""
+        return 1 if self._replays is None else LENGTH_BUCKET
 
     def wait_for_compiler(self) -> None:
         """Wait until everything called so far is compiled, for warm-ups."""
@@ -135,8 +163,16 @@ class FastDiT(nn.Module):
         return self._ops.rope(rope_table(length, self._rope_dim, device))
 
     def _estimate(self, x: Tensor, static: Tensor, times: AdaLNModulation, rope: Rope, start: int = 0) -> Tensor:
+        velocity = self._behind(x, static, times, rope, self._reached(start), start)
+        return F.pad(velocity, (start, 0))
+
+    def _reached(self, start: int) -> int:
+        """The first frame that affects those from `start` on, behind the last layer's attention."""
+        return max(0, start - self._wavenet.reach)
+
+    def _behind(self, x: Tensor, static: Tensor, times: AdaLNModulation, rope: Rope, begin: int, first: int) -> Tensor:
+        """The velocity (R, M, T - first) fp32 from frame `first` on; the last layer is computed from `begin` on."""
         n_rows = static.shape[0]
-        begin = max(0, start - self._wavenet.reach)  # earlier frames do not affect those from `start` on
         seen = F.linear(x.transpose(1, 2).to(self.dtype), self._of_x)  # (B, T, 2 C)
         if seen.shape[0] != n_rows:
             seen = seen.repeat(n_rows // seen.shape[0], 1, 1)
@@ -149,8 +185,8 @@ class FastDiT(nn.Module):
         y = self._wavenet(F.linear(hidden, *self._conv1), times.wavenet) + F.linear(hidden, *self._residual)
         shift, scale = times.final.chunk(2, dim=-1)
         y = torch.addcmul(shift, F.layer_norm(y, y.shape[-1:], eps=FINAL_NORM_EPS), 1 + scale)
-        y = F.linear(F.linear(y[:, start - begin :], *self._final), *self._out)  # (R, T - start, M)
-        return F.pad(y.transpose(1, 2).float(), (start, 0))
+        y = F.linear(F.linear(y[:, first - begin :], *self._final), *self._out)  # (R, T - first, M)
+        return y.transpose(1, 2).float()
 
 
 class _TimeNetworks(nn.Module):
@@ -228,6 +264,12 @@ class _FastWaveNet:
             skips = y if skips is None else skips + y
         assert skips is not None
         return skips
+
+
+def _at(conditions: AdaLNModulation, index: int) -> AdaLNModulation:
+    """Of one flow time."""
+    norms, wavenet, final = conditions
+    return AdaLNModulation(norms[:, index : index + 1], wavenet[index : index + 1], final[index : index + 1])
 
 
 def _convolve(convolution: PrepackedConv1d | nn.Conv1d, x: Tensor) -> Tensor:

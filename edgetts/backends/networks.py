@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from edgetts.backends.device import memory_in_words
 from edgetts.backends.device_decoder import device_decoders
 from edgetts.backends.fast_dit import FastDiT
+from edgetts.backends.fast_vocoder import FastVocoder
 from edgetts.backends.fused_step import fused_step
 from edgetts.backends.kernels import KernelChoice, wanted_kernel
 from edgetts.backends.linear import replacer
 from edgetts.backends.numbers import dtype_name, forbid_tf32, numbers_of
 from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
-from edgetts.backends.runners import RunnerName
+from edgetts.backends.replay import UnitRunner
+from edgetts.backends.runners import RunnerName, sound_runner
 from edgetts.compute import Compute
 from edgetts.errors import NonFiniteError
 from edgetts.families import family_of
@@ -54,9 +56,10 @@ class Networks:
             # One after the other: while a network is optimized, its loaded and its optimized form both take memory.
             self._take_gpt(compute)
             give_back_freed()
-            self.s2mel, s2mel_done = _load_s2mel(pack, device, compute)
+            self._sound = sound_runner(device, compute, runner)
+            self.s2mel, s2mel_done = _load_s2mel(pack, device, compute, self._sound)
             give_back_freed()
-            self.vocoder, vocoder_done = _load_vocoder(pack, device, compute)
+            self.vocoder, vocoder_done = _load_vocoder(pack, device, compute, self._sound)
             self.quantizer = registry.QUANTIZER.load(pack, device)
             self.others = {name: registry.component(name).load(pack, device) for name in _others(pack)}
             self.emotion_matrices = pack.state_dict("emotion", device)
@@ -78,6 +81,23 @@ class Networks:
         """The notices since the last call."""
         taken, self._notices = self._notices, []
         return taken
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know about how fast this machine computes."""
+        decoding = () if self.decoders is None else self.decoders.notices
+        return (*decoding, *(() if self._sound is None else self._sound.notices))
+
+    @property
+    def flow_bucket(self) -> int:
+        """Lengths of prompt and speech together that the DiT solves fastest are multiples of this."""
+        estimator = self.s2mel.get_submodule("cfm.estimator")
+        return estimator.length_bucket if isinstance(estimator, FastDiT) else 1
+
+    @property
+    def window_bucket(self) -> int:
+        """Lengths of windows that the vocoder renders fastest are multiples of this."""
+        return self.vocoder.length_bucket if isinstance(self.vocoder, FastVocoder) else 1
 
     def dtype(self, stage: Stage) -> torch.dtype:
         """The dtype of most of a network's arithmetic."""
@@ -137,10 +157,14 @@ def _others(pack: Pack) -> list[str]:
     return [name for name in family_of(pack.config).run_components if name not in _OF_ALL]
 
 
-def _load_s2mel(pack: Pack, device: torch.device, compute: Compute) -> tuple[S2Mel, Prepared]:
+def _load_s2mel(
+    pack: Pack, device: torch.device, compute: Compute, runner: UnitRunner | None = None
+) -> tuple[S2Mel, Prepared]:
     s2mel = registry.S2MEL.load(pack, device)
-    return s2mel, prepare_s2mel(s2mel, compute, device)
+    return s2mel, prepare_s2mel(s2mel, compute, device, runner)
 
 
-def _load_vocoder(pack: Pack, device: torch.device, compute: Compute) -> tuple[nn.Module, Prepared]:
-    return prepare_vocoder(registry.VOCODER.load(pack, device), compute, device)
+def _load_vocoder(
+    pack: Pack, device: torch.device, compute: Compute, runner: UnitRunner | None = None
+) -> tuple[nn.Module, Prepared]:
+    return prepare_vocoder(registry.VOCODER.load(pack, device), compute, device, runner)

@@ -25,6 +25,7 @@ from edgetts.backends.activation import last_activation
 from edgetts.backends.fast_dit import FastDiT, Velocity
 from edgetts.backends.fast_vocoder import FastVocoder
 from edgetts.backends.numbers import numbers_of
+from edgetts.backends.replay import UnitRunner
 from edgetts.compute import Compute
 from edgetts.decoding.flow import Estimator, Preparable
 from edgetts.models.dit import AdaLNModulation, DiT
@@ -55,10 +56,12 @@ class _OwnDtype(nn.Module):
         return y
 
 
-def prepare_vocoder(vocoder: Vocoder, compute: Compute, device: torch.device) -> tuple[nn.Module, Prepared]:
+def prepare_vocoder(
+    vocoder: Vocoder, compute: Compute, device: torch.device, runner: UnitRunner | None = None
+) -> tuple[nn.Module, Prepared]:
     """The optimized vocoder and a report; mel input and audio output stay fp32.
 
-    Do not use the argument afterwards: its layers may have been changed in place.
+    runner: of whole windows. Do not use the argument `vocoder` afterwards: its layers may have been changed in place.
     """
     if compute == "reference":
         return vocoder, Prepared(torch.float32)
@@ -67,17 +70,17 @@ def prepare_vocoder(vocoder: Vocoder, compute: Compute, device: torch.device) ->
         return lower(vocoder, dtype), Prepared(dtype)
     activate = last_activation(device, dtype)
     if activate is not None:
-        fast = FastVocoder(vocoder, dtype, activate)
+        fast = FastVocoder(vocoder, dtype, activate, runner)
         return fast, Prepared(dtype, fast.n_fused, fast.n_packed)
     return lower(vocoder, dtype), Prepared(dtype)
 
 
-def prepare_s2mel(s2mel: S2Mel, compute: Compute, device: torch.device) -> Prepared:
-    """Replace the DiT of a loaded S2Mel in place; its inputs and outputs stay fp32."""
+def prepare_s2mel(s2mel: S2Mel, compute: Compute, device: torch.device, runner: UnitRunner | None = None) -> Prepared:
+    """Replace the DiT of a loaded S2Mel in place; its inputs and outputs stay fp32. runner: of whole evaluations."""
     if compute == "reference":
         return Prepared(torch.float32)
     dtype = numbers_of(device, compute).dit
-    estimator = FastDiT(s2mel.cfm.estimator, dtype, device)
+    estimator = FastDiT(s2mel.cfm.estimator, dtype, device, runner)
     s2mel.set_submodule("cfm.estimator", estimator)
     return Prepared(dtype, packed_convolutions=estimator.n_packed)
 

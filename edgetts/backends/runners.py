@@ -16,13 +16,13 @@ from typing import Any, Literal, Protocol, get_args
 import torch
 
 from edgetts.backends.decode_step import DecodeStep, decode_step
+from edgetts.backends.replay import GraphUnits, UnitRunner, capture, reason
 from edgetts.backends.step_state import StepKind
+from edgetts.compute import Compute
 from edgetts.errors import UsageError
 
 RunnerName = Literal["auto", "host", "eager", "compile", "graph", "graph+compile"]
 """auto: `graph` on CUDA, else `host`. host: no device step; the loop of `decoding.decode` chooses each code."""
-
-_WARM_UPS = 2  # before a capture: libraries and kernels initialize themselves at their first calls
 
 
 class Runner(Protocol):
@@ -129,21 +129,9 @@ class GraphRunner:
             self._graphs.clear()
 
     def _capture(self, step: DecodeStep, bucket: int, small: list[torch.Tensor]) -> torch.cuda.CUDAGraph:
-        """Warm up and capture. The small state that the warm-up changed is restored; keys are simply overwritten."""
+        """The small state that the warm-up changes is restored; keys are simply overwritten."""
         device = step.state.slots.device
-        with torch.cuda.device(device):
-            here, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            side.wait_stream(here)
-            with torch.cuda.stream(side):
-                for _ in range(_WARM_UPS):
-                    self._body.run(step, bucket)
-                    _restore(step, small)
-            here.wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            # thread_local: calls of other threads, which make sound meanwhile, do not break this capture.
-            with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
-                self._body.run(step, bucket)
-        return graph
+        return capture(lambda: self._body.run(step, bucket), device, self._pool, lambda: _restore(step, small))
 
 
 def check_runner(name: str, device: torch.device) -> None:
@@ -174,6 +162,15 @@ def runner_maker(name: RunnerName, device: torch.device) -> Callable[[], Runner]
     return lambda: GraphRunner(pool, compiled=compiled)
 
 
+def sound_runner(device: torch.device, compute: Compute, name: RunnerName) -> UnitRunner | None:
+    """Of the DiT's evaluations and the vocoder's windows; None: they are not replayed.
+
+    On CUDA in `fast` only: bucketed lengths leave out frames of the prompt (`Pipeline.mel`).
+    """
+    captures = name == "auto" or name.startswith("graph")
+    return GraphUnits(device) if device.type == "cuda" and compute == "fast" and captures else None
+
+
 @cache
 def compiled_step(backend: Any) -> Callable[..., None]:
     """`decode_step` compiled whole, without torch's own CUDA graphs, whose captures cannot be timed."""
@@ -195,6 +192,4 @@ def _restore(step: DecodeStep, small: list[torch.Tensor]) -> None:
 
 
 def _notice(what: str, error: RuntimeError) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    reason = " ".join(lines[: 1 + lines[0].endswith(":")]).rstrip(".")
-    return f"The decoding step could not {what} ({reason}): the eager step is used, which is slower."
+    return f"The decoding step could not {what} ({reason(error)}): the eager step is used, which is slower."

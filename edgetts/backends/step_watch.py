@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from edgetts.backends.decode_step import DecodeStep
-from edgetts.backends.step_state import DecodeState
+from edgetts.backends.replay import Unit
 
 _READS = ("_local_scalar_dense", "item", "equal", "is_nonzero")
 _SIZED_BY_DATA = ("nonzero", "masked_select", "unique_consecutive", "_unique", "_unique2", "unique_dim", "bincount")
@@ -82,33 +82,56 @@ class WatchedRunner:
 
     def run(self, step: DecodeStep, bucket: int) -> None:
         """Raises NotReplayable."""
-        before = self._addresses or _addresses(step.state)
-        self._compare(before, step.state, "before")
-        watch = StepWatch()
-        with watch:
-            self._body(step, bucket)
-        self._compare(before, step.state, "in")
-        kept = watch.kept()
-        if kept:
-            raise NotReplayable(f"a step keeps memory that it allocated: {', '.join(kept)}")
-        self._addresses = before
+        self._addresses = self._addresses or _addresses(step.state.tensors())
+        _watch(lambda: self._body(step, bucket), step.state.tensors, self._addresses)
         self.n_steps += 1
 
     def forget(self) -> None:
         self._addresses = None
 
-    def _compare(self, before: dict[str, int], state: DecodeState, when: str) -> None:
-        moved = [name for name, address in _addresses(state).items() if before[name] != address]
-        if moved:
-            raise NotReplayable(f"tensors of the state moved {when} a step: {', '.join(moved)}")
+
+class WatchedUnits:
+    """Runs each `replay.Unit` under a `StepWatch`. n_runs: so far."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+        self.n_runs = 0
+        self._addresses: dict[int, dict[str, int]] = {}
+
+    def run(self, unit: Unit) -> bool:
+        """Raises NotReplayable."""
+        before = self._addresses.setdefault(id(unit), _addresses(unit.tensors()))
+        _watch(unit, unit.tensors, before)
+        self.n_runs += 1
+        return True
+
+    def forget(self, unit: Unit) -> None:
+        self._addresses.pop(id(unit), None)
+
+
+def _watch(work: Callable[[], None], tensors: Callable[[], dict[str, Tensor]], before: dict[str, int]) -> None:
+    _compare(before, tensors(), "before")
+    watch = StepWatch()
+    with watch:
+        work()
+    _compare(before, tensors(), "in")
+    kept = watch.kept()
+    if kept:
+        raise NotReplayable(f"a step keeps memory that it allocated: {', '.join(kept)}")
+
+
+def _compare(before: dict[str, int], tensors: dict[str, Tensor], when: str) -> None:
+    moved = [name for name, address in _addresses(tensors).items() if before[name] != address]
+    if moved:
+        raise NotReplayable(f"tensors of the state moved {when} a step: {', '.join(moved)}")
 
 
 def _run(step: DecodeStep, bucket: int) -> None:
     step(bucket)
 
 
-def _addresses(state: DecodeState) -> dict[str, int]:
-    return {name: tensor.data_ptr() for name, tensor in state.tensors().items()}
+def _addresses(tensors: dict[str, Tensor]) -> dict[str, int]:
+    return {name: tensor.data_ptr() for name, tensor in tensors.items()}
 
 
 def _has_mask(indices: Any) -> bool:
@@ -116,4 +139,5 @@ def _has_mask(indices: Any) -> bool:
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+    """Those of a tree, without weights in a library's own layout, which are constants and have no address."""
+    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and not leaf.is_mkldnn)
