@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from edgetts import __version__
 from edgetts.cli import bench, convert, download, info, quantize, serve, service, validate, voices, warmup
 from edgetts.cli.common import EXIT_TERMINATED, print_error
+from edgetts.cli.doctor import verb as doctor
 from edgetts.cli.environment import Environment
 from edgetts.cli.interrupt import EXIT_INTERRUPTED, exit_on_interrupt, forget_interrupt, raise_on_interrupt
 from edgetts.cli.logs import show_logs
@@ -152,6 +153,7 @@ app.add_typer(voices.app, name="voices")
 app.command("download")(download.download)
 app.command("convert")(convert.convert)
 app.command("quantize")(quantize.quantize)
+app.command("doctor")(doctor.doctor)
 app.command("info")(info.info)
 app.command("validate")(validate.validate)
 app.command("serve")(serve.serve)

@@ -1,0 +1,1 @@
+"""`edgetts doctor`, by subject: `finding` (a result), `machine`, `model`, `around` (the checks), `verb`."""
