@@ -1,4 +1,4 @@
-"""Soaks as a picture: resident memory after each call, a line for each report of `edgetts bench --soak N --json`.
+"""Plots soak tests: resident memory after each call, one curve per report of `edgetts bench --soak N --json`.
 
 In: reports. Out: a PNG. It needs matplotlib (the extra `train`) and measures nothing.
 
@@ -21,13 +21,13 @@ SIZE_INCHES, DPI = (8, 4.5), 110
 
 
 def draw(target: Path, reports: list[Path]) -> None:
-    """One line a report, named by its file. Raises ValueError for a report without a soak."""
+    """One curve per report, named by its file. Raises ValueError for a report without a soak test."""
     figure, axes = pyplot.subplots(figsize=SIZE_INCHES)
     for path in reports:
         report = json.loads(path.read_text(encoding="utf-8"))
         soak = report["soak"]
         if soak is None:
-            raise ValueError(f"{path} has no soak: make it with `edgetts bench --soak N --json`.")
+            raise ValueError(f"{path} has no soak test: make it with `edgetts bench --soak N --json`.")
         label = f"{path.stem}, {report['pack']}: {soak['growth_mb']:+.0f} MB from call {soak['settled_at']}"
         axes.plot(range(len(soak["rss_mb"])), soak["rss_mb"], label=label)
     axes.set(xlabel="calls of 1 to 12 words", ylabel="resident memory, MB")

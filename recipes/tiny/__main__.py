@@ -1,11 +1,11 @@
 """The whole recipe in order: `python -m recipes.tiny --work DIR [--corpus DIR] [--hours 6] [--quick]`.
 
 In: a corpus folder (`metadata.tsv`, `wav/`), made by `python -m recipes.tiny.corpus.make_corpus`. Out: `WORK/pack`.
-Every stage can also be run by itself (`python -m recipes.tiny.stages.train_gpt --help`); what is finished is not run
-again, and what was interrupted goes on.
+Every stage can also be run by itself (`python -m recipes.tiny.stages.train_gpt --help`). Finished stages are skipped,
+and an interrupted run continues.
 
-`--quick` runs everything in about three minutes on a corpus of synthetic buzzes, without any teacher: the pack is
-whole and says nothing that anybody understands.
+`--quick` runs all stages in about three minutes on a corpus of synthetic buzzes, without a teacher. The pack is
+complete, but its speech is unintelligible.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from recipes.tiny.stages import (
     train_vocoder,
 )
 
-# Share of the time that each stage gets.
+# Share of the total time per stage.
 SHARES = {
     "semantic_encoder": 0.10,
     "codec": 0.02,
@@ -65,7 +65,7 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
         train_codec.add_features(work, [base])
         train_codec.train(work, [base], budget["codec"])
     train_joint.train(work, both, budget["joint"])
-    if not (work / "features_done").exists():  # those of the codec stage are of an older encoder
+    if not (work / "features_done").exists():  # features of the codec stage come from an older encoder
         for corpus_ in both:
             (corpus_.folder / "feat.npy").unlink(missing_ok=True)
         both = [Corpus(c.folder) for c in both]
@@ -88,16 +88,16 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.tiny", description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder for everything that is made")
+    parser.add_argument("--work", type=Path, required=True, help="folder for all results")
     parser.add_argument("--corpus", type=Path, help="folder with metadata.tsv and wav/")
-    parser.add_argument("--hours", type=float, default=6.0, help="for all stages together")
+    parser.add_argument("--hours", type=float, default=6.0, help="total time of all stages")
     parser.add_argument("--quick", action="store_true", help="two minutes on synthetic buzzes")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.quick:
         if args.work.is_symlink() or (args.work.exists() and any(args.work.iterdir())):
-            parser.error(f"--work {args.work} is not empty: give a new folder, or remove it yourself")
+            parser.error(f"--work {args.work} is not empty: give a new folder, or remove it")
         corpus = synthetic.make(args.work / "buzzes")
         print(run(args.work, corpus, QUICK_MINUTES, workers=args.threads, compiled=False))
         return

@@ -1,13 +1,12 @@
-"""What every training stage shares: a wall-clock budget, checkpoints, logs, curves and a progress bar.
+"""The training loop of all stages: time budget, checkpoints, logs, curves and a progress bar.
 
-In: a work folder, modules and their optimizers. Out: `WORK/STAGE/last.pt` (everything needed to go on),
-`log.jsonl` and `curves.png`. It does not know what is trained. A new run takes weights from `WORK/STAGE/start.pt`
-where `recipes.tiny.stages.init_from_pack` has put them there.
+In: a work folder, modules and their optimizers. Out: `WORK/STAGE/last.pt` (the full training state), `log.jsonl` and
+`curves.png`. It does not know what is trained. A new run starts from the weights in `WORK/STAGE/start.pt`, if
+`recipes.tiny.stages.init_from_pack` has written them.
 
-A stage has a budget in minutes, not in steps: the learning rate falls along a cosine of the time spent, so
-that a run is finished when its time is over, whatever the machine. Time spent is kept in the checkpoint;
-a run that was stopped goes on where it was. On a machine that does other things too, `computing_time` counts what
-the run was given of it.
+The budget of a stage is in minutes, not in steps: the learning rate is a cosine of the time spent, so a run ends on
+time on any machine. The checkpoint has the time spent, and a stopped run continues. On a busy machine, `computing_time`
+counts CPU time instead.
 """
 
 from __future__ import annotations
@@ -72,12 +71,12 @@ class Run:
         state = torch.load(self.checkpoint, weights_only=True)
         for kind, parts in (("modules", self.modules), ("optimizers", self.optimizers)):
             for name, part in parts.items():
-                if name in state[kind]:  # what a stage got since then begins anew
+                if name in state[kind]:  # parts added since then start fresh
                     part.load_state_dict(state[kind][name])
         self.step, self.spent_s = state["step"], state["spent_s"]
 
     def _start(self) -> None:
-        """Begin from the weights of an earlier model; what it lacks, or has in other sizes, begins anew."""
+        """Start from the weights of an earlier model; missing tensors and other shapes start fresh."""
         start = self.folder / "start.pt"
         if not start.exists():
             return
@@ -87,11 +86,11 @@ class Run:
                 fresh = module.state_dict()
                 known = {k: v for k, v in found[name].items() if k in fresh and v.shape == fresh[k].shape}
                 if anew := sorted(fresh.keys() - known.keys()):
-                    print(f"{self.stage}: these begin anew: {', '.join(anew)}")
+                    print(f"{self.stage}: freshly initialized: {', '.join(anew)}")
                 module.load_state_dict(fresh | known)
 
     def save(self) -> None:
-        """Write the checkpoint; the old one stays until the new one is whole."""
+        """Write the checkpoint atomically."""
         state = {
             "modules": {k: m.state_dict() for k, m in self.modules.items()},
             "optimizers": {k: o.state_dict() for k, o in self.optimizers.items()},
@@ -103,14 +102,14 @@ class Run:
         new.replace(self.checkpoint)
 
     def _change_budget(self) -> None:
-        """`WORK/STAGE/minutes.txt`, where it exists, changes the budget of a stage that is running."""
-        wish = self.folder / "minutes.txt"
-        if wish.exists():
-            self.budget_s = 60 * float(wish.read_text())
+        """Read a changed budget of a running stage from `WORK/STAGE/minutes.txt`, if it exists."""
+        changed = self.folder / "minutes.txt"
+        if changed.exists():
+            self.budget_s = 60 * float(changed.read_text())
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is spent, 0 to 1."""
+        """Fraction of the budget spent, 0 to 1."""
         return min(1.0, self.spent_s / self.budget_s)
 
     def _set_learning_rates(self) -> None:
@@ -151,13 +150,13 @@ class Run:
         self.draw()
 
     def log(self, **values: float | Tensor) -> None:
-        """Running means of training figures, over about 50 steps."""
+        """Exponential moving averages of training figures, over about 50 steps."""
         for key, value in values.items():
             number = float(value)
             self.means[key] = number if key not in self.means else 0.98 * self.means[key] + 0.02 * number
 
     def write_log(self, values: Mapping[str, Any]) -> None:
-        """One line of log.jsonl; evaluation figures go in as {"eval": {...}}."""
+        """Append a line to log.jsonl; evaluation figures: {"eval": {...}}."""
         line = {"step": self.step, "minutes": round(self.spent_s / 60, 2), **values}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -168,18 +167,18 @@ class Run:
 
 
 def computing_time() -> float:
-    """Seconds of the machine that this process was given, per thread that computes."""
+    """CPU seconds of this process per compute thread."""
     return time.process_time() / torch.get_num_threads()
 
 
 def stage_file(work: Path, stage: str) -> Path:
-    """What a stage has trained, else what it would start from."""
+    """The checkpoint of a stage, or the weights that it starts from."""
     trained = work / stage / "last.pt"
     return trained if trained.exists() else work / stage / "start.pt"
 
 
 def stage_weights(work: Path, stage: str) -> dict[str, dict[str, Tensor]]:
-    """State of every module of a stage: as trained, else what it would start from."""
+    """Weights of every module of a stage: trained, or else those it starts from."""
     path = stage_file(work, stage)
     state = torch.load(path, weights_only=True)
     weights: dict[str, dict[str, Tensor]] = state["modules"] if path.name == "last.pt" else state
@@ -222,8 +221,10 @@ def draw_curves(log: Path, picture: Path, title: str) -> None:
 def plain_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
 ) -> Tensor:
-    """Attention (B, H, T, D) as two products in bfloat16. With a gradient, for some hundred frames on a CPU, that
-    takes 0.6 of the time of the fused kernel. attn_mask: bool, true where it may look, or what is added."""
+    """Attention (B, H, T, D) as two bfloat16 products; attn_mask: bool (True: attend) or an additive mask.
+
+    For training on some hundred frames on a CPU it takes 0.6 of the time of the fused kernel.
+    """
     query, key, value = (x.bfloat16() for x in (query, key, value))
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     if is_causal:

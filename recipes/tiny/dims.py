@@ -1,7 +1,7 @@
-"""Dimensions of the built-in tiny pack, in one place.
+"""Dimensions of the built-in tiny pack.
 
-In: nothing. Out: `model_config(...)`, the `IndexTTS2Config` that the stages train and the pack carries. The two
-facts that only training knows, the size of the tokenizer and the silence code, are arguments.
+In: nothing. Out: `model_config(...)`, the `IndexTTS2Config` of the stages and the pack. Tokenizer size and
+silence code are known only after training, so they are arguments.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _conditioner(width: int, n_blocks: int, n_latents: int) -> tuple[ConformerCo
 
 
 def model_config(n_text_tokens: int, silence_code: int | None, emotion_groups: tuple[int, ...]) -> IndexTTS2Config:
-    """n_text_tokens: rows of the text embedding, the two reserved ids included."""
+    """n_text_tokens: rows of the text embedding, including the two reserved ids."""
     speaker_conformer, speaker_perceiver = _conditioner(96, 2, N_LATENTS)
     emotion_conformer, emotion_perceiver = _conditioner(64, 1, 1)
     return IndexTTS2Config(

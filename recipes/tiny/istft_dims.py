@@ -1,6 +1,6 @@
-"""Sizes of the built-in model's vocoder at the frame rate, and where its training starts from.
+"""Dimensions and initialization of the built-in model's iSTFT vocoder.
 
-In: the spectrogram of `dims`. Out: `VOCODER` and a fresh network. Nothing here is learned.
+In: the spectrogram of `dims`. Out: `VOCODER` and a fresh network. Nothing is trained here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edgetts.pack.config import IstftVocoderConfig, PitchConfig
 from recipes.tiny import dims
 
 LOWEST_HZ = 55.0
-RAYLEIGH_MEAN = math.sqrt(math.pi) / 2  # of the magnitude of noise, to the root of its power
+RAYLEIGH_MEAN = math.sqrt(math.pi) / 2  # mean magnitude of complex noise over the root of its power
 
 PITCH = PitchConfig(
     channels=96,
@@ -39,13 +39,13 @@ VOCODER = IstftVocoderConfig(
 
 
 def fresh(config: IstftVocoderConfig = VOCODER) -> IstftVocoder:
-    """An untrained vocoder that already filters as loudly as the mel says, between the centers of its bands."""
+    """An untrained vocoder whose envelope reproduces the levels of the mel, interpolated between band centers."""
     vocoder = IstftVocoder(config)
     audio = dims.AUDIO
     filters = slaney_filters(audio.sample_rate, audio.n_fft, audio.n_mels, audio.fmin, audio.fmax)  # (M, bins)
     bins = np.linspace(0, 1, filters.shape[1])
     centers = (filters * bins).sum(1) / filters.sum(1)
-    # What white noise of variance 1 has in each band of the mel.
+    # Log-mel of white noise of variance 1.
     window_power = float(torch.hann_window(audio.n_fft).square().sum())
     noise = np.log(filters.sum(1) * RAYLEIGH_MEAN * math.sqrt(window_power))
     targets = np.linspace(0, 1, vocoder.n_bins)

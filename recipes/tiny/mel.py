@@ -1,4 +1,4 @@
-"""The mel spectrogram of the built-in pack: what S2Mel makes and the vocoder takes."""
+"""The mel spectrogram of the built-in pack: output of S2Mel, input of the vocoder."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def test_predicted_mels_lie_beside_their_recordings(corpus: Corpus) -> None:
 
 
 def test_too_small_a_corpus_is_refused(corpus: Corpus) -> None:
-    with pytest.raises(ValueError, match="no recording that is held out has 10004 frames"):
+    with pytest.raises(ValueError, match="no held-out recording has 10004 frames"):
         Excerpts([corpus], 10_000, held=True)
 
 

@@ -1,1 +1,1 @@
-"""What the stages are trained on: recordings, texts, phones, pitch, excerpts."""
+"""Training data: recordings, texts, phones, pitch, excerpts."""

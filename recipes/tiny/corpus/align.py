@@ -1,10 +1,10 @@
-"""Which phone is spoken in each frame, and which letter: forced alignment of what the recognizer hears.
+"""Forced alignment: the phone and the text position of each frame, from the CTC recognizer.
 
 In: corpora with `sem`, `mel`, phones and `text`, and a trained semantic encoder with its recognizer. Out, in each
-corpus: `phone` (T50,) int16, the phone under every frame (0: silence), and `align` (T50,) float32, how much of the
-text's tokens is spoken, 0 to 1 (`align1` ... for the readings `text1` ...). Phones are known, so only their times are
-searched (Viterbi over the CTC path); the blanks between two phones are shared between them, unless they are quiet.
-Words are matched in order, because a word may be spoken in more or fewer phones than it is written with.
+corpus: `phone` (T50,) int16, the phone of every frame (0: silence), and `align` (T50,) float32, the position in the
+text's tokens, 0 to 1 (`align1` ... for the readings `text1` ...). The phones are known, so only their times are
+searched (Viterbi over the CTC path). Blanks between two phones are divided between them, unless they are quiet. Words
+are matched in order, because a word may have more or fewer phones than letters.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from recipes.tiny.stages.train_codec import load_hearing
 
 NEVER = -1e30
 BATCH = 16
-QUIET = 0.25  # of the way from a recording's quiet to its loud frames
+QUIET = 0.25  # quiet: below this fraction between a recording's quiet and loud frames
 MERGES = ((1, 1), (2, 1), (3, 1), (1, 2), (1, 3), (2, 2))  # words of text, words of phones
 MERGE_COST = 1.0
 
@@ -36,8 +36,10 @@ Array = np.ndarray[Any, Any]
 
 
 def viterbi(log_probs: Array, targets: Array) -> Array:
-    """Best CTC path through (T, n + 1): for each frame the index into `targets`, or -1 for blank. -1 throughout where
-    there are fewer frames than targets."""
+    """Best CTC path through (T, n + 1): per frame the index into `targets`, or -1 for blank.
+
+    All -1 if there are fewer frames than targets.
+    """
     n_frames, n_targets = len(log_probs), len(targets)
     if not 0 < n_targets <= n_frames:
         return np.full(n_frames, -1)
@@ -63,9 +65,9 @@ def viterbi(log_probs: Array, targets: Array) -> Array:
 
 
 def spread(path: Array, quiet: Array) -> tuple[Array, Array]:
-    """The index of the phone under every frame (-1: silence), and how many phones are spoken (T,) float.
+    """The phone index of every frame (-1: silence), and the number of phones spoken so far, (T,) float.
 
-    path: as `viterbi` gives it. quiet: (T,) bool.
+    path: from `viterbi`. quiet: (T,) bool.
     """
     n_frames, n = len(path), int(path.max()) + 1
     if n == 0:
@@ -90,7 +92,7 @@ def spread(path: Array, quiet: Array) -> tuple[Array, Array]:
 
 
 def phone_times(index: Array) -> Array:
-    """How many phones are spoken (T,) float, of the phone under every frame, all of which appear (-1: silence)."""
+    """The number of phones spoken so far, (T,) float, from the phone index of every frame (-1: silence)."""
     n_frames, n = len(index), int(index.max()) + 1
     if n == 0:
         return np.linspace(0, 1, n_frames)
@@ -114,7 +116,7 @@ def word_spans(tokens: Sequence[str]) -> list[tuple[int, int, int]]:
 
 
 def anchors(tokens: Sequence[str], phones: str) -> tuple[Array, Array]:
-    """Phone counts and the token positions they stand at, both rising: corners of a line from phones to text."""
+    """Phone counts and their token positions, both rising: the corners of a piecewise linear map."""
     words = word_spans(tokens)
     sizes = [n for n in (len(phone_letters(w)) for w in phones.split()) if n]
     whole = np.array([0.0, sum(sizes)]), np.array([0.0, len(tokens)])
@@ -146,7 +148,7 @@ def anchors(tokens: Sequence[str], phones: str) -> tuple[Array, Array]:
 
 
 def positions(corpus: Corpus, i: int, counts: Array, number: dict[str, int]) -> list[Array]:
-    """`align` for each reading of a recording's text; counts: (T,) phones that are spoken."""
+    """`align` for each reading of a recording's text; counts: (T,) phones spoken so far."""
     phones = "".join(p for p in corpus.items[i]["phones"] if p == " " or p in number)
     shares = []
     for reading in range(1 + N_SPELLED):
@@ -162,7 +164,7 @@ def put_positions(corpus: Corpus, shares: Sequence[list[Array]]) -> None:
 
 
 def add_alignment(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Kinds `phone` and `align` for every corpus that lacks them."""
+    """Add arrays `phone` and `align` to every corpus that lacks them."""
     missing = [c for c in corpora if not c.has("align")]
     if missing:
         hearing = load_hearing(work)

@@ -1,10 +1,10 @@
-"""Cached speech: features, mel spectrograms and samples of a corpus, memory-mapped, and batches of them.
+"""A cached corpus: memory-mapped features, mel spectrograms and samples, and batches of them.
 
-In: a folder made by `prepare` (one `.npy` per kind of array, all recordings end to end, and `items.json`).
-Out: `Corpus`, and batches of indices of about equal length. Nothing here knows what is trained.
+In: a folder made by `prepare` (one `.npy` per kind of array, all recordings concatenated, and `items.json`). Out:
+`Corpus`, and batches of indices of similar length. It does not know what is trained.
 
 Kinds: `sem` (T50, 160) features of the semantic encoder; `fbank` (T100, 80) Kaldi filter bank; `mel`
-(T86, 80) log-mel; `wav` (S,) int16 at 22 050 Hz; and what later stages add.
+(T86, 80) log-mel; `wav` (S,) int16 at 22 050 Hz; and arrays of later stages.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-HELD_OUT_EVERY = 40  # one recording in so many is for validation
+HELD_OUT_EVERY = 40  # every 40th recording is for validation
 STRESS_AND_MARKS = set("ˈˌː .,;:!?'\"-—…“”()ʲ̃")
 
 
 class Corpus:
-    """Recordings and what was computed from them; `items[i]` has name, voice, phones, text."""
+    """Recordings and arrays computed from them; `items[i]` has name, voice, phones, text."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Corpus:
         return len(self.items)
 
     def has(self, kind: str, since: Path | None = None) -> bool:
-        """Whether it was made, and not before the file that it is made with was written."""
+        """Whether the array exists, and is not older than the file `since`."""
         made = self.folder / f"{kind}.npy"
         return made.exists() and (since is None or made.stat().st_mtime >= since.stat().st_mtime)
 
@@ -76,7 +76,7 @@ def is_held_out(i: int) -> bool:
 
 
 def batches(lengths: Sequence[int], budget: int, generator: np.random.Generator) -> Iterator[list[int]]:
-    """Positions into `lengths` in batches of about equal length, at most `budget` padded frames each, for ever."""
+    """Endless batches of indices with similar lengths, at most `budget` padded frames each."""
     while True:
         noisy = np.asarray(lengths) * generator.uniform(0.9, 1.1, len(lengths))
         made: list[list[int]] = [[]]
@@ -96,15 +96,15 @@ def pad(parts: Sequence[Tensor], value: float = 0.0) -> tuple[Tensor, Tensor]:
 
 
 def mask_of(lengths: Tensor, longest: int | None = None) -> Tensor:
-    """(B,) -> (B, T) bool, true where real."""
+    """Lengths (B,) -> mask (B, T) bool, True for real frames."""
     return torch.arange(longest or int(lengths.max()))[None] < lengths[:, None]
 
 
 def n_phones(folder: Path) -> int:
-    """Values that the kind `phone` takes, silence (0) included. `folder`: WORK, after the semantic encoder."""
+    """Number of values of the array `phone`, including silence (0). `folder`: WORK, after the semantic encoder."""
     return len((folder / "phones.txt").read_text()) + 1
 
 
 def phone_letters(phones: str) -> list[str]:
-    """IPA without stress, length and punctuation, one symbol a letter."""
+    """IPA without stress, length and punctuation, one symbol per letter."""
     return [p for p in phones if p not in STRESS_AND_MARKS]

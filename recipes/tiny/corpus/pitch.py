@@ -1,12 +1,12 @@
-"""Pitch of recorded speech, one value per mel frame: what the vocoder's pitch network learns from.
+"""Pitch tracking, one value per mel frame: the training target of the vocoder's pitch network.
 
-In: a waveform, or a cached corpus. Out: periods per mel frame, 0 where nothing is voiced. Slow and careful, for
-training only; while speaking the network reads the pitch from the mel.
+In: a waveform, or a cached corpus. Out: periods per mel frame, 0 where unvoiced. Slow and accurate, for training only;
+at synthesis the network estimates the pitch from the mel.
 
-    python -m recipes.tiny.corpus.pitch --recordings DIR --out CACHE    # what the vocoder's stages need, and no more
+    python -m recipes.tiny.corpus.pitch --recordings DIR --out CACHE    # only the arrays of the vocoder's stages
 
-The autocorrelation of windowed frames, divided by that of the window, peaks at the period; the best path through the
-peaks of all frames is found by dynamic programming, with a price on jumps and on changes of voicing.
+The autocorrelation of windowed frames, divided by that of the window, peaks at the period. Dynamic programming finds
+the best path through the peaks of all frames, with costs for jumps and changes of voicing.
 
 Source: Boersma 1993, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a
 sampled sound".
@@ -33,12 +33,12 @@ from recipes.tiny.corpus.prepare import LONGEST_S, read_metadata
 LOWEST_HZ, HIGHEST_HZ = 65.0, 500.0
 WINDOW = 1024  # samples: three periods of the lowest pitch
 STATES_PER_OCTAVE = 48
-UNVOICED_STRENGTH = 0.45  # of a frame's autocorrelation: below, nothing is voiced
-SILENT_LEVEL = 0.03  # of the loudest frame
-SILENCE_STRENGTH = 2.0  # more than any autocorrelation: what is silent is unvoiced
-OCTAVE_PRICE = 0.02  # per octave that a pitch is lower: of equal peaks, the shortest period
+UNVOICED_STRENGTH = 0.45  # normalized autocorrelation below which a frame is unvoiced
+SILENT_LEVEL = 0.03  # relative to the loudest frame
+SILENCE_STRENGTH = 2.0  # above any autocorrelation: silent frames are unvoiced
+OCTAVE_PRICE = 0.02  # per octave of lower pitch: prefers the shortest period among equal peaks
 JUMP_PRICE = 0.5  # per octave between frames
-VOICING_PRICE = 0.14  # for each beginning and end
+VOICING_PRICE = 0.14  # for each onset and offset
 WIDEST_JUMP = 12  # states between two frames
 
 PCM_SCALE = 32768
@@ -54,12 +54,12 @@ def pitch_of(waveform: npt.NDArray[np.float32], hop: int = dims.HOP, rate: int =
 
 
 def strength_of(waveform: npt.NDArray[np.float32], hop: int = dims.HOP, rate: int = dims.SAMPLE_RATE) -> Frames:
-    """Waveform (S,) -> the share of each voiced frame's power that repeats, 0 where unvoiced."""
+    """Waveform (S,) -> normalized autocorrelation peak of each voiced frame, 0 where unvoiced."""
     return _voiced(waveform, hop, rate)[2]
 
 
 def add_pitch(corpus: Corpus, workers: int = 1) -> None:
-    """The kind `pitch` of every recording, where the corpus lacks it."""
+    """Add the array `pitch` to the corpus if it lacks it."""
     if corpus.has("pitch"):
         return
     with ProcessPoolExecutor(workers) as pool:
@@ -80,7 +80,7 @@ def _samples_of(path: str) -> npt.NDArray[np.int16]:
 
 
 def cache(recordings: Path, target: Path, workers: int) -> Corpus:
-    """A cached corpus with `wav` and `pitch` alone, of a folder with recordings, or with `metadata.tsv` and `wav/`."""
+    """A cached corpus with only `wav` and `pitch`, from recordings, or from `metadata.tsv` and `wav/`."""
     if (recordings / "metadata.tsv").exists():
         items = read_metadata(recordings)
     else:
@@ -153,7 +153,7 @@ def _best_path(score: Frames, unvoiced: Frames) -> npt.NDArray[np.int64]:
 
 
 def _refined(correlation: Frames, lag: npt.NDArray[np.int64]) -> tuple[Frames, Frames]:
-    """Place and height of the top of the parabola through the highest point near each lag (N,)."""
+    """Parabolic interpolation: position and height of the peak near each lag (N,)."""
     rows = np.arange(len(lag))
     near = lag[:, None] + np.arange(-2, 3)
     near = near.clip(1, correlation.shape[1] - 2)

@@ -1,9 +1,9 @@
-"""Mels as a pack's S2Mel makes them, beside the recordings that they were made of: what a vocoder will really hear.
+"""Mels predicted by a pack's S2Mel for a corpus: the vocoder's real input at synthesis.
 
-In: a pack, a cached corpus with `wav` whose items have paths, texts and voices. Out: the kind `predicted` of the same
-corpus, (F, M) per recording, which `train_vocoder_istft --predicted` mixes with true mels. Made from the recording's
-own codes, with another recording of the same voice as the prompt, as in speaking: same length, words and moments.
-A recording whose text takes several segments, or for which no other of its voice is there, keeps an empty place.
+In: a pack, and a cached corpus with `wav` whose items have paths, texts and voices. Out: the array `predicted` (F, M)
+per recording, which `train_vocoder_istft --predicted` mixes with true mels. It is made from the recording's own codes
+with another recording of the same voice as prompt, as at synthesis, so it is aligned with the recording. It is empty if
+the text has several segments or the voice has no other recording.
 
     python -m recipes.tiny.corpus.predicted_mels --pack PACK --corpus CACHE [--limit 400]
 """
@@ -36,14 +36,14 @@ MOST_TOKENS = 400  # of a text: whole sentences
 
 
 def voice_of(pipeline: Pipeline, corpus: Corpus, i: int) -> Voice:
-    """What enrollment makes of a recording, its codes among it."""
+    """Enroll a recording; the voice has its codes."""
     wave = corpus.get("wav", i).float() / PCM_SCALE
     heard = resample_windowed_sinc(wave, pipeline.config.audio.sample_rate, ENCODER_RATE)
     return enroll(pipeline.pack, wave, heard, device=CPU)
 
 
 def prompts(items: Sequence[dict[str, Any]], chosen: Sequence[int]) -> dict[int, int]:
-    """For each chosen recording the next one of its voice, where there is another."""
+    """For each chosen recording another one of its voice, if there is one."""
     by_voice: dict[str, list[int]] = {}
     for i in chosen:
         by_voice.setdefault(items[i]["voice"], []).append(i)
@@ -54,7 +54,7 @@ def prompts(items: Sequence[dict[str, Any]], chosen: Sequence[int]) -> dict[int,
 
 @torch.inference_mode()
 def predict(pipeline: Pipeline, ids: Tensor, codes: Tensor, prompt: Voice, n_frames: int, seed: int) -> Tensor:
-    """Mel (F, M) of codes (1, T) that were heard, at most `n_frames` long."""
+    """Mel (F, M) of a recording's codes (1, T), at most `n_frames` long."""
     options = SynthesisOptions.of(pipeline.pack.manifest.defaults, {})
     speaker = pipeline.speaker(prompt, prompt_s=options.prompt_s)
     condition = pipeline.condition(pipeline.features(pipeline.prompt(speaker, ids[0].tolist()), codes[0].tolist()))
@@ -64,7 +64,7 @@ def predict(pipeline: Pipeline, ids: Tensor, codes: Tensor, prompt: Voice, n_fra
 
 
 def add_predicted(pipeline: Pipeline, corpus: Corpus, chosen: Sequence[int]) -> int:
-    """Add the kind to the corpus; for how many recordings there is one."""
+    """Add the array to the corpus. Returns the number of recordings with a mel."""
     frontend = TextFrontend(tokenizer_of(pipeline.pack))
     hop = pipeline.config.audio.hop_length
     voices = {i: voice_of(pipeline, corpus, i) for i in track(sorted(chosen), description="codes")}

@@ -1,8 +1,8 @@
-"""Stage `prepare`: recordings and texts become cached arrays that every other stage reads.
+"""Stage `prepare`: recordings and texts to cached arrays for all other stages.
 
 In: a corpus folder: `metadata.tsv` (name, voice, speed, seconds, IPA phones, text) and `wav/NAME.ogg|wav|flac`. Out: a
 cache folder (`recipes.tiny.corpus.data`) with `sem`, `fbank`, `mel` and `wav`. With `--resampled` every recording is
-also made a little deeper or higher by resampling, by a factor of its own, which gives voices that the corpus lacks.
+also pitched down or up by resampling with a random factor, which adds voices.
 
 Features are those of the runtime (`edgetts.audio.features`).
 """
@@ -44,9 +44,9 @@ def read_metadata(folder: Path) -> list[Item]:
 
 
 def analyze(item: Item, *, speech: bool = True) -> list[np.ndarray]:
-    """`sem`, `fbank` and, where speech is made from it, `mel` and `wav` of one recording."""
+    """`sem`, `fbank` and, with `speech`, `mel` and `wav` of one recording."""
     torch.set_num_threads(1)
-    # Not `read_audio`: it refuses a recording under a second, which clones no voice well but trains well.
+    # Not `read_audio`: it refuses recordings under a second, which are fine for training.
     samples, rate = sf.read(item["path"], dtype="float32")
     samples = resample(samples, rate, dims.SAMPLE_RATE)[: int(LONGEST_S * dims.SAMPLE_RATE)]
     if item["factor"] != 1.0:
@@ -72,7 +72,7 @@ def prepare(items: list[Item], target: Path, workers: int) -> Corpus:
 
 
 def resampled(items: list[Item], seed: int = 0) -> list[Item]:
-    """The same recordings, each deeper or higher by a factor of its own."""
+    """The same recordings, each pitched down or up by a random factor."""
     generator = np.random.default_rng(seed)
     return [{**it, "factor": math.exp(generator.choice([-1, 1]) * generator.uniform(*RESAMPLED_BY))} for it in items]
 

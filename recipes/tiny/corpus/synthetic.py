@@ -1,8 +1,7 @@
-"""A corpus of buzzes, not of speech: it lets the whole recipe run where no teacher is at hand.
+"""A corpus of synthetic buzzes instead of speech, to run the whole recipe without a teacher.
 
-In: a seed. Out: a corpus folder as `prepare` reads it. Each letter is a vowel-like sound with two resonances of its
-own, each voice has a pitch. What is trained on it learns to buzz letter by letter; it proves that the stages fit
-together, nothing else.
+In: a seed. Out: a corpus folder for `prepare`. Each letter is a vowel-like sound with its own two resonances, each
+voice has a pitch. It only tests that the stages fit together.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The pack's small tokenizer: one token a phone, in the form that the runtime reads.
+"""The pack's small tokenizer: one token per phone.
 
-In: nothing but the alphabet below. Out: `tokenizer.json` (HF `tokenizers`, unigram, pieces of one character, a
-meta symbol for the space), and the ids of texts as the runtime's front end makes them. Phones rather than letters or
-word pieces: a few thousand sentences teach how phones sound, but not how English is spelled. Words that the lexicon
-lacks are read by their letters, so some words keep theirs in training (`text1`, `text2`, ...).
+In: the alphabet below. Out: `tokenizer.json` (HF `tokenizers`, unigram, pieces of one character, a meta symbol for the
+space), and the ids of texts from the runtime's front end. Phones instead of letters or word pieces: a few thousand
+sentences teach how phones sound, but not English spelling. Words missing in the lexicon are spelled with letters, so in
+training some words are spelled, too (`text1`, `text2`, ...).
 
-Ids 0 and 1 are reserved for the start and the end of a text, 2 for what is not known.
+Id 0: start of text, 1: end of text, 2: unknown.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ TOKENS = (*SPECIAL, SPACE, *ALPHABET)
 N_TOKENS = len(TOKENS)
 LETTER_SCORE = -3.0
 
-N_SPELLED = 2  # more readings of each text, in which some words are spelled
-SPELLED_SHARE = 0.12  # of their words
+N_SPELLED = 2  # further readings of each text with some words spelled
+SPELLED_SHARE = 0.12  # fraction of spelled words
 TEXT_CONFIG = TextConfig(("en",), "upper", split_cjk=False, segments="sentences", marks=(",", ".", "?", "!"))
 MAX_SEGMENT_TOKENS = 240
 
@@ -49,7 +49,7 @@ def save_tokenizer(path: Path) -> None:
 
 
 class Forgetful(Lexicon):
-    """Does not know some of the words, by chance."""
+    """A lexicon that randomly misses words, so that they are spelled."""
 
     def __init__(self, path: Path, seed: int) -> None:
         super().__init__(path)
@@ -60,13 +60,13 @@ class Forgetful(Lexicon):
 
 
 def frontend(work: Path, lexicon: Lexicon | None = None) -> TextFrontend:
-    """The runtime's own text front end, so that training sees the text as speaking will."""
+    """The runtime's text front end, so that training and synthesis get the same ids."""
     lexicon = lexicon or Lexicon(work / LEXICON_FILE)
     return TextFrontend(TextTokenizer(work / TOKENIZER_FILE, TEXT_CONFIG, lexicon), None)
 
 
 def save_text_tables(work: Path) -> None:
-    """What the front end reads, where it is not there yet."""
+    """Write the tokenizer, and the lexicon if it is missing."""
     save_tokenizer(work / TOKENIZER_FILE)
     if not (work / LEXICON_FILE).exists():
         save_lexicon(work / LEXICON_FILE)
@@ -78,7 +78,7 @@ def text_ids(front: TextFrontend, text: str) -> list[int]:
 
 
 def add_text(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Kind `text` (Tt,): token ids of every recording's text; `text1` ...: the same with some words spelled."""
+    """Add `text` (Tt,), the token ids of every recording's text, and `text1` ..., with some words spelled."""
     save_text_tables(work)
     for corpus in corpora:
         for reading in range(1 + N_SPELLED):

@@ -1,1 +1,1 @@
-"""What a pack sounds like: words, speakers, streams, solvers, number formats. Takes any pack."""
+"""Evaluation of any pack: words, speakers, streams, solvers, dtypes."""

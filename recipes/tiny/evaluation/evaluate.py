@@ -1,10 +1,9 @@
-"""How well a pack speaks: words, voice, spectrum and speed, as a table and as JSON.
+"""Evaluates a pack: words, voice, spectrum and speed, as a table and as JSON.
 
-In: a pack, a fixed list of sentences (`sentences.txt`, ours, in no training set) and recordings of voices. Out:
-word and character error rate as Whisper tiny hears it, how much the speech sounds like the reference voice
-(resemblyzer: cosine, and how often the right one of all voices is nearest), how good it sounds (DNSMOS) and whether it
-hums at the frame rate (`sound_metrics`), real-time factor, and, where the teacher's own recordings are given, its own
-error rate, the mel-cepstral distance to it and the ratio of lengths.
+In: a pack, a fixed list of sentences (`sentences.txt`, not in the training data) and recordings of voices. Out: word
+and character error rate (Whisper tiny), speaker similarity (resemblyzer: cosine, and how often the right voice is the
+nearest), quality (DNSMOS), hum at the frame rate (`sound_metrics`), real-time factor; with the teacher's recordings
+also the teacher's error rate, the mel-cepstral distance to them and the ratio of lengths.
 
     python -m recipes.tiny.evaluation.evaluate --voices DIR [--pack PACK] [--teacher DIR] [--limit 80] [--json FILE]
 
@@ -83,7 +82,7 @@ class Ear:
 
 
 def recordings_in(folder: Path) -> dict[str, Path]:
-    """Recordings of voices by the name of their files."""
+    """Recordings of voices by file name."""
     return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in (".flac", ".wav", ".ogg", ".mp3")}
 
 
@@ -165,7 +164,7 @@ def evaluate(
             transcript = listener(samples, audio.sample_rate)
             said.append(words(sentence))
             heard.append(words(transcript))
-            if len(samples) >= audio.sample_rate:  # a shorter one cannot be judged
+            if len(samples) >= audio.sample_rate:  # shorter speech cannot be evaluated
                 sounds.append(alone(samples))
             embedding = ear(samples, audio.sample_rate)
             scores = {v: float(embedding @ e) for v, e in embeddings.items()}
@@ -190,7 +189,7 @@ def evaluate(
 def against_teacher(
     tts: TTS, teacher: Path, listener: Listener, options: dict[str, Any], n: int = 16
 ) -> dict[str, Any]:
-    """Held-out recordings of the teacher beside the pack's reading of the same sentence with the same voice."""
+    """Compare held-out recordings of the teacher with the pack's reading of the same sentence in the same voice."""
     import jiwer
 
     rows = [line.rstrip("\n").split("\t") for line in (teacher / "metadata.tsv").read_text().splitlines()]
@@ -255,9 +254,11 @@ def main() -> None:
     parser.add_argument("--voices", type=Path, required=True, help="folder with one recording per voice")
     parser.add_argument("--teacher", type=Path, default=None, help="corpus folder with metadata.tsv and wav/")
     parser.add_argument("--sentences", type=Path, default=SENTENCES)
-    parser.add_argument("--limit", type=int, default=None, help="only so many sentences")
+    parser.add_argument("--limit", type=int, default=None, help="maximum number of sentences")
     parser.add_argument("--json", type=Path, default=None)
-    parser.add_argument("--seed", type=int, default=0, help="of the first sentence; one more for each after it")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the first sentence; incremented for each further one"
+    )
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="synthesis option")
     parser.add_argument("--compute", choices=get_args(Compute), default=DEFAULT_COMPUTE)
     parser.add_argument("--threads", type=int, default=2)

@@ -1,7 +1,7 @@
 """Streamed speech against offline speech of one pack: words, voice, seams, first sound, a chunk timeline.
 
-In: a pack, our sentences, optionally recordings of the voices. Out: a table and JSON. The seed is the same on
-both sides, so the codes are the same and differences come from the parts alone.
+In: a pack, our sentences, optionally recordings of the voices. Out: a table and JSON. Both use the same seed, so the
+codes are equal and differences come from chunking alone.
 
     python -m recipes.tiny.evaluation.evaluate_stream quality --pack PACK [--voices DIR] [--limit 60] [--chunks 30,45]
     python -m recipes.tiny.evaluation.evaluate_stream first-sound --pack PACK [--runs 20]
@@ -91,7 +91,7 @@ def first_sound(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str
         with tts.stream(text, voice, seed=k, **arguments.options) as stream:
             next(c for c in stream if c.samples.any())
             times.append(1e3 * (time.perf_counter() - started))
-            for _ in stream:  # to the end, so that speeds are learned as in use
+            for _ in stream:  # to the end, so that the latency model is updated as in use
                 pass
     warm = sorted(times[2:])
     return {
@@ -103,7 +103,7 @@ def first_sound(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str
 
 
 def timeline(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str, Any]:
-    """When each chunk came and when a listener needed it; `late`: chunks after which there was silence."""
+    """Arrival of each chunk and the time when playback needed it; `late`: chunks that caused an underrun."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -144,7 +144,10 @@ def timeline(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str, A
 
 
 def feed(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str, Any]:
-    """A text as a language model gives it: is all of it spoken once, in order, and how soon after each clause."""
+    """Text fed like tokens of a language model:
+
+    is all of it spoken once and in order, and how soon after each clause.
+    """
     text = " ".join(sentences(1000) * 3)
     pieces = re.findall(r"\s?\S{1,4}", text)[: arguments.tokens]
     given = "".join(pieces)
@@ -177,7 +180,7 @@ def main() -> None:
     parser.add_argument("what", choices=("quality", "first-sound", "timeline", "feed"))
     parser.add_argument("--pack", default=None)
     parser.add_argument("--voice", default=None, help="default: all ready voices, or the first")
-    parser.add_argument("--voices", type=Path, default=None, help="folder of recordings, to enroll and compare to")
+    parser.add_argument("--voices", type=Path, default=None, help="folder of recordings, to enroll and to compare with")
     parser.add_argument("--limit", type=int, default=60)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=500)

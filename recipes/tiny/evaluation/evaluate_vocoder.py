@@ -1,8 +1,8 @@
-"""How much a vocoder loses: recordings against what it makes of their true mel, as a table and as JSON.
+"""Copy synthesis: compares recordings with a vocoder's output for their true mel, as a table and as JSON.
 
-In: a pack, or the work folder of a vocoder in training; recordings. Out: the mean figures (`sound_metrics`) of the
-recordings, and of what the vocoder makes of them, over held-out recordings of voices it heard and over voices it never
-did. DNSMOS estimates opinions; PESQ, STFT and MCD compare with the recording; `comb` is the share of a band's energy on
+In: a pack, or the work folder of a vocoder in training; recordings. Out: mean figures (`sound_metrics`) of the
+recordings and of the vocoder's output, for held-out recordings of training voices and for unseen voices. DNSMOS
+estimates opinion scores; PESQ, STFT and MCD compare with the recording; `comb` is the fraction of a band's energy at
 multiples of the frame rate.
 
     python -m recipes.tiny.evaluation.evaluate_vocoder --teacher DIR [--pack PACK | --work WORK] [--json FILE]
@@ -61,14 +61,14 @@ def read(path: Path) -> Wave:
 
 
 def sets(teacher: Path, limit: int) -> dict[str, list[Path]]:
-    """Recordings by set: held out of training, and voices that were never heard."""
+    """Recordings by set: held-out recordings of training voices, and unseen voices."""
     held = [Path(item["path"]) for i, item in enumerate(read_metadata(teacher)) if is_held_out(i)]
     unheard = [p for p in sorted((teacher / "eval_voices").iterdir()) if p.stem in UNHEARD]
     return {"held out": held[:limit], "unheard voices": unheard}
 
 
 def figures(paths: list[Path], vocode: Vocode | None, what: str) -> dict[str, float]:
-    """Means over recordings; without a vocoder those of the recordings themselves."""
+    """Means over recordings: of the vocoder's output, or without a vocoder of the recordings."""
     rows = []
     for path in track(paths, description=what):
         real = read(path)
@@ -99,7 +99,7 @@ def main() -> None:
     given.add_argument("--work", type=Path, help="work folder of the stages pitch and vocoder_istft")
     parser.add_argument("--compute", choices=("reference", "exact", "fast"), default="exact")
     parser.add_argument("--limit", type=int, default=60)
-    parser.add_argument("--no-recordings", action="store_true", help="only what the vocoder makes")
+    parser.add_argument("--no-recordings", action="store_true", help="skip the figures of the recordings")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

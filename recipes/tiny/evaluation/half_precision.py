@@ -1,8 +1,7 @@
-"""DiT and vocoder in half precision against float32: what fp16 and bf16 arithmetic cost, the flow's state in fp32.
+"""Errors of DiT and vocoder in fp16 and bf16 against float32, with the flow's state in fp32.
 
-In: a pack in float32. Out: a table of log-mel and STFT-magnitude differences, on sentences of the front end's
-choice, with the same codes, latents and noise. Weights and activations are in half precision; what goes in and
-comes out of each network is cast.
+In: a pack in float32. Out: a table of log-mel and STFT-magnitude differences with equal codes, latents and noise.
+Weights and activations are in half precision; inputs and outputs of each network are cast.
 
     python -m recipes.tiny.evaluation.half_precision --pack PACK [--voice RECORDING] [--steps 10]
 """

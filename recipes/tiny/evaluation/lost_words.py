@@ -1,9 +1,9 @@
-"""Which words of a text are not heard, and whether the pack said so: the failure that a listener forgives least.
+"""Detects lost words: which words of a text are missing in the speech, and whether the pack gave a notice.
 
-In: a pack and texts of the kinds that lose words (`lost_words.txt`, one a line, `\\n` for a line end). Out: how many
-were spoken whole, how many lost a word with and without a notice, tries, ends that break off; as a table and as JSON.
-Whisper tiny judges. What it writes and what was to be said are compared as phones, so that its spelling, its
-figures and where it puts spaces do not matter: a word counts as lost when most of its phones have no counterpart.
+In: a pack and texts that are prone to lose words (`lost_words.txt`, one per line, `\\n` for a line end). Out: number of
+complete texts, of texts with a lost word with and without a notice, of attempts and of abrupt ends; as a table and as
+JSON. Whisper tiny transcribes. Transcript and text are compared as phones, so spelling, digits and spaces do not
+matter; a word counts as lost if most of its phones have no counterpart.
 
     python -m recipes.tiny.evaluation.lost_words [--pack PACK] [--seeds 4] [--texts FILE] [--json FILE]
 
@@ -32,10 +32,10 @@ from recipes.tiny.evaluation.evaluate import Listener
 
 TEXTS = Path(__file__).parents[1] / "lost_words.txt"
 VOWELS = frozenset("aeiouæɑɔəɚɛɜɪʊʌ")
-SAME_KIND = 0.5  # what a vowel for another vowel counts as, or a consonant for another consonant
-LEAST_MATCH = 0.4  # of a word's phones: below it the word was not heard
-END_S = 0.01  # of sound by which an abrupt end is known ...
-ABRUPT_DB = -45.0  # ... above this level
+SAME_KIND = 0.5  # match score of two different vowels, or of two different consonants
+LEAST_MATCH = 0.4  # fraction of a word's phones below which it is lost
+END_S = 0.01  # seconds at the end whose level ...
+ABRUPT_DB = -45.0  # ... above this marks an abrupt end
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _NOT_PHONES = re.compile(r"[^\w]|_|▁")
@@ -49,7 +49,7 @@ class Case:
     seed: int
     voice: str
     heard: str
-    lost: tuple[str, ...]  # words of the text that were not heard
+    lost: tuple[str, ...]  # words missing in the speech
     notices: tuple[str, ...]
     error: str | None
     seconds: float
@@ -64,7 +64,7 @@ class Case:
 
 
 class Phones:
-    """Words of a text with their phones, as the pack reads them."""
+    """Words of a text with their phones from the pack's front end."""
 
     def __init__(self, frontend: TextFrontend) -> None:
         self.frontend = frontend
@@ -117,7 +117,7 @@ def end_level_db(samples: npt.NDArray[np.float32], rate: int) -> float:
 
 
 def listen(tts: TTS, texts: list[str], seeds: range) -> list[Case]:
-    """Every text with every seed, the pack's voices in turn."""
+    """Synthesize every text with every seed, alternating the pack's voices."""
     phones, listener = Phones(tts.frontend()), Listener()
     voices = sorted(tts.ready_voices())
     cases = []
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, default=TEXTS)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--limit", type=int, default=None, help="only so many texts")
+    parser.add_argument("--limit", type=int, default=None, help="maximum number of texts")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()

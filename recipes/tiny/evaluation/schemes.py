@@ -1,8 +1,7 @@
-"""Every scheme and method on the tiny model: sizes, divergence, sound, and with judges words and voice.
+"""All quantization schemes and methods on the tiny model: sizes, KL divergence, sound, optionally words and voice.
 
-In: the tiny pack in float32 (`python -m recipes.tiny.stages.export --float32`). Out: a table in Markdown, and all
-figures as JSON. Only the GPT's linears differ from row to row; int4 and NF4 keep embeddings and head in int8, as the
-recipes do.
+In: the tiny pack in float32 (`python -m recipes.tiny.stages.export --float32`). Out: a Markdown table, and all figures
+as JSON. Rows differ only in the GPT's linear layers; int4 and NF4 keep embeddings and head in int8, as the recipes do.
 
     python -m recipes.tiny.evaluation.schemes --pack PACK --work DIR [--voices DIR] [--limit 40] [--only NAME ...]
 """
@@ -38,7 +37,7 @@ def gpt_rule(scheme: str, group: int | None = None, method: str = "rtn") -> str:
 
 
 def schemes() -> dict[str, str]:
-    """TOML of the GPT's table by name; None of them touches another component."""
+    """TOML of the GPT's table by name."""
     table = {
         "fp16": 'dtype = "float16"\n',
         "bf16": 'dtype = "bfloat16"\n',
@@ -61,7 +60,7 @@ def recipe(name: str, gpt: str) -> str:
 
 
 def judged(pack: Path, voices: Path, limit: int) -> dict[str, Any]:
-    """Words and voice as `evaluate` measures them."""
+    """Word and voice figures, as in `evaluate`."""
     from edgetts import TTS
     from recipes.tiny.evaluation.evaluate import SENTENCES, evaluate, recordings_in
 
@@ -86,8 +85,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pack", type=Path, required=True, help="the tiny pack in float32")
     parser.add_argument("--work", type=Path, required=True, help="folder for packs and figures")
-    parser.add_argument("--voices", type=Path, help="recordings, to judge words and voice")
-    parser.add_argument("--limit", type=int, default=40, help="sentences to judge")
+    parser.add_argument("--voices", type=Path, help="recordings, to evaluate words and voice")
+    parser.add_argument("--limit", type=int, default=40, help="sentences to evaluate")
     parser.add_argument("--only", nargs="*", help="names of schemes")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)

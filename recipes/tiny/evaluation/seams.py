@@ -1,10 +1,10 @@
-"""Seams of streamed speech: are the places where two parts meet told apart from the rest, are there clicks.
+"""Seams of streamed speech: do chunk borders differ measurably from the rest, and are there clicks?
 
-In: a waveform and where its parts meet. Out: per measure, how many seams lie above the 95th percentile of the
-interior of the same speech (5 % of them if they are like the rest), and where clicks are. Numpy only.
+In: a waveform and the positions of its seams. Out: per measure, the fraction of seams above the 95th percentile of the
+interior of the same speech (5 % if they do not differ), and the positions of clicks. Numpy only.
 
-A measure is taken in short windows, at seams and everywhere else alike: the largest step between two samples,
-against the level around it, and the largest change of the spectrum from one frame to the next.
+Measures in short windows, at seams and elsewhere: the largest step between two samples relative to the local level, and
+the largest change of the spectrum between two frames.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Samples = npt.NDArray[np.float32]
 
 HOP_S = 0.0029  # between spectra
 FRAME_S = 0.0116
-WINDOW_S = 0.12  # what a seam may touch: the cross-fade of the waveform and the new frames behind it
+WINDOW_S = 0.12  # extent of a seam: the cross-fade and the first new frames
 PERCENTILE = 95.0
 QUIET = 1e-3  # of full scale: below it, steps and spectra are noise
 
 LPC_ORDER = 16
 LPC_BLOCK_S = 0.03
-CLICK_RATIO = 14.0  # prediction error against its level around: glottal pulses stay below
-CLICK_GAP_S = 0.005  # beside a click, where the level is looked for
+CLICK_RATIO = 14.0  # prediction error relative to its local level; glottal pulses stay below
+CLICK_GAP_S = 0.005  # gap beside a click before the level is measured
 CLICK_AROUND_S = 0.02
 
 
@@ -42,7 +42,7 @@ class SeamReport:
 
 
 def sample_steps(samples: Samples, rate: int) -> npt.NDArray[np.float64]:
-    """Step to the next sample against the level around it, (S - 1,)."""
+    """Step to the next sample relative to the local level, (S - 1,)."""
     x = samples.astype(np.float64)
     level = np.sqrt(uniform_filter1d(x * x, max(1, int(WINDOW_S * rate)))) + QUIET
     steps: npt.NDArray[np.float64] = np.abs(np.diff(x)) / level[1:]
@@ -61,19 +61,19 @@ def spectral_flux(samples: Samples, rate: int) -> npt.NDArray[np.float64]:
 
 
 def find_clicks(samples: Samples, rate: int) -> list[int]:
-    """Places of impulses and jumps that speech has none of: where linear prediction fails all of a sudden."""
+    """Positions of clicks: impulses and jumps where linear prediction suddenly fails."""
     x = samples.astype(np.float64)
     if len(x) < 4 * LPC_ORDER:
         return []
     error = np.abs(_prediction_error(x, int(LPC_BLOCK_S * rate)))
     around = int(CLICK_AROUND_S * rate)
-    # The level just before and just after, without the place itself, so that one sample does not hide itself.
+    # The level before and after, without the position itself, so that a click does not raise its own reference.
     level = uniform_filter1d(error, around)
     gap = max(1, int(CLICK_GAP_S * rate))
     before = np.concatenate([np.full(gap, level[0]), level[:-gap]])
     after = np.concatenate([level[gap:], np.full(gap, level[-1])])
     score = error / (np.minimum(before, after) + QUIET / 10)
-    # A click spoils the prediction of its whole neighborhood: the strongest stands for all of it.
+    # A click disturbs the prediction of its neighborhood: keep the strongest position only.
     spoiled = 4 * int(LPC_BLOCK_S * rate) + 1
     peaks = np.flatnonzero((score == maximum_filter1d(score, spoiled)) & (score > CLICK_RATIO))
     loud = [int(p) for p in peaks if error[p] > 5 * QUIET]
@@ -107,7 +107,7 @@ def report(samples: Samples, rate: int, seams: list[int]) -> SeamReport:
 
 
 def _prediction_error(x: npt.NDArray[np.float64], block: int) -> npt.NDArray[np.float64]:
-    """What linear prediction from the block around cannot tell, (S,)."""
+    """Residual of blockwise linear prediction, (S,)."""
     error = np.zeros_like(x)
     for start in range(0, len(x), block):
         around = x[max(0, start - block) : start + 2 * block]

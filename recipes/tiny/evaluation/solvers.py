@@ -1,8 +1,8 @@
-"""What fewer and cheaper steps of the flow cost: solvers, guidance, grids, short prompts, presets.
+"""Quality of faster flow settings: solvers, guidance, grids, short prompts, presets.
 
-In: a pack, recordings of voices. Out: a table, and all figures as JSON. Every row says the same codes from the same
-noise, because the seed is the same and the GPT's settings are: what differs is S2Mel's. The distance is between
-log-mels of the sound and of that of the first row, upstream's numbers.
+In: a pack, recordings of voices. Out: a table, and all figures as JSON. All rows use the same codes and noise (same
+seed and GPT settings); only S2Mel's settings differ. The distance is between log-mels of the audio and of the first
+row, which has upstream's settings.
 
     python -m recipes.tiny.evaluation.solvers --voices DIR [--pack PACK] [--limit 24] [--json FILE] [--only NAME ...]
 """
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, default=None)
     parser.add_argument("--voices", type=Path, required=True, help="folder with one recording per voice")
     parser.add_argument("--limit", type=int, default=24, help="sentences")
-    parser.add_argument("--only", nargs="*", help="rows, beside the first")
+    parser.add_argument("--only", nargs="*", help="rows to run besides the first")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     print("| flow | log-mel | WER | similarity | RTF |\n|---|---|---|---|---|")

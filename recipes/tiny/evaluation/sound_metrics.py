@@ -1,7 +1,7 @@
-"""Figures of sound that need no listener: a hum at the frame rate, harmonics to noise, distances to a recording.
+"""Objective audio metrics: hum at the frame rate, harmonics-to-noise ratio, distances to a recording.
 
-In: waveforms (S,) at the pack's rate, float32. Out: numbers. It does not know what made the sound. Judges that are
-packages of their own (PESQ, DNSMOS) are loaded when first asked.
+In: waveforms (S,) at the pack's rate, float32. Out: numbers. It does not know the synthesizer. External packages (PESQ,
+DNSMOS) are loaded at first use.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Wave = npt.NDArray[np.float32]
 
 COMB_WIDTH_HZ = 1.5
 BANDS_HZ = ((100, 1000), (1000, 2000), (2000, 4000), (4000, 8000))
-SHORTEST_COMB_S = 1.0  # a spectrum of less does not tell lines of the comb from what lies between
+SHORTEST_COMB_S = 1.0  # shorter spectra cannot resolve the lines of the comb
 JUDGE_RATE = 16_000
 N_CEPSTRA = 13
 DB_PER_NEPER = 10 / np.log(10) * np.sqrt(2)
 
 
 def comb_shares(waveform: Wave, rate: int = dims.SAMPLE_RATE, hop: int = dims.HOP) -> list[float]:
-    """Share of each band's energy within 1.5 Hz of a multiple of the frame rate; 0.035 is chance.
+    """Share of each band's energy within 1.5 Hz of a multiple of the frame rate; 0.035 is chance level.
 
     Raises ValueError for less than a second.
     """
     if len(waveform) < SHORTEST_COMB_S * rate:
-        raise ValueError(f"{len(waveform)} samples are too few to see a comb")
+        raise ValueError(f"{len(waveform)} samples are too few for a comb spectrum")
     power = np.abs(np.fft.rfft(waveform.astype(np.float64) * np.hanning(len(waveform)))) ** 2
     frequency = np.fft.rfftfreq(len(waveform), 1 / rate)
     spacing = rate / hop
@@ -49,21 +49,21 @@ def comb_shares(waveform: Wave, rate: int = dims.SAMPLE_RATE, hop: int = dims.HO
 
 
 def harmonics_to_noise(waveform: Wave) -> float:
-    """dB, the mean over voiced frames; nan where nothing is voiced."""
+    """Harmonics-to-noise ratio in dB, mean over voiced frames; nan if nothing is voiced."""
     strength = strength_of(waveform)
     strength = strength[strength > 0].clip(max=0.9999)
     return float(np.mean(10 * np.log10(strength / (1 - strength)))) if len(strength) else float("nan")
 
 
 def cepstral_distance(made: Wave, real: Wave) -> float:
-    """dB between mel-cepstra, frame by frame: both must be of the same moment."""
+    """Mel-cepstral distortion in dB, frame by frame; the signals must be aligned."""
     mels = mel_of(torch.from_numpy(np.stack([made, real]))).double().numpy()  # (2, M, T)
     cepstra = dct(mels, norm="ortho", axis=1)[:, 1 : N_CEPSTRA + 1] / np.sqrt(dims.N_MELS / 2)
     return float(DB_PER_NEPER * np.sqrt(((cepstra[0] - cepstra[1]) ** 2).sum(0)).mean())
 
 
 def spectral_distance(made: Wave, real: Wave) -> float:
-    """Over several resolutions, as training measures it."""
+    """Multi-resolution STFT distance, as in training."""
     return float(stft_loss(torch.from_numpy(made)[None], torch.from_numpy(real)[None]))
 
 
@@ -87,7 +87,7 @@ def dnsmos(waveform: Wave) -> dict[str, float]:
 
 
 def alone(waveform: Wave) -> dict[str, float]:
-    """What can be said without the recording."""
+    """Metrics without a reference recording."""
     figures = {"hnr": harmonics_to_noise(waveform), **dnsmos(waveform)}
     if len(waveform) >= SHORTEST_COMB_S * dims.SAMPLE_RATE:
         figures |= {f"comb_{low}": share for (low, _), share in zip(BANDS_HZ, comb_shares(waveform), strict=True)}
@@ -95,13 +95,13 @@ def alone(waveform: Wave) -> dict[str, float]:
 
 
 def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of each figure, over the rows that have it."""
+    """Mean of each figure over the rows that have it."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: float(np.nanmean([row[name] for row in rows if name in row])) for name in names}
 
 
 def against(made: Wave, real: Wave) -> dict[str, float]:
-    """What can be said beside the recording."""
+    """Metrics against the reference recording."""
     n = min(len(made), len(real))
     made, real = made[:n], real[:n]
     return {

@@ -1,12 +1,12 @@
-"""Many odd sentences: does a pack always say something, of a sensible length, and nothing broken?
+"""Stress test with many odd sentences: is the speech always audible, of plausible length and intact?
 
-In: a pack, and sentences of which pieces of 1 to 25 words are cut at random. Out: how often the speech was not finite,
-clipped, silent, ended by a guard or by the cap, and how long it is beside what the teacher would take: the teacher's
-pace is a straight line through its recordings (seconds over letters and words, `metadata.tsv`).
+In: a pack, and sentences from which runs of 1 to 25 words are cut at random. Out: how often the speech was not finite,
+clipped, silent, or ended by a guard or by max_codes, and its length relative to the teacher's pace, a linear fit of
+seconds to letters and words over the teacher's recordings (`metadata.tsv`).
 
     python -m recipes.tiny.evaluation.stress [--pack PACK] [--teacher CORPUS] [--n 200] [--json FILE]
 
-Nobody listens: for words and voices see `recipes.tiny.evaluation.evaluate`.
+Words and voices are not checked: see `recipes.tiny.evaluation.evaluate`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SILENT_PEAK = 0.01
 
 
 def pieces(sentences: Sequence[str], n: int, seed: int = 0) -> list[str]:
-    """n texts of 1 to 25 words, each a run of words of the sentences, with a capital and a full stop."""
+    """n texts of 1 to 25 words, each a run of words of a sentence, capitalized and with a period."""
     chance = random.Random(seed)
     words = " ".join(sentences).split()
     made = []

@@ -1,10 +1,9 @@
-"""Losses that a vocoder is trained with: distances of spectra, and small networks that tell made speech from real.
+"""Losses of vocoder training: spectral distances, and discriminators.
 
-In: waveforms (B, S), made and real. Out: losses. It does not know what made them.
+In: waveforms (B, S), generated ("made") and real. Out: losses. It does not know the generator.
 
-Discriminators look at waveforms folded at several periods (MPD, Kong et al. 2020, "HiFi-GAN") and at spectrograms at
-several resolutions (MRD, Jang et al. 2021, "UnivNet"); their losses are least squares and feature matching. All are
-sized for a CPU.
+Discriminators: multi-period (MPD, Kong et al. 2020, "HiFi-GAN") and multi-resolution (MRD, Jang et al. 2021,
+"UnivNet"); losses: least squares and feature matching. The sizes suit a CPU.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from recipes.tiny.common import autocast
 
 STFT_SIZES = (256, 512, 1024, 2048)
 MAGNITUDE_FLOOR = 1e-4
-Verdicts = list[list[Tensor]]  # of each discriminator: features of its layers, the verdict last
+Verdicts = list[list[Tensor]]  # per discriminator: features of its layers, then its output
 
 
 def magnitude(x: Tensor, size: int) -> Tensor:
@@ -49,7 +48,7 @@ class PeriodDiscriminator(nn.Module):
         self.last = weight_norm(nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0)))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Waveform (B, S) -> features of each layer, the verdict last."""
+        """Waveform (B, S) -> features of each layer, then the output."""
         x = x[:, : x.shape[1] // self.period * self.period].view(len(x), 1, -1, self.period)
         features = []
         for conv in self.convs:
@@ -98,7 +97,7 @@ class Discriminators(nn.ModuleList):
 
 
 def judge_loss(of_real: Verdicts, of_made: Verdicts) -> Tensor:
-    """What the discriminators learn from: 1 for real, 0 for made."""
+    """Loss of the discriminators: targets 1 for real, 0 for made."""
     loss = torch.zeros((), device=of_real[0][-1].device)
     for real, made in zip(of_real, of_made, strict=True):
         loss = loss + (real[-1] - 1).square().mean() + made[-1].square().mean()
@@ -106,7 +105,7 @@ def judge_loss(of_real: Verdicts, of_made: Verdicts) -> Tensor:
 
 
 def adversarial_loss(of_made: Verdicts) -> Tensor:
-    """What the vocoder learns from: to be taken for real."""
+    """Adversarial loss of the vocoder: target 1."""
     loss = torch.zeros((), device=of_made[0][-1].device)
     for made in of_made:
         loss = loss + (made[-1] - 1).square().mean()
@@ -114,7 +113,7 @@ def adversarial_loss(of_made: Verdicts) -> Tensor:
 
 
 def matching_loss(of_real: Verdicts, of_made: Verdicts, weights: Sequence[float]) -> Tensor:
-    """Distance of the discriminators' features, each relative to its size. weights: one per discriminator."""
+    """Feature matching: relative distance of the discriminators' features. weights: one per discriminator."""
     loss = torch.zeros((), device=of_real[0][-1].device)
     for real, made, weight in zip(of_real, of_made, weights, strict=True):
         for a, b in zip(real[:-1], made[:-1], strict=True):

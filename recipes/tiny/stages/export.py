@@ -1,12 +1,11 @@
-"""Stage `export`: what was trained becomes a model pack, with ready voices.
+"""Stage `export`: writes the trained networks as a model pack, with ready voices.
 
-In: a work folder with all stages, and a corpus whose recordings the emotion matrix and the voices are made from.
-Out: a pack folder that `edgetts` opens: int8 per output channel for the large matrices, fp16 for the rest.
+In: a work folder with all stages, and a corpus for the emotion matrix and the voices. Out: a pack folder: int8 per
+output channel for the large matrices, fp16 for the rest.
 
-The emotion matrix. The teacher's speech is neutral reading: nobody in it is angry or afraid. Each row is the mean
-emotion vector of the few recordings of one voice that go furthest in a direction of pitch, pitch range, level and
-pace that is usual for the emotion (`DIRECTIONS`). It gives the emotion path something to move along; expect a
-change of liveliness and pace, not acting.
+Emotion matrix: the teacher's speech is neutral, so each row is the mean emotion vector of the few recordings of a voice
+that are extreme in pitch, pitch range, level and pace, in the typical direction of the emotion (`DIRECTIONS`). It
+exercises the emotion path; it changes liveliness and pace at most.
 """
 
 from __future__ import annotations
@@ -56,10 +55,10 @@ LICENSE = (
     "MIT, as the project itself. Synthetic voices; see LICENSE-NOTE.md."
 )
 DESCRIPTION = "Built-in demonstration model: plain English, small networks, the same code path as IndexTTS-2."
-# The codebook is small and codes repeat, so no penalty on that. The most likely code alone would hold a sound too long:
-# durations need sampling with nearly the whole probability. The multistep solver with guidance on the first half of the
-# way takes half the time of ten Euler steps and is closer to many steps. Prompts are short in training. In long
-# segments the GPT now and then loses its place; 80 tokens are a sentence of some fifteen words.
+# Codes repeat in a small codebook, so no repetition penalty. Greedy or narrow sampling holds sounds too long, so top_p
+# is high. The multistep solver with guidance on the first half takes half the time of ten Euler steps and is closer to
+# the exact solution. Prompts are short in training. In long segments the GPT sometimes loses its position; 80 tokens
+# are about fifteen words.
 DEFAULTS: dict[str, Any] = {
     "do_sample": True,
     "temperature": 0.8,
@@ -77,14 +76,14 @@ DEFAULTS: dict[str, Any] = {
     "prompt_s": 3.0,
     "first_steps": 4,
     "noise_scale": NOISE_SCALE,
-    "tail_s": 0.1,  # without it one end in ten breaks off
-    "adapt_steps": 100,  # of a new voice: seconds, once, and the right voice is twice as often the nearest
+    "tail_s": 0.1,  # without it one in ten endings is cut off
+    "adapt_steps": 100,  # takes seconds per new voice; the right voice is the nearest one twice as often
 }
 LOWEST_PITCH, HIGHEST_PITCH = 70, 400  # Hz
 
 
 def pitch(waveform: np.ndarray) -> tuple[float, float]:
-    """Mean and deviation of the logarithm of the pitch of voiced frames, by autocorrelation."""
+    """Median and standard deviation of the log pitch of voiced frames, by autocorrelation."""
     size, hop = 1024, 512
     frames = np.lib.stride_tricks.sliding_window_view(waveform, size)[::hop] * np.hanning(size)
     power = np.abs(np.fft.rfft(frames, 2 * size)) ** 2
@@ -130,7 +129,7 @@ def emotion_matrices(corpus: Corpus, conditioning: Conditioning, style_of: Any) 
 
 
 def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], int]:
-    """Tensors of every component, and the code that fills silence."""
+    """Tensors of every component, and the silence code."""
     codec = load_codec(work).state_dict()
     gpt = stage_weights(work, "gpt")
     config = dims.model_config(N_TOKENS, None, (1,) * len(DIRECTIONS))
@@ -162,7 +161,7 @@ def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], i
 
 
 def silence_code(corpus: Corpus) -> int:
-    """The code most often under the quietest frames."""
+    """The most frequent code of the quietest frames."""
     counts = np.zeros(dims.CODEBOOK)
     for i in range(0, len(corpus), 8):
         level = corpus.get("mel", i).mean(1).numpy()
@@ -182,7 +181,7 @@ def write(
     *,
     float32: bool = False,
 ) -> Path:
-    """The pack, as it is shipped or, to measure what that costs, all in float32."""
+    """Write the pack as shipped, or all in float32 for comparisons."""
     tensors, silence = trained(work, corpus)
     n_rows = len(tensors["emotion"]["speaker_matrix"]) // len(DIRECTIONS)
     config = dims.model_config(N_TOKENS, silence, (n_rows,) * len(DIRECTIONS))
@@ -199,7 +198,7 @@ def write(
             description=DESCRIPTION,
             text=to_dict(TEXT_CONFIG),
             defaults=defaults,
-            without=(EMOTION,),  # its matrix gives the path something to move along; nothing of it is heard
+            without=(EMOTION,),  # the matrix exercises the path; its effect is not audible
             force=True,
         ) as writer:
             for component, values in tensors.items():
@@ -213,7 +212,7 @@ def write(
                 writer.add_file(f"voices/{name}.safetensors", data)
             writer.finish(None)
 
-    # Voices are made by the pack itself, so it is written without them first.
+    # Voices are enrolled with the pack itself, so a draft without voices is written first.
     draft = work / "pack_draft"
     once(draft, {})
     tts = TTS.load(draft, device="cpu", home=work / "home")
@@ -233,7 +232,9 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="cached corpus, for emotions and silence")
     parser.add_argument("--voices", type=Path, required=True, help="folder with a recording of each ready voice")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--float32", action="store_true", help="to measure schemes and half precision on")
+    parser.add_argument(
+        "--float32", action="store_true", help="write all weights in float32, to measure schemes and half precision"
+    )
     args = parser.parse_args()
     recordings = {v: next(args.voices.glob(f"{v}.*")) for v in READY_VOICES}
     print(write(args.out, args.work, Corpus(args.corpus), DEFAULTS, recordings, float32=args.float32))

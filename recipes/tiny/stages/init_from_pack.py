@@ -1,8 +1,8 @@
-"""Start a training from a pack: its weights become the first weights of every stage.
+"""Initializes all training stages from the weights of a pack.
 
-In: a pack of the dimensions in `dims`, as a rule the one that is shipped. Out: `WORK/STAGE/start.pt` for the stages,
-and `WORK/stats.pt`. What a pack does not carry (recognizer, codec decoder, discriminators, optimizers) begins anew,
-so the stages that need it (`semantic_encoder`, `joint`) are run again before the codes are used.
+In: a pack with the dimensions in `dims`, usually the shipped one. Out: `WORK/STAGE/start.pt` for the stages, and
+`WORK/stats.pt`. Parts that a pack lacks (recognizer, codec decoder, discriminators, optimizers) start fresh, so the
+stages that need them (`semantic_encoder`, `joint`) must run again before the codes are used.
 
     python -m recipes.tiny.stages.init_from_pack --work WORK [--pack PACK]
 """
@@ -17,7 +17,7 @@ import torch
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
 
-# Stage: its modules, and the components of the pack that fill each.
+# Stage -> its modules -> the components of the pack that fill each.
 MODULES: dict[str, dict[str, tuple[str, ...]]] = {
     "semantic_encoder": {"encoder": ("semantic_encoder",)},
     "codec": {"codec": ("codec_encoder", "quantizer")},

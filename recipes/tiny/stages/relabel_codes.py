@@ -1,17 +1,16 @@
-"""Stage `relabel_codes`: the phone of each frame once more, and codes that are always one of that phone's.
+"""Stage `relabel_codes`: realigns the phones, and assigns each frame a code of its own phone.
 
-In: corpora with `feat`, `text` and phones, and the trained stage `joint`. Out, in each corpus: `phone` and `align`
-again, `heard` (T50,) int16, the code that the codec gives each frame, and `codes` (T50,) int16, the nearest one among
-the codes of the phone that is spoken; in `WORK/joint/last.pt` new codebook rows for codes that were hardly used.
+In: corpora with `feat`, `text` and phones, and the trained stage `joint`. Out, in each corpus: new `phone` and `align`;
+`heard` (T50,) int16, the codec's code of each frame; and `codes` (T50,) int16, the nearest code that belongs to the
+frame's phone. In `WORK/joint/last.pt`: new codebook rows for rarely used codes.
 
-`align` knows the phones of a recording, but shares out the blanks between them by rule. A linear layer has since
-learned to tell the phone of each frame: searched again with that, phones begin and end where they are heard.
+`align` divides blanks between phones by a rule. The frame classifier of `joint` gives better phone boundaries, so the
+alignment is searched again with it.
 
-A small codec hears the wrong phone in every sixth frame. It need not guess: what is spoken is known. Each code belongs
-to the phone it was given to most often, and a frame takes the nearest code of its own phone, so that codes still say
-how a phone sounds and no longer say another one; while one phone lasts they seldom change. What the text asks for and
-what S2Mel has to make are then the same words. Recordings at run time have the codes that are heard, so prompts in
-training have those, too.
+A small codec encodes a wrong phone in every sixth frame, although the phone is known. Each code belongs to the phone it
+is used for most often, and a frame gets the nearest code of its own phone, with few changes within a phone. So the
+codes match the text and S2Mel's target. Recordings at run time have the codec's own codes (`heard`), so prompts in
+training use those.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ from recipes.tiny.corpus.data import Corpus, n_phones, phone_letters
 from recipes.tiny.corpus.text import add_text
 from recipes.tiny.stages.train_codec import load_codec
 
-SAME_CODES = {"ᵻ": "ɪ", "ʔ": "t"}  # too rare for codes of their own
+SAME_CODES = {"ᵻ": "ɪ", "ʔ": "t"}  # too rare for their own codes
 FEWEST_CODES = 4  # of a phone
-SWITCH_COST = 0.2  # of a change of code, in likeness: a phone keeps its code unless it clearly changes
+SWITCH_COST = 0.2  # cost of a change of code, in cosine similarity
 NEVER = -1e6
 TELLER_LR, TELLER_EPOCHS, TELLER_BATCH = 3e-3, 4, 8
-RARE = 1e-4  # share of frames under which a code counts as unused
+RARE = 1e-4  # fraction of frames below which a code counts as unused
 
 Array = np.ndarray[Any, Any]
 
@@ -50,7 +49,7 @@ def numbers(work: Path) -> dict[str, int]:
 
 
 def load_teller(work: Path, corpus: Corpus) -> nn.Linear:
-    """The stage's own, or one trained here on the first alignment, for encoders that are taken from a pack."""
+    """The frame classifier of `joint`; for encoders from a pack, one trained here on the first alignment."""
     teller = nn.Linear(dims.SEMANTIC, n_phones(work))
     if (work / "joint" / "last.pt").exists():
         teller.load_state_dict(stage_weights(work, "joint")["teller"])
@@ -75,7 +74,7 @@ def _teach(teller: nn.Linear, corpus: Corpus) -> None:
 
 @torch.no_grad()
 def align_again(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Kinds `phone` and `align`, from what each frame tells."""
+    """Replace the arrays `phone` and `align`, from the frame classifier."""
     teller, number = load_teller(work, corpora[0]), numbers(work)
     for corpus in corpora:
         phones, shares = [], []
@@ -96,7 +95,7 @@ def frames(codec: SemanticCodec, corpus: Corpus, i: int) -> Tensor:
 
 
 def used_for(codec: SemanticCodec, corpus: Corpus, same: Array) -> Array:
-    """(K, P) how often each code stands for each phone."""
+    """(K, P) how often each code occurs in frames of each phone."""
     book = codec.quantizer.only
     counts = np.zeros((book.codebook.num_embeddings, len(same)))
     rows = F.normalize(book.codebook.weight, dim=-1)
@@ -107,7 +106,7 @@ def used_for(codec: SemanticCodec, corpus: Corpus, same: Array) -> Array:
 
 
 def renew_rare_codes(codec: SemanticCodec, corpus: Corpus, counts: Array, same: Array) -> int:
-    """Rows of codes that are hardly used become frames of phones that have few codes for what they are; how many."""
+    """Replace codebook rows of rare codes by frames of phones that need more codes. Returns the number replaced."""
     generator = np.random.default_rng(0)
     owner = counts.argmax(1)
     rare = list(np.flatnonzero(counts.sum(1) < RARE * counts.sum()))
@@ -134,7 +133,7 @@ def renew_rare_codes(codec: SemanticCodec, corpus: Corpus, counts: Array, same: 
 def _frames_of(
     codec: SemanticCodec, corpus: Corpus, phone: int, same: Array, generator: np.random.Generator
 ) -> list[Tensor]:
-    """Some frames (D,) in which a phone is spoken."""
+    """Up to 16 random frames (D,) of a phone."""
     size = codec.quantizer.only.codebook.weight.norm(dim=-1).mean()
     found: list[Tensor] = []
     for i in generator.permutation(corpus.training())[:1200]:
@@ -146,7 +145,7 @@ def _frames_of(
 
 
 def steady(likeness: Array) -> Array:
-    """(T,) codes with the highest likeness (T, K) in sum, less `SWITCH_COST` for each change."""
+    """(T,) codes with the highest total likeness (T, K), minus `SWITCH_COST` per change (Viterbi)."""
     score = likeness[0]
     came = np.zeros(likeness.shape, np.int64)
     stay = np.arange(likeness.shape[1])
@@ -163,7 +162,7 @@ def steady(likeness: Array) -> Array:
 
 
 def _owners(work: Path, codec: SemanticCodec, corpus: Corpus, same: Array, *, renew: bool) -> Tensor:
-    """(K,) the phone that each code belongs to; -1: to none."""
+    """(K,) the phone of each code; -1: none."""
     counts = used_for(codec, corpus, same)
     if renew:
         print(renew_rare_codes(codec, corpus, counts, same), "codes renewed")
@@ -180,7 +179,7 @@ def _owners(work: Path, codec: SemanticCodec, corpus: Corpus, same: Array, *, re
 
 @torch.no_grad()
 def add_codes(work: Path, corpora: Sequence[Corpus], *, renew: bool) -> None:
-    """Kinds `heard` and `codes`. renew: replace what is hardly used; not when networks have learned the codes."""
+    """Add arrays `heard` and `codes`. renew: replace rare codes; not after other networks were trained on the codes."""
     codec, number = load_codec(work), numbers(work)
     same = np.arange(n_phones(work))
     for rare, common in SAME_CODES.items():
@@ -210,8 +209,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, action="append", required=True)
-    parser.add_argument("--keep-codebook", action="store_true", help="other networks have already learned it")
-    parser.add_argument("--keep-alignment", action="store_true", help="it has been searched again before")
+    parser.add_argument("--keep-codebook", action="store_true", help="keep it: other networks were trained on it")
+    parser.add_argument("--keep-alignment", action="store_true", help="keep it: it was realigned before")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

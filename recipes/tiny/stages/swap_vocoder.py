@@ -1,7 +1,7 @@
-"""A pack with another vocoder: everything else stays byte for byte, voices included.
+"""Copies a pack with another vocoder; all other files stay byte-identical, including voices.
 
-In: a pack and a vocoder at the frame rate, or the work folder in which one was trained. Out: a new pack. Voices stay
-valid, as no encoder knows the vocoder.
+In: a pack and an iSTFT vocoder, or the work folder where one was trained. Out: a new pack. Voices stay valid, because
+they do not depend on the vocoder.
 
     python -m recipes.tiny.stages.swap_vocoder --pack PACK --work WORK --out NEW [--int8]
 """
@@ -25,14 +25,14 @@ from quant.schemes import SchemeRule
 from quant.tensor_file import TensorFilePlan
 
 COMPONENT = "vocoder"
-# Its large matrices; what reads the pitch stays in half precision.
+# The large matrices; the pitch network stays in half precision.
 INT8_RULES = tuple(SchemeRule(name, "int8_channel") for name in ("stack.convnext.*.pwconv?.weight", "head.weight"))
 
 
 def swap_vocoder(
     source: Path, target: Path, vocoder: IstftVocoder, *, dtype: str = "float16", rules: Sequence[SchemeRule] = ()
 ) -> Path:
-    """Write to `target`, which must not exist, the pack of `source` with this vocoder. Raises UsageError."""
+    """Write the pack `source` with this vocoder to `target`, which must not exist. Raises UsageError."""
     manifest = open_pack(source).manifest
     if target.exists():
         raise UsageError(f"{target} exists already: give another name.")

@@ -1,12 +1,12 @@
 """Stage `codec`: semantic features to one code per frame.
 
 In: corpora with `sem` features and a trained semantic encoder. Out: `WORK/codec/last.pt` (encoder, quantizer,
-decoder), `WORK/stats.pt` (mean and deviation of the features), and in each corpus the kind `feat` (T50, C),
+decoder), `WORK/stats.pt` (mean and standard deviation of the features), and in each corpus the array `feat` (T50, C),
 normalized features.
 
-Features are rebuilt from codes, and the recognizer on top of the semantic encoder must still hear the same
-phones in what was rebuilt: what the words need is kept, what only the square error wants may go. Evaluates
-itself by the phone error rate through the codes, the share of variance kept and the perplexity of the codes.
+Losses: reconstruction of the features from codes, and CTC of the frozen recognizer on the reconstruction, so that
+phonetic information is kept first. Evaluation: phone error rate through the codes, fraction of variance kept, and
+perplexity of the codes.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ FRAMES_PER_BATCH = 3000
 PEAK_LR = 2e-3
 CTC_WEIGHT = 0.3
 COMMITMENT_WEIGHT = 0.25
-RESTART_EVERY = 40  # steps; codes not used since then start again from a frame
+RESTART_EVERY = 40  # steps; unused codes restart from a random frame
 RESTART_UNTIL = 0.7  # of the budget
 EVALUATE_EVERY = 250
 
 
 def hearing_weights(work: Path, stage: str) -> dict[str, dict[str, Tensor]]:
-    """Of the joint stage where it was run, else of the stage itself."""
+    """Weights of the joint stage if it was run, else of `stage`."""
     return stage_weights(work, "joint" if (work / "joint" / "last.pt").exists() else stage)
 
 
 def load_hearing(work: Path) -> tuple[SemanticEncoder, Recognizer, dict[str, int]]:
-    """The trained semantic encoder and recognizer, frozen, and the numbers of the phones."""
+    """The trained semantic encoder and recognizer, frozen, and the index of each phone."""
     w2v_bert.SelfAttention.forward = fast_attention  # type: ignore[method-assign]
     phones = (work / "phones.txt").read_text()
     state = hearing_weights(work, "semantic_encoder")
@@ -70,7 +70,7 @@ def hear(encoder: SemanticEncoder, corpus: Corpus) -> list[Tensor]:
 
 
 def add_features(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Kind `feat` for every corpus that lacks it; the statistics come from the first corpus."""
+    """Add the array `feat` to every corpus that lacks it; the statistics come from the first corpus."""
     stats_path = work / "stats.pt"
     if stats_path.exists() and all(c.has("feat") for c in corpora):
         return

@@ -1,14 +1,13 @@
-"""Stage `joint`: semantic encoder, codec and recognizer trained on together, through the codes.
+"""Stage `joint`: semantic encoder, codec and recognizer fine-tuned end to end, through the codes.
 
-In: corpora with `sem`, the trained stages `semantic_encoder` and `codec` (or weights to start from), and where each
-phone is spoken (`recipes.tiny.corpus.align`). Out: `WORK/joint/last.pt`, which takes the place of both. The
-recognizer must hear the phones from the features and again from what the codes keep of them, and the gradient reaches
-the encoder, which learns to put into its features what survives the codebook.
+In: corpora with `sem`, the trained stages `semantic_encoder` and `codec` (or start weights), and the alignment of
+phones (`recipes.tiny.corpus.align`). Out: `WORK/joint/last.pt`, which replaces both. CTC losses on the features and on
+their reconstruction from codes train the encoder to produce features that survive quantization.
 
-A recognizer alone is content with one frame per phone. But the speech is made of every frame's code, so each frame
-must also tell its phone by itself, to a single linear layer, before and after the codebook.
+CTC needs only one frame per phone, but speech is made from the code of every frame, so a linear layer must also predict
+the phone of each frame, before and after the codebook.
 
-Evaluates itself on held-out recordings: both phone error rates, and the share of frames whose code tells the phone.
+Evaluation on held-out recordings: both phone error rates, and the fraction of frames whose code identifies the phone.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from recipes.tiny.stages.train_semantic_encoder import ctc, error_rate, mask_fea
 FRAMES_PER_BATCH = 2400
 ENCODER_LR = 6e-4
 CODEC_LR = 1.2e-3
-RECONSTRUCTION_WEIGHT = 0.1  # little: codes close to phones are what so small a GPT can learn
+RECONSTRUCTION_WEIGHT = 0.1  # small: a small GPT learns codes that are close to phones
 CTC_WEIGHT = 0.3
-FROZEN_STEPS = 100  # of the encoder, while what begins anew beside it settles
+FROZEN_STEPS = 100  # the encoder is frozen while fresh parts settle
 EVALUATE_EVERY = 150
 
 
@@ -44,9 +43,9 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
     codec, decoder = SemanticCodec(dims.SEMANTIC_CODEC), SemanticCodecDecoder(dims.SEMANTIC_CODEC)
     state = stage_weights(work, "codec")
     codec.load_state_dict(state["codec"])
-    if "decoder" in state:  # a pack carries none
+    if "decoder" in state:  # not in a pack
         decoder.load_state_dict(state["decoder"])
-    teller = nn.Linear(dims.SEMANTIC, len(number) + 1)  # the phone of a frame, from its features
+    teller = nn.Linear(dims.SEMANTIC, len(number) + 1)  # features of a frame -> its phone
     stats = torch.load(work / "stats.pt", weights_only=True)
     for module in (encoder, recognizer):
         module.train().requires_grad_(True)
@@ -77,7 +76,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
         return mask, features, heard, quantized, codes, projected, chosen, rebuilt, heard_again
 
     def told(features: Tensor, phones: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of the frames' phones, and the share of frames that are right."""
+        """Cross-entropy and accuracy of the frames' phones."""
         logits = teller(features[mask])
         return F.cross_entropy(logits, phones[mask]), (logits.argmax(-1) == phones[mask]).float().mean()
 

@@ -1,9 +1,9 @@
-"""Stage `pitch`: the network that reads pitch and voicing from a mel, for the vocoder at the frame rate.
+"""Stage `pitch`: the pitch network of the iSTFT vocoder, from mel to pitch and voicing.
 
-In: corpora with `wav`; `pitch` is added. Out: `WORK/pitch/last.pt`. Learns classes of pitch, blurred over neighbors,
-where the recording is voiced, and voicing everywhere; at changing levels, and from mels that are blurred or noisy, as
-predicted ones are. Evaluates itself on held-out recordings: the share of voiced frames off by more than half a
-semitone, their mean error in cents, the share of frames with wrong voicing.
+In: corpora with `wav`; `pitch` is added. Out: `WORK/pitch/last.pt`. Losses: cross-entropy of pitch classes (blurred
+targets) in voiced frames, and voicing. Augmentation: levels, and blurred or noisy mels, like predicted ones. Evaluation
+on held-out recordings: fraction of voiced frames off by more than half a semitone, mean error of the others in cents,
+fraction of wrong voicing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STAGE = "pitch"
 BATCH, FRAMES = 24, 96
 PEAK_LR = 2e-3
 AVERAGE_DECAY = 0.995
-BLUR_CLASSES = 1.2  # deviation of the target
+BLUR_CLASSES = 1.2  # standard deviation of the target
 SMOOTHED_SHARE, NOISY_SHARE, NOISE = 0.25, 0.5, 0.15
 LARGEST_GRADIENT = 5.0
 EVALUATE_EVERY = 250
@@ -52,7 +52,7 @@ def pitch_loss(logits: Tensor, pitch: Tensor) -> Tensor:
 
 
 def worsened(mel: Tensor, generator: np.random.Generator) -> Tensor:
-    """Some rows blurred over frames, some with noise."""
+    """Augmentation: some rows blurred over time, some with noise."""
     smooth = F.avg_pool1d(mel, 3, 1, 1, count_include_pad=False)
     rows = len(mel)
     blurred = torch.from_numpy(generator.random(rows) < SMOOTHED_SHARE)
@@ -62,7 +62,7 @@ def worsened(mel: Tensor, generator: np.random.Generator) -> Tensor:
 
 
 class PitchTrainer:
-    """Network, running average and optimizer; `step` is one batch."""
+    """Network, moving average and optimizer; `step` is one batch."""
 
     def __init__(self, device: torch.device) -> None:
         self.net = PitchNet(dims.N_MELS, PITCH).to(device)
@@ -72,7 +72,7 @@ class PitchTrainer:
         self.optimizers = {"pitch": self.optimizer}
 
     def step(self, i: int, drawn: Drawn, generator: np.random.Generator) -> dict[str, Tensor]:
-        """One batch; the loss. i: number of the step, from 0."""
+        """Train on one batch; returns the loss. i: step number, from 0."""
         loss = pitch_loss(self.net(worsened(drawn.mel, generator)), drawn.pitch)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -83,7 +83,7 @@ class PitchTrainer:
 
     @torch.no_grad()
     def errors(self, drawn: Drawn) -> dict[str, float]:
-        """Of the running average."""
+        """Evaluation figures of the moving average."""
         found, voicing = self.average.pitch(drawn.mel)
         voiced = drawn.pitch > 0
         both = voiced & (voicing > 0.5)

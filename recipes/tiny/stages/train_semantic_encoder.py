@@ -1,11 +1,11 @@
-"""Stage `semantic_encoder`: a small w2v-BERT-shaped conformer that hears phones.
+"""Stage `semantic_encoder`: a small conformer with the architecture of w2v-BERT, trained to recognize phones.
 
-In: corpora with `sem` features and phones. Out: `WORK/semantic_encoder/last.pt`, with the encoder and, for the
-codec stage, the recognizer on top of it. Trained by CTC on phones; the stored encoder ends one layer below the
-recognizer, where features still are about every frame and not only about the spikes that CTC likes.
+In: corpora with `sem` features and phones. Out: `WORK/semantic_encoder/last.pt`, with the encoder and, for the codec
+stage, the recognizer on top. Trained with CTC on phones. The stored encoder ends one layer below the recognizer, where
+features describe every frame and not only CTC's spikes.
 
-Resampled copies of the recordings, which change the voice but not the words, make the features care
-little about who speaks. Evaluates itself by phone error rate on held-out recordings.
+Resampled copies of the recordings change the voice but not the words, which makes the features speaker-independent.
+Evaluation: phone error rate on held-out recordings.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from recipes.tiny.corpus.data import Corpus, batches, mask_of, pad, phone_letter
 
 FRAMES_PER_BATCH = 2400
 PEAK_LR = 1.2e-3
-MASKED_BANDS = 40  # of 160, at most, hidden per recording
+MASKED_BANDS = 40  # at most, of 160 per recording
 MASKED_FRAMES = 12
 EVALUATE_EVERY = 400
 
 
 def fast_attention(self: w2v_bert.SelfAttention, x: Tensor, mask: Tensor | None) -> Tensor:
-    """The same numbers as the network's own attention with a cheaper gradient: a skewed view, no gather."""
+    """Equal to the network's attention, with a cheaper gradient: a skewed view instead of gather."""
     q, k, v = (self._heads(linear(x)) for linear in (self.linear_q, self.linear_k, self.linear_v))
     batch, heads, time = q.shape[:3]
     scores = q @ self.distance_embedding.weight.T * self.head_dim**-0.5  # (B, H, T, n_distances)
@@ -54,7 +54,7 @@ def fast_attention(self: w2v_bert.SelfAttention, x: Tensor, mask: Tensor | None)
 
 
 class Recognizer(nn.Module):
-    """One more conformer layer and a linear: semantic features to log-probabilities of phones (B, T, n + 1)."""
+    """A conformer layer and a linear layer: semantic features -> log-probabilities of phones (B, T, n + 1)."""
 
     def __init__(self, n_phones: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor
 
 
 def error_rate(log_probs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> tuple[int, int]:
-    """Edits of the greedy decoding, and the number of phones."""
+    """Edit distance of greedy decoding, and the number of phones."""
     edits = total = 0
     for row, n, target in zip(log_probs.argmax(-1), lengths, targets, strict=True):
         path = torch.unique_consecutive(row[: int(n)])
@@ -91,7 +91,7 @@ def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def mask_features(x: Tensor, generator: np.random.Generator) -> Tensor:
-    """Hide a span of frames and a span of bands (SpecAugment)."""
+    """Mask a span of frames and a span of bands (SpecAugment)."""
     x = x.clone()
     for _ in range(2):
         start, width = generator.integers(0, max(1, len(x))), generator.integers(0, MASKED_FRAMES)
@@ -103,7 +103,7 @@ def mask_features(x: Tensor, generator: np.random.Generator) -> Tensor:
 
 
 def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, keep_encoder: bool = False) -> None:
-    """keep_encoder: only the recognizer is trained, on the encoder that the stage starts from."""
+    """keep_encoder: train only the recognizer, on the start weights of the encoder."""
     w2v_bert.SelfAttention.forward = fast_attention  # type: ignore[method-assign]
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
@@ -165,7 +165,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, keep_encoder
 
 def main() -> None:
     parser = stage_parser(__doc__, minutes=30)
-    parser.add_argument("--keep-encoder", action="store_true", help="train the recognizer alone, for `align`")
+    parser.add_argument("--keep-encoder", action="store_true", help="train only the recognizer, for `align`")
     args = stage_arguments(parser)
     train(args.work, [Corpus(c) for c in args.corpus], args.minutes, keep_encoder=args.keep_encoder)
 

@@ -1,10 +1,10 @@
-"""Stage `speaker_encoder`: CAM++ as a classifier of voices, of which the embedding is kept.
+"""Stage `speaker_encoder`: CAM++ trained as a classifier of voices; the embedding is kept.
 
-In: corpora with `fbank`. Out: `WORK/speaker_encoder/last.pt`. Each voice is a class, and each voice resampled
-upwards or downwards is another one: it sounds like another person, and a few dozen voices are not many to
-learn from. Additive angular margin loss (Deng et al. 2019).
+In: corpora with `fbank`. Out: `WORK/speaker_encoder/last.pt`. Each voice is a class; resampled up or down it is another
+class, because it sounds like another person and there are only a few dozen voices. Additive angular margin loss (Deng
+et al. 2019).
 
-Evaluates itself by how often a held-out recording is nearest to the mean of its own voice.
+Evaluation: how often a held-out recording is nearest to the mean of its own voice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from recipes.tiny.common import Run, adamw, stage_arguments, stage_parser
 from recipes.tiny.corpus.data import Corpus
 
 BATCH = 24
-CROP_FRAMES = (120, 240)  # 100 a second
+CROP_FRAMES = (120, 240)  # 100 per second
 PEAK_LR = 2e-3
 MARGIN = 0.2
 SCALE = 24.0
@@ -31,7 +31,7 @@ EVALUATE_EVERY = 150
 
 
 def class_of(item: dict[str, object]) -> str:
-    """Voice, and whether it was made deeper (+) or higher (-) by resampling."""
+    """The class: voice, and whether it was resampled down (+) or up (-)."""
     factor = float(item.get("factor", 1.0))  # type: ignore[arg-type]
     return f"{item['voice']}{'' if factor == 1 else '+' if factor > 1 else '-'}"
 

@@ -1,12 +1,12 @@
 """Stage `vocoder`: BigVGAN, mel spectrogram to waveform.
 
-In: corpora with `mel` and `wav`. Out: `WORK/vocoder/last.pt` (generator, its running average, discriminators). First
-spectra only (multi-resolution STFT and mel), then also against discriminators (`recipes.tiny.stages.adversarial`). On
-short excerpts.
+In: corpora with `mel` and `wav`. Out: `WORK/vocoder/last.pt` (generator, its moving average, discriminators). Trained
+on short excerpts, first with spectral losses only (multi-resolution STFT and mel), then also with discriminators
+(`recipes.tiny.stages.adversarial`).
 
-The anti-aliased activation is most of the time: the native kernel is used where it was built, else a compiled form.
+The anti-aliased activation dominates the time: the native kernel is used if built, else torch.compile.
 
-Evaluates itself by the distance of log-mels of held-out excerpts.
+Evaluation: log-mel distance of held-out excerpts.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def excerpts(corpora: Sequence[Corpus], n: int, generator: np.random.Generator, 
 
 @contextlib.contextmanager
 def activation(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Iterator[None]:
-    """BigVGAN with another form of its activation, inside the block."""
+    """Replace BigVGAN's activation inside the block."""
     before = bigvgan.anti_aliased_snake
     bigvgan.anti_aliased_snake = function  # type: ignore[assignment]  # a function of other parameter names
     try:
@@ -109,7 +109,7 @@ def activation(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Iterator
 
 
 def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, compiled: bool, adversarial_from: float) -> None:
-    """Train with the fastest activation there is; what is evaluated is the network as it stands."""
+    """Train with the fastest activation; evaluate with the plain one."""
     fast = snake_function(torch.get_num_threads())
     if fast is bigvgan.anti_aliased_snake and compiled:
         fast = torch.compile(sliced_snake, dynamic=False)

@@ -1,12 +1,11 @@
-"""Stage `vocoder_istft`: the vocoder at the frame rate, mel spectrogram to waveform.
+"""Stage `vocoder_istft`: the iSTFT vocoder, mel spectrogram to waveform.
 
-In: corpora with `wav`; `pitch` is added. Out: `WORK/vocoder_istft/last.pt` (vocoder, its running average,
-discriminators). First spectra only, which takes minutes, then also against discriminators
-(`recipes.tiny.stages.adversarial`). Sources follow the recordings' pitch, from a random phase on; the pitch network is
-a stage of its own (`train_pitch`), before or after this one, and `with_pitch_net` puts both together.
+In: corpora with `wav`; `pitch` is added. Out: `WORK/vocoder_istft/last.pt` (vocoder, its moving average,
+discriminators). First spectral losses only, for minutes, then also discriminators (`recipes.tiny.stages.adversarial`).
+The sources use the recordings' pitch and a random initial phase. The pitch network is trained separately
+(`train_pitch`), before or after; `with_pitch_net` combines both.
 
-Time is what the process was given of the machine. Evaluates itself by distances of spectra of held-out excerpts, made
-with the recordings' pitch.
+The budget counts CPU time. Evaluation: spectral distances of held-out excerpts, with the recordings' pitch.
 """
 
 from __future__ import annotations
@@ -47,25 +46,25 @@ from recipes.tiny.stages.adversarial import (
 )
 
 STAGE = "vocoder_istft"
-EDGE = source_reach(istft_dims.VOCODER) + 1  # frames on either side whose sound is incomplete
+EDGE = source_reach(istft_dims.VOCODER) + 1  # frames on either side with incomplete sources
 BETAS = (0.8, 0.99)
 ADVERSARIAL_FROM = 0.2  # of the budget
 MEL_WEIGHT, STFT_WEIGHT, ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 10.0, 3.0, 1.0, 0.5
-# The phase of made speech is its own: folded waveforms match in kind, not sample by sample.
+# Generated speech has its own phase, so features of the period discriminators do not match sample by sample.
 PERIOD_MATCHING, RESOLUTION_MATCHING = 0.2, 1.0
 AVERAGE_DECAY = 0.998
 LARGEST_GRADIENT, LARGEST_JUDGE_GRADIENT = 10.0, 5.0
 EVALUATE_EVERY = 250
 N_EVALUATED = 64  # excerpts
-LONGEST_START = 1 << 14  # frames: noise begins anywhere
+LONGEST_START = 1 << 14  # frames: random offset of the noise
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What fits a machine."""
+    """Sizes that depend on the machine."""
 
     batch: int
-    n_frames: int  # of an excerpt; the outermost are not judged
+    n_frames: int  # per excerpt; the outermost are excluded from losses
     periods: tuple[int, ...]
     period_widths: tuple[int, ...]
     resolutions: tuple[int, ...]
@@ -96,7 +95,7 @@ CPU_PLAN = Plan(
 
 
 def frames_of(drawn: Drawn, generator: np.random.Generator) -> Tensor:
-    """What `IstftVocoder.render` takes, from the recordings' pitch and any phase."""
+    """The input of `IstftVocoder.render`, from the recordings' pitch and a random phase."""
     voiced = drawn.pitch > 0
     rows = pitch_rows(torch.where(voiced, drawn.pitch, SILENT_PITCH), voiced.float())
     n, device = len(rows), rows.device
@@ -108,7 +107,7 @@ def frames_of(drawn: Drawn, generator: np.random.Generator) -> Tensor:
 
 
 def judged(wave: Tensor) -> Tensor:
-    """Without the incomplete edges."""
+    """Cut off the incomplete edges."""
     edge = EDGE * dims.HOP
     return wave[..., edge:-edge]
 
@@ -129,7 +128,7 @@ class Trainer:
         self.weights = (PERIOD_MATCHING,) * len(plan.periods) + (RESOLUTION_MATCHING,) * len(plan.resolutions)
 
     def step(self, i: int, drawn: Drawn, generator: np.random.Generator, *, adversarial: bool) -> dict[str, Tensor]:
-        """One batch; the losses. i: number of the step, from 0."""
+        """Train on one batch; returns the losses. i: step number, from 0."""
         real = judged(drawn.wave)
         with autocast(self.device.type):
             made = judged(self.vocoder.render(frames_of(drawn, generator)))
@@ -147,7 +146,7 @@ class Trainer:
         return {name: value.detach() for name, value in losses.items()}
 
     def _judge(self, real: Tensor, made: Tensor) -> dict[str, Tensor]:
-        """The discriminators learn; then what they say of the made, which the vocoder learns from."""
+        """Train the discriminators, then return the adversarial losses of the vocoder."""
         of_real, of_made = self.judges(real), self.judges(made.detach())
         verdict = judge_loss(of_real, of_made)
         self.judged_by.zero_grad(set_to_none=True)
@@ -162,7 +161,7 @@ class Trainer:
 
     @torch.no_grad()
     def distances(self, drawn: Drawn, frames: Tensor) -> dict[str, float]:
-        """Of the running average from recordings."""
+        """Evaluation figures of the moving average."""
         made, real = judged(self.average.render(frames)), judged(drawn.wave)
         return {"mel": float(F.l1_loss(mel_of(made), mel_of(real))), "stft": float(stft_loss(made, real))}
 
@@ -176,7 +175,7 @@ def train(
     adversarial_from: float = ADVERSARIAL_FROM,
     predicted: float = 0.0,
 ) -> None:
-    """predicted: share of the excerpts that get the mel that S2Mel predicted, where the corpus has it."""
+    """predicted: share of excerpts with S2Mel's mel, if the corpus has it."""
     torch.manual_seed(0)
     for corpus in corpora:
         add_pitch(corpus)

@@ -1,12 +1,12 @@
-"""The vocoder at the frame rate trained in minutes on a borrowed GPU, with all that it needs in one small folder.
+"""Trains the iSTFT vocoder on a remote GPU in minutes, from one small folder.
 
     python -m recipes.tiny.stages.vocoder_gpu pack --corpus CACHE --out BUNDLE        # here: recordings and their pitch
     python -m recipes.tiny.stages.vocoder_gpu train --bundle BUNDLE --out RESULT      # there: pitch, then vocoder
-    python -m recipes.tiny.stages.vocoder_gpu take --result RESULT --work WORK        # here: what the stages go on from
+    python -m recipes.tiny.stages.vocoder_gpu take --result RESULT --work WORK        # here: weights for the stages
 
-In: a cached corpus (`recipes.tiny.corpus.pitch`). Out: files of at most 16 MB, from which `train_vocoder_istft` goes on
-and `swap_vocoder` and `evaluate_vocoder` work. There it takes torch, numpy, scipy, rich, soundfile and soxr. `train
---dry-run` does a few small steps, wherever it is.
+In: a cached corpus (`recipes.tiny.corpus.pitch`). Out: files of at most 16 MB, for `train_vocoder_istft` (to continue),
+`swap_vocoder` and `evaluate_vocoder`. The remote machine needs torch, numpy, scipy, rich, soundfile and soxr. `train
+--dry-run` runs a few small steps anywhere.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from recipes.tiny.stages.train_vocoder_istft import CPU_PLAN, STAGE, Plan, Train
 
 MEGABYTES = 26.0
 SPEECH, INDEX, PITCH = "speech.bin", "speech.json", "pitch.npz"
-PITCH_STEP = 1e-3  # periods per frame: pitch is stored in whole ones
+PITCH_STEP = 1e-3  # resolution of the stored pitch, periods per frame
 PITCH_BATCH, PITCH_FRAMES = 128, 96
 MINUTES, PITCH_MINUTES = 6.5, 0.6
 ADVERSARIAL_FROM = 0.12  # of the vocoder's minutes
 EVALUATE_EVERY = 500
 N_EVALUATED = 128
-AHEAD = 4  # batches drawn while one is computed
+AHEAD = 4  # batches prepared ahead
 WARMUP_STEPS = 200
 GPU_PLAN = Plan(
     batch=48,
@@ -57,7 +57,7 @@ DRY_PLAN = dataclasses.replace(CPU_PLAN, batch=2, n_frames=24)
 
 
 def pack(corpus: Corpus, out: Path, megabytes: float = MEGABYTES) -> int:
-    """Write the bundle; the number of recordings. Only recordings that are trained on: what is held out stays so."""
+    """Write the bundle of training recordings, without held-out ones. Returns their number."""
     out.mkdir(parents=True, exist_ok=True)
     order = np.random.default_rng(0).permutation(corpus.training())
     sizes: list[int] = []
@@ -79,7 +79,7 @@ def pack(corpus: Corpus, out: Path, megabytes: float = MEGABYTES) -> int:
 
 
 def unpack(bundle: Path, cache: Path) -> Corpus:
-    """The bundle as a cached corpus; one recording in forty is held out anew, to watch the training by."""
+    """The bundle as a cached corpus; every 40th recording of it is held out for validation."""
     sizes = json.loads((bundle / INDEX).read_text())
     ends = np.cumsum(sizes)
     content = (bundle / SPEECH).read_bytes()
@@ -106,7 +106,7 @@ def unpack(bundle: Path, cache: Path) -> Corpus:
 
 
 def batches(excerpts: Excerpts, n: int, device: torch.device) -> Iterator[Drawn]:
-    """Batches for ever, some drawn ahead."""
+    """Endless batches, prepared ahead in a thread."""
     generators = np.random.default_rng().spawn(AHEAD)
     with ThreadPoolExecutor(AHEAD) as pool:
         waiting = [pool.submit(excerpts.draw, n, g, device=device) for g in generators]
@@ -118,7 +118,7 @@ def batches(excerpts: Excerpts, n: int, device: torch.device) -> Iterator[Drawn]
 
 
 def train(bundle: Path, out: Path, minutes: float, device: torch.device, *, dry: bool) -> None:
-    """Both stages: their running averages and logs to `out`, everything else to a folder that goes away."""
+    """Run both stages; moving averages and logs go to `out`, the rest to a temporary folder."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         _train(unpack(bundle, Path(folder) / "cache"), Path(folder) / "work", out, minutes, device, dry=dry)
@@ -151,7 +151,7 @@ def _train(corpus: Corpus, work: Path, out: Path, minutes: float, device: torch.
     for step in run:
         adversarial = dry or run.progress >= ADVERSARIAL_FROM
         losses = trainer.step(step, next(drawing), generator, adversarial=adversarial)
-        if step % 20 == 0:  # reading a number waits for the device
+        if step % 20 == 0:  # float() synchronizes with the device
             run.log(**losses)
         if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
             run.write_log({"eval": trainer.distances(fixed, fixed_frames)})
@@ -169,7 +169,7 @@ def save(out: Path, stage: str, module: nn.Module) -> None:
 
 
 def take(result: Path, work: Path) -> None:
-    """Put what came back where the stages begin from it, and where `stage_weights` finds it."""
+    """Copy the results to where the stages start from, and where `stage_weights` finds them."""
     for stage, network in ((PITCH_STAGE, "pitch"), (STAGE, "vocoder")):
         state = torch.load(result / f"{stage}.pt", weights_only=True, map_location="cpu")
         folder = work / stage
