@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from edgetts.text.config import Language
 from edgetts.text.multilingual import pronunciation
+from edgetts.text.readings.en_units import UNIT_SIGNS
 from edgetts.text.readings.language import Run, is_toned_syllable
 from edgetts.text.readings.rule import words
 
@@ -24,7 +25,8 @@ _SENTENCE_END = re.compile(
 _ARABIC_WORD = re.compile("[\u0620-\u064a\u066e-\u06d3\u06fa-\u06ff\u064b-\u0652]+")
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa\u30fc\uff66-\uff9d]")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff々]")
-_LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’][A-Za-z]+)?")
+_LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’][A-Za-z]+)?(?![\d²³])")
+_LATIN_LETTER = re.compile("[A-Za-z]")
 _BRAND_KANA = frozenset("のノ")  # occurs in Chinese names of shops and dishes
 _MIN_SHARE = 1.5  # Latin words per character of another script, in a sentence that quotes one
 _SYLLABLE = re.compile(r"[A-Za-zü]{2,6}[1-5](?!\w)")
@@ -47,7 +49,8 @@ _SPANISH = frozenset(
         "mi mis tu tus yo él nosotros usted ustedes vamos voy va claro bien mal aquí allí ahora nada algo siempre "
         "nunca hace hacer decir dice quiero quiere gusta señor señora casa año años vez gran grande entre contra "
         "según durante mientras aunque si te me le de la favor perdón bueno buena amigo amiga nuestro nuestra "
-        "otro otra mucho mucha muchos muchas poco tres cuatro cinco seis siete ocho nueve diez oye mira"
+        "otro otra mucho mucha muchos muchas poco tres cuatro cinco seis siete ocho nueve diez oye mira euro "
+        "euros millón millones mil dólares pesos minutos horas grados"
     )
 )
 _ENGLISH = frozenset(
@@ -61,6 +64,8 @@ _ENGLISH = frozenset(
         "never always because through him her us or"
     )
 )
+_WEAK, _SHORT = 0.3, 3  # what a longer word that ends in a or o says
+_LEAST = 0.5  # together
 _SHARED = frozenset(words("a me no he has son fin once are sin red"))
 
 
@@ -103,7 +108,7 @@ def language_of(sentence: str) -> tuple[Language | None, bool]:
         return ("ja", True) if is_japanese else _chinese_or_japanese(sentence, is_chinese=bool(kana))
     if latin:
         return _latin(sentence, latin)
-    return None, False
+    return ("en", False) if _LATIN_LETTER.search(sentence) else (None, False)
 
 
 def _is_news(language: Language, current: Language) -> bool:
@@ -114,10 +119,16 @@ def _is_news(language: Language, current: Language) -> bool:
 def _latin(sentence: str, written: Sequence[str]) -> tuple[Language | None, bool]:
     if _SPANISH_MARKS.search(sentence):
         return "es", True
-    lowered = [word.lower().replace("’", "'") for word in written]
+    is_shouted = sentence.isupper()
+    lowered = [
+        word.lower().replace("’", "'")
+        for word in written
+        if word not in UNIT_SIGNS and (is_shouted or not word.isupper() or len(word) == 1)
+    ]
     english = sum(_weight(word, _ENGLISH, _ENGLISH_SPELLING) for word in lowered)
     spanish = sum(_weight(word, _SPANISH, _SPANISH_SPELLING) for word in lowered)
-    if english == spanish:
+    spanish += _WEAK * sum(len(word) > _SHORT and word.rstrip("s")[-1:] in ("a", "o") for word in lowered)
+    if english == spanish or max(english, spanish) < _LEAST:
         toned = sum(is_toned_syllable(match.group(), None) for match in _SYLLABLE.finditer(sentence))
         return ("zh", True) if toned >= len(written) else ("en", False)
     return ("en" if english > spanish else "es"), abs(english - spanish) >= 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from edgetts.errors import UsageError
@@ -21,7 +23,7 @@ def languages(text: str, previous: Language | None = None, spoken: tuple[Languag
     [
         *((text, "en") for text in ("Hello", "thank you", "It works.", "See you at the cafe", "No way.", "Come on!", "Python 3.12")),
         *((text, "en") for text in ("A naïve café owner wrote a résumé in Zürich.", "San Francisco is nice.", "I like すし very much")),
-        *((text, "es") for text in ("Hola", "Gracias", "¡Ya!", "Vamos a la playa", "La casa es grande", "Buenos dias", "Qué tal")),
+        *((text, "es") for text in ("Hola", "Gracias", "¡Ya!", "Vamos a la playa", "La casa es grande", "Buenos dias", "Qué tal", "HOLA A TODOS")),
         *((text, "es") for text in ("Me gusta el pan", "No te preocupes.", "claro que no", "Voy a <Boston|B AO1 S T AH0 N> mañana.")),
         *((text, "zh") for text in ("你好", "今天天气好", "請問這是什麼", "鲜の味道", "他说hello world", "漢字", "Ni3 hao3", "123")),
         *((text, "ja") for text in ("おはよう", "東京大学", "駅", "気温", "カタカナ", "Pythonで学ぶ", "ｶﾀｶﾅ", "今日は晴れ。東京大学。")),
@@ -42,7 +44,7 @@ def test_a_text_in_all_of_them() -> None:
     [
         ("12:30", "es", ["es"]),
         ("12:30", None, ["zh"]),
-        ("OK Madrid", "es", ["en"]),
+        ("OK, Madrid.", "es", ["es"]),
         ("Madrid.", "es", ["es"]),
         ("Madrid.", "en", ["en"]),
         ("漢字", "ja", ["ja"]),
@@ -75,3 +77,10 @@ def test_rows_of_the_language_table() -> None:
     assert {code: language_id(code) for code in known} == known
     assert language_id("zhen") == language_id("xx") == 105
     assert language_id("JA") == 7
+
+
+def test_the_language_of_the_golden_texts_is_found(texts: list[dict[str, Any]]) -> None:
+    cases = [case for case in texts if case["lang"].lower() in SPOKEN and case["text"].strip()]
+    different = [case["text"] for case in cases if languages(case["text"]) != [case["lang"].lower()]]
+    assert len(cases) > 70
+    assert different == ["7"]  # which is in any language

@@ -84,8 +84,8 @@ def test_natural_pauses(frontend: MultilingualFrontend, text: str, mark: str, pa
 def test_what_is_not_spoken_is_told(frontend: MultilingualFrontend) -> None:
     assert frontend.segments("!!!").notices == ("Left out '!!!': the model can speak nothing in it.",)
     assert frontend.segments("  ").segments == frontend.segments("").segments == ()
-    spoken = "this model speaks Chinese, English, Japanese, Spanish, Arabic."
-    assert frontend.segments("Привет").notices == (f"The text has letters of the Cyrillic script: {spoken}",)
+    spoken = "this model speaks only Chinese, English, Japanese, Spanish, Arabic."
+    assert frontend.segments("Привет").notices == (f"The text has letters of the Cyrillic script, but {spoken}",)
     german = "Guten Tag, ich bin heute nicht zu Hause und komme morgen wieder."
     assert frontend.segments(german).notices == (f"The text looks German: {spoken}",)
     assert frontend.segments("Hola, buenos días, ¿cómo estás? π = 3").notices == ()
