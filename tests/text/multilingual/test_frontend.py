@@ -87,7 +87,7 @@ def test_what_is_not_spoken_is_told(frontend: MultilingualFrontend) -> None:
     spoken = "this model speaks only Chinese, English, Japanese, Spanish, Arabic."
     assert frontend.segments("Привет").notices == (f"The text has letters of the Cyrillic script, but {spoken}",)
     german = "Guten Tag, ich bin heute nicht zu Hause und komme morgen wieder."
-    assert frontend.segments(german).notices == (f"The text looks German: {spoken}",)
+    assert frontend.segments(german).notices == (f"The text seems to be German, but {spoken}",)
     assert frontend.segments("Hola, buenos días, ¿cómo estás? π = 3").notices == ()
 
 
