@@ -1,8 +1,8 @@
 """Finding the files of a published checkpoint.
 
 In: the folder that upstream's downloader fills, or a Hugging Face hub cache. Out: the path of every file
-that conversion needs, each of them the file itself and not a note or a web page in its place. What is in them is
-read by `weights`. Knows no network and no dimension.
+that conversion needs, checked not to be a Git LFS pointer or a web page. `weights` reads them. It does not know
+networks or dimensions.
 
 Source: upstream indextts/utils/model_download.py (where files lie), infer_v2.py (how they are wrapped).
 """
@@ -22,7 +22,7 @@ from quant.upstream_config import UpstreamConfig, alternatives
 CONFIG_FILE = "config.yaml"
 GLOSSARY_FILE = "glossary.yaml"
 CACHE_FOLDER = "hf_cache"
-_LFS_POINTER = b"version https://git-lfs"  # begins the note that git keeps in place of a large file
+_LFS_POINTER = b"version https://git-lfs"  # start of a Git LFS pointer
 _WEB_PAGE = (b"<!doctype html", b"<html")
 _HEAD_BYTES = 64
 _TORCH_SUFFIXES = (".pth", ".pt")
@@ -129,14 +129,14 @@ def _twins(path: Path) -> tuple[Path, ...]:
 
 
 def present(folder: Path, hub_caches: Sequence[Path] = ()) -> list[Path]:
-    """Files of a checkpoint that are there, whether or not its configuration can be read."""
+    """Existing files of a checkpoint, even if its configuration is unreadable."""
     own = [path for path in sorted(folder.iterdir()) if path.suffix in _SUFFIXES and path.is_file()]
     others = [_find(auxiliary, _roots(folder, hub_caches)) for auxiliary in AUXILIARY_FILES.values()]
     return own + [path for path in others if path is not None]
 
 
 def check_contents(folder: Path, paths: Sequence[Path]) -> None:
-    """Raises CheckpointError naming all files that only stand for a file: pointers of Git LFS, and web pages."""
+    """Raises CheckpointError naming all Git LFS pointers and web pages among the files."""
     pointers, pages = [], []
     for path in dict.fromkeys(paths):
         try:
@@ -144,7 +144,7 @@ def check_contents(folder: Path, paths: Sequence[Path]) -> None:
                 head = file.read(_HEAD_BYTES)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise CheckpointError(f"{path} cannot be read ({reason}): check who may read it.") from error
+            raise CheckpointError(f"{path} cannot be read ({reason}): check its permissions.") from error
         if head.startswith(_LFS_POINTER):
             pointers.append(f"{path} ({path.stat().st_size} bytes)")
         elif head.lstrip().lower().startswith(_WEB_PAGE):
@@ -163,41 +163,41 @@ def check_contents(folder: Path, paths: Sequence[Path]) -> None:
 
 
 def glossary_of(folder: Path) -> bytes | None:
-    """The glossary that came with the checkpoint, sound and small; None where there is none. Raises CheckpointError."""
+    """The checkpoint's glossary, validated; None if there is none. Raises CheckpointError."""
     path = folder / GLOSSARY_FILE
     if not os.path.lexists(path):
         return None
-    # A hub's cache keeps every file as a link to its blobs; any other place is somebody else's file.
+    # A hub cache links every file to its blobs; links to other places are refused.
     repository = folder.parent.parent if folder.parent.name == "snapshots" else folder
     try:
         meant = path.resolve(strict=True)
         if repository.resolve() not in meant.parents:
             raise UsageError(f"The glossary {path} is a link to {meant}, {_OUTSIDE}.")
         data = None
-        if meant.is_file():  # opening a pipe would wait for a writer
+        if meant.is_file():  # opening a FIFO would block
             with meant.open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
         if data is None or len(data) > MAX_FILE_BYTES:
-            raise UsageError(f"The glossary {path} is no file of at most {MAX_FILE_BYTES} bytes.")
+            raise UsageError(f"The glossary {path} is not a file of at most {MAX_FILE_BYTES} bytes.")
         Glossary.parse(data, f"The glossary {path}")
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise CheckpointError(f"The glossary {path} cannot be read ({reason}): remove it, or mend it.") from error
+        raise CheckpointError(f"The glossary {path} cannot be read ({reason}): fix or remove it.") from error
     except UsageError as error:
-        raise CheckpointError(f"{str(error).rstrip('.')}: mend or remove it, then convert again.") from error
+        raise CheckpointError(f"{str(error).rstrip('.')}: fix or remove it, then convert again.") from error
     return data
 
 
 def _roots(folder: Path, hub_caches: Sequence[Path]) -> list[Path]:
     """Where to look for the auxiliary models."""
     roots = [folder / CACHE_FOLDER, folder, *hub_caches]
-    if folder.parent.name == "snapshots":  # the checkpoint lies in a hub cache: its neighbors may too
+    if folder.parent.name == "snapshots":  # in a hub cache: the auxiliary models may be there, too
         roots.append(folder.parent.parent.parent)
     return roots
 
 
 def _is_plain(name: str) -> bool:
-    """Whether it names a file inside the folder."""
+    """Whether a name stays inside the folder."""
     path = PurePath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and name.isprintable()
 

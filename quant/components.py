@@ -18,27 +18,27 @@ Shape = tuple[int, ...]
 
 
 def network_tensors(component: str, config: ModelConfig) -> dict[str, Tensor]:
-    """Every tensor that the network of a component holds, without values."""
+    """Every tensor of a component's network, without values."""
     return dict(init_on_meta(lambda: networks_of(config)[component].build(config)).state_dict())
 
 
 def network_shapes(component: str, config: ModelConfig) -> dict[str, Shape]:
-    """Name and shape of every tensor that the network of a component holds."""
+    """Name and shape of every tensor of a component's network."""
     return {name: tuple(value.shape) for name, value in network_tensors(component, config).items()}
 
 
 def matrix_shapes(component: str, config: ModelConfig) -> dict[str, tuple[int | None, ...]]:
-    """The same for the two components that are not networks; None is any size."""
+    """As `network_shapes`, for the two components that are not networks; None: any size."""
     if component == "semantic_statistics":
         width = config.semantic_codec.hidden_size
         return {"mean": (width,), "std": (width,)}
     rows = sum(config.emotion.group_sizes)
-    # The width is left open: the synthetic small checkpoints carry the published matrix, whose width is not theirs.
+    # Any width: small synthetic checkpoints have the published matrix, which has another width.
     return {"speaker_matrix": (rows, config.speaker_encoder.embedding_size), "emotion_matrix": (rows, None)}
 
 
 def enrollment_notice(config: ModelConfig) -> str | None:
-    """Why no recording can be enrolled with a pack of these dimensions, one sentence; None where all fits."""
+    """Why recordings cannot be enrolled with these dimensions, as a sentence; None if they can."""
     encoder, statistics = config.semantic_encoder.hidden_size, config.semantic_codec.hidden_size
     if encoder == statistics:
         return None

@@ -53,14 +53,14 @@ _W2V_BERT_LAYER = re.compile(r"encoder\.layers\.(\d+)\..*")
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was done. `left_out`: tensors of the checkpoint that speech does not need, by source."""
+    """The result. `left_out`: unneeded tensors of the checkpoint, by source."""
 
     path: Path
     n_bytes: int
     seconds: float
-    reused: tuple[str, ...]  # components taken over from an interrupted run
+    reused: tuple[str, ...]  # components from an interrupted run
     left_out: Mapping[str, tuple[str, ...]] = field(repr=False)
-    notice: str | None = None  # what the pack will not be able to do
+    notice: str | None = None  # what the pack cannot do
 
 
 def convert(
@@ -80,7 +80,7 @@ def convert(
     anything wrong with the checkpoint, UsageError for a target in the way, PackError when writing fails.
     """
     if dtype not in DTYPES:
-        raise UsageError(f"--dtype {dtype} is unknown: give one of {', '.join(DTYPES)}.")
+        raise UsageError(f"Unknown dtype {dtype!r}: use one of {', '.join(DTYPES)}.")
     target = check_target(pack_dir, force=force, source=checkpoint_dir)
     source = open_checkpoint(checkpoint_dir, hub_caches, name=name)
     stored = {c: Storage(DTYPES[dtype] if c not in ALWAYS_FP32 else "float32") for c in source.components}
@@ -90,7 +90,7 @@ def convert(
 
 
 def open_checkpoint(checkpoint_dir: str | Path, hub_caches: Sequence[Path] = (), *, name: str | None = None) -> Source:
-    """A published checkpoint, every file found and every tensor's name and shape checked, values unread.
+    """A published checkpoint with all files found and all tensor names and shapes checked, values unread.
 
     hub_caches: as of `convert`. Raises CheckpointError.
     """
@@ -120,7 +120,7 @@ def open_checkpoint(checkpoint_dir: str | Path, hub_caches: Sequence[Path] = (),
 
 
 def file_identities(files: Mapping[str, Path]) -> dict[str, list[Any]]:
-    """Plain values that change when a file is another one, or was written to."""
+    """Plain values that change when a file is replaced or modified."""
     stats = {key: path.resolve().stat() for key, path in files.items()}
     return {k: [str(files[k].resolve()), s.st_size, s.st_mtime_ns, s.st_ino] for k, s in stats.items()}
 
@@ -142,7 +142,7 @@ def _open_sources(files: Mapping[str, Path], published: Published) -> dict[str, 
 def _assign(
     sources: Mapping[str, Tensors], upstream: UpstreamConfig, config: ModelConfig
 ) -> tuple[dict[str, Tensors], dict[str, tuple[str, ...]]]:
-    """Tensors of each component, and those left out. Raises CheckpointError listing all that is wrong."""
+    """Tensors of each component, and those left out. Raises CheckpointError listing all problems."""
     problems: list[str] = []
     components: dict[str, Tensors] = {}
     left_out: dict[str, tuple[str, ...]] = {}
@@ -150,7 +150,7 @@ def _assign(
     for source in dict.fromkeys(source_of.values()):
         tensors = sources[source]
         wanted: dict[str, dict[str, tuple[int, ...]]] = {}
-        whole: set[str] = set()  # tensors of whole numbers
+        whole: set[str] = set()  # integer tensors
         for name in (name for name, key in source_of.items() if key == source):
             try:
                 blank = network_tensors(name, config)
@@ -197,7 +197,7 @@ def _assign(
 
 
 def _scalar(tensor: LazyTensor, shape: tuple[int, ...]) -> LazyTensor:
-    """A counter that an old writer stored as a list of one is a scalar, as torch itself takes it."""
+    """A counter that old torch versions stored with shape (1,), as a scalar."""
     if shape or tensor.shape != (1,):
         return tensor
     return LazyTensor.made_from(tensor, shape=(), dtype=tensor.dtype, by=lambda value: value.reshape(()))
@@ -206,12 +206,12 @@ def _scalar(tensor: LazyTensor, shape: tuple[int, ...]) -> LazyTensor:
 def _is_unused(name: str, extras: Sequence[str], config: ModelConfig) -> bool:
     layer = _W2V_BERT_LAYER.fullmatch(name)
     if layer is not None and int(layer[1]) >= config.semantic_encoder.n_layers:
-        return True  # layers above the one whose output is used
+        return True  # layers above the used one
     return any(fnmatchcase(name, extra) for extra in extras)
 
 
 def _published(name: str, shape: tuple[int, ...]) -> list[int]:
-    """The shape as the published file has it, so that a message can be compared with the file."""
+    """The shape in the published file, for messages."""
     return list(shape[::-1] if is_transposed(name) else shape)
 
 

@@ -41,8 +41,6 @@ SPARE_BYTES = 64 << 20  # left free on the disk
 _LICENSE_FILE = re.compile(r"(LICEN[SC]E|NOTICE|DISCLAIMER)[A-Za-z0-9._-]*", re.IGNORECASE)
 _GIB = 1 << 30
 
-"""Called with what is being done, and how many bytes of how many are done."""
-
 
 @dataclass(frozen=True)
 class WantedFile:
@@ -59,7 +57,7 @@ class WantedFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """What there is to do. missing: files to fetch, in order; fetch_bytes: what of them is not here yet."""
+    """The plan of a download. missing: files to fetch, in order; fetch_bytes: bytes still to fetch."""
 
     folder: Path
     family: Family
@@ -67,9 +65,9 @@ class Plan:
     repositories: tuple[Repository, ...]
     files: tuple[WantedFile, ...]
     missing: tuple[WantedFile, ...]
-    replaced: frozenset[str]  # targets of those that something else is in the place of
+    replaced: frozenset[str]  # targets where another file exists
     fetch_bytes: int
-    agreed: bool  # the licenses were agreed to for this folder before
+    agreed: bool  # whether the licenses were accepted for this folder before
 
     @property
     def total_bytes(self) -> int:
@@ -77,17 +75,17 @@ class Plan:
 
     @property
     def licenses(self) -> dict[str, str]:
-        """License by repository, as declared by each."""
+        """Declared license by repository."""
         return _licenses(published(self.family), self.repositories)
 
 
 @dataclass(frozen=True)
 class Download:
-    """What was done."""
+    """The result of a download."""
 
     folder: Path
     n_bytes: int  # of all files
-    fetched: tuple[str, ...]  # targets that were not there before
+    fetched: tuple[str, ...]  # targets that were missing before
     commits: Mapping[str, str]
 
 
@@ -145,7 +143,7 @@ def plan_download(
 
 
 def download(plan: Plan, *, progress: CountedProgress | None = None) -> Download:
-    """Fetch what a plan lacks; the caller has asked whether the licenses are agreed to.
+    """Fetch the missing files of a plan; the caller has asked for acceptance of the licenses.
 
     Raises DownloadError, and CheckpointError when the files are not those of a checkpoint that can be converted.
     """
@@ -206,7 +204,7 @@ def _fetch(plan: Plan, wanted: WantedFile, parts: Path, done: int, progress: Cou
 
 
 def _check_folder(given: Path) -> Path:
-    """The folder without links on the way to it. Raises UsageError for one that cannot be filled."""
+    """The resolved folder. Raises UsageError for one that cannot be used."""
     try:
         folder = given.resolve()
         if folder.exists() and not folder.is_dir():
@@ -221,7 +219,7 @@ def _check_folder(given: Path) -> Path:
                         "another folder."
                     )
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero byte
-        raise UsageError(f"{str(given)!r} is no folder to download to ({error}): give another.") from None
+        raise UsageError(f"{str(given)!r} is no folder to download to ({error}): give another folder.") from None
     return folder
 
 
@@ -240,7 +238,7 @@ def _wanted(folder: Path, hub: Hub, known: Published, repositories: Mapping[str,
     if lacking:
         raise DownloadError(
             f"{hub.endpoint} has no file, or no checksum of it, for {len(lacking)} that are needed: "
-            f"{'; '.join(lacking)} (revision {own.revision}); try another --revision or --mirror."
+            f"{'; '.join(lacking)} (revision {own.revision}); try another revision= or endpoint=."
         )
     for repository in repositories.values():
         subfolder = "" if repository is own else f"{CACHE_FOLDER}/licenses/{repository.name.replace('/', '--')}/"
@@ -280,7 +278,7 @@ def _missing(
     if strange and not replace:
         raise UsageError(
             f"{folder} holds {len(strange)} file(s) that are not the published ones: {', '.join(strange)}; give "
-            "another folder, or replace them with --force."
+            "another folder, or replace them with replace=."
         )
     return tuple(missing)
 
@@ -303,7 +301,7 @@ def _check_space(folder: Path, fetch_bytes: int) -> None:
 
 
 def _check_config(plan: Plan) -> None:
-    """The version can be converted, and the plan holds what it names. Raises CheckpointError."""
+    """Raises CheckpointError if the version cannot be converted, or names files outside the plan."""
     upstream = read_upstream_config(plan.folder / CONFIG_FILE)
     known, revision = published(plan.family), plan.repositories[0].revision
     others = sorted(set(upstream.files.values()) - set(known.usual))
@@ -311,7 +309,7 @@ def _check_config(plan: Plan) -> None:
         what = f"names {', '.join(others)}" if others else f"is one of {upstream.family.title}"
         raise CheckpointError(
             f"{CONFIG_FILE} of {known.repository} at revision {revision} {what}, which is not of the "
-            f"{plan.family.title} that can be converted: leave --revision out."
+            f"{plan.family.title} that can be converted: do not set revision=."
         )
     if all((plan.folder / wanted.target).is_file() for wanted in plan.files):
         locate_files(plan.folder, upstream)
@@ -327,7 +325,7 @@ def _size(path: Path) -> int:
 
 
 def _remove_parts(parts: Path) -> None:
-    """Remove parts of files, and their folder unless something else is in it."""
+    """Remove parts of files, and their folder if it is then empty."""
     with opened(parts) as handle, opened(parts.parent) as folder:
         for part in parts.iterdir():
             if is_part(part.name):
@@ -346,7 +344,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _only_one(parts: Path) -> Iterator[None]:
-    """Keeps two runs out of one folder. Raises DownloadError."""
+    """Lock the folder against a second run. Raises DownloadError."""
     with opened(parts) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,9 +1,9 @@
-"""What a quantized pack is worth, measured against the pack it was made from.
+"""The quality of a quantized pack, measured against its source pack.
 
-In: both packs, and texts that calibration did not see. Out: a table for the manifest's `quality`, and the same as one
-HTML page in the pack (`report_page`). Three questions: how far is each tensor (signal to quantization noise), how far
-is the GPT (divergence of its predictions, codes the original itself chose), and how far is the sound (mel and
-spectrum with the original's codes and the same noise, so that nothing but the weights differs).
+In: both packs, and texts that calibration did not use. Out: a table for the manifest's `quality`, and an HTML page in
+the pack (`report_page`). Measured: signal-to-quantization-noise ratio of each tensor; KL divergence of the GPT's
+predictions on codes of the original; mel and spectral distance of the audio for the original's codes and the same
+noise, so that only the weights differ.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from quant.writer import PackWriter
 
 N_TEXTS = 6
 MAX_CODES = 120  # per text: 2.4 s of published speech
-N_SPOKEN = 2  # samples that are made sound of
-# Further figures of a pack, by name, from those who listen to it (word error rate, similarity to the voice).
+N_SPOKEN = 2  # samples that are synthesized
+# Pack folder -> further figures by name (such as word error rate, speaker similarity).
 Judge = Callable[[Path], Mapping[str, float]]
 
 _SEED = 11
@@ -54,9 +54,9 @@ def measure(
     progress: CountedProgress | None = None,
     judge: Judge | None = None,
 ) -> dict[str, Any]:
-    """The quality table of the pack in `writer`, which is complete but not in its place; adds the page to it."""
+    """The quality table of the complete, unpublished pack in `writer`; adds the page to it."""
     made = open_pack(writer.folder, home=original.home)
-    pipeline = Pipeline(original, CPU, compute="reference")  # no second form of any weight beside the mapped one
+    pipeline = Pipeline(original, CPU, compute="reference")  # reference: no second form of any weight in memory
     speaker = pipeline.speaker(find_voice(original, speech.voice))
     spoken = speech.held_out(text_config_of(original).languages, N_TEXTS)
     samples = make_samples(
@@ -65,7 +65,7 @@ def measure(
     options = SynthesisOptions.of(made.manifest.defaults, {"seed": _SEED})
     expected = [code_scores(pipeline.gpt, speaker, sample) for sample in samples]
     sounds = _sounds(pipeline, speaker, samples[:N_SPOKEN], options)
-    del pipeline  # the two are never in memory together
+    del pipeline  # the two packs are never in memory together
     if progress is not None:
         progress("comparing", 0, 1)
     other = Pipeline(made, CPU, compute="exact")
@@ -97,9 +97,9 @@ def _cost_of_fast(
     scores: Sequence[Tensor],
     sounds: Sequence[tuple[Tensor, Tensor]],
 ) -> dict[str, Any]:
-    """What `fast` changes beside the pack's own `exact`, whose scores and sounds are given, on this CPU.
+    """The differences of the compute mode `fast` from `exact` (given scores and sounds) on this CPU.
 
-    `numbers` says in which types, for another machine may have others.
+    `numbers`: the dtypes; another machine may have others.
     """
     fast = Pipeline(pack, CPU, compute="fast")
     return {
@@ -116,14 +116,14 @@ def original_bytes(pack: Pack, component: str) -> int:
 
 
 def code_scores(gpt: GPT, speaker: Speaker, sample: Sample) -> Tensor:
-    """Log-probabilities (N + 1, K) of each code of a sample, given those before it, and of what follows."""
+    """Log-probabilities (N + 1, K) for each code of a sample and for the stop, given the codes before."""
     hidden = gpt(decoding_embeddings(gpt, speaker, sample))
     logits = gpt.logits(hidden[:, -(len(sample.codes) + 1) :])[0]
     return logits.float().log_softmax(-1)
 
 
 def compare_scores(expected: Sequence[Tensor], found: Sequence[Tensor]) -> dict[str, Any]:
-    """Divergence of predictions, in nats, and how often the most likely code is the same."""
+    """KL divergence of predictions in nats, and how often the most likely code is equal."""
     divergences = torch.cat([(e.exp() * (e - f)).sum(-1) for e, f in zip(expected, found, strict=True)])
     agree = torch.cat([(e.argmax(-1) == f.argmax(-1)).float() for e, f in zip(expected, found, strict=True)])
     return {
@@ -143,9 +143,9 @@ def compare_sounds(expected: Sequence[tuple[Tensor, Tensor]], found: Sequence[tu
         [(e[1].exp() - f[1].exp()).norm() / e[1].exp().norm() for e, f in zip(expected, found, strict=True)]
     )
     return {
-        "mel_distance": _rounded(made.mean()),  # natural logarithm of magnitude
+        "mel_distance": _rounded(made.mean()),  # natural log of magnitude
         "waveform_mel_distance": _rounded(heard.mean()),
-        "spectral_convergence": _rounded(magnitude.mean()),  # 0: equal, 1: as far as silence
+        "spectral_convergence": _rounded(magnitude.mean()),  # 0: equal, 1: as far as silence is
         "n_samples": len(expected),
     }
 
@@ -153,9 +153,9 @@ def compare_sounds(expected: Sequence[tuple[Tensor, Tensor]], found: Sequence[tu
 def _sounds(
     pipeline: Pipeline, speaker: Speaker, samples: Sequence[Sample], options: SynthesisOptions
 ) -> list[tuple[Tensor, Tensor]]:
-    """(S2Mel's log-mel (1, M, F), log-mel of the waveform (1, M, F)) of each sample's own codes, with the same noise.
+    """(S2Mel's log-mel (1, M, F), log-mel of the waveform (1, M, F)) of each sample's codes, with the same noise.
 
-    Stage after stage, so that one network's weights are in memory at a time.
+    Stage by stage, so that one network's weights are in memory at a time.
     """
     features = [pipeline.features(sample.prompt(pipeline, speaker), sample.codes) for sample in samples]
     give_back(*pipeline.gpt.parameters())

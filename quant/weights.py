@@ -1,9 +1,9 @@
-"""The tensors of a checkpoint's file, by name, unread.
+"""Lazy tensors of a checkpoint file, by name.
 
-In: a file that `torch.save` or safetensors wrote. Out: `LazyTensor`s from the memory-mapped file. A pickle is opened
-with `weights_only=True`, here and nowhere else in the project, and only after its archive was seen to hold what
-`torch.save` writes: nothing packed, which could unfold to any size, and a table of contents that memory has room for.
-Only plain dense numbers are taken. Knows no network.
+In: a file written by `torch.save` or safetensors. Out: `LazyTensor`s from the memory-mapped file. Pickles are opened
+with `weights_only=True`, only in this module, and only after their archive was checked: no compressed entries (which
+could expand to any size), and a bounded central directory. Only plain dense tensors are accepted. It does not know
+networks.
 
 Source: torch/serialization.py (the layout of the archive).
 """
@@ -27,16 +27,16 @@ from edgetts.pack.header import tensor_header
 from edgetts.pack.plain_json import shown
 from quant.lazy import LazyTensor
 
-MAX_DEPTH = 16  # tables inside tables
-MAX_ENTRIES = 100_000  # tensors, and whatever else: the largest published file has some thousand
-MAX_PICKLE_BYTES = 64 << 20  # of names and shapes; the largest published one has less than 1 MB
-MAX_DIRECTORY_BYTES = 64 << 20  # of the archive's table of contents
-MAX_SMALL_BYTES = 1 << 30  # of a file in the format before archives: that is read into memory
-_ZIP_MAGIC = b"PK\x03\x04"  # the archive that torch has written since 1.6; only that can be mapped
+MAX_DEPTH = 16  # nesting of tables
+MAX_ENTRIES = 100_000  # the largest published file has some thousand
+MAX_PICKLE_BYTES = 64 << 20  # names and shapes; the largest published one has less than 1 MB
+MAX_DIRECTORY_BYTES = 64 << 20  # the archive's central directory
+MAX_SMALL_BYTES = 1 << 30  # a file in the legacy format, which is read into memory
+_ZIP_MAGIC = b"PK\x03\x04"  # the format since torch 1.6; only it can be mapped
 _MAX_SHOWN = 10
 SAFETENSORS_SUFFIX = ".safetensors"
 _MAX_KEY_CHARS = 1000
-# What training wrappers put around a model: the whole table, and the beginnings of names.
+# Keys and name prefixes that training wrappers add.
 _WRAPPERS = ("state_dict", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.")
 _DTYPES = {
@@ -80,8 +80,8 @@ def open_safetensors(path: Path) -> dict[str, LazyTensor]:
 def open_pickled(path: Path, unwrap: Sequence[str] = ()) -> dict[str, LazyTensor]:
     """Tensors of a file written by `torch.save`, by dotted name.
 
-    `unwrap`: keys to descend into first, each where present; so are those of training wrappers, whose prefixes are
-    taken off the names. Raises CheckpointError, also when the file holds anything that is not a plain tensor.
+    `unwrap`: keys to descend into first, if present, as are those of training wrappers, whose name prefixes are
+    removed. Raises CheckpointError, also if the file holds anything but plain tensors.
     """
     value = load_pickled(path)
     for _ in range(MAX_DEPTH):
@@ -112,7 +112,7 @@ def load_pickled(path: Path) -> Any:
             check_archive(path)
         elif path.stat().st_size > MAX_SMALL_BYTES:
             raise CheckpointError(
-                f"{path} is in the format before torch 1.6, and too large for it: load it with torch and save it again."
+                f"{path} is in the format before torch 1.6 and too large for it: load it with torch and save it again."
             )
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
@@ -129,7 +129,7 @@ def load_pickled(path: Path) -> Any:
 
 
 def check_archive(path: Path) -> None:
-    """Raises CheckpointError for an archive that `torch.save` does not write: packed, or huge in its contents."""
+    """Raises CheckpointError for an archive that `torch.save` does not write: compressed, or a huge directory."""
     problem = None
     try:
         if _directory_bytes(path) > MAX_DIRECTORY_BYTES:
@@ -152,7 +152,7 @@ def _entry_problem(entry: zipfile.ZipInfo) -> str | None:
 
 
 def _directory_bytes(path: Path) -> int:
-    """Size of an archive's table of contents, by the record at its end; Python's reader takes it whole."""
+    """Size of an archive's central directory from its end record; zipfile reads it into memory."""
     record, record64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -185,14 +185,14 @@ def _entries(value: Any) -> list[tuple[str, Any]] | None:
 
 
 def _unwrapped(name: str) -> str:
-    """A name without what distributed training and `torch.compile` put before it."""
+    """A name without the prefixes of distributed training and `torch.compile`."""
     while (prefix := next((p for p in _PREFIXES if name.startswith(p)), None)) is not None:
         name = name.removeprefix(prefix)
     return name.replace("._orig_mod.", ".")
 
 
 def _strangeness(value: Any) -> str | None:
-    """Why something cannot be a weight, or None for a plain dense tensor of numbers."""
+    """Why a value cannot be a weight, or None for a plain dense tensor."""
     if not isinstance(value, torch.Tensor):
         return "tables nested too deep" if isinstance(value, dict) else f"a {type(value).__name__}"
     if value.device.type != "cpu":
@@ -209,7 +209,7 @@ def _strangeness(value: Any) -> str | None:
 
 
 def _named(path: Path, found: Sequence[tuple[str, LazyTensor]], others: list[str]) -> dict[str, LazyTensor]:
-    """Tensors by the names that networks know, after everything wrong was told."""
+    """Tensors by unwrapped names. Raises CheckpointError listing all problems."""
     tensors: dict[str, LazyTensor] = {}
     for name, tensor in found:
         known = _unwrapped(name)
@@ -231,5 +231,5 @@ def _lazy_slice(file: Any, name: str, view: Any) -> LazyTensor:
         tuple(view.get_shape()),
         _DTYPES[view.get_dtype()],
         lambda: file.get_tensor(name),
-        lambda: mapped.give_back(file.get_tensor(name)),  # the mapping, again: nothing is read
+        lambda: mapped.give_back(file.get_tensor(name)),  # maps the tensor again, without reading
     )

@@ -134,7 +134,7 @@ def test_hostile_json(checkpoint: Path, content: bytes) -> None:
         (b"- 1", "must map terms to readings"),
         (b"a: [b", "is not YAML"),
         (b"AI: 3", "must be text"),
-        (b"x" * (300 << 10), "no file of at most"),
+        (b"x" * (300 << 10), "is not a file of at most"),
         (b"\xff", "is not YAML"),
         (LAUGHS, "has an alias"),
         (b"[" * 50_000, "nested deeper"),
@@ -143,7 +143,7 @@ def test_hostile_json(checkpoint: Path, content: bytes) -> None:
 def test_a_glossary_is_read_before_the_work(checkpoint: Path, content: bytes, words: str) -> None:
     (checkpoint / "glossary.yaml").write_bytes(content)
     message = refusal(checkpoint)
-    assert "glossary.yaml" in message and words in message and "mend or remove it" in message
+    assert "glossary.yaml" in message and words in message and "fix or remove it" in message
 
 
 def test_a_glossary_elsewhere(checkpoint: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
 
 def test_files_of_others_are_left_alone(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "gpt.pth").write_bytes(b"my own fine-tuned weights")
-    with pytest.raises(UsageError, match=r"not the published ones: gpt\.pth.*--force"):
+    with pytest.raises(UsageError, match=r"not the published ones: gpt\.pth.*replace="):
         fetch(hub, tmp_path)
     assert names(tmp_path) == {"gpt.pth"}
     assert "gpt.pth" in fetch(hub, tmp_path, replace=True).fetched

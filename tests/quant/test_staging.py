@@ -214,5 +214,5 @@ def test_links_in_parent_folders_are_resolved_first(tmp_path: Path) -> None:
 
 def test_a_pipe_in_the_place_of_the_glossary_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "glossary.yaml")
-    with pytest.raises(EdgeTTSError, match="is no file"):
+    with pytest.raises(EdgeTTSError, match="is not a file"):
         glossary_of(tmp_path)
