@@ -31,6 +31,7 @@ _ENGLISH_HYPHEN_BACK = re.compile(f" ?{_ENGLISH_HYPHEN} ?")
 _TERM = re.compile(r"(?<![A-Za-z])[A-Za-z][A-Za-z0-9]{0,63}(?:-[A-Za-z0-9]{1,64})+")
 _NAME_GOES_ON = re.compile(r"[A-Za-z]|-\d")
 _NAME_DOT = re.compile(r"(?<=[\u4e00-\u9fff])[-·—](?=[\u4e00-\u9fff])")
+_NOT_IN_RANGES = re.compile(rf"{_NAME_DOT.pattern}(?!第|(?:周|星期|礼拜)[一二三四五六日天])")
 
 # The rules read the answer "No." as "number", and the noun "Sun" as "Sunday". They are right before a number, and if no
 # lower-case word follows.
@@ -66,7 +67,7 @@ def protect_syllables(text: TracedText, is_piece: Callable[[str], bool] | None) 
         piece = pinyin.spell(match[1]) + match[2]
         return _placeholder(piece) if is_piece is None or is_piece(piece.upper()) else match.group()
 
-    return text.substitute(pinyin.SYLLABLE, spelled).substitute(_NAME_DOT, lambda _: _placeholder("-"))
+    return text.substitute(pinyin.SYLLABLE, spelled).substitute(_NOT_IN_RANGES, lambda _: _placeholder("-"))
 
 
 def restore(text: TracedText, language: Language) -> TracedText:

@@ -25,7 +25,7 @@ from edgetts.text.traced import TracedText
 
 MODULES = [import_module(found.name) for found in pkgutil.walk_packages(edgetts.text.__path__, "edgetts.text.")]
 RULES_WORK = 500
-MOST_PER_CHARACTER = 400  # tens of patterns look for signs and numbers
+MOST_PER_CHARACTER = 430  # tens of patterns look for signs and numbers
 MOST_PER_LINE = 200  # of two characters: each is a text of its own, but plain
 MOST_PER_MARK = 155  # signs alone say nothing that number rules could read
 

@@ -64,7 +64,14 @@ _NEEDS_STOP = frozenset(words("no NO c P v sec tab art ex pt ref l ll op ch p Ex
 _SAID_TOGETHER = frozenset(("USA", "UK"))
 _MAX_SPELLED = 3  # letters with periods; more are a word (N.A.T.O.)
 _LETTERS = {"US": "U S", "AI": "A I"}
-_NEVER_LAST = ("for example", "that is", "versus", "namely", "compare")  # in a sentence, except at the end of the text
+_NEVER_LAST = (
+    "also known as",
+    "for example",
+    "that is",
+    "versus",
+    "namely",
+    "compare",
+)  # in a sentence, except at the end of the text
 _MAY_END = ("et cetera", "et al", "respectively")  # a sentence before any capital letter
 
 

@@ -81,7 +81,7 @@ RULES: tuple[Rule, ...] = (
         rf"\b(?P<name>{either(_SEVERAL)}) (?P<list>[IVX]{{1,5}}(?:{_BETWEEN}[IVX]{{1,5}}){{1,8}})\b(?!['’])", _several
     ),
     rule(r"(?P<name>)(?<![\w.'’])(?P<list>I, II(?:,? (?:and )?[IVX]{1,5}){0,12})\b(?!['’])", _several),
-    rule(rf"\b(?P<name>(?:{either(_RULERS)})|{_TITLED}) (?P<n>[IVX]{{2,7}}|[VX])\b(?!\.?\w)(?!')", _ruler),
+    rule(rf"\b(?P<name>(?:{either(_RULERS)})|{_TITLED}) (?P<n>[IVX]{{2,7}}|[VX])\b(?!\.?\w)(?!'(?!s\b))", _ruler),
     rule(rf"\b(?P<name>(?:{either(_RULERS)})|{_TITLED}) (?P<n>I){_ALONE_AFTER}", _ruler),
     rule(rf"\b(?P<name>{either(_TRIGGERS)}) (?P<n>I){_ALONE_AFTER}", _numbered),
     rule(

@@ -19,6 +19,7 @@ BEFORE_SIGNS: tuple[Rule, ...] = (
     # .NET, .gitignore; and the home folder.
     rule(r"(?:(?<=[\s\"'“‘(`])|(?<![\s\S]))(?<!\. )\.(?=NET\b|[a-z])", "dot ", needs=CAPITALS),
     rule(r"(?<![\w~])~/(?=[\w.])", "tilde slash "),
+    rule(r"(?<![\w./])\.{1,2}/(?=\w)", lambda m: "dot " * (len(m.group()) - 1) + "slash "),
     # Disney+, Notepad++, $100K+
     rule(r"(?<=[A-Za-z])\+{1,2}(?![\w+])", lambda m: " plus" * len(m.group())),
 )
@@ -27,6 +28,9 @@ AFTER_SIGNS: tuple[Rule, ...] = (
     rule(r"(?<=[a-z])\((?P<s>e?s)\)", lambda m: m["s"], needs=CAPITALS),
     rule(r"(?<=[\w)])\((?=[\w(])", " (", needs=CAPITALS),
     rule(r"(?<=[\w)])\)(?=\w)", ") ", needs=CAPITALS),
+    rule(r"(?<=[\w)\]}])[\[{](?=\w)", " (", needs=CAPITALS),
+    rule(r"(?<=\w)[\]}](?=[\w(])", ") ", needs=CAPITALS),
+    rule(r"(?<=\w)[\]}]", ")", needs=CAPITALS),
     rule(r"(?<![A-Za-z])(?P<drive>[A-Z]):(?=[\\/])", lambda m: m["drive"] + " colon "),
     rule(r"\\", " backslash "),
     rule(r"(?<!\S)[#@+=&^~](?![^\s.,;:!?])", lambda m: _ALONE[m.group()]),

@@ -25,6 +25,7 @@ _BLOCKS = (
     "\u3380-\u33df"  # squared units
     "\u2103\u2109\u2126"  # degrees Celsius and Fahrenheit, the ohm sign
     "\ufe69-\ufe6b"  # small $, % and @
+    "\ufb00-\ufb06"  # ligatures: ﬁ, ﬂ
 )
 _ROMAN = re.compile("[\u2160-\u216b\u2170-\u217b]")  # one to twelve
 _FORMS = re.compile(f"[{_BLOCKS}]")
@@ -42,6 +43,8 @@ _SAD = frozenset("(/|")
 _NEAR = 100  # characters
 _OTHER_FORMS = {"\u2236": ":", "\u301c": "~"}
 _FIGURE = re.compile(r"\d", re.ASCII)
+# The Greek letter in place of the micro sign, in units.
+_MICRO = re.compile(r"(?<=\d)(?P<gap> ?)μ(?=[mgslLFAVWH](?![A-Za-z]))")
 _SEPARATOR = re.compile(r"[^\d]")
 _DIGIT = re.compile(r"[^\W_a-zA-Z0-9\u3400-\u9fff]")  # candidates: decimal digits of other scripts
 
@@ -70,6 +73,7 @@ def prepare(text: TracedText) -> TracedText:
         return text
     text = text.substitute(_ROMAN, lambda m: str(int(unicodedata.numeric(m.group()))))
     text = text.substitute(_FORMS, lambda m: _form(m.group()))
+    text = text.substitute(_MICRO, lambda m: f"{m['gap']}µ")
     return text.substitute(_DIGIT, lambda m: str(unicodedata.decimal(m.group(), m.group())))
 
 

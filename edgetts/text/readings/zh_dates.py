@@ -18,6 +18,7 @@ _SPORT = re.compile(
     r"(?:比分|战胜|击败|战平|逼平|险胜|大胜|完胜|负于|不敌|领先|落后|大比分|总分|以|赢|输|胜|负|平|局|比例|长宽比)[^。！？\n]{0,6}$"
 )
 _WON = re.compile(r"(?:的?比分|战胜|击败|险胜|大胜|获胜|取胜|领先|落后|战平|逼平|不敌|负于|完胜)")
+_HALF_BEFORE = re.compile("[早晚中凌上下](?:上|午|晨) ?\\Z")
 _HALVES = {"a": "上午", "p": "下午"}
 
 
@@ -56,7 +57,7 @@ def _time(match: re.Match[str]) -> str | None:
     if spoken is None:
         return None
     if match["half"]:
-        spoken = _HALVES[match["half"].lower()] + spoken
+        spoken = _half(match) + spoken
     if match["hour2"]:
         until = clock(match["hour2"], match["minute2"], None)
         if until is None:
@@ -65,8 +66,17 @@ def _time(match: re.Match[str]) -> str | None:
     return spoken
 
 
+def _half(match: re.Match[str]) -> str:
+    """What am or pm says, if it was not said before."""
+    return (
+        ""
+        if _HALF_BEFORE.search(match.string, max(0, match.start() - 3), match.start())
+        else _HALVES[match["half"].lower()]
+    )
+
+
 def _half_day(match: re.Match[str]) -> str:
-    return _HALVES[match["half"].lower()] + (clock(match["hour"], "0", None) or "")
+    return _half(match) + (clock(match["hour"], "0", None) or "")
 
 
 def _year(match: re.Match[str]) -> str | None:
@@ -106,11 +116,12 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<![\d.,])(?P<y>[0-9][05])(?=后(?![来面边天退期备续]))", lambda m: digits(m["y"])),
     rule(r"(?<![\d.,])(?P<y>1\d|20)(?P<t>\d0)(?=年代)", lambda m: digits(m.group())),
     rule(
-        rf"(?<![\d:.,/])(?P<hour>\d{{1,2}}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?: ?(?P<half>[ap])\.?m\b\.?)?"
+        rf"(?<![\d:.,/])(?P<hour>\d{{1,2}}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?"
+        rf"(?: ?(?P<half>[ap])\.?m(?![A-Za-z\d])\.?)?"
         rf"(?: ?[{DASHES}至到] ?(?P<hour2>\d{{1,2}}):(?P<minute2>[0-5]\d))?{_FORWARD}",
         _time,
         re.IGNORECASE,
     ),
-    rule(r"(?<![\d:.,/$])(?P<hour>1[0-2]|[1-9]) ?(?P<half>[ap])\.?m\b\.?", _half_day, re.IGNORECASE),
+    rule(r"(?<![\d:.,/$])(?P<hour>1[0-2]|[1-9]) ?(?P<half>[ap])\.?m(?![A-Za-z\d])\.?", _half_day, re.IGNORECASE),
     rule(r"(?<![\d第.,:])2(?=点(?![\d]))", "两"),
 )

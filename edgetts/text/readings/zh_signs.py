@@ -35,6 +35,8 @@ _SIGNS = {
     "∞": "无穷大", "√": "根号", "™": "商标", "©": "版权", "®": "注册商标", "→": "到", "°": "度", "§": "第", "№": "第",
     "$": "美元", "€": "欧元", "£": "英镑", "¥": "元", "￥": "元", "₹": "卢比",
 }  # fmt: skip
+_DAYS = "一二三四五六日天"
+_FIGURES = "零一二三四五六七八九十百千万两"
 _SERVICES = "10000|10010|10086|12306|12315|12320|12333|12345|12348|12366|12580|95\\d{3}"
 _FAMOUS = (
     r"985(?=[高大院和、]|工程)|211(?=[高大院和、]|工程)|315(?=晚会)|911(?=事件|恐)|(?<=波音)7\d7|(?<=空客)3\d0|996(?=工作|的)|"
@@ -193,6 +195,10 @@ NUMBERS: tuple[Rule, ...] = (
     rule(r"(?<=[\d万亿千百])\+", "加"),
     rule(r"(?<=[\w)%²³]) ?(?<![<>=!])=(?![=>]) ?(?=[\w($\-−√])", "等于"),
     *_COMPARED,
+    rule(  # Qwen2.5-7B is a name
+        r"(?<=[A-Za-z])(?P<a>\d{1,4}(?:\.\d{1,4})?)-(?P<b>\d{1,4}(?:\.\d{1,4})?)(?=[A-Za-z](?![a-z]))",
+        lambda m: f"{number(m['a'])}-{number(m['b'])}",
+    ),
     rule(
         rf"{NOT_INSIDE}(?<![A-Za-z]-)(?P<ordinal>第)?(?P<a>{NUMBER})(?P<big>[百千万亿]?)"
         rf"(?: ?[{DASHES}] ?)第?(?P<b>{NUMBER}){NOT_GOING_ON}"
@@ -207,6 +213,16 @@ NUMBERS: tuple[Rule, ...] = (
     ),
 )
 AFTER_NUMBERS: tuple[Rule, ...] = (
+    rule(
+        rf"(?P<first>第[{_FIGURES}]{{1,12}}(?P<unit>[^\W\d_])) ?[{DASHES}] ?(?=第[{_FIGURES}]{{1,12}}(?P=unit))",
+        lambda m: f"{m['first']}到",
+        needs=CAPITALS,
+    ),
+    rule(
+        rf"(?P<first>(?P<day>周|星期|礼拜)[{_DAYS}]) ?[{DASHES}] ?(?=(?P=day)[{_DAYS}])",
+        lambda m: f"{m['first']}到",
+        needs=CAPITALS,
+    ),
     rule(r"(?<![Ͱ-Ͽἀ-῿])[α-ωΓΔΘΛΞΠΣΦΨΩ](?![Ͱ-Ͽἀ-῿])", lambda m: GREEK.get(m.group()), needs=CAPITALS),
     rule(f"[{''.join(_SIGNS)}]", lambda m: _SIGNS[m.group()]),
     rule(r"@(?=\w)", "艾特"),

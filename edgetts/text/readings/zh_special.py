@@ -76,6 +76,12 @@ EARLY: tuple[Rule, ...] = (
         lambda m: f"{digits(m['y'])}年{cardinal(int(m['m']))}月",
     ),
     rule(r"(?<![\d./-])(?P<m>[1-9]|1[0-2])/1(?![\d/.]|[一-龥]?[赔赛])", lambda m: f"{cardinal(int(m['m']))}月一日"),
+    # A height, a topic.
+    rule(
+        r"(?<![\d.,])(?P<a>[12])米(?P<b>\d\d)(?![\d.,]|[厘毫分]?米|[cm])",
+        lambda m: f"{'一两'[int(m['a']) - 1]}米{digits(m['b'])}",
+    ),
+    rule(r"#(?P<topic>[^#\s]{1,40})#", lambda m: m["topic"], needs=SIGNS),
     # Rows and codes.
     rule(
         r"(?<![\w.+-])(?!9-1-1(?!\d))\d{1,7}(?:-\d{1,7}){2,12}(?![\w-])(?<!\d{4}-\d-\d)(?<!\d{3}-\d{4}-\d{4})",
