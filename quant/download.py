@@ -13,12 +13,9 @@ Source: upstream indextts/utils/model_download.py (which repositories, where the
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
-import shutil
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,20 +23,16 @@ from typing import Any
 from edgetts.errors import CheckpointError, DownloadError, UsageError
 from edgetts.families import FAMILIES, Family
 from edgetts.families.published import Published
-from edgetts.pack.entries import MANIFEST_FILE
 from edgetts.pack.plain_json import shown
 from edgetts.progress import CountedProgress
 from quant.checkpoint import AUXILIARY_FILES, CACHE_FOLDER, CONFIG_FILE, GLOSSARY_FILE, locate_files
-from quant.download_record import RECORD_FILE, RECORD_FORMAT, entry_of, is_ours, read_record, was_fetched, write_record
-from quant.folders import opened, remove_folder, unlink
+from quant.download_folder import PARTS_FOLDER, check_folder, check_space, locked, remove_parts, writing
+from quant.download_record import RECORD_FORMAT, entry_of, is_ours, read_record, was_fetched, write_record
 from quant.hub import DEFAULT_REVISION, Hub, HubFile, Repository
-from quant.part_file import PartFile, has_checksum, is_part, part_path
+from quant.part_file import PartFile, has_checksum, part_path
 from quant.upstream_config import published, read_upstream_config
 
-PARTS_FOLDER = ".edgetts-download"
-SPARE_BYTES = 64 << 20  # left free on the disk
 _LICENSE_FILE = re.compile(r"(LICEN[SC]E|NOTICE|DISCLAIMER)[A-Za-z0-9._-]*", re.IGNORECASE)
-_GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -124,7 +117,7 @@ def plan_download(
     taken as they are now. replace: files that differ from the published ones will be fetched again. Raises
     UsageError for a folder or an address that cannot be used, DownloadError for everything else.
     """
-    target = _check_folder(Path(folder))
+    target = check_folder(Path(folder))
     hub = Hub(endpoint)
     known = published(family)
     own = hub.repository(known.repository, revision)
@@ -136,7 +129,7 @@ def plan_download(
     parts = target / PARTS_FOLDER
     here = sum(min(_size(part_path(parts, w.file.checksum)), w.file.size) for w in missing)
     fetch_bytes = sum(wanted.file.size for wanted in missing) - here
-    _check_space(target, fetch_bytes)
+    check_space(target, fetch_bytes)
     agreed = record.get("licenses") == _licenses(known, repositories.values())
     replaced = frozenset(w.target for w in missing if os.path.lexists(target / w.target))
     return Plan(target, family, hub, tuple(repositories.values()), files, missing, replaced, fetch_bytes, agreed)
@@ -156,11 +149,11 @@ def download(plan: Plan, *, progress: CountedProgress | None = None) -> Download
         record = {"format": RECORD_FORMAT, "licenses": plan.licenses, "commits": commits, "files": entries}
         write_record(plan.folder, parts, record)
 
-    with _writing(plan.folder):
+    with writing(plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             parts.mkdir()
-        with _only_one(parts):
+        with locked(parts):
             for wanted in plan.files:
                 if wanted not in plan.missing:
                     entries[wanted.target] = entry_of(plan.folder / wanted.target, wanted.file.checksum)
@@ -173,7 +166,7 @@ def download(plan: Plan, *, progress: CountedProgress | None = None) -> Download
                 if wanted.target == CONFIG_FILE:
                     _check_config(plan)
             _check_config(plan)
-            _remove_parts(parts)
+            remove_parts(parts)
     return Download(plan.folder, plan.total_bytes, tuple(w.target for w in plan.missing), commits)
 
 
@@ -201,26 +194,6 @@ def _fetch(plan: Plan, wanted: WantedFile, parts: Path, done: int, progress: Cou
                 f"{wanted.file.checksum}), and was thrown away: run the same command again, or try without the "
                 f"mirror {plan.hub.endpoint}."
             )
-
-
-def _check_folder(given: Path) -> Path:
-    """The resolved folder. Raises UsageError for one that cannot be used."""
-    try:
-        folder = given.resolve()
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{given} is a file: give a folder to download to.")
-        if (folder / MANIFEST_FILE).is_file():
-            raise UsageError(f"{given} is a model pack already: give another folder to download to.")
-        for name, is_right in ((RECORD_FILE, stat.S_ISREG), (PARTS_FOLDER, stat.S_ISDIR)):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                if not is_right((folder / name).lstat().st_mode):
-                    raise UsageError(
-                        f"{folder / name} is needed for the download, but was not made by it: remove it, or give "
-                        "another folder."
-                    )
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero byte
-        raise UsageError(f"{str(given)!r} is no folder to download to ({error}): give another folder.") from None
-    return folder
 
 
 def _wanted(folder: Path, hub: Hub, known: Published, repositories: Mapping[str, Repository]) -> tuple[WantedFile, ...]:
@@ -289,17 +262,6 @@ def _is_known(folder: Path, wanted: WantedFile, entries: Mapping[str, Any]) -> b
     return ours and entries[wanted.target]["checksum"] == str(wanted.file.checksum)
 
 
-def _check_space(folder: Path, fetch_bytes: int) -> None:
-    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
-    free = shutil.disk_usage(existing).free
-    needed = fetch_bytes + SPARE_BYTES
-    if fetch_bytes and free < needed:
-        raise DownloadError(
-            f"{needed / _GIB:.2f} GiB are needed in {folder}, but the disk has {free / _GIB:.2f} GiB free: make room, "
-            "or give a folder on another disk."
-        )
-
-
 def _check_config(plan: Plan) -> None:
     """Raises CheckpointError if the version cannot be converted, or names files outside the plan."""
     upstream = read_upstream_config(plan.folder / CONFIG_FILE)
@@ -322,32 +284,3 @@ def _licenses(known: Published, repositories: Any) -> dict[str, str]:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _remove_parts(parts: Path) -> None:
-    """Remove parts of files, and their folder if it is then empty."""
-    with opened(parts) as handle, opened(parts.parent) as folder:
-        for part in parts.iterdir():
-            if is_part(part.name):
-                unlink(handle, part.name)
-        remove_folder(folder, parts.name)
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DownloadError(f"{folder} cannot be written to ({reason}): give another folder.") from error
-
-
-@contextlib.contextmanager
-def _only_one(parts: Path) -> Iterator[None]:
-    """Lock the folder against a second run. Raises DownloadError."""
-    with opened(parts) as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DownloadError(f"Another download into {parts.parent} is running: wait until it has ended.") from None
-        yield

@@ -20,7 +20,7 @@ from edgetts.pack.meta_init import ModuleT, init_on_meta
 from edgetts.pack.schemes import Quantized
 
 _META = torch.device("meta")
-_LOOKED_UP = ("embedding", ".emb.", "speed_emb")  # of tables one row is read, not all
+_LOOKED_UP = ("embedding", ".emb.", "speed_emb")  # tables of which only one row is read
 
 
 def counted(network: registry.Component[ModuleT], config: ModelConfig) -> ModuleT:

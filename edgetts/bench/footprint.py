@@ -21,21 +21,21 @@ from edgetts.pack.config import ModelConfig
 from edgetts.pack.load import Pack
 from edgetts.pipeline import Pipeline
 
-SECONDS, PROMPT_S = 5.0, 5.0  # of speech and of the voice: a usual call
+SECONDS, PROMPT_S = 5.0, 5.0  # seconds of speech and of the voice in a usual call
 _N_TEXT_TOKENS = 40
-_PAUSE_S = 0.002  # between two looks at what the process holds
+_PAUSE_S = 0.002  # between two samples of the process's memory
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes at most. host: held by the process, without pages of files; cuda: of tensors on the GPU, if any."""
+    """Peak bytes. host: of the process, without file pages; cuda: of tensors on the GPU, if any."""
 
     host: float
     cuda: float | None
 
 
 def size_of(config: ModelConfig, seconds: float, prompt_s: float, n_tokens: int, *, guided: bool, parts: bool) -> Size:
-    """Of a call with one beam. guided: with two branches of the flow; parts: whether it is streamed."""
+    """The size of a call with one beam. guided: with classifier-free guidance; parts: streamed."""
     return Size(
         n_tokens=n_tokens,
         n_codes=round(seconds * config.code_rate),
@@ -47,18 +47,18 @@ def size_of(config: ModelConfig, seconds: float, prompt_s: float, n_tokens: int,
 
 
 def expected(pack: Pack, compute: Compute, place: Place, size: Size) -> Estimate:
-    """Of a call, in this process as it is now."""
+    """The expected memory of a call in the current process."""
     return estimate(pack.config, weigh(pack, compute, place), size, compute, place, start=place.start())
 
 
 def usual_size(pack: Pack) -> Size:
-    """Of the call that `measured_peak` makes."""
+    """The size of the call of `measured_peak`."""
     guided = SynthesisOptions.of(pack.manifest.defaults, {}).flow_settings().is_guided(0.0)
     return size_of(pack.config, SECONDS, PROMPT_S, _N_TEXT_TOKENS, guided=guided, parts=False)
 
 
 def measured_peak(pack: Pack, device: torch.device, compute: Compute, kernel: str) -> Peak:
-    """Load the networks, make a usual call, and free them again."""
+    """Load the networks, run a usual call, and free them."""
     prepare_process()
     options = SynthesisOptions.of(pack.manifest.defaults, {"n_beams": 1, "seed": 0, "guards": False, "n_steps": 2})
     config = pack.config.gpt
@@ -73,7 +73,7 @@ def measured_peak(pack: Pack, device: torch.device, compute: Compute, kernel: st
 
 
 class _Watch:
-    """Looks again and again at what the process holds."""
+    """Samples the process's memory in a thread and keeps the maximum."""
 
     def __init__(self) -> None:
         self.most = 0.0

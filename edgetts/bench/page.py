@@ -13,17 +13,17 @@ from typing import Any
 from edgetts.bench.report import Report, StageReport
 from edgetts.bench.soak import MOST_WORDS, Soak
 
-_CHAIN = ("prefill", "decode", "features", "s2mel", "vocoder")  # what a call does, one after the other
+_CHAIN = ("prefill", "decode", "features", "s2mel", "vocoder")  # the stages of a call in order
 _LABELS = {
-    "enroll": "learn a voice",
-    "prefill": "read the text",
+    "enroll": "enroll a voice",
+    "prefill": "prefill",
     "decode": "codes",
     "decode_per_code": "one code",
     "features": "features",
-    "dit_step": "one DiT estimate",
+    "dit_step": "one DiT evaluation",
     "s2mel": "mel",
     "vocoder": "waveform",
-    "whole": "all of it",
+    "whole": "whole call",
 }
 _WIDTH, _LABEL_WIDTH, _VALUE_WIDTH, _ROW, _BAR = 760, 120, 110, 34, 18  # pixels
 _SOAK_HEIGHT = 160
@@ -53,9 +53,9 @@ def render(report: Report) -> str:
         (f"{report.peak_rss_mb:.0f} MB", "peak memory of the run phase"),
     ]
     if report.first_audio_ms is not None:
-        facts.append((_time(report.first_audio_ms / 1e3), "until the first sound"))
+        facts.append((_time(report.first_audio_ms / 1e3), "until the first audio"))
     if report.startup is not None:
-        facts.append((_time(report.startup.first_sound_s), "from the start of the program to the first sound"))
+        facts.append((_time(report.startup.first_sound_s), "from program start to the first audio"))
     if report.peak_cuda_mb is not None:
         facts.append((f"{report.peak_cuda_mb:.0f} MB", "peak GPU memory"))
     if report.soak is not None:
@@ -65,13 +65,13 @@ def render(report: Report) -> str:
     parts = [
         f"<h1>{_escape(title)}</h1>",
         "".join(f"<span class=fact><span class=big>{_escape(v)}</span>{_escape(what)}</span>" for v, what in facts),
-        "<h2>One call after its start</h2>",
+        "<h2>One call, networks loaded</h2>",
         _waterfall(report),
         "<p>Bars are medians, one after the other. The mark in a bar is the roofline: the best time that memory "
         "bandwidth and matrix rate, measured in the same run, allow.</p>",
         "<h2>Stages</h2>",
         _stage_table(report),
-        *(() if report.soak is None else ("<h2>Memory, call after call</h2>", _soak(report.soak))),
+        *(() if report.soak is None else ("<h2>Memory over many calls</h2>", _soak(report.soak))),
         "<h2>Call and machine</h2>",
         _facts_table({**report.about, **report.machine, "load_s": report.load_s, "warmup_s": report.warmup_s}),
     ]
@@ -142,12 +142,12 @@ def _soak(soak: Soak) -> str:
     )
     return drawing + (
         f"<p>{soak.settled_mb:.0f} MB after call {soak.settled_at}, {soak.end_mb:.0f} MB after call {soak.n_calls}; "
-        f"{soak.calls_per_minute:.3g} calls a minute of 1 to {MOST_WORDS} words.</p>"
+        f"{soak.calls_per_minute:.3g} calls per minute of 1 to {MOST_WORDS} words.</p>"
     )
 
 
 def _stage_table(report: Report) -> str:
-    heads = ["stage", "median", "spread", "runs", "floor", "of the floor's speed"]
+    heads = ["stage", "median", "spread", "runs", "roofline", "of the roofline"]
     heads += [f"against {each.name}" for each in report.comparisons]
     rows = [_stage_row(name, stage, report) for name, stage in report.stages.items()]
     return _table(heads, rows)

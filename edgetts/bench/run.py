@@ -52,7 +52,7 @@ _WARMUP_CODES, _WARMUP_STEPS = 8, 1
 _MOST_CALLS = 100_000
 _RECORDING_LEVEL = 0.1
 DEFAULT_PROMPT_S = 5.0
-_TEXT_POSITIONS = 2  # start and stop of the text, in front of the codes
+_TEXT_POSITIONS = 2  # start and stop token of the text
 _SPEED_POSITIONS = 2
 
 
@@ -100,7 +100,7 @@ class Plan:
         options = SynthesisOptions.of(pack.manifest.defaults, {**given, "n_beams": 1, "seed": 0})
         if prompt_s is None:
             prompt_s = options.prompt_s or DEFAULT_PROMPT_S
-        # The measured voice is as long as the prompt, so none of it is to be left out.
+        # The voice is as long as the prompt, so it is not cut.
         options = replace(options, prompt_s=None)
         return cls(seconds, prompt_s, repeats, options=options, given=tuple(sorted(given)), **others)
 
@@ -117,10 +117,10 @@ def measure(
     progress: Progress = lambda _what, _share: None,
     tell: Callable[[str], None] = lambda _sentence: None,
 ) -> Report:
-    """Measure a pack. Raises EdgeTTSError for packs that cannot be opened and texts that say nothing.
+    """Measure a pack. Raises EdgeTTSError for packs that cannot be opened and texts without speech.
 
     memory_budget: bytes that the run phase must fit into. The measurement is not reduced for it: UsageError if it does
-    not fit. tell: is told what memory will be needed, before anything is loaded.
+    not fit. tell: called with the expected memory as a sentence, before anything is loaded.
     """
     startup: Startup | None = None
     soak: Soak | None = None
@@ -131,7 +131,7 @@ def measure(
         compute = tts.compute
         segments = tts.frontend().segments(plan.text, plan.options.max_segment_tokens).segments
         if not segments:
-            raise UsageError("There is nothing to speak in the text to measure with: give another with text=.")
+            raise UsageError("The text to measure with has nothing to speak: give another with text=.")
         place = Place.of(device, compute, kernel)
         guided = plan.options.flow_settings().is_guided(0.0)
         size = size_of(
@@ -143,7 +143,7 @@ def measure(
         others = [_other(name, pack, device, compute, home) for name in plan.compare]
         tell(f"Loading and speaking will need at most about {shown(needed)} of {place.kind}.")
         progress("measuring the machine", 0.0)
-        prepare_process()  # before the first product, as everywhere
+        prepare_process()  # before the first product
         rates = measure_rates(device)
         reset_peak_memory(device)
         progress("loading", 0.1)
@@ -179,7 +179,7 @@ def measure(
             progress("enrolling", 0.8)
             seconds["enroll"] = tuple(_enroll_s(pack, plan.prompt_s, device) for _ in range(plan.repeats))
         if plan.starts:
-            progress("starting afresh", 0.9)
+            progress("starting fresh processes", 0.9)
             startup = measure_startup(
                 *(pack.path, _own_voice(tts, call.voice), plan.text, Path(folder)),
                 device=str(device),
@@ -194,9 +194,9 @@ def measure(
                 kernel=kernel,
                 threads=torch.get_num_threads(),
                 memory_budget=memory_budget,
-                progress=lambda share: progress("speaking on and on", share),
+                progress=lambda share: progress("soak test", share),
             )
-        progress("counting", 0.95)
+        progress("counting operations", 0.95)
         rates = rates.better(measure_rates(device))
     pipeline = main.pipeline
     n_prefix = pack.config.gpt.n_conditioning_latents + _SPEED_POSITIONS + len(call.text_ids) + _TEXT_POSITIONS

@@ -41,7 +41,7 @@ WORDS = (
     "silver",
     "morning",
 )
-_LEAST_S, _WORD_S = 0.4, 0.5  # of speech that a text may take: a model that was not trained never ends by itself
+_LEAST_S, _WORD_S = 0.4, 0.5  # seconds of speech allowed per text: an untrained model never stops by itself
 _MIB = 1 << 20
 _STATM = Path("/proc/self/statm")
 _RESIDENT_PAGES = 1  # field of statm
@@ -183,7 +183,7 @@ def _run(request: Mapping[str, Any]) -> None:
         started = time.perf_counter()
         try:
             audio_s = tts.say(text, voice, **options).seconds
-        except GenerationError:  # it ended before it said anything: the memory of the call counts all the same
+        except GenerationError:  # no speech: the memory of the call counts anyway
             audio_s = 0.0
         _tell(time.perf_counter() - started, audio_s)
 

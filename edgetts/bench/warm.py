@@ -1,4 +1,4 @@
-"""Warm-up: does ahead of time what the first call would wait for.
+"""Warm-up: does the work of the first call ahead of time.
 
 In: the engine that streams share. Out: chosen and compiled kernels, touched memory, and a stored latency model, so that
 the first stream on this machine is scheduled like later ones. It measures two lengths, to separate fixed cost and cost
@@ -22,7 +22,7 @@ _STEPS = 1
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Seconds of the first call, compilers in the background included, and of the same call afterwards."""
+    """Seconds of the first call, including background compilation, and of the same call afterwards."""
 
     cold_s: float
     warm_s: float
@@ -30,7 +30,7 @@ class WarmUp:
 
 
 def warm(engine: Engine, text_ids: Sequence[int]) -> WarmUp:
-    """Run calls of two lengths and keep their speeds; how long they took."""
+    """Run calls of two lengths, store the latency model, and return the times."""
     pipeline = engine.pipeline
     options = SynthesisOptions(n_beams=1, n_steps=_STEPS, seed=0, guards=False)
     settings = options.flow_settings()

@@ -63,7 +63,7 @@ def test_the_soak_is_in_every_form_of_the_report(edgetts: Edgetts, mini_pack: Pa
     assert soak["calls"] == 3 and soak["settled_at"] == 1 and len(soak["rss_mb"]) == 4
     assert soak["growth_mb"] == pytest.approx(soak["end_mb"] - soak["settled_mb"]) and soak["rss_mb"][0] > 50
     assert soak["calls_per_minute"] == pytest.approx(180 / sum(soak["seconds"])) and soak["silent_calls"] == 0
-    assert "<polyline" in page.read_text(encoding="utf-8") and "calls a minute" in page.read_text(encoding="utf-8")
+    assert "<polyline" in page.read_text(encoding="utf-8") and "calls per minute" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

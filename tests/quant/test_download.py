@@ -15,7 +15,9 @@ from edgetts.families.indextts2.dims import INDEXTTS_2
 from quant import download as module
 from quant import hub as hub_module
 from quant.checkpoint import locate_files
-from quant.download import PARTS_FOLDER, RECORD_FILE, download, plan_download
+from quant.download import download, plan_download
+from quant.download_folder import PARTS_FOLDER
+from quant.download_record import RECORD_FILE
 from quant.part_file import Checksum, PartFile
 
 pytest.importorskip("huggingface_hub", reason="needs the extra `download`")

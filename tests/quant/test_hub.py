@@ -19,7 +19,8 @@ from helpers.paths import DATA
 
 from edgetts.errors import DownloadError
 from quant import hub as module
-from quant.download import PARTS_FOLDER, download, plan_download
+from quant.download import download, plan_download
+from quant.download_folder import PARTS_FOLDER
 from quant.patience import Abandoned, Heartbeat, TooSlow, patiently
 
 MAX_REQUESTS = 60  # of a run that is refused: there are 12 files
