@@ -50,3 +50,16 @@ def test_every_module_below_edgetts_is_in_the_picture() -> None:
     rooms = {p.stem for p in (ROOT / "edgetts").iterdir() if p.name[0] not in "_." and p.suffix in ("", ".py")}
     words = set(re.findall(r"[a-z0-9]+", picture))
     assert rooms - words == {"builtin"}
+
+
+def test_a_file_of_more_than_350_lines_says_why() -> None:
+    root = TESTS.parent
+    folders = (root / name for name in ("edgetts", "quant", "recipes", "tests"))
+    files = [f for folder in folders for f in folder.rglob("*") if f.suffix in (".py", ".cpp", ".h", ".inc")]
+    assert len(files) > 400
+    silent = []
+    for file in files:
+        lines = file.read_text("utf-8").splitlines()
+        if len(lines) > 350 and "Long because" not in "\n".join(lines[:15]):
+            silent.append(f"{file.relative_to(root)}: {len(lines)} lines")
+    assert not silent

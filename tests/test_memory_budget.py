@@ -134,13 +134,13 @@ def test_every_size_counts() -> None:
         Size(50, 700, 1, FRAMES, 2, False),
     ):
         assert bound.estimate_size(larger).peak > least
-    assert bound.estimate_size(Size(50, 700, 1, FRAMES, 1, True)).latents > bound.estimate_size(usual).latents
+    assert bound.estimate_size(Size(50, 700, 1, FRAMES, 1, True)).features > bound.estimate_size(usual).features
 
 
 def test_primitives_of_many_lengths_count() -> None:
     bound = budget(1 << 40).estimate(SynthesisOptions(), FRAMES, in_parts=False)
     assert bound.kept >= CACHED_PRIMITIVES * 0.5 * MIB
-    speaking = bound.weights + bound.decode + max(bound.latents, bound.flow, bound.vocoder)
+    speaking = bound.weights + bound.decode + max(bound.features, bound.flow, bound.vocoder)
     assert bound.peak > bound.start + speaking + bound.kept
 
 
@@ -228,7 +228,7 @@ def test_an_estimate_for_a_gpu(card: Callable[[bool], list[float]]) -> None:
     beams = found["fast"].estimate_size(dataclasses.replace(size, n_beams=3))
     assert beams.decode < 3 * fast.decode
     on_cpu = budget(1 << 40).estimate_size(size)
-    assert exact.kept == 0 < on_cpu.kept and exact.latents == on_cpu.latents
+    assert exact.kept == 0 < on_cpu.kept and exact.features == on_cpu.latents
 
 
 @pytest.mark.parametrize("unified", [False, True])

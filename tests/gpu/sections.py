@@ -1,7 +1,7 @@
 """What the check looks at. Each function takes the `Check` and gives what it found; failures are noted on the way.
 
 Times on a GPU are of synchronized wall clocks around many steps, or of events. Nothing here needs a file but the
-built-in pack.
+built-in pack. Long because it is one list of measurements that is read from top to bottom beside the page it makes.
 """
 
 from __future__ import annotations
