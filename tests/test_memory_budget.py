@@ -228,7 +228,7 @@ def test_an_estimate_for_a_gpu(card: Callable[[bool], list[float]]) -> None:
     beams = found["fast"].estimate_size(dataclasses.replace(size, n_beams=3))
     assert beams.decode < 3 * fast.decode
     on_cpu = budget(1 << 40).estimate_size(size)
-    assert exact.kept == 0 < on_cpu.kept and exact.features == on_cpu.latents
+    assert exact.kept == 0 < on_cpu.kept and exact.features == on_cpu.features
 
 
 @pytest.mark.parametrize("unified", [False, True])
