@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -33,6 +35,41 @@ def keep_compiled(cache: Path, manifest: Manifest, device: torch.device) -> Path
     for variable, name in VARIABLES.items():
         os.environ.setdefault(variable, str(folder / name))
     return folder
+
+
+@dataclass(frozen=True)
+class Compilations:
+    """What compilers did in this process. The second process with a cache folder has no misses and no new files."""
+
+    misses: int  # graphs that Inductor compiled
+    hits: int  # and that it found
+    new_files: int  # in the cache folder, of Inductor and Triton
+
+
+class CompileWatch:
+    """Counts from when it is made. folder: as of `keep_compiled`."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._files = _files(folder)
+        self._counts = _inductor_counts()
+
+    def so_far(self) -> Compilations:
+        misses, hits = (now - then for now, then in zip(_inductor_counts(), self._counts, strict=True))
+        return Compilations(misses, hits, len(_files(self._folder) - self._files))
+
+
+def _files(folder: Path | None) -> set[Path]:
+    return set() if folder is None else {path for path in folder.rglob("*") if path.is_file()}
+
+
+def _inductor_counts() -> tuple[int, int]:
+    """Misses and hits of Inductor's cache. Whatever is bypassed was compiled, too."""
+    utils = sys.modules.get("torch._dynamo.utils")
+    if utils is None:
+        return 0, 0
+    counts = utils.counters["inductor"]
+    return counts["fxgraph_cache_miss"] + counts["fxgraph_cache_bypass"], counts["fxgraph_cache_hit"]
 
 
 def _key(manifest: Manifest, device: torch.device) -> str:

@@ -241,6 +241,14 @@ class DeviceDecoders:
                     return decoder
         return DeviceDecoder(self._gpt, n_rows, self._make_runner())
 
+    def prepare(self, embeddings: Tensor, settings: DecodeSettings) -> int:
+        """For a warm start: prepare every bucket that a text with this prompt may need, and say how many."""
+        decoder = self.take(settings.n_beams)
+        n_slots = embeddings.shape[1] + 1 + settings.n_beams * (settings.max_codes - 1)
+        decoder.prepare(settings, embeddings, n_slots)
+        self.give_back(decoder)
+        return bucket_of(n_slots) // bucket_of(1)
+
     def give_back(self, decoder: BurstDecoder) -> None:
         assert isinstance(decoder, DeviceDecoder)
         with self._lock:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 _WARM_UPS = 2  # before a capture: libraries and kernels are set up at their first calls
-MOST_UNITS = 24
+MOST_UNITS = 48
 """Units that are kept with their graphs; the one used longest ago goes first."""
 
 
@@ -138,6 +138,11 @@ class Replays(Generic[KeyT, UnitT]):
                 unit = self._units[key] = make(key)
             self._units.move_to_end(key)
             return unit
+
+    def has(self, key: KeyT) -> bool:
+        """Whether the unit of a key is made."""
+        with self._lock:
+            return self._units.get(key) is not None
 
     def run(self, unit: UnitT) -> bool:
         """Whether the unit ran; if not, nothing was computed and there will be no more units."""

@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
 
 from edgetts.bench.stages import Call, Candidate, run_in_turn, voice_of_length
+from edgetts.decoding.decode import max_codes_limit
+from edgetts.decoding.guards import cap_codes
+from edgetts.models.vocoder import reach
 from edgetts.options import SynthesisOptions
+from edgetts.pipeline import VOCODER_WINDOW, Pipeline
 from edgetts.streaming.engine import Engine
+from edgetts.streaming.renderer import Seams
+from edgetts.voices.speaker import Speaker
 
 LENGTHS_S = (0.5, 2.0)  # of speech: a first chunk and a usual one
 PROMPT_S = 5.0  # of a usual voice
+SOUND_S = 6.0  # of speech in one part
 _STEPS = 1
+_UNTIL_REPLAYED = 3  # the first time plain, the second captured, the third replayed
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,7 @@ class WarmUp:
     cold_s: float
     warm_s: float
     total_s: float  # of all calls
+    n_buckets: int  # of keys in decoding, and of lengths of sound, that were prepared
 
 
 def warm(engine: Engine, text_ids: Sequence[int]) -> WarmUp:
@@ -59,4 +70,53 @@ def warm(engine: Engine, text_ids: Sequence[int]) -> WarmUp:
         engine.speeds.add("vocoder", n_frames, took["vocoder"])
     if engine.speeds_path is not None:
         engine.speeds.save(engine.speeds_path)
-    return WarmUp(run_s[0], run_s[1], total)
+    n_buckets = 0
+    with torch.inference_mode():
+        speaker = pipeline.speaker(voice)
+        n_buckets += fill_decoding(pipeline, speaker, text_ids) + fill_sound(pipeline, speaker)
+    return WarmUp(run_s[0], run_s[1], total, n_buckets)
+
+
+def fill_decoding(pipeline: Pipeline, speaker: Speaker, text_ids: Sequence[int]) -> int:
+    """Prepare the steps for all keys that a segment of the usual length may need, with the pack's beams and with one.
+
+    Returns the number of buckets; 0 if the host chooses the codes.
+    """
+    if pipeline.decoders is None:
+        return 0
+    usual = SynthesisOptions.of(pipeline.pack.manifest.defaults, {})
+    most = min(usual.max_codes, max_codes_limit(pipeline.config.gpt))
+    cap = cap_codes(usual.max_segment_tokens + 1, pipeline.config.code_rate, most)
+    embeddings = pipeline.prompt(speaker, text_ids).embeddings
+    all_beams = dict.fromkeys((usual.n_beams, 1))
+    return sum(pipeline.decoders.prepare(embeddings, replace(usual, n_beams=n).decode_settings(cap)) for n in all_beams)
+
+
+def fill_sound(pipeline: Pipeline, speaker: Speaker) -> int:
+    """Solve and render twice at every length up to `SOUND_S`: from the second time on a length is replayed.
+
+    Returns the number of lengths; 0 where nothing is replayed.
+    """
+    bucket, window = pipeline.networks.flow_bucket, pipeline.networks.window_bucket
+    frame_rate, n_mels = pipeline.config.audio.frame_rate, pipeline.config.audio.n_mels
+    longest = round(SOUND_S * frame_rate)
+    usual = SynthesisOptions.of(pipeline.pack.manifest.defaults, {}).flow_settings()
+    settings = replace(usual, n_steps=_STEPS)
+    on, n_lengths = pipeline.device, 0
+    contexts = (0, Seams().context) if bucket > 1 else ()
+    for n_context in contexts:
+        context = torch.zeros(1, n_mels, n_context, device=on) if n_context else None
+        # As many frames are left out as may be: units for these serve where fewer are.
+        n_known = speaker.reference_mel.shape[-1] + n_context
+        for n_frames in range(bucket + (bucket - 1 - n_known) % bucket, longest + bucket, bucket):
+            condition = torch.zeros(1, n_context + n_frames, speaker.prompt_condition.shape[-1], device=on)
+            noise = torch.zeros(1, n_mels, n_frames, device=on)
+            for _ in range(_UNTIL_REPLAYED):
+                pipeline.mel(speaker, condition, noise, settings, context=context)
+            n_lengths += 1
+    if window > 1:
+        for n_frames in range(window, VOCODER_WINDOW + 2 * reach(pipeline.config.vocoder) + 1, window):
+            for _ in range(_UNTIL_REPLAYED):
+                pipeline.waveform(torch.zeros(1, n_mels, n_frames, device=on))
+            n_lengths += 1
+    return n_lengths

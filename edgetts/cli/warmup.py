@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -53,6 +54,7 @@ def warmup(
 
     with importing():
         from edgetts.api import TTS
+        from edgetts.backends.compile_cache import CompileWatch, keep_compiled
         from edgetts.backends.kernels import AUTO
         from edgetts.bench.warm import warm
 
@@ -71,6 +73,7 @@ def warmup(
                 progress(f"checking {name}", 0.3 * i / len(tts.pack.manifest.files))
                 tts.pack.file(name)
         progress("loading", 0.3)
+        watch = CompileWatch(keep_compiled(tts.store.cache_dir.parent, tts.pack.manifest, tts.device))
         engine = tts.engine
         load_s = time.perf_counter() - started
         progress("running every stage", 0.6)
@@ -86,10 +89,15 @@ def warmup(
                 "warmup_s": warmed.total_s,
                 "cold_s": warmed.cold_s,
                 "warm_s": warmed.warm_s,
+                "buckets": warmed.n_buckets,
+                "compiled": asdict(watch.so_far()),
             }
         )
     else:
+        made = watch.so_far()
+        prepared = f" {warmed.n_buckets} lengths were prepared." if warmed.n_buckets else ""
+        compiled = f" {made.misses} graphs were compiled, {made.hits} found." if made.misses or made.hits else ""
         print_line(
             f"{located.path.name} is ready: loaded in {load_s:.1f} s; every stage ran in {warmed.cold_s:.1f} s "
-            f"the first time and in {warmed.warm_s:.1f} s the second."
+            f"the first time and in {warmed.warm_s:.1f} s the second.{prepared}{compiled}"
         )

@@ -127,15 +127,15 @@ def test_a_short_prompt_is_kept(mini_pack: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_windows_are_replayed(mini_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each longer by earlier frames, and the samples are the same."""
-    monkeypatch.setattr(pipeline_module, "VOCODER_WINDOW", 70)
+    monkeypatch.setattr(pipeline_module, "VOCODER_WINDOW", 64)
     plain = pipeline_with(None, mini_pack, monkeypatch)
     runner = WatchedUnits()
     replayed = pipeline_with(runner, mini_pack, monkeypatch)
     assert isinstance(replayed.vocoder, FastVocoder)
-    mel = torch.randn(1, plain.config.audio.n_mels, 400, generator=torch.Generator().manual_seed(0)) - 5
+    mel = torch.randn(1, plain.config.audio.n_mels, 130, generator=torch.Generator().manual_seed(0)) - 5
     with torch.inference_mode():
         expected = plain.waveform(mel)
-        for n_runs in (0, 3, 6):
+        for n_runs in (0, 1, 2):
             assert relative_error(replayed.waveform(mel), expected) < SAME
             assert runner.n_runs >= n_runs
 
