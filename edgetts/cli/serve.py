@@ -21,7 +21,15 @@ from edgetts.cli.common import (
 from edgetts.cli.environment import Environment
 from edgetts.cli.logs import show_logs
 from edgetts.errors import UsageError
-from edgetts.server.settings import DEFAULT_HOST, DEFAULT_PORT, Limits, Settings, check_token, read_token
+from edgetts.server.settings import (
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    Limits,
+    Settings,
+    check_token,
+    read_token,
+    wyoming_address,
+)
 
 if TYPE_CHECKING:
     from edgetts.api import TTS
@@ -72,6 +80,32 @@ def serve(
             help="Allow requests from web pages of this origin, such as http://localhost:3000; may be repeated.",
         ),
     ] = None,
+    wyoming: Annotated[
+        str | None,
+        _option(
+            "--wyoming",
+            panel=LISTEN,
+            metavar="tcp://HOST:PORT",
+            help="Also speak Wyoming, for Home Assistant; such as tcp://127.0.0.1:10200.",
+        ),
+    ] = None,
+    wyoming_public: Annotated[
+        bool,
+        typer.Option(
+            "--wyoming-public",
+            help="Let other machines reach the address of --wyoming, which has no token.",
+            rich_help_panel=LISTEN,
+        ),
+    ] = False,
+    wyoming_name: Annotated[
+        str | None,
+        _option(
+            "--wyoming-name",
+            panel=LISTEN,
+            metavar="NAME",
+            help="Announce it in the local network under this name (zeroconf). [not announced]",
+        ),
+    ] = None,
     keep_alive: Annotated[
         float | None,
         _option(
@@ -120,6 +154,10 @@ def serve(
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"`edgetts serve` needs {', '.join(missing)}: install them with `pip install edgetts[serve]`.")
+    needed = (("wyoming", wyoming), ("zeroconf", wyoming_name))
+    missing = [name for name, wanted in needed if wanted is not None and importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"Wyoming needs {', '.join(missing)}: install them with `pip install edgetts[wyoming]`.")
     known = environment(context)
     budget = memory_bytes(memory_budget)
     if budget is not None and (streams or 1) > 1:
@@ -135,6 +173,9 @@ def serve(
         stop_s=stop_seconds,
         tells_text=log_text,
         origins=tuple(allow_origin or ()),
+        wyoming=None if wyoming is None else wyoming_address(wyoming),
+        wyoming_public=wyoming_public,
+        wyoming_name=wyoming_name,
         limits=Limits(
             streams=_DEFAULTS.streams if streams is None else streams, waiting=queue, text_characters=max_characters
         ),

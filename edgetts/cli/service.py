@@ -167,7 +167,7 @@ def _installation(scope: Scope, known: Environment, options: list[str], group: s
         group=group,
         device_nodes=device_nodes() if scope.is_system else (),
         memory_bytes=_memory(scope, known, asked),
-        is_local=is_loopback(asked["host"]),
+        is_local=is_loopback(asked["host"]) and not asked["wyoming_public"],
         systemd=systemd_version(),
     )
 

@@ -56,7 +56,7 @@ def parse_request(
     fields = {name: table[name] for name in _PLAIN_FIELDS if table.get(name) is not None}
     try:
         request = SpeechRequest.from_json(
-            {"text": text, "voice": _voice(table.get("voice"), "voice"), "options": _options(table), **fields}
+            {"text": text, "voice": voice_name_of(table.get("voice"), "voice"), "options": _options(table), **fields}
         )
     except UsageError as error:
         raise refused(without_paths(str(error)), _named(str(error))) from None
@@ -82,7 +82,7 @@ def _check_openai_fields(table: Mapping[str, Any], models: Collection[str]) -> N
         raise refused(f"speed is {str(speed)[:20]}; only 1 is supported.", "speed", "unsupported_parameter")
 
 
-def _voice(given: Any, field: str) -> str | None:
+def voice_name_of(given: Any, field: str = "voice") -> str | None:
     """A voice's name: a string, or an object with its id."""
     name = given.get("id") if isinstance(given, dict) and given.keys() <= {"id"} else given
     if name is None and given is None:
@@ -131,7 +131,7 @@ def _emotion(given: Any) -> Emotion | None:
             raise UsageError(f"Unknown field {unknown[0][:40]!r} in emotion; known are {', '.join(_EMOTION_FIELDS)}.")
         return Emotion(
             weights=given.get("weights") or {},
-            recording=_voice(given.get("voice"), "emotion"),
+            recording=voice_name_of(given.get("voice"), "emotion"),
             alpha=given.get("alpha", 1.0),
             cap=given.get("cap", False),
         )

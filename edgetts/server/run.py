@@ -14,7 +14,7 @@ import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -27,6 +27,9 @@ from edgetts.server.notify import READY, STOPPING, notify
 from edgetts.server.service import Service
 from edgetts.server.settings import Settings, check_address
 from edgetts.server.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from edgetts.server.wyoming import WyomingServer
 
 logger = logging.getLogger(__name__)
 
@@ -75,11 +78,12 @@ class Daemon:
         on_ready: Callable[[Daemon], None] | None = None,
     ) -> None:
         """supervisor: NOTIFY_SOCKET. watchdog_s: how often it expects a sign of life. sockets: already listening;
-        without them, it listens on the addresses of the settings. on_ready: called when the
-        networks are loaded and requests are served."""
+        without them, it listens on the addresses of the settings. on_ready: called when the networks are loaded and
+        requests are served."""
         self.service = service
         self.settings: Settings = service.settings
         self.urls: list[str] = []
+        self.wyoming_port = 0  # while it is served
         self._supervisor = supervisor
         self._watchdog = None if watchdog_s is None else Watchdog(service, supervisor, watchdog_s)
         self._passed = list(sockets)
@@ -93,13 +97,18 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         listening = self._sockets()
         local = self._local()
+        wyoming = self._wyoming()
         server = self._server()
         serving = asyncio.create_task(server.serve(listening))
+        more = contextlib.AsyncExitStack()
         try:
             with self._signals():
                 await self._first(serving, self.service.host.load())
                 if local is not None:
                     await local.start()
+                if wyoming is not None:
+                    await wyoming.start()
+                    await more.enter_async_context(self._announcement())
                 notify(self._supervisor, READY, f"STATUS=Listening on {', '.join(self.urls)}")
                 logger.info("listening on %s", ", ".join(self.urls))
                 if self._watchdog is not None:
@@ -113,6 +122,9 @@ class Daemon:
         finally:
             if self._watchdog is not None:
                 self._watchdog.stop()
+            await more.aclose()
+            if wyoming is not None:
+                await wyoming.close()
             if local is not None:
                 await local.close()
                 if self._made is not None:
@@ -179,6 +191,26 @@ class Daemon:
             passed = [listen(self.settings.socket)]
             self._made = self.settings.socket
         return LocalServer(self.service, passed[0]) if passed else None
+
+    def _wyoming(self) -> WyomingServer | None:
+        """The server for Home Assistant. Raises UsageError."""
+        if self.settings.wyoming is None:
+            return None
+        from edgetts.server.wyoming import WyomingServer
+
+        sockets = _listen(*self.settings.wyoming)
+        self.wyoming_port = sockets[0].getsockname()[1]
+        if self.settings.wyoming_public:
+            logger.warning("every machine that reaches port %d may speak: Wyoming has no token", self.wyoming_port)
+        return WyomingServer(self.service, sockets)
+
+    def _announcement(self) -> contextlib.AbstractAsyncContextManager[None]:
+        name = self.settings.wyoming_name
+        if name is None or self.settings.wyoming is None:
+            return contextlib.nullcontext()
+        from edgetts.server.announce import announced
+
+        return announced(name, self.settings.wyoming[0], self.wyoming_port)
 
     @contextlib.contextmanager
     def _signals(self) -> Generator[None, None, None]:

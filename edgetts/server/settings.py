@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from edgetts.errors import UsageError
 
@@ -52,15 +53,45 @@ class Settings:
     stop_s: float = 10.0  # for running streams when the daemon stops
     tells_text: bool = False  # whether the log contains the texts
     origins: tuple[str, ...] = ()  # further allowed origins of web pages
+    wyoming: tuple[str, int] | None = None  # address and port for Home Assistant; None: not served
+    wyoming_public: bool = False  # whether other machines may reach it, without a token
+    wyoming_name: str | None = None  # to announce it by in the local network; None: not announced
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         check_address(self.host, self.token)
+        self._check_wyoming()
         if not 0 <= self.port < 1 << 16:
             raise UsageError(f"port is {self.port}; allowed is 0 to 65535.")
         for name, value in (("keep_alive", self.keep_alive_s), ("stop_seconds", self.stop_s)):
             if value is not None and not 0 <= value < float("inf"):
                 raise UsageError(f"{name} is {value:g}; allowed is a number of seconds from 0.")
+
+    def _check_wyoming(self) -> None:
+        if self.wyoming is None:
+            if self.wyoming_public or self.wyoming_name is not None:
+                raise UsageError("wyoming_public= and wyoming_name= need wyoming=, an address.")
+            return
+        is_local = is_loopback(self.wyoming[0])
+        if not is_local and not self.wyoming_public:
+            raise UsageError(
+                f"Other machines can reach the address {self.wyoming[0]}, and Wyoming has no token: set "
+                "wyoming_public= if everybody in the network may speak through this daemon."
+            )
+        if is_local and self.wyoming_name is not None:
+            raise UsageError("Nobody else can reach a loopback address: leave wyoming_name= out, or choose another.")
+
+
+def wyoming_address(uri: str) -> tuple[str, int]:
+    """Address and port of such as tcp://127.0.0.1:10200. Raises UsageError."""
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host is None or port is None or parts.scheme != "tcp" or parts.path not in ("", "/"):
+        raise UsageError(f"{uri!r} is not an address for Wyoming: give one such as tcp://127.0.0.1:10200.")
+    return host, port
 
 
 def check_address(host: str, token: str | None) -> None:

@@ -69,6 +69,11 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
+def voice_names(tts: TTS) -> list[str]:
+    """As `_voices`, names alone."""
+    return [voice["name"] for voice in _voices(tts)]
+
+
 def _voices(tts: TTS) -> list[dict[str, Any]]:
     """Stored voices, then those of the pack; a stored voice hides one of the pack with the same name."""
     stored = tts.store.names()
