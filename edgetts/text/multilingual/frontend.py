@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -112,11 +113,12 @@ class MultilingualFrontend(TextFrontend):
     ) -> list[Segment]:
         """The segments of one part in one language; adds text that is left out to `notices`."""
         count = self._byte_pairs.count
-        cuts = segment_edges(spoken.text, max_tokens, count(prefix(language)), count, quick_tokens)
+        kept = _kept(original, spoken) if self._normalizer.kind == "edgetts" else []
+        cuts = segment_edges(spoken.text, max_tokens, count(prefix(language)), count, quick_tokens, whole=kept)
         first, last = original.origins[0], original.origins[-1] + 1
         edges = [spoken.origins[cut] for cut in cuts[1:-1]]
         edges = [first, *(min(last, max(first, cut_before(whole, edge))) for edge in edges), last]
-        edges = whole_words(whole, edges)
+        edges = list(itertools.accumulate(whole_words(whole, list(itertools.accumulate(edges, max))), max))
         segments: list[Segment] = []
         for (begin, stop), (start, end) in zip(itertools.pairwise(cuts), itertools.pairwise(edges), strict=True):
             text = spoken.text[begin:stop]
@@ -130,6 +132,15 @@ class MultilingualFrontend(TextFrontend):
             written = whole[start:end].strip()
             segments.append(SpokenSegment(text, written, tokens, ids, _pause_s(text), start, end, length, language))
         return segments
+
+
+def _kept(original: TracedText, spoken: TracedText) -> list[tuple[int, int]]:
+    """The spans of `spoken` that special tokens and the annotations of `original` became."""
+    spans = [match.span() for match in _SPECIAL.finditer(spoken.text)]
+    for found in pronunciation.find(original.text):
+        first, last = original.origins[found.start], original.origins[found.stop - 1]
+        spans.append((bisect_left(spoken.origins, first), bisect_right(spoken.origins, last)))
+    return spans
 
 
 def _heard(text: str) -> str:

@@ -30,7 +30,8 @@ _READ: dict[Language, Callable[[TracedText], TracedText]] = {
     "ar": arabic.read,
 }
 _SPECIAL = re.compile(r"<\|[A-Za-z0-9_./]{1,24}\|>")
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WHOLE = re.compile(r"\A.+\Z", re.DOTALL)
 _NOT_IN_TEXT = "qx"  # begins and ends the placeholder of an annotation; its number in letters is between
 
@@ -73,6 +74,7 @@ class MultilingualNormalizer(TextNormalizer):
 
     def spoken_text(self, text: TracedText, code: str, notices: list[str]) -> TracedText:
         """The spoken form of `text` in any language of the model; unchanged for one without reading rules."""
+        text = text.substitute(_SURROGATE, lambda _: "\N{REPLACEMENT CHARACTER}")
         if self.kind == "upstream":
             text = plain_marks(text)
             return self._hidden(text, self._by_content(notices)) if code in _WETEXT else text

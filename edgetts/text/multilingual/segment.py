@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from edgetts.errors import UsageError
 from edgetts.text.multilingual.pronunciation import SPOKEN
@@ -21,11 +21,20 @@ _CLAUSE_END = re.compile(r"[，。！？、；：,.!?;:\n]")
 Count = Callable[[str], int]
 
 
-def segment_edges(text: str, max_tokens: int, n_prefix: int, count: Count, quick_tokens: int = 0) -> list[int]:
+def segment_edges(
+    text: str,
+    max_tokens: int,
+    n_prefix: int,
+    count: Count,
+    quick_tokens: int = 0,
+    *,
+    whole: Iterable[tuple[int, int]] = (),
+) -> list[int]:
     """Offsets in `text` at which segments begin, and its end; `[0, 0]` for empty text, which is one segment.
 
     max_tokens: of a segment with its language's prefix, which has `n_prefix`. quick_tokens: so many tokens of the
-    beginning stay in segments of half the limit. Raises `UsageError` if a limit is out of range.
+    beginning stay in segments of half the limit. whole: spans that are not cut, besides annotations. Raises
+    `UsageError` if a limit is out of range.
     """
     if max_tokens < 1:
         raise UsageError(f"max_tokens is {max_tokens}; it must be 1 or more.")
@@ -35,7 +44,7 @@ def segment_edges(text: str, max_tokens: int, n_prefix: int, count: Count, quick
     total = count(text)
     if total <= (max(1, budget // 2) if quick_tokens else budget):
         return [0, len(text)]
-    chunks = _chunks(text, budget, count)
+    chunks = _chunks(text, _whole_spans(text, whole), budget, count)
     if not quick_tokens:
         return [0, *_groups(text, chunks, budget, count)]
     edges = [0]
@@ -47,10 +56,10 @@ def segment_edges(text: str, max_tokens: int, n_prefix: int, count: Count, quick
     return [*edges, *_groups(text, [edges[-1], *(edge for edge in chunks if edge > edges[-1])], budget, count)]
 
 
-def _chunks(text: str, budget: int, count: Count) -> list[int]:
+def _chunks(text: str, whole: Iterable[tuple[int, int]], budget: int, count: Count) -> list[int]:
     """The edges of clauses, of annotations, and of parts of clauses that are over the budget."""
     edges = [0]
-    for start, stop, is_whole in _stretches(text):
+    for start, stop, is_whole in _stretches(text, whole):
         if is_whole:
             edges.append(stop)
             continue
@@ -64,14 +73,24 @@ def _chunks(text: str, budget: int, count: Count) -> list[int]:
     return edges
 
 
-def _stretches(text: str) -> Iterator[tuple[int, int, bool]]:
-    """The nonempty spans of annotations and of the text between them."""
+def _whole_spans(text: str, more: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The spans of annotations and `more`, from left to right, without those that reach into the one before."""
     done = 0
-    for match in SPOKEN.finditer(text):
-        if match.start() > done:
-            yield done, match.start(), False
-        yield match.start(), match.end(), True
-        done = match.end()
+    spans = [*(match.span() for match in SPOKEN.finditer(text)), *more]
+    for start, stop in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if start >= done and stop > start:
+            yield start, stop
+            done = stop
+
+
+def _stretches(text: str, whole: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
+    """The nonempty spans that are not cut, and those between them."""
+    done = 0
+    for start, stop in whole:
+        if start > done:
+            yield done, start, False
+        yield start, stop, True
+        done = stop
     if done < len(text):
         yield done, len(text), False
 

@@ -66,6 +66,21 @@ def test_annotations_are_whole_and_their_length_is_that_of_their_sounds(frontend
     assert annotated.length.least_s <= plain.length.least_s
 
 
+def test_a_reading_in_kana_and_a_special_token_are_never_cut(frontend: MultilingualFrontend) -> None:
+    text = "今日は<明日|あすあすあす>も<|HAPPY|>晴れて<玄人|クロウトクロウト>も来る" * 3
+    for limit in range(8, 30):
+        spoken = [segment.text for segment in frontend.segments(text, limit).segments]
+        assert sum(part.count("あすあすあす") for part in spoken) == 3, limit
+        assert sum(part.count("クロウトクロウト") for part in spoken) == 3, limit
+        assert sum(part.count("<|HAPPY|>") for part in spoken) == 3, limit
+
+
+def test_written_parts_are_in_order_where_a_cut_falls_into_an_annotation(frontend: MultilingualFrontend) -> None:
+    plan = frontend.segments("12/3/2026<明日|あす><重|CHONG2>Σ", 5, language="es")
+    edges = [edge for segment in plan.segments for edge in (segment.start, segment.end)]
+    assert edges == sorted(edges)
+
+
 def test_pauses_markdown_and_lines_as_for_any_front_end(frontend: MultilingualFrontend) -> None:
     plan = frontend.segments("# Hola\n\nEsto es **todo** [pause:1] y nada más.", markup=True, markdown=True)
     assert [segment.text for segment in plan.segments] == ["HOLA", "ESTO ES TODO", "Y NADA MÁS."]
@@ -92,15 +107,26 @@ def test_what_is_not_spoken_is_told(frontend: MultilingualFrontend) -> None:
 
 
 @pytest.mark.parametrize("language", ["zh", "en", "ja", "es", "ar", None])
-def test_any_text_gives_a_plan(frontend: MultilingualFrontend, language: Any) -> None:
+def test_any_text_gives_a_plan(frontend: MultilingualFrontend, pieces: Any, language: Any) -> None:
     for kind in KINDS:
         text = text_of(kind, 300)
         plan = frontend.segments(text, 30, language=language)
         for segment in plan.segments:
             assert 0 <= segment.start <= segment.end <= len(text)
             assert len(segment.ids) <= 31
-    for text in ("\x00a\x07b", "a\ud800b", "\ue000\ufffe", "<|HAPPY|>", "<a|b", "qx" * 50, "3<个|GE4>" * 30):
+    theirs = MultilingualFrontend(pieces.tokenizer, normalizer="upstream")
+    for text in (
+        "\x00a\x07b",
+        "a\ud800b",
+        "す\ud800し",
+        "\ue000\ufffe",
+        "<|HAPPY|>",
+        "<a|b",
+        "qx" * 50,
+        "3<个|GE4>" * 30,
+    ):
         frontend.segments(text, 30, language=language)
+        theirs.segments(text, 30, language=language)
 
 
 def test_a_tokenizer_that_is_not_there(tmp_path: Path) -> None:
