@@ -1,8 +1,8 @@
-"""One evaluation of the DiT as a unit that can be replayed, for each length of prompt and speech together.
+"""One evaluation of the DiT as a replayable unit, for each total length of prompt and speech.
 
-In: the evaluation as a function of tensors, and what it is made for (`EstimateKey`). Out: an `EstimateUnit`, whose
-inputs are copied to its own addresses before it runs. Several ODE solutions may take turns with one unit. Lengths are
-multiples of `LENGTH_BUCKET`, for which the prompt's oldest frames are left out: `Pipeline.mel`.
+In: the evaluation as a function of tensors, and its specialization (`EstimateKey`). Out: an `EstimateUnit`, whose
+inputs are copied to its own addresses before it runs. Several ODE solutions can share one unit. Lengths are multiples
+of `LENGTH_BUCKET`; `Pipeline.mel` drops the prompt's oldest frames for that.
 
 Shapes: R rows, T frames of prompt and speech, C channels, M mels.
 """

@@ -1,8 +1,8 @@
-"""Watches mapped files, so that one that is truncated while it is read gives an error instead of ending the process.
+"""Watches mapped files: a file truncated while it is read causes an error instead of killing the process.
 
-In: a path. Out: whether something was read behind the end of that file. Reading there raises SIGBUS. For watched files
-the compiled library gives zeros; it passes all other signals on (`native/src/mapped_files.cpp`). Where the library is
-missing, or not on Linux, nothing is watched: then a truncated file still ends the process.
+In: a path. Out: whether the process read past the end of that file. Such a read raises SIGBUS; for watched files the
+native library returns zeros, other signals are passed on (`native/src/mapped_files.cpp`). Without the library, or
+outside Linux, nothing is watched: a truncated file then kills the process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class FileWatch:
-    """Of one process. Safe to use from any thread."""
+    """The watch of a process. Thread-safe."""
 
     def __init__(self, handle: ctypes.CDLL) -> None:
         self._watch, self._was_cut = handle.edgetts_watch_file, handle.edgetts_watched_file_was_cut

@@ -1,7 +1,7 @@
-"""The daemon as a service of systemd: writes and removes its units, and asks `systemctl`.
+"""The daemon as a systemd service: installs and removes its units, and calls `systemctl`.
 
-In: units as text, a scope (the user's or the system's). Out: files in systemd's folder, and what systemd says. Files
-that it did not write are neither replaced nor removed.
+In: units as text, a scope (user or system). Out: files in systemd's folder, and systemd's answers. Files not written by
+edgetts are neither replaced nor removed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAMES = (SERVICE, SOCKET)
 _ASKED_S = 30
 _STARTED_S = 660  # longer than TimeoutStartSec of the unit
 _READABLE = 0o644
-# What `status` tells, by systemd's names for it.
+# Properties that `status` shows, by systemd's names.
 PROPERTIES = {
     "ActiveState": "state",
     "SubState": "detail",
@@ -41,7 +41,7 @@ PROPERTIES = {
 
 @dataclass(frozen=True)
 class Scope:
-    """Whose manager: the user's (folder: below the home) or the system's."""
+    """The user's service manager (folder: below the home) or the system's."""
 
     is_system: bool
     folder: Path
@@ -59,7 +59,7 @@ class Scope:
         return is_ours(self.path(SERVICE))
 
     def systemctl(self, *arguments: str, seconds: float = _ASKED_S) -> subprocess.CompletedProcess[str]:
-        """Run it; its exit code is the caller's to judge. Raises UsageError without systemd, GenerationError."""
+        """Run systemctl; the caller checks the exit code. Raises UsageError without systemd, and GenerationError."""
         program = shutil.which("systemctl")
         if program is None:
             raise UsageError("There is no systemctl here: start `edgetts serve` by other means.")
@@ -70,7 +70,7 @@ class Scope:
             raise GenerationError(f"`systemctl {self.flag} {' '.join(arguments)}` did not end in time.") from None
 
     def must(self, *arguments: str, seconds: float = _ASKED_S) -> None:
-        """Run systemctl. Raises GenerationError with its words when it fails."""
+        """Run systemctl. Raises GenerationError with its message if it fails."""
         done = self.systemctl(*arguments, seconds=seconds)
         if done.returncode:
             said = one_line(done.stderr or done.stdout) or f"exit code {done.returncode}"

@@ -1,4 +1,4 @@
-"""The systemd units of the daemon, as text: a service that says when it is ready, and the sockets that start it.
+"""The systemd units of the daemon, as text: a notify service, and the sockets that activate it.
 
 In: an `Installation`. Out: the content of `edgetts.service` and `edgetts.socket`. The files in `packaging/systemd` are
 made of it, too: `python -m edgetts.server.units FOLDER` writes them. Knows no folder and runs nothing. Sources:
@@ -16,12 +16,12 @@ from edgetts.errors import UsageError
 from edgetts.server.settings import DEFAULT_HOST, DEFAULT_PORT
 
 SERVICE, SOCKET = "edgetts.service", "edgetts.socket"
-MARK = "# Written by `edgetts service install`"  # by which it knows its own files
-WATCHDOG_S = 300  # without a sign of life; a short synthesis has to finish within half of it
-START_S = 600  # for loading and warming up, on a slow disk, too
-STOP_S = 10  # that streams have to end
+MARK = "# Written by `edgetts service install`"  # identifies our files
+WATCHDOG_S = 300  # watchdog timeout; a short synthesis must finish within half of it
+START_S = 600  # for loading and warm-up, also from a slow disk
+STOP_S = 10  # for running streams to end
 CREDENTIAL = "token"
-HAS_BACK_OFF = 254  # the first version of systemd that waits longer after each failure
+HAS_BACK_OFF = 254  # first systemd version with increasing restart delays
 # As found in /proc/devices: sound, graphics, and NVIDIA's on PCs and on Jetson. Nodes that exist when the units are
 # written are named, too.
 DEVICE_GROUPS = ("alsa", "drm", "nvidia*", "nvhost*", "nvmap*", "nvgpu*", "host1x*")
@@ -31,7 +31,7 @@ _GENERIC_PATH = {"system": "/usr/local/bin:/usr/bin:/bin", "user": "%h/.local/bi
 
 @dataclass(frozen=True)
 class Installation:
-    """What differs from one machine to the next.
+    """The machine-dependent settings of an installation.
 
     command: the program and its options. variables: of its environment. port, host: where HTTP is served. socket: the
     Unix socket's path; None: there is none.
@@ -95,7 +95,7 @@ def _unit_section(installation: Installation) -> list[tuple[str, str]]:
         ("Description", "edgetts speech daemon"),
         ("Requires", SOCKET),
         ("After", f"{SOCKET} {sound}"),
-        # Where waits grow, there is no need to give up.
+        # With increasing delays it never has to give up.
         *([("StartLimitIntervalSec", "0")] if is_slowing else [("StartLimitIntervalSec", "600")]),
         *([] if is_slowing else [("StartLimitBurst", "8")]),
     ]
@@ -114,7 +114,7 @@ def _service_section(installation: Installation) -> list[tuple[str, str]]:
     ]
     if installation.systemd >= HAS_BACK_OFF:
         rows += [("RestartSteps", "6"), ("RestartMaxDelaySec", "300")]
-    rows += [("RestartPreventExitStatus", "2")]  # misuse, which does not pass
+    rows += [("RestartPreventExitStatus", "2")]  # usage errors: a restart does not help
     if installation.memory_bytes is not None:
         rows += [("MemoryMax", f"{-(-installation.memory_bytes // (1 << 20))}M")]
     for name, value in installation.variables.items():

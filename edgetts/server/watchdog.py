@@ -1,8 +1,7 @@
-"""Signs of life for a supervisor: sent while speech comes out, withheld when it does not.
+"""The watchdog: notifies the supervisor while synthesis works, and stops when it does not.
 
-In: a service, and how often the supervisor wants to hear of it (WatchdogSec). Out: `WATCHDOG=1`. Between two of them a
-stream made sound, or a short synthesis of its own ran through every stage within its time. Networks that are not in
-memory cannot hang, and are not loaded for this.
+In: a service, and the supervisor's interval (WatchdogSec). Out: `WATCHDOG=1`. Before each, a stream has made audio, or
+a short test synthesis has run through every stage in time. Unloaded networks are not loaded for this.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ logger = logging.getLogger(__name__)
 _TEXT = "Yes."
 _PROMPT_S = 1.0
 _OPTIONS = {"n_beams": 1, "n_steps": 1, "guards": False, "max_codes": 8, "seed": 0}
-_PAUSE, _CHECK = 0.25, 0.5  # shares of the supervisor's time: between checks, and for one
+_PAUSE, _CHECK = 0.25, 0.5  # fractions of the interval: between checks, and for a check
 
 
 class Watchdog:
@@ -60,7 +59,7 @@ class Watchdog:
                 notify(self._supervisor, f"STATUS={problem}")
 
     async def problem(self) -> str | None:
-        """What is wrong, if something is that a new start would mend."""
+        """The problem, if a restart would fix it, or None."""
         service = self._service
         if service.is_stalled:
             return "a stream hangs"
@@ -72,7 +71,7 @@ class Watchdog:
             return None
         if self._thread is not None and self._thread.is_alive():
             return "a short synthesis hangs"
-        # Not in asyncio's threads: the end of the process would wait for one that hangs.
+        # Not in asyncio's thread pool: the exit of the process would wait for a hung thread.
         ended, failed = asyncio.Event(), list[BaseException]()
         loop = asyncio.get_running_loop()
 
@@ -91,13 +90,13 @@ class Watchdog:
         except asyncio.TimeoutError:
             return f"a short synthesis has not ended after {self._check_s:g} s"
         if failed and isinstance(failed[0], EdgeTTSError) and not isinstance(failed[0], GenerationError):
-            logger.warning("the health check cannot speak: %s", failed[0])  # a pack that was taken away, for one
+            logger.warning("the health check cannot speak: %s", failed[0])  # such as a removed pack
             return None
         return f"a short synthesis failed: {failed[0]}" if failed else None
 
 
 def speak_briefly(tts: TTS) -> None:
-    """A word through every stage. Raises what goes wrong."""
+    """Synthesize a word through every stage. Raises its errors."""
     from edgetts.bench.stages import voice_of_length
     from edgetts.request import WHOLE, SpeechRequest
 
