@@ -35,6 +35,7 @@ _SOUND = re.compile(r"[^\W_]")
 _WORD_START = "▁"
 _MAX_SHOWN_CHARS = 60
 _MAX_NOTICES = 10
+_MAX_LINE_CHARS = 40  # of a line that is read once where it is said again
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,13 @@ class Segment:
         return Segment(
             *(self.text, self.written, self.tokens, self.ids, pause_after_s),
             *(self.start, self.end, self.length, self.language),
+        )
+
+    def moved(self, by: int) -> Segment:
+        """The segment of the same text `by` characters later."""
+        return Segment(
+            *(self.text, self.written, self.tokens, self.ids, self.pause_after_s),
+            *(self.start + by, self.end + by, self.length, self.language),
         )
 
     @property
@@ -133,6 +141,8 @@ class TextFrontend:
         runs = [Run(0, len(whole), language)] if language else self.normalizer.languages(whole, previous)
         done, at = 0, 0  # characters of `whole`; index of their run
         segments: list[Segment] = []
+        # Short lines that were spoken: their segment, and where they began.
+        lines: dict[tuple[str, Language] | None, list[tuple[Segment, int]]] = {}
         unspeakable: dict[str, None] = {}
         foreign = self._foreign_notice(whole)
         notices: list[str] = [] if foreign is None else [foreign]
@@ -150,16 +160,16 @@ class TextFrontend:
                 continue
             while at < len(runs) and runs[at].stop <= done:
                 at += 1
-            new = self._speak(
-                text,
-                part,
-                _within(runs, at, done, done + len(part)),
-                max_tokens,
-                0 if segments else quick_tokens,
-                notices,
-                unspeakable,
-            )
+            within = _within(runs, at, done, done + len(part))
             done += len(part)
+            quick = 0 if segments else quick_tokens
+            line = (part.text, within[0].language) if len(within) == 1 and len(part) <= _MAX_LINE_CHARS else None
+            if line in lines and not quick:  # said before in this text
+                new = [segment.moved(part.origins[0] - origin) for segment, origin in lines[line]]
+            else:
+                new = self._speak(text, part, within, max_tokens, quick, notices, unspeakable)
+                if line is not None and len(new) <= 1 and part.text:
+                    lines[line] = [(segment, part.origins[0]) for segment in new]
             if not new:
                 continue
             if segments:
@@ -217,7 +227,8 @@ class TextFrontend:
         sentences = words = None
         if self.tokenizer.config.segments == "sentences":
             sentences = [bisect_left(tokenized.starts, at) for at in marks.sentence_starts(spoken.text)]
-            words = written_words(tokenized.tokens, tokenized.starts, spoken, whole)
+            if len(tokenized.tokens) > max_tokens:
+                words = written_words(tokenized.tokens, tokenized.starts, spoken, whole)
         indices = segmenter.segment_indices(
             *(tokenized.tokens, max_tokens, quick_tokens),
             whole_words=self.tokenizer.lexicon is not None,
@@ -226,10 +237,11 @@ class TextFrontend:
         )
         # Edges of the segments: offsets in the spoken text, then in the user's.
         cuts = [0, *(tokenized.starts[segment[0]] for segment in indices[1:]), len(spoken)]
-        edges = [spoken.origins[cut] for cut in cuts[1:-1]]
         first, last = original.origins[0], original.origins[-1] + 1
-        edges = [first, *(min(last, max(first, cut_before(whole, edge))) for edge in edges), last]
-        edges = whole_words(whole, edges)
+        edges = [first, last]
+        if len(indices) > 1:
+            inner = (cut_before(whole, spoken.origins[cut]) for cut in cuts[1:-1])
+            edges = whole_words(whole, [first, *(min(last, max(first, edge)) for edge in inner), last])
         segments = []
         for number, places in enumerate(indices):
             tokens = tuple(tokenized.tokens[place] for place in places)

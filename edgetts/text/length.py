@@ -41,8 +41,8 @@ class SpokenLength:
 
 def spoken_length(tokens: Sequence[str], *, phones: bool) -> SpokenLength:
     """Bounds on the duration of a segment with these tokens."""
-    letters = "".join(_LETTER.findall("".join(tokens)))
-    n_wide = len(_WIDE.findall(letters))
+    letters = _LETTER.findall("".join(tokens))
+    n_wide = len(_WIDE.findall("".join(letters)))
     n_letters = len(letters) - n_wide
     if not phones:
         return SpokenLength(LEAST_LETTER_S * n_letters + LEAST_CHARACTER_S * n_wide, math.inf, math.inf)

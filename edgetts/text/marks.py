@@ -31,6 +31,7 @@ _RUN = re.compile(rf"\s*[,.?!{ELLIPSIS}](?:\s*[,.?!{ELLIPSIS}])*")
 _LEADING = re.compile(rf"^[\s,.?!{ELLIPSIS}-]+")
 _SPACES = re.compile(r"\s{2,}|^\s+|\s+$")
 _SENTENCE_START = re.compile(rf"(?<=[.?!{ELLIPSIS}])'*\s+(?=\S)")
+_WORDS = re.compile(rf"{_LETTER}+(?:[' ]{_LETTER}+)*")  # without any mark
 _SOUND = re.compile(_LETTER)
 
 
@@ -46,6 +47,8 @@ def check_marks(marks: Sequence[str]) -> None:
 
 def with_known(text: TracedText, original: str, marks: Sequence[str], *, initials: bool = True) -> TracedText:
     """`text` with only `marks`. original: the text of `text.origins`. initials: remove the periods of initials."""
+    if _WORDS.fullmatch(text.text):
+        return _closed(text)
     if not _SOUND.search(text.text):
         return text  # nothing to speak; a notice shows it unchanged
     if "..." not in marks:

@@ -52,6 +52,9 @@ def segment_indices(
         raise UsageError(f"max_tokens is {max_tokens}; it must be 1 or more.")
     if quick_tokens < 0:
         raise UsageError(f"quick_tokens is {quick_tokens}; it must be 0 or more.")
+    is_short = 0 < len(tokens) <= max_tokens
+    if is_short and (not sentences if sentences is not None else not quick_tokens and _QUOTES.isdisjoint(tokens)):
+        return [list(range(len(tokens)))]
     if sentences is None:
         return _merge(_clauses(tokens, max_tokens, whole_words), max_tokens, quick_tokens)
     segments: list[list[int]] = []

@@ -247,3 +247,18 @@ def test_any_text_gives_a_plan(frontend: TextFrontend, text: str, max_tokens: in
 def test_a_long_text_of_anything_gives_a_plan(frontend: TextFrontend, unit: str) -> None:
     text = (unit * 5_000)[:5_000]
     check(text, frontend.segments(text), 120)
+
+
+@pytest.mark.parametrize("again", ["Hello.", "world, hello?", "5 km", "Hello 😀", "“Hello!”"])
+def test_a_line_that_is_said_again_is_the_same_elsewhere(frontend: TextFrontend, again: str) -> None:
+    text = f"{again}\n\nHello world.\n\n{again}\n\n{again}"
+    plan = frontend.segments(text, language="en")
+    first, *others = (segment for segment in plan.segments if segment.written == again)
+    assert len(others) == 2
+    for segment in others:
+        assert text[segment.start : segment.end].strip() == again
+        alone = frontend.segments(again, language="en").segments[0]
+        assert (segment.text, segment.tokens, segment.ids) == (alone.text, alone.tokens, alone.ids)
+        assert segment.length == first.length
+    assert [segment.start for segment in plan.segments] == sorted({segment.start for segment in plan.segments})
+    assert plan.notices == frontend.segments(again, language="en").notices

@@ -17,11 +17,11 @@ from edgetts.text.traced import TracedText
 # Levels of a text, by the characters in it; each includes those after it. CAPITALS: anything but lower-case ASCII
 # letters, white space and `,;:!?'`. SIGNS: neither a letter nor a mark of plain prose. FIGURES: digits.
 PLAIN, CAPITALS, SIGNS, FIGURES = range(4)
-_LEVELS = (
+_HIGHER_LEVELS = (
     (FIGURES, re.compile("[\\d²³¹⁰-₉¼-¾⅐-⅞]")),
     (SIGNS, re.compile(r"""[^\w\s.,;:!?'’‘"“”()…–—\-，。！？、；：（）《》]|_""")),
-    (CAPITALS, re.compile(r"[^a-z\s,;:!?'’]")),
 )
+_CAPITALS = re.compile(r"[^a-z\s,;:!?'’]")  # has what the others have
 
 MAX_DIGITS = 15  # a longer run is read digit by digit, before any other rule looks at it
 
@@ -72,7 +72,9 @@ def needing(level: int, rules: Iterable[Rule]) -> tuple[Rule, ...]:
 
 def level_of(text: str) -> int:
     """The level of `text`; no rule that needs a higher one can match."""
-    return next((level for level, pattern in _LEVELS if pattern.search(text)), PLAIN)
+    if not _CAPITALS.search(text):
+        return PLAIN
+    return next((level for level, pattern in _HIGHER_LEVELS if pattern.search(text)), CAPITALS)
 
 
 class Rules:
@@ -90,6 +92,8 @@ class Rules:
     def apply(self, text: TracedText) -> TracedText:
         """`text` after all rules in order."""
         done, level = -1, level_of(text.text)
+        if not self._by_level[level]:
+            return text
         while True:
             for place, each, read in self._by_level[level]:
                 if place <= done:

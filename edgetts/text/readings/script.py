@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from edgetts.text.traced import TracedText
 
@@ -43,6 +44,7 @@ class Simplifier:
         return text.translate(table | {ord(char): simple for char, simple in _LEFT_OUT.items()})
 
 
+@lru_cache(maxsize=1 << 15)  # of the characters in use
 def is_maybe_traditional(char: str) -> bool:
     """Whether `char` has to be looked up in the table."""
     try:
