@@ -34,12 +34,12 @@ from edgetts.backends.process import check_process, is_forked
 from edgetts.compute import Compute, check_compute
 from edgetts.errors import UsageError
 from edgetts.memory import Budget, Place, parse_size
-from edgetts.options import OptionKeywords, SampleType, SynthesisOptions
+from edgetts.options import AUTO_LANGUAGE, OptionKeywords, SampleType, SynthesisOptions
 from edgetts.pack.entries import EMOTION
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import LocatedPack, locate_pack
 from edgetts.pack.page_release import give_back_freed
-from edgetts.pack.text import tokenizer_of
+from edgetts.pack.text import frontend_of, tokenizer_of
 from edgetts.pipeline import Pipeline
 from edgetts.planner import SegmentPlanner
 from edgetts.progress import Progress, no_progress
@@ -54,6 +54,7 @@ from edgetts.streaming.state import QueuedSegment, StreamState
 from edgetts.streaming.stream import AsyncSpeechStream, SpeechStream
 from edgetts.text.frontend import TextFrontend
 from edgetts.text.glossary import Glossary
+from edgetts.text.multilingual.languages import NAMES
 from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
 from edgetts.text.tokenizer import TextTokenizer
 from edgetts.voices.emotion import Emotion
@@ -220,11 +221,11 @@ class TTS:
             if self._tokenizer is None:
                 self._tokenizer = tokenizer_of(self.pack)
             if glossary is not None:
-                return TextFrontend(self._tokenizer, glossary, normalizer)
+                return frontend_of(self.pack, glossary, normalizer, self._tokenizer)
             if normalizer not in self._frontends:
                 path = self.pack.glossary_path
                 own = Glossary.load(path) if path is not None else None
-                self._frontends[normalizer] = TextFrontend(self._tokenizer, own, normalizer)
+                self._frontends[normalizer] = frontend_of(self.pack, own, normalizer, self._tokenizer)
             return self._frontends[normalizer]
 
     # --- voices ------------------------------------------------------------------------------------
@@ -456,6 +457,8 @@ class TTS:
         queue: Iterator[QueuedSegment]
         if whole is not None:
             notices += whole.notices
+            if options.language in (None, AUTO_LANGUAGE) and whole.languages:
+                notices.append(_DETECTED.format(" and ".join(map(NAMES.__getitem__, whole.languages))))
             n_tokens = sum(len(segment.ids) for segment in whole.segments)
             queue = queued_segments(whole, time.perf_counter())
         else:
@@ -467,6 +470,9 @@ class TTS:
         if feed is not None and pieces is not None:
             pump(pieces, feed)
         return stream
+
+
+_DETECTED = "The text is spoken as {}: set the language with language= if that is not right."
 
 
 def _request(text: object, *values: Any) -> SpeechRequest:

@@ -18,6 +18,7 @@ from edgetts.decoding.settings import DecodeSettings, FlowSettings, Solver
 from edgetts.errors import PackError, UsageError
 from edgetts.pack.plain_fields import settle_types
 from edgetts.pack.plain_json import shown
+from edgetts.text.config import ALL_LANGUAGES
 
 SampleType: TypeAlias = Literal["float32", "int16"]
 SAMPLE_TYPES: tuple[SampleType, ...] = ("float32", "int16")
@@ -28,6 +29,7 @@ MIN_PROMPT_S = 0.5  # shorter prompts do not determine a voice
 MAX_PROMPT_S = 15.0  # the length of an enrolled recording
 MAX_ADAPT_STEPS = 2000
 MAX_TAIL_S = 1.0
+AUTO_LANGUAGE = "auto"
 MIN_DURATION_FACTOR, MAX_DURATION_FACTOR = 0.5, 2.0  # as upstream's web page allows
 # Named sets of options, from upstream's values to the least work, chosen from the table of solvers in
 # recipes/README.md, measured with the built-in model: 8 steps of `ab2`, shorter ones first, come closer to 25 Euler
@@ -78,6 +80,7 @@ class SynthesisOptions:
     adapt_steps: int = 0  # training steps that adapt S2Mel to a recording; 0: no adaptation
     # Text.
     max_segment_tokens: int = 120  # 20 to 600
+    language: str | None = None  # of the text, one that the model speaks; None or "auto": found for each sentence
     # Reproducibility: None draws a random seed, which the result reports.
     seed: int | None = None
     # Guards against failures of the model.
@@ -100,6 +103,9 @@ class SynthesisOptions:
             )
         _check("adapt_steps", self.adapt_steps, 0, MAX_ADAPT_STEPS)
         _check("max_segment_tokens", self.max_segment_tokens, MIN_SEGMENT_TOKENS, MAX_SEGMENT_TOKENS)
+        if self.language not in (None, AUTO_LANGUAGE, *ALL_LANGUAGES):
+            allowed = ", ".join((*ALL_LANGUAGES, AUTO_LANGUAGE))
+            raise UsageError(f"language is {shown(self.language)}; allowed is one of {allowed}.")
         _check("retries", self.retries, 0, MAX_RETRIES)
         if self.seed is not None:
             _check("seed", self.seed, 0, MAX_SEED)
@@ -192,6 +198,7 @@ class OptionKeywords(TypedDict, total=False):
     prompt_s: float | None
     adapt_steps: int
     max_segment_tokens: int
+    language: str | None
     seed: int | None
     guards: bool
     retries: int

@@ -29,6 +29,7 @@ from edgetts.decoding.guards import CodeGuard, Expected, Finding, Problem, cap_c
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import Cancelled
+from edgetts.families import family_of
 from edgetts.models.vocoder import frames_of, reach, render
 from edgetts.options import SynthesisOptions
 from edgetts.voices.emotion import Emotion
@@ -146,13 +147,21 @@ class Pipeline:
 
     # --- stages ------------------------------------------------------------------------------------
 
-    def prompt(self, speaker: Speaker, text_ids: Sequence[int], language: int | None = None) -> GPTPrompt:
+    def prompt(self, speaker: Speaker, text_ids: Sequence[int], language: str | None = None) -> GPTPrompt:
         """The GPT's prefix of a segment, for all attempts and the feature pass.
 
-        language: its number in the model, where that distinguishes languages; None: not known.
+        language: of the text, for a model that is told it; None: not known.
         """
         ids = torch.tensor([list(text_ids)], device=self.device)
-        return GPTPrompt.build(self.gpt, speaker.conditioning_latents, speaker.emotion_vector, ids, language)
+        number = self.language_number(language)
+        return GPTPrompt.build(self.gpt, speaker.conditioning_latents, speaker.emotion_vector, ids, number)
+
+    def language_number(self, language: str | None) -> int | None:
+        """The model's number of a language, if it is told one."""
+        found: int | None = None
+        if language is not None:
+            found = family_of(self.config).part("frontend").language_number(language)
+        return found
 
     def codes(
         self,
@@ -322,7 +331,7 @@ class Pipeline:
         seed: int,
         should_stop: ShouldStop | None = None,
         expected: Expected | None = None,
-        language: int | None = None,
+        language: str | None = None,
     ) -> SegmentSpeech:
         """One segment from token ids to waveform, with retries under other seeds if a guard fires.
 

@@ -7,7 +7,7 @@ text that arrives in pieces.
 from __future__ import annotations
 
 from edgetts.errors import UsageError
-from edgetts.options import SynthesisOptions
+from edgetts.options import AUTO_LANGUAGE, SynthesisOptions
 from edgetts.request import SpeechRequest
 from edgetts.streaming.schedule import Whole
 from edgetts.text.config import Language
@@ -22,6 +22,7 @@ class SegmentPlanner:
         self.schedule = request.schedule()
         self._request = request
         self._max_tokens = options.max_segment_tokens
+        self._language = _language(frontend, options.language)
         # Beam search outputs its codes at the end of a segment, so the first segments of a stream must be short.
         needs_quick = options.n_beams > 1 and not isinstance(self.schedule, Whole)
         self._quick_tokens = options.max_segment_tokens if needs_quick else 0
@@ -43,5 +44,16 @@ class SegmentPlanner:
             quick_tokens=quick_tokens,
             markup=self._request.markup,
             markdown=markdown,
+            language=self._language,
             previous=previous,
         )
+
+
+def _language(frontend: TextFrontend, asked: str | None) -> Language | None:
+    """The language of all of a text; None: found for each sentence. Raises UsageError for one that is not spoken."""
+    if asked is None or asked == AUTO_LANGUAGE:
+        return None
+    spoken = next((language for language in frontend.languages if language == asked), None)
+    if spoken is None:
+        raise UsageError(f"language is {asked!r}; this model speaks {', '.join(frontend.languages)}.")
+    return spoken

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from edgetts.errors import UsageError
 from edgetts.options import SAMPLE_TYPES, SampleType, SynthesisOptions
 from edgetts.pack.plain_json import shown
-from edgetts.streaming.schedule import SEEDED_CHUNKS, Fixed, Schedule, Whole
+from edgetts.streaming.schedule import SEEDED_S, Fixed, FixedSeconds, Schedule, Whole
 from edgetts.text.glossary import Glossary
 from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
 from edgetts.voices.emotion import Emotion, as_emotion
@@ -40,8 +40,8 @@ class SpeechRequest:
     markup: read `[pause:1.5]` and `<break time="500ms"/>` as pauses.
     markdown: remove Markdown markup; None: only from a text in pieces.
     normalizer: of numbers, signs and abbreviations, "edgetts" or "upstream".
-    chunks: codes (50 a second) per chunk, the last size repeating; "whole": one chunk per segment; None: 30, 60, 120
-    with a seed, else by the measured latency of this machine.
+    chunks: codes (25 or 50 a second, by the model) per chunk, the last size repeating; "whole": one chunk per segment;
+    None: 0.6, 1.2, 2.4 s with a seed, else by the measured latency of this machine.
     dtype: of the samples, float32 in [-1, 1] or int16.
     """
 
@@ -71,13 +71,13 @@ class SpeechRequest:
         if self.dtype not in SAMPLE_TYPES:
             raise UsageError(f"dtype is {self.dtype!r}; allowed is {' or '.join(SAMPLE_TYPES)}.")
 
-    def schedule(self) -> Schedule | None:
+    def schedule(self) -> Schedule | FixedSeconds | None:
         """The chunk sizes; None: adaptive. With a seed they are fixed, because they affect the sound."""
         if self.chunks == WHOLE:
             return Whole()
         if self.chunks is not None:
             return Fixed(self.chunks)
-        return Fixed(SEEDED_CHUNKS) if self.options.get("seed") is not None else None
+        return FixedSeconds(SEEDED_S) if self.options.get("seed") is not None else None
 
     def to_json(self) -> dict[str, Any]:
         """The request as plain JSON values for `from_json`, without fields at their defaults.

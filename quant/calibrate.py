@@ -25,10 +25,9 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.entries import VOICE_SUFFIX
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
-from edgetts.pack.text import tokenizer_of
+from edgetts.pack.text import frontend_of
 from edgetts.pipeline import Pipeline
 from edgetts.progress import CountedProgress
-from edgetts.text.frontend import TextFrontend
 from edgetts.voices.enroll import ENCODER_RATE, enroll
 from edgetts.voices.speaker import Speaker
 from edgetts.voices.voice import Voice
@@ -71,11 +70,12 @@ class Sample:
 
     text_ids: tuple[int, ...]
     codes: tuple[int, ...]
-    language: int | None = None
+    language: int | None = None  # its number in a model that is told it
 
     def prompt(self, pipeline: Pipeline, speaker: Speaker) -> GPTPrompt:
         """What stands in front of its codes."""
-        return pipeline.prompt(speaker, self.text_ids, self.language)
+        ids = torch.tensor([self.text_ids])
+        return GPTPrompt.build(pipeline.gpt, speaker.conditioning_latents, speaker.emotion_vector, ids, self.language)
 
 
 def find_voice(pack: Pack, recording: Path | None) -> Voice:
@@ -107,7 +107,7 @@ def make_samples(
     what: str = "texts",
 ) -> list[Sample]:
     """Generate codes for each text, with sampling as in synthesis and one beam."""
-    frontend = TextFrontend(tokenizer_of(pipeline.pack))
+    frontend = frontend_of(pipeline.pack)
     options = SynthesisOptions.of(pipeline.pack.manifest.defaults, {"n_beams": 1, "do_sample": True})
     limit = min(max_codes, max_codes_limit(pipeline.config.gpt))
     samples: list[Sample] = []
@@ -115,13 +115,15 @@ def make_samples(
         if progress is not None:
             progress(what, i, len(spoken))
         for j, segment in enumerate(frontend.segments(text, options.max_segment_tokens).segments):
-            prompt = pipeline.prompt(speaker, segment.ids)
+            prompt = pipeline.prompt(speaker, segment.ids, segment.language)
             generator = torch.Generator().manual_seed(derive_seed(seed, i, j))
             result = generate_codes(
                 *(pipeline.gpt, prompt, options.decode_settings(limit), generator), stepper=pipeline.stepper
             )
             if result.codes:
-                samples.append(Sample(tuple(segment.ids), tuple(result.codes)))
+                samples.append(
+                    Sample(tuple(segment.ids), tuple(result.codes), pipeline.language_number(segment.language))
+                )
     if not samples:
         raise UsageError("The model generated no codes for the calibration texts: give others with texts=.")
     return samples
@@ -144,9 +146,12 @@ def _own_recording(home: Path | None) -> tuple[Samples, int]:
         raise UsageError("This installation has no recording to calibrate with: give one with voice=.")
     pack = open_pack(builtin_pack(), home=home)
     pipeline = Pipeline(pack, CPU, compute="exact")
-    frontend = TextFrontend(tokenizer_of(pack))
+    frontend = frontend_of(pack)
     options = SynthesisOptions.of(pack.manifest.defaults, {})
     speaker = pipeline.speaker(find_voice(pack, None))
     plan = frontend.segments(texts.VOICE, options.max_segment_tokens)
-    parts = [pipeline.speak(speaker, segment.ids, options, _VOICE_SEED).waveform for segment in plan.segments]
+    parts = [
+        pipeline.speak(speaker, segment.ids, options, _VOICE_SEED, language=segment.language).waveform
+        for segment in plan.segments
+    ]
     return torch.cat(parts).numpy(), pack.config.audio.sample_rate

@@ -53,6 +53,7 @@ QUANT_MAY_IMPORT = {
 # A family's folder holds files of several layers; `edgetts.families` itself belongs to the packs.
 LAYER_OF_FAMILY_FILES = {
     "networks": "models",
+    "frontend": "pack",
     "gpt": "models",
     "conditioning": "models",
     "codec_decoder": "models",

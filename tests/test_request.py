@@ -9,7 +9,7 @@ import pytest
 
 from edgetts import SpeechRequest
 from edgetts.errors import UsageError
-from edgetts.streaming.schedule import SEEDED_CHUNKS, Fixed, Whole
+from edgetts.streaming.schedule import SEEDED_S, Fixed, FixedSeconds, Whole
 from edgetts.text.glossary import Glossary
 from edgetts.voices.emotion import Emotion
 
@@ -71,7 +71,10 @@ def test_what_cannot_be_meant_is_refused(table: Any, sentence: str) -> None:
 
 def test_how_a_stream_is_cut() -> None:
     assert SpeechRequest().schedule() is None
-    assert SpeechRequest(options={"seed": 0}).schedule() == Fixed(SEEDED_CHUNKS)
+    assert SpeechRequest(options={"seed": 0}).schedule() == FixedSeconds(SEEDED_S)
+    assert FixedSeconds(SEEDED_S).at(50.0) == Fixed((30, 60, 120)) and FixedSeconds(SEEDED_S).at(25.0) == Fixed(
+        (15, 30, 60)
+    )
     assert SpeechRequest(options={"seed": 0}, chunks=(9,)).schedule() == Fixed((9,))
     assert isinstance(SpeechRequest(chunks="whole").schedule(), Whole)
 

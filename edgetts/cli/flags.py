@@ -14,6 +14,7 @@ _OTHER_NAMES = {
     "n_steps": "--steps",
     "prompt_s": "--prompt-seconds",
     "guards": "--no-guards",
+    "language": "--lang",
     "replace": "--force",
     "token": "--token-file",
     "endpoint": "--mirror",

@@ -155,9 +155,7 @@ def estimate(
     row = 2 * gpt.n_layers * gpt.model_dim * place.gpt_bytes  # keys and values of one position of one beam
     decode: float
     if place.on_cuda:
-        decode = row * (
-            bucket_of(n_prefix + size.n_beams * size.n_codes) + n_prefix
-        )  # and the prefix for a second pass
+        decode = row * (bucket_of(n_prefix + size.n_beams * size.n_codes) + n_prefix)  # and the prefix again
         decode += _FLOAT32 * NOISE_RING * size.n_beams * gpt.n_mel_codes
     else:
         decode = size.n_beams * row * (n_positions + (size.n_codes if size.n_beams > 1 else 0))

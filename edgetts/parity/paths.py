@@ -115,7 +115,7 @@ def _gpt(case: _Case) -> Iterator[Row]:
     del plain
     fast = load_gpt(case.pack, case.device, case.kernel, case.compute)
     kernels = kernels_used(fast)
-    roundings = [dtype_name(fast.speed_emb.weight.dtype), *(_ROUNDINGS.get(name, "float32") for name in kernels)]
+    roundings = [dtype_name(fast.dtype), *(_ROUNDINGS.get(name, "float32") for name in kernels)]
     rounding = max(roundings, key=TOLERANCES.__getitem__)
     limit = TOLERANCES[rounding]
     way = ", ".join(f"{n} by {name}" for name, n in sorted(kernels.items())) or "plain linear layers"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgetts.errors import UsageError
-from edgetts.options import SynthesisOptions, preset_options
+from edgetts.options import MAX_DURATION_FACTOR, MIN_DURATION_FACTOR, SynthesisOptions, preset_options
 from edgetts.request import SpeechRequest
 from edgetts.server.encoder import Kind, kind_of
 from edgetts.server.faults import Fault, refused, without_paths
@@ -22,12 +22,14 @@ from edgetts.voices.store import check_name
 
 DEFAULT_FORMAT = "mp3"
 STREAM_FORMATS = ("audio", "sse")
-_OPTION_FIELDS = {"seed": "seed", "steps": "n_steps"}  # our own fields, and the options they set
+# Our own fields, and the options they set.
+_OPTION_FIELDS = {"seed": "seed", "steps": "n_steps", "language": "language"}
 _PLAIN_FIELDS = ("markup", "markdown", "normalizer", "chunks", "glossary")  # of `SpeechRequest`
 _OTHER_FIELDS = ("model", "input", "voice", "instructions", "response_format", "speed", "stream_format")
 FIELDS = (*_OTHER_FIELDS, "emotion", "preset", "options", *_OPTION_FIELDS, *_PLAIN_FIELDS)
 _EMOTION_FIELDS = ("weights", "voice", "alpha", "cap")
-_NORMAL_SPEED = 1.0
+# OpenAI's speed is the other way round.
+MIN_SPEED, MAX_SPEED = 1 / MAX_DURATION_FACTOR, 1 / MIN_DURATION_FACTOR
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ def _check_openai_fields(table: Mapping[str, Any], models: Collection[str]) -> N
             "unsupported_parameter",
         )
     speed = table.get("speed")
-    if speed is not None and (isinstance(speed, bool) or speed != _NORMAL_SPEED):
-        raise refused(f"speed is {str(speed)[:20]}; only 1 is supported.", "speed", "unsupported_parameter")
+    is_number = isinstance(speed, (int, float)) and not isinstance(speed, bool)
+    if speed is not None and not (is_number and MIN_SPEED <= speed <= MAX_SPEED):
+        raise refused(f"speed is {str(speed)[:20]}; allowed is {MIN_SPEED:g} to {MAX_SPEED:g}.", "speed")
 
 
 def voice_name_of(given: Any, field: str = "voice") -> str | None:
@@ -108,6 +111,10 @@ def _options(table: Mapping[str, Any]) -> dict[str, Any]:
             if option in given:
                 raise refused(f"{name} is given twice: also as {option} in options.", name)
             options[option] = table[name]
+    if table.get("speed") is not None:
+        if "duration_factor" in given:
+            raise refused("speed is given twice: also as duration_factor in options.", "speed")
+        options["duration_factor"] = 1 / table["speed"]
     try:
         SynthesisOptions.of({}, options)
     except UsageError as error:

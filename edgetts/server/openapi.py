@@ -10,11 +10,12 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from edgetts import __version__
-from edgetts.options import MAX_SEED, PRESETS, SynthesisOptions
-from edgetts.server.api_request import DEFAULT_FORMAT, STREAM_FORMATS
+from edgetts.options import AUTO_LANGUAGE, MAX_SEED, PRESETS, SynthesisOptions
+from edgetts.server.api_request import DEFAULT_FORMAT, MAX_SPEED, MIN_SPEED, STREAM_FORMATS
 from edgetts.server.encoder import KINDS
 from edgetts.server.service import Service
 from edgetts.server.settings import Limits
+from edgetts.text.config import ALL_LANGUAGES
 from edgetts.text.normalize import NORMALIZERS
 from edgetts.voices.emotion import EMOTIONS
 from edgetts.voices.store import MAX_NAME_LENGTH
@@ -158,7 +159,8 @@ def _speech(limits: Limits) -> dict[str, Any]:
             },
             "response_format": {"enum": list(KINDS), "default": DEFAULT_FORMAT},
             "stream_format": {"enum": list(STREAM_FORMATS), "default": STREAM_FORMATS[0]},
-            "speed": {"const": 1},
+            "speed": {"type": "number", "minimum": MIN_SPEED, "maximum": MAX_SPEED, "default": 1},
+            "language": {"enum": [*ALL_LANGUAGES, AUTO_LANGUAGE]},
             "emotion": {
                 "oneOf": [
                     {"type": "string"},

@@ -16,15 +16,16 @@ from edgetts.streaming.latency import LatencyModel
 
 SAFETY = 1.5  # a chunk may take this many times its estimate
 MARGIN_S = 0.05  # of audio left in the buffer when a chunk arrives as estimated
-MAX_CHUNK_CODES = 500  # 10 s: longer chunks gain nothing
-MIN_CHUNK_CODES = 24  # 0.5 s: less is mostly overhead
-MIN_FIRST_CODES = 30  # 0.6 s, of which the first chunk outputs 0.4 s
-MAX_FIRST_CODES = 250  # 5 s: on machines that keep up only with long chunks
-SIZES = (MIN_CHUNK_CODES, 36, 54, 81, 121, 182, 273, 410)  # candidates for the smallest sustainable chunk
-SLOW_CHUNK_CODES = 182  # on machines slower than real time
+# Seconds of speech: models differ in how many codes that are.
+MAX_CHUNK_S = 10.0  # longer chunks gain nothing
+MIN_CHUNK_S = 0.48  # less is mostly overhead
+MIN_FIRST_S = 0.6  # of which the first chunk outputs 0.4 s
+MAX_FIRST_S = 5.0  # on machines that keep up only with long chunks
+SIZES_S = (MIN_CHUNK_S, 0.72, 1.08, 1.62, 2.42, 3.64, 5.46, 8.2)  # candidates for the smallest sustainable chunk
+SLOW_CHUNK_S = 3.64  # on machines slower than real time
 LEAST_SAFETY = 1.1
 LEARNING_GROWTH = 1.5  # from chunk to chunk while there are no estimates
-SEEDED_CHUNKS = (MIN_FIRST_CODES, 60, 120)  # with a seed: independent of measured speeds
+SEEDED_S = (MIN_FIRST_S, 1.2, 2.4)  # with a seed: independent of measured speeds
 COMFORT_S = 2.0  # chunk length at which the steady real-time factor is estimated
 
 
@@ -77,6 +78,17 @@ class Fixed:
 
 
 @dataclass(frozen=True)
+class FixedSeconds:
+    """`Fixed` in seconds of speech, for a model that is not known yet."""
+
+    sizes_s: tuple[float, ...]
+
+    def at(self, code_rate: float) -> Fixed:
+        """For a model with so many codes a second."""
+        return Fixed(tuple(max(1, round(seconds * code_rate)) for seconds in self.sizes_s))
+
+
+@dataclass(frozen=True)
 class LatencyEstimator:
     """Latency estimates for one call: the latency model applied to its voice and options."""
 
@@ -99,6 +111,10 @@ class LatencyEstimator:
             return None
         return features + self.n_evals * flow + vocoder
 
+    def codes(self, seconds: float) -> int:
+        """Codes of so many seconds of speech."""
+        return max(1, round(seconds * self.code_rate))
+
     def codes_s(self, n_codes: int) -> float | None:
         """Seconds to decode `n_codes` codes."""
         return self.speeds.seconds("codes", n_codes) if n_codes else 0.0
@@ -115,20 +131,20 @@ class LatencyEstimator:
 
     def rtf(self, context_frames: int) -> float | None:
         """The steady real-time factor, with chunks of COMFORT_S."""
-        return self.share(round(COMFORT_S * self.code_rate), context_frames)
+        return self.share(self.codes(COMFORT_S), context_frames)
 
     def least_codes(self, context_frames: int) -> int:
         """The smallest sustainable chunk: it plays for longer than the next one of its size takes.
 
         Each chunk has a fixed cost (prompt and context are computed again), so with smaller ones the buffer runs out.
-        If none is sustainable with SAFETY, the smallest one with LEAST_SAFETY, else SLOW_CHUNK_CODES.
+        If none is sustainable with SAFETY, the smallest one with LEAST_SAFETY, else of SLOW_CHUNK_S.
         """
         for safety in (SAFETY, LEAST_SAFETY):
-            for n_codes in SIZES:
+            for n_codes in map(self.codes, SIZES_S):
                 share = self.share(n_codes, context_frames)
                 if share is None or safety * share <= 1:
                     return n_codes
-        return SLOW_CHUNK_CODES
+        return self.codes(SLOW_CHUNK_S)
 
     def is_tight(self, context_frames: int) -> bool:
         """Whether this machine has no reserve, so that it must pre-buffer."""
@@ -156,17 +172,16 @@ class Adaptive:
     """Chunks that are ready before the buffer runs out, according to the latency model."""
 
     estimator: LatencyEstimator
-    first_codes: int = MIN_FIRST_CODES
 
     def target(self, state: BufferState) -> int | None:
         if state.lead_s is None:
             if self.estimator.is_tight(state.context_frames):  # pre-buffer in chunks of the sustainable size
                 return self.estimator.least_codes(state.context_frames)
             return self._first(state)
-        low, high = self.estimator.least_codes(state.context_frames), MAX_CHUNK_CODES
+        low, high = self.estimator.least_codes(state.context_frames), self.estimator.codes(MAX_CHUNK_S)
         if self._fits(low, state) is None:
             grown = int(state.previous_codes * LEARNING_GROWTH)
-            return min(max(MIN_CHUNK_CODES, grown), MAX_CHUNK_CODES)
+            return min(max(self.estimator.codes(MIN_CHUNK_S), grown), high)
         while low < high:  # the largest that fits, the smallest possible if none does
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self._fits(middle, state) else (low, middle - 1)
@@ -179,19 +194,19 @@ class Adaptive:
 
     def _first(self, state: BufferState) -> int:
         """The smallest first chunk that plays until the next, smallest sustainable one is ready."""
-        estimator = self.estimator
-        if state.n_waiting < self.first_codes:
-            return self.first_codes
+        estimator, shortest = self.estimator, self.estimator.codes(MIN_FIRST_S)
+        if state.n_waiting < shortest:
+            return shortest
         least = estimator.least_codes(state.context_frames)
-        for n_codes in range(self.first_codes, MAX_FIRST_CODES):
+        for n_codes in range(shortest, estimator.codes(MAX_FIRST_S)):
             render, code = estimator.render_s(n_codes, 0), estimator.codes_s(1)
             if render is None or not code:
-                return self.first_codes
+                return shortest
             n_made = int(render / code)  # while the first one is rendered
             then = BufferState(n_made, estimator.first_sound_s(n_codes), 1, n_codes, state.context_frames)
             if self._fits(least, then):
                 return n_codes
-        return MAX_FIRST_CODES
+        return estimator.codes(MAX_FIRST_S)
 
     def _fits(self, n_codes: int, state: BufferState) -> bool | None:
         """Whether a chunk of `n_codes` is ready in time; None without measurements."""

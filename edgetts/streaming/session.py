@@ -25,7 +25,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.streaming.engine import Engine
 from edgetts.streaming.fair_lock import Watch
 from edgetts.streaming.renderer import Seams, SegmentRenderer
-from edgetts.streaming.schedule import Adaptive, BufferState, Schedule, Whole
+from edgetts.streaming.schedule import Adaptive, BufferState, FixedSeconds, Schedule, Whole
 from edgetts.streaming.state import QueuedSegment, Samples, SegmentState, Sound, StreamState
 from edgetts.voices.speaker import Speaker
 
@@ -44,7 +44,7 @@ class Session:
         queue: Iterator[QueuedSegment],
         options: SynthesisOptions,
         seed: int,
-        schedule: Schedule | None,
+        schedule: Schedule | FixedSeconds | None,
         state: StreamState,
         *,
         n_tokens: int | None = None,
@@ -58,6 +58,8 @@ class Session:
         self.seed = seed
         self._seams = seams or Seams()
         self._estimator = engine.estimator(speaker, options, self._seams)
+        if isinstance(schedule, FixedSeconds):
+            schedule = schedule.at(engine.pipeline.config.code_rate)
         self._schedule = schedule or Adaptive(self._estimator)
         self.state = state
         self.sample_rate = engine.pipeline.config.audio.sample_rate
@@ -168,7 +170,7 @@ class Session:
         with self._engine.codes_lock.hold() as hold:
             watch = Watch(hold)
             if segment.prompt is None:
-                segment.prompt = pipeline.prompt(self._speaker, segment.queued.ids)
+                segment.prompt = pipeline.prompt(self._speaker, segment.queued.ids, segment.queued.language)
             n_codes = 0
 
             def on_code(code: int) -> None:

@@ -43,6 +43,7 @@ def queued_segments(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: f
             pause_before_s=pause_s,
             expected=Expected(segment.length.least_s, segment.length.most_s, segment.length.max_silence_s),
             ready_at=ready_at,
+            language=segment.language,
         )
         pause_s = segment.pause_after_s
 

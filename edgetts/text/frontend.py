@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from edgetts.text import marks
 from edgetts.text import segment as segmenter
-from edgetts.text.config import Language
+from edgetts.text.config import ALL_LANGUAGES, Language
 from edgetts.text.foreign import foreign_notice
 from edgetts.text.foreign_scripts import script_notice
 from edgetts.text.glossary import Glossary
@@ -108,6 +108,11 @@ class TextFrontend:
         if not isinstance(normalizer, TextNormalizer):
             normalizer = TextNormalizer(tokenizer.config, glossary, kind=normalizer, is_piece=tokenizer.has_piece)
         self.normalizer = normalizer
+
+    @property
+    def languages(self) -> tuple[Language, ...]:
+        """The languages that it reads."""
+        return tuple(language for language in ALL_LANGUAGES if language in self.tokenizer.config.languages)
 
     def segments(
         self,

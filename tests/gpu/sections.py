@@ -41,7 +41,7 @@ from edgetts.pack.locate import builtin_pack
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.streaming.engine import Engine
 from edgetts.streaming.latency import LatencyModel
-from edgetts.streaming.schedule import SEEDED_CHUNKS, Fixed
+from edgetts.streaming.schedule import SEEDED_S, FixedSeconds
 from edgetts.streaming.session import Session
 from edgetts.streaming.state import QueuedSegment, StreamState
 from edgetts.streaming.stream import SpeechStream
@@ -257,7 +257,7 @@ def _speak(engine: Engine, speaker: Speaker, options: SynthesisOptions) -> dict[
     with _listening(engine.pipeline, codes_at):
         started = time.perf_counter()
         arrivals = [started]
-        session = Session(engine, speaker, iter([queued]), options, 1, Fixed(SEEDED_CHUNKS), state, n_tokens=len(ids))
+        session = Session(engine, speaker, iter([queued]), options, 1, FixedSeconds(SEEDED_S), state, n_tokens=len(ids))
         with SpeechStream(session, []) as chunks:
             for chunk in chunks:
                 first = first or time.perf_counter() - started

@@ -15,8 +15,9 @@ import pytest
 from edgetts.errors import UsageError
 from edgetts.streaming.fair_lock import FairLock
 from edgetts.streaming.latency import STAGES, Cost, LatencyModel
-from edgetts.streaming.schedule import MIN_CHUNK_CODES, Adaptive, BufferState, Fixed, LatencyEstimator, Whole
+from edgetts.streaming.schedule import MIN_CHUNK_S, MIN_FIRST_S, Adaptive, BufferState, Fixed, LatencyEstimator, Whole
 
+MIN_CHUNK_CODES = round(MIN_CHUNK_S * 50)
 CODE_RATE = 50.0
 CONTEXT = 172
 
@@ -114,7 +115,7 @@ def test_before_anything_is_measured_parts_start_small_and_grow() -> None:
     sizes = [schedule.target(BufferState(0, None, 0, 0, 0))]
     for _ in range(4):
         sizes.append(schedule.target(BufferState(0, 0.5, len(sizes), sizes[-1] or 0, CONTEXT)))
-    assert None not in sizes and sizes[0] == schedule.first_codes
+    assert None not in sizes and sizes[0] == schedule.estimator.codes(MIN_FIRST_S)
     assert all(b > a for a, b in itertools.pairwise(sizes) if a and b)
 
 

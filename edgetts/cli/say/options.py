@@ -80,6 +80,15 @@ MaxSegmentTokensOption = Annotated[
     _knob("max_segment_tokens", "--max-segment-tokens", help="Longest segment: 20 to 600 tokens."),
 ]
 
+LanguageOption = Annotated[
+    str | None,
+    _option(
+        *("--lang", "--language"),
+        metavar="CODE",
+        help="Language of the text, if the model speaks it: zh, en, ja, es or ar; auto: sentence by sentence. [auto]",
+    ),
+]
+
 # --- voice and emotion -----------------------------------------------------------------------------------
 
 VoiceOption = Annotated[
@@ -165,8 +174,8 @@ ChunksOption = Annotated[
     _option(
         "--chunks",
         panel=PLAYBACK,
-        help="Chunk sizes of live speech in codes (50 a second), such as 30,60, or whole. [measured; with --seed "
-        "30,60,120]",
+        help="Chunk sizes of live speech in codes (50 a second, of IndexTTS-2.5 25), such as 30,60, or whole. "
+        "[measured; with --seed 0.6, 1.2 and 2.4 s]",
     ),
 ]
 FirstStepsOption = Annotated[
@@ -202,10 +211,15 @@ LengthPenaltyOption = Annotated[
 ]
 BeamsOption = Annotated[int | None, _knob("n_beams", "--beams", panel=SAMPLING, help="Beam search width, 1 to 16.")]
 MaxCodesOption = Annotated[
-    int | None, _knob("max_codes", "--max-codes", panel=SAMPLING, help="Most codes of a segment, 50 a second.")
+    int | None,
+    _knob("max_codes", "--max-codes", panel=SAMPLING, help="Most codes of a segment, 25 or 50 a second."),
 ]
 GreedyFlag = Annotated[bool, _flag("--greedy", SAMPLING, help="Take the likeliest code instead of sampling.")]
 StepsOption = Annotated[int | None, _knob("n_steps", "--steps", panel=MEL, help="Steps of flow matching, 1 to 1000.")]
+DurationFactorOption = Annotated[
+    float | None,
+    _knob("duration_factor", "--duration-factor", panel=MEL, help="Length of the speech, 0.5 to 2; above 1 slower."),
+]
 PromptSecondsOption = Annotated[
     float | None,
     _option(

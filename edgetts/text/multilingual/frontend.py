@@ -70,6 +70,11 @@ class MultilingualFrontend(TextFrontend):
         self._normalizer = normalizer
         self._byte_pairs = tokenizer
 
+    @property
+    def languages(self) -> tuple[Language, ...]:
+        """The languages that it reads."""
+        return tuple(self._normalizer.spoken)
+
     def _foreign_notice(self, whole: str) -> str | None:
         spoken = ", ".join(NAMES[language] for language in self._normalizer.spoken)
         found = foreign_language(whole)

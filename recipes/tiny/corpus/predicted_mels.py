@@ -23,9 +23,8 @@ from torch import Tensor
 from edgetts.audio.features import resample_windowed_sinc
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
-from edgetts.pack.text import tokenizer_of
+from edgetts.pack.text import frontend_of
 from edgetts.pipeline import Pipeline
-from edgetts.text.frontend import TextFrontend
 from edgetts.voices.enroll import ENCODER_RATE, enroll
 from edgetts.voices.voice import Voice
 from recipes.tiny.corpus.data import Corpus
@@ -65,7 +64,7 @@ def predict(pipeline: Pipeline, ids: Tensor, codes: Tensor, prompt: Voice, n_fra
 
 def add_predicted(pipeline: Pipeline, corpus: Corpus, chosen: Sequence[int]) -> int:
     """Add the array to the corpus. Returns the number of recordings with a mel."""
-    frontend = TextFrontend(tokenizer_of(pipeline.pack))
+    frontend = frontend_of(pipeline.pack)
     hop = pipeline.config.audio.hop_length
     voices = {i: voice_of(pipeline, corpus, i) for i in track(sorted(chosen), description="codes")}
     made: list[np.ndarray] = [np.zeros((0, pipeline.config.audio.n_mels), np.float16)] * len(corpus)

@@ -1,0 +1,189 @@
+"""IndexTTS-2.5 speaks: voices, languages, durations, streams; and refuses what belongs to another family."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.paths import GOLDEN, GOLDEN_25
+from helpers.voices import golden_voice
+from safetensors.torch import load_file
+
+from edgetts.api import TTS
+from edgetts.errors import UsageError, VoiceError
+from edgetts.families.indextts25.codec_decoder import reach
+from edgetts.families.indextts25.features import CodecFeatures
+from edgetts.models import registry
+from edgetts.options import SynthesisOptions
+from edgetts.pack.load import open_pack
+from edgetts.streaming.renderer import Seams, SegmentRenderer
+from edgetts.voices import enroll as enrollment
+from edgetts.voices.voice import Voice
+
+CPU = torch.device("cpu")
+FAST: dict[str, Any] = {"n_beams": 1, "n_steps": 2, "max_codes": 24, "guards": False, "do_sample": False, "seed": 1}
+CODES = [(i * 37) % 8192 for i in range(60)]  # 2.4 s
+
+
+def voice_of(pack: Path) -> Voice:
+    """The voice of the golden tensors."""
+    gpt, s2mel = load_file(GOLDEN_25 / "gpt.safetensors"), load_file(GOLDEN_25 / "s2mel.safetensors")
+    conditioning = load_file(GOLDEN_25 / "conditioning.safetensors")
+    manifest = open_pack(pack).manifest
+    return Voice(
+        conditioning_latents=gpt["speaker_token"],
+        emotion_vector=gpt["emovec"],
+        emotion_base=conditioning["emovec_speaker"],
+        style=s2mel["style"],
+        reference_mel=s2mel["ref_mel"],
+        reference_features=conditioning["spk_cond_emb"],
+        encoder_id=manifest.encoder_id,
+        family=manifest.family,
+        seconds=2.4,
+        name="golden",
+    )
+
+
+@pytest.fixture(scope="module")
+def voice(mini_pack_25: Path) -> Voice:
+    return voice_of(mini_pack_25)
+
+
+@pytest.fixture(scope="module")
+def tts(mini_pack_25: Path) -> TTS:
+    return TTS.load(mini_pack_25, device="cpu", compute="reference")
+
+
+def test_voice_files_say_their_family(voice: Voice, tmp_path: Path) -> None:
+    loaded = Voice.load(voice.save(tmp_path / "v.safetensors"))
+    assert loaded == voice and loaded.family == "indextts-2.5" and loaded.reference_codes is None
+
+
+def test_a_voice_of_the_other_family_is_refused(mini_pack: Path, mini_pack_25: Path, voice: Voice, tts: TTS) -> None:
+    other = golden_voice(mini_pack)
+    with pytest.raises(VoiceError, match=r"is one of IndexTTS-2, and this pack is IndexTTS-2\.5: enroll"):
+        tts.say("Hello.", other, **FAST)
+    with pytest.raises(VoiceError, match=r"is one of IndexTTS-2\.5, and this pack is IndexTTS-2: enroll"):
+        TTS.load(mini_pack, device="cpu").say("Hello.", voice, **FAST)
+
+
+def test_a_voice_file_holds_what_its_family_has(voice: Voice, tmp_path: Path) -> None:
+    path = dataclasses.replace(voice, family="indextts-2").save(tmp_path / "v.safetensors")
+    with pytest.raises(VoiceError, match=r"'reference_features' is unknown; reference_codes is missing"):
+        Voice.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Good morning.", "en"),
+        ("早上好。", "zh"),
+        ("おはようございます。", "ja"),
+        ("Buenos días.", "es"),
+        ("مرحبا بكم.", "ar"),
+    ],
+)
+def test_languages(tts: TTS, voice: Voice, text: str, language: str) -> None:
+    said = tts.say(text, voice, language=language, **FAST)
+    assert len(said.samples) == round(24 * 3.44 - 0.5) * 256
+    found = tts.frontend().segments(text).languages
+    assert found == (language,)
+    assert any("set the language with" in notice for notice in tts.say(text, voice, **FAST).notices)
+
+
+def test_a_language_changes_the_codes(tts: TTS, voice: Voice) -> None:
+    pipeline = tts.engine.pipeline
+    speaker = pipeline.speaker(voice)
+    ids = [60, 61, 62, 63, 64]
+    prompts = [pipeline.prompt(speaker, ids, language).embeddings for language in ("en", "es", None)]
+    assert len({float(prompt.sum()) for prompt in prompts}) == 3
+    lengths = {prompt.shape[1] for prompt in prompts}
+    assert lengths == {3 + len(ids) + 2}
+
+
+def test_languages_that_are_not_spoken(tts: TTS, voice: Voice, mini_pack: Path) -> None:
+    with pytest.raises(UsageError, match="language is 'de'; allowed is one of"):
+        tts.say("Hallo.", voice, language="de", **FAST)
+    two = TTS.load(mini_pack, device="cpu")
+    with pytest.raises(UsageError, match="language is 'ja'; this model speaks en, zh"):
+        two.say("Hello.", golden_voice(mini_pack), language="ja", **FAST)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.25])
+def test_the_duration_factor(tts: TTS, voice: Voice, factor: float) -> None:
+    said = tts.say("Good morning.", voice, duration_factor=factor, **FAST)
+    assert len(said.samples) == int(24 * 3.44 * factor) * 256
+    with tts.stream("Good morning.", voice, duration_factor=factor, chunks=(6,), **FAST) as stream:
+        assert sum(len(chunk.samples) for chunk in stream) == len(said.samples)
+
+
+def test_the_duration_factor_of_the_other_family(mini_pack: Path) -> None:
+    two = TTS.load(mini_pack, device="cpu", compute="reference")
+    voice = golden_voice(mini_pack)
+    plain, slow = (two.say("Hello.", voice, duration_factor=factor, **FAST) for factor in (1.0, 1.5))
+    assert len(plain.samples) == int(24 * 1.72) * 256 and len(slow.samples) == int(24 * 1.72 * 1.5) * 256
+    with pytest.raises(UsageError, match=r"duration_factor is 2\.5; allowed is 0\.5"):
+        two.say("Hello.", voice, duration_factor=2.5, **FAST)
+
+
+def test_enrollment_takes_the_style_and_the_features(mini_pack_25: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mini model's semantic encoder is too narrow, so its features are golden ones."""
+    frontend, golden = load_file(GOLDEN / "frontend.safetensors"), load_file(GOLDEN_25 / "conditioning.safetensors")
+    heard = [golden["spk_cond_emb"], golden["emo_cond_emb"]]
+    monkeypatch.setattr(enrollment, "_semantic_features", lambda *_: heard)
+    pack = open_pack(mini_pack_25)
+    made = enrollment.enroll(pack, frontend["audio_22k"][0], frontend["emo_audio_16k"][0], device=CPU, name="me")
+    assert made.family == "indextts-2.5" and made.reference_codes is None
+    assert torch.equal(made.reference_features, golden["spk_cond_emb"])  # type: ignore[arg-type]
+    torch.testing.assert_close(made.conditioning_latents, golden["speaker_token"], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(made.emotion_base, golden["emovec_speaker"], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(made.emotion_vector, golden["emovec_emotion"], rtol=1e-4, atol=1e-4)
+    made.check(pack.manifest.encoder_id, pack.manifest.family)
+    made.check_fits(pack.config)
+
+
+def test_features_in_parts_are_those_of_the_whole(mini_pack_25: Path) -> None:
+    """Of codes with all neighbors exactly, up to the order of sums; of the last ones when more codes are known."""
+    pack = open_pack(mini_pack_25)
+    quantizer = registry.QUANTIZER.load(pack)
+    decoder = registry.component("codec_decoder").load(pack)
+    config = decoder.config
+    whole = decoder(quantizer.lookup(torch.tensor([CODES])))
+    near = reach(config)
+    assert near == 10
+    for size in (1, 7, 30):
+        parts = CodecFeatures(config, quantizer, decoder)
+        for start in range(0, len(CODES), size):
+            made = parts.append(CODES[start : start + size])
+            settled = 2 * max(0, parts.n_codes - near)
+            assert made.shape[1] == 2 * parts.n_codes
+            torch.testing.assert_close(made[:, :settled], whole[:, :settled], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(made, whole, rtol=1e-4, atol=1e-4)
+    with pytest.raises(UsageError, match="8192 is not a code"):
+        CodecFeatures(config, quantizer, decoder).append([8192])
+
+
+def test_many_chunks_are_close_to_one(tts: TTS, voice: Voice) -> None:
+    """Log-mel of chunks of 0.6 s against one chunk: inside, and around the seams."""
+    pipeline = tts.engine.pipeline
+    speaker = pipeline.speaker(voice)
+    prompt = pipeline.prompt(speaker, [60, 61, 62], "en")
+    settings = SynthesisOptions(n_steps=4).flow_settings()
+    mels = []
+    for sizes in ([len(CODES)], [15] * 4):
+        renderer, end = SegmentRenderer(pipeline, speaker, prompt, 1, Seams()), 0
+        for size in sizes:
+            end = min(end + size, len(CODES))
+            renderer.render(CODES[:end], settings, last=end == len(CODES))
+        assert renderer._mel is not None
+        mels.append(renderer._mel)
+    error = (mels[1] - mels[0]).abs().mean(dim=(0, 1)) / mels[0].std()
+    seams = [int(15 * i * 3.44) for i in range(1, 4)]
+    near = torch.zeros(len(error), dtype=torch.bool)
+    for seam in seams:
+        near[max(0, seam - 16) : seam + 4] = True
+    print(f"log-mel, of its standard deviation: seams {error[near].mean():.4f}, inside {error[~near].mean():.4f}")
+    assert error[near].mean() < 0.1 and error[~near].mean() < 0.1
