@@ -268,7 +268,8 @@ def _check_config(plan: Plan) -> None:
     known, revision = published(plan.family), plan.repositories[0].revision
     others = sorted(set(upstream.files.values()) - set(known.usual))
     if others or upstream.family is not plan.family:
-        what = f"names {', '.join(others)}" if others else f"is one of {upstream.family.title}"
+        is_other = upstream.family is not plan.family
+        what = f"is one of {upstream.family.title}" if is_other else f"names {', '.join(others)}"
         raise CheckpointError(
             f"{CONFIG_FILE} of {known.repository} at revision {revision} {what}, which is not of the "
             f"{plan.family.title} that can be converted: do not set revision=."

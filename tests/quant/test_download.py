@@ -12,6 +12,7 @@ from helpers.fake_hub import BIGVGAN, MASKGCT, OWN, FakeHub, repositories_of, se
 
 from edgetts.errors import CheckpointError, DownloadError, UsageError
 from edgetts.families.indextts2.dims import INDEXTTS_2
+from edgetts.families.table import Table
 from quant import download as module
 from quant import hub as hub_module
 from quant.checkpoint import locate_files
@@ -19,6 +20,7 @@ from quant.download import download, plan_download
 from quant.download_folder import PARTS_FOLDER
 from quant.download_record import RECORD_FILE
 from quant.part_file import Checksum, PartFile
+from quant.upstream_config import UpstreamConfig
 
 pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
 
@@ -287,5 +289,6 @@ def test_part_file_counts_and_hashes(tmp_path: Path) -> None:
 
 
 def test_locate_files_names_this_command(hub: FakeHub, tmp_path: Path) -> None:
+    upstream = UpstreamConfig(INDEXTTS_2, Table({}, "config.yaml"), {"gpt": "gpt.pth"})
     with pytest.raises(CheckpointError, match="edgetts download"):
-        locate_files(tmp_path, {"gpt": "gpt.pth"})
+        locate_files(tmp_path, upstream)

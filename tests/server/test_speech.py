@@ -99,7 +99,7 @@ def test_events(daemon: Running) -> None:
         ({"voice": "nobody"}, 400, "voice", "no voice called 'nobody'"),
         ({"model": "other"}, 404, "model", "Unknown model 'other'"),
         ({"instructions": "whisper"}, 400, "instructions", "not supported"),
-        ({"speed": 2}, 400, "speed", "speed is 2; only 1"),
+        ({"speed": 2.1}, 400, "speed", "speed is 2.1; allowed is 0.5 to 2"),
         ({"response_format": "aac"}, 400, "response_format", "aac is not supported"),
         ({"response_format": "midi"}, 400, "response_format", "Unknown response_format"),
         ({"stream_format": "smoke"}, 400, "stream_format", "audio or sse"),
