@@ -9,7 +9,7 @@ Shapes: B is 1; T codes or features, F mel frames, C channels, M mel bands, S sa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,7 +22,7 @@ from edgetts.backends.prepare import adapted
 from edgetts.backends.process import check_process, prepare_process
 from edgetts.backends.runners import RunnerName, check_runner
 from edgetts.compute import Compute, check_compute
-from edgetts.decoding.attempts import Attempt, make_attempts, words_missing
+from edgetts.decoding.attempts import Attempt, SegmentSpeech, make_attempts, words_missing
 from edgetts.decoding.decode import DecodeResult, generate_codes, max_codes_limit
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge, n_at_end
@@ -47,17 +47,6 @@ ShouldStop = Callable[[], bool]
 
 # Frames that the vocoder computes at once (3 s); bounds its memory and the delay of a cancel.
 VOCODER_WINDOW = 256
-
-
-@dataclass(frozen=True)
-class SegmentSpeech:
-    """One synthesized segment."""
-
-    waveform: torch.Tensor  # (S,) float32 in [-1, 1], on the CPU
-    codes: tuple[int, ...]
-    seed: int  # of the kept attempt
-    attempts: int
-    notices: tuple[str, ...]  # of the networks, and a guard's objection to the kept attempt
 
 
 class Pipeline:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from edgetts.decoding.guards import Problem
 from edgetts.errors import GenerationError
@@ -18,6 +19,17 @@ from edgetts.errors import GenerationError
 logger = logging.getLogger(__name__)
 
 _MAX_SHOWN_CHARS = 60
+
+
+@dataclass(frozen=True)
+class SegmentSpeech:
+    """One synthesized segment."""
+
+    waveform: torch.Tensor  # (S,) float32 in [-1, 1], on the CPU
+    codes: tuple[int, ...]
+    seed: int  # of the kept attempt
+    attempts: int
+    notices: tuple[str, ...]  # of the networks, and a guard's objection to the kept attempt
 
 
 @dataclass(frozen=True)
