@@ -249,8 +249,12 @@ class TextFrontend:
             edges = whole_words(whole, [first, *(min(last, max(first, edge)) for edge in inner), last])
         segments = []
         for number, places in enumerate(indices):
-            tokens = tuple(tokenized.tokens[place] for place in places)
-            ids = tuple(tokenized.ids[place] for place in places)
+            if places[-1] - places[0] == len(places) - 1:
+                tokens = tokenized.tokens[places[0] : places[-1] + 1]
+                ids = tokenized.ids[places[0] : places[-1] + 1]
+            else:  # a quotation mark is there twice
+                tokens = tuple(tokenized.tokens[place] for place in places)
+                ids = tuple(tokenized.ids[place] for place in places)
             text = spoken.text[cuts[number] : cuts[number + 1]].strip()
             if not self._sounds(tokens, ids):
                 notices.append(f"Left out {shown(text)}: the model can speak nothing in it.")

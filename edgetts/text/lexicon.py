@@ -74,9 +74,10 @@ class Lexicon:
         cased = text.text if written is None else written
 
         def said(match: re.Match[str]) -> str:
-            if _SPELLED.match(match.string, match.start()) and cased[text.origins[match.start()]].isupper():
-                return self._letter(match.group())
-            return self._spoken(match.group())
+            word, start = match.group(), match.start()
+            if len(word) == 1 and _SPELLED.match(match.string, start) and cased[text.origins[start]].isupper():
+                return self._letter(word)
+            return self._spoken(word)
 
         return text.substitute(_WORD, said)
 
