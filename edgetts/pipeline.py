@@ -16,6 +16,7 @@ import torch
 
 from edgetts.backends.features import FeaturePass, feature_pass
 from edgetts.backends.kernels import AUTO
+from edgetts.backends.lanes import paced
 from edgetts.backends.networks import Networks
 from edgetts.backends.numbers import default_compute
 from edgetts.backends.prepare import adapted
@@ -269,13 +270,13 @@ class Pipeline:
         n_left_out = conditions.shape[1] % self.networks.flow_bucket
         if 2 * n_left_out <= known.shape[-1]:  # the oldest frames; a short prompt is kept as it is
             known, conditions = known[:, :, n_left_out:], conditions[:, n_left_out:]
-        n_known = known.shape[-1]
-        padded = torch.nn.functional.pad(noise, (n_known, 0))  # the solver ignores the noise of known frames
+        padded = torch.nn.functional.pad(noise, (known.shape[-1], 0))  # the solver ignores the noise of known frames
 
         def solve() -> torch.Tensor:
             estimator = adapted(self.s2mel.cfm.estimator, speaker.offsets)
-            solved = solve_flow(estimator, padded, known, conditions, speaker.style, settings, should_stop=should_stop)
-            return self.networks.check_finite("s2mel", solved[:, :, n_known:])
+            stop = paced(self.device, should_stop)
+            solved = solve_flow(estimator, padded, known, conditions, speaker.style, settings, stop)
+            return self.networks.check_finite("s2mel", solved[:, :, known.shape[-1] :])
 
         return self.networks.run("s2mel", solve)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,6 +78,14 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device.type} {torch.cuda.get_device_name(device)}"
     return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}"
+
+
+def triton_version() -> str:
+    """Of what is installed; empty without it."""
+    try:
+        return importlib.metadata.version("triton")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from edgetts.backends.device import describe
+from edgetts.backends.device import describe, triton_version
+from edgetts.backends.lanes import Lanes, lanes
 from edgetts.models.vocoder import reach
 from edgetts.options import SynthesisOptions
 from edgetts.pack.page_release import FreedMemory
@@ -40,13 +41,18 @@ class Engine:
     codes_lock: FairLock = field(default_factory=FairLock)
     sound_lock: FairLock = field(default_factory=FairLock)
     freed: FreedMemory = field(default_factory=FreedMemory)
+    lanes: Lanes = field(init=False)  # where codes and sound are computed
+
+    def __post_init__(self) -> None:
+        self.lanes = lanes(self.pipeline.device)
 
     @classmethod
     def open(cls, pipeline: Pipeline, cache_dir: Path) -> Engine:
-        """The engine of a pipeline, with the latency model kept for this pack, device, compute mode and torch
-        version."""
+        """The engine of a pipeline, with the latency model kept for this pack, device, compute mode and
+        versions of torch and Triton."""
         files = pipeline.pack.manifest.files
-        how = [describe(pipeline.device), pipeline.compute, pipeline.kernel, f"torch {torch.__version__}"]
+        versions = [f"torch {torch.__version__}", f"triton {triton_version()}"]
+        how = [describe(pipeline.device), pipeline.compute, pipeline.kernel, *versions]
         parts = [*how, *(files[name].sha256 for name in sorted(files))]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:KEY_LENGTH]
         path = cache_dir / "speeds" / f"{key}.json"

@@ -93,17 +93,3 @@ class Hold:
             yield
         finally:
             self.waited_s += time.perf_counter() - started
-
-
-class Watch:
-    """A stopwatch on the clock of a hold."""
-
-    def __init__(self, hold: Hold) -> None:
-        self._hold = hold
-        self._mark = hold.clock()
-
-    def lap(self) -> float:
-        """Seconds since the last lap."""
-        now = self._hold.clock()
-        lap, self._mark = now - self._mark, now
-        return lap

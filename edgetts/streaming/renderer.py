@@ -15,7 +15,6 @@ Knows no time, threads or schedules. Shapes: T codes, F frames, C channels, M me
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,16 +22,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from edgetts.backends.lanes import ClockTimer, Timer
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import FlowSettings
 from edgetts.models.vocoder import reach
 from edgetts.pipeline import Pipeline
-from edgetts.streaming.latency import Stage
+from edgetts.streaming.measured import Measure, Measurements
 from edgetts.voices.speaker import Speaker
-
-logger = logging.getLogger(__name__)
-
-Measure = Callable[[Stage, float, float], None]  # stage, size of the work, seconds
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class SegmentRenderer:
         self._speaker = speaker
         self._seams = seams
         self._measure = measure
-        self._clock: Callable[[], float] = time.perf_counter
+        self._measured = Measurements(ClockTimer(time.perf_counter), measure)
         self._generator = torch.Generator().manual_seed(seed)
         self._features = pipeline.feature_pass(prompt)
         self._duration_factor = duration_factor
@@ -90,24 +86,25 @@ class SegmentRenderer:
         *,
         last: bool,
         should_stop: Callable[[], bool] | None = None,
-        clock: Callable[[], float] = time.perf_counter,
+        timer: Timer | None = None,
     ) -> Tensor:
         """The next samples (S,), float32 on the CPU. codes: all of the segment so far; last: no more will come.
 
         With `last` and no new codes, the samples held back. Raises Cancelled if `should_stop` returns True; the
-        renderer cannot be used after that.
+        renderer cannot be used after that. timer: of this thread's work; None: the clock.
         """
-        self._clock = clock
+        self._measured = Measurements(timer or ClockTimer(time.perf_counter), self._measure)
         new = codes[self.n_codes :]
         if not new:
             given, self._held = self._held, torch.zeros(0)
             return given if last else torch.zeros(0)
         mel = self._extend_mel(new, settings, should_stop)
         n_frames = mel.shape[-1]
-        started = self._clock()
+        started = self._measured.mark()
         waveform = self._pipeline.waveform(mel, self._n_given, should_stop)
         around = min(self._n_given, reach(self._pipeline.config.vocoder))
-        self._note("vocoder", n_frames - self._n_given + around, started)
+        self._measured.note("vocoder", n_frames - self._n_given + around, started)
+        self._measured.settle(wait=True)  # the samples are on the host, so all of it is done
         hop = self._pipeline.config.audio.hop_length
         waveform = _fade(self._held[: self._seams.wave_fade * hop], waveform)
         n_given = n_frames if last else max(self._n_given, n_frames - self._seams.held)
@@ -123,10 +120,10 @@ class SegmentRenderer:
         noise = self._extend_noise(n_frames)
         first = max(0, start - self._seams.context)
         context = self._mel[:, :, first:start] if self._mel is not None and start else None
-        started = self._clock()
+        started = self._measured.mark()
         mel = pipeline.mel(self._speaker, condition[:, first:], noise[:, :, start:], settings, should_stop, context)
         n_solved = self._speaker.reference_mel.shape[-1] + n_frames - first
-        self._note("flow", settings.rows_per_eval * n_solved, started, settings.n_evals)
+        self._measured.note("flow", settings.rows_per_eval * n_solved, started, settings.n_evals)
         if self._mel is not None:
             mel = _fade(self._mel[:, :, start : start + self._seams.mel_fade], mel)
             mel = torch.cat([self._mel[:, :, :start], mel], dim=-1)
@@ -136,9 +133,9 @@ class SegmentRenderer:
 
     def _extend_features(self, new: Sequence[int]) -> Tensor:
         """S2Mel's input of all codes so far (1, T, C)."""
-        started = self._clock()
+        started = self._measured.mark()
         features = self._features.append(new)
-        self._note("features", len(new), started)
+        self._measured.note("features", len(new), started)
         return features
 
     def _extend_noise(self, n_frames: int) -> Tensor:
@@ -146,12 +143,6 @@ class SegmentRenderer:
         drawn = self._pipeline.noise(n_frames - n_drawn, self._generator)
         self._noise = drawn if self._noise is None else torch.cat([self._noise, drawn], dim=-1)
         return self._noise
-
-    def _note(self, stage: Stage, size: float, started: float, n_times: int = 1) -> None:
-        seconds = self._clock() - started
-        logger.debug("%s: %g units in %.0f ms", stage, size * n_times, 1e3 * seconds)
-        if self._measure is not None:
-            self._measure(stage, size, seconds / n_times)
 
 
 def _fade(old: Tensor, new: Tensor) -> Tensor:

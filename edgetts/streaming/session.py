@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from edgetts.backends.lanes import Lane, Mark
 from edgetts.decoding.attempts import Attempt, derive_seed, make_attempts, words_missing
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import GenerationError
 from edgetts.options import SynthesisOptions
 from edgetts.streaming.engine import Engine
-from edgetts.streaming.fair_lock import Watch
+from edgetts.streaming.measured import Measurements
 from edgetts.streaming.renderer import Seams, SegmentRenderer
 from edgetts.streaming.schedule import Adaptive, BufferState, FixedSeconds, Schedule, Whole
 from edgetts.streaming.state import QueuedSegment, Samples, SegmentState, Sound, StreamState
@@ -70,8 +71,11 @@ class Session:
         self._is_awaited = False  # an urgent part is being rendered; decoding waits for it
         self._process = os.getpid()
         self._threads = [
-            threading.Thread(target=self._run, args=(work,), name=f"edgetts-{name}", daemon=True)
-            for name, work in (("codes", self._make_codes), ("sound", self._make_sound))
+            threading.Thread(target=self._run, args=(work, lane), name=f"edgetts-{name}", daemon=True)
+            for name, work, lane in (
+                ("codes", self._make_codes, engine.lanes.codes),
+                ("sound", self._make_sound, engine.lanes.sound),
+            )
         ]
         for thread in self._threads:
             thread.start()
@@ -107,9 +111,10 @@ class Session:
             if thread is not threading.current_thread():
                 thread.join()
 
-    def _run(self, work: Callable[[], None]) -> None:
+    def _run(self, work: Callable[[], None], lane: Lane) -> None:
         try:
-            work()
+            with lane.entered():
+                work()
         # BaseException includes panics of native code. The consumer raises the error and must not wait forever.
         except BaseException as error:
             self.state.fail(error)  # no effect after a cancel or a failure of the other thread
@@ -168,18 +173,19 @@ class Session:
         state, speeds, pipeline = self.state, self._engine.speeds, self._engine.pipeline
         pipeline.pack.check_unchanged()
         with self._engine.codes_lock.hold() as hold:
-            watch = Watch(hold)
+            measured = Measurements(self._engine.lanes.codes.timer(hold), speeds.add)
+            latest: Mark = None
             if segment.prompt is None:
                 segment.prompt = pipeline.prompt(self._speaker, segment.queued.ids, segment.queued.language)
             n_codes = 0
 
             def on_code(code: int) -> None:
-                nonlocal n_codes
+                nonlocal n_codes, latest
                 n_codes += 1
                 if n_codes == 1:
-                    watch.lap()  # excludes the prefix
+                    latest = measured.mark()  # excludes the prefix
                 elif n_codes % CODES_PER_MEASUREMENT == 1:
-                    speeds.add("codes", CODES_PER_MEASUREMENT, watch.lap())
+                    latest = measured.note("codes", CODES_PER_MEASUREMENT, latest)
                 with state.changed:
                     segment.codes.append(code)
                     state.changed.notify_all()
@@ -263,12 +269,13 @@ class Session:
     ) -> Samples:
         state = self.state
         with self._engine.sound_lock.hold() as hold, self._awaited(is_urgent):
+            timer = self._engine.lanes.sound.timer(hold)
 
             def should_stop() -> bool:
                 hold.yield_to_others()
                 return state.is_cancelled
 
-            waveform = renderer.render(codes, settings, last=last, should_stop=should_stop, clock=hold.clock)
+            waveform = renderer.render(codes, settings, last=last, should_stop=should_stop, timer=timer)
         samples: Samples = waveform.numpy()
         self._engine.pipeline.pack.check_unchanged()  # samples made with weights of another pack are dropped
         if not np.isfinite(samples).all():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from helpers.streams import QUICK, TEXT, own_threads
 
 from edgetts.api import TTS, AudioChunk, SpeechStream
+from edgetts.backends.lanes import Held, HostLane, Lanes, Timer
 from edgetts.decoding.attempts import derive_seed
 from edgetts.decoding.decode import DecodeResult
 from edgetts.errors import GenerationError, UsageError
@@ -112,6 +114,32 @@ def test_freed_memory_is_looked_after_at_the_end_of_each_segment(
         chunks = list(stream)
     n_segments = chunks[-1].segment + 1
     assert len(chunks) > 2 * n_segments and looks == ["edgetts-sound"] * n_segments
+
+
+def test_codes_and_sound_are_computed_each_in_a_lane_and_timed_there(
+    tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[tuple[str, str]] = []
+    timed: list[str] = []
+
+    class Lane(HostLane):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @contextlib.contextmanager
+        def entered(self) -> Iterator[None]:
+            entered.append((self.name, threading.current_thread().name))
+            yield
+
+        def timer(self, held: Held) -> Timer:
+            timed.append(self.name)
+            return super().timer(held)
+
+    monkeypatch.setattr(tts.engine, "lanes", Lanes(Lane("codes"), Lane("sound")))
+    with tts.stream("One two three.", voice, chunks=(10,), **QUICK) as stream:
+        n_chunks = len(list(stream))
+    assert sorted(entered) == [("codes", "edgetts-codes"), ("sound", "edgetts-sound")]
+    assert timed.count("codes") == 1 and timed.count("sound") == n_chunks
 
 
 @pytest.mark.parametrize("n_beams", [1, 2])
