@@ -463,7 +463,13 @@ class TTS:
             queue = queued_segments(whole, time.perf_counter())
         else:
             has_markdown = request.markdown is not False
-            feed = TextFeed(state, planner.part, markup=request.markup, notices=notices, markdown=has_markdown)
+            feed = TextFeed(
+                *(state, planner.part),
+                markup=request.markup,
+                notices=notices,
+                markdown=has_markdown,
+                annotations=planner.frontend.reads_annotations,
+            )
             queue = iter(feed)
         session = Session(engine, speaker, queue, options, seed, planner.schedule, state, n_tokens=n_tokens)
         stream = SpeechStream(session, notices, request.dtype, feed)

@@ -21,21 +21,23 @@ MIN_CHARS = 12  # a shorter clause before a comma is joined with the next one, a
 MAX_UNBROKEN_CHARS = 1000  # of a run without spaces; no word of any language is that long
 MAX_MARKS = 100  # in a row; more are a drawn line
 MAX_TAG_CHARS = 250  # of a tag; longer ones are text
+MAX_ANNOTATED_CHARS = 40  # of a word that an annotation says how to pronounce; what is longer is text
 LONG_LINE = 40  # columns; wrapped lines of prose are at least this long
 
 _WIDE = re.compile("[\u3000-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
-_STRONG = frozenset(".!?…。！？")
+_STRONG = frozenset(".!?…。！？؟")
 _FULL_STOP = "."
 _ENDS_ANYWHERE = frozenset("。！？；：，、…")  # marks of CJK scripts; others end a clause only before white space
-_WEAK = frozenset(",;:—–")
+_WEAK = frozenset(",;:—–،؛")
 _MARKS = _STRONG | _ENDS_ANYWHERE
 _CLOSING = frozenset("\"'”’»)]}」』】）")
 _OPENING = frozenset("“‘«([{「『【（《〈")
 _LINE_END = "\n"
 _LINE_ENDS = frozenset("\n\u2028\u2029")  # a sentence does not continue after a line or paragraph separator
 _TITLES = ("mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "rev", "hon", "gen", "gov", "capt", "col", "lt", "sgt")
+_SPANISH = ("sra", "srta", "sres", "dra", "ud", "uds", "vd", "vds", "pág", "págs", "núm", "avda")
 _SHORTENED = ("vs", "etc", "e.g", "i.e", "cf", "fig", "vol", "pp", "approx", "dept", "est")
-_ABBREVIATIONS = frozenset((*_TITLES, *_SHORTENED))
+_ABBREVIATIONS = frozenset((*_TITLES, *_SPANISH, *_SHORTENED))
 _INITIAL = re.compile(r"(?:\w\.)*\w")  # J. or U.S.
 _MAX_ABBREVIATION = 32
 _PRONOUN = "i"
@@ -58,14 +60,24 @@ class _Clause:
     cut: int = -1  # the last position between two words within the limit
     tag: int = -1  # possible start of an open tag
     tag_end: str = ""
+    has_bar: bool = False  # the tag: it has the | of an annotation
     tags: list[Span] = field(default_factory=list)
 
 
 class ClauseSplitter:
-    """Push pieces, take clauses. markup: tags such as `[pause:1.5]` are not cut."""
+    """Push pieces, take clauses. markup: tags such as `[pause:1.5]` are not cut. annotations: nor are pronunciations
+    such as `<read|R EH1 D>`."""
 
-    def __init__(self, *, markup: bool = False, max_chars: int = MAX_CHARS, min_chars: int = MIN_CHARS) -> None:
+    def __init__(
+        self,
+        *,
+        markup: bool = False,
+        annotations: bool = False,
+        max_chars: int = MAX_CHARS,
+        min_chars: int = MIN_CHARS,
+    ) -> None:
         self._markup = markup
+        self._annotations = annotations
         self._max_chars = max_chars
         self._min_chars = min_chars
         self._text = ""  # of the clause being read
@@ -156,7 +168,7 @@ class ClauseSplitter:
     def _note(self, text: str, begin: int, at: int) -> None:
         """Update the state with the character at `at`."""
         clause, char, n = self._clause, text[at], at - begin
-        if self._markup:
+        if self._markup or self._annotations:
             self._note_tag(char, n)
         is_tagged = 0 <= clause.tag < n
         is_fitting = clause.cut < 0 or n <= self._max_chars
@@ -175,17 +187,21 @@ class ClauseSplitter:
         clause.has_word = clause.has_word or char.isalnum() or char == "_"
 
     def _note_tag(self, char: str, n: int) -> None:
-        """Detect the start of a tag, which begins like `[pause` or `</p` and is short."""
+        """Detect the start of a tag, which begins like `[pause`, `</p` or `<2nd|` and is short."""
         clause = self._clause
-        if char in _TAG_ENDS:
-            clause.tag, clause.tag_end = n, _TAG_ENDS[char]
+        if char == "<" or (char == "[" and self._markup):
+            clause.tag, clause.tag_end, clause.has_bar = n, _TAG_ENDS[char], False
         elif clause.tag >= 0 and char == clause.tag_end:
             clause.tags.append((clause.tag, n + 1))
             clause.tag = -1
         elif clause.tag >= 0 and (
-            n - clause.tag >= MAX_TAG_CHARS or (n == clause.tag + 1 and not (char.isalpha() or char == "/"))
+            n - clause.tag >= MAX_TAG_CHARS
+            or (n == clause.tag + 1 and not (char.isalpha() or char == "/" or (self._annotations and char.isdigit())))
+            or (not self._markup and not clause.has_bar and n - clause.tag > MAX_ANNOTATED_CHARS)
+            or (not self._markup and char in _LINE_ENDS)
         ):
             clause.tag = -1
+        clause.has_bar = clause.has_bar or char == "|"
 
     def _ends(self, clause_text: str, following: str, *, is_drawn: bool) -> bool:
         """Whether the run of marks at the end ends the clause before `following`."""

@@ -56,12 +56,19 @@ class TextFeed:
     """
 
     def __init__(
-        self, state: StreamState, planner: Planner, *, markup: bool, notices: list[str], markdown: bool = False
+        self,
+        state: StreamState,
+        planner: Planner,
+        *,
+        markup: bool,
+        notices: list[str],
+        markdown: bool = False,
+        annotations: bool = False,
     ) -> None:
         self._state = state
         self._planner = planner
         self._stripper = MarkdownStripper(markup=markup) if markdown else None
-        self._splitter = ClauseSplitter(markup=markup)
+        self._splitter = ClauseSplitter(markup=markup, annotations=annotations)
         self._n_read = 0  # characters pushed
         self._origins: list[int] = []  # positions in the user's text of the characters not planned yet
         self._notices = notices  # the plans' notices are appended here

@@ -114,6 +114,11 @@ class TextFrontend:
         """The languages that it reads."""
         return tuple(language for language in ALL_LANGUAGES if language in self.tokenizer.config.languages)
 
+    @property
+    def reads_annotations(self) -> bool:
+        """Whether `<read|R EH1 D>` says how a word is pronounced."""
+        return False
+
     def segments(
         self,
         text: str,

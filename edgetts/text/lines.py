@@ -25,8 +25,8 @@ PARAGRAPH_SEPARATOR = "\u2029"
 _END = re.compile("[\n\u2028\u2029]")
 _PROSE_COLUMNS = 40  # minimum width of wrapped prose
 _LIST_WORDS = 3  # a line of more words that continues with a lower-case letter, up to a period, is prose
-_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]}」』】）]*$")
-_SENTENCE_MARK = re.compile(r"[.!?…。！？](?=[\s\"'”’»)」』）]|$)")
+_SENTENCE_END = re.compile(r"[.!?…。！？؟][\"'”’»)\]}」』】）]*$")
+_SENTENCE_MARK = re.compile(r"[.!?…。！？؟](?=[\s\"'”’»)」』）]|$)")
 _INTRODUCES = (":", "：")
 _CONTINUED_MARKS = tuple(",;，；、–—-")
 _ITEM = re.compile(r"(?:[-*+•‣◦·–—]|\(?(?:\d{1,3}|[A-Za-z])[.)])\s")

@@ -226,3 +226,33 @@ def test_an_endless_word_is_cut_where_it_hurts_least(unit: str, seams: set[str])
 def test_a_tag_that_never_closes_holds_nothing_for_long(text: str) -> None:
     found = clauses(text + "Words and words. " * 40, 1, markup=True)
     assert max(map(len, found)) < 300
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_annotations_of_pronunciation_are_not_cut(size: int) -> None:
+    text = "Don't leave me alone in the <desert|D EH1 . Z ER0 T>! It was the <2nd|S EH1 K AH0 N D. X> time, 他<重|CHONG2。X>复。"
+    found = [clause.strip() for clause in clauses(text, size, annotations=True)]
+    assert found == [
+        "Don't leave me alone in the <desert|D EH1 . Z ER0 T>!",
+        "It was the <2nd|S EH1 K AH0 N D. X> time,",
+        "他<重|CHONG2。X>复。",
+    ]
+    assert len(clauses(text, size)) > len(found)
+
+
+def test_a_sign_that_begins_no_annotation_delays_nothing_for_long() -> None:
+    text = "It holds that a <b and that all of it is true, as we know. And x <y.\nThen z. "
+    assert [c.strip() for c in clauses(text, 1, annotations=True)] == [
+        "It holds that a <b and that all of it is true, as we know.",
+        "And x <y.",
+        "Then z.",
+    ]
+
+
+def test_marks_and_titles_of_arabic_and_spanish() -> None:
+    assert clauses("كيف حالكم اليوم؟ مرحبا بكم في المدينة، نعم", 3) == [
+        "كيف حالكم اليوم؟",
+        " مرحبا بكم في المدينة،",
+        " نعم",
+    ]
+    assert clauses("La Sra. Gil y la Dra. Ruiz. Sí", 3) == ["La Sra. Gil y la Dra. Ruiz.", " Sí"]

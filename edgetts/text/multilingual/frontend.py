@@ -75,6 +75,11 @@ class MultilingualFrontend(TextFrontend):
         """The languages that it reads."""
         return tuple(self._normalizer.spoken)
 
+    @property
+    def reads_annotations(self) -> bool:
+        """Whether `<read|R EH1 D>` says how a word is pronounced."""
+        return True
+
     def _foreign_notice(self, whole: str) -> str | None:
         spoken = ", ".join(NAMES[language] for language in self._normalizer.spoken)
         found = foreign_language(whole)
