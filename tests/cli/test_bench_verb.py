@@ -72,7 +72,7 @@ def test_the_soak_is_in_every_form_of_the_report(edgetts: Edgetts, mini_pack: Pa
         (("--seconds", 100), "100"),
         (("--compute", "magic"), "magic"),
         (("--compare", "nowhere.pack"), "nowhere.pack"),
-        (("--threads", 0), "0 threads"),
+        (("--threads", 0), "--threads is 0"),
         (("--steps", 0), "0 flow steps"),
         (("--preset", "slow"), "slow"),
         (("--soak", 1), "calls of the soak to measure are 1"),

@@ -1,1 +1,2 @@
-"""`edgetts doctor`, by subject: `finding` (a result), `machine`, `model`, `around` (the checks), `verb`."""
+"""`edgetts doctor`, by subject: `finding` (a result), `machine`, `model`, `around` (the checks), `checks`
+(all of them in order), `verb`."""
