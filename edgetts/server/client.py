@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import stat
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +22,9 @@ from typing import Any
 import numpy as np
 
 from edgetts import errors
-from edgetts.errors import EdgeTTSError, GenerationError, UsageError
+from edgetts.audio.playback.player import State
+from edgetts.audio.playback.sink import PlaybackStats
+from edgetts.errors import Cancelled, EdgeTTSError, GenerationError, UsageError
 from edgetts.request import SpeechRequest
 from edgetts.server import frames
 from edgetts.speech import Speech, SpokenSegment
@@ -87,8 +90,19 @@ class Connection:
             self._socket.shutdown(socket.SHUT_RDWR)  # also wakes a thread that is sending
         self._socket.close()
 
-    def start(self, request: SpeechRequest, pieces: Iterable[str] | None = None) -> RemoteStream:
-        """Start synthesis, as `TTS.start`."""
+    @property
+    def is_ended(self) -> bool:
+        """Whether the daemon has closed the connection, whatever there is still to read. Waits for that."""
+        poller = select.poll()
+        poller.register(self._socket, 0)
+        return bool(poller.poll())
+
+    def start(
+        self, request: SpeechRequest, pieces: Iterable[str] | None = None, options: Mapping[str, Any] | None = None
+    ) -> RemoteStream:
+        """Start synthesis, as `TTS.start`. options: of playback, as `frames` describes them."""
+        if options:
+            self.send(frames.pack_table(frames.OPTIONS, dict(options)))
         return RemoteStream(self, request, pieces)
 
 
@@ -102,6 +116,8 @@ class RemoteStream:
         self._started_at = time.perf_counter()
         self._speech: Speech | None = None
         self._input_error: BaseException | None = None
+        self._end: EdgeTTSError | None = None  # why the daemon closed the connection before the client did
+        self.playback: PlaybackStats | None = None  # by the daemon
         self._is_closed = False
         connection.send(frames.pack_table(frames.REQUEST, request.to_json()))
         try:
@@ -118,7 +134,7 @@ class RemoteStream:
 
     def speech(self, n_samples: int) -> Speech:
         """The report of the speech. Call it after the last chunk."""
-        assert self._speech is not None and self._speech.n_samples == n_samples
+        assert self._speech is not None and (self.playback is not None or self._speech.n_samples == n_samples)
         return self._speech
 
     def _pump(self, pieces: Iterable[str]) -> None:
@@ -139,9 +155,12 @@ class RemoteStream:
             raise StopIteration
         try:
             kind, data = self._receive()
+            if kind == frames.PLAYED:
+                self.playback = _stats_of(json.loads(data))
+                kind, data = self._receive()
             if kind == frames.REPORT:
+                # Stays open: as long as the client plays, other calls wait.
                 self._speech = _speech_of(json.loads(data))
-                self.close()
                 raise StopIteration
             table, samples = frames.sound_of(data)
         except StopIteration:
@@ -164,8 +183,33 @@ class RemoteStream:
     def _receive(self) -> tuple[bytes, bytes]:
         kind, data = self._connection.receive()
         if kind == frames.ERROR:
-            raise _error(json.loads(data))
+            self._end = _error(json.loads(data))
+            raise self._end
         return kind, data
+
+    def on_end(self, tell: Callable[[], None]) -> None:
+        """Call `tell`, in a thread, when the daemon ends the speech, while its sound may still be played here."""
+        threading.Thread(target=self._watch, args=(tell,), name="edgetts-watch", daemon=True).start()
+
+    def _watch(self, tell: Callable[[], None]) -> None:
+        if not self._connection.is_ended or self._is_closed:
+            return
+        if self._speech is not None:  # all was received; only an interruption is followed by an error
+            try:
+                self._receive()
+            except EdgeTTSError:
+                if self._end is None:
+                    return
+        tell()
+
+    def why_ended(self) -> EdgeTTSError:
+        """After `on_end`: the daemon's reason. Reads what is left of the stream."""
+        while self._end is None:
+            try:
+                self._receive()
+            except EdgeTTSError:
+                return self._end or Cancelled("The daemon ended this speech: an interruption, or it stopped.")
+        return self._end
 
     def close(self) -> None:
         """Stop: the daemon notices within one decoding step."""
@@ -208,6 +252,10 @@ def _error(table: Mapping[str, Any]) -> EdgeTTSError:
     kind = getattr(errors, str(table.get("kind")), GenerationError)
     is_ours = isinstance(kind, type) and issubclass(kind, EdgeTTSError)
     return (kind if is_ours else GenerationError)(str(table.get("message")))
+
+
+def _stats_of(table: dict[str, Any]) -> PlaybackStats:
+    return PlaybackStats(**{**table, "state": State(table["state"])})
 
 
 def _speech_of(table: dict[str, Any]) -> Speech:

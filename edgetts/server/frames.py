@@ -1,9 +1,13 @@
 """The framing protocol between daemon and clients on the Unix socket.
 
 A frame: one byte for its kind, four bytes for the payload length (little-endian), then the payload. A connection
-carries one request: the daemon sends HELLO, the client REQUEST, then TEXT and END if the request has no text; the
-daemon answers with STARTED, SOUND (length of a JSON table, the table, float32 samples) and REPORT, or with ERROR.
-Either side ends it by closing. Only needs the standard library.
+carries one request: the daemon sends HELLO, the client OPTIONS if it has some and REQUEST, then TEXT and END if the
+request has no text; the daemon answers with STARTED, SOUND (length of a JSON table, the table, float32 samples), or
+PLAYED if it plays the speech itself, and REPORT, or with ERROR. Either side ends it by closing. Only needs the
+standard library.
+
+OPTIONS: `plays`, "client" or "server": the speech is played, so it waits until no other speech is; `device`: of the
+server's loudspeaker; `interrupts`: ends other speech that is played or waits for that.
 """
 
 from __future__ import annotations
@@ -14,9 +18,9 @@ from typing import Any
 
 from edgetts.errors import GenerationError
 
-HELLO, REQUEST, TEXT, END = b"h", b"r", b"t", b"e"
-STARTED, SOUND, REPORT, ERROR = b"s", b"a", b"z", b"x"
-PROTOCOL = 1
+HELLO, OPTIONS, REQUEST, TEXT, END = b"h", b"o", b"r", b"t", b"e"
+STARTED, SOUND, PLAYED, REPORT, ERROR = b"s", b"a", b"p", b"z", b"x"
+PROTOCOL = 2
 MAX_FRAME_BYTES = 64 << 20
 
 HEAD = struct.Struct("<cI")

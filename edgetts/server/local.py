@@ -13,15 +13,18 @@ import os
 import socket
 import stat
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgetts.errors import EdgeTTSError, UsageError
+from edgetts.errors import Cancelled, EdgeTTSError, UsageError
+from edgetts.pack.plain_json import shown
 from edgetts.request import SpeechRequest
 from edgetts.server import frames
 from edgetts.server.body import json_object
-from edgetts.server.faults import Fault, fault_of
+from edgetts.server.faults import Fault, Stalled, fault_of
+from edgetts.server.loudspeaker import play
 from edgetts.server.request_queue import Busy, Closed
 from edgetts.server.service import ClientGone, Service
 from edgetts.speech import Speech
@@ -29,6 +32,7 @@ from edgetts.voices.store import looks_like_path
 
 logger = logging.getLogger(__name__)
 
+_PLAYED_S = 120.0  # longer than a client's buffer
 _PIECES = 64  # queued pieces of text; backpressure beyond
 
 
@@ -57,6 +61,25 @@ def listen(path: Path) -> socket.socket:
     return sock
 
 
+@dataclass(frozen=True)
+class Playing:
+    """The frame OPTIONS. Raises UsageError."""
+
+    plays: str | None = None
+    device: str | None = None
+    interrupts: bool = False
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> Playing:
+        kinds = {"plays": ("client", "server", None), "interrupts": (True, False)}
+        is_known = table.keys() <= {"plays", "device", "interrupts"}
+        if not is_known or any(table.get(name, allowed[-1]) not in allowed for name, allowed in kinds.items()):
+            raise UsageError(f"The options {shown(table)} are not known; the client is of another version.")
+        if not isinstance(table.get("device"), (str, type(None))):
+            raise UsageError("device must be a part of a loudspeaker's name.")
+        return cls(**table)
+
+
 class LocalServer:
     """Serves the socket until `close`."""
 
@@ -65,6 +88,8 @@ class LocalServer:
         self._socket = sock
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[_Connection] = set()
+        self._turn = asyncio.Lock()  # of speech that is played: one after the other
 
     async def start(self) -> None:
         self._server = await asyncio.start_unix_server(self._serve, sock=self._socket)
@@ -81,19 +106,40 @@ class LocalServer:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        connection = _Connection(self._service, reader, writer, self._turn, self._interrupt)
+        self._connections.add(connection)
         try:
-            await _Connection(self._service, reader, writer).run()
+            await connection.run()
         except (ClientGone, asyncio.IncompleteReadError, OSError):
             pass
         finally:
+            self._connections.discard(connection)
             self._tasks.discard(task)
             writer.close()
 
+    def _interrupt(self, by: _Connection) -> None:
+        """End all other speech that is played or waits for that."""
+        for connection in self._connections - {by}:
+            connection.interrupt()
+
 
 class _Connection:
-    """One connection."""
+    """One connection. turn: held while its speech is played. interrupt_others: see `LocalServer._interrupt`."""
 
-    def __init__(self, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        service: Service,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        turn: asyncio.Lock,
+        interrupt_others: Callable[[_Connection], None],
+    ) -> None:
+        self._turn = turn
+        self._interrupt_others = interrupt_others
+        self._playing = Playing()
+        self._speaking: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._is_interrupted = False
         self._service = service
         self._reader = reader
         self._writer = writer
@@ -103,13 +149,20 @@ class _Connection:
         try:
             await self._put(frames.pack_table(frames.HELLO, await self._hello()))
             kind, data = await self._frame()
+            if kind == frames.OPTIONS:
+                self._playing = Playing.from_json(json_object(data, frames.MAX_FRAME_BYTES))
+                kind, data = await self._frame()
             if kind != frames.REQUEST:
                 raise UsageError("The first frame of a client must be REQUEST.")
             request = _request(data)
-            speaking = asyncio.create_task(self._speak(request))
-            reading = asyncio.create_task(self._read(has_text=request.text is not None))
+            if self._playing.interrupts:
+                self._interrupt_others(self)
+            speaking = self._speaking = asyncio.create_task(self._speak_in_turn(request))
+            reading = self._reading = asyncio.create_task(self._read(has_text=request.text is not None))
             try:
                 await asyncio.wait({speaking, reading}, return_when=asyncio.FIRST_COMPLETED)
+                if self._is_interrupted:
+                    raise Cancelled("Another call with interrupt= is spoken instead.")
                 if not speaking.done():
                     raise ClientGone
                 await speaking
@@ -118,8 +171,17 @@ class _Connection:
                     task.cancel()
                     with contextlib.suppress(asyncio.CancelledError, Exception):
                         await task
-        except (EdgeTTSError, Fault, Busy, Closed, MemoryError) as error:
+        except (EdgeTTSError, Fault, Busy, Closed, Stalled, MemoryError) as error:
+            if self._is_interrupted and self._writer.transport.get_write_buffer_size():
+                self._writer.transport.abort()  # a client that plays does not read what was sent ahead
+                return
             await self._put(frames.pack_table(frames.ERROR, _error_table(error)))
+
+    def interrupt(self) -> None:
+        """End this speech if it is played."""
+        if self._playing.plays is not None and self._speaking is not None:
+            self._is_interrupted = True
+            self._speaking.cancel()
 
     async def _hello(self) -> dict[str, Any]:
         tts = await self._service.host.tts()
@@ -155,6 +217,15 @@ class _Connection:
         while (piece := await self._pieces.get()) is not None:
             yield piece
 
+    async def _speak_in_turn(self, request: SpeechRequest) -> None:
+        if self._playing.plays is None:
+            await self._speak(request)
+            return
+        async with self._turn:
+            await self._speak(request)
+            if self._playing.plays == "client" and self._reading is not None:
+                await asyncio.wait({self._reading}, timeout=_PLAYED_S)  # until it has played what was sent ahead
+
     async def _speak(self, request: SpeechRequest) -> None:
         pieces = self._texts() if request.text is None else None
         arrived_at = time.perf_counter()
@@ -163,6 +234,10 @@ class _Connection:
         ) as live:
             await live.begin()
             await self._put(frames.pack_table(frames.STARTED, {"id": live.id}))
+            if self._playing.plays == "server":
+                stats = await play(live, self._playing.device)
+                played = {**dataclasses.asdict(stats), "state": stats.state.value}
+                await self._put(frames.pack_table(frames.PLAYED, played))
             async for chunk in live:
                 table = {
                     field.name: getattr(chunk, field.name)

@@ -83,6 +83,7 @@ class Daemon:
         self.service = service
         self.settings: Settings = service.settings
         self.urls: list[str] = []
+        self.local: LocalServer | None = None
         self.wyoming_port = 0  # while it is served
         self._supervisor = supervisor
         self._watchdog = None if watchdog_s is None else Watchdog(service, supervisor, watchdog_s)
@@ -96,7 +97,7 @@ class Daemon:
         """Serve until stopped. Raises UsageError if it cannot listen, and PackError."""
         self._loop = asyncio.get_running_loop()
         listening = self._sockets()
-        local = self._local()
+        self.local = local = self._local()
         wyoming = self._wyoming()
         server = self._server()
         serving = asyncio.create_task(server.serve(listening))

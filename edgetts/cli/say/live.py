@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from edgetts.cli.say.finish import floats, speech_file, speech_of
 from edgetts.cli.say.output import Output
 from edgetts.cli.text_input import recode_hint
-from edgetts.errors import UsageError, one_line
+from edgetts.errors import Cancelled, UsageError, one_line
 
 if TYPE_CHECKING:
     from edgetts.api import SpeechStream
@@ -157,9 +157,13 @@ def output_chunks(
     pipe: gets `header`, then 16-bit samples. Raises errors of stream, device, pipe and file.
     """
     from edgetts.audio.formats import to_pcm16
+    from edgetts.server.client import RemoteStream
 
+    remote = stream if isinstance(stream, RemoteStream) else None
     n_samples = 0
     try:
+        if remote is not None and sink is not None:
+            remote.on_end(sink.abort)
         if pipe is not None:
             pipe.write(header)
             pipe.flush()
@@ -179,9 +183,12 @@ def output_chunks(
             status(chunk.text, rtf, sink.stats.buffered_s if sink is not None else None)
         if sink is not None:
             sink.drain()
-    except BaseException:  # Ctrl-C, too: stop playback first
+    except BaseException as error:  # Ctrl-C, too: stop playback first
         if sink is not None:
             sink.abort()
+        ended = remote.why_ended() if remote is not None and isinstance(error, Cancelled) else None
         stream.close()
+        if ended is not None:
+            raise ended from None
         raise
     return n_samples

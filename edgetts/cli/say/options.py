@@ -270,6 +270,19 @@ RetriesOption = Annotated[
 # --- daemon ------------------------------------------------------------------------------------------------
 
 NoDaemonFlag = Annotated[bool, _flag("--no-daemon", DAEMON, help="Speak in this process even if a daemon runs.")]
+PlayOnOption = Annotated[
+    str | None,
+    _option(
+        "--play-on",
+        panel=DAEMON,
+        metavar="here|server",
+        help="server: the daemon plays the speech on its own loudspeaker. [here]",
+    ),
+]
+InterruptFlag = Annotated[
+    bool,
+    _flag("--interrupt", DAEMON, help="End what other calls play through the daemon, instead of waiting for its end."),
+]
 SocketOption = Annotated[
     Path | None,
     _option(

@@ -83,6 +83,24 @@ def check_output(
     return chosen
 
 
+def playback_options(output: Output, play_on: str | None, *, interrupt: bool, no_daemon: bool) -> dict[str, Any]:
+    """What a daemon has to know about the playback; empty: nothing is played. Raises UsageError."""
+    if play_on not in (None, "here", "server"):
+        raise UsageError(f"--play-on is {play_on!r}; give here or server.")
+    on_server = play_on == "server"
+    flag = "--play-on server" if on_server else "--interrupt" if interrupt else None
+    if flag is not None and no_daemon:
+        raise UsageError(f"{flag} and --no-daemon contradict each other: drop one of them.")
+    if flag is not None and not output.is_played:
+        raise UsageError(f"{flag} is for speech that is played: drop it, or -o.")
+    if on_server and output.target is not None:
+        raise UsageError("--play-on server plays and writes no file: drop it, or -o.")
+    if not output.is_played:
+        return {}
+    options: dict[str, Any] = {"plays": "server" if on_server else "client", "interrupts": interrupt}
+    return {**options, "device": output.device} if on_server else options
+
+
 def check_inputs_stay(output: Output, read: Mapping[str, str | os.PathLike[str] | None]) -> None:
     """Raise UsageError if an output file is also an input. read: input files by option."""
     from edgetts.audio.overwrite import check_apart

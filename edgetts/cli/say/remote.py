@@ -7,10 +7,12 @@ Otherwise this process synthesizes, or, with --socket, that is an error.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgetts.cli.environment import Environment
+from edgetts.errors import UsageError
 from edgetts.pack.locate import LocatedPack
 from edgetts.voices.store import VoiceStore, looks_like_path
 
@@ -62,3 +64,12 @@ def find_daemon(
         return None
     logger.info("using the daemon at %s", path)
     return found
+
+
+def check_daemon(playing: Mapping[str, Any], daemon: Connection | None) -> None:
+    """Raises UsageError where the playback needs a daemon and there is none."""
+    flag = "--play-on server" if playing.get("plays") == "server" else "--interrupt"
+    if daemon is None and (playing.get("plays") == "server" or playing.get("interrupts")):
+        raise UsageError(
+            f"{flag} needs a daemon with this pack and voice: start `edgetts serve`; `edgetts -v say` logs why not."
+        )

@@ -30,7 +30,7 @@ from edgetts.cli.common import (
     print_notice,
 )
 from edgetts.cli.say import finish, live, options, request
-from edgetts.cli.say.output import check_inputs_stay, check_output
+from edgetts.cli.say.output import check_inputs_stay, check_output, playback_options
 
 if TYPE_CHECKING:
     from edgetts.server.client import RemoteStream
@@ -93,6 +93,8 @@ def say(
     retries: options.RetriesOption = None,
     no_daemon: options.NoDaemonFlag = False,
     socket: options.SocketOption = None,
+    play_on: options.PlayOnOption = None,
+    interrupt: options.InterruptFlag = False,
 ) -> None:
     """Speak a text.
 
@@ -130,10 +132,11 @@ def say(
         vtt=vtt,
         as_json=as_json,
     )
+    playing = playback_options(out, play_on, interrupt=interrupt, no_daemon=no_daemon)
     words = request.words(text or (), file, is_live=out.is_live)
     words, subtitle_notice = request.without_subtitle_marks(words, file)
 
-    from edgetts.cli.say.remote import find_daemon
+    from edgetts.cli.say.remote import check_daemon, find_daemon
     from edgetts.pack.locate import locate_pack
     from edgetts.text.glossary import Glossary
     from edgetts.text.normalize import check_normalizer
@@ -175,6 +178,7 @@ def say(
     if not no_daemon:
         asks = compute if compute is None else compute_mode
         daemon = find_daemon(asked, known, located, chosen=socket, device=device, compute=asks, budget=budget)
+    check_daemon(playing, daemon)
     if daemon is None:
         with importing():
             from edgetts.api import TTS
@@ -193,12 +197,12 @@ def say(
                     memory_budget=budget,
                 )
             sample_rate = tts.sample_rate if daemon is None else daemon.sample_rate
-            if out.is_played:
+            if out.is_played and playing.get("plays") != "server":
                 sink = stack.enter_context(live.open_sink(out.device))
                 sink.open(sample_rate)  # before anything slow: a missing device is reported at once
             stream: SpeechStream | RemoteStream
             if daemon is not None:
-                stream = daemon.start(asked, pieces)
+                stream = daemon.start(asked, pieces, playing)
             else:
                 stream = tts.start(asked, pieces=pieces, progress=progress, tell=None if quiet else print_notice)
             if not out.is_live:
@@ -208,7 +212,7 @@ def say(
             finish.print_rate(sample_rate)
         if out.is_live:
             speech = live.speak(stream, sink, out, quiet=quiet or as_json)
-        stats = sink.stats if sink is not None else None
+        stats = sink.stats if sink is not None else getattr(stream, "playback", None)
     notices += [n for n in speech.notices if n not in notices]
     if shows_notices:
         for notice in notices:
