@@ -28,7 +28,6 @@ from edgetts import __version__
 from edgetts.audio.formats import to_pcm16
 from edgetts.errors import EdgeTTSError
 from edgetts.pack.plain_json import UnsoundJSON, read_json
-from edgetts.pack.text import text_config_of
 from edgetts.request import SpeechRequest
 from edgetts.server.api_request import voice_name_of
 from edgetts.server.faults import Fault, Stalled, fault_of, refused
@@ -175,7 +174,7 @@ class _Connection:
     async def _info(self) -> Info:
         tts = await self._service.host.tts()
         names = await asyncio.to_thread(voice_names, tts)
-        languages = list(text_config_of(tts.pack).languages)
+        languages: list[str] = list(tts.frontend().languages)
         about: dict[str, Any] = {"attribution": _ATTRIBUTION, "installed": True, "version": __version__}
         voices = [TtsVoice(name=name, description=name, languages=languages, **about) for name in names]
         program = TtsProgram(

@@ -45,8 +45,10 @@ def test_published_files(tmp_path: Path) -> None:
     checkpoint = write_checkpoint_25(tmp_path / "checkpoint", PUBLISHED_TEXT_TOKENS)
     for name in ("feat1.pt", "feat2.pt", "wav2vec2bert_stats.pt"):
         shutil.copy(SHARED / "reference" / "real" / name, checkpoint / name)
+    vocabulary = "multilingual_zh_ja_yue_char_del.tiktoken"
+    shutil.copy(SHARED / "reference-2.5" / "real" / vocabulary, checkpoint / vocabulary)
     pack = open_pack(convert(checkpoint, tmp_path / "pack").path)
     golden = SHARED / "reference-2.5" / "golden" / "mini"
-    for stage in ("frontend", "conditioning", "codec_stages", "pipeline"):
+    for stage in ("text", "frontend", "conditioning", "codec_stages", "pipeline"):
         rows = validate(pack, golden, stage, tolerance=TOLERANCE)
         assert rows and all(row.passed for row in rows), rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,15 @@ from helpers.voices import golden_voice
 from safetensors.torch import load_file
 
 from edgetts.api import TTS
+from edgetts.backends.device_decoder import DeviceDecoders
+from edgetts.backends.runners import EagerRunner
+from edgetts.decoding.decode import generate_codes
+from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.settings import DecodeSettings
 from edgetts.errors import UsageError, VoiceError
 from edgetts.families.indextts25.codec_decoder import reach
 from edgetts.families.indextts25.features import CodecFeatures
+from edgetts.memory.estimate import Size
 from edgetts.models import registry
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
@@ -127,6 +134,39 @@ def test_the_duration_factor_of_the_other_family(mini_pack: Path) -> None:
     assert len(plain.samples) == int(24 * 1.72) * 256 and len(slow.samples) == int(24 * 1.72 * 1.5) * 256
     with pytest.raises(UsageError, match=r"duration_factor is 2\.5; allowed is 0\.5"):
         two.say("Hello.", voice, duration_factor=2.5, **FAST)
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_the_device_decoder_chooses_the_golden_codes(mini_pack_25: Path, n_beams: int) -> None:
+    """What makes codes in bursts on a GPU, run step by step on the CPU: the prompt may have any layout."""
+    golden = load_file(GOLDEN_25 / "gpt.safetensors")
+    about = json.loads((GOLDEN_25 / "gpt.json").read_text())["decode"]
+    gpt = registry.GPT.load(open_pack(mini_pack_25))
+    prompt = GPTPrompt.build(
+        gpt, golden["speaker_token"], golden["emovec"], golden["text_ids"].long(), int(golden["lang"])
+    )
+    settings = DecodeSettings(
+        do_sample=False,
+        n_beams=n_beams,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        repetition_penalty=about["repetition_penalty"],
+        length_penalty=about["length_penalty"],
+        max_codes=about["max_generate_length"],
+    )
+    found = generate_codes(gpt, prompt, settings, None, decoders=DeviceDecoders(gpt, EagerRunner)).codes
+    assert found == golden["greedy_codes" if n_beams == 1 else "beam3_codes"][0].tolist()
+
+
+def test_a_memory_budget(mini_pack_25: Path, voice: Voice) -> None:
+    bounded = TTS.load(mini_pack_25, device="cpu", compute="reference", memory_budget="2G")
+    assert len(bounded.say("Good morning.", voice, **FAST).samples)
+    assert bounded.budget is not None
+    estimate = bounded.budget.estimate_size(Size(50, 700, 1, 200, 1, in_parts=True))
+    assert 0 < estimate.features < estimate.decode + estimate.flow
+    with pytest.raises(UsageError, match="memory"):
+        TTS.load(mini_pack_25, device="cpu", memory_budget="50M")
 
 
 def test_enrollment_takes_the_style_and_the_features(mini_pack_25: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +18,16 @@ from edgetts.families.indextts25.conditioning import StyleConditioning
 from edgetts.families.indextts25.gpt import LanguageGPT
 from edgetts.models import registry
 from edgetts.models.repcodec import Quantizer
+from edgetts.pack.load import Pack
+from edgetts.pack.text import tokenizer_of
 from edgetts.parity.case import Case, Pair, decoded, first_logits, read_golden, solved
+from edgetts.parity.row import Row
+from edgetts.text.multilingual.segment import segment_edges
+from edgetts.text.multilingual.tokenizer import BytePairTokenizer
 from edgetts.voices.emotion import EMOTIONS, Emotion, matrix_rows, merge_vectors, mix_weights
 
 MERGE_ALPHA = 0.6  # of the golden's merged emotion vector
+_SEGMENT_LENGTHS = (120, 30)
 _PREFIXES = ("plain", "dropped", "empty")
 _DURATIONS = ("0_8", "1_25")
 
@@ -180,6 +188,25 @@ def _target_length(case: Case, features: Tensor, factor: float) -> int:
     config = case.pack.config
     n_codes = features.shape[1] // config.features_per_code
     return int(n_codes * config.s2mel.mel_frames_per_code * factor)
+
+
+def text_rows(pack: Pack, texts: list[dict[str, Any]]) -> list[Row]:
+    """Number of golden texts, in the form for the model, whose segments or ids differ."""
+    tokenizer = tokenizer_of(pack)
+    assert isinstance(tokenizer, BytePairTokenizer)
+    wrong: dict[str, list[int]] = {f"{kind}_{n}": [] for n in _SEGMENT_LENGTHS for kind in ("segments", "ids")}
+    for i, text in enumerate(texts):
+        for length in _SEGMENT_LENGTHS:
+            edges = segment_edges(text["final"], length, tokenizer.count(text["prefix"]), tokenizer.count)
+            segments = [text["final"][start:stop] for start, stop in pairwise(edges)]
+            ids = [list(tokenizer.segment_ids(segment, text["lang"])) for segment in segments]
+            for kind, ours in (("segments", segments), ("ids", ids)):
+                if ours != text[f"{kind}_{length}"]:
+                    wrong[f"{kind}_{length}"].append(i)
+    return [
+        Row("text", name, float(len(which)), 0.0, f"{len(texts)} texts" + (f", differs in {which}" if which else ""))
+        for name, which in wrong.items()
+    ]
 
 
 # Stages whose tolerance is that of another.
