@@ -92,7 +92,11 @@ def compile_block(function: Callable[..., Tensor], backend: Any = "inductor") ->
 
 
 class DiTBlocks:
-    """All layers. compiler: compiles a layer; None: torch.compile on CUDA, no compilation on the CPU."""
+    """All layers.
+
+    compiler: compiles a layer; None: torch.compile on CUDA, no compilation on the CPU. linear: makes the weight that a
+    product reads; None: as it is.
+    """
 
     def __init__(
         self,
@@ -102,9 +106,10 @@ class DiTBlocks:
         device: torch.device,
         ops: FrameOps,
         compiler: Compiler | None = None,
+        linear: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self._head_dim = head_dim
-        self._weights = [_weights(layer, head_dim, dtype) for layer in layers]
+        self._weights = [_weights(layer, head_dim, dtype, linear or (lambda weight: weight)) for layer in layers]
         plain = block_function(ops, attention(device, dtype, head_dim))
         if compiler is None and device.type == "cuda":
             compiler = compile_block
@@ -142,14 +147,14 @@ class DiTBlocks:
         return x
 
 
-def _weights(layer: Block, head_dim: int, dtype: torch.dtype) -> BlockWeights:
+def _weights(layer: Block, head_dim: int, dtype: torch.dtype, linear: Callable[[Tensor], Tensor]) -> BlockWeights:
     attention, feed_forward, skip = layer.attention, layer.feed_forward, layer.skip_in_linear
     return BlockWeights(
-        _halved_pairs(dense_weight(attention.wqkv, dtype), head_dim),
-        dense_weight(attention.wo, dtype),
-        torch.cat([dense_weight(feed_forward.w1, dtype), dense_weight(feed_forward.w3, dtype)]),
-        dense_weight(feed_forward.w2, dtype),
-        None if skip is None else dense_weight(skip, dtype),
+        linear(_halved_pairs(dense_weight(attention.wqkv, dtype), head_dim)),
+        linear(dense_weight(attention.wo, dtype)),
+        linear(torch.cat([dense_weight(feed_forward.w1, dtype), dense_weight(feed_forward.w3, dtype)])),
+        linear(dense_weight(feed_forward.w2, dtype)),
+        None if skip is None else linear(dense_weight(skip, dtype)),
         None if skip is None or skip.bias is None else skip.bias.detach().to(dtype),
     )
 

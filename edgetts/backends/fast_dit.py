@@ -39,8 +39,18 @@ _Linear = tuple[Tensor, Tensor | None]
 class FastDiT(nn.Module):
     """`prepare` starts an ODE solution; `forward` is the DiT's. `n_packed`: prepacked convolutions."""
 
-    def __init__(self, plain: DiT, dtype: torch.dtype, device: torch.device, runner: UnitRunner | None = None) -> None:
-        """runner: of whole evaluations, for lengths that are multiples of `LENGTH_BUCKET`; None: of none."""
+    def __init__(
+        self,
+        plain: DiT,
+        dtype: torch.dtype,
+        device: torch.device,
+        runner: UnitRunner | None = None,
+        linear: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        """runner: of whole evaluations, for lengths that are multiples of `LENGTH_BUCKET`; None: of none.
+
+        linear: makes the weights of the layers' products, as `kernels.ao.int8_weight`; None: they stay as they are.
+        """
         super().__init__()
         self.dtype = dtype
         self._replays: Replays[EstimateKey, EstimateUnit] | None = None if runner is None else Replays(runner)
@@ -63,7 +73,7 @@ class FastDiT(nn.Module):
         self._hidden_skip = hidden_skip.contiguous()
         self._skip_bias = _bias(plain.skip_linear, dtype)
         self._ops = frame_ops(device, dtype)
-        self._blocks = DiTBlocks(_layers(plain), plain.rope_dim, dtype, device, self._ops)
+        self._blocks = DiTBlocks(_layers(plain), plain.rope_dim, dtype, device, self._ops, linear=linear)
         self._n_emitting = plain.transformer.n_emitting
         self._conv1 = _linear(plain.conv1, dtype)
         self._wavenet = _FastWaveNet(plain.wavenet, dtype, device, self._ops)

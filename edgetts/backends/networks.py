@@ -18,7 +18,7 @@ from edgetts.backends.device_decoder import device_decoders
 from edgetts.backends.fast_dit import FastDiT
 from edgetts.backends.fast_vocoder import FastVocoder
 from edgetts.backends.fused_step import fused_step
-from edgetts.backends.kernels import KernelChoice, wanted_kernel
+from edgetts.backends.kernels import AUTO, KernelChoice, wanted_kernel
 from edgetts.backends.linear import replacer
 from edgetts.backends.numbers import dtype_name, forbid_tf32, numbers_of
 from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
@@ -57,7 +57,7 @@ class Networks:
             self._take_gpt(compute)
             give_back_freed()
             self._sound = sound_runner(device, compute, runner)
-            self.s2mel, s2mel_done = _load_s2mel(pack, device, compute, self._sound)
+            self.s2mel, s2mel_done = _load_s2mel(pack, device, compute, self._sound, kernel)
             give_back_freed()
             self.vocoder, vocoder_done = _load_vocoder(pack, device, compute, self._sound)
             self.quantizer = registry.QUANTIZER.load(pack, device)
@@ -158,10 +158,10 @@ def _others(pack: Pack) -> list[str]:
 
 
 def _load_s2mel(
-    pack: Pack, device: torch.device, compute: Compute, runner: UnitRunner | None = None
+    pack: Pack, device: torch.device, compute: Compute, runner: UnitRunner | None = None, kernel: str = AUTO
 ) -> tuple[S2Mel, Prepared]:
     s2mel = registry.S2MEL.load(pack, device)
-    return s2mel, prepare_s2mel(s2mel, compute, device, runner)
+    return s2mel, prepare_s2mel(s2mel, compute, device, runner, kernel)
 
 
 def _load_vocoder(

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from edgetts.backends.activation import last_activation
 from edgetts.backends.fast_dit import FastDiT, Velocity
 from edgetts.backends.fast_vocoder import FastVocoder
+from edgetts.backends.kernels import AUTO, dit_linear
 from edgetts.backends.numbers import numbers_of
 from edgetts.backends.replay import UnitRunner
 from edgetts.compute import Compute
@@ -75,12 +76,17 @@ def prepare_vocoder(
     return lower(vocoder, dtype), Prepared(dtype)
 
 
-def prepare_s2mel(s2mel: S2Mel, compute: Compute, device: torch.device, runner: UnitRunner | None = None) -> Prepared:
-    """Replace the DiT of a loaded S2Mel in place; its inputs and outputs stay fp32. runner: of whole evaluations."""
+def prepare_s2mel(
+    s2mel: S2Mel, compute: Compute, device: torch.device, runner: UnitRunner | None = None, kernel: str = AUTO
+) -> Prepared:
+    """Replace the DiT of a loaded S2Mel in place; its inputs and outputs stay fp32.
+
+    runner: of whole evaluations. kernel: a name as for the GPT, of which `kernels.W8A8` is for the DiT.
+    """
     if compute == "reference":
         return Prepared(torch.float32)
     dtype = numbers_of(device, compute).dit
-    estimator = FastDiT(s2mel.cfm.estimator, dtype, device, runner)
+    estimator = FastDiT(s2mel.cfm.estimator, dtype, device, runner, dit_linear(kernel, device))
     s2mel.set_submodule("cfm.estimator", estimator)
     return Prepared(dtype, packed_convolutions=estimator.n_packed)
 

@@ -171,7 +171,7 @@ def _choices(ours: Tensor, expected: Tensor, limit: float, name: str = "greedy_c
 def _s2mel(case: _Case) -> Iterator[Row]:
     config = case.pack.config.s2mel
     plain, fast = (registry.S2MEL.load(case.pack, case.device) for _ in range(2))
-    prepared = prepare_s2mel(fast, case.compute, case.device)
+    prepared = prepare_s2mel(fast, case.compute, case.device, kernel=case.kernel)
     dit = config.dit
     length = _PROMPT_FRAMES + _FRAMES
     noise, prompt = case.noise(1, dit.n_mels, length), case.noise(1, dit.n_mels, _PROMPT_FRAMES) + _LOG_SILENCE

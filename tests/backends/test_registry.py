@@ -106,7 +106,7 @@ def test_tinygemm_keeps_one_layout(monkeypatch: pytest.MonkeyPatch) -> None:
         x = torch.randn(rows, 256, generator=torch.Generator().manual_seed(rows))
         assert relative_error(layer(x), x @ weight.decode().t()) < 1e-2
     assert relative_error(layer.weight, weight.decode()) < 1e-2
-    with pytest.raises(UsageError, match="tiles of 32"):
+    with pytest.raises(UsageError, match="not a multiple of 32"):
         kernel.pack(quantized("int4_group", 16, (24, 48)))
 
 

@@ -5,9 +5,12 @@ cpu             edgetts' native kernels
 aten            PyTorch's int4 and int8 products, CPU and CUDA
 triton_*        Triton kernels for CUDA; importing one needs Triton
 nf4             bitsandbytes
+ao              torchao: int8 by int8 on CUDA, packed integers on ARM
 registry        tries the kernels in order and chooses one per weight
 """
 
+from edgetts.backends.kernels.ao import W8A8 as W8A8
+from edgetts.backends.kernels.ao import dit_linear as dit_linear
 from edgetts.backends.kernels.base import DEQUANTIZED as DEQUANTIZED
 from edgetts.backends.kernels.base import Epilogue as Epilogue
 from edgetts.backends.kernels.base import Kernel as Kernel

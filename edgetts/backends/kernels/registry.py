@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgetts.backends.kernels import aten, cpu, nf4, triton_weights
+from edgetts.backends.kernels import ao, aten, cpu, nf4, triton_weights
 from edgetts.backends.kernels.base import ANY, DEQUANTIZED, REFERENCE, Kernel, dequantize, keep, relative_error
 from edgetts.backends.numbers import numbers_of
 from edgetts.compute import DEFAULT_COMPUTE, Compute
@@ -46,7 +46,11 @@ KERNELS: tuple[Kernel, ...] = (
     *nf4.KERNELS,
     *(Kernel(REFERENCE, scheme, ANY, 0.0, keep, dequantize) for scheme in SCHEMES),
     *cpu.ROUNDED_KERNELS,
+    *ao.KERNELS,
 )
+
+
+_ROUNDING = {cpu.ROUNDED: 0, ao.NAME: 1}  # kernels with 8-bit activations, which `fast` has first, in this order
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def kernel_names() -> tuple[str, ...]:
 
 def wanted_kernel(wanted: str, compute: Compute) -> str:
     """The kernel name to use: DEQUANTIZED for AUTO in compute mode `reference`, else `wanted`."""
+    wanted = AUTO if wanted == ao.W8A8 else wanted
     return DEQUANTIZED if compute == "reference" and wanted == AUTO else wanted
 
 
@@ -79,8 +84,9 @@ class KernelChoice:
     """
 
     def __init__(self, device: torch.device, wanted: str = AUTO, compute: Compute = DEFAULT_COMPUTE) -> None:
+        wanted = AUTO if wanted == ao.W8A8 else wanted
         if wanted not in (AUTO, DEQUANTIZED, *kernel_names()):
-            names = ", ".join((AUTO, DEQUANTIZED, *kernel_names()))
+            names = ", ".join((AUTO, DEQUANTIZED, *kernel_names(), ao.W8A8))
             raise UsageError(f"Unknown kernel {wanted!r}: use one of {names}.")
         self.device = device
         self.wanted = wanted
@@ -106,7 +112,9 @@ class KernelChoice:
                     raise UsageError(f"The kernel {self.wanted} cannot be used for {weight.scheme}: {trial.problem}.")
                 return named[0]
         if self.compute == "fast":
-            serving.sort(key=lambda kernel: kernel.name != cpu.ROUNDED)  # stable: the others keep their order
+            serving.sort(
+                key=lambda kernel: _ROUNDING.get(kernel.name, len(_ROUNDING))
+            )  # stable: the others keep their order
         if self.device.type == "cuda":
             return fastest([measure_kernel(kernel, weight, self.device) for kernel in serving]).kernel
         for kernel in serving:
