@@ -71,8 +71,9 @@ def refusal(path: tuple[Any, ...], value: Any) -> str:
 
 
 def number_fields(cls: type) -> Iterator[str]:
-    for name, hint in typing.get_type_hints(cls).items():
-        for kind in _leaves(hint):
+    hints = typing.get_type_hints(cls)
+    for name in (field.name for field in dataclasses.fields(cls)):
+        for kind in _leaves(hints[name]):
             if dataclasses.is_dataclass(kind) and isinstance(kind, type):
                 yield from number_fields(kind)
             elif kind in (int, float):

@@ -132,7 +132,7 @@ def test_it_speaks_as_stored(small: Path, mini_pack: Path, mini_voice: Path) -> 
     assert torch.isfinite(spoken.waveform).all() and spoken.waveform.abs().max() > 0
     decoded = Pipeline(open_pack(small), CPU, kernel="dequantized")
     assert kernels_used(decoded.gpt) == {}
-    same, stored = (p.latents(p.prompt(speaker, [5, 9, 20]), spoken.codes) for p in (decoded, pipeline))
+    same, stored = (p.features(p.prompt(speaker, [5, 9, 20]), spoken.codes) for p in (decoded, pipeline))
     assert float((same - stored).norm() / same.norm()) < 1e-2
 
 

@@ -69,7 +69,7 @@ def test_a_plot_of_one_tensor_or_of_many_kinds(tensors: dict[str, float]) -> Non
 
 def test_what_did_not_change_does_not_flatten_the_plot() -> None:
     text = page("m", "r", "d", {**QUALITY, "snr_db": {"gpt": {"h.0.a": 20.0, "h.1.a": 21.0, "b": MAX_SNR}}})
-    assert "<p>1 tensors are as they were.</p>" in text and text.count("<title>") == 1 + 2 and "200 dB" not in text
+    assert "<p>1 tensors are unchanged.</p>" in text and text.count("<title>") == 1 + 2 and "200 dB" not in text
     assert page("m", "r", "d", {**QUALITY, "snr_db": {"gpt": {"b": MAX_SNR}}}).count("<svg") == 1
 
 

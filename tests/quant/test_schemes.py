@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from edgetts.errors import PackError
-from edgetts.pack import manifest
+from edgetts.pack import entries
 from edgetts.pack.schemes import NF4_LEVELS, SCHEMES, ZERO_STEPS, Quantized, pack_nibbles, stored_bytes, unpack_nibbles
 from quant.lazy import LazyTensor
 from quant.schemes import PLAIN, SchemeRule, int4_codes, int4_grid, round_to_nearest
@@ -31,7 +31,7 @@ def snr(value: Tensor, decoded: Tensor) -> float:
 
 
 def test_the_manifest_names_the_schemes_that_can_be_decoded() -> None:
-    assert tuple(SCHEMES) == manifest.SCHEMES
+    assert tuple(SCHEMES) == entries.SCHEMES
 
 
 @pytest.mark.parametrize(("scheme", "group"), CASES)
