@@ -24,7 +24,15 @@ from edgetts.cli.environment import Environment
 from edgetts.cli.serve import serve
 from edgetts.errors import UsageError
 from edgetts.server.settings import Limits, check_address, is_loopback, read_token
-from edgetts.server.systemd import Scope, device_nodes, journal_command, lingers, scopes, systemd_version
+from edgetts.server.systemd import (
+    Scope,
+    device_nodes,
+    existing_groups,
+    journal_command,
+    lingers,
+    scopes,
+    systemd_version,
+)
 from edgetts.server.units import CREDENTIAL, STOP_S, Installation, units
 
 app = typer.Typer(help="Let systemd start the daemon, watch it and keep its log.", no_args_is_help=True)
@@ -165,6 +173,7 @@ def _installation(scope: Scope, known: Environment, options: list[str], group: s
         socket=None if asked["no_socket"] else socket,
         token_file=token_file.expanduser().absolute() if scope.is_system and token_file is not None else None,
         group=group,
+        groups=existing_groups(),
         device_nodes=device_nodes() if scope.is_system else (),
         memory_bytes=_memory(scope, known, asked),
         is_local=is_loopback(asked["host"]) and not asked["wyoming_public"],

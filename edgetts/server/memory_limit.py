@@ -22,6 +22,7 @@ _STEP = 256 * MIB
 _WIDER = 2.0  # weights of the encoders in fp32 over those in a file of 16 bits
 _NO_BOUND = 1 << 62
 _FP32_BYTES = 4
+_CUDA_LIBRARIES = 1 << 30  # of the host's memory, where there is a GPU
 
 
 def memory_limit(pack: Pack, compute: Compute, *, streams: int, budget: int | None = None) -> int:
@@ -29,16 +30,14 @@ def memory_limit(pack: Pack, compute: Compute, *, streams: int, budget: int | No
 
     Learning a voice is counted beside speaking, with the encoders in fp32.
     """
-    if budget is None:
-        place = Place(gpt_bytes=_FP32_BYTES, acoustic_bytes=_FP32_BYTES)
-        weights = weigh(pack, compute, place)
-        whole = Budget(_NO_BOUND, pack.config, weights, compute, place, held_now())
-        options = SynthesisOptions.of(pack.manifest.defaults, {})
-        frames = round(MAX_PROMPT_S * pack.config.audio.frame_rate)
-        call = whole.estimate(options, frames, in_parts=True)
-        speaking = call.peak + (streams - 1) * (call.decode + max(call.features, call.flow, call.vocoder))
-    else:
-        speaking = budget
+    place = Place(gpt_bytes=_FP32_BYTES, acoustic_bytes=_FP32_BYTES)
+    weights = weigh(pack, compute, place)
+    whole = Budget(_NO_BOUND, pack.config, weights, compute, place, held_now())
+    options = SynthesisOptions.of(pack.manifest.defaults, {})
+    frames = round(MAX_PROMPT_S * pack.config.audio.frame_rate)
+    call = whole.estimate(options, frames, in_parts=True)
+    speaking = call.peak + (streams - 1) * (call.decode + max(call.features, call.flow, call.vocoder))
+    speaking = max(speaking, budget or 0) + _CUDA_LIBRARIES
     names = family_of(pack.config).enroll_components
     files = {pack.manifest.components[name].file for name in names if name in pack.manifest.components}
     learning = _WIDER * sum(pack.manifest.files[file].bytes for file in files)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edgetts.errors import GenerationError, UsageError, one_line
 from edgetts.files import replace_file
-from edgetts.server.units import DEVICE_NODES, MARK, SERVICE, SOCKET
+from edgetts.server.units import DEVICE_NODES, GROUPS, MARK, SERVICE, SOCKET
 
 SYSTEM_FOLDER = Path("/etc/systemd/system")
 LINGER_FOLDER = Path("/var/lib/systemd/linger")
@@ -152,6 +152,14 @@ def device_nodes(dev: Path = Path("/dev")) -> tuple[str, ...]:
     """Nodes of GPUs that exist now: on Jetson their groups differ between releases, so that each is named."""
     found = {path for pattern in DEVICE_NODES for path in dev.glob(pattern) if path.is_char_device()}
     return tuple(sorted(map(str, found)))
+
+
+def existing_groups() -> tuple[str, ...]:
+    """Those of `GROUPS` that this machine has: with another one the service would not start."""
+    import grp  # not on Windows
+
+    known = {entry.gr_name for entry in grp.getgrall()}
+    return tuple(name for name in GROUPS if name in known)
 
 
 def journal_command(scope: Scope, *, n_lines: int, follows: bool) -> Sequence[str]:

@@ -22,6 +22,7 @@ START_S = 600  # for loading and warm-up, also from a slow disk
 STOP_S = 10  # for running streams to end
 CREDENTIAL = "token"
 HAS_BACK_OFF = 254  # first systemd version with increasing restart delays
+GROUPS = ("audio", "video", "render")  # whose devices the service may open
 # As found in /proc/devices: sound, graphics, and NVIDIA's on PCs and on Jetson. Nodes that exist when the units are
 # written are named, too.
 DEVICE_GROUPS = ("alsa", "drm", "nvidia*", "nvhost*", "nvmap*", "nvgpu*", "host1x*")
@@ -49,6 +50,7 @@ class Installation:
     token_file: Path | None = None
     group: str | None = None
     device_nodes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = GROUPS
     memory_bytes: int | None = None
     is_local: bool = True
     systemd: int = 0
@@ -121,6 +123,7 @@ def _service_section(installation: Installation) -> list[tuple[str, str]]:
         rows += [("Environment", quoted(f"{name}={value}"))]
     rows += _SYSTEM_ROWS if installation.is_system else _USER_ROWS
     if installation.is_system:
+        rows += [("SupplementaryGroups", " ".join(installation.groups))]
         if installation.is_local:
             rows += [("IPAddressDeny", "any"), ("IPAddressAllow", "localhost")]
         rows += [("DeviceAllow", f"char-{group} rw") for group in DEVICE_GROUPS]
@@ -150,7 +153,6 @@ _USER_ROWS = _BOTH_ROWS
 # No MemoryDenyWriteExecute: PyTorch makes code while it runs. No PrivateDevices: it would hide GPU and sound card.
 _SYSTEM_ROWS = [
     ("DynamicUser", "yes"),
-    ("SupplementaryGroups", "audio video render"),
     ("StateDirectory", "edgetts"),
     ("StateDirectoryMode", "0700"),
     ("CacheDirectory", "edgetts"),
