@@ -30,7 +30,7 @@ PARSE_ERRORS: tuple[type[Exception], ...] = tuple(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException" and issubclass(c, Exception)
 )
 
-HELP = """Speech in any voice, on this machine: IndexTTS-2 for small computers.
+HELP = """Speech in any voice, on this machine: IndexTTS-2.5 and IndexTTS-2 for small computers.
 
 Enroll a voice once, then let it speak:
 

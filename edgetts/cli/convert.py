@@ -26,13 +26,13 @@ def convert(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Convert a downloaded IndexTTS-2 checkpoint to a model pack.
+    """Convert a downloaded checkpoint of IndexTTS-2.5 or IndexTTS-2 to a model pack.
 
     The pack is written atomically; an interrupted conversion can be run again.
 
     Example:
 
-        edgetts convert IndexTTS-2 indextts2.pack --dtype fp16
+        edgetts convert IndexTTS-2.5 indextts25.pack --dtype fp16
     """
     if dtype not in DTYPES:
         raise UsageError(f"--dtype is {dtype!r}; allowed are {' and '.join(DTYPES)}.")

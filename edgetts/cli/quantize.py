@@ -57,7 +57,7 @@ def quantize(
 
     Example:
 
-        edgetts quantize IndexTTS-2 indextts2.pack --recipe laptop-4gb
+        edgetts quantize IndexTTS-2.5 indextts25.pack --recipe laptop-4gb
     """
     lines = None if texts is None else [line.strip() for line in read_text_file(texts).splitlines() if line.strip()]
     folder = Path(source)

@@ -22,8 +22,8 @@ DEFAULT_PACK = "default"
 BUILTIN = "builtin"  # name of the pack that comes with the package, unless a pack of the user has that name
 MANIFEST = "manifest.json"
 BUILTIN_NOTICE = (
-    "This is the small built-in demonstration model; for IndexTTS-2 itself, fetch its published checkpoint once "
-    "with `edgetts download CHECKPOINT_DIR`, then `edgetts convert CHECKPOINT_DIR PACK_DIR`."
+    "This is the small built-in demonstration model; for a published one, fetch its checkpoint once with "
+    "`edgetts download IndexTTS-2.5` (or IndexTTS-2), then `edgetts convert IndexTTS-2.5 PACK_DIR`."
 )
 
 
@@ -75,7 +75,7 @@ def locate_pack(given: str | os.PathLike[str] | None = None, home: Path | None =
         return LocatedPack(builtin, is_builtin=True)
     raise PackError(
         "There is no model pack on this machine yet: make one with "
-        f"`edgetts download CHECKPOINT_DIR`, then `edgetts convert CHECKPOINT_DIR {default}`, or name one with pack=."
+        f"`edgetts download IndexTTS-2.5`, then `edgetts convert IndexTTS-2.5 {default}`, or name one with pack=."
     )
 
 

@@ -17,6 +17,8 @@ from helpers.paths import DATA
 
 from edgetts.cli import download as verb
 
+MODEL = ("--model", "IndexTTS-2")  # what the hub of the tests has
+
 
 @pytest.fixture
 def hub() -> Iterator[FakeHub]:
@@ -26,7 +28,7 @@ def hub() -> Iterator[FakeHub]:
 
 def test_agreed_by_option(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, home: Path) -> None:
     folder = tmp_path / "my checkpoint"
-    result = edgetts("download", folder, "--mirror", hub.url + "/", "--yes")
+    result = edgetts("download", *MODEL, folder, "--mirror", hub.url + "/", "--yes")
     assert result.exit_code == 0, result.stderr
     assert "bilibili" in result.stderr
     assert f"{MASKGCT}: cc-by-nc-4.0" in result.stderr
@@ -35,7 +37,7 @@ def test_agreed_by_option(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, home: 
     assert command == ["edgetts", "convert", str(folder), str(home / "packs" / "default")]
     assert (folder / "gpt.pth").is_file()
 
-    again = edgetts("download", folder, "--mirror", hub.url)  # agreed to once
+    again = edgetts("download", *MODEL, folder, "--mirror", hub.url)  # agreed to once
     assert again.exit_code == 0, again.stderr
     assert "license" not in again.stderr
     assert "nothing was missing" in again.stdout
@@ -46,7 +48,7 @@ def test_default_folder_and_mirror_of_the_environment(
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     (home / "packs" / "default").mkdir(parents=True)
-    result = edgetts("download", "-y", "--json", "--quiet")
+    result = edgetts("download", *MODEL, "-y", "--json", "--quiet")
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
     assert Path(answer["folder"]) == home / "checkpoints" / "IndexTTS-2"
@@ -56,17 +58,17 @@ def test_default_folder_and_mirror_of_the_environment(
 
 def test_asked(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "c"
-    unasked = edgetts("download", folder, "--mirror", hub.url)
+    unasked = edgetts("download", *MODEL, folder, "--mirror", hub.url)
     assert unasked.exit_code == 2
     assert "with --yes" in unasked.stderr
     monkeypatch.setattr(verb, "can_ask", lambda: True)
-    declined = edgetts("download", folder, "--mirror", hub.url, input="n\n")
+    declined = edgetts("download", *MODEL, folder, "--mirror", hub.url, input="n\n")
     assert declined.exit_code == 1
     assert declined.stdout.strip() in ("", "n")  # what was typed, at most
     assert declined.stderr.endswith("edgetts: Nothing was downloaded: the licenses were not agreed to.\n")
     assert not folder.exists()
     assert hub.fetched() == []
-    assert edgetts("download", folder, "--mirror", hub.url, input="y\n").exit_code == 0
+    assert edgetts("download", *MODEL, folder, "--mirror", hub.url, input="y\n").exit_code == 0
 
 
 def test_interrupted(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,10 +77,10 @@ def test_interrupted(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr("quant.download._fetch", stop)
-        result = edgetts("download", tmp_path, "--mirror", hub.url, "--yes")
+        result = edgetts("download", *MODEL, tmp_path, "--mirror", hub.url, "--yes")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "note: Stopped; the same command resumes the download."
-    assert edgetts("download", tmp_path, "--mirror", hub.url).exit_code == 0  # the licenses stay agreed to
+    assert edgetts("download", *MODEL, tmp_path, "--mirror", hub.url).exit_code == 0  # the licenses stay agreed to
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,9 @@ def test_interrupted(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, monkeypatch
     ],
 )
 def test_misuse(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, options: list[str], words: str, code: int) -> None:
-    result = edgetts("download", tmp_path / "c", *[hub.url if option == "HUB" else option for option in options])
+    result = edgetts(
+        "download", *MODEL, tmp_path / "c", *[hub.url if option == "HUB" else option for option in options]
+    )
     assert result.exit_code == code
     assert len(result.stderr.splitlines()) == 1
     assert words in result.stderr

@@ -39,6 +39,7 @@ def test_target_lengths(mini_pack_25: Path) -> None:
     assert found != other
 
 
+@pytest.mark.slow
 def test_published_files(tmp_path: Path) -> None:
     if SHARED is None or not (SHARED / "reference-2.5").is_dir():
         pytest.skip("needs the published matrices and vocabulary, which are not part of the project")
