@@ -125,6 +125,18 @@ def test_a_daemon_that_would_sound_otherwise_is_not_asked(variables, daemon: Run
     assert said in result.stderr
 
 
+def test_a_daemon_that_was_named_speaks_with_its_own_pack_and_voices(
+    variables: dict[str, str], daemon: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGETTS_HOME", str(tmp_path))
+    monkeypatch.delenv("EDGETTS_PACK")
+    by_name = say("Hello.", "-o", "-", "--socket", daemon.home / "s")
+    assert by_name.exit_code == 0, by_name.stderr
+    assert "using the daemon" in by_name.stderr
+    found = say("Hello.", "-o", "-", "--play-on", "server")
+    assert found.exit_code == 2 and "drop it, or -o" in found.stderr
+
+
 def test_no_daemon_at_the_socket_that_was_named(variables: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "none", tmp_path / "file"):

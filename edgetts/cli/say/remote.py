@@ -29,13 +29,14 @@ def find_daemon(
     located: LocatedPack,
     *,
     chosen: Path | None,
+    pack: str | None,
     device: str | None,
     compute: str | None,
     budget: int | None,
 ) -> Connection | None:
     """A connection to a suitable daemon, or None.
 
-    chosen: the socket given by the user. device, compute, budget: the flags of this call, None if not given.
+    chosen: the socket given by the user. pack, device, compute, budget: the flags of this call, None if not given.
     Raises UsageError if there is no suitable daemon at `chosen`.
     """
     path = chosen or known.daemon_socket
@@ -51,8 +52,9 @@ def find_daemon(
 
     asked_device = device or known.device
     wants = {
-        "pack": str(located.path.resolve()),
-        "voices": str(VoiceStore.default(known.home).voices_dir.absolute()),
+        # A daemon that was named, such as that of the machine, speaks with its own pack and voices.
+        "pack": str(located.path.resolve()) if chosen is None or pack is not None else None,
+        "voices": str(VoiceStore.default(known.home).voices_dir.absolute()) if chosen is None else None,
         "device": None if asked_device == "auto" else asked_device,
         "compute": compute,
         "kernel": None if known.kernel == "auto" else known.kernel,

@@ -177,7 +177,10 @@ def say(
     daemon = None
     if not no_daemon:
         asks = compute if compute is None else compute_mode
-        daemon = find_daemon(asked, known, located, chosen=socket, device=device, compute=asks, budget=budget)
+        named = pack or known.pack
+        daemon = find_daemon(
+            asked, known, located, chosen=socket, pack=named, device=device, compute=asks, budget=budget
+        )
     check_daemon(playing, daemon)
     if daemon is None:
         with importing():
