@@ -27,7 +27,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent), str(ROOT)]
 
 import torch  # noqa: E402
-from gpu import page, sections  # noqa: E402
+from gpu import page, sections, sound  # noqa: E402
 
 
 @dataclass
@@ -86,7 +86,9 @@ SECTIONS: dict[str, Section] = {
     "decode": sections.decode,
     "kernels": sections.kernels,
     "stream": sections.stream,
-    "acoustic": sections.acoustic,
+    "acoustic": sound.acoustic,
+    "parity": sound.parity,
+    "memory": sound.memory,
     "built-in": sections.built_in,
     "upstream": sections.upstream,
     "second start": sections.second_start,

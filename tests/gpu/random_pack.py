@@ -41,7 +41,7 @@ class RandomPack:
         self.scheme, self.group = scheme, group
         self.manifest = SimpleNamespace(
             name="random", files={}, encoder_id="0" * 64, s2mel_id="0" * 64, defaults={}, quality=None, without=(),
-            components={}, ready_voices=dict, model=config,
+            components={}, ready_voices=dict, model=config, family="indextts-2",
         )  # fmt: skip
 
     def check_unchanged(self) -> None:
