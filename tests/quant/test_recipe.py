@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.paths import DATA
+from helpers.paths import DATA, DATA_25
 
 from edgetts.errors import UsageError
 from edgetts.families.indextts2.dims import INDEXTTS_2
-from edgetts.families.indextts2.networks import NETWORKS
+from edgetts.families.indextts25.dims import INDEXTTS_25
+from edgetts.models.registry import networks_of
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.load import open_pack
 from quant.build import Source
@@ -46,14 +47,15 @@ VALID: dict[str, Any] = {
 }
 
 
-def full_size() -> Source:
+def full_size(config_file: Path = CONFIG_FULL / "config.yaml") -> Source:
     """The published model: shapes only."""
-    upstream = read_upstream_config(CONFIG_FULL / "config.yaml")
+    upstream = read_upstream_config(config_file)
     config: ModelConfig = model_config(upstream, CONFIG_FULL / "w2vbert.json", CONFIG_FULL / "bigvgan.json")
     components = {}
-    for component in INDEXTTS_2.components:
+    for component in upstream.family.components:
         shapes: dict[str, tuple[int | None, ...]]
-        shapes = dict(network_shapes(component, config) if component in NETWORKS else matrix_shapes(component, config))
+        is_network = component in networks_of(config)
+        shapes = dict(network_shapes(component, config) if is_network else matrix_shapes(component, config))
         components[component] = {
             name: LazyTensor(
                 tuple(size or config.gpt.model_dim for size in shape),
@@ -103,6 +105,21 @@ def test_recipes_fit_the_published_model_and_keep_their_size(name: str) -> None:
     said = (Path(__file__).parents[2] / "recipes" / f"{name}.toml").read_text().splitlines()
     comment = " ".join(line.removeprefix("#").strip() for line in said if line.startswith("#"))
     assert f"Run phase {run / 1e9:.{2 if run < 1e9 else 1}f} GB" in comment
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_fit_the_published_2_5(name: str) -> None:
+    source = full_size(DATA_25 / "config" / "full.yaml")
+    sizes = check_fits(load_recipe(name), source)
+    run, pack = sum(sizes[c] for c in INDEXTTS_25.run_components), sum(sizes.values())
+    said = (Path(__file__).parents[2] / "recipes" / f"{name}.toml").read_text()
+    digits = 2 if run < 1e9 else 1
+    assert f"# IndexTTS-2.5: run phase {run / 1e9:.{digits}f} GB, pack {pack / 1e9:.2f} GB" in said
+
+
+def test_a_recipe_of_the_other_family_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"mine does not fit full: it has no table for codec_decoder; add one such as"):
+        check_fits(parse_recipe(VALID, "mine.toml"), full_size(DATA_25 / "config" / "full.yaml"))
 
 
 @pytest.mark.parametrize("name", RECIPES)
