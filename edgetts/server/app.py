@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from edgetts.errors import EdgeTTSError
-from edgetts.server import openapi, speech, status, voices, websocket
+from edgetts.server import openapi, page, speech, status, voices, websocket
 from edgetts.server.body import on_client_gone, on_error, on_http_error
 from edgetts.server.faults import Fault
 from edgetts.server.guard import Guard
@@ -26,6 +26,7 @@ def application(service: Service) -> ASGIApp:
             *voices.routes(service),
             *status.routes(service),
             *openapi.routes(service),
+            *page.routes(),
         ],
         exception_handlers={**handlers, ClientDisconnect: on_client_gone, HTTPException: on_http_error},
     )

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edgetts.server import page
 from edgetts.server.faults import Fault
 from edgetts.server.settings import Settings, is_loopback
 
@@ -22,7 +23,7 @@ from edgetts.server.settings import Settings, is_loopback
 # the error response.
 DRAINED_BYTES = 128 << 20
 DRAINED_S = 10.0
-OPEN_TO_ALL = frozenset({"/health"})  # reveals only that a daemon runs
+OPEN_TO_ALL = page.PATHS | {"/health"}  # reveal only that a daemon runs
 UPLOADS = frozenset({"/v1/voices"})
 _POLICY_VIOLATION = 1008  # WebSocket close code, RFC 6455
 _SECURITY_HEADERS = (
@@ -89,8 +90,8 @@ class Guard:
     def _is_allowed_origin(self, origin: str, host: str) -> bool:
         if origin in self._settings.origins:
             return True
-        page = urlsplit(origin)
-        return page.scheme in ("http", "https") and page.netloc.casefold() == host.casefold()
+        asking = urlsplit(origin)
+        return asking.scheme in ("http", "https") and asking.netloc.casefold() == host.casefold()
 
 
 def _host_name(host: str) -> str:

@@ -1,0 +1,213 @@
+"""What clients, files and supervisors do wrong: each time the daemon goes on, and keeps no memory of it."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import shutil
+import socket
+import struct
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+from helpers.daemon import LONG, QUICK, VOICE, Running, home_of, running, until
+from helpers.load import Task, burden, n_descriptors, sha256_of_wav
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from edgetts.audio.io import read_sound_bytes
+from edgetts.server.settings import Limits
+
+BODY = {"voice": VOICE, "options": QUICK, "response_format": "pcm"}
+
+
+def dialed(daemon: Running) -> socket.socket:
+    host, port = daemon.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def request(daemon: Running, **fields: object) -> bytes:
+    """A speech request as the bytes that a client sends."""
+    made = daemon.client.build_request("POST", "/v1/audio/speech", json={**BODY, **fields})
+    head = "".join(f"{name}: {value}\r\n" for name, value in made.headers.items())
+    return f"POST /v1/audio/speech HTTP/1.1\r\n{head}\r\n".encode() + made.read()
+
+
+def kill(sock: socket.socket) -> None:
+    """Close as the kernel does for a process that was killed with data unread: by a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def test_several_clients_hear_their_own_text_whatever_others_do(daemon: Running) -> None:
+    tasks = []
+    for number in range(6):
+        text = f"Number {number} speaks."
+        body = {**BODY, "input": text, "seed": number, "response_format": "wav"}
+        tasks.append(Task(body, sha256_of_wav(22_050, daemon.reference(text, number))))
+    outcome = burden(daemon.url, tasks, 1.0)
+    assert outcome.wrong == []
+    assert len(outcome.total_s) >= 6
+
+
+def test_clients_killed_while_they_listen(daemon: Running) -> None:
+    daemon.speak("Hi.")
+    until(lambda: daemon.service.queue.n_served == 0)
+    n_before, n_threads = n_descriptors(os.getpid()), threading.active_count()
+    for _ in range(20):
+        sock = dialed(daemon)
+        sock.sendall(request(daemon, input=LONG))
+        assert b"200 OK" in sock.recv(200)
+        kill(sock)
+        until(lambda: daemon.service.queue.n_served == 0, 5)
+    until(lambda: n_descriptors(os.getpid()) <= n_before)
+    until(lambda: threading.active_count() <= n_threads + 2)
+    assert daemon.speak("Hi.").status_code == 200
+
+
+def test_one_who_asks_and_does_not_read_is_let_go(
+    mini_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def narrow(host: str, port: int) -> list[socket.socket]:
+        sock = socket.create_server((host, port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # else the kernel takes megabytes
+        return [sock]
+
+    monkeypatch.setattr("edgetts.server.run._listen", narrow)
+    home = home_of(tmp_path / "home", mini_pack)
+    with running(home, mini_pack, limits=Limits(send_s=0.3), stop_s=1.0) as daemon:
+        with dialed(daemon) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.sendall(request(daemon, input=LONG))
+            until(lambda: daemon.service.queue.n_served == 1)
+            until(lambda: daemon.service.queue.n_served == 0, 30)
+        assert daemon.speak("Hi.").status_code == 200
+
+
+def test_half_a_request_is_not_waited_for(mini_pack: Path, tmp_path: Path) -> None:
+    home = home_of(tmp_path / "home", mini_pack)
+    with running(home, mini_pack, limits=Limits(header_s=0.3, body_s=0.3), stop_s=1.0) as daemon:
+        for sent in (b"", b"POST /v1/audio/speech HTTP/1.1\r\nHost: 127"):
+            with dialed(daemon) as sock:
+                sock.sendall(sent)
+                assert sock.recv(100) == b""
+        with dialed(daemon) as sock:
+            sock.sendall(request(daemon, input="Hello there.")[:-8])
+            assert sock.recv(100).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2,  # TLS
+        b"\x00" * 4096,
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+        b"POST /v1/audio/speech HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -5\r\n\r\n",
+        b"POST /v1/audio/speech HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /" + b"x" * (1 << 20) + b" HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"".join(b"x-%d: y\r\n" % i for i in range(20_000)) + b"\r\n",
+    ],
+    ids=["tls", "zeros", "version", "hosts", "length", "chunk", "path", "headers"],
+)
+def test_garbage_is_refused(daemon: Running, sent: bytes) -> None:
+    with dialed(daemon) as sock:
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(sent)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := sock.recv(4096):
+                answer += piece
+    assert answer == b"" or answer.split()[1] in (b"400", b"403", b"505"), answer[:200]
+    assert daemon.client.get("/health").status_code == 200
+
+
+def test_a_text_of_ten_megabytes(daemon: Running) -> None:
+    answer = daemon.speak("word " * (2 << 20))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+    with connect(f"{daemon.url.replace('http', 'ws')}/v1/audio/stream", compression=None) as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.send('{"type": "speak", "input": "' + "word " * (2 << 20) + '"}')
+            socket.recv(timeout=30)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009  # message too big
+    assert daemon.client.get("/health").status_code == 200
+
+
+def test_what_grows_when_it_is_unpacked_stays_small(daemon: Running) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    packed = gzip.compress(b'{"input": "' + b"x" * (64 << 20))
+    answer = daemon.client.post("/v1/audio/speech", content=packed, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
+    with connect(f"{daemon.url.replace('http', 'ws')}/v1/audio/stream") as socket:  # compresses
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.send("x" * (64 << 20))
+            socket.recv(timeout=30)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
+
+
+def test_an_hour_of_sound_in_a_small_upload_is_not_unpacked(daemon: Running) -> None:
+    file = io.BytesIO()
+    silence = np.zeros(1 << 20, np.int16)
+    with soundfile.SoundFile(file, "w", 96_000, 1, format="FLAC") as flac:
+        for _ in range(330):
+            flac.write(silence)
+    bomb = file.getvalue()
+    assert len(bomb) < 2 << 20  # for 0.7 GB of 16-bit samples
+    answer = daemon.client.post("/v1/voices", data={"name": "x"}, files={"file": ("x.flac", bomb)})
+    assert answer.status_code == 400, answer.text
+    tracemalloc.start()
+    try:
+        read_sound_bytes(bomb, 16.0, "bomb")
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pack_that_is_taken_away_and_comes_back_as_another(mini_pack: Path, tmp_path: Path) -> None:
+    home, pack = home_of(tmp_path / "home", mini_pack), tmp_path / "a.pack"
+    shutil.copytree(mini_pack, pack)
+    with running(home, pack, stop_s=1.0) as daemon:
+        sound = daemon.speak("Hi.", seed=1, response_format="wav").content
+        pack.rename(tmp_path / "away")
+        answer = daemon.speak("Hi.")
+        assert answer.status_code == 503 and str(tmp_path) not in answer.text
+        assert answer.json()["error"]["code"] == "model_unusable"
+        assert daemon.client.get("/health").status_code == 200
+        shutil.copytree(mini_pack, pack)
+        assert daemon.speak("Hi.", seed=1, response_format="wav").content == sound
+
+
+def test_a_stop_under_load(mini_pack: Path, tmp_path: Path) -> None:
+    outcomes: list[str] = []
+
+    def ask(url: str) -> None:
+        try:
+            with httpx.stream("POST", f"{url}/v1/audio/speech", json={**BODY, "input": LONG}, timeout=60) as answer:
+                for _ in answer.iter_bytes():
+                    pass
+                outcomes.append(str(answer.status_code))
+        except httpx.RemoteProtocolError:
+            outcomes.append("cut")
+
+    home = home_of(tmp_path / "home", mini_pack)
+    with running(home, mini_pack, limits=Limits(streams=2, waiting=4), stop_s=0.5) as daemon:
+        threads = [threading.Thread(target=ask, args=(daemon.url,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        until(lambda: daemon.service.queue.n_waiting == 4 and len(outcomes) == 2)
+        until(lambda: daemon.service.progress[1] > 0)
+        started = time.monotonic()
+    took = time.monotonic() - started
+    for thread in threads:
+        thread.join(30)
+    assert took < 10
+    assert sorted(outcomes[:2]) == ["429", "429"]
+    assert set(outcomes[2:]) <= {"503", "cut"} and len(outcomes) == 8, outcomes
