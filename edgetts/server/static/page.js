@@ -85,7 +85,7 @@ async function speak() {
   const mine = (request = new AbortController());
   const startedAt = performance.now();
   const elapsedS = () => (performance.now() - startedAt) / 1000;
-  show(take);
+  shown = take;
   player.start(take.speech);
   try {
     const headers = { "Content-Type": "application/json" };
@@ -117,14 +117,10 @@ function stop() {
   player.stop();
 }
 
-function show(take) {
-  shown = take;
-}
-
 function play(take) {
   stop();
   showError($("error"));
-  show(take);
+  shown = take;
   player.start(take.speech);
 }
 
