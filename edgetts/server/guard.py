@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgetts.server import page
 from edgetts.server.faults import Fault
 from edgetts.server.settings import Settings, is_loopback
+from edgetts.server.within import within
 
 # Bounds for draining a refused body. Closing a connection while data arrives resets it, and the client would not see
 # the error response.
@@ -118,7 +119,7 @@ class _Body:
         if self._is_read:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.0, self._deadline - time.monotonic()))
+            message = await within(self._receive(), max(0.0, self._deadline - time.monotonic()))
         except asyncio.TimeoutError:
             self._can_drain = False
             raise Fault(
@@ -150,7 +151,7 @@ class _Body:
         deadline, n_bytes = time.monotonic() + DRAINED_S, 0
         while not self._is_read and n_bytes <= DRAINED_BYTES:
             try:
-                message = await asyncio.wait_for(self._receive(), max(0.0, deadline - time.monotonic()))
+                message = await within(self._receive(), max(0.0, deadline - time.monotonic()))
             except asyncio.TimeoutError:
                 return
             if message["type"] != "http.request":

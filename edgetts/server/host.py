@@ -46,7 +46,8 @@ class Host:
         return self._tts
 
     async def tts(self) -> TTS:
-        """The open TTS, reopened if its pack's folder has changed. Raises PackError."""
+        """The open TTS, reopened if its pack's folder has changed: at once if a file was written into, when nobody is
+        spoken to if it was replaced. Raises PackError."""
         async with self._opening:
             if self._tts is not None:
                 try:
@@ -57,7 +58,22 @@ class Host:
                     self._tts = None
             if self._tts is None:
                 self._tts = await asyncio.to_thread(self._open)
+            elif self.n_users <= 1 and not self._tts.pack.is_current():
+                await self._replace(self._tts)
             return self._tts
+
+    async def _replace(self, old: TTS) -> None:
+        """Open the pack that took the old one's place. Without a sound one the old one, whose files are in memory,
+        goes on."""
+        try:
+            self._tts = await asyncio.to_thread(self._open)
+        except PackError as error:
+            if not old.is_loaded:
+                raise
+            logger.warning("the pack was taken away; what is loaded goes on: %s", error)
+            return
+        logger.info("the pack was replaced")
+        old.close()
 
     async def load(self) -> None:
         """Load the networks and run every stage once, so that the first request is fast."""

@@ -22,6 +22,7 @@ from edgetts.server.host import Host
 from edgetts.server.metrics import Metrics
 from edgetts.server.request_queue import Busy, Closed, RequestQueue
 from edgetts.server.settings import Settings
+from edgetts.server.within import within
 
 if TYPE_CHECKING:
     from edgetts.request import SpeechRequest
@@ -213,7 +214,7 @@ class Service:
         while True:
             live.awaits_text = True
             try:
-                piece = await asyncio.wait_for(anext(waiting), seconds)
+                piece = await within(anext(waiting), seconds)
             except StopAsyncIteration:
                 return
             except asyncio.TimeoutError:

@@ -25,6 +25,7 @@ from edgetts.server.encoder import Encoder
 from edgetts.server.faults import CutShort, fault_of
 from edgetts.server.service import ClientGone, LiveSpeech, Service
 from edgetts.server.status import model_names
+from edgetts.server.within import within
 
 
 def routes(service: Service) -> list[Route]:
@@ -111,7 +112,7 @@ class SpeechResponse:
         """Raises ClientGone if the client reads too slowly."""
         message = {"type": "http.response.body", "body": data, "more_body": more}
         try:
-            await asyncio.wait_for(send(message), self._service.limits.send_s)
+            await within(send(message), self._service.limits.send_s)
         except (asyncio.TimeoutError, OSError):
             raise ClientGone from None
 

@@ -24,6 +24,7 @@ from edgetts.server.encoder import Encoder
 from edgetts.server.faults import Fault, fault_of, refused
 from edgetts.server.service import ClientGone, LiveSpeech, Service
 from edgetts.server.status import model_names
+from edgetts.server.within import within
 from edgetts.streaming.chunk import AudioChunk
 
 DEFAULT_FORMAT = "pcm"
@@ -230,7 +231,7 @@ class Conversation:
         """Raises ClientGone if the client reads too slowly or has disconnected."""
         try:
             async with self._sending:
-                await asyncio.wait_for(sending, self._service.limits.send_s)
+                await within(sending, self._service.limits.send_s)
         except (asyncio.TimeoutError, OSError, RuntimeError, WebSocketDisconnect):
             raise ClientGone from None
 

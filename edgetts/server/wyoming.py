@@ -34,6 +34,7 @@ from edgetts.server.faults import Fault, Stalled, fault_of, refused
 from edgetts.server.request_queue import Busy, Closed
 from edgetts.server.service import ClientGone, LiveSpeech, Service
 from edgetts.server.voices import voice_names
+from edgetts.server.within import within
 
 logger = logging.getLogger(__name__)
 
@@ -216,7 +217,7 @@ class _Connection:
     async def _put(self, event: Eventable) -> None:
         """Raises ClientGone when the client reads too slowly."""
         try:
-            await asyncio.wait_for(async_write_event(event.event(), self._writer), self._service.limits.send_s)
+            await within(async_write_event(event.event(), self._writer), self._service.limits.send_s)
         except (asyncio.TimeoutError, OSError):
             raise ClientGone from None
 

@@ -137,7 +137,8 @@ def test_a_text_of_ten_megabytes(daemon: Running) -> None:
         with pytest.raises(ConnectionClosed) as closed:
             socket.send('{"type": "speak", "input": "' + "word " * (2 << 20) + '"}')
             socket.recv(timeout=30)
-        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009  # message too big
+        # Too big a message; the reset after it may come before it is read.
+        assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
     assert daemon.client.get("/health").status_code == 200
 
 
@@ -150,23 +151,23 @@ def test_what_grows_when_it_is_unpacked_stays_small(daemon: Running) -> None:
         with pytest.raises(ConnectionClosed) as closed:
             socket.send("x" * (64 << 20))
             socket.recv(timeout=30)
-        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
+        assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
 
 
-def test_an_hour_of_sound_in_a_small_upload_is_not_unpacked(daemon: Running) -> None:
+def test_minutes_of_sound_in_a_small_upload_are_not_unpacked(daemon: Running) -> None:
     file = io.BytesIO()
     silence = np.zeros(1 << 20, np.int16)
     with soundfile.SoundFile(file, "w", 96_000, 1, format="FLAC") as flac:
-        for _ in range(330):
+        for _ in range(40):
             flac.write(silence)
     bomb = file.getvalue()
-    assert len(bomb) < 2 << 20  # for 0.7 GB of 16-bit samples
+    assert len(bomb) < 1 << 20  # for 168 MB of decoded samples
     answer = daemon.client.post("/v1/voices", data={"name": "x"}, files={"file": ("x.flac", bomb)})
     assert answer.status_code == 400, answer.text
     tracemalloc.start()
     try:
         read_sound_bytes(bomb, 16.0, "bomb")
-        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+        assert tracemalloc.get_traced_memory()[1] < 30 << 20
     finally:
         tracemalloc.stop()
 
@@ -177,12 +178,21 @@ def test_a_pack_that_is_taken_away_and_comes_back_as_another(mini_pack: Path, tm
     with running(home, pack, stop_s=1.0) as daemon:
         sound = daemon.speak("Hi.", seed=1, response_format="wav").content
         pack.rename(tmp_path / "away")
+        first = daemon.tts
+        assert daemon.speak("Hi.", seed=1, response_format="wav").content == sound  # what is loaded goes on
+        assert daemon.client.post("/v1/unload").status_code == 200
         answer = daemon.speak("Hi.")
         assert answer.status_code == 503 and str(tmp_path) not in answer.text
         assert answer.json()["error"]["code"] == "model_unusable"
         assert daemon.client.get("/health").status_code == 200
         shutil.copytree(mini_pack, pack)
         assert daemon.speak("Hi.", seed=1, response_format="wav").content == sound
+        assert daemon.tts is not first
+        second = daemon.tts
+        pack.rename(tmp_path / "older")
+        shutil.copytree(mini_pack, pack)
+        assert daemon.speak("Hi.", seed=1, response_format="wav").content == sound
+        assert daemon.tts is not second
 
 
 def test_a_stop_under_load(mini_pack: Path, tmp_path: Path) -> None:
