@@ -19,6 +19,7 @@ import numpy as np
 from edgetts.audio.formats import wav_header
 
 TIMEOUT_S = 300.0
+PATIENCE_S = 120.0  # after the end, of a client that was never served
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ async def _client(url: str, number: int, task: Task, deadline: float, outcome: O
     n_done = 0
     async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S) as client:
         while time.monotonic() < deadline or not n_done:
+            if time.monotonic() > deadline + PATIENCE_S:
+                outcome.wrong.append(f"client {number}: never served")
+                return
             started = time.perf_counter()
             hashed, first_s = hashlib.sha256(), None
             try:

@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -64,7 +65,7 @@ def test_clients_killed_while_they_listen(daemon: Running) -> None:
     n_before, n_threads = n_descriptors(os.getpid()), threading.active_count()
     for _ in range(20):
         sock = dialed(daemon)
-        sock.sendall(request(daemon, input=LONG[:4000]))
+        sock.sendall(request(daemon, input=LONG[:1500]))
         assert b"200 OK" in sock.recv(200)
         kill(sock)
         until(lambda: daemon.service.queue.n_served == 0, 20)
@@ -73,35 +74,40 @@ def test_clients_killed_while_they_listen(daemon: Running) -> None:
     assert daemon.speak("Hi.").status_code == 200
 
 
-def test_one_who_asks_and_does_not_read_is_let_go(
-    mini_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def hasty(mini_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A daemon that waits for nobody longer than 0.3 s, and whose kernel keeps little for clients."""
+
     def narrow(host: str, port: int) -> list[socket.socket]:
         sock = socket.create_server((host, port))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # else the kernel takes megabytes
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # else it takes megabytes
         return [sock]
 
-    monkeypatch.setattr("edgetts.server.run._listen", narrow)
-    home = home_of(tmp_path / "home", mini_pack)
-    with running(home, mini_pack, limits=Limits(send_s=0.3), stop_s=1.0) as daemon:
-        with dialed(daemon) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sock.sendall(request(daemon, input=LONG))
-            until(lambda: daemon.service.queue.n_served == 1)
-            until(lambda: daemon.service.queue.n_served == 0, 30)
-        assert daemon.speak("Hi.").status_code == 200
+    home = home_of(tmp_path_factory.mktemp("home"), mini_pack)
+    limits = Limits(send_s=0.3, header_s=0.3, body_s=0.3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgetts.server.run._listen", narrow)
+        with running(home, mini_pack, limits=limits, stop_s=1.0) as daemon:
+            yield daemon
 
 
-def test_half_a_request_is_not_waited_for(mini_pack: Path, tmp_path: Path) -> None:
-    home = home_of(tmp_path / "home", mini_pack)
-    with running(home, mini_pack, limits=Limits(header_s=0.3, body_s=0.3), stop_s=1.0) as daemon:
-        for sent in (b"", b"POST /v1/audio/speech HTTP/1.1\r\nHost: 127"):
-            with dialed(daemon) as sock:
-                sock.sendall(sent)
-                assert sock.recv(100) == b""
-        with dialed(daemon) as sock:
-            sock.sendall(request(daemon, input="Hello there.")[:-8])
-            assert sock.recv(100).startswith(b"HTTP/1.1 408")
+def test_one_who_asks_and_does_not_read_is_let_go(hasty: Running) -> None:
+    with dialed(hasty) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.sendall(request(hasty, input=LONG))
+        until(lambda: hasty.service.queue.n_served == 1)
+        until(lambda: hasty.service.queue.n_served == 0, 30)
+    assert hasty.speak("Hi.").status_code == 200
+
+
+def test_half_a_request_is_not_waited_for(hasty: Running) -> None:
+    for sent in (b"", b"POST /v1/audio/speech HTTP/1.1\r\nHost: 127"):
+        with dialed(hasty) as sock:
+            sock.sendall(sent)
+            assert sock.recv(100) == b""
+    with dialed(hasty) as sock:
+        sock.sendall(request(hasty, input="Hello there.")[:-8])
+        assert sock.recv(100).startswith(b"HTTP/1.1 408")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,7 @@ def test_half_a_request_is_not_waited_for(mini_pack: Path, tmp_path: Path) -> No
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2,  # TLS
         b"\x00" * 4096,
-        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/9.9\r\nConnection: close\r\n\r\n",
         b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
         b"POST /v1/audio/speech HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -5\r\n\r\n",
         b"POST /v1/audio/speech HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
