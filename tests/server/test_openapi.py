@@ -56,7 +56,7 @@ def test_the_description_names_every_field() -> None:
     assert set(SPEECH) | {"instructions"} == set(FIELDS)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(REQUESTS)
 def test_every_table_is_a_request_or_refused_in_a_sentence(table: dict[str, Any]) -> None:
     try:
