@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edgetts.backends.kernels import DEQUANTIZED, Epilogue, Kernel, KernelChoice
+from edgetts.backends.kernels.base import Rounding
 from edgetts.pack.schemes import Quantized
 
 _WEIGHT = ".weight"
@@ -142,3 +143,9 @@ def kernels_used(module: nn.Module) -> dict[str, int]:
         if isinstance(layer, QuantizedLinear):
             used[layer.kernel.name] = used.get(layer.kernel.name, 0) + 1
     return used
+
+
+def roundings_of(module: nn.Module) -> set[Rounding]:
+    """What the kernels of its linear layers round activations or products to."""
+    kernels = {layer.kernel for layer in module.modules() if isinstance(layer, QuantizedLinear)}
+    return {kernel.rounds_to for kernel in kernels if kernel.rounds_to is not None}

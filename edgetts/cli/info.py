@@ -106,7 +106,7 @@ def info(
     }
     if kernels:
         where, wanted = device or known.device or "auto", known.kernel or "auto"
-        about["kernels"] = _kernels(located.path, known.home, where, wanted)
+        about["kernels"] = _kernels(located.path, known.home, where, wanted, compute_name(compute))
     if not as_json:
         _print(about)
     if memory:
@@ -257,17 +257,21 @@ def _ahead(trial: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> str
     return f", {min(others) / trial['microseconds']:.2f} times as fast as the next"
 
 
-def _kernels(path: Path, home: Path | None, device: str, wanted: str) -> list[dict[str, Any]]:
-    """Measurements of every kernel for every kind of quantized weight of the GPT on this machine."""
+def _kernels(path: Path, home: Path | None, device: str, wanted: str, compute: Compute | None) -> list[dict[str, Any]]:
+    """Measurements of every kernel for every kind of quantized weight of the GPT on this machine, and which one is
+    chosen in a compute mode (None: the default here)."""
     from edgetts.backends.device import choose_device
     from edgetts.backends.kernels import KERNELS, KernelChoice, measure_kernel
+    from edgetts.backends.numbers import default_compute
     from edgetts.pack.load import open_pack
     from edgetts.pack.schemes import Quantized
 
     where = choose_device(device)
-    choice = KernelChoice(where, wanted)
+    pack = open_pack(path, home=home)
+    way = compute or default_compute(where, pack.manifest.defaults, pack.manifest.quality)
+    choice = KernelChoice(where, wanted, way)
     weights: dict[str, Quantized] = {}
-    for weight in open_pack(path, home=home).stored("gpt").values():
+    for weight in pack.stored("gpt").values():
         if isinstance(weight, Quantized):
             group = "" if weight.group_size is None else f"/{weight.group_size}"
             weights.setdefault(f"{weight.scheme}{group} of {weight.shape[1]}", weight)

@@ -19,7 +19,7 @@ from torch import Tensor
 from edgetts.backends.device_decoder import DeviceDecoder, device_decoders
 from edgetts.backends.fused_step import fused_step
 from edgetts.backends.kernels import AUTO, DEQUANTIZED
-from edgetts.backends.linear import kernels_used
+from edgetts.backends.linear import kernels_used, roundings_of
 from edgetts.backends.networks import load_gpt
 from edgetts.backends.numbers import dtype_name
 from edgetts.backends.prepare import Prepared, prepare_s2mel, prepare_vocoder
@@ -40,14 +40,6 @@ if TYPE_CHECKING:
 
 N_CODES = 200
 """Steps of decoding that are compared."""
-# What a kernel rounds activations or products to, by its name; weights are the same on both sides.
-_ROUNDINGS = {
-    "native": "int16",
-    "native-int8": "int8",
-    "aten": "bfloat16",
-    "tinygemm": "bfloat16",
-    "bitsandbytes": "float16",
-}
 _N_TEXT_TOKENS = 24
 _PROMPT_FRAMES, _FRAMES = 40, 70
 _FLOW = FlowSettings(n_steps=4, solver="euler", cfg_rate=0.7)
@@ -115,7 +107,7 @@ def _gpt(case: _Case) -> Iterator[Row]:
     del plain
     fast = load_gpt(case.pack, case.device, case.kernel, case.compute)
     kernels = kernels_used(fast)
-    roundings = [dtype_name(fast.dtype), *(_ROUNDINGS.get(name, "float32") for name in kernels)]
+    roundings = [dtype_name(fast.dtype), *roundings_of(fast)]
     rounding = max(roundings, key=TOLERANCES.__getitem__)
     limit = TOLERANCES[rounding]
     way = ", ".join(f"{n} by {name}" for name, n in sorted(kernels.items())) or "plain linear layers"

@@ -80,9 +80,11 @@ def test_a_wrong_kernel_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(weight: Quantized) -> Quantized:
         raise RuntimeError("no such instruction\nand more")
 
-    wrong = Kernel("wrong", "int8_channel", ("cpu",), 1e-2, lambda w: w, lambda w, x, b: x @ w.decode().t() * 1.1)
-    failing = Kernel("failing", "int8_channel", ("cpu",), 1e-2, fails, lambda w, x, b: x)
-    elsewhere = Kernel("elsewhere", "int8_channel", ("cuda",), 1e-2, lambda w: w, lambda w, x, b: x)
+    wrong = Kernel(
+        "wrong", "int8_channel", ("cpu",), 1e-2, lambda w: w, lambda w, x, b: x @ w.decode().t() * 1.1, rounds_to=None
+    )
+    failing = Kernel("failing", "int8_channel", ("cpu",), 1e-2, fails, lambda w, x, b: x, rounds_to=None)
+    elsewhere = Kernel("elsewhere", "int8_channel", ("cuda",), 1e-2, lambda w: w, lambda w, x, b: x, rounds_to=None)
     reference = next(k for k in KERNELS if k.name == "dequantize-per-call" and k.scheme == "int8_channel")
     monkeypatch.setattr("edgetts.backends.kernels.registry.KERNELS", (wrong, failing, elsewhere, reference))
     weight = quantized("int8_channel", None, (70, 64))

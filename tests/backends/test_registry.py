@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from helpers.gpt_weights import quantized
 from torch import Tensor
 
-from edgetts.backends.kernels import KERNELS, Kernel, KernelChoice, aten, base, registry, relative_error
+from edgetts.backends.kernels import KERNELS, Kernel, KernelChoice, aten, base, cpu, registry, relative_error
 from edgetts.backends.kernels.registry import Trial, fastest, measure_kernel
 from edgetts.backends.linear import QuantizedLinear
+from edgetts.compute import Compute
 from edgetts.errors import UsageError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -77,10 +78,37 @@ def test_on_cuda_the_fastest_is_chosen_and_once(monkeypatch: pytest.MonkeyPatch)
         return Trial(kernel, "", 0.0, {"triton": 5.0, "int8pack": 3.0}.get(kernel.name, 50.0))
 
     monkeypatch.setattr(registry, "measure_kernel", measured)
-    choice, weight = KernelChoice(CUDA), quantized("int8_channel", None, (64, 64))
+    choice, weight = KernelChoice(CUDA, compute="fast"), quantized("int8_channel", None, (64, 64))
     assert choice(weight).name == "int8pack" and choice(weight).name == "int8pack"
     assert asked.count("triton") == 1
     assert KernelChoice(CPU)(weight).name != "int8pack"  # the first that is right there, whatever it takes
+
+
+@pytest.mark.parametrize(
+    ("scheme", "group", "half"), [("int4_group", 64, "tinygemm"), ("nf4_group", 64, "bitsandbytes")]
+)
+def test_exact_on_cuda_never_times_a_half_precision_kernel(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, group: int, half: str
+) -> None:
+    """However fast it is; by name it is used in any mode."""
+    monkeypatch.setattr(registry, "measure_kernel", lambda k, w, d: Trial(k, "", 0.0, 1.0 if k.name == half else 50.0))
+    monkeypatch.setattr(registry, "try_kernel", lambda k, w, d: Trial(k, "", 0.0))
+    weight = quantized(scheme, group, (64, 64))
+    chosen = {c: KernelChoice(CUDA, compute=c)(weight) for c in get_args(Compute)}
+    assert chosen["fast"].name == half
+    assert {chosen[c].rounds_to for c in ("exact", "reference")} <= set(base.EXACT_ROUNDINGS)
+    assert KernelChoice(CUDA, half, "exact")(weight).name == half
+
+
+@pytest.mark.parametrize(("scheme", "group"), [("int4_group", 64), ("int8_channel", None)])
+def test_exact_on_a_cpu_without_native_kernels_takes_the_reference(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, group: int | None
+) -> None:
+    monkeypatch.setattr(cpu, "find_library", lambda: None)
+    weight = quantized(scheme, group, (64, 64))
+    assert KernelChoice(CPU, compute="exact")(weight).name == base.REFERENCE
+    assert KernelChoice(CPU, compute="fast")(weight).name == "aten"
+    assert KernelChoice(CPU, "aten", "exact")(weight).name == "aten"
 
 
 def test_tinygemm_keeps_one_layout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +134,7 @@ def test_tinygemm_keeps_one_layout(monkeypatch: pytest.MonkeyPatch) -> None:
         x = torch.randn(rows, 256, generator=torch.Generator().manual_seed(rows))
         assert relative_error(layer(x), x @ weight.decode().t()) < 1e-2
     assert relative_error(layer.weight, weight.decode()) < 1e-2
-    with pytest.raises(UsageError, match="not a multiple of 32"):
+    with pytest.raises(UsageError, match="multiple of 32"):
         kernel.pack(quantized("int4_group", 16, (24, 48)))
 
 

@@ -12,6 +12,7 @@ from edgetts.bench import footprint
 from edgetts.cli import info
 from edgetts.cli.environment import Environment
 from edgetts.memory import MIB, shown
+from edgetts.native.library import find_library
 from edgetts.pack.locate import locate_pack
 
 
@@ -19,7 +20,7 @@ def test_what_was_tried_and_by_how_much_it_won(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(registry._CACHE_BYTES, "cpu", 1 << 20)
-    trials = info._kernels(locate_pack(None, None).path, None, "cpu", "auto")
+    trials = info._kernels(locate_pack(None, None).path, None, "cpu", "auto", None)
     assert {trial["weights"].split()[0] for trial in trials} == {"int8_channel"}
     for weights in {trial["weights"] for trial in trials}:
         of = [trial for trial in trials if trial["weights"] == weights]
@@ -56,3 +57,13 @@ def test_memory_is_estimated_before_loading_and_measured_after(
     assert f"measured: the process held {shown(found['peak_bytes'])}" in capsys.readouterr().out
     grown = found["peak_bytes"] - found["parts"]["start"]
     assert 10 * MIB < grown < found["expected_bytes"] - found["parts"]["start"]
+
+
+@pytest.mark.skipif(find_library() is None, reason="the native kernels are not built")
+def test_the_kernel_shown_as_chosen_is_that_of_the_compute_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_ROUNDS", 1)
+    monkeypatch.setitem(registry._CACHE_BYTES, "cpu", 1)
+    path = locate_pack(None, None).path
+    for compute, name in (("exact", "native"), ("fast", "native-int8")):
+        trials = info._kernels(path, None, "cpu", "auto", compute)  # type: ignore[arg-type]
+        assert {trial["kernel"] for trial in trials if trial["chosen"]} == {name}

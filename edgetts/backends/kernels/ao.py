@@ -100,5 +100,6 @@ def _multiply(packed: Any, x: Tensor, bias: Tensor | None) -> Tensor:
 
 
 KERNELS = tuple(
-    Kernel(NAME, scheme, CPU, BF16, _pack, _multiply, needs_stored=False) for scheme in ("int4_group", "int8_channel")
+    Kernel(NAME, scheme, CPU, BF16, _pack, _multiply, rounds_to="int8", needs_stored=False)
+    for scheme in ("int4_group", "int8_channel")
 )

@@ -72,12 +72,15 @@ def _tinygemm(packed: Any, x: Tensor, bias: Tensor | None) -> Tensor:
 
 
 CPU_KERNELS = (
-    Kernel("aten", "int4_group", CPU, BF16, _pack_int4, for_few_rows(_int4)),
-    Kernel("aten", "int8_channel", CPU, BF16, _pack_int8, for_few_rows(_int8)),
+    Kernel("aten", "int4_group", CPU, BF16, _pack_int4, for_few_rows(_int4), rounds_to="bfloat16"),
+    Kernel("aten", "int8_channel", CPU, BF16, _pack_int8, for_few_rows(_int8), rounds_to="bfloat16"),
 )
 CUDA_KERNELS = (
-    Kernel("tinygemm", "int4_group", CUDA, BF16, _pack_tinygemm, _tinygemm, needs_stored=False),
     Kernel(
-        "int8pack", "int8_channel", CUDA, BF16, _pack_int8, for_few_rows(_int8)
-    ),  # shares its codes with the stored weight
+        *("tinygemm", "int4_group", CUDA, BF16, _pack_tinygemm, _tinygemm),
+        rounds_to="bfloat16",
+        needs_stored=False,
+    ),
+    # Shares its codes with the stored weight.
+    Kernel("int8pack", "int8_channel", CUDA, BF16, _pack_int8, for_few_rows(_int8), rounds_to="bfloat16"),
 )

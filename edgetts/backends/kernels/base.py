@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,8 @@ DEQUANTIZED = "dequantized"  # not a kernel: weights are dequantized at load
 REFERENCE = "dequantize-per-call"
 
 EXACT, BF16 = 1e-3, 1e-2  # largest relative error, by precision of the products
+Rounding = Literal["int16", "float16", "bfloat16", "int8"]
+EXACT_ROUNDINGS: tuple[Rounding | None, ...] = (None, "int16")  # those of the compute mode `exact`
 CPU, CUDA, ANY = ("cpu",), ("cuda",), ("cpu", "cuda")
 FEW_ROWS = 16  # up to here a decoding kernel beats dequantizing
 _BLOCK_VALUES = 1 << 22  # values dequantized at a time
@@ -49,6 +51,7 @@ class Kernel:
     """`pack` converts a weight once, at load, for `multiply`. `tolerance`: largest relative error against the
     reference.
 
+    `rounds_to`: what `multiply` rounds activations or products to; None: it multiplies in the activations' dtype.
     `fused`: `multiply` with an `Epilogue` in one pass; None: the epilogue runs afterwards. `needs_stored`: whether
     `multiply` reads the stored weight; if not it is freed, so that a GPU holds one form only.
     """
@@ -59,6 +62,8 @@ class Kernel:
     tolerance: float
     pack: Callable[[Quantized], Any]
     multiply: Callable[[Any, Tensor, Tensor | None], Tensor]  # packed, x (R, I), bias (O,) -> (R, O)
+    _: KW_ONLY
+    rounds_to: Rounding | None  # no default: accuracy is judged, and kernels are chosen, by it
     fused: Callable[[Any, Tensor, Epilogue], Tensor] | None = None
     needs_stored: bool = True
 

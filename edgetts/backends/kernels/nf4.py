@@ -37,4 +37,4 @@ def _multiply(packed: Any, x: Tensor, bias: Tensor | None) -> Tensor:
     return y.to(x.dtype)
 
 
-KERNELS = (Kernel("bitsandbytes", "nf4_group", CUDA, BF16, _pack, _multiply, needs_stored=False),)
+KERNELS = (Kernel("bitsandbytes", "nf4_group", CUDA, BF16, _pack, _multiply, rounds_to="float16", needs_stored=False),)

@@ -18,7 +18,16 @@ import torch
 from torch import Tensor
 
 from edgetts.backends.kernels import ao, aten, cpu, nf4, triton_weights
-from edgetts.backends.kernels.base import ANY, DEQUANTIZED, REFERENCE, Kernel, dequantize, keep, relative_error
+from edgetts.backends.kernels.base import (
+    ANY,
+    DEQUANTIZED,
+    EXACT_ROUNDINGS,
+    REFERENCE,
+    Kernel,
+    dequantize,
+    keep,
+    relative_error,
+)
 from edgetts.backends.numbers import numbers_of
 from edgetts.compute import DEFAULT_COMPUTE, Compute
 from edgetts.errors import EdgeTTSError, UsageError
@@ -44,7 +53,7 @@ KERNELS: tuple[Kernel, ...] = (
     *triton_weights.KERNELS,
     *aten.CUDA_KERNELS,
     *nf4.KERNELS,
-    *(Kernel(REFERENCE, scheme, ANY, 0.0, keep, dequantize) for scheme in SCHEMES),
+    *(Kernel(REFERENCE, scheme, ANY, 0.0, keep, dequantize, rounds_to=None) for scheme in SCHEMES),
     *cpu.ROUNDED_KERNELS,
     *ao.KERNELS,
 )
@@ -78,9 +87,9 @@ def wanted_kernel(wanted: str, compute: Compute) -> str:
 class KernelChoice:
     """Chooses the kernel of each kind of weight on one device; each kernel is tried once.
 
-    wanted: AUTO, or the name of a kernel, used for every scheme that it serves. compute: `fast` prefers kernels that
-    round activations to 8 bits; other modes do not use them. Raises UsageError for an unknown name, and at the first
-    weight for a kernel that does not work here.
+    wanted: AUTO, or the name of a kernel, used for every scheme that it serves, in any mode. compute: `fast` takes any
+    kernel and on the CPU prefers 8-bit activations; the other modes only take kernels of EXACT_ROUNDINGS. Raises
+    UsageError for an unknown name, and at the first weight for a kernel that does not work here.
     """
 
     def __init__(self, device: torch.device, wanted: str = AUTO, compute: Compute = DEFAULT_COMPUTE) -> None:
@@ -112,9 +121,9 @@ class KernelChoice:
                     raise UsageError(f"The kernel {self.wanted} cannot be used for {weight.scheme}: {trial.problem}.")
                 return named[0]
         if self.compute == "fast":
-            serving.sort(
-                key=lambda kernel: _ROUNDING.get(kernel.name, len(_ROUNDING))
-            )  # stable: the others keep their order
+            serving.sort(key=lambda kernel: kernel.name != cpu.ROUNDED)  # stable: the others keep their order
+        else:
+            serving = [kernel for kernel in serving if kernel.rounds_to in EXACT_ROUNDINGS]
         if self.device.type == "cuda":
             return fastest([measure_kernel(kernel, weight, self.device) for kernel in serving]).kernel
         for kernel in serving:

@@ -30,6 +30,6 @@ def _multiply_int8(weight: Quantized, x: Tensor, bias: Tensor | None) -> Tensor:
 
 
 KERNELS = (
-    Kernel("triton", "int4_group", CUDA, EXACT, keep, _multiply_int4, fused=_int4),
-    Kernel("triton", "int8_channel", CUDA, EXACT, keep, _multiply_int8, fused=_int8),
+    Kernel("triton", "int4_group", CUDA, EXACT, keep, _multiply_int4, rounds_to=None, fused=_int4),
+    Kernel("triton", "int8_channel", CUDA, EXACT, keep, _multiply_int8, rounds_to=None, fused=_int8),
 )
