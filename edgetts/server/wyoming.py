@@ -142,6 +142,8 @@ class _Connection:
         if not all(isinstance(length, int) and 0 <= length <= most for length in lengths):
             raise refused(f"An event may have {most} bytes.", code="request_too_large")
         data = head.get("data") or {}
+        if not isinstance(data, dict):
+            raise refused("An event's data must be a JSON object.", code="invalid_json")
         if lengths[0]:
             data = {**data, **_table(await self._reader.readexactly(lengths[0]), most)}
         await self._reader.readexactly(lengths[1])  # no event for synthesis has a payload

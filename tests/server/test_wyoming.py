@@ -145,7 +145,7 @@ def test_text_in_pieces_that_end_anywhere(daemon: Running, length: int) -> None:
         (Synthesize("Hello.", SynthesizeVoice(name="nobody")).event(), "nobody"),
         (Synthesize("Hello.", SynthesizeVoice(name="../../etc/passwd")).event(), "not a valid name"),
         (Synthesize("Hello.", SynthesizeVoice(name=VOICE, speaker="two")).event(), "speaker"),
-        (Synthesize("<speak>Hello.</speak>", SPOKEN, text_format="ssml").event(), "text_format"),
+        (Event("synthesize", {"text": "<speak>Hello.</speak>", "text_format": "ssml"}), "text_format"),
         (Synthesize(LONG * 2, SPOKEN).event(), "30000 bytes"),
         (Synthesize("a " * 10_001, SPOKEN).event(), "characters"),
         (Synthesize("", SPOKEN).event(), "nothing to speak"),
@@ -164,7 +164,14 @@ def test_what_cannot_be_spoken_is_said_and_ends_the_connection(daemon: Running, 
 
 @pytest.mark.parametrize(
     "data",
-    [b"{}\n", b"garbage\n", b"[]\n", b'{"type": "synthesize", "data_length": 99999999999}\n', b"x" * 100_000],
+    [
+        b"{}\n",
+        b"garbage\n",
+        b"[]\n",
+        b'{"type": "synthesize", "data": [1]}\n',
+        b'{"type": "synthesize", "data_length": 99999999999}\n',
+        b"x" * 100_000,
+    ],
 )
 def test_what_is_no_event(daemon: Running, data: bytes) -> None:
     with socket.create_connection(("127.0.0.1", daemon.daemon.wyoming_port)) as client:
