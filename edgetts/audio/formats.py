@@ -107,7 +107,9 @@ def to_pcm16(samples: Samples) -> bytes:
     Raises AudioError if a sample is not finite.
     """
     if not np.isfinite(samples).all():
-        raise AudioError("The speech has samples that are not numbers (NaN or infinity); try another seed=.")
+        raise AudioError(
+            "The speech has samples that are not numbers (NaN or infinity): use compute=exact, or another pack."
+        )
     scaled = np.rint(np.clip(samples, -1.0, 1.0) * FULL_SCALE)
     return scaled.astype("<i2").tobytes()
 

@@ -81,5 +81,5 @@ class BurstReader:
 def not_finite(n_codes: int) -> NonFiniteError:
     return NonFiniteError(
         f"The GPT computed non-finite scores after {n_codes} codes; "
-        "its weights or number format do not suit this machine. Try a pack with fp32 weights."
+        "where they overflowed in 16 bits, compute=exact helps; else the pack's weights are damaged."
     )

@@ -96,7 +96,7 @@ class Session:
             return notices
         return (
             *notices,
-            f"This machine needs {rtf:.1f} s for a second of speech: live speech has to wait for it.",
+            f"Speaking is estimated to take {rtf:.1f} s per second of speech on this machine, so playback starts late.",
         )
 
     def close(self) -> None:
@@ -280,7 +280,7 @@ class Session:
         self._engine.pipeline.pack.check_unchanged()  # samples made with weights of another pack are dropped
         if not np.isfinite(samples).all():
             raise GenerationError(
-                "The model made samples that are not numbers (NaN or infinity): try another seed=, or an fp32 pack."
+                "The model made samples that are not numbers (NaN or infinity): use compute=exact, or another pack."
             )
         return samples
 

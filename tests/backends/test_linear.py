@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.gpt_weights import GPT_MATRICES, ROWS, quantized
+from helpers.refusals import is_missing
 from torch import nn
 
 from edgetts.backends.kernels import AUTO, DEQUANTIZED, KERNELS, Kernel, KernelChoice, relative_error, try_kernel
@@ -63,8 +64,9 @@ def test_kernels_on_a_gpu(kernel: Kernel, name: str) -> None:
         weight.scheme, weight.group_size, weight.shape, {n: p.to(device) for n, p in weight.parts.items()}
     )
     trial = try_kernel(kernel, weight, device)
-    if trial.problem:
+    if is_missing(trial.problem):
         pytest.skip(trial.problem)
+    assert not trial.problem
     packed = kernel.pack(weight)
     for rows in ROWS:
         for dtype in (torch.float32, torch.float16, torch.bfloat16):
@@ -72,6 +74,14 @@ def test_kernels_on_a_gpu(kernel: Kernel, name: str) -> None:
             expected = x.double() @ weight.decode().double().t()
             limit = 1e-2 if dtype == torch.bfloat16 else max(kernel.tolerance, 1e-3)
             assert relative_error(kernel.multiply(packed, x, None), expected) <= limit
+
+
+def test_only_what_is_missing_excuses_a_kernel_on_a_gpu() -> None:
+    assert is_missing("No module named 'bitsandbytes'")
+    assert is_missing("Could not run 'aten::_weight_int8pack_mm' with arguments from the 'CUDA' backend")
+    assert is_missing("it runs on cpu only")
+    for problem in ("", "it is wrong by 1.0e-01 of the result", "CUDA error: an illegal memory access", "no tiles"):
+        assert not is_missing(problem)
 
 
 def test_a_wrong_kernel_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,3 +190,11 @@ def test_any_text_is_read_without_a_figure_left(parts: list[str], gap: str, spok
     assert all(0 <= origin < len(text) for origin in traced.origins)
     without_pinyin = re.sub(r"[A-Za-z]{1,6}[1-5]", "", traced.text)
     assert not re.search(r"\d", without_pinyin), traced.text
+
+
+def test_the_rule_that_reads_a_fraction_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", logger="edgetts"):
+        said = english.read(TracedText.of("about 3/4 of it")).text
+    lines = [record.getMessage() for record in caplog.records if "3/4" in record.getMessage()]
+    assert "3/4" not in said and len(lines) == 1
+    assert lines[0].startswith("'3/4' is read as ") and " by en_" in lines[0] and ", pattern " in lines[0]

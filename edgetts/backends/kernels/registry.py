@@ -121,7 +121,8 @@ class KernelChoice:
                     raise UsageError(f"The kernel {self.wanted} cannot be used for {weight.scheme}: {trial.problem}.")
                 return named[0]
         if self.compute == "fast":
-            serving.sort(key=lambda kernel: kernel.name != cpu.ROUNDED)  # stable: the others keep their order
+            # Stable: the others keep their order.
+            serving.sort(key=lambda kernel: _ROUNDING.get(kernel.name, len(_ROUNDING)))
         else:
             serving = [kernel for kernel in serving if kernel.rounds_to in EXACT_ROUNDINGS]
         if self.device.type == "cuda":

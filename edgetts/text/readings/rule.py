@@ -7,12 +7,15 @@ Does not know languages.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from edgetts.text.traced import TracedText
+
+_LOG = logging.getLogger(__name__)
 
 # Levels of a text, by the characters in it; each includes those after it. CAPITALS: anything but lower-case ASCII
 # letters, white space and `,;:!?'`. SIGNS: neither a letter nor a mark of plain prose. FIGURES: digits.
@@ -94,11 +97,12 @@ class Rules:
         done, level = -1, level_of(text.text)
         if not self._by_level[level]:
             return text
+        is_logged = _LOG.isEnabledFor(logging.DEBUG)
         while True:
             for place, each, read in self._by_level[level]:
                 if place <= done:
                     continue
-                said = text.substitute(each.pattern, read)
+                said = text.substitute(each.pattern, _logged(each, read) if is_logged else read)
                 if said is text:
                     continue
                 text, new = said, level_of(said.text)
@@ -107,6 +111,20 @@ class Rules:
                     break
             else:
                 return text
+
+
+def _logged(each: Rule, read: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
+    """`read`, and a line in the log: the rule by its function, line and pattern, what matched, what it became."""
+
+    def replace(match: re.Match[str]) -> str:
+        words, code = read(match), getattr(each.read, "__code__", None)
+        if words != match.group():
+            where = each.read.__module__.rpartition(".")[2]
+            place = f"{where}.{each.read.__qualname__}:{code.co_firstlineno}" if code is not None else where
+            _LOG.debug("%r is read as %r by %s, pattern %s", match.group(), words, place, each.source)
+        return words
+
+    return replace
 
 
 def _kept(read: Read) -> Callable[[re.Match[str]], str]:
