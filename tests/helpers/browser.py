@@ -91,13 +91,17 @@ class Page:
 
     def click(self, selector: str) -> None:
         """A click of the mouse in the middle of the element."""
+        x, y = self._middle(selector)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def _middle(self, selector: str) -> tuple[float, float]:
         x, y = self.run(
             f"""(() => {{ const e = document.querySelector({json.dumps(selector)});
             e.scrollIntoView({{block: "center"}}); const b = e.getBoundingClientRect();
             return [b.x + b.width / 2, b.y + b.height / 2]; }})()"""
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        return x, y
 
     def type(self, selector: str, text: str) -> None:
         """Replace the text of a field."""
@@ -110,10 +114,12 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **about)
         self.call("Input.dispatchKeyEvent", type="keyUp", **about)
 
-    def choose_file(self, selector: str, file: Path) -> None:
-        root = self.call("DOM.getDocument")["root"]["nodeId"]
-        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", files=[str(file)], nodeId=node)
+    def drop_file(self, selector: str, file: Path) -> None:
+        """Drag a file over the element and let it go."""
+        x, y = self._middle(selector)
+        data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
     def size(self, width: int, height: int, *, is_phone: bool = False, is_dark: bool = False) -> None:
         self.call(

@@ -122,7 +122,7 @@ def _is_told_what_went_wrong(page: Page) -> None:
 
 def _makes_a_voice_and_deletes_it(page: Page, daemon: Running) -> None:
     page.click("#new-voice summary")
-    page.choose_file("#file", DATA / "speech.ogg")
+    page.drop_file("#drop", DATA / "speech.ogg")
     page.until("document.querySelector('#name').value === 'speech'")
     page.type("#name", "of the page")
     page.click("#make")
