@@ -2,8 +2,9 @@
 
 A family's folder holds everything that only that family has, in files that each belong to one layer:
 
-  dims.py          its `ModelConfig`, its relations, and its `Family`: components, stages, which options exist
+  dims.py          its `ModelConfig`, its relations, and its `Family`: components by phase
   networks.py      component -> network, with classes of its own where no other family has them
+  features.py, frontend.py, parity.py, voice.py, work.py: what of these layers is the family's own
   checkpoint.py    the published files: names, wrappers, keys of `config.yaml`, where each component's tensors lie
 
 No other module asks which family a model is of: they ask its `Family`, or the tables above, by name. Importing this

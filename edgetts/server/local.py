@@ -1,4 +1,5 @@
-"""The Unix socket server for clients on this machine; it speaks `frames`. Only its user can connect (mode 0600).
+"""The Unix socket server for clients on this machine; it speaks `frames`. Only its user can connect
+(mode 0600), or with a group its members (0660).
 
 A client that closes its end stops its stream within one decoding step.
 """

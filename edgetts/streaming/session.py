@@ -65,6 +65,7 @@ class Session:
         self.state = state
         self.sample_rate = engine.pipeline.config.audio.sample_rate
         self._n_tokens = n_tokens
+        self._speed_notice: str | None = None
         self._given_samples = 0
         self._sound_ends_at: float | None = None  # when playback of all samples so far ends; None: not started
         self._n_parts = 0
@@ -90,14 +91,15 @@ class Session:
     @property
     def notices(self) -> tuple[str, ...]:
         """Sentences for the user about the pipeline and the speed of this machine."""
+        return (*self._engine.pipeline.notices, *filter(None, (self.speed_notice,)))
+
+    @property
+    def speed_notice(self) -> str | None:
+        """That playback starts late on this machine; from the first estimate that says so on the same sentence."""
         rtf = self._estimator.rtf(self._seams.context)
-        notices = self._engine.pipeline.notices
-        if rtf is None or rtf < 1 or isinstance(self._schedule, Whole):
-            return notices
-        return (
-            *notices,
-            f"Speaking is estimated to take {rtf:.1f} s per second of speech on this machine, so playback starts late.",
-        )
+        if self._speed_notice is None and rtf is not None and rtf >= 1 and not isinstance(self._schedule, Whole):
+            self._speed_notice = f"Speech is estimated to take {rtf:.1f} times its length here: playback starts late."
+        return self._speed_notice
 
     def close(self) -> None:
         """Cancel the work and wait for the current step; the threads have ended afterwards.

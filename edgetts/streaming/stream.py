@@ -130,6 +130,11 @@ class SpeechStream:
             return tuple(state.segments)
 
     @property
+    def speed_notice(self) -> str | None:
+        """One of `notices`: that playback starts late on this machine, as far as is known."""
+        return self._session.speed_notice
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """Sentences for the user so far: text not spoken as written, objections of guards."""
         of_segments = [

@@ -1,4 +1,4 @@
-"""Kernels for products with quantized weights, one file per family.
+"""Kernels for products with quantized weights, one file per library.
 
 base            the `Kernel` interface, and the reference that works everywhere
 cpu             edgetts' native kernels

@@ -213,12 +213,13 @@ def say(
                 speech = finish.write_speech(stream, out, len(words), progress)
         if out.is_raw and not quiet:
             finish.print_rate(sample_rate)
+        told = getattr(stream, "speed_notice", None) if sink is not None else None
         if out.is_live:
             speech = live.speak(stream, sink, out, quiet=quiet or as_json)
         stats = sink.stats if sink is not None else getattr(stream, "playback", None)
     notices += [n for n in speech.notices if n not in notices]
     if shows_notices:
-        for notice in notices:
+        for notice in (n for n in notices if n != told):
             print_notice(notice)
     finish.write_subtitles(speech, out)
     if as_json:
