@@ -122,7 +122,7 @@ def test_memory(mini_pack: Path) -> None:
     said(model.check_memory(manifest, 5e9, int(2e9), int(4e9), None), BROKEN, "smaller pack")
     said(model.check_memory(manifest, 1e9, int(2e9), int(4e9), 0), BROKEN, "quantize it again")
     recipe = (TESTS.parent / "recipes" / "jetson-orin-nano.toml").read_text(encoding="utf-8")
-    assert f"run_mb = {model.recipe_budget('jetson-orin-nano')}\n" in recipe
+    assert f"\nrun_mb = {model.recipe_budget('jetson-orin-nano')}" in recipe
     assert model.recipe_budget("../jetson-orin-nano") is model.recipe_budget("none") is None
 
 
