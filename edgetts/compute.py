@@ -10,9 +10,9 @@ from typing import Literal, get_args
 from edgetts.errors import UsageError
 
 Compute = Literal["reference", "exact", "fast"]
-"""How to compute. reference: plain PyTorch in fp32. exact: fp32 with faster kernels of equal results. fast: the number
-types that are fast on the device (`backends.numbers`), on the CPU with 8-bit activations for the GPT's quantized
-weights.
+"""How to compute. reference: plain PyTorch in fp32. exact: fp32 with faster kernels, equal up to rounding. fast: the
+number types that are fast on the device (`backends.numbers`), on the CPU with 8-bit activations for the GPT's
+quantized weights.
 """
 COMPUTE = "compute"  # key in the defaults of a pack or recipe
 DEFAULT_COMPUTE: Compute = "exact"

@@ -69,7 +69,7 @@ class SynthesisOptions:
     # Mel: flow matching.
     n_steps: int = 25
     solver: Solver = "euler"
-    cfg_rate: float = 0.7  # 0: one branch, twice as fast
+    cfg_rate: float = 0.7  # classifier-free guidance at a scale of 1.7; 0: one branch, twice as fast
     cfg_until: float = 1.0  # flow time up to which guidance is used; less is faster
     sway: float = 0.0  # 0: equal steps; below 0: shorter steps first
     noise_scale: float = 1.0  # of the flow's initial noise; below 1: plainer speech, clearer with a small model

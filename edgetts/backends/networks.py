@@ -108,8 +108,8 @@ class Networks:
     ) -> _ResultT:
         """`compute()`; if it raises NonFiniteError in 16 bits, once more with the network in float32.
 
-        can_repeat: whether a retry is allowed; audio already played cannot be redone. Raises GenerationError if the
-        device's memory is full.
+        can_repeat: whether a retry is allowed; codes that were already given out cannot be taken back. Raises
+        GenerationError if the device's memory is full.
         """
         with memory_in_words(self.device, f"the stage {stage}"):
             try:

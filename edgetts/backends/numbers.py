@@ -1,4 +1,7 @@
-"""The dtype of each stage, by device and compute mode. No other file decides it.
+"""The dtype that each stage starts with, by device and compute mode.
+
+`networks.Networks` changes a stage to float32 after an overflow; kernels for quantized weights say what they round to
+(`kernels.base.Kernel`).
 
 In: a device and a `compute.Compute`. Out: `Numbers`, read by the loaders of networks. It does not know networks or
 kernels.

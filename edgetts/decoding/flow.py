@@ -36,8 +36,8 @@ class Preparable(Protocol):
     ) -> Callable[[Tensor, int, int], Tensor]:
         """Returns a function `(x (B,M,T) fp32, index of the flow time, rows R) -> velocity (R,M,T) fp32`.
 
-        It computes the first R rows of the arguments given here. R is B, or 2 B with guidance, where both halves get x.
-        The velocity of frames before `start` is not used.
+        With classifier-free guidance the arguments have 2 B rows: conditional, then null. R = 2 B computes both from
+        the same x; R = B only the conditional ones. The velocity of frames before `start` is not used.
         """
         ...
 

@@ -13,8 +13,8 @@ from edgetts.pack.config import ModelConfig
 class Family:
     """One family.
 
-    name: in manifests and voice files. title: for people. folder: its package, which holds `networks` and
-    `checkpoint`. model: the dataclass of its dimensions.
+    name: in manifests and voice files. title: for people. folder: its package, with a file for each part (the
+    package's docstring lists them). model: the dataclass of its dimensions.
     enroll_components, run_components: what is loaded to learn a voice, and what is resident while speaking, in the
     order in which a pack is written.
     voice_reference: the field of a voice that the prompt condition is made of, "reference_codes" or

@@ -4,8 +4,8 @@ In: an engine, a speaker, segments of text as they arrive, options, a schedule. 
 order, each as soon as it is rendered. The codes of the next chunk are decoded while one is rendered, unless playback
 has not started yet; the codes of the next segment follow the last code of this one. Does not know text and playback.
 
-If a guard objects before samples of a segment were output, the segment is decoded again; if words are missing in all
-attempts, that is an error. Afterwards the rest of the segment is cut off, with a notice.
+Before any sample of a segment is output, a guard's objection means another attempt, and words missing in all attempts
+are an error. After that, the rest of the segment is cut off, with a notice.
 """
 
 from __future__ import annotations

@@ -234,7 +234,12 @@ SolverOption = Annotated[
 ]
 CfgRateOption = Annotated[
     float | None,
-    _knob("cfg_rate", "--cfg-rate", panel=MEL, help="Classifier-free guidance, 0 (off, faster) to 10."),
+    _knob(
+        "cfg_rate",
+        "--cfg-rate",
+        panel=MEL,
+        help="Classifier-free guidance, 0 (off, faster) to 10: 0.7 is a scale of 1.7.",
+    ),
 ]
 CfgUntilOption = Annotated[
     float | None,

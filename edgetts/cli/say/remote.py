@@ -1,6 +1,7 @@
 """Finds a daemon on this machine that can serve a request of `edgetts say`, so that nothing is loaded here.
 
-A daemon is used if it would make the same sound: same pack, device and voices folder, and a voice with a name.
+A daemon is used if it would make the same sound: same pack, device, compute mode, kernel, memory budget and
+voices folder, and a voice with a name.
 Otherwise this process synthesizes, or, with --socket, that is an error.
 """
 
