@@ -198,7 +198,7 @@ def test_upsampling_as_an_ordinary_convolution(rates: tuple[tuple[int, int], ...
         with torch.inference_mode():
             found = fast_vocoder._Upsampling(plain, torch.float32)(x.transpose(1, 2).contiguous())
             assert difference(found.transpose(1, 2), plain(x)) < 1e-5
-    with pytest.raises(ValueError, match="rate"):
+    with pytest.raises(ValueError, match="stride"):
         fast_vocoder._Upsampling(nn.ConvTranspose1d(4, 4, 5, stride=2, padding=0), torch.float32)
 
 

@@ -28,7 +28,8 @@ def test_what_was_tried_and_by_how_much_it_won(
         for trial in of:
             ran = not trial["problem"]
             assert ran == math.isfinite(trial["gb_per_s"]) == (trial["microseconds"] > 0)
-            assert ran == ("cuda only" not in trial["problem"] and "not built" not in trial["problem"])
+            elsewhere = ("cuda only", "not built", "for ARM processors", "No module named")
+            assert ran or any(reason in trial["problem"] for reason in elsewhere), trial
     known = [
         {"weights": "w", "kernel": "a", "chosen": True, "problem": "", "microseconds": 10.0},
         {"weights": "w", "kernel": "b", "chosen": False, "problem": "", "microseconds": 25.0},

@@ -42,7 +42,7 @@ int find(const char* path, size_t length) {
     const int n = n_files.load(std::memory_order_acquire);
     for (int i = 0; i < n; ++i)
         if (files[i].length == length && memcmp(files[i].path, path, length) == 0) return i;
-    return -1;
+    return -1;  // none
 }
 
 // A hexadecimal number at `at`, which is moved behind it.
@@ -59,8 +59,11 @@ uintptr_t hexadecimal(const char*& at) {
     }
 }
 
-// Whether a line of /proc/self/maps, ended by a null, is of a watched file's mapping around `address`.
-bool is_watched(const char* line, uintptr_t address, uintptr_t& end, int& file) {
+constexpr int none = -1, zeros_already = -2;
+
+// Whether a line of /proc/self/maps, ended by a null, is of the mapping around `address`. file: the watched file that is
+// mapped there, `zeros_already` for memory of no file, which another thread's handler put there, or `none`.
+bool is_around(const char* line, uintptr_t address, uintptr_t& end, int& file) {
     const char* at = line;
     const uintptr_t start = hexadecimal(at);
     if (*at++ != '-') return false;
@@ -71,13 +74,15 @@ bool is_watched(const char* line, uintptr_t address, uintptr_t& end, int& file) 
         while (*at && *at != ' ') ++at;
     }
     while (*at == ' ') ++at;
-    file = find(at, strlen(at));
-    return file >= 0;
+    file = *at ? find(at, strlen(at)) : zeros_already;
+    return true;
 }
 
-bool look_up(uintptr_t address, uintptr_t& end, int& file) {
+// The watched file that is mapped at `address`, `zeros_already` or `none`, and where that mapping ends.
+int look_up(uintptr_t address, uintptr_t& end) {
+    int file = none;
     const int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    if (maps < 0) return false;
+    if (maps < 0) return none;
     char chunk[chunk_bytes], line[most_line_bytes];
     size_t length = 0;
     bool found = false;
@@ -93,11 +98,11 @@ bool look_up(uintptr_t address, uintptr_t& end, int& file) {
             }
             line[length] = 0;
             length = 0;
-            found = is_watched(line, address, end, file);
+            found = is_around(line, address, end, file);
         }
     }
     close(maps);
-    return found;
+    return file;
 }
 
 void pass_on(int signal, siginfo_t* info, void* context) {
@@ -117,8 +122,12 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
     const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
     const uintptr_t page = address - address % page_bytes;
     uintptr_t end = 0;
-    int file = -1;
-    if (info->si_code == BUS_ADRERR && look_up(address, end, file)) {
+    const int file = info->si_code == BUS_ADRERR ? look_up(address, end) : none;
+    if (file == zeros_already) {  // the access is repeated
+        errno = kept_errno;
+        return;
+    }
+    if (file >= 0) {
         files[file].was_cut.store(1, std::memory_order_release);
         // All of the mapping behind the page: where a file was cut, what follows is missing too.
         void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ | PROT_WRITE,
