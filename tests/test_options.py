@@ -95,7 +95,7 @@ _OTHER_TYPES: tuple[Any, ...] = (
     np.float32("nan"), np.array([1, 2]), np.datetime64("2026-01-01"), Decimal("1"),
 )  # fmt: skip
 _NUMBERS = [f.name for f in dataclasses.fields(SynthesisOptions) if "int" in str(f.type) or "float" in str(f.type)]
-_MAY_BE_NONE = {"first_steps", "prompt_s", "seed"}
+_MAY_BE_NONE = {"first_steps", "language", "prompt_s", "seed"}
 
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(SynthesisOptions)])

@@ -21,6 +21,7 @@ RIFF_MAGICS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 RIFF_HEADER_BYTES = 12
 CHUNK_HEADER_BYTES = 8
 MAX_U32 = 0xFFFFFFFF
+MAX_LENGTH = 1 << 60  # of what a 64-bit field may claim: positions behind it still fit 64 bits
 # Streaming writers leave a huge placeholder length: 0xFFFFFFFF (ffmpeg), 0x7FFFFFFF (sox), a little less, or a round
 # number. A length above this is taken for a placeholder: no accepted recording reaches it.
 UNKNOWN_LENGTH = 0x70000000
@@ -133,7 +134,7 @@ def _riff(file: BinaryIO, size: int, magic: bytes) -> Layout:
         name, length = header[:4], struct.unpack(endian + "I", header[4:])[0]
         position += CHUNK_HEADER_BYTES
         if name == b"ds64":
-            long_length = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))[1]
+            long_length = min(struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))[1], MAX_LENGTH)
         elif name == b"fmt ":
             form = file.read(min(length, MAX_FORMAT_BYTES))
         elif name == b"data":
@@ -190,7 +191,7 @@ def _w64(file: BinaryIO, size: int) -> Layout:
         header = file.read(W64_CHUNK_BYTES)
         if len(header) < W64_CHUNK_BYTES:
             return Layout((range(size),), is_truncated=True)
-        name, length = header[:4], struct.unpack("<Q", header[W64_GUID_BYTES:])[0]
+        name, length = header[:4], min(struct.unpack("<Q", header[W64_GUID_BYTES:])[0], MAX_LENGTH)
         if name == b"fmt ":
             form = file.read(max(0, min(length - W64_CHUNK_BYTES, MAX_FORMAT_BYTES)))
         elif name == b"data":
@@ -210,7 +211,7 @@ def _caf(file: BinaryIO, size: int) -> Layout:
         header = file.read(CAF_CHUNK_BYTES)
         if len(header) < CAF_CHUNK_BYTES:
             return Layout((range(size),), is_truncated=True)
-        name, length = header[:4], struct.unpack(">q", header[4:])[0]
+        name, length = header[:4], min(struct.unpack(">q", header[4:])[0], MAX_LENGTH)
         start = position + CAF_CHUNK_BYTES
         if name == b"data":
             if CAF_EDIT_COUNT_BYTES < length <= size - start:

@@ -336,6 +336,17 @@ def test_fuzz_altered_headers(seed: bytes, edits: list[tuple[int, int]], keep: f
     read_or_refuse(bytes(data[: int(keep * len(data)) or len(data)]))
 
 
+@pytest.mark.parametrize("length", [1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+@pytest.mark.parametrize(
+    ("kind", "chunk", "order"), [("RF64", b"ds64", "<"), ("W64", b"data", "<"), ("CAF", b"data", ">")]
+)
+def test_lengths_of_64_bits(kind: str, chunk: bytes, order: str, length: int) -> None:
+    data = bytearray(encoded(tone(1.1), format=kind))
+    at = data.index(chunk) + {"RF64": 16, "W64": 16, "CAF": 4}[kind]
+    data[at : at + 8] = struct.pack(order + "Q", length)
+    read_or_refuse(bytes(data))
+
+
 @FUZZ
 @given(
     at=st.sampled_from([4, 16, 20, 22, 24, 28, 32, 34, 40]),
