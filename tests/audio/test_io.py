@@ -12,30 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from helpers.paths import GOLDEN, SHARED
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from helpers.recordings import RATE, assert_one_sentence, encoded, tone
 from safetensors.numpy import load_file
 
 from edgetts.audio import io as audio_io
 from edgetts.audio.io import hash_file, read_audio, read_audio_bytes, resample
 from edgetts.errors import AudioError
-
-RATE = 22_050
-
-
-def tone(seconds: float, rate: int = RATE, channels: int = 1) -> np.ndarray:
-    """(S, channels): a different pitch per channel."""
-    t = np.arange(int(seconds * rate)) / rate
-    pitches = 2 * np.pi * 220 * np.arange(1, channels + 1)
-    return (0.3 * np.sin(t[:, None] * pitches)).astype(np.float32)
-
-
-def encoded(samples: np.ndarray, rate: int = RATE, format: str = "WAV", subtype: str | None = None) -> bytes:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format=format, subtype=subtype)
-    return buffer.getvalue()
 
 
 def save(path: Path, data: bytes) -> Path:
@@ -158,9 +141,6 @@ def test_extension_does_not_matter(tmp_path: Path) -> None:
         assert read_audio(save(tmp_path / name, encoded(tone(1.5))), RATE, 15.0).seconds == 1.5
 
 
-# --- what cannot be used ---
-
-
 def truncated(format: str, subtype: str | None = None, part: float = 0.5) -> bytes:
     rng = np.random.default_rng(1)  # noise, so that every codec spends bytes all along the file
     data = encoded((0.1 * rng.standard_normal(4 * 24_000)).astype(np.float32), 24_000, format, subtype)
@@ -210,13 +190,6 @@ BAD: dict[str, tuple[bytes, str]] = {
     "rate 2 GHz": (with_rate(2_000_000_000), "at 2000000000 Hz"),
     "unsupported container": (encoded(tone(2.0), format="VOC", subtype="PCM_16"), "is VOC audio"),
 }
-
-
-def assert_one_sentence(error: AudioError) -> None:
-    message = str(error)
-    assert "\n" not in message
-    assert message.endswith(".")
-    assert not re.search(r"0x[0-9a-f]{6}|Traceback|BytesIO|_Source", message)
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -283,76 +256,3 @@ def test_huge_files_are_refused_unread(tmp_path: Path) -> None:
 def test_many_channels_stay_within_bounds() -> None:
     recording = read_audio_bytes(encoded(tone(1.1, 8_000, 256), 8_000), RATE, 15.0, "it")
     assert recording.seconds == pytest.approx(1.1, abs=1e-3)
-
-
-# --- fuzzing: only AudioError, whatever the bytes ---
-
-FUZZ = settings(
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "150")),
-    deadline=5_000,  # ms, so that a hang fails
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-SEEDS = [
-    encoded(tone(1.1)),
-    encoded(tone(1.1, 48_000, 2), 48_000, subtype="PCM_24"),
-    encoded(tone(1.1), subtype="FLOAT"),
-    encoded(tone(1.1), format="FLAC"),
-    encoded(tone(1.1), format="OGG", subtype="VORBIS"),
-    encoded(tone(1.1, 24_000), 24_000, format="OGG", subtype="OPUS"),
-    encoded(tone(1.1), format="MP3"),
-    encoded(tone(1.1), format="RF64"),
-]
-WAV_START = b"RIFF\xff\xff\xff\xffWAVEfmt "
-MAGICS = [b"", WAV_START, b"fLaC\0\0\0\x22", b"OggS\0\x02", b"ID3\x04\0\0", b"\xff\xfb\x90", b"RF64"]
-
-
-def read_or_refuse(data: bytes) -> None:
-    try:
-        recording = read_audio_bytes(data, RATE, 2.0, "fuzz")
-    except AudioError as error:
-        assert_one_sentence(error)
-    else:
-        assert np.isfinite(recording.samples).all()
-        assert recording.samples.ndim == 1
-        assert 1.0 <= recording.seconds <= 2.0
-
-
-@FUZZ
-@given(magic=st.sampled_from(MAGICS), data=st.binary(max_size=4_096))
-def test_fuzz_random_bytes(magic: bytes, data: bytes) -> None:
-    read_or_refuse(magic + data)
-
-
-@FUZZ
-@given(
-    seed=st.sampled_from(SEEDS),
-    edits=st.lists(st.tuples(st.integers(0, 160), st.integers(0, 255)), min_size=1, max_size=6),
-    keep=st.floats(0.0, 1.0),
-)
-def test_fuzz_altered_headers(seed: bytes, edits: list[tuple[int, int]], keep: float) -> None:
-    data = bytearray(seed)
-    for position, value in edits:
-        data[position] = value
-    read_or_refuse(bytes(data[: int(keep * len(data)) or len(data)]))
-
-
-@pytest.mark.parametrize("length", [1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
-@pytest.mark.parametrize(
-    ("kind", "chunk", "order"), [("RF64", b"ds64", "<"), ("W64", b"data", "<"), ("CAF", b"data", ">")]
-)
-def test_lengths_of_64_bits(kind: str, chunk: bytes, order: str, length: int) -> None:
-    data = bytearray(encoded(tone(1.1), format=kind))
-    at = data.index(chunk) + {"RF64": 16, "W64": 16, "CAF": 4}[kind]
-    data[at : at + 8] = struct.pack(order + "Q", length)
-    read_or_refuse(bytes(data))
-
-
-@FUZZ
-@given(
-    at=st.sampled_from([4, 16, 20, 22, 24, 28, 32, 34, 40]),
-    value=st.sampled_from([0, 1, 2, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF]),
-)
-def test_fuzz_extreme_wav_fields(at: int, value: int) -> None:
-    data = bytearray(SEEDS[0])
-    data[at : at + 4] = struct.pack("<I", value)
-    read_or_refuse(bytes(data))
