@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgetts.errors import EdgeTTSError, GenerationError
+from edgetts.server.health import speak_briefly
 from edgetts.server.notify import WATCHDOG, notify
 from edgetts.server.service import Service
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TEXT = "Yes."
-_PROMPT_S = 1.0
-_OPTIONS = {"n_beams": 1, "n_steps": 1, "guards": False, "max_codes": 8, "seed": 0}
 _PAUSE, _CHECK = 0.25, 0.5  # fractions of the interval: between checks, and for a check
 
 
@@ -93,14 +91,3 @@ class Watchdog:
             logger.warning("the health check cannot speak: %s", failed[0])  # such as a removed pack
             return None
         return f"a short synthesis failed: {failed[0]}" if failed else None
-
-
-def speak_briefly(tts: TTS) -> None:
-    """Synthesize a word through every stage. Raises its errors."""
-    from edgetts.bench.stages import voice_of_length
-    from edgetts.request import WHOLE, SpeechRequest
-
-    voice = voice_of_length(tts.pack, _PROMPT_S)
-    with tts.start(SpeechRequest(text=_TEXT, voice=voice, options=_OPTIONS, chunks=WHOLE)) as stream:
-        for _ in stream:
-            pass

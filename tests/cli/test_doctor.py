@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -111,7 +113,7 @@ def test_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_tts: object) -> None:
         raise GenerationError("The model computed what is no number.")
 
-    monkeypatch.setattr("edgetts.server.watchdog.speak_briefly", fail)
+    monkeypatch.setattr("edgetts.server.health.speak_briefly", fail)
     said(model.check_speech(SimpleNamespace()), BROKEN, "no number", "--device cpu")
 
 
@@ -211,3 +213,21 @@ def test_what_is_broken_is_said_and_decides(home: Path, monkeypatch: pytest.Monk
     assert done.exit_code == 1
     broken = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("broken")]
     assert broken[0] == "device" and broken[-1] == "token"
+
+
+def test_nothing_of_an_extra_is_imported() -> None:
+    """A fresh installation has none, and is what is checked most."""
+    code = (
+        "import sys\n"
+        "extras = ('starlette', 'uvicorn', 'websockets', 'multipart', 'prometheus_client', 'wyoming', 'zeroconf',\n"
+        "          'huggingface_hub', 'sounddevice', 'fugashi', 'torchao', 'bitsandbytes')\n"
+        "sys.modules.update(dict.fromkeys(extras))\n"  # an import of it raises ModuleNotFoundError
+        "from edgetts.cli import main\n"
+        "sys.argv = ['edgetts', 'doctor', '--pack', 'builtin']\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, cwd="/"
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert "spoke a word" in done.stdout

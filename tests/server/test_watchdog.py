@@ -15,9 +15,10 @@ from edgetts.errors import GenerationError, PackError
 from edgetts.request import SpeechRequest
 from edgetts.server import watchdog
 from edgetts.server.faults import Stalled, fault_of
+from edgetts.server.health import speak_briefly
 from edgetts.server.service import LiveSpeech, Service
 from edgetts.server.settings import Limits, Settings
-from edgetts.server.watchdog import Watchdog, speak_briefly
+from edgetts.server.watchdog import Watchdog
 
 SECONDS = 0.4
 

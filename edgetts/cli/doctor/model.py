@@ -57,7 +57,7 @@ def _check_pack(located: LocatedPack, home: Path | None, progress: Callable[[str
 def check_speech(tts: TTS) -> Finding:
     """A word through every stage; which kernels multiplied by the quantized weights."""
     from edgetts.backends.linear import kernels_used
-    from edgetts.server.watchdog import speak_briefly
+    from edgetts.server.health import speak_briefly
 
     try:
         speak_briefly(tts)
