@@ -8,7 +8,7 @@ cost less. A machine slower than real time pre-buffers (`LatencyEstimator.prebuf
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from edgetts.audio.playback.sink import MIN_PREBUFFER_S, prebuffer_seconds
 from edgetts.errors import UsageError
@@ -41,7 +41,14 @@ class BufferState:
 
 
 class Schedule(Protocol):
-    """Decides when to render."""
+    """Decides when to render.
+
+    codes_beyond: how many codes beyond the target must be there before it is rendered. With one it is known whether a
+    chunk is the segment's last, however fast codes come.
+    """
+
+    @property
+    def codes_beyond(self) -> int: ...
 
     def target(self, state: BufferState, /) -> int | None:
         """Codes of the next chunk, if the segment has so many; None: the whole segment."""
@@ -52,6 +59,8 @@ class Schedule(Protocol):
 
 class Whole:
     """One chunk per segment: offline."""
+
+    codes_beyond = 0
 
     def target(self, _state: BufferState) -> int | None:
         return None
@@ -65,6 +74,7 @@ class Fixed:
     """Chunks of given sizes in codes, the last one repeating; the same audio on every machine."""
 
     sizes: tuple[int, ...]
+    codes_beyond: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if not self.sizes or not all(isinstance(n, int) and n > 0 for n in self.sizes):
@@ -172,6 +182,7 @@ class Adaptive:
     """Chunks that are ready before the buffer runs out, according to the latency model."""
 
     estimator: LatencyEstimator
+    codes_beyond: ClassVar[int] = 0  # a code's time is worth more than the same sound
 
     def target(self, state: BufferState) -> int | None:
         if state.lead_s is None:

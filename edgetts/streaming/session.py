@@ -304,7 +304,7 @@ class Session:
             if n_waiting > 0:
                 target = self._schedule.target(self._buffer_state(n_waiting, n_previous))
             n_wanted = len(segment.codes) if target is None else n_rendered + min(n_waiting, target)
-            return segment.is_done or (target is not None and n_waiting >= target)
+            return segment.is_done or (target is not None and n_waiting >= target + self._schedule.codes_beyond)
 
         with state.changed:
             state.wait_until(is_enough)

@@ -120,7 +120,7 @@ def test_texts_in_order_on_one_connection(daemon: Running) -> None:
 
 @pytest.mark.parametrize("length", [1, 3, 100])
 def test_text_in_pieces_that_end_anywhere(daemon: Running, length: int) -> None:
-    text = "Hello there. How are you?"
+    text = "Hello there all of you"  # one clause: several may be planned together or not, as they arrive
 
     async def work(client: AsyncTcpClient) -> None:
         await client.write_event(SynthesizeStart(SPOKEN).event())

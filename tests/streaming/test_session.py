@@ -16,12 +16,13 @@ from helpers.streams import QUICK, TEXT, own_threads
 
 from edgetts.api import TTS, AudioChunk, SpeechStream
 from edgetts.backends.lanes import Held, HostLane, Lanes, Timer
-from edgetts.decoding.attempts import derive_seed
+from edgetts.decoding.attempts import Attempt, derive_seed
 from edgetts.decoding.decode import DecodeResult
 from edgetts.errors import GenerationError, UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.streaming.renderer import SegmentRenderer
 from edgetts.streaming.session import Session
+from edgetts.streaming.state import SegmentState
 from edgetts.voices.voice import Voice
 
 
@@ -311,3 +312,21 @@ def test_speeds_are_kept(tts: TTS, voice: Voice) -> None:
     stream = tts.stream(TEXT, voice, **QUICK)
     assert 0 < stream.prebuffer_s < 30
     stream.close()
+
+
+@pytest.mark.parametrize("waits_for", ["the last code", "the end"])
+def test_a_chunk_that_ends_with_its_segment_sounds_the_same_whenever_the_end_is_known(
+    tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch, waits_for: str
+) -> None:
+    """All 45 codes may be there before it is known that no more come."""
+    expected = joined(list(tts.stream(TEXT, voice, chunks="whole", **QUICK)))
+    attempt = Session._attempt
+
+    def slow(self: Session, segment: SegmentState) -> Attempt:
+        made = attempt(self, segment)
+        if waits_for == "the end":
+            time.sleep(0.3)  # the codes are there, the segment is not done
+        return made
+
+    monkeypatch.setattr(Session, "_attempt", slow)
+    assert np.array_equal(joined(list(tts.stream(TEXT, voice, chunks=(45,), **QUICK))), expected)
