@@ -318,15 +318,19 @@ def test_speeds_are_kept(tts: TTS, voice: Voice) -> None:
 def test_a_chunk_that_ends_with_its_segment_sounds_the_same_whenever_the_end_is_known(
     tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch, waits_for: str
 ) -> None:
-    """All 45 codes may be there before it is known that no more come."""
-    expected = joined(list(tts.stream(TEXT, voice, chunks="whole", **QUICK)))
+    """All codes may be there before it is known that no more come."""
+    text = "One two three."
+    with tts.stream(text, voice, chunks="whole", **QUICK) as stream:
+        expected = joined(list(stream))
+        (segment,) = stream._session.state.segments
     attempt = Session._attempt
 
     def slow(self: Session, segment: SegmentState) -> Attempt:
         made = attempt(self, segment)
         if waits_for == "the end":
-            time.sleep(0.3)  # the codes are there, the segment is not done
+            time.sleep(1)  # the codes are there, the segment is not done
         return made
 
     monkeypatch.setattr(Session, "_attempt", slow)
-    assert np.array_equal(joined(list(tts.stream(TEXT, voice, chunks=(45,), **QUICK))), expected)
+    sizes = (len(segment.codes),)
+    assert np.array_equal(joined(list(tts.stream(text, voice, chunks=sizes, first_steps=1, **QUICK))), expected)
