@@ -10,11 +10,7 @@ import pytest
 from helpers.paths import TESTS
 
 ROOT = TESTS.parent
-PAGES = sorted(
-    path
-    for folder in (ROOT, ROOT / "docs", ROOT / "docs/experiments", ROOT / "recipes", ROOT / "recipes/tiny")
-    for path in folder.glob("*.md")
-)
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").rglob("*.md")])
 PLACE = re.compile(r"`((?:edgetts|quant|recipes|tests|docs|\.ci)/[\w./-]*)(?::([\w.]+))?`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 

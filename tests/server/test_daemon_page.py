@@ -1,4 +1,4 @@
-"""What docs/daemon.md shows is run as it stands there, with the built-in model; only ports are replaced."""
+"""What docs/how-to/daemon.md shows is run as it stands there, with the built-in model; only ports are replaced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typer.main import get_command
 from edgetts.cli.app import app
 from edgetts.pack.locate import builtin_pack
 
-PAGE = (TESTS.parent / "docs" / "daemon.md").read_text(encoding="utf-8")
+PAGE = (TESTS.parent / "docs" / "how-to" / "daemon.md").read_text(encoding="utf-8")
 CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = "\n".join(re.findall(r"^```bash\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)).replace("\\\n", "")
 

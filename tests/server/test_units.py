@@ -19,7 +19,7 @@ from edgetts.server.systemd import device_nodes
 from edgetts.server.units import MARK, SERVICE, SOCKET, Installation, generic, quoted, service_unit, socket_unit, units
 
 PACKAGED = TESTS.parent / "packaging" / "systemd"
-DAEMON_PAGE = TESTS.parent / "docs" / "daemon.md"
+DAEMON_PAGE = TESTS.parent / "docs" / "how-to" / "daemon.md"
 FULL = Installation(
     is_system=True,
     command=("/usr/bin/env", "edgetts", "serve", "--pack", "/opt/a pack", "--token-file", "%d/token"),
