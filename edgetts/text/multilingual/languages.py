@@ -5,11 +5,9 @@ Source: facts of upstream's `indextts/utils/tokenizer.py`, whose list is Whisper
 
 from __future__ import annotations
 
-from edgetts.errors import UsageError
-from edgetts.text.config import ALL_LANGUAGES, Language
+from edgetts.text.config import Language
 from edgetts.text.readings.rule import words
 
-AUTO = "auto"
 SPOKEN: tuple[Language, ...] = ("zh", "en", "ja", "es", "ar")  # with reading rules; zh first: for text without letters
 NAMES: dict[Language, str] = {"zh": "Chinese", "en": "English", "ja": "Japanese", "es": "Spanish", "ar": "Arabic"}
 
@@ -35,18 +33,3 @@ def language_id(code: str) -> int:
 def prefix(code: str) -> str:
     """The prefix of a segment's text."""
     return f"<|{code.lower()}|> "
-
-
-def check_language(code: str) -> Language | None:
-    """The language of a user's code, ignoring letter case; None for `auto`, which detects it.
-
-    Raises `UsageError` for a language without reading rules.
-    """
-    lowered = code.lower()
-    if lowered == AUTO:
-        return None
-    for language in ALL_LANGUAGES:
-        if lowered == language:
-            return language
-    choices = ", ".join((*SPOKEN, AUTO))
-    raise UsageError(f"Unknown language {code!r}; choose one of {choices}.")

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from edgetts.errors import UsageError
 from edgetts.text.config import Language
 from edgetts.text.multilingual.detect import runs
-from edgetts.text.multilingual.languages import SPOKEN, check_language, language_id
+from edgetts.text.multilingual.languages import SPOKEN, language_id
 
 
 def languages(text: str, previous: Language | None = None, spoken: tuple[Language, ...] = SPOKEN) -> list[str]:
@@ -62,14 +61,6 @@ def test_a_language_that_the_model_does_not_speak_is_not_found() -> None:
     assert languages("¡Hola! Good morning.", spoken=("en", "zh")) == ["en"]
     assert languages("¡Hola!", spoken=("ja",)) == ["ja"]
     assert languages("", spoken=("ja",)) == languages("") == []
-
-
-def test_a_language_can_be_named() -> None:
-    assert check_language("auto") is check_language("AUTO") is None
-    assert [check_language(code) for code in ("zh", "EN", "ja", "es", "ar")] == ["zh", "en", "ja", "es", "ar"]
-    for code in ("de", "", "english", "zhen"):
-        with pytest.raises(UsageError, match="choose one of zh, en, ja, es, ar, auto"):
-            check_language(code)
 
 
 def test_rows_of_the_language_table() -> None:
