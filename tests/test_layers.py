@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("server",),
     ("cli",),
 )
+PACKAGES = ("edgetts", "quant", "recipes")
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # The pipeline and what it stands on, to calibrate and measure by speaking.
 QUANT_MAY_IMPORT = {
@@ -138,6 +139,20 @@ def test_quant_imports_only_what_it_may(path: Path) -> None:
     for module, _ in imports(path):
         if module.split(".")[0] == "edgetts":
             assert layer_of(module) in allowed, f"{path.name} imports {module}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Late imports count, too: a circle is a circle, whenever it closes."""
+    files = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for name in PACKAGES for p in sources(name)}
+    modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    graph = {
+        name: {found if found in modules else found.rpartition(".")[0] for found, _ in imports(path)} - {name}
+        for name, path in modules.items()
+    }
+    while leaves := [name for name, used in graph.items() if not used & graph.keys()]:
+        for name in leaves:
+            del graph[name]
+    assert not graph, f"these import each other in a circle: {', '.join(sorted(graph))}"
 
 
 def test_pickles_are_opened_in_one_place_only() -> None:

@@ -16,7 +16,7 @@ Format, one JSON table:
   files                    per file: bytes and sha256
   quality                  figures measured when the pack was made, or null
   without                  features that this model lacks (of FEATURES); optional
-  checksum                 sha256 of all of the above (`edgetts.pack.seal`); version 1 has none
+  checksum                 sha256 of all of the above (`edgetts.pack.checksum`); version 1 has none
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ from typing import Any
 
 from edgetts.errors import PackError
 from edgetts.families import FAMILIES, UNKNOWN_FAMILIES, UNNAMED_FAMILY
+from edgetts.pack.checksum import CHECKSUM, checksum, sealed
 from edgetts.pack.entries import MAKE_AGAIN, MANIFEST_FILE, Manifest
 from edgetts.pack.manifest_reader import ManifestReader
 from edgetts.pack.plain_json import UnsoundJSON, read_json
 from edgetts.pack.plain_json import shown as _shown
-from edgetts.pack.seal import CHECKSUM, checksum, sealed, with_new_keys
 from edgetts.pack.strict import to_dict
 
 FORMAT = "edgetts-pack"
 FORMAT_VERSION = 3
 _RENAMED_KEYS_UNTIL = 2  # the last format with the old spelling of some keys
+_NEW_KEYS = {"licence": "license"}  # key in formats 1 and 2 -> key in format 3
 UNSEALED_VERSION = 1  # without a checksum of the manifest itself
 MAX_MANIFEST_BYTES = 4 << 20
 
@@ -99,6 +100,11 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             raise PackError(f"{where} describes {known}, which this version cannot run; it runs {runs}.")
         raise PackError(f"{where} describes a model of unknown family {_shown(family)}; it must be {runs}.")
     return ManifestReader(where, FAMILIES[family]).manifest(table, is_sealed=version > UNSEALED_VERSION)
+
+
+def with_new_keys(table: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of format 1 or 2 with the keys of format 3, in the same order."""
+    return {_NEW_KEYS.get(key, key): value for key, value in table.items()}
 
 
 def manifest_json(manifest: Manifest) -> str:

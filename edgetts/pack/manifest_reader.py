@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from edgetts.errors import PackError
 from edgetts.families import FAMILIES, Family
+from edgetts.pack.checksum import CHECKSUM
 from edgetts.pack.entries import (
     DTYPES,
     FEATURES,
@@ -28,7 +29,6 @@ from edgetts.pack.entries import (
 from edgetts.pack.plain_json import listed
 from edgetts.pack.plain_json import shown as _shown
 from edgetts.pack.relations import read_model
-from edgetts.pack.seal import CHECKSUM
 from edgetts.pack.strict import printable
 
 # Bounds far above any real pack, so that a hostile or damaged manifest cannot make the reader hang.

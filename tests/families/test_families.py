@@ -12,10 +12,10 @@ from edgetts.errors import PackError
 from edgetts.families import ALL_COMPONENTS, FAMILIES, UNNAMED_FAMILY, family_of
 from edgetts.families.indextts2.dims import INDEXTTS_2, IndexTTS2Config
 from edgetts.families.indextts25.dims import INDEXTTS_25
+from edgetts.pack.checksum import CHECKSUM, sealed
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import manifest_json, parse_manifest
-from edgetts.pack.seal import CHECKSUM, sealed
 
 
 def changed(**keys: Any) -> bytes:

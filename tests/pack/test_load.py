@@ -16,8 +16,8 @@ from edgetts.errors import PackError
 from edgetts.families.indextts2.networks import NETWORKS
 from edgetts.models.gpt import GPT
 from edgetts.models.repcodec import Quantizer
+from edgetts.pack.checksum import sealed
 from edgetts.pack.load import Pack, open_pack
-from edgetts.pack.seal import sealed
 from edgetts.pack.verify import file_sha256
 
 

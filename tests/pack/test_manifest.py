@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from edgetts.errors import PackError
 from edgetts.families.indextts2.dims import INDEXTTS_2
 from edgetts.pack import manifest as manifests
+from edgetts.pack.checksum import sealed
 from edgetts.pack.manifest import manifest_json, parse_manifest, read_manifest
-from edgetts.pack.seal import sealed
 
 
 def table_of(pack: Path) -> dict[str, Any]:

@@ -13,9 +13,10 @@ import pytest
 from helpers.trees import copy_tree, replace
 
 from edgetts.errors import PackError
+from edgetts.pack.checksum import CHECKSUM, checksum, sealed
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import parse_manifest, read_manifest
-from edgetts.pack.seal import CHECKSUM, checksum, main, seal, sealed
+from edgetts.pack.seal import main, seal
 
 BUILTIN = builtin_pack() / "manifest.json"
 N_FLIPS = 4000

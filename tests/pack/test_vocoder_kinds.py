@@ -12,10 +12,10 @@ from helpers.istft_pack import ISTFT, istft_pack
 
 from edgetts.errors import PackError
 from edgetts.families.indextts2.dims import IndexTTS2Config
+from edgetts.pack.checksum import sealed
 from edgetts.pack.config import VOCODER_KINDS, IstftVocoderConfig, ModelConfig, VocoderConfig
 from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import table_text
-from edgetts.pack.seal import sealed
 from edgetts.pack.strict import from_dict, to_dict
 
 
