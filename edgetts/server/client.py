@@ -121,10 +121,11 @@ class RemoteStream:
         self._is_closed = False
         connection.send(frames.pack_table(frames.REQUEST, request.to_json()))
         try:
-            self._started = self._table(frames.STARTED)
+            started = self._table(frames.STARTED)
         except BaseException:
             self.close()
             raise
+        self.speed_notice: str | None = started.get("speed_notice")  # a daemon of an older version sends none
         if pieces is not None:
             threading.Thread(target=self._pump, args=(pieces,), name="edgetts-text", daemon=True).start()
 

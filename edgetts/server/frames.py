@@ -6,6 +6,7 @@ request has no text; the daemon answers with STARTED, SOUND (length of a JSON ta
 PLAYED if it plays the speech itself, and REPORT, or with ERROR. Either side ends it by closing. Only needs the
 standard library.
 
+STARTED: `id`; `speed_notice`, a sentence if playback starts late, else null.
 OPTIONS: `plays`, "client" or "server": the speech is played, so it waits until no other speech is; `device`: of the
 server's loudspeaker; `interrupts`: ends other speech that is played or waits for that.
 """

@@ -234,7 +234,8 @@ class _Connection:
             request, "local", pieces=pieces, arrived_at=arrived_at, is_bounded=False
         ) as live:
             await live.begin()
-            await self._put(frames.pack_table(frames.STARTED, {"id": live.id}))
+            started = {"id": live.id, "speed_notice": live.stream.speed_notice}
+            await self._put(frames.pack_table(frames.STARTED, started))
             if self._playing.plays == "server":
                 stats = await play(live, self._playing.device)
                 played = {**dataclasses.asdict(stats), "state": stats.state.value}

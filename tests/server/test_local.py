@@ -51,7 +51,7 @@ def say(*arguments: object, input: str | bytes | None = None):
 def plain(result) -> str:
     """What is said on stderr, without the log and without what depends on how busy the machine is."""
     lines = result.stderr.splitlines()
-    return "\n".join(line for line in lines if " INFO " not in line and "This machine needs" not in line)
+    return "\n".join(line for line in lines if " INFO " not in line and "estimated to take" not in line)
 
 
 def test_the_file_is_for_its_user_alone(daemon: Running) -> None:

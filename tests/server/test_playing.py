@@ -22,6 +22,7 @@ from edgetts.server import loudspeaker
 from edgetts.server.client import Connection
 from edgetts.server.local import Playing
 from edgetts.server.settings import Limits
+from edgetts.streaming.schedule import LatencyEstimator
 
 OPTIONS = {"n_beams": 1, "n_steps": 1, "max_codes": 25, "guards": False, "seed": 7}
 QUICK = ("--beams", 1, "--steps", 1, "--max-codes", 25, "--no-guards", "--seed", 7, "--device", "cpu")
@@ -123,6 +124,19 @@ class Call(threading.Thread):
         self.join(60)
         assert not self.is_alive()
         return self._error
+
+
+def test_the_client_knows_before_playback_that_the_machine_is_slow(
+    daemon: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = SpeechRequest(text="Hello.", voice=VOICE, options=OPTIONS)
+    for rtf, notice in (
+        (2.0, "Speech is estimated to take 2.0 times its length here: playback starts late."),
+        (0.5, None),
+    ):
+        monkeypatch.setattr(LatencyEstimator, "rtf", lambda self, context, rtf=rtf: rtf)
+        with Connection(daemon.home / "s").start(request, None, {"plays": "client"}) as stream:
+            assert stream.speed_notice == notice
 
 
 def say(*arguments: object):

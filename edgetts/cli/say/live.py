@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from edgetts.cli.common import print_notice
 from edgetts.cli.say.finish import floats, speech_file, speech_of
 from edgetts.cli.say.output import Output
 from edgetts.cli.text_input import recode_hint
@@ -85,7 +84,7 @@ def print_devices() -> None:
 
 
 def speak(stream: SpeechStream | RemoteStream, sink: Sink | None, output: Output, *, quiet: bool) -> Speech:
-    """Play and write a stream to its end, after a notice if playback starts late. Returns its report.
+    """Play and write a stream to its end. Returns its report.
 
     Raises errors of stream, device, pipe and file.
     """
@@ -103,9 +102,6 @@ def speak(stream: SpeechStream | RemoteStream, sink: Sink | None, output: Output
         if output.target is not None and not output.to_stdout:
             file = stack.enter_context(speech_file(output, stream.sample_rate))
         status = stack.enter_context(StatusLine(enabled=not quiet))
-        notice = getattr(stream, "speed_notice", None)
-        if notice is not None and sink is not None and not quiet:
-            print_notice(notice)
         n_samples = output_chunks(stream, sink, pipe, header, status, file)
     speech = speech_of(stream, n_samples)
     if pipe is not None and start is not None and header and not _is_appending(pipe):

@@ -213,7 +213,9 @@ def say(
                 speech = finish.write_speech(stream, out, len(words), progress)
         if out.is_raw and not quiet:
             finish.print_rate(sample_rate)
-        told = getattr(stream, "speed_notice", None) if sink is not None else None
+        told = stream.speed_notice if out.is_played and shows_notices else None
+        if told is not None:  # before playback; the other notices come after it
+            print_notice(told)
         if out.is_live:
             speech = live.speak(stream, sink, out, quiet=quiet or as_json)
         stats = sink.stats if sink is not None else getattr(stream, "playback", None)
