@@ -1,6 +1,6 @@
 """A line of coverage per package: coverage.py REPORT.json
 
-In: coverage's JSON report. Out: for edgetts' parts and quant, the share of statements that the tests ran in their own
+In: coverage's JSON report. Out: for each part of edgetts, the share of statements that the tests ran in their own
 process (code that only runs in subprocesses counts as not run).
 """
 
@@ -14,12 +14,12 @@ run: dict[str, int] = defaultdict(int)
 known: dict[str, int] = defaultdict(int)
 for name, about in files.items():
     parts = Path(name).parts
-    top = next(i for i, part in enumerate(parts) if part in ("edgetts", "quant"))
+    top = parts.index("edgetts")
     package = ".".join(parts[top:-1][:2])
     for key in (package, "all"):
         run[key] += about["summary"]["covered_lines"]
         known[key] += about["summary"]["num_statements"]
 if not known:
-    sys.exit("The coverage report has no file of edgetts or quant.")
+    sys.exit("The coverage report has no file of edgetts.")
 for package in [*sorted(set(known) - {"all"}), "all"]:
     print(f"coverage {package:22} {run[package] / max(known[package], 1):6.1%} of {known[package]} statements")

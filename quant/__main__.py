@@ -1,4 +1,4 @@
-"""`python -m quant ...` is `edgetts quantize ...`."""
+"""`python -m edgetts.quant ...` is `edgetts quantize ...`."""
 
 from __future__ import annotations
 

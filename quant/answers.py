@@ -14,7 +14,7 @@ from typing import Any
 
 from edgetts.errors import DownloadError
 from edgetts.pack.strict import printable
-from quant.part_file import Checksum
+from edgetts.quant.part_file import Checksum
 
 MAX_REDIRECTS = 10
 MAX_ANSWER_BYTES = 16 << 20  # JSON about a repository; published ones have a few KB

@@ -21,10 +21,10 @@ from edgetts.pack.config import ModelConfig
 from edgetts.pack.entries import SchemeGroup
 from edgetts.pack.strict import to_dict
 from edgetts.progress import CountedProgress
-from quant.lazy import LazyTensor
-from quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
-from quant.tensor_file import TensorFilePlan
-from quant.writer import PackWriter
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
+from edgetts.quant.tensor_file import TensorFilePlan
+from edgetts.quant.writer import PackWriter
 
 Tensors = dict[str, LazyTensor]
 # Measures a complete pack before it is published, and may add files to it; returns the quality table.

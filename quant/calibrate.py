@@ -28,10 +28,10 @@ from edgetts.pack.locate import builtin_pack
 from edgetts.pack.text import frontend_of
 from edgetts.pipeline import Pipeline
 from edgetts.progress import CountedProgress
+from edgetts.quant import texts
 from edgetts.voices.enroll import ENCODER_RATE, enroll
 from edgetts.voices.speaker import Speaker
 from edgetts.voices.voice import Voice
-from quant import texts
 
 CPU = torch.device("cpu")
 MAX_REFERENCE_SECONDS = 15.0

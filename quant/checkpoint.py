@@ -16,8 +16,8 @@ from pathlib import Path, PurePath
 
 from edgetts.errors import CheckpointError, UsageError
 from edgetts.pack.plain_json import shown
+from edgetts.quant.upstream_config import UpstreamConfig, alternatives
 from edgetts.text.glossary import MAX_FILE_BYTES, Glossary
-from quant.upstream_config import UpstreamConfig, alternatives
 
 CONFIG_FILE = "config.yaml"
 GLOSSARY_FILE = "glossary.yaml"

@@ -26,16 +26,16 @@ from edgetts.pack.entries import GLOSSARY_FILE, TOKENIZER_FILE
 from edgetts.pack.plain_json import listed, shown
 from edgetts.pack.strict import to_dict
 from edgetts.progress import CountedProgress
-from quant import checkpoint, weights
-from quant.build import ALWAYS_FP32, Source, Storage, Tensors, build_pack
-from quant.components import component_problems, enrollment_notice, network_tensors
-from quant.folding import fold_weight_norm, is_transposed, transpose_conv1d
-from quant.lazy import LazyTensor
-from quant.target import check_target
-from quant.tiktoken_convert import read_tiktoken
-from quant.tokenizer_convert import read_tokenizer
-from quant.upstream_config import UpstreamConfig, model_config, read_upstream_config
-from quant.writer import PackWriter
+from edgetts.quant import checkpoint, weights
+from edgetts.quant.build import ALWAYS_FP32, Source, Storage, Tensors, build_pack
+from edgetts.quant.components import component_problems, enrollment_notice, network_tensors
+from edgetts.quant.folding import fold_weight_norm, is_transposed, transpose_conv1d
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.target import check_target
+from edgetts.quant.tiktoken_convert import read_tiktoken
+from edgetts.quant.tokenizer_convert import read_tokenizer
+from edgetts.quant.upstream_config import UpstreamConfig, model_config, read_upstream_config
+from edgetts.quant.writer import PackWriter
 
 DTYPES = {"fp32": "float32", "fp16": "float16"}
 

@@ -1,7 +1,7 @@
 """Fetching the published checkpoint of a family and the models that it needs.
 
 In: a folder, and a hub address. Out: the folder in the layout that upstream's downloader makes and
-`quant.checkpoint` reads, with only the files that conversion needs, and the licenses that come with them.
+`edgetts.quant.checkpoint` reads, with only the files that conversion needs, and the licenses that come with them.
 First a `Plan` (what is there, what is missing, does it fit), so that a person can be asked; then the fetching.
 A file appears under its name only whole and with the published checksum. An interrupted run is taken up where
 it stopped; `edgetts-download.json` in the folder keeps what was agreed to and what was already checked. No link in
@@ -25,12 +25,12 @@ from edgetts.families import FAMILIES, Family
 from edgetts.families.published import Published
 from edgetts.pack.plain_json import shown
 from edgetts.progress import CountedProgress
-from quant.checkpoint import AUXILIARY_FILES, CACHE_FOLDER, CONFIG_FILE, GLOSSARY_FILE, locate_files
-from quant.download_folder import PARTS_FOLDER, check_folder, check_space, locked, remove_parts, writing
-from quant.download_record import RECORD_FORMAT, entry_of, is_ours, read_record, was_fetched, write_record
-from quant.hub import DEFAULT_REVISION, Hub, HubFile, Repository
-from quant.part_file import PartFile, has_checksum, part_path
-from quant.upstream_config import published, read_upstream_config
+from edgetts.quant.checkpoint import AUXILIARY_FILES, CACHE_FOLDER, CONFIG_FILE, GLOSSARY_FILE, locate_files
+from edgetts.quant.download_folder import PARTS_FOLDER, check_folder, check_space, locked, remove_parts, writing
+from edgetts.quant.download_record import RECORD_FORMAT, entry_of, is_ours, read_record, was_fetched, write_record
+from edgetts.quant.hub import DEFAULT_REVISION, Hub, HubFile, Repository
+from edgetts.quant.part_file import PartFile, has_checksum, part_path
+from edgetts.quant.upstream_config import published, read_upstream_config
 
 _LICENSE_FILE = re.compile(r"(LICEN[SC]E|NOTICE|DISCLAIMER)[A-Za-z0-9._-]*", re.IGNORECASE)
 

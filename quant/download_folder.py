@@ -15,9 +15,9 @@ from pathlib import Path
 
 from edgetts.errors import DownloadError, UsageError
 from edgetts.pack.entries import MANIFEST_FILE
-from quant.download_record import RECORD_FILE
-from quant.folders import opened, remove_folder, unlink
-from quant.part_file import is_part
+from edgetts.quant.download_record import RECORD_FILE
+from edgetts.quant.folders import opened, remove_folder, unlink
+from edgetts.quant.part_file import is_part
 
 PARTS_FOLDER = ".edgetts-download"
 SPARE_BYTES = 64 << 20  # left free on the disk

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quant.folders import opened, read_file, unlink, write_new
-from quant.part_file import Checksum, has_checksum
+from edgetts.quant.folders import opened, read_file, unlink, write_new
+from edgetts.quant.part_file import Checksum, has_checksum
 
 RECORD_FILE = "edgetts-download.json"
 RECORD_FORMAT = 1

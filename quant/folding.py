@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from quant.lazy import LazyTensor
+from edgetts.quant.lazy import LazyTensor
 
 _GAIN, _DIRECTION, _FOLDED = ".weight_g", ".weight_v", ".weight"
 _CONV1D = re.compile(r"gpt\.h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")

@@ -6,8 +6,8 @@ them. The second moments of one block are in memory at a time.
 
 Inputs are quantized one by one: the error of each is distributed over the remaining inputs, to minimize the change of
 the layer's output on the samples. With `activation_order`, inputs with the largest second moments come first, while
-most others are left to compensate. The grid of each group is fixed beforehand by `quant.hqq` with inputs weighted by
-their second moments, so the stored layout is the same as of rounding.
+most others are left to compensate. The grid of each group is fixed beforehand by `edgetts.quant.hqq` with inputs
+weighted by their second moments, so the stored layout is the same as of rounding.
 
 Source: Frantar et al. 2023, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers"
 (arXiv 2210.17323): the order of work, the Cholesky form, blocks of inputs.
@@ -28,10 +28,10 @@ from edgetts.pack.schemes import INT4_LEVELS, Quantized, int4_zero_points
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
 from edgetts.progress import CountedProgress
-from quant import hqq
-from quant.calibrate import CPU, Speech, decoding_embeddings, find_voice, make_samples
-from quant.recipe import CalibrationSettings
-from quant.schemes import Encode, Parts, SchemeRule, int4_parts
+from edgetts.quant import hqq
+from edgetts.quant.calibrate import CPU, Speech, decoding_embeddings, find_voice, make_samples
+from edgetts.quant.recipe import CalibrationSettings
+from edgetts.quant.schemes import Encode, Parts, SchemeRule, int4_parts
 
 _BLOCKS = "gpt.h."
 _INPUTS_AT_ONCE = 128

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from edgetts.pack.schemes import INT4_LEVELS, ZERO_STEPS, int4_zero_points
-from quant.schemes import Parts, SchemeRule, int4_codes, int4_parts
+from edgetts.quant.schemes import Parts, SchemeRule, int4_codes, int4_parts
 
 _NORM = 0.7  # p
 _WEIGHT = 10.0  # initial weight of the quadratic term

@@ -19,12 +19,13 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from edgetts import __version__
+from edgetts.distribution import DISTRIBUTION, install
 from edgetts.errors import DownloadError, UsageError
-from quant.answers import WrongAnswer, ask, check_content, commit_of, license_of, read_json, siblings_of
-from quant.part_file import Checksum, PartFile
-from quant.patience import Heartbeat, TooSlow, patiently
+from edgetts.quant.answers import WrongAnswer, ask, check_content, commit_of, license_of, read_json, siblings_of
+from edgetts.quant.part_file import Checksum, PartFile
+from edgetts.quant.patience import Heartbeat, TooSlow, patiently
 
-logger = logging.getLogger(f"edgetts.{__name__}")
+logger = logging.getLogger(__name__)
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 DEFAULT_REVISION = "main"
@@ -175,7 +176,7 @@ class Hub:
 
     def _headers(self) -> dict[str, str]:
         headers: dict[str, str] = _library().utils.build_hf_headers(
-            token=self._token, library_name="edgetts", library_version=__version__
+            token=self._token, library_name=DISTRIBUTION, library_version=__version__
         )
         return headers
 
@@ -240,7 +241,7 @@ def _library() -> Any:
     try:
         import huggingface_hub.utils
     except ImportError:
-        raise DownloadError("Downloading needs huggingface_hub: pip install 'edgetts[download]'.") from None
+        raise DownloadError(f"Downloading needs huggingface_hub: `{install('download')}`.") from None
     return huggingface_hub
 
 

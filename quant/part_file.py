@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgetts.errors import DownloadError
-from quant.folders import NO_FOLDER, folder_of, opened, rename_new
+from edgetts.quant.folders import NO_FOLDER, folder_of, opened, rename_new
 
 PART_SUFFIX = ".part"
 _BLOCK = 1 << 20  # bytes read at once when hashing

@@ -23,17 +23,17 @@ from edgetts.errors import PackError, UsageError
 from edgetts.pack.entries import MANIFEST_FILE
 from edgetts.pack.load import Pack, open_pack
 from edgetts.progress import CountedProgress
-from quant import calibrate, gptq, hqq, report
-from quant.build import Source, Storage, build_pack
-from quant.components import enrollment_notice
-from quant.convert import open_checkpoint
-from quant.machine import this_machine
-from quant.recipe import AUTO, Recipe, check_fits, choose_recipe, describe, keep_quantized, load_recipe
-from quant.schemes import Encode, Parts, SchemeRule, round_to_nearest
-from quant.source import open_pack_source
-from quant.staging import finish_removal, remove_pack
-from quant.target import check_target, own_pack
-from quant.writer import PackWriter
+from edgetts.quant import calibrate, gptq, hqq, report
+from edgetts.quant.build import Source, Storage, build_pack
+from edgetts.quant.components import enrollment_notice
+from edgetts.quant.convert import open_checkpoint
+from edgetts.quant.machine import this_machine
+from edgetts.quant.recipe import AUTO, Recipe, check_fits, choose_recipe, describe, keep_quantized, load_recipe
+from edgetts.quant.schemes import Encode, Parts, SchemeRule, round_to_nearest
+from edgetts.quant.source import open_pack_source
+from edgetts.quant.staging import finish_removal, remove_pack
+from edgetts.quant.target import check_target, own_pack
+from edgetts.quant.writer import PackWriter
 
 GPT = "gpt"
 _INTERMEDIATE = "Intermediate of quantizing, from "  # prefix of the description of a reference pack

@@ -2,7 +2,7 @@
 
 In: the name of a built-in recipe, a user's file, or `auto` and a `Machine`. Out: a `Recipe`. Unknown and missing keys,
 wrong types, patterns without a match and values out of range are all listed in one error. `recipes/README.md` explains
-the keys, `quant.schemes` the schemes and methods.
+the keys, `edgetts.quant.schemes` the schemes and methods.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.compute import COMPUTE, check_compute
+from edgetts.distribution import recipes_folder
 from edgetts.errors import EdgeTTSError, PackError, UsageError
 from edgetts.families import ALL_COMPONENTS, FAMILIES, family_of
 from edgetts.options import SynthesisOptions
 from edgetts.pack.schemes import SCHEMES
 from edgetts.pack.strict import from_dict
-from quant.build import ALWAYS_FP32, Source, Storage, plan_bytes
-from quant.lazy import LazyTensor
-from quant.machine import Machine
-from quant.schemes import METHODS, PLAIN, SchemeRule
-from quant.tensor_file import DTYPE_NAMES, DTYPES, takes_dtype
+from edgetts.quant.build import ALWAYS_FP32, Source, Storage, plan_bytes
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.machine import Machine
+from edgetts.quant.schemes import METHODS, PLAIN, SchemeRule
+from edgetts.quant.tensor_file import DTYPE_NAMES, DTYPES, takes_dtype
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -79,11 +80,6 @@ class Recipe:
     @property
     def needs_calibration(self) -> bool:
         return any(rule.method == _CALIBRATED for stored in self.storage.values() for rule in stored.rules)
-
-
-def recipes_folder() -> Path:
-    """The folder of built-in recipes: beside this package, in a checkout and when installed."""
-    return Path(__file__).resolve().parent.parent / "recipes"
 
 
 def recipe_names() -> list[str]:

@@ -25,13 +25,13 @@ from edgetts.pack.page_release import give_back
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
 from edgetts.progress import CountedProgress
+from edgetts.quant.calibrate import CPU, Sample, Speech, decoding_embeddings, find_voice, make_samples
+from edgetts.quant.recipe import Recipe
+from edgetts.quant.report_page import page
+from edgetts.quant.source import REPORT_FILE
+from edgetts.quant.writer import PackWriter
 from edgetts.voices.enroll import mel_spectrogram
 from edgetts.voices.speaker import Speaker
-from quant.calibrate import CPU, Sample, Speech, decoding_embeddings, find_voice, make_samples
-from quant.recipe import Recipe
-from quant.report_page import page
-from quant.source import REPORT_FILE
-from quant.writer import PackWriter
 
 N_TEXTS = 6
 MAX_CODES = 120  # per text: 2.4 s of published speech

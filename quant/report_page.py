@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from quant.tensor_file import MAX_SNR
+from edgetts.quant.tensor_file import MAX_SNR
 
 _MB = 1_000_000
 _WIDTH, _ROW, _LABEL, _VALUE = 760, 20, 150, 150  # pixels: chart, row, label, value beside a bar

@@ -1,8 +1,8 @@
 """Quantizing one tensor for storage: the counterpart of `edgetts.pack.schemes`.
 
 In: a float32 tensor. Out: its stored parts. Plain round-to-nearest without calibration; methods that look
-further (`quant.hqq`, `quant.gptq`) make the same parts from better codes. Rows are worked on a few at a time, so
-that the largest tensor needs little more memory than itself.
+further (`edgetts.quant.hqq`, `edgetts.quant.gptq`) make the same parts from better codes. Rows are worked on a few at
+a time, so that the largest tensor needs little more memory than itself.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ import torch
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.page_release import give_back
 from edgetts.pack.schemes import Quantized
-from quant.build import Source
-from quant.lazy import LazyTensor
-from quant.writer import PackWriter
+from edgetts.quant.build import Source
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.writer import PackWriter
 
 REPORT_FILE = "report.html"  # describes this pack only: not copied
 

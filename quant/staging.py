@@ -1,8 +1,9 @@
 """The staging folder: a pack is written there and renamed to its target at the end.
 
-In: a target checked by `quant.target`. Out: files in a hidden folder beside it, then that folder under the target's
-name. A mark file in the folder lists the files that this program wrote or may write; nothing else is overwritten or
-removed, and links are not followed. A crashed process leaves folder and mark, and the next one continues.
+In: a target checked by `edgetts.quant.target`. Out: files in a hidden folder beside it, then that folder under the
+target's name. A mark file in the folder lists the files that this program wrote or may write; nothing else is
+overwritten or removed, and links are not followed. A crashed process leaves folder and mark, and the next one
+continues.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import BinaryIO
 
 from edgetts.errors import PackError, UsageError
 from edgetts.pack.entries import MANIFEST_FILE
-from quant.folders import (
+from edgetts.quant.folders import (
     NEW_FILE,
     OPEN_FOLDER,
     TAKEN,
@@ -34,7 +35,17 @@ from quant.folders import (
     unlink,
     write_new,
 )
-from quant.target import DISCARDED, MARK, MARK_FILE, STAGING, check_target, open_marked, read_mark, replaceable, shown
+from edgetts.quant.target import (
+    DISCARDED,
+    MARK,
+    MARK_FILE,
+    STAGING,
+    check_target,
+    open_marked,
+    read_mark,
+    replaceable,
+    shown,
+)
 
 
 class StagingFolder:

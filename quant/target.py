@@ -17,9 +17,9 @@ from pathlib import Path
 from edgetts.errors import PackError, UsageError
 from edgetts.pack.entries import MANIFEST_FILE, Manifest
 from edgetts.pack.manifest import MAX_MANIFEST_BYTES, parse_manifest
-from quant.folders import OPEN_FOLDER, foreign, opened, read_file
+from edgetts.quant.folders import OPEN_FOLDER, foreign, opened, read_file
 
-MARK_FILE = ".edgetts-staging"  # in a folder being written or removed: see `quant.staging`
+MARK_FILE = ".edgetts-staging"  # in a folder being written or removed: see `edgetts.quant.staging`
 DISCARDED = "-"  # a line of the mark: the folder is being removed
 MARK = "Made by edgetts, which may remove the files that are listed here:"
 STAGING = ".{}.partial"

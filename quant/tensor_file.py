@@ -24,8 +24,8 @@ from edgetts.errors import PackError
 from edgetts.pack.entries import ComponentEntry, FileEntry, SchemeGroup
 from edgetts.pack.manifest import FORMAT
 from edgetts.pack.schemes import SCHEMES, Quantized, layout_problem
-from quant.lazy import LazyTensor
-from quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.schemes import PLAIN, Encode, SchemeRule, round_to_nearest
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}

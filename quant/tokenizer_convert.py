@@ -16,7 +16,7 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import Unigram
 
 from edgetts.errors import CheckpointError
-from quant.protobuf import WireError, read_bytes, read_fields, read_float, read_int, read_text
+from edgetts.quant.protobuf import WireError, read_bytes, read_fields, read_float, read_int, read_text
 
 MAX_MODEL_BYTES = 64 * 2**20  # the published one has 0.5 MB
 

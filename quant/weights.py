@@ -25,7 +25,7 @@ from edgetts.errors import CheckpointError, PackError
 from edgetts.pack import page_release as mapped
 from edgetts.pack.header import tensor_header
 from edgetts.pack.plain_json import shown
-from quant.lazy import LazyTensor
+from edgetts.quant.lazy import LazyTensor
 
 MAX_DEPTH = 16  # nesting of tables
 MAX_ENTRIES = 100_000  # the largest published file has some thousand

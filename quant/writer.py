@@ -1,9 +1,9 @@
 """Writes a model pack atomically: the target is complete or absent.
 
 In: a configuration, tensors per component, the tokenizer and other files. Out: a pack folder. Everything is written to
-a hidden folder beside the target (`quant.staging`), synced, and renamed at the end. A crashed writer leaves that
-folder; the next one reuses finished components from the same source and removes the rest. Used by the converter and the
-training recipe.
+a hidden folder beside the target (`edgetts.quant.staging`), synced, and renamed at the end. A crashed writer leaves
+that folder; the next one reuses finished components from the same source and removes the rest. Used by the converter
+and the training recipe.
 
     with PackWriter(target, config, name="tiny", recipe="tiny", license="...") as writer:
         for component, tensors in trained.items():
@@ -35,12 +35,12 @@ from edgetts.pack.manifest import manifest_json, parse_manifest
 from edgetts.pack.plain_json import listed
 from edgetts.pack.relations import model_problems
 from edgetts.pack.strict import from_dict, to_dict
-from quant.components import component_problems
-from quant.lazy import LazyTensor
-from quant.schemes import Encode, SchemeRule, round_to_nearest
-from quant.staging import StagingFolder
-from quant.target import check_target
-from quant.tensor_file import TensorFilePlan, WrittenComponent
+from edgetts.quant.components import component_problems
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.schemes import Encode, SchemeRule, round_to_nearest
+from edgetts.quant.staging import StagingFolder
+from edgetts.quant.target import check_target
+from edgetts.quant.tensor_file import TensorFilePlan, WrittenComponent
 
 # Measures a complete pack before it is published: folder -> the manifest's quality table.
 Measure = Callable[[Path], Mapping[str, Any]]

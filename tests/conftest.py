@@ -32,7 +32,7 @@ def mini_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def mini_pack(mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pack folder converted from it in fp32. Shared: copy it before changing anything."""
-    from quant.convert import convert
+    from edgetts.quant.convert import convert
 
     return convert(mini_checkpoint, tmp_path_factory.mktemp("packs") / "mini.pack").path
 
@@ -46,7 +46,7 @@ def mini_checkpoint_25(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def mini_pack_25(mini_checkpoint_25: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As `mini_pack`, of IndexTTS-2.5."""
-    from quant.convert import convert
+    from edgetts.quant.convert import convert
 
     return convert(mini_checkpoint_25, tmp_path_factory.mktemp("packs_25") / "mini25.pack").path
 

@@ -27,7 +27,7 @@ from edgetts.models.vocoder import build_vocoder
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pipeline import Pipeline
-from quant.quantize import quantize
+from edgetts.quant.quantize import quantize
 from recipes.tiny.stages.swap_vocoder import INT8_RULES, swap_vocoder
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. Names of one layer may not import each other; inside a folder everything may.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("progress", "files", "compute"),
+    ("progress", "files", "compute", "distribution"),
     ("text", "audio"),
     ("pack",),
     ("models",),
@@ -40,6 +40,7 @@ QUANT_MAY_IMPORT = {
     "progress",
     "files",
     "compute",
+    "distribution",
     "text",
     "audio",
     "pack",
@@ -116,7 +117,7 @@ def test_each_layer_imports_only_those_below(path: Path) -> None:
         return
     assert here in RANK, f"{relative} belongs to no layer: add it to LAYERS"
     for module, _ in imports(path):
-        if module.split(".")[0] != "edgetts":
+        if module.split(".")[0] != "edgetts" or layer_of(module) == "quant":
             continue
         there = layer_of(module)
         if there in (here, "version"):
@@ -128,15 +129,17 @@ def test_each_layer_imports_only_those_below(path: Path) -> None:
 def test_quant_is_used_by_its_verbs_only_and_late(path: Path) -> None:
     relative = path.relative_to(ROOT).as_posix()
     for module, at_top in imports(path):
-        if module.split(".")[0] == "quant":
+        assert module.split(".")[0] not in ("quant", "recipes"), f"{relative} imports {module}, which is not installed"
+        if layer_of(module) == "quant":
             assert relative in VERBS_THAT_USE_QUANT, f"{relative} imports {module}"
             assert not at_top, f"{relative} imports {module} before it is needed"
 
 
 @pytest.mark.parametrize("path", sources("quant"), ids=lambda p: str(p.relative_to(ROOT)))
 def test_quant_imports_only_what_it_may(path: Path) -> None:
-    allowed = QUANT_MAY_IMPORT | ({"cli"} if path.name == "__main__.py" else set())
+    allowed = QUANT_MAY_IMPORT | {"quant"} | ({"cli"} if path.name == "__main__.py" else set())
     for module, _ in imports(path):
+        assert module.split(".")[0] not in ("quant", "recipes"), f"{path.name} imports {module}, which is not installed"
         if module.split(".")[0] == "edgetts":
             assert layer_of(module) in allowed, f"{path.name} imports {module}"
 
@@ -167,8 +170,8 @@ def test_pickles_are_opened_in_one_place_only() -> None:
 
 
 def loaded_by(code: str) -> set[str]:
-    """Top-level modules that a fresh interpreter has loaded after running `code`."""
-    script = f"import sys\n{code}\nprint('modules:', *sorted({{name.split('.')[0] for name in sys.modules}}))"
+    """Top-level modules, and `edgetts.quant`, that a fresh interpreter has loaded after running `code`."""
+    script = f"import sys\n{code}\nprint('modules:', *sorted({{n if n == 'edgetts.quant' else n.split('.')[0] for n in sys.modules}}))"
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return set(run.stdout.splitlines()[-1].split()[1:])
@@ -185,7 +188,7 @@ def loaded_by(code: str) -> set[str]:
     ids=["import edgetts", "read a manifest", "edgetts --help"],
 )
 def test_starts_without_torch(code: str) -> None:
-    heavy = {"torch", "transformers", "soundfile", "soxr", "wetext", "quant"}
+    heavy = {"torch", "transformers", "soundfile", "soxr", "wetext", "edgetts.quant"}
     assert not heavy & loaded_by(code)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from edgetts import __version__
 from edgetts.backends.device import describe
 from edgetts.pack.entries import Manifest
 
@@ -75,7 +76,7 @@ def _inductor_counts() -> tuple[int, int]:
 def _key(manifest: Manifest, device: torch.device) -> str:
     files = [manifest.files[name].sha256 for name in sorted(manifest.files)]
     capability = torch.cuda.get_device_capability(device)
-    versions = [f"{name} {_version(name)}" for name in ("edgetts", "torch", "triton")]
+    versions = [f"edgetts {__version__}", *(f"{name} {_version(name)}" for name in ("torch", "triton"))]
     parts = [*files, describe(device), str(capability), torch.version.cuda or "", *versions]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_KEY_LENGTH]
 

@@ -48,8 +48,9 @@ def presets(incomplete: str) -> list[str]:
 
 def recipes(incomplete: str) -> list[str]:
     """Recipes that come with the package, and `auto`."""
-    folder = Path(__file__).resolve().parents[2] / "recipes"
-    return _beginning(["auto", *_names(folder, ".toml")], incomplete)
+    from edgetts.distribution import recipes_folder
+
+    return _beginning(["auto", *_names(recipes_folder(), ".toml")], incomplete)
 
 
 def emotions(incomplete: str) -> list[str]:

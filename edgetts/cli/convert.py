@@ -1,4 +1,4 @@
-"""`edgetts convert`: converts a published checkpoint to a model pack, by `quant.convert`."""
+"""`edgetts convert`: converts a published checkpoint to a model pack, by `edgetts.quant.convert`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def convert(
     """
     if dtype not in DTYPES:
         raise UsageError(f"--dtype is {dtype!r}; allowed are {' and '.join(DTYPES)}.")
-    from quant.convert import convert as make_pack
+    from edgetts.quant.convert import convert as make_pack
 
     with ProgressBar(enabled=not quiet) as progress:
         made = make_pack(

@@ -1,4 +1,4 @@
-"""`edgetts download`: fetches a published checkpoint, by `quant.download`.
+"""`edgetts download`: fetches a published checkpoint, by `edgetts.quant.download`.
 
 Here are the question about the licenses, the progress bar and the messages.
 """
@@ -24,7 +24,7 @@ from edgetts.errors import DownloadError, UsageError, one_line, printable
 from edgetts.pack.locate import DEFAULT_PACK, data_folder, packs_folder
 
 if TYPE_CHECKING:
-    from quant.download import Plan
+    from edgetts.quant.download import Plan
 
 DESCRIPTION_WIDTH = 24
 _GIB = 1 << 30
@@ -91,8 +91,8 @@ def download(
     if not revision.strip():
         raise UsageError("--revision is empty: give a branch, a tag or a commit, or leave it out.")
     found = environment(context)
-    from quant.download import choose_family, plan_download
-    from quant.download import download as fetch
+    from edgetts.quant.download import choose_family, plan_download
+    from edgetts.quant.download import download as fetch
 
     family = choose_family(folder, model)
     target = folder if folder is not None else data_folder(found.home) / "checkpoints" / family.title

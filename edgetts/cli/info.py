@@ -197,13 +197,13 @@ def _sizes_before(quality: Any) -> dict[str, int]:
 
 
 def _print_quality(quality: Any, path: Path) -> None:
-    """The figures of `quant.report`; an unknown table is printed as it is."""
+    """The figures of `edgetts.quant.report`; an unknown table is printed as it is."""
     if not quality:
         return
     print_line()
     try:
         lines = _quality_lines(quality, path)
-    except (KeyError, TypeError, ValueError, AttributeError):  # another table than that of `quant.report`
+    except (KeyError, TypeError, ValueError, AttributeError):  # another table than that of `edgetts.quant.report`
         lines = [f"quality: {', '.join(f'{k} {v}' for k, v in quality.items() if isinstance(v, (int, float, str)))}"]
     for line in lines:
         print_line(line)

@@ -1,4 +1,4 @@
-"""`edgetts quantize`: quantizes a checkpoint or a pack for a machine, by `quant.quantize`."""
+"""`edgetts quantize`: quantizes a checkpoint or a pack for a machine, by `edgetts.quant.quantize`."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def quantize(
     folder = Path(source)
     if source == BUILTIN and not folder.exists():
         folder = builtin_pack()
-    from quant.quantize import quantize as make_pack
-    from quant.quantize import resolve_recipe
+    from edgetts.quant.quantize import quantize as make_pack
+    from edgetts.quant.quantize import resolve_recipe
 
     recipe, reason = resolve_recipe(recipe)
     if reason and not quiet:

@@ -20,6 +20,7 @@ from edgetts.cli.common import (
 )
 from edgetts.cli.environment import Environment
 from edgetts.cli.logs import show_logs
+from edgetts.distribution import install
 from edgetts.errors import UsageError
 from edgetts.server.settings import (
     DEFAULT_HOST,
@@ -153,11 +154,11 @@ def serve(
 
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"`edgetts serve` needs {', '.join(missing)}: install them with `pip install edgetts[serve]`.")
+        raise UsageError(f"`edgetts serve` needs {', '.join(missing)}: install them with `{install('serve')}`.")
     needed = (("wyoming", wyoming), ("zeroconf", wyoming_name))
     missing = [name for name, wanted in needed if wanted is not None and importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"Wyoming needs {', '.join(missing)}: install them with `pip install edgetts[wyoming]`.")
+        raise UsageError(f"Wyoming needs {', '.join(missing)}: install them with `{install('wyoming')}`.")
     known = environment(context)
     budget = memory_bytes(memory_budget)
     if budget is not None and (streams or 1) > 1:

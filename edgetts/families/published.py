@@ -140,8 +140,9 @@ class Published:
     repository: on the Hugging Face hub. own_license: of its files.
     file_keys: file -> key of config.yaml that names it. files: file -> name, of those that no key names.
     usual: names of the files besides config.yaml, as published. auxiliary: files of other publishers, of
-    `quant.checkpoint.AUXILIARY_FILES`. sources: component -> file that its tensors are in. wrappers: as WRAPPERS.
-    tokenizer: format of its vocabulary, of `quant.convert.TOKENIZERS`. text: of the text front end.
+    `edgetts.quant.checkpoint.AUXILIARY_FILES`. sources: component -> file that its tensors are in. wrappers: as
+    WRAPPERS.
+    tokenizer: format of its vocabulary, of `edgetts.quant.convert.TOKENIZERS`. text: of the text front end.
     model_config: reads the dimensions, of config.yaml, w2v-BERT's and BigVGAN's.
     """
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgetts.distribution import REINSTALL
 from edgetts.errors import UsageError
 from edgetts.native.structures import STRUCTURES
 
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 LIBRARY_FILE = Path(__file__).parent / "_kernels.so"
 INTERFACE = 7  # must equal edgetts_interface()
 
-_REINSTALL = "install it again with `pip install --force-reinstall --no-deps .`"
+_REINSTALL = f"install it again with `{REINSTALL}`, in a checkout with `.` in place of the name"
 
 
 class Isa(IntEnum):

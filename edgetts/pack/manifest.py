@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgetts.distribution import UPGRADE
 from edgetts.errors import PackError
 from edgetts.families import FAMILIES, UNKNOWN_FAMILIES, UNNAMED_FAMILY
 from edgetts.pack.checksum import CHECKSUM, checksum, sealed
@@ -82,7 +83,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     if version > FORMAT_VERSION:
         raise PackError(
             f"{where} was written by a newer edgetts: its format is {_shown(version)} and this program reads "
-            f"up to {FORMAT_VERSION}; upgrade edgetts with `pip install --upgrade edgetts`."
+            f"up to {FORMAT_VERSION}; upgrade edgetts with `{UPGRADE}`."
         )
     if version > UNSEALED_VERSION and table.get(CHECKSUM) != checksum(table):
         raise PackError(

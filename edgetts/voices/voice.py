@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetts.distribution import UPGRADE
 from edgetts.errors import VoiceError
 from edgetts.families import FAMILIES, UNNAMED_FAMILY, Family
 from edgetts.files import create_file, replace_file
@@ -244,7 +245,7 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
     if version > FORMAT_VERSION:
         raise VoiceError(
             f"{source} has voice format {shown(version)}; this version reads up to {FORMAT_VERSION}: "
-            "upgrade with `pip install -U edgetts`."
+            f"upgrade with `{UPGRADE}`."
         )
     encoder_id, seconds, name = about.get("encoder_id"), about.get("seconds"), about.get("name")
     notices = about.get("notices")

@@ -18,7 +18,7 @@ from edgetts.errors import GenerationError
 from edgetts.models.gpt import GPT, KVCache
 from edgetts.native.library import find_library
 from edgetts.pack.schemes import Quantized
-from quant.schemes import SchemeRule, round_to_nearest
+from edgetts.quant.schemes import SchemeRule, round_to_nearest
 
 CPU = torch.device("cpu")
 LAYERS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")

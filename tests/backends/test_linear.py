@@ -19,8 +19,8 @@ from edgetts.models.gpt import GPT
 from edgetts.pack.entries import TOKENIZER_FILE
 from edgetts.pack.load import open_pack
 from edgetts.pack.schemes import SCHEMES, Quantized
-from quant.schemes import SchemeRule
-from quant.writer import PackWriter
+from edgetts.quant.schemes import SchemeRule
+from edgetts.quant.writer import PackWriter
 
 CPU = torch.device("cpu")
 

@@ -23,8 +23,8 @@ from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.schemes import Quantized
 from edgetts.pipeline import Pipeline
-from quant import hqq
-from quant.schemes import SchemeRule, round_to_nearest
+from edgetts.quant import hqq
+from edgetts.quant.schemes import SchemeRule, round_to_nearest
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 INT8_ERROR = 2e-2  # of a product of int8 by int8 with a scale per row, on normal numbers
@@ -78,7 +78,7 @@ def test_the_name_of_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
         dit_linear(W8A8, CUDA)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 7))
     monkeypatch.setitem(sys.modules, "torchao", None)
-    with pytest.raises(UsageError, match=r"pip install edgetts\[torchao\]"):
+    with pytest.raises(UsageError, match=r"pip install 'edgetts-runtime\[torchao\]'"):
         dit_linear(W8A8, CUDA)
 
 

@@ -76,7 +76,7 @@ def test_interrupted(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("quant.download._fetch", stop)
+        patch.setattr("edgetts.quant.download._fetch", stop)
         result = edgetts("download", *MODEL, tmp_path, "--mirror", hub.url, "--yes")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "note: Stopped; the same command resumes the download."

@@ -52,8 +52,8 @@ def test_quiet_without_verbose(say) -> None:
 
 def test_every_logger_hangs_in_one_tree() -> None:
     code = (
-        "import logging, edgetts, edgetts.api, edgetts.audio.playback.buffered, quant.hub\n"
-        "names = [n for n in logging.root.manager.loggerDict if n.split('.')[0] in ('edgetts', 'quant')]\n"
+        "import logging, edgetts, edgetts.api, edgetts.audio.playback.buffered, edgetts.quant.hub\n"
+        "names = [n for n in logging.root.manager.loggerDict if n.split('.')[0] in ('edgetts', 'quant', 'recipes')]\n"
         "assert {n.split('.')[0] for n in names} == {'edgetts'} and len(names) > 4, names\n"
         "logging.getLogger('edgetts.pack.load').error('said to nobody')\n"
     )

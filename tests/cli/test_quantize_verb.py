@@ -17,13 +17,13 @@ from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import read_manifest
 from edgetts.pack.schemes import Quantized
-from quant import report
-from quant.build import Storage, build_pack
-from quant.machine import Machine
-from quant.quantize import encode, quantize
-from quant.recipe import STORED_COMPONENTS, check_fits, keep_quantized, load_recipe, recipe_names
-from quant.schemes import SchemeRule
-from quant.source import open_pack_source
+from edgetts.quant import report
+from edgetts.quant.build import Storage, build_pack
+from edgetts.quant.machine import Machine
+from edgetts.quant.quantize import encode, quantize
+from edgetts.quant.recipe import STORED_COMPONENTS, check_fits, keep_quantized, load_recipe, recipe_names
+from edgetts.quant.schemes import SchemeRule
+from edgetts.quant.source import open_pack_source
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "cpu-arm64.toml"  # needs no calibration
 
@@ -64,7 +64,7 @@ def _n_values(pack: Path, component: str) -> int:
 def test_the_recipe_that_is_chosen_is_said_before_the_work(
     edgetts: Edgetts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quant.quantize.this_machine", lambda: Machine(is_arm=True))
+    monkeypatch.setattr("edgetts.quant.quantize.this_machine", lambda: Machine(is_arm=True))
     result = edgetts("quantize", tmp_path / "none", tmp_path / "x.pack")
     note, error = result.stderr.splitlines()
     assert note == "note: Recipe cpu-arm64: there is no CUDA device and the processor is ARM."

@@ -60,7 +60,7 @@ def test_an_early_signal_ends_without_a_trace(module: str) -> None:
 @pytest.mark.parametrize("in_text", [False, True], ids=["", "in code from text, as dataclasses make it"])
 @pytest.mark.parametrize("verb", ["quantize", "convert"])
 def test_making_a_pack_ends_without_a_trace(verb: str, in_text: bool, tmp_path: Path) -> None:
-    interrupt = _AT_IMPORT.replace("sys.argv[-1]", repr(f"quant.{verb}"))
+    interrupt = _AT_IMPORT.replace("sys.argv[-1]", repr(f"edgetts.quant.{verb}"))
     if in_text:
         interrupt = interrupt.replace(_KILL, f"exec({_KILL + '; str()'!r})")
     recipe = ("--recipe", "cpu-arm64") if verb == "quantize" else ()

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import read_manifest
-from quant.components import enrollment_notice
+from edgetts.quant.components import enrollment_notice
 
 
 def test_passes(edgetts: Edgetts, mini_pack: Path) -> None:

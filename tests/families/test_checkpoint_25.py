@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from edgetts.errors import CheckpointError, UsageError
 from edgetts.families import FAMILIES
 from edgetts.pack.load import open_pack
+from edgetts.quant.convert import convert, open_checkpoint
+from edgetts.quant.download import choose_family
 from edgetts.server.api_request import parse_request
-from quant.convert import convert, open_checkpoint
-from quant.download import choose_family
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from helpers.paths import GOLDEN_25, SHARED
 
 from edgetts.pack.load import open_pack
 from edgetts.parity import validate
-from quant.convert import convert
+from edgetts.quant.convert import convert
 
 # The pack of the tests has stand-ins for these matrices; `test_published_files` has the published ones.
 NEEDS_PUBLISHED_FILES = {("conditioning", "emotion_indices"), ("conditioning", "emotion_matrix_vec")}

@@ -25,7 +25,7 @@ _UNIFORM_DEVIATION = {"int4_group": 4.6, "int8_channel": 73.3}  # of codes that 
 
 def published_config(size: str = "full") -> ModelConfig:
     """The dimensions of IndexTTS-2; size mini: those of the small synthetic checkpoints."""
-    from quant.upstream_config import model_config, read_upstream_config
+    from edgetts.quant.upstream_config import model_config, read_upstream_config
 
     folder = CONFIG / size
     return model_config(read_upstream_config(folder / "config.yaml"), folder / "w2vbert.json", folder / "bigvgan.json")

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from edgetts.errors import CheckpointError
-from quant.convert import convert
+from edgetts.quant.convert import convert
 
 
 def refusal(checkpoint: Path, target: Path | None = None) -> str:

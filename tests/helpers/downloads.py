@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgetts.families.indextts2.dims import INDEXTTS_2
+from edgetts.quant.download import Download, download, plan_download
 from helpers.fake_hub import FakeHub
-from quant.download import Download, download, plan_download
 
 pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from edgetts.pack.schemes import SCHEMES, Quantized
-from quant.schemes import SchemeRule, round_to_nearest
+from edgetts.quant.schemes import SchemeRule, round_to_nearest
 
 GPT_MATRICES = {"c_attn": (3840, 1280), "attn.c_proj": (1280, 1280), "c_fc": (5120, 1280), "mlp.c_proj": (1280, 5120)}
 ROWS = (1, 2, 7, 64, 300)  # a beam, two, a few, a chunk of the latent pass, prefill

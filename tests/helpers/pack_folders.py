@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgetts.pack.entries import MANIFEST_FILE
-from quant.staging import StagingFolder
-from quant.target import check_target
+from edgetts.quant.staging import StagingFolder
+from edgetts.quant.target import check_target
 
 PLANNED = ("gpt.safetensors", "s2mel.safetensors", MANIFEST_FILE)
 

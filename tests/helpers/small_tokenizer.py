@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from edgetts.quant.tokenizer_convert import convert_tokenizer
 from edgetts.text.config import TextConfig
 from edgetts.text.tokenizer import TextTokenizer
-from quant.tokenizer_convert import convert_tokenizer
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5
 CONFIG = TextConfig(languages=("zh", "en"), case="upper", split_cjk=True)

@@ -17,8 +17,8 @@ from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.meta_init import init_on_meta
 from edgetts.pack.schemes import Quantized
+from edgetts.quant.schemes import SchemeRule, round_to_nearest
 from edgetts.voices.store import VoiceStore
-from quant.schemes import SchemeRule, round_to_nearest
 
 CPU = torch.device("cpu")
 TEXTS = (

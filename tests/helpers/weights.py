@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgetts.errors import CheckpointError
-from quant.convert import open_checkpoint
+from edgetts.quant.convert import open_checkpoint
 
 
 def refusal(checkpoint: Path) -> str:

@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from edgetts.models.bigvgan import BigVGAN
 from edgetts.pack.load import open_pack
 from edgetts.pack.page_release import give_back
-from quant.folding import fold_weight_norm, transpose_conv1d
-from quant.lazy import LazyTensor
-from quant.quantize import quantize
-from quant.schemes import SchemeRule
-from quant.source import open_pack_source
-from quant.tensor_file import TensorFilePlan
-from quant.weights import open_pickled, open_safetensors
+from edgetts.quant.folding import fold_weight_norm, transpose_conv1d
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.quantize import quantize
+from edgetts.quant.schemes import SchemeRule
+from edgetts.quant.source import open_pack_source
+from edgetts.quant.tensor_file import TensorFilePlan
+from edgetts.quant.weights import open_pickled, open_safetensors
 
 SIDE = 512
 TENSOR_BYTES = SIDE * SIDE * 4

@@ -51,7 +51,7 @@ def test_an_unknown_way_to_compute(mini_pack: Path) -> None:
 def test_published_files(mini_checkpoint: Path, tmp_path: Path) -> None:
     if SHARED is None:
         pytest.skip("needs the published tokenizer and emotion matrices, which are not part of the project")
-    from quant.convert import convert
+    from edgetts.quant.convert import convert
 
     checkpoint = tmp_path / "checkpoint"
     shutil.copytree(mini_checkpoint, checkpoint)

@@ -32,7 +32,7 @@ def checkpoint(mini_checkpoint: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    from quant import hub as hub_module
+    from edgetts.quant import hub as hub_module
 
     monkeypatch.setattr(hub_module, "RETRY_WAIT_S", 0.0)
     with serve(FakeHub(small_repositories(DATA / "config" / "mini"))) as running:

@@ -13,7 +13,7 @@ from helpers.trees import replace
 from helpers.weights import refusal
 
 from edgetts.pack.load import open_pack
-from quant.convert import convert
+from edgetts.quant.convert import convert
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 3000000000\n"
 

@@ -19,9 +19,8 @@ from edgetts.errors import PackError, UsageError
 from edgetts.families.indextts2.dims import INDEXTTS_2
 from edgetts.families.indextts2.networks import NETWORKS
 from edgetts.pack.load import open_pack
-from quant import convert as convert_module
-from quant.convert import convert
-from quant.writer import PackWriter
+from edgetts.quant.convert import convert
+from edgetts.quant.writer import PackWriter
 
 
 def test_values_are_the_published_ones(mini_pack: Path) -> None:
@@ -150,11 +149,10 @@ def test_targets_in_the_way(checkpoint: Path, tmp_path: Path) -> None:
 def test_a_killed_conversion_is_taken_up_again(checkpoint: Path, mini_pack: Path, tmp_path: Path) -> None:
     target = tmp_path / "pack"
     script = (
-        "import os, sys; from quant.convert import convert\n"
+        "import os, sys; from edgetts.quant.convert import convert\n"
         "convert(sys.argv[1], sys.argv[2], progress=lambda what, *_: os._exit(9) if what == 'gpt' else None)"
     )
-    root = Path(convert_module.__file__).resolve().parents[1]
-    killed = subprocess.run([sys.executable, "-c", script, str(checkpoint), str(target)], cwd=root, check=False)
+    killed = subprocess.run([sys.executable, "-c", script, str(checkpoint), str(target)], check=False)
     assert killed.returncode == 9
     assert not target.exists()
     partial = tmp_path / ".pack.partial"

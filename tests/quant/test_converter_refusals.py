@@ -13,7 +13,7 @@ from helpers.conversion import change_tensors, refusal
 from helpers.trees import replace
 
 from edgetts.errors import PackError
-from quant.convert import convert
+from edgetts.quant.convert import convert
 
 W2V_BERT = "hf_cache/w2v-bert-2.0/model.safetensors"
 

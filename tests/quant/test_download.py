@@ -13,14 +13,14 @@ from helpers.fake_hub import BIGVGAN, MASKGCT, OWN, FakeHub, repositories_of, se
 from edgetts.errors import CheckpointError, DownloadError, UsageError
 from edgetts.families.indextts2.dims import INDEXTTS_2
 from edgetts.families.table import Table
-from quant import download as module
-from quant import hub as hub_module
-from quant.checkpoint import locate_files
-from quant.download import download, plan_download
-from quant.download_folder import PARTS_FOLDER
-from quant.download_record import RECORD_FILE
-from quant.part_file import Checksum, PartFile
-from quant.upstream_config import UpstreamConfig
+from edgetts.quant import download as module
+from edgetts.quant import hub as hub_module
+from edgetts.quant.checkpoint import locate_files
+from edgetts.quant.download import download, plan_download
+from edgetts.quant.download_folder import PARTS_FOLDER
+from edgetts.quant.download_record import RECORD_FILE
+from edgetts.quant.part_file import Checksum, PartFile
+from edgetts.quant.upstream_config import UpstreamConfig
 
 pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
 
@@ -62,7 +62,7 @@ def test_whole_run(hub: FakeHub, tmp_path: Path) -> None:
 
 def test_result_can_be_converted(mini_checkpoint: Path, tmp_path: Path) -> None:
     """Only what conversion needs is fetched, and that is enough."""
-    from quant.convert import open_checkpoint
+    from edgetts.quant.convert import open_checkpoint
 
     with serve(FakeHub(repositories_of(mini_checkpoint))) as hub:
         fetch(hub, tmp_path / "c")
@@ -268,7 +268,7 @@ def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     import sys
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(DownloadError, match=r"pip install 'edgetts\[download\]'"):
+    with pytest.raises(DownloadError, match=r"pip install 'edgetts-runtime\[download\]'"):
         plan_download(tmp_path, INDEXTTS_2)
 
 

@@ -14,9 +14,9 @@ from helpers.fake_hub import OWN, FakeHub
 
 from edgetts.errors import DownloadError, UsageError
 from edgetts.families.indextts2.dims import INDEXTTS_2
-from quant.download import download, plan_download
-from quant.download_folder import PARTS_FOLDER
-from quant.download_record import RECORD_FILE
+from edgetts.quant.download import download, plan_download
+from edgetts.quant.download_folder import PARTS_FOLDER
+from edgetts.quant.download_record import RECORD_FILE
 
 pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
 

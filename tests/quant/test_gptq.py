@@ -11,10 +11,10 @@ from torch import Tensor
 from edgetts.errors import PackError, UsageError
 from edgetts.pack.load import open_pack
 from edgetts.pack.schemes import Quantized
-from quant import calibrate, gptq, hqq
-from quant.quantize import encode
-from quant.recipe import CalibrationSettings
-from quant.schemes import Parts, SchemeRule, round_to_nearest
+from edgetts.quant import calibrate, gptq, hqq
+from edgetts.quant.quantize import encode
+from edgetts.quant.recipe import CalibrationSettings
+from edgetts.quant.schemes import Parts, SchemeRule, round_to_nearest
 
 SETTINGS = CalibrationSettings(n_texts=2, max_codes=12, seed=1, damping=0.01, activation_order=True)
 RULES = (

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from edgetts.pack.schemes import Quantized, int4_zero_points
-from quant import hqq
-from quant.schemes import SchemeRule, int4_grid, round_to_nearest
+from edgetts.quant import hqq
+from edgetts.quant.schemes import SchemeRule, int4_grid, round_to_nearest
 
 
 @pytest.mark.parametrize("group", [32, 64, 128])
@@ -44,6 +44,6 @@ def test_rows_do_not_depend_on_how_many_are_done_at_once(monkeypatch: pytest.Mon
     weight = torch.randn(9, 64, generator=torch.Generator().manual_seed(1))
     rule = SchemeRule("*", "int4_group", 32, "hqq")
     whole = hqq.encode("w", weight, rule)
-    monkeypatch.setattr("quant.hqq._CHUNK_VALUES", 100)
+    monkeypatch.setattr("edgetts.quant.hqq._CHUNK_VALUES", 100)
     in_parts = hqq.encode("w", weight, rule)
     assert all(torch.equal(whole[name], in_parts[name]) for name in whole)

@@ -18,10 +18,10 @@ from helpers.fake_hub import OWN, FakeHub, serve, small_repositories
 from helpers.paths import DATA
 
 from edgetts.errors import DownloadError
-from quant import hub as module
-from quant.download import download, plan_download
-from quant.download_folder import PARTS_FOLDER
-from quant.patience import Abandoned, Heartbeat, TooSlow, patiently
+from edgetts.quant import hub as module
+from edgetts.quant.download import download, plan_download
+from edgetts.quant.download_folder import PARTS_FOLDER
+from edgetts.quant.patience import Abandoned, Heartbeat, TooSlow, patiently
 
 MAX_REQUESTS = 60  # of a run that is refused: there are 12 files
 

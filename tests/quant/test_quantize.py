@@ -23,9 +23,9 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack import locate
 from edgetts.pack.load import open_pack
 from edgetts.pipeline import Pipeline
+from edgetts.quant import calibrate, report
+from edgetts.quant.quantize import quantize
 from edgetts.voices.voice import Voice
-from quant import calibrate, report
-from quant.quantize import quantize
 
 CPU = torch.device("cpu")
 MAX_SECONDS = 300  # for what takes two

@@ -16,13 +16,13 @@ from edgetts.families.indextts25.dims import INDEXTTS_25
 from edgetts.models.registry import networks_of
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.load import open_pack
-from quant.build import Source
-from quant.components import matrix_shapes, network_shapes
-from quant.lazy import LazyTensor
-from quant.machine import Machine, this_machine
-from quant.recipe import check_fits, choose_recipe, load_recipe, parse_recipe, recipe_names
-from quant.source import open_pack_source
-from quant.upstream_config import model_config, read_upstream_config
+from edgetts.quant.build import Source
+from edgetts.quant.components import matrix_shapes, network_shapes
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.machine import Machine, this_machine
+from edgetts.quant.recipe import check_fits, choose_recipe, load_recipe, parse_recipe, recipe_names
+from edgetts.quant.source import open_pack_source
+from edgetts.quant.upstream_config import model_config, read_upstream_config
 
 RECIPES = (
     "cpu-arm64",

@@ -10,9 +10,9 @@ from helpers.pack_folders import PLANNED, Make, documents, fill, tree
 
 from edgetts.errors import EdgeTTSError, PackError, UsageError
 from edgetts.pack.entries import MANIFEST_FILE, READY_VOICES
-from quant import folders, staging, target
-from quant.staging import StagingFolder, finish_removal, remove_pack
-from quant.target import MARK, MARK_FILE, check_target
+from edgetts.quant import folders, staging, target
+from edgetts.quant.staging import StagingFolder, finish_removal, remove_pack
+from edgetts.quant.target import MARK, MARK_FILE, check_target
 
 
 def test_a_pack_is_replaced_and_only_it(small: Make, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from quant.report import compare_scores, compare_sounds
-from quant.report_page import page
-from quant.tensor_file import MAX_SNR
+from edgetts.quant.report import compare_scores, compare_sounds
+from edgetts.quant.report_page import page
+from edgetts.quant.tensor_file import MAX_SNR
 
 PIXELS_OF_A_LETTER, PIXELS_OF_A_LINE = 6.5, 12
 QUALITY = {

@@ -11,9 +11,9 @@ from torch import Tensor
 from edgetts.errors import PackError
 from edgetts.pack import entries
 from edgetts.pack.schemes import NF4_LEVELS, SCHEMES, ZERO_STEPS, Quantized, pack_nibbles, stored_bytes, unpack_nibbles
-from quant.lazy import LazyTensor
-from quant.schemes import PLAIN, SchemeRule, int4_codes, int4_grid, round_to_nearest
-from quant.tensor_file import TensorFilePlan
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.schemes import PLAIN, SchemeRule, int4_codes, int4_grid, round_to_nearest
+from edgetts.quant.tensor_file import TensorFilePlan
 
 CASES = [("int8_channel", None), *(("int4_group", group) for group in (32, 64, 128)), ("nf4_group", 64)]
 
@@ -84,7 +84,7 @@ def test_nibbles() -> None:
 
 def test_large_tensors_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = stored(weight(), "int4_group", 32).parts
-    monkeypatch.setattr("quant.schemes._CHUNK_VALUES", 1000)
+    monkeypatch.setattr("edgetts.quant.schemes._CHUNK_VALUES", 1000)
     in_parts = stored(weight(), "int4_group", 32).parts
     assert all(torch.equal(whole[name], in_parts[name]) for name in whole)
 

@@ -11,10 +11,10 @@ from helpers.pack_folders import Make, documents, fill, tree
 
 from edgetts.errors import EdgeTTSError, UsageError
 from edgetts.pack.entries import MANIFEST_FILE, READY_VOICES
-from quant.checkpoint import glossary_of
-from quant.convert import convert
-from quant.quantize import quantize
-from quant.target import MARK, MARK_FILE, check_target
+from edgetts.quant.checkpoint import glossary_of
+from edgetts.quant.convert import convert
+from edgetts.quant.quantize import quantize
+from edgetts.quant.target import MARK, MARK_FILE, check_target
 
 IN_THE_WAY: dict[str, tuple[Callable[[Path, Make], object], str]] = {
     "a link to documents at the hidden name": (

@@ -11,7 +11,14 @@ from helpers.paths import SHARED
 from tokenizers import Tokenizer
 
 from edgetts.errors import CheckpointError
-from quant.tiktoken_convert import SPECIAL_TOKENS, WORDS, build_tiktoken, convert_tiktoken, piece_bytes, read_tiktoken
+from edgetts.quant.tiktoken_convert import (
+    SPECIAL_TOKENS,
+    WORDS,
+    build_tiktoken,
+    convert_tiktoken,
+    piece_bytes,
+    read_tiktoken,
+)
 
 BYTES = [bytes([byte]) for byte in range(256)]
 PIECES = [*BYTES, b"th", b" t", b"the", b" the", b"ab", b"bc", b"abcd", "é".encode(), b"", b"in", b"ing", "你".encode()]

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetts.errors import CheckpointError
-from quant.protobuf import WireError, read_fields
-from quant.tokenizer_convert import MAX_MODEL_BYTES, build_tokenizer, convert_tokenizer
+from edgetts.quant.protobuf import WireError, read_fields
+from edgetts.quant.tokenizer_convert import MAX_MODEL_BYTES, build_tokenizer, convert_tokenizer
 
 UNKNOWN_ID = 2
 

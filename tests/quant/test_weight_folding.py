@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn.utils import weight_norm
 
-from quant.folding import fold_weight_norm, folded_weight, transpose_conv1d
-from quant.lazy import LazyTensor
+from edgetts.quant.folding import fold_weight_norm, folded_weight, transpose_conv1d
+from edgetts.quant.lazy import LazyTensor
 
 
 def lazy(**tensors: torch.Tensor) -> dict[str, LazyTensor]:

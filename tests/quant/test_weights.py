@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from edgetts.errors import CheckpointError
 from edgetts.pack.load import open_pack
-from quant import weights
-from quant.convert import convert
-from quant.weights import check_archive, open_pickled, open_safetensors
+from edgetts.quant import weights
+from edgetts.quant.convert import convert
+from edgetts.quant.weights import check_archive, open_pickled, open_safetensors
 
 
 def saved(value: object, path: Path) -> Path:

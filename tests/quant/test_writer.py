@@ -14,10 +14,10 @@ from edgetts.families.indextts2.networks import NETWORKS
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.entries import TOKENIZER_FILE
 from edgetts.pack.load import Pack, open_pack
-from quant.lazy import LazyTensor
-from quant.schemes import SchemeRule, round_to_nearest
-from quant.tensor_file import TensorFilePlan
-from quant.writer import PackWriter
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.schemes import SchemeRule, round_to_nearest
+from edgetts.quant.tensor_file import TensorFilePlan
+from edgetts.quant.writer import PackWriter
 
 
 def writer(target: Path, config: ModelConfig, **options: bool | str) -> PackWriter:

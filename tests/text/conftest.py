@@ -9,10 +9,10 @@ import pytest
 from helpers.paths import GOLDEN, SHARED
 from helpers.small_tokenizer import CONFIG, small_tokenizer
 
+from edgetts.quant.tokenizer_convert import convert_tokenizer
 from edgetts.text.frontend import TextFrontend
 from edgetts.text.normalize import TextNormalizer
 from edgetts.text.tokenizer import TextTokenizer
-from quant.tokenizer_convert import convert_tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,7 @@ def test_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:
     text = json.dumps(header).encode()
     newer = tmp_path / "newer.safetensors"
     newer.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
-    with pytest.raises(VoiceError, match="format 99.*pip install -U edgetts"):
+    with pytest.raises(VoiceError, match="format 99.*pip install -U edgetts-runtime"):
         Voice.load(newer)
 
 

@@ -10,6 +10,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from edgetts.distribution import install
 from edgetts.errors import AudioError, UsageError
 
 SAMPLE_TYPE = "int16"
@@ -45,8 +46,7 @@ def load_portaudio() -> Any:
         return importlib.import_module("sounddevice")
     except ImportError:
         raise AudioError(
-            f"Playing needs the package sounddevice, which is not installed; "
-            f"run `pip install 'edgetts[play]'`, {OR_FILE}."
+            f"Playing needs the package sounddevice, which is not installed; run `{install('play')}`, {OR_FILE}."
         ) from None
     except OSError as error:
         raise AudioError(

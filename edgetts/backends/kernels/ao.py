@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgetts.backends.kernels.base import BF16, CPU, Kernel
+from edgetts.distribution import install
 from edgetts.errors import UsageError
 from edgetts.pack.schemes import Quantized, int4_zero_points, unpack_nibbles
 
@@ -54,7 +55,7 @@ def _import() -> Any:
     try:
         from torchao import quantization
     except ImportError as error:
-        raise UsageError("torchao is not installed: `pip install edgetts[torchao]`.") from error
+        raise UsageError(f"torchao is not installed: `{install('torchao')}`.") from error
     return quantization
 
 

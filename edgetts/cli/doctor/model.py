@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetts.cli.doctor.finding import Finding, broken, note, ok
+from edgetts.distribution import recipes_folder
 from edgetts.errors import EdgeTTSError, PackError
 from edgetts.pack.locate import LocatedPack, cache_folder, locate_pack, packs_folder
 from edgetts.voices.store import VoiceStore
@@ -114,7 +115,7 @@ def recipe_budget(name: str) -> int | None:
 
     if re.fullmatch(r"[\w-]+", name) is None:
         return None
-    path = Path(__file__).resolve().parents[3] / "recipes" / f"{name}.toml"  # beside the package, as quant finds it
+    path = recipes_folder() / f"{name}.toml"
     if not path.is_file():
         return None
     table = tomllib.loads(path.read_text(encoding="utf-8"))

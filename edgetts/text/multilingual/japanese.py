@@ -12,11 +12,12 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
+from edgetts.distribution import install
 from edgetts.text.traced import TracedText
 
 WORDS_NOTICE = (
     "Japanese words are separated by changes of script only, not by a dictionary as in training: "
-    "install it with `pip install 'edgetts[japanese]'`."
+    f"install it with `{install('japanese')}`."
 )
 
 FindWords = Callable[[str], "list[str]"]  # the words of a text without white space, in order

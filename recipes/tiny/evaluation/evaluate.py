@@ -7,7 +7,7 @@ also the teacher's error rate, the mel-cepstral distance to them and the ratio o
 
     python -m recipes.tiny.evaluation.evaluate --voices DIR [--pack PACK] [--teacher DIR] [--limit 80] [--json FILE]
 
-The judges are optional packages: `pip install 'edgetts[train]'`.
+The judges are optional packages: `pip install -e '.[train]'`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ codes are equal and differences come from chunking alone.
     python -m recipes.tiny.evaluation.evaluate_stream timeline --pack PACK --picture timeline.png
     python -m recipes.tiny.evaluation.evaluate_stream feed --pack PACK [--tokens 500]
 
-Options of the synthesis are given as `--option name=value`. The judges: `pip install 'edgetts[train]'`.
+Options of the synthesis are given as `--option name=value`. The judges: `pip install -e '.[train]'`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ multiples of the frame rate.
 
     python -m recipes.tiny.evaluation.evaluate_vocoder --teacher DIR [--pack PACK | --work WORK] [--json FILE]
 
-The judges are optional packages: `pip install 'edgetts[train]'`.
+The judges are optional packages: `pip install -e '.[train]'`.
 """
 
 from __future__ import annotations

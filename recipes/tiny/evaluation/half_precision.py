@@ -21,9 +21,9 @@ from edgetts.models import registry
 from edgetts.pack.load import open_pack
 from edgetts.pack.text import text_config_of
 from edgetts.pipeline import Pipeline
+from edgetts.quant import texts
+from edgetts.quant.calibrate import CPU, find_voice, make_samples
 from edgetts.voices.enroll import mel_spectrogram
-from quant import texts
-from quant.calibrate import CPU, find_voice, make_samples
 
 _SEED = 5
 _MAX_CODES = 150

@@ -7,7 +7,7 @@ matter; a word counts as lost if most of its phones have no counterpart.
 
     python -m recipes.tiny.evaluation.lost_words [--pack PACK] [--seeds 4] [--texts FILE] [--json FILE]
 
-The judges are optional packages: `pip install 'edgetts[train]'`.
+The judges are optional packages: `pip install -e '.[train]'`.
 """
 
 from __future__ import annotations

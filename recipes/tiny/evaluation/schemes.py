@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.families.indextts2.dims import INDEXTTS_2
-from quant.build import ALWAYS_FP32
-from quant.quantize import quantize
+from edgetts.quant.build import ALWAYS_FP32
+from edgetts.quant.quantize import quantize
 
 SMALL = """  { pattern = "*embedding*.weight", scheme = "int8_channel" },
   { pattern = "mel_head.weight", scheme = "int8_channel" },

@@ -23,10 +23,10 @@ from edgetts.api import TTS
 from edgetts.models.conditioning import Conditioning
 from edgetts.pack.entries import EMOTION, LEXICON_FILE, TOKENIZER_FILE
 from edgetts.pack.strict import to_dict
-from quant.build import ALWAYS_FP32
-from quant.schemes import SchemeRule
-from quant.staging import remove_pack
-from quant.writer import PackWriter
+from edgetts.quant.build import ALWAYS_FP32
+from edgetts.quant.schemes import SchemeRule
+from edgetts.quant.staging import remove_pack
+from edgetts.quant.writer import PackWriter
 from recipes.tiny import dims
 from recipes.tiny.common import stage_weights
 from recipes.tiny.corpus.data import Corpus, phone_letters

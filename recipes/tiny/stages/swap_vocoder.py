@@ -19,10 +19,10 @@ from edgetts.models.istft_vocoder import IstftVocoder
 from edgetts.pack.entries import MANIFEST_FILE
 from edgetts.pack.load import open_pack
 from edgetts.pack.manifest import manifest_json
-from quant.components import component_problems
-from quant.lazy import LazyTensor
-from quant.schemes import SchemeRule
-from quant.tensor_file import TensorFilePlan
+from edgetts.quant.components import component_problems
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.schemes import SchemeRule
+from edgetts.quant.tensor_file import TensorFilePlan
 
 COMPONENT = "vocoder"
 # The large matrices; the pitch network stays in half precision.

@@ -298,7 +298,7 @@ def test_what_is_missing_is_said_with_its_remedy(fake: FakeSoundDevice, monkeypa
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", no_package)
-    with pytest.raises(AudioError, match=r"pip install 'edgetts\[play\]'`, or write the speech to a file"):
+    with pytest.raises(AudioError, match=r"pip install 'edgetts-runtime\[play\]'`, or write the speech to a file"):
         list_devices()
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from helpers.paths import SHARED
 
+from edgetts.quant.tiktoken_convert import SPECIAL_TOKENS, build_tiktoken, convert_tiktoken
 from edgetts.text.multilingual.frontend import MultilingualFrontend
 from edgetts.text.multilingual.normalize import MultilingualNormalizer
 from edgetts.text.multilingual.tokenizer import BytePairTokenizer
-from quant.tiktoken_convert import SPECIAL_TOKENS, build_tiktoken, convert_tiktoken
 
 DATA = Path(__file__).parent / "data"
 PUBLISHED_PIECES = 58836
