@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from edgetts.backends.dit_blocks import DiTBlocks, dense_weight
 from edgetts.backends.dit_replay import LENGTH_BUCKET, EstimateKey, EstimateUnit, estimate_key
 from edgetts.backends.frame_ops import FrameOps, Rope, frame_ops
-from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
+from edgetts.backends.prepacked_conv import CompiledConv1d, PrepackedConv1d, prepacked
 from edgetts.backends.replay import Replays, UnitRunner
 from edgetts.models import dit
 from edgetts.models.dit import FINAL_NORM_EPS, AdaLNModulation, DiT, rope_table
@@ -76,7 +76,7 @@ class FastDiT(nn.Module):
         self._blocks = DiTBlocks(_layers(plain), plain.rope_dim, dtype, device, self._ops, linear=linear)
         self._n_emitting = plain.transformer.n_emitting
         self._conv1 = _linear(plain.conv1, dtype)
-        self._wavenet = _FastWaveNet(plain.wavenet, dtype, device, self._ops)
+        self._wavenet = _FastWaveNet(plain.wavenet, dtype, self._ops)
         self.n_packed = self._wavenet.n_packed
         self._residual = _linear(plain.res_projection, dtype)
         self._final = _linear(plain.final_layer.linear, dtype)
@@ -236,12 +236,11 @@ class _TimeNetworks(nn.Module):
 class _FastWaveNet:
     """The WaveNet head in (R, T, C)."""
 
-    def __init__(self, plain: WaveNet, dtype: torch.dtype, device: torch.device, ops: FrameOps) -> None:
+    def __init__(self, plain: WaveNet, dtype: torch.dtype, ops: FrameOps) -> None:
         self.ops = ops
         self.channels = plain.channels
-        self.convolutions: list[PrepackedConv1d | nn.Conv1d] = []
+        self.convolutions: list[CompiledConv1d | PrepackedConv1d | nn.Conv1d] = []
         self.paddings: list[int] = []
-        packs = device.type == "cpu" and can_prepack(dtype)
         for layer in plain.in_layers:
             assert isinstance(layer, ReflectConv1d)
             given = layer.conv.conv
@@ -253,10 +252,10 @@ class _FastWaveNet:
             convolution.weight = nn.Parameter(given.weight.detach().to(dtype), requires_grad=False)
             assert given.bias is not None
             convolution.bias = nn.Parameter(given.bias.detach().to(dtype), requires_grad=False)
-            self.convolutions.append(PrepackedConv1d(convolution) if packs else convolution)
+            self.convolutions.append(prepacked(convolution) or convolution)
             assert isinstance(given.padding, tuple)
             self.paddings.append(given.padding[0])
-        self.n_packed = len(self.convolutions) if packs else 0
+        self.n_packed = sum(not isinstance(convolution, nn.Conv1d) for convolution in self.convolutions)
         self.reach = sum(self.paddings)
         """Frames on either side that a frame depends on."""
         self.outputs: list[_Linear] = []
@@ -286,9 +285,9 @@ def _at(conditions: AdaLNModulation, index: int) -> AdaLNModulation:
     return AdaLNModulation(norms[:, index : index + 1], wavenet[index : index + 1], final[index : index + 1])
 
 
-def _convolve(convolution: PrepackedConv1d | nn.Conv1d, x: Tensor) -> Tensor:
+def _convolve(convolution: CompiledConv1d | PrepackedConv1d | nn.Conv1d, x: Tensor) -> Tensor:
     """(R, T, C) -> (R, T', C')."""
-    if isinstance(convolution, PrepackedConv1d):
+    if not isinstance(convolution, nn.Conv1d):
         return convolution.channels_last(x)
     y: Tensor = convolution(x.transpose(1, 2)).transpose(1, 2)
     return y

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgetts.backends.activation import LastActivation
-from edgetts.backends.prepacked_conv import PrepackedConv1d, can_prepack
+from edgetts.backends.prepacked_conv import CompiledConv1d, PrepackedConv1d, prepacked
 from edgetts.backends.replay import Replays, UnitRunner
 from edgetts.models.bigvgan import AntiAliasedSnake, BigVGAN, ResidualBlock
 
@@ -44,7 +44,7 @@ class FastVocoder(nn.Module):
         self._last_activation = _Activation(plain.activation_post, activate)
         self._after = _convolution(plain.conv_post, torch.float32)
         self.n_fused = sum(isinstance(m, _Activation) for m in self.modules())
-        self.n_packed = sum(isinstance(m, PrepackedConv1d) for m in self.modules())
+        self.n_packed = sum(isinstance(m, CompiledConv1d | PrepackedConv1d) for m in self.modules())
 
     @property
     def length_bucket(self) -> int:
@@ -115,8 +115,7 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for i in range(0, len(self.convolutions), 2):
             y = self.convolutions[i](self.activations[i](x))
-            y = self.convolutions[i + 1](self.activations[i + 1](y))
-            x = y.add_(x)
+            x = self.convolutions[i + 1](self.activations[i + 1](y), x)
         return x
 
 
@@ -183,15 +182,16 @@ class _Convolution(nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.layer, PrepackedConv1d):
-            return self.layer.channels_last(x)
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Plus `residual` if given."""
+        if isinstance(self.layer, CompiledConv1d | PrepackedConv1d):
+            return self.layer.channels_last(x, residual)
         y: Tensor
         if isinstance(self.layer, _ImageConv1d):
             y = self.layer(x)
-            return y
-        y = self.layer(x.transpose(1, 2))
-        return y.transpose(1, 2).contiguous()
+        else:
+            y = self.layer(x.transpose(1, 2)).transpose(1, 2).contiguous()
+        return y if residual is None else y.add_(residual)
 
 
 class _ImageConv1d(nn.Module):
@@ -223,4 +223,4 @@ def _convolution(plain: nn.Module, dtype: torch.dtype) -> _Convolution:
         setattr(layer, name, nn.Parameter(given.detach().to(dtype), requires_grad=False))
     if layer.weight.is_cuda:
         return _Convolution(_ImageConv1d(layer))
-    return _Convolution(PrepackedConv1d(layer) if can_prepack(dtype) else layer)
+    return _Convolution(prepacked(layer) or layer)

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgetts import __version__
-from edgetts.cli import bench, convert, download, info, packs, quantize, serve, service, validate, voices, warmup
+from edgetts.cli import bench, convert, download, info, quantize, serve, service, validate, voices, warmup
 from edgetts.cli.common import EXIT_TERMINATED, print_error
 from edgetts.cli.doctor import verb as doctor
 from edgetts.cli.environment import Environment
@@ -150,7 +150,6 @@ def edgetts(
 
 app.command("say")(say.say)
 app.add_typer(voices.app, name="voices")
-app.add_typer(packs.app, name="packs")
 app.command("download")(download.download)
 app.command("convert")(convert.convert)
 app.command("quantize")(quantize.quantize)

@@ -57,11 +57,20 @@ class AttentionShape(ctypes.Structure):
     )
 
 
+class ConvShape(ctypes.Structure):
+    """`ConvShape` in src/conv.cpp: sizes of a one-dimensional convolution."""
+
+    _fields_ = tuple(
+        (name, _SIZE) for name in ("rows", "frames", "in_channels", "out_channels", "taps", "dilation", "padding")
+    )
+
+
 STRUCTURES: dict[str, type[ctypes.Structure]] = {
     "linear": Linear,
     "norm": Norm,
     "layer": Layer,
     "gpt_shape": GPTShape,
     "attention_shape": AttentionShape,
+    "conv_shape": ConvShape,
 }
 """By the name in `edgetts_sizeof_NAME`."""
