@@ -7,22 +7,18 @@ sound must be that of the same call without a daemon. Prints a table; exit code 
 from __future__ import annotations
 
 import argparse
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import httpx
 from helpers.daemon import QUICK, home_of
 from helpers.load import Task, burden, memory_mib, n_descriptors, sha256_of_wav
+from helpers.serving import serving
 
 from edgetts.api import TTS
 
 COUNTS = (1, 4, 16, 64)
-START_S = 120.0
 
 
 def tasks_of(tts: TTS, voice: str, count: int) -> list[Task]:
@@ -49,23 +45,11 @@ def main() -> int:
         tts = TTS.load(pack, device="cpu", home=home)
         tasks = tasks_of(tts, voice, max(given.clients))
         tts.close()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        serve = ["serve", "--pack", pack, "--device", "cpu", "--no-socket", "--port", str(port)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "edgetts", *serve],
-            env={**os.environ, "EDGETTS_HOME": str(home)},
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            return _run(f"http://127.0.0.1:{port}", process.pid, tasks, given.clients, given.seconds)
-        finally:
-            process.terminate()
-            process.wait(30)
+        with serving(home, pack) as served:
+            return _run(served.url, served.process.pid, tasks, given.clients, given.seconds)
 
 
 def _run(url: str, pid: int, tasks: list[Task], counts: list[int], seconds: float) -> int:
-    _wait(url)
     burden(url, tasks[:2], 1.0)  # what the first requests allocate is not a leak
     wrong: list[str] = []
     print("| clients | spoken | 429 | first byte p50, p95 (s) | whole p50, p95 (s) | memory (MiB) | descriptors |")
@@ -86,19 +70,6 @@ def _run(url: str, pid: int, tasks: list[Task], counts: list[int], seconds: floa
         )
     print(f"\nwrong: {len(wrong)}", *wrong[:10], sep="\n")
     return 1 if wrong else 0
-
-
-def _wait(url: str) -> None:
-    deadline = time.monotonic() + START_S
-    while True:
-        try:
-            if httpx.get(f"{url}/ready").json()["state"] == "loaded":
-                return
-        except httpx.HTTPError:
-            pass
-        if time.monotonic() > deadline:
-            raise SystemExit("the daemon did not start")
-        time.sleep(0.2)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,288 @@
+"""A soak of `edgetts serve`: hours of changing load over all protocols, clients that go away in the middle, voices added
+and removed, the model unloaded now and then. Memory, descriptors and threads are written to a file of JSON lines.
+Prints a summary with slopes; exit code 1 if anything went wrong or something grew.
+
+    PYTHONPATH=tests python tests/server/soak.py --minutes 60 --samples soak.jsonl
+    PYTHONPATH=tests python tests/server/soak.py --minutes 1440 --samples day.jsonl
+    PYTHONPATH=tests python tests/server/soak.py --summarize day.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+from helpers.load import Task, memory_mib, n_descriptors, sha256_of_wav
+from helpers.paths import DATA
+from helpers.serving import Served, free_port, serving
+from websockets.asyncio.client import connect
+from wyoming.audio import AudioStop
+from wyoming.client import AsyncTcpClient
+from wyoming.tts import Synthesize, SynthesizeVoice
+
+from edgetts.api import TTS
+from edgetts.request import SpeechRequest
+from edgetts.server.client import Connection
+
+VOICE = "af_heart"
+TEXTS = (
+    "Yes.",
+    "The kettle is boiling, and nobody has noticed it.",
+    "One, two, three, four, five.",
+    "When the rain stopped, they went out. The street was empty, the lamps were lit, and it was quiet.",
+    "It is a quarter past nine. You have no appointments today, but there are three letters in the box.",
+)
+LEVELS = (1, 3, 0, 2, 6, 1, 4, 0)  # clients, a minute each
+SAMPLE_S, PHASE_S, VOICE_S, UNLOAD_S, TIMEOUT_S = 15.0, 60.0, 45.0, 900.0, 600.0
+WARM_UP = 0.15  # of the time, which says nothing about growth
+MOST_MIB_PER_HOUR = 12.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Soak:
+    """think_s: mean pause of a client between two requests."""
+
+    def __init__(self, served: Served, wyoming_port: int, tasks: list[Task], think_s: float) -> None:
+        self._served = served
+        self._wyoming_port = wyoming_port
+        self._tasks = tasks
+        self._think_s = think_s
+        self._level = 0
+        self.done: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self._http = httpx.AsyncClient(base_url=served.url, timeout=TIMEOUT_S)
+
+    async def run(self, seconds: float, samples: Path) -> None:
+        work = [self._client(number) for number in range(max(LEVELS))]
+        work += [self._change_level(), self._change_voices(), self._unload()]
+        running = [asyncio.create_task(one) for one in work]
+        started = time.monotonic()
+        with samples.open("w", buffering=1) as file:
+            while (at := time.monotonic() - started) < seconds:
+                file.write(json.dumps(self._sample(at)) + "\n")
+                await asyncio.sleep(SAMPLE_S)
+                for task in running:
+                    if task.done():
+                        task.result()
+            file.write(json.dumps(self._sample(seconds)) + "\n")
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._http.aclose()
+
+    def _sample(self, at: float) -> dict[str, object]:
+        pid = self._served.process.pid
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return {
+            "minute": round(at / 60, 2),
+            "memory_mib": round(memory_mib(pid), 1),
+            "descriptors": n_descriptors(pid),
+            "threads": int(fields[17]),
+            "cpu_s": (int(fields[11]) + int(fields[12])) / _TICKS,
+            "clients": self._level,
+            "done": dict(self.done),
+            "wrong": len(self.wrong),
+            "last_wrong": self.wrong[-3:],
+        }
+
+    async def _change_level(self) -> None:
+        while True:
+            for self._level in LEVELS:
+                await asyncio.sleep(PHASE_S)
+
+    async def _client(self, number: int) -> None:
+        chance = random.Random(number)
+        kinds = (
+            self._hashed,
+            self._hashed,
+            self._format,
+            self._sse,
+            self._socket,
+            self._gone,
+            self._wyoming,
+            self._unix,
+        )
+        while True:
+            await asyncio.sleep(chance.expovariate(1 / self._think_s))
+            if number < self._level:
+                await self._try(chance.choice(kinds), chance)
+
+    async def _try(self, kind: Callable[[random.Random], Awaitable[str]], chance: random.Random) -> None:
+        name = kind.__name__.strip("_")
+        try:
+            self.done[await kind(chance)] += 1
+        except Exception as error:
+            self.wrong.append(f"{name}: {error!r}"[:300])
+
+    # --- what clients do ------------------------------------------------------------------------------
+
+    async def _hashed(self, chance: random.Random) -> str:
+        task = chance.choice(self._tasks)
+        answer = await self._http.post("/v1/audio/speech", json=task.body)
+        if answer.status_code == 429:
+            return "429"
+        heard = sha256_of_wav(22_050, answer.content[44:]) if answer.status_code == 200 else answer.text
+        assert heard == task.sha256, heard
+        return "wav"
+
+    async def _format(self, chance: random.Random) -> str:
+        kind = chance.choice(("mp3", "opus", "flac", "pcm"))
+        speed = chance.choice((0.8, 1.0, 1.5))
+        body = {"input": chance.choice(TEXTS), "voice": VOICE, "response_format": kind, "speed": speed}
+        answer = await self._http.post("/v1/audio/speech", json=body)
+        return _status(answer.status_code, len(answer.content), kind)
+
+    async def _sse(self, chance: random.Random) -> str:
+        body = {"input": chance.choice(TEXTS), "voice": VOICE, "response_format": "pcm", "stream_format": "sse"}
+        answer = await self._http.post("/v1/audio/speech", json=body)
+        assert answer.status_code == 429 or "speech.audio.done" in answer.text
+        return _status(answer.status_code, len(answer.content), "sse")
+
+    async def _gone(self, chance: random.Random) -> str:
+        body = {"input": " ".join(TEXTS) * 3, "voice": VOICE, "response_format": "pcm"}
+        async with self._http.stream("POST", "/v1/audio/speech", json=body) as answer:
+            async for _ in answer.aiter_raw():
+                break
+        return _status(answer.status_code, 1000, "gone")
+
+    async def _socket(self, chance: random.Random) -> str:
+        url = f"{self._served.url.replace('http', 'ws')}/v1/audio/stream"
+        async with connect(url, open_timeout=TIMEOUT_S) as socket:
+            await socket.send(json.dumps({"type": "speak", "id": "1", "voice": VOICE}))
+            for word in chance.choice(TEXTS).split(" "):
+                await socket.send(json.dumps({"type": "text", "id": "1", "text": word + " "}))
+            await socket.send(json.dumps({"type": "end", "id": "1"}))
+            n_bytes = 0
+            async for message in socket:
+                if isinstance(message, bytes):
+                    n_bytes += len(message)
+                elif (told := json.loads(message))["type"] == "error":
+                    assert told["error"]["code"] == "queue_full", told
+                    return "429"
+                elif told["type"] == "done":
+                    break
+        return _status(200, n_bytes, "websocket")
+
+    async def _wyoming(self, chance: random.Random) -> str:
+        n_bytes = 0
+        async with AsyncTcpClient("127.0.0.1", self._wyoming_port) as client:
+            await client.write_event(Synthesize(chance.choice(TEXTS), SynthesizeVoice(name=VOICE)).event())
+            while (event := await client.read_event()) is not None and not AudioStop.is_type(event.type):
+                assert event.type != "error" or event.data["code"] == "queue_full", event.data
+                if event.type == "error":
+                    return "429"
+                n_bytes += len(event.payload or b"")
+        return _status(200, n_bytes, "wyoming")
+
+    async def _unix(self, chance: random.Random) -> str:
+        request = SpeechRequest(text=chance.choice(TEXTS), voice=VOICE)
+
+        def speak() -> int:
+            with Connection(self._served.socket).start(request) as stream:
+                return sum(len(chunk.samples) for chunk in stream)
+
+        return _status(200, await asyncio.to_thread(speak), "unix")
+
+    async def _change_voices(self) -> None:
+        """A voice is made, speaks and goes, under a name of its own each time."""
+        recording = (DATA / "speech.ogg").read_bytes()
+        number = 0
+        while True:
+            await asyncio.sleep(VOICE_S)
+            number += 1
+            await self._try(
+                lambda _chance, name=f"soak {number}": self._use_voice(name, recording), random.Random(number)
+            )
+
+    async def _use_voice(self, name: str, recording: bytes) -> str:
+        form = {"name": name, "adapt_steps": "0"}
+        made = await self._http.post("/v1/voices", data=form, files={"file": ("a.ogg", recording)})
+        assert made.status_code == 201, made.text
+        body = {"input": TEXTS[1], "voice": name, "response_format": "wav"}
+        spoken = await self._http.post("/v1/audio/speech", json=body)
+        removed = await self._http.delete(f"/v1/voices/{name}")
+        assert removed.status_code == 200, removed.text
+        return _status(spoken.status_code, len(spoken.content), "voice")
+
+    async def _unload(self) -> None:
+        while True:
+            await asyncio.sleep(UNLOAD_S)
+            with contextlib.suppress(httpx.HTTPError):
+                await self._http.post("/v1/unload")
+                self.done["unload"] += 1
+
+
+def _status(status: int, n_bytes: int, name: str) -> str:
+    if status == 429:
+        return "429"
+    assert status == 200, f"status {status}"
+    assert n_bytes > 500, f"{n_bytes} bytes of sound"
+    return name
+
+
+def tasks_of(tts: TTS) -> list[Task]:
+    """A task per text, with the hash of what this process says."""
+    tasks = []
+    for number, text in enumerate(TEXTS):
+        with tts.stream(text, VOICE, dtype="int16", seed=number) as stream:
+            samples = b"".join(chunk.samples.tobytes() for chunk in stream)
+        body = {"input": text, "voice": VOICE, "seed": number, "response_format": "wav"}
+        tasks.append(Task(body, sha256_of_wav(tts.sample_rate, samples)))
+    return tasks
+
+
+def summarize(samples: Path) -> int:
+    """Prints what the samples say; 1 if something was wrong or grew."""
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    settled = [row for row in rows if row["minute"] >= WARM_UP * rows[-1]["minute"]]
+    hours = np.array([row["minute"] for row in settled]) / 60
+    print(f"{rows[-1]['minute']:.0f} minutes, {rows[-1]['cpu_s'] / rows[-1]['minute'] / 0.6:.0f} % of a core")
+    print("done:", ", ".join(f"{n} {kind}" for kind, n in sorted(rows[-1]["done"].items())))
+    slopes = {}
+    print("| | first third, median | last third, median | least | most | slope an hour |")
+    print("|---|---|---|---|---|---|")
+    for name in ("memory_mib", "descriptors", "threads"):
+        values = np.array([row[name] for row in settled], float)
+        third = max(1, len(values) // 3)
+        slopes[name] = float(np.polyfit(hours, values, 1)[0]) if len(values) > 2 else 0.0
+        first, last = np.median(values[:third]), np.median(values[-third:])
+        print(f"| {name} | {first:.0f} | {last:.0f} | {values.min():.0f} | {values.max():.0f} | {slopes[name]:+.2f} |")
+    wrong = rows[-1]["wrong"]
+    print(f"wrong: {wrong}", *dict.fromkeys(text for row in rows for text in row["last_wrong"]), sep="\n")
+    return int(bool(wrong) or slopes["memory_mib"] > MOST_MIB_PER_HOUR or slopes["descriptors"] > 2)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--samples", type=Path, default=Path("soak.jsonl"), help="a line of JSON each 15 s")
+    parser.add_argument("--think", type=float, default=8.0, help="mean seconds between two requests of a client")
+    parser.add_argument("--log", type=Path, help="of the daemon")
+    parser.add_argument("--summarize", type=Path, help="print the summary of such a file instead")
+    given = parser.parse_args()
+    if given.summarize is not None:
+        return summarize(given.summarize)
+    with tempfile.TemporaryDirectory() as folder:
+        home, port = Path(folder), free_port()
+        tts = TTS.load("builtin", device="cpu", home=home)
+        tasks = tasks_of(tts)
+        tts.close()
+        with serving(home, "builtin", "--wyoming", f"tcp://127.0.0.1:{port}", log=given.log) as served:
+            asyncio.run(Soak(served, port, tasks, given.think).run(given.minutes * 60, given.samples))
+    return summarize(given.samples)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
