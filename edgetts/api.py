@@ -55,11 +55,12 @@ from edgetts.streaming.stream import AsyncSpeechStream, SpeechStream
 from edgetts.text.frontend import TextFrontend
 from edgetts.text.glossary import Glossary
 from edgetts.text.multilingual.languages import NAMES
-from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
+from edgetts.text.normalizers import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
 from edgetts.text.tokenizer import TextTokenizer
 from edgetts.voices.emotion import Emotion
 from edgetts.voices.library import VoiceLibrary
-from edgetts.voices.store import VoiceStore, is_recording
+from edgetts.voices.names import is_recording
+from edgetts.voices.store import VoiceStore
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Atomic file writes.
+"""Atomic file writes, and the ending of files of tensors.
 
 In: a path and its content. Out: the file, created or replaced in one step. A failure, Ctrl-C included, leaves no
 partial file. A process that has the old file open or mapped keeps its content.
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+TENSORS_SUFFIX = ".safetensors"  # packs' components and voices
 _SHORT_NAME = 100  # characters of the name in the temporary one: file systems allow 255 bytes
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 

@@ -17,7 +17,7 @@ from edgetts.options import SAMPLE_TYPES, SampleType, SynthesisOptions
 from edgetts.pack.plain_json import shown
 from edgetts.streaming.schedule import SEEDED_S, Fixed, FixedSeconds, Schedule, Whole
 from edgetts.text.glossary import Glossary
-from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
+from edgetts.text.normalizers import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
 from edgetts.voices.emotion import Emotion, as_emotion
 
 if TYPE_CHECKING:

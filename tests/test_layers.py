@@ -192,6 +192,19 @@ def test_starts_without_torch(code: str) -> None:
     assert not heavy & loaded_by(code)
 
 
+def test_say_loads_nothing_that_a_daemon_has() -> None:
+    """Rules of reading, dimensions of packs, voice files and other verbs: 0.1 s of each call."""
+    rare = ["torch", "asyncio", "edgetts.text.normalize", "edgetts.pack.config", "edgetts.voices.store"]
+    rare += ["edgetts.memory", "edgetts.cli.bench", "edgetts.cli.serve", "edgetts.cli.voices"]
+    script = (
+        "import sys\nsys.argv = ['edgetts', 'say', 'Hello.', '-v', 'me', '--socket', '/nonexistent', '-o', 'x.wav']\n"
+        "from edgetts.cli import main\ntry:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 2\n"
+        f"print('edgetts.server.client' in sys.modules, [name for name in {rare} if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "True []\n"
+
+
 def test_the_api_starts_without_what_few_calls_need() -> None:
     """Encoders, what reads recordings and glossaries, the Chinese rules, and the pattern of any rule."""
     script = (

@@ -1,4 +1,4 @@
-"""The `edgetts` command: registers the verbs and handles their errors.
+"""The `edgetts` command: its verbs (`verbs`) and their errors.
 
 Misuse ends with one sentence and exit code 2, every `EdgeTTSError` with its sentence and its own code, Ctrl-C with 130.
 Only bugs of this program show a traceback.
@@ -10,19 +10,17 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
 
 from edgetts import __version__
-from edgetts.cli import bench, convert, download, info, quantize, serve, service, validate, voices, warmup
 from edgetts.cli.common import EXIT_TERMINATED, print_error
-from edgetts.cli.doctor import verb as doctor
 from edgetts.cli.environment import Environment
 from edgetts.cli.interrupt import EXIT_INTERRUPTED, exit_on_interrupt, forget_interrupt, raise_on_interrupt
 from edgetts.cli.logs import show_logs
-from edgetts.cli.say import verb as say
+from edgetts.cli.verbs import Verbs
 from edgetts.errors import EdgeTTSError
 
 # Since 0.2x, Typer has a copy of click and before that it imports click: take the class from Typer's own errors.
@@ -41,7 +39,12 @@ Enroll a voice once, then let it speak:
 
 
 class SentenceGroup(TyperGroup):
-    """A command group whose errors are one sentence on stderr and an exit code."""
+    """A command group whose errors are one sentence on stderr and an exit code. Its verbs are imported when they are
+    used."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = cast(Any, Verbs())
 
     def main(
         self,
@@ -146,20 +149,6 @@ def edgetts(
     show_logs(verbose)
     if context.invoked_subcommand is None:
         print(context.get_help())
-
-
-app.command("say")(say.say)
-app.add_typer(voices.app, name="voices")
-app.command("download")(download.download)
-app.command("convert")(convert.convert)
-app.command("quantize")(quantize.quantize)
-app.command("doctor")(doctor.doctor)
-app.command("info")(info.info)
-app.command("validate")(validate.validate)
-app.command("serve")(serve.serve)
-app.add_typer(service.app, name="service")
-app.command("bench")(bench.bench)
-app.command("warmup")(warmup.warmup)
 
 
 def run() -> None:

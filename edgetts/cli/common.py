@@ -134,9 +134,11 @@ def compute_name(given: str | None) -> Compute | None:
 
 def memory_bytes(given: str | None) -> int | None:
     """The value of --memory-budget in bytes. Raises UsageError."""
+    if given is None:
+        return None
     from edgetts.memory import parse_size
 
-    return None if given is None else parse_size(given)
+    return parse_size(given)
 
 
 def print_error(message: str) -> None:

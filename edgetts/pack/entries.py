@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgetts.files import TENSORS_SUFFIX
 from edgetts.pack.config import ModelConfig
 
 MANIFEST_FILE = "manifest.json"
@@ -16,7 +17,7 @@ TOKENIZER_FILE = "tokenizer.json"
 GLOSSARY_FILE = "glossary.yaml"
 LEXICON_FILE = "lexicon.txt"
 READY_VOICES = "voices/"  # prefix of the voice files that come with the pack
-TENSORS_SUFFIX = VOICE_SUFFIX = ".safetensors"
+VOICE_SUFFIX = TENSORS_SUFFIX
 
 EMOTION = "emotion"
 FEATURES = (EMOTION,)  # that a model may lack: callers may ask for them, but its speech does not change

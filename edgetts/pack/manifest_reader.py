@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from edgetts.errors import PackError
 from edgetts.families import FAMILIES, Family
+from edgetts.files import TENSORS_SUFFIX
 from edgetts.pack.checksum import CHECKSUM
 from edgetts.pack.entries import (
     DTYPES,
@@ -19,7 +20,6 @@ from edgetts.pack.entries import (
     MAKE_AGAIN,
     READY_VOICES,
     SCHEMES,
-    TENSORS_SUFFIX,
     TOKENIZER_FILE,
     ComponentEntry,
     FileEntry,

@@ -12,7 +12,7 @@ from edgetts.pack.strict import from_dict
 from edgetts.text.config import TextConfig
 from edgetts.text.frontend import TextFrontend
 from edgetts.text.glossary import Glossary
-from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName
+from edgetts.text.normalizers import DEFAULT_NORMALIZER, NormalizerName
 from edgetts.text.tokenizer import TextTokenizer
 
 

@@ -18,7 +18,7 @@ from edgetts.request import SpeechRequest
 from edgetts.server.encoder import Kind, kind_of
 from edgetts.server.faults import Fault, refused, without_paths
 from edgetts.voices.emotion import Emotion, parse_weights
-from edgetts.voices.store import check_name
+from edgetts.voices.names import check_name
 
 DEFAULT_FORMAT = "mp3"
 STREAM_FORMATS = ("audio", "sse")

@@ -29,7 +29,7 @@ from edgetts.server.loudspeaker import play
 from edgetts.server.request_queue import Busy, Closed
 from edgetts.server.service import ClientGone, Service
 from edgetts.speech import Speech
-from edgetts.voices.store import looks_like_path
+from edgetts.voices.names import looks_like_path
 
 logger = logging.getLogger(__name__)
 

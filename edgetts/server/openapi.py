@@ -16,9 +16,9 @@ from edgetts.server.encoder import KINDS
 from edgetts.server.service import Service
 from edgetts.server.settings import Limits
 from edgetts.text.config import ALL_LANGUAGES
-from edgetts.text.normalize import NORMALIZERS
+from edgetts.text.normalizers import NORMALIZERS
 from edgetts.voices.emotion import EMOTIONS
-from edgetts.voices.store import MAX_NAME_LENGTH
+from edgetts.voices.names import MAX_NAME_LENGTH
 
 _JSON = "application/json"
 _ERRORS = {

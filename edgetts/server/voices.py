@@ -21,7 +21,7 @@ from edgetts.errors import Cancelled, UsageError
 from edgetts.server.faults import Fault, fault_of, refused, without_paths
 from edgetts.server.service import ClientGone, Service
 from edgetts.server.speech import unless_gone
-from edgetts.voices.store import check_name
+from edgetts.voices.names import check_name
 
 if TYPE_CHECKING:
     from edgetts.api import TTS

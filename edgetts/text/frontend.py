@@ -21,7 +21,8 @@ from edgetts.text.length import SpokenLength, spoken_length
 from edgetts.text.lines import split_lines
 from edgetts.text.markdown import strip_markdown
 from edgetts.text.markup import MAX_PAUSE_S, TAG_HINT, Pause, has_tags, split_pauses
-from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName, TextNormalizer
+from edgetts.text.normalize import TextNormalizer
+from edgetts.text.normalizers import DEFAULT_NORMALIZER, NormalizerName
 from edgetts.text.parts import written_words
 from edgetts.text.readings.language import Run
 from edgetts.text.tokenizer import TextTokenizer, TokenizedText

@@ -11,22 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-from edgetts.errors import UsageError
 from edgetts.text import pinyin, protect
 from edgetts.text.config import LANGUAGES, Language, TextConfig
 from edgetts.text.glossary import Glossary
+from edgetts.text.normalizers import DEFAULT_NORMALIZER, NormalizerName, check_normalizer
 from edgetts.text.readings import en_lines, english
 from edgetts.text.readings.language import IsPiece, Run, runs
 from edgetts.text.readings.prepare import prepare
 from edgetts.text.readings.script import Simplifier
 from edgetts.text.rules import NumberRules
 from edgetts.text.traced import TracedText
-
-NormalizerName = Literal["edgetts", "upstream"]
-NORMALIZERS: tuple[NormalizerName, ...] = get_args(NormalizerName)
-DEFAULT_NORMALIZER: NormalizerName = "edgetts"
 
 _SPACE = re.compile(r"\s+")
 _NOT_SINGLE = re.compile(r"\s{2,}|[^\S ]")
@@ -67,14 +62,6 @@ class Normalized:
 
     text: TracedText
     notices: tuple[str, ...]
-
-
-def check_normalizer(name: str) -> NormalizerName:
-    """`name`, if it is one of NORMALIZERS. Raises UsageError otherwise."""
-    for known in NORMALIZERS:
-        if name == known:
-            return known
-    raise UsageError(f"Unknown normalizer {name!r}; choose one of {', '.join(NORMALIZERS)}.")
 
 
 class TextNormalizer:

@@ -17,7 +17,8 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.entries import VOICE_SUFFIX
 from edgetts.pack.page_release import give_back_freed
 from edgetts.progress import Progress, no_progress
-from edgetts.voices.store import VoiceStore, looks_like_path
+from edgetts.voices.names import looks_like_path
+from edgetts.voices.store import VoiceStore
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import os
 import re
 import stat
 import time
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +23,10 @@ from edgetts.errors import UsageError, VoiceError
 from edgetts.families import UNNAMED_FAMILY
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.entries import VOICE_SUFFIX
-from edgetts.pack.locate import cache_folder, data_folder
+from edgetts.pack.locate import cache_folder
+from edgetts.voices.names import check_name, is_name, voices_folder
 from edgetts.voices.voice import METADATA_KEY, Voice
 
-# Letters and digits of any script, with single spaces, hyphens and underscores inside: valid on every file
-# system, and never a path, an option or a file name (no dot).
-_NAME = re.compile(r"\w(?:[\w-]| (?! ))*(?<! )")
-MAX_NAME_LENGTH = 48  # characters: at most 192 bytes of UTF-8, and file names hold 255
-# Device names on Windows, which may share the home folder.
-_RESERVED = frozenset(("con", "prn", "aux", "nul", *(d + n for d in ("com", "lpt") for n in "123456789")))
 MAX_CACHED = 200  # voices; a few hundred KB each
 _CACHE_NAME = re.compile(r"[0-9a-f]{64}")
 _TORN_NAME = re.compile(rf"\.[0-9a-f]{{64}}{re.escape(VOICE_SUFFIX)}\.\w+\.part")  # as Voice.save makes it
@@ -61,7 +55,7 @@ class VoiceStore:
     @classmethod
     def default(cls, home: Path | None = None) -> VoiceStore:
         """The store under `home`, or under the user's own data and cache folders."""
-        return cls(data_folder(home) / "voices", cache_folder(home) / "voices")
+        return cls(voices_folder(home), cache_folder(home) / "voices")
 
     # --- named voices ------------------------------------------------------------------------------
 
@@ -83,7 +77,7 @@ class VoiceStore:
             raise VoiceError(f"Cannot list the voices in {self.voices_dir}: {_reason(error)}.") from error
         found = []
         for file in files:
-            if file.suffix == VOICE_SUFFIX and _is_name(file.stem):
+            if file.suffix == VOICE_SUFFIX and is_name(file.stem):
                 with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                     found.append(_entry(file))
         return found
@@ -235,29 +229,6 @@ class VoiceStore:
                     torn.unlink(missing_ok=True)
 
 
-def check_name(name: str) -> str:
-    """The name in its stored spelling (NFC). Raises UsageError for an invalid name."""
-    normal = unicodedata.normalize("NFC", name)
-    if not _is_name(normal):
-        raise UsageError(
-            f"{name[:60]!r} is not a valid name of a voice: use 1 to {MAX_NAME_LENGTH} letters, digits, "
-            "hyphens, underscores and single spaces, such as `my-voice`."
-        )
-    return normal
-
-
-def looks_like_path(reference: str) -> bool:
-    """Whether a reference to a voice is a path, not a name: it has a dot or a separator."""
-    return "." in reference or "/" in reference or os.sep in reference or reference.startswith("~")
-
-
-def is_recording(reference: object) -> bool:
-    """Whether a reference to a voice is a recording: neither a name nor a voice file, nor a voice that is loaded."""
-    if isinstance(reference, str):
-        return looks_like_path(reference) and not reference.endswith(VOICE_SUFFIX)
-    return isinstance(reference, Path) and reference.suffix != VOICE_SUFFIX
-
-
 def _entry(path: Path) -> StoredVoice:
     """The entry at `path`. Raises FileNotFoundError if there is none."""
     name, found = path.stem, path.lstat()
@@ -289,12 +260,6 @@ def is_voice_file(path: Path) -> bool:
 
 def _taken(name: str) -> UsageError:
     return UsageError(f"There is already a voice called {name!r}; choose another name, or replace it with replace=.")
-
-
-def _is_name(name: str) -> bool:
-    if not 0 < len(name) <= MAX_NAME_LENGTH or name.casefold() in _RESERVED:
-        return False
-    return _NAME.fullmatch(name) is not None
 
 
 def _reason(error: OSError) -> str:

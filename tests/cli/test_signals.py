@@ -54,7 +54,8 @@ def _process(before: str, *arguments: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("module", ["edgetts.cli.app", "typer", "platformdirs", "edgetts.cli.say"])
 def test_an_early_signal_ends_without_a_trace(module: str) -> None:
-    assert _process(_AT_IMPORT.replace("sys.argv[-1]", repr(module)), "--version") == (130, "")
+    speak = ("say", "Hi.", "--socket", "/nonexistent", "-o", "x.wav")
+    assert _process(_AT_IMPORT.replace("sys.argv[-1]", repr(module)), *speak) == (130, "")
 
 
 @pytest.mark.parametrize("in_text", [False, True], ids=["", "in code from text, as dataclasses make it"])

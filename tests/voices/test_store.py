@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetts.errors import UsageError, VoiceError
-from edgetts.voices.store import VoiceStore, check_name, is_recording, looks_like_path
+from edgetts.voices.names import check_name, is_recording, looks_like_path
+from edgetts.voices.store import VoiceStore
 from edgetts.voices.voice import Voice
 
 

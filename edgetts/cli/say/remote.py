@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgetts.cli.environment import Environment
 from edgetts.errors import UsageError
 from edgetts.pack.locate import LocatedPack
-from edgetts.voices.store import VoiceStore, looks_like_path
+from edgetts.voices.names import looks_like_path, voices_folder
 
 if TYPE_CHECKING:
     from edgetts.request import SpeechRequest
@@ -55,7 +55,7 @@ def find_daemon(
     wants = {
         # A daemon that was named, such as that of the machine, speaks with its own pack and voices.
         "pack": str(located.path.resolve()) if chosen is None or pack is not None else None,
-        "voices": str(VoiceStore.default(known.home).voices_dir.absolute()) if chosen is None else None,
+        "voices": str(voices_folder(known.home).absolute()) if chosen is None else None,
         "device": None if asked_device == "auto" else asked_device,
         "compute": compute,
         "kernel": None if known.kernel == "auto" else known.kernel,

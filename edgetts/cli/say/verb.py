@@ -139,8 +139,8 @@ def say(
     from edgetts.cli.say.remote import check_daemon, find_daemon
     from edgetts.pack.locate import locate_pack
     from edgetts.text.glossary import Glossary
-    from edgetts.text.normalize import check_normalizer
-    from edgetts.voices.store import is_recording, looks_like_path
+    from edgetts.text.normalizers import check_normalizer
+    from edgetts.voices.names import is_recording, looks_like_path
 
     known = environment(context)
     reference = voice or known.voice

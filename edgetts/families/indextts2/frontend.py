@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgetts.text.frontend import TextFrontend
 from edgetts.text.glossary import Glossary
 from edgetts.text.lexicon import Lexicon
-from edgetts.text.normalize import NormalizerName
+from edgetts.text.normalizers import NormalizerName
 from edgetts.text.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:

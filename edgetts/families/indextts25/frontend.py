@@ -8,7 +8,7 @@ from edgetts.text.glossary import Glossary
 from edgetts.text.multilingual.frontend import MultilingualFrontend
 from edgetts.text.multilingual.languages import language_id
 from edgetts.text.multilingual.tokenizer import BytePairTokenizer
-from edgetts.text.normalize import NormalizerName
+from edgetts.text.normalizers import NormalizerName
 
 if TYPE_CHECKING:
     from edgetts.pack.load import Pack

@@ -24,7 +24,7 @@ from edgetts.text.multilingual.languages import NAMES, SPOKEN, prefix
 from edgetts.text.multilingual.normalize import MultilingualNormalizer
 from edgetts.text.multilingual.segment import segment_edges
 from edgetts.text.multilingual.tokenizer import BytePairTokenizer
-from edgetts.text.normalize import DEFAULT_NORMALIZER, NormalizerName
+from edgetts.text.normalizers import DEFAULT_NORMALIZER, NormalizerName
 from edgetts.text.readings.language import Run
 from edgetts.text.traced import TracedText
 from edgetts.text.written import cut_before, whole_words

@@ -17,7 +17,8 @@ from edgetts.text.glossary import Glossary
 from edgetts.text.multilingual import arabic, detect, japanese, pronunciation, spanish
 from edgetts.text.multilingual.characters import in_case, plain_marks
 from edgetts.text.multilingual.languages import SPOKEN
-from edgetts.text.normalize import DEFAULT_NORMALIZER, Normalized, NormalizerName, TextNormalizer, single_spaces
+from edgetts.text.normalize import Normalized, TextNormalizer, single_spaces
+from edgetts.text.normalizers import DEFAULT_NORMALIZER, NormalizerName
 from edgetts.text.readings.language import Run
 from edgetts.text.rules import NumberRules
 from edgetts.text.traced import TracedText
