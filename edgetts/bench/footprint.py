@@ -66,13 +66,13 @@ def measured_peak(pack: Pack, device: torch.device, compute: Compute, kernel: st
     ids = tuple(range(first, min(config.n_text_tokens, first + _N_TEXT_TOKENS)))
     call = Call(voice_of_length(pack, PROMPT_S), ids, round(SECONDS * pack.config.code_rate), options)
     reset_peak_memory(device)
-    with _Watch() as watch:
-        run_in_turn([Candidate("memory", Pipeline(pack, device, kernel=kernel, compute=compute))], call)
+    with Watch() as watch:
+        run_in_turn([Candidate("memory", Pipeline(pack, device, kernel=kernel, compute=compute), call)])
     cuda = peak_cuda_mb(device)
     return Peak(watch.most, None if cuda is None else cuda * MIB)
 
 
-class _Watch:
+class Watch:
     """Samples the process's memory in a thread and keeps the maximum."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class _Watch:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, name="edgetts-memory", daemon=True)
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> Watch:
         self._thread.start()
         return self
 

@@ -10,6 +10,7 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from edgetts.bench.machine import MIB
 from edgetts.bench.report import Report, StageReport
 from edgetts.bench.soak import MOST_WORDS, Soak
 
@@ -71,6 +72,8 @@ def render(report: Report) -> str:
         "bandwidth and matrix rate, measured in the same run, allow.</p>",
         "<h2>Stages</h2>",
         _stage_table(report),
+        "<h2>Packs</h2>",
+        _pack_table(report),
         *(() if report.soak is None else ("<h2>Memory over many calls</h2>", _soak(report.soak))),
         "<h2>Call and machine</h2>",
         _facts_table({**report.about, **report.machine, "load_s": report.load_s, "warmup_s": report.warmup_s}),
@@ -148,7 +151,7 @@ def _soak(soak: Soak) -> str:
 
 def _stage_table(report: Report) -> str:
     heads = ["stage", "median", "spread", "runs", "roofline", "of the roofline"]
-    heads += [f"against {each.name}" for each in report.comparisons]
+    heads += [head for each in report.comparisons for head in (each.name, f"against {each.name}")]
     rows = [_stage_row(name, stage, report) for name, stage in report.stages.items()]
     return _table(heads, rows)
 
@@ -157,8 +160,20 @@ def _stage_row(name: str, stage: StageReport, report: Report) -> list[str]:
     floor, ratio = stage.floor_s, stage.floor_ratio
     row = [_LABELS[name], _time(stage.median_s), _time(stage.spread_s), str(len(stage.seconds))]
     row += ["" if floor is None else _time(floor), "" if ratio is None else f"{ratio:.0%}"]
-    speedups = [each.speedups.get(name) for each in report.comparisons]
-    return row + ["" if speedup is None else f"{speedup:.2f}×" for speedup in speedups]
+    for each in report.comparisons:
+        known = name in each.stages
+        row += [_time(each.stages[name].median_s), f"{each.speedups[name]:.2f}×"] if known else ["", ""]
+    return row
+
+
+def _pack_table(report: Report) -> str:
+    heads = ["pack", "family", "size", "weights while speaking", "to learn a voice", "memory for that"]
+    rows = []
+    for each in report.packs:
+        row = [each.name, each.family, _size(each.pack_bytes), _size(each.run_bytes)]
+        row += ["" if each.enroll_s is None else _time(each.enroll_s)]
+        rows.append([*row, "" if each.enroll_bytes is None else _size(each.enroll_bytes)])
+    return _table(heads, rows)
 
 
 def _facts_table(facts: Mapping[str, Any]) -> str:
@@ -177,6 +192,10 @@ def _value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_value, value)) or "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / MIB:.0f} MiB"
 
 
 def _time(seconds: float) -> str:

@@ -2,7 +2,8 @@
 
 In: candidates that ran, the work of a call, the machine's rates. Out: `Report`. Stable keys of `Report.to_json`:
 `stages.<name>.{median_s, floor_s, floor_ratio}`, `rtf`, `first_audio_ms`, `peak_rss_mb`,
-`peak_cuda_mb`, `expected_mb`, `machine`, `compare.<name>.speedup`, `import_s`, `start_to_sound_s`,
+`peak_cuda_mb`, `expected_mb`, `machine`, `compare.<name>.{speedup, rtf}`, `import_s`, `start_to_sound_s`,
+`packs.<name>.{family, pack_bytes, run_bytes, enroll_s, enroll_bytes}`,
 `soak.{settled_mb, end_mb, growth_mb, calls_per_minute}`. It measures nothing and draws nothing.
 """
 
@@ -55,17 +56,55 @@ class StageReport:
 
 
 @dataclass(frozen=True)
+class PackReport:
+    """A measured pack: sizes of its files, and learning a voice with it, if measured.
+
+    run_bytes: of the components that are resident while speaking. enroll_bytes: private memory that enrollment adds at
+    most.
+    """
+
+    name: str
+    family: str  # for people
+    pack_bytes: int
+    run_bytes: int
+    enroll_seconds: tuple[float, ...] = ()
+    enroll_bytes: float | None = None
+
+    @property
+    def enroll_s(self) -> float | None:
+        """Median."""
+        return statistics.median(self.enroll_seconds) if self.enroll_seconds else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "family": self.family,
+            "pack_bytes": self.pack_bytes,
+            "run_bytes": self.run_bytes,
+            "enroll_s": self.enroll_s,
+            "enroll_bytes": self.enroll_bytes,
+        }
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A candidate that ran interleaved with the measured pack; speedups above 1: the measured pack is faster."""
 
     name: str
+    audio_s: float
     stages: Mapping[str, StageReport]
     speedups: Mapping[str, float]  # by stage, of medians
     best_speedups: Mapping[str, float]  # by stage, of the fastest runs: steadier on a busy machine
 
+    @property
+    def rtf(self) -> float:
+        """Compute time over audio time."""
+        return self.stages["whole"].median_s / self.audio_s
+
     def to_json(self) -> dict[str, Any]:
         return {
             "speedup": self.speedups["whole"],
+            "rtf": self.rtf,
+            "audio_s": self.audio_s,
             "stages": {
                 name: {
                     "median_s": stage.median_s,
@@ -87,6 +126,7 @@ class Report:
     machine: Mapping[str, Any]
     stages: Mapping[str, StageReport]
     comparisons: Sequence[Comparison]
+    packs: Sequence[PackReport]  # the measured one, then those of the comparisons
     audio_s: float
     first_audio_ms: float | None
     load_s: float
@@ -121,16 +161,22 @@ class Report:
             "peak_cuda_mb": self.peak_cuda_mb,
             "soak": None if self.soak is None else self.soak.to_json(),
             "compare": {each.name: each.to_json() for each in self.comparisons},
+            "packs": {each.name: each.to_json() for each in self.packs},
         }
 
 
 def compare(
-    name: str, measured: Mapping[str, Sequence[float]], other: Mapping[str, Sequence[float]], names: Sequence[str]
+    name: str,
+    measured: Mapping[str, Sequence[float]],
+    other: Mapping[str, Sequence[float]],
+    names: Sequence[str],
+    audio_s: float,
 ) -> Comparison:
-    """Compare two candidates by their interleaved runs."""
+    """Compare two candidates by their interleaved runs. audio_s: seconds of speech of the other one."""
     stages = {n: StageReport(tuple(other[n]), None) for n in names}
     return Comparison(
         name,
+        audio_s,
         stages,
         {n: stages[n].median_s / statistics.median(measured[n]) for n in names},
         {n: min(other[n]) / min(measured[n]) for n in names},

@@ -1,10 +1,10 @@
 """One benchmark run: load, warm up, measure alone, then interleaved with other candidates.
 
-In: a pack and what to say with it. Out: a `Report`. Peak memory is that of the run phase: it is read before encoders
-and other candidates are loaded. Files go to a temporary folder, so that the user's voices and latency model do not
-change.
+In: a pack and what to say with it. Out: a `Report`. Other candidates are packs of any family, which speak for as many
+seconds with the same settings. Peak memory is that of the run phase: it is read before encoders and other candidates
+are loaded. Files go to a temporary folder, so that the user's voices and latency model do not change.
 
-Does not know how the stages run (`stages`), their work (`work`), or how a report looks.
+Does not know how the stages run (`stages`), what is compared (`others`), the work (`work`), or how a report looks.
 """
 
 from __future__ import annotations
@@ -29,28 +29,24 @@ from edgetts.bench.machine import (
     peak_rss_mb,
     reset_peak_memory,
 )
+from edgetts.bench.others import about, call_of, others_of, with_enrollment
 from edgetts.bench.report import Report, StageReport, compare
 from edgetts.bench.soak import MIN_CALLS, Soak, measure_soak
-from edgetts.bench.stages import STAGES, Call, Candidate, run_in_turn, voice_of_length
+from edgetts.bench.stages import STAGES, Call, Candidate, run_in_turn
 from edgetts.bench.startup import Startup, measure_startup
 from edgetts.bench.work import Sizes, enroll_work, stage_works, whole_floor_s
 from edgetts.compute import Compute
 from edgetts.errors import UsageError
 from edgetts.memory import MIB, Budget, Place, shown
 from edgetts.options import SynthesisOptions
-from edgetts.pack.load import Pack, open_pack
-from edgetts.pack.locate import locate_pack
-from edgetts.pipeline import Pipeline
+from edgetts.pack.load import Pack
 from edgetts.progress import Progress
-from edgetts.voices import enroll
 from edgetts.voices.store import VoiceStore
 from edgetts.voices.voice import Voice
 
-REFERENCE = "reference"
 DEFAULT_TEXT = "Every stage of this voice is measured, from the first word to the last sample of the sound."
 _WARMUP_CODES, _WARMUP_STEPS = 8, 1
 _MOST_CALLS = 100_000
-_RECORDING_LEVEL = 0.1
 DEFAULT_PROMPT_S = 5.0
 _TEXT_POSITIONS = 2  # start and stop token of the text
 _SPEED_POSITIONS = 2
@@ -64,7 +60,7 @@ class Plan:
     prompt_s: float  # of the voice, 0.5 to 15
     repeats: int  # 1 to 1000
     text: str = DEFAULT_TEXT
-    compare: tuple[str, ...] = ()  # other packs, or REFERENCE: the same weights in plain fp32
+    compare: tuple[str, ...] = ()  # other packs, or REFERENCE: the same weights in plain fp32, of each family
     enrolls: bool = True
     streams: bool = True
     starts: bool = True  # measure fresh processes, too
@@ -124,23 +120,23 @@ def measure(
     """
     startup: Startup | None = None
     soak: Soak | None = None
+
+    def call_for(of: Pack) -> Call:
+        return call_of(of, plan.text, plan.seconds, plan.prompt_s, plan.options)
+
     with TemporaryDirectory() as folder:
         tts = TTS(
             pack, device, VoiceStore.default(Path(folder)), kernel=kernel, compute=compute, memory_budget=memory_budget
         )
         compute = tts.compute
-        segments = tts.frontend().segments(plan.text, plan.options.max_segment_tokens).segments
-        if not segments:
-            raise UsageError("The text to measure with has nothing to speak: give another with text=.")
+        call = call_for(pack)
         place = Place.of(device, compute, kernel)
         guided = plan.options.flow_settings().is_guided(0.0)
-        size = size_of(
-            pack.config, plan.seconds, plan.prompt_s, len(segments[0].ids), guided=guided, parts=plan.streams
-        )
+        size = size_of(pack.config, plan.seconds, plan.prompt_s, len(call.text_ids), guided=guided, parts=plan.streams)
         needed = expected(pack, compute, place, size).peak
         if tts.budget is not None:
             _check_budget(tts.budget, plan, needed)
-        others = [_other(name, pack, device, compute, home) for name in plan.compare]
+        others = others_of(plan.compare, pack, call, call_for, home)
         tell(f"Loading and speaking will need at most about {shown(needed)} of {place.kind}.")
         progress("measuring the machine", 0.0)
         prepare_process()  # before the first product
@@ -148,36 +144,33 @@ def measure(
         reset_peak_memory(device)
         progress("loading", 0.1)
         started = time.perf_counter()
-        main = Candidate("measured", tts.pipeline)
+        main = Candidate("measured", tts.pipeline, call)
         load_s = time.perf_counter() - started
-        call = Call(
-            voice_of_length(pack, plan.prompt_s),
-            tuple(segments[0].ids),
-            max(2, round(plan.seconds * pack.config.code_rate)),
-            plan.options,
-        )
         progress("warming up", 0.2)
-        warmup_s = warm_up(main.pipeline, call)
+        warmup_s = warm_up(main)
         progress("measuring alone", 0.3)
-        run_in_turn([main], call)
+        run_in_turn([main])
         memory = peak_rss_mb(), peak_cuda_mb(device)
         first_ms = _first_audio_ms(tts, plan, call.voice) if plan.streams else None
-        candidates = [main, *(Candidate(name, make()) for name, make in others)]
-        for each in candidates[1:]:
-            warm_up(each.pipeline, call)
+        candidates = [main, *(other.candidate(device, compute) for other in others)]
+        for other_one in candidates[1:]:
+            warm_up(other_one)
         alone = {name: list(seconds) for name, seconds in main.seconds.items()}
         main.seconds.clear()
         n_turns = plan.repeats - (0 if others else 1)
         for i in range(n_turns):
             progress("measuring in turn" if others else "measuring", 0.4 + 0.4 * i / n_turns)
-            run_in_turn(candidates, call)
+            run_in_turn(candidates)
         in_turn = {name: list(main.seconds[name]) for name in STAGES} if others else {}
         seconds = {name: (*alone[name], *main.seconds[name]) for name in STAGES}
-        comparisons = [compare(each.name, in_turn, each.seconds, STAGES) for each in candidates[1:]]
-        del candidates
+        packs = {pack.path.name: pack, **{other.name: other.pack for other in others if not other.is_reference}}
+        facts = [about(each, name) for name, each in packs.items()]
+        comparisons = [compare(e.name, in_turn, e.seconds, STAGES, _audio_s(e)) for e in candidates[1:]]
+        del candidates[1:]
         if plan.enrolls:
             progress("enrolling", 0.8)
-            seconds["enroll"] = tuple(_enroll_s(pack, plan.prompt_s, device) for _ in range(plan.repeats))
+            facts = [with_enrollment(each, packs[each.name], plan.prompt_s, plan.repeats, device) for each in facts]
+            seconds["enroll"] = facts[0].enroll_seconds
         if plan.starts:
             progress("starting fresh processes", 0.9)
             startup = measure_startup(
@@ -237,7 +230,8 @@ def measure(
         },
         stages={name: StageReport(tuple(seconds[name]), floors[name]) for name in _ordered(seconds)},
         comparisons=comparisons,
-        audio_s=pipeline.n_frames(call.n_codes) / pack.config.audio.frame_rate,
+        packs=facts,
+        audio_s=_audio_s(main),
         first_audio_ms=first_ms,
         load_s=load_s,
         warmup_s=warmup_s,
@@ -258,13 +252,18 @@ def _check_budget(budget: Budget, plan: Plan, needed: float) -> None:
         )
 
 
-def warm_up(pipeline: Pipeline, call: Call) -> float:
+def warm_up(of: Candidate) -> float:
     """Run a short call once, so that everything is read, compiled and allocated. Returns its seconds."""
     options = SynthesisOptions(n_beams=1, n_steps=_WARMUP_STEPS, guards=False, do_sample=False)
     started = time.perf_counter()
-    short = Call(call.voice, call.text_ids, min(_WARMUP_CODES, call.n_codes), options)
-    run_in_turn([Candidate("warm-up", pipeline)], short)
+    short = replace(of.call, n_codes=min(_WARMUP_CODES, of.call.n_codes), options=options)
+    run_in_turn([Candidate("warm-up", of.pipeline, short)])
     return time.perf_counter() - started
+
+
+def _audio_s(of: Candidate) -> float:
+    """Seconds of speech of its call."""
+    return of.pipeline.n_frames(of.call.n_codes) / of.pipeline.config.audio.frame_rate
 
 
 def _own_voice(tts: TTS, other: Voice) -> Voice:
@@ -276,16 +275,6 @@ def _ordered(seconds: dict[str, tuple[float, ...]]) -> Sequence[str]:
     return [name for name in ("enroll", *STAGES) if name in seconds]
 
 
-def _other(
-    name: str, pack: Pack, device: torch.device, compute: Compute, home: Path | None
-) -> tuple[str, Callable[[], Pipeline]]:
-    """A candidate to compare with. Its pack is opened now, to fail early; its networks are loaded later."""
-    if name == REFERENCE:
-        return name, lambda: Pipeline(pack, device, compute="reference")
-    other = open_pack(locate_pack(name, home).path, home=home)
-    return Path(name).name, lambda: Pipeline(other, device, compute=compute)
-
-
 def _first_audio_ms(tts: TTS, plan: Plan, voice: Voice) -> float:
     """Milliseconds from the call to the first chunk of a stream, networks loaded."""
     given: dict[str, Any] = {**asdict(plan.options), "n_beams": 1}
@@ -293,15 +282,3 @@ def _first_audio_ms(tts: TTS, plan: Plan, voice: Voice) -> float:
     with tts.stream(plan.text, voice, **given) as stream:
         next(iter(stream))
         return (time.perf_counter() - started) * 1e3
-
-
-def _enroll_s(pack: Pack, prompt_s: float, device: torch.device) -> float:
-    """Seconds to enroll noise, with loading the encoders, as in every enrollment."""
-    generator = torch.Generator().manual_seed(0)
-    heard, heard_16k = (
-        torch.randn(round(prompt_s * rate), generator=generator) * _RECORDING_LEVEL
-        for rate in (pack.config.audio.sample_rate, enroll.ENCODER_RATE)
-    )
-    started = time.perf_counter()
-    enroll.enroll(pack, heard, heard_16k, device=device)
-    return time.perf_counter() - started

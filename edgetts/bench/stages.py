@@ -1,10 +1,10 @@
 """Times the stages of one or several candidates, interleaved.
 
-In: loaded pipelines that compute the same call. Out: the seconds of every run, by stage. With several candidates, each
-stage runs for all of them before the next stage begins, so that other work on the machine affects all alike: ratios
-hold even if seconds do not.
+In: loaded pipelines, of one family of models or of several, with a call each. Out: the seconds of every run, by stage.
+With several candidates, each stage runs for all of them before the next stage begins, so that other work on the machine
+affects all alike: ratios hold even if seconds do not.
 
-The voice is noise of the right shapes, and every candidate gets the first one's codes: times depend only on lengths.
+The voice is noise of the right shapes, and each candidate renders its own codes: times depend only on lengths.
 Knows no rooflines, reports or texts.
 """
 
@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Call:
-    """What every candidate computes."""
+    """What a candidate computes."""
 
     voice: Voice
     text_ids: tuple[int, ...]
@@ -56,10 +56,11 @@ class Call:
 
 @dataclass
 class Candidate:
-    """One pipeline, and its seconds by stage, one per repeat."""
+    """One pipeline with its call, and its seconds by stage, one per repeat."""
 
     name: str
     pipeline: Pipeline
+    call: Call
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     n_codes: int = 0  # that were made in the last repeat
 
@@ -113,49 +114,48 @@ def _reference(config: ModelConfig, n_features: int, generator: torch.Generator)
 
 
 @torch.inference_mode()
-def run_in_turn(candidates: Sequence[Candidate], call: Call) -> None:
+def run_in_turn(candidates: Sequence[Candidate]) -> None:
     """One repeat of every stage for every candidate; adds the times to the candidates."""
-    speakers = [each.pipeline.speaker(call.voice) for each in candidates]
-    turns = list(zip(candidates, speakers, strict=True))
+    turns = [(each, each.pipeline.speaker(each.call.voice)) for each in candidates]
     for each, speaker in turns:
-        _prefill(each, speaker, call.text_ids)
-    prompts = [each.pipeline.prompt(speaker, call.text_ids) for each, speaker in turns]
-    made = [_decode(each, prompt, call) for each, prompt in zip(candidates, prompts, strict=True)]
-    codes = made[0]
+        _prefill(each, speaker)
+    prompts = [each.pipeline.prompt(speaker, each.call.text_ids) for each, speaker in turns]
+    made = [_decode(each, prompt) for each, prompt in zip(candidates, prompts, strict=True)]
     features = [
-        each.time("features", lambda e=each, p=prompt: e.pipeline.features(p, codes))  # type: ignore[misc]
-        for each, prompt in zip(candidates, prompts, strict=True)
+        each.time("features", lambda e=each, p=prompt, c=codes: e.pipeline.features(p, c))  # type: ignore[misc]
+        for each, prompt, codes in zip(candidates, prompts, made, strict=True)
     ]
-    alone = dataclasses.replace(call.options.flow_settings(), n_steps=_N_STEPS_ALONE)
     for (each, speaker), own in zip(turns, features, strict=True):
+        alone = dataclasses.replace(each.call.options.flow_settings(), n_steps=_N_STEPS_ALONE)
         _mel(each, "dit_step", speaker, own, alone)
         each.seconds["dit_step"][-1] /= alone.n_evals
     mels = [
-        _mel(each, "s2mel", speaker, own, call.options.flow_settings())
+        _mel(each, "s2mel", speaker, own, each.call.options.flow_settings())
         for (each, speaker), own in zip(turns, features, strict=True)
     ]
-    for each, mel in zip(candidates, mels, strict=True):
+    for each, mel, codes in zip(candidates, mels, made, strict=True):
         each.time("vocoder", lambda e=each, m=mel: e.pipeline.waveform(m))  # type: ignore[misc]
         each.n_codes = len(codes)
         each.seconds["whole"].append(_whole(each))
 
 
-def _prefill(each: Candidate, speaker: Speaker, text_ids: Sequence[int]) -> None:
+def _prefill(each: Candidate, speaker: Speaker) -> None:
     """All positions in front of the codes, and the logits of the first code."""
     gpt, device = each.pipeline.gpt, each.pipeline.device
 
     def run() -> Tensor:
-        prefix = each.pipeline.prompt(speaker, text_ids).embeddings
+        prefix = each.pipeline.prompt(speaker, each.call.text_ids).embeddings
         cache = KVCache.allocate(gpt.config, prefix.shape[1], device=device, dtype=prefix.dtype)
         return gpt.logits(gpt(prefix, cache)[:, -1:])
 
     each.time("prefill", run)
 
 
-def _decode(each: Candidate, prompt: GPTPrompt, call: Call) -> list[int]:
+def _decode(each: Candidate, prompt: GPTPrompt) -> list[int]:
     """Codes one after the other as a call makes them; the time of each but the first, which has the prefill."""
+    call = each.call
     for attempt in range(_DECODE_TRIES):
-        codes, steps = _decode_once(each, prompt, call, call.seed + attempt)
+        codes, steps = _decode_once(each, prompt, call.seed + attempt)
         if steps:
             break
     else:
@@ -166,8 +166,9 @@ def _decode(each: Candidate, prompt: GPTPrompt, call: Call) -> list[int]:
     return [codes[i % len(codes)] for i in range(call.n_codes)]
 
 
-def _decode_once(each: Candidate, prompt: GPTPrompt, call: Call, seed: int) -> tuple[list[int], list[float]]:
+def _decode_once(each: Candidate, prompt: GPTPrompt, seed: int) -> tuple[list[int], list[float]]:
     """Codes, and the seconds that each but the first took."""
+    call = each.call
     stream = CodeStream(
         each.pipeline.gpt,
         prompt,

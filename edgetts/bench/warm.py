@@ -50,9 +50,9 @@ def warm(engine: Engine, text_ids: Sequence[int]) -> WarmUp:
     # The first call compiles and allocates, and is not measured.
     for seconds, counts in ((LENGTHS_S[0], False), *((length, True) for length in LENGTHS_S)):
         n_codes = max(2, round(seconds * pipeline.config.code_rate))
-        candidate = Candidate("warm-up", pipeline)
+        candidate = Candidate("warm-up", pipeline, Call(voice, tuple(text_ids), n_codes, options))
         started = time.perf_counter()
-        run_in_turn([candidate], Call(voice, tuple(text_ids), n_codes, options))
+        run_in_turn([candidate])
         if not counts:
             pipeline.networks.wait_for_compilers()
             run_s.append(time.perf_counter() - started)

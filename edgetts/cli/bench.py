@@ -20,6 +20,7 @@ from edgetts.cli.common import (
     compute_name,
     environment,
     memory_bytes,
+    mib,
     print_json,
     print_line,
     print_notice,
@@ -48,7 +49,8 @@ def bench(
         typer.Option(
             "--compare",
             metavar="PACK|reference",
-            help="Also measure another pack, or the same weights in plain fp32; may be repeated.",
+            help="Also measure another pack, of any family of models, or the same weights in plain fp32; may be "
+            "repeated.",
         ),
     ] = None,
     enroll: Annotated[bool, typer.Option("--enroll/--no-enroll", help="Also measure learning a voice.")] = True,
@@ -92,12 +94,14 @@ def bench(
     """Measure every stage of a pack against the roofline: the floor from this machine's bandwidth and matrix rate.
 
     Times depend only on lengths, so the voice is noise; one beam is used. With --compare, the packs run
-    alternately, stage by stage, so that the ratios hold on a busy machine, too. Settings that are not given are the
-    pack's own; the report names them.
+    alternately, stage by stage, so that the ratios hold on a busy machine, too; all speak for the same seconds with
+    the same settings. Settings that are not given are the pack's own; the report names them.
 
     Examples:
 
         edgetts bench --compare reference --compute fast --html bench.html
+
+        edgetts bench --pack indextts2.5.pack --compare indextts2.pack --compare reference --preset fast
 
         edgetts bench --soak 300 --html bench.html
     """
@@ -170,25 +174,9 @@ def bench(
 
 
 def _print(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("stage")
-    for title in ("median", "spread", "floor", "of floor", *(f"x {each.name}" for each in report.comparisons)):
-        table.add_column(title, justify="right")
-    for name, stage in report.stages.items():
-        ratio = stage.floor_ratio
-        speedups = [each.speedups.get(name) for each in report.comparisons]
-        table.add_row(
-            name,
-            f"{stage.median_s:.4g} s",
-            f"{stage.spread_s:.2g} s",
-            "" if stage.floor_s is None else f"{stage.floor_s:.4g} s",
-            "" if ratio is None else f"{ratio:.0%}",
-            *("" if speedup is None else f"{speedup:.2f}" for speedup in speedups),
-        )
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+    _print_table(_stage_rows(report))
+    print_line()
+    _print_table(_pack_rows(report))
     first = "" if report.first_audio_ms is None else f", first sound after {report.first_audio_ms:.0f} ms"
     gpu = "" if report.peak_cuda_mb is None else f", {report.peak_cuda_mb:.0f} MB on the GPU"
     print_line()
@@ -212,6 +200,50 @@ def _print(report: Report) -> None:
         f"machine: {report.machine['bandwidth_gb_s']:.1f} GB/s, {report.machine['matrix_tflops']:.3g} TFLOP/s, "
         f"{report.machine['threads']} threads, {report.machine['device']}"
     )
+
+
+def _print_table(rows: list[list[str]]) -> None:
+    """The first row has the titles; all columns but the first are aligned to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(rows[0][0])
+    for title in rows[0][1:]:
+        table.add_column(title, justify="right")
+    for row in rows[1:]:
+        table.add_row(*row)
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _stage_rows(report: Report) -> list[list[str]]:
+    """Stages, with the median and the ratio of every comparison."""
+    titles = ["stage", "median", "spread", "floor", "of floor"]
+    rows = [titles + [title for each in report.comparisons for title in (each.name, "x")]]
+    for name, stage in report.stages.items():
+        ratio = stage.floor_ratio
+        row = [name, f"{stage.median_s:.4g} s", f"{stage.spread_s:.2g} s"]
+        row += ["" if stage.floor_s is None else f"{stage.floor_s:.4g} s", "" if ratio is None else f"{ratio:.0%}"]
+        for each in report.comparisons:
+            known = name in each.stages
+            row += [f"{each.stages[name].median_s:.4g} s", f"{each.speedups[name]:.2f}"] if known else ["", ""]
+        rows.append(row)
+    if report.comparisons:
+        rtf = ["RTF", f"{report.rtf:.3g}", "", "", ""]
+        rows.append(rtf + [cell for each in report.comparisons for cell in (f"{each.rtf:.3g}", "")])
+    return rows
+
+
+def _pack_rows(report: Report) -> list[list[str]]:
+    """The measured packs: sizes, and learning a voice if that was measured."""
+    enrolls = report.packs[0].enroll_s is not None
+    rows = [["pack", "family", "size", "while speaking", *(("to enroll", "needs") if enrolls else ())]]
+    for each in report.packs:
+        row = [each.name, each.family, mib(each.pack_bytes), mib(each.run_bytes)]
+        if each.enroll_s is not None and each.enroll_bytes is not None:
+            row += [f"{each.enroll_s:.3g} s", mib(round(each.enroll_bytes))]
+        rows.append(row)
+    return rows
 
 
 def settings_line(about: Mapping[str, Any]) -> str:

@@ -63,7 +63,8 @@ def test_a_stage_report() -> None:
     assert (stage.median_s, stage.floor_ratio, StageReport((3.0,), None).spread_s) == (2.0, 0.25, 0.0)
     assert StageReport((3.0,), None).floor_ratio is None
     ours = {"whole": [1.0, 3.0, 2.0]}
-    other = compare("reference", ours, {"whole": [8.0, 6.0, 10.0]}, ["whole"])
+    other = compare("reference", ours, {"whole": [8.0, 6.0, 10.0]}, ["whole"], 4.0)
+    assert other.rtf == 2.0
     assert other.to_json()["speedup"] == 4.0 and other.best_speedups["whole"] == 6.0
 
 
@@ -76,7 +77,7 @@ def test_the_machine() -> None:
     assert json.dumps(describe_machine(CPU))
 
 
-def test_candidates_run_stage_by_stage_with_the_same_codes(mini_pack: Path) -> None:
+def test_candidates_run_stage_by_stage(mini_pack: Path) -> None:
     pack = open_pack(mini_pack)
     order: list[tuple[str, str]] = []
 
@@ -85,9 +86,9 @@ def test_candidates_run_stage_by_stage_with_the_same_codes(mini_pack: Path) -> N
             order.append((stage, self.name))
             return super().time(stage, work)
 
-    candidates = [Watched("a", Pipeline(pack, CPU)), Watched("b", Pipeline(pack, CPU, compute="reference"))]
     call = Call(voice_of_length(pack, 0.5), (20, 30, 25), 12, QUICK)
-    run_in_turn(candidates, call)
+    candidates = [Watched("a", Pipeline(pack, CPU), call), Watched("b", Pipeline(pack, CPU, compute="reference"), call)]
+    run_in_turn(candidates)
     assert order == [(s, n) for s in ("prefill", "features", "dit_step", "s2mel", "vocoder") for n in "ab"]
     for each in candidates:
         assert set(each.seconds) >= set(STAGES) and each.n_codes == 12
@@ -111,6 +112,26 @@ def test_the_keys_that_scripts_rely_on(report: Report) -> None:
     assert found["machine"]["bandwidth_gb_s"] > 0 and found["compare"]["reference"]["speedup"] > 0
     assert found["stages"]["whole"]["runs"] == 3  # once alone, then in turn
     assert found["import_s"] is None and found["start_to_sound_s"] is None
+
+
+def test_families_side_by_side(mini_pack: Path, mini_pack_25: Path) -> None:
+    """Each speaks for the same seconds, with its own codes and voice, and is compared with its own plain form."""
+    compared = (str(mini_pack_25), "reference")
+    plan = Plan(0.8, 0.5, 2, text="Hello.", compare=compared, enrolls=False, starts=False, streams=False, options=QUICK)
+    made = measure(open_pack(mini_pack), plan, device=CPU, compute="fast")
+    other = mini_pack_25.name
+    assert [each.name for each in made.comparisons] == [other, "reference", f"reference of {other}"]
+    assert {round(each.audio_s, 1) for each in made.comparisons} == {round(made.audio_s, 1)} == {0.8}
+    found = made.to_json()
+    assert [found["packs"][name]["family"] for name in found["packs"]] == ["IndexTTS-2", "IndexTTS-2.5"]
+    for name, path in ((mini_pack.name, mini_pack), (other, mini_pack_25)):
+        sizes_of = found["packs"][name]
+        assert sizes_of["pack_bytes"] == sum(f.stat().st_size for f in path.rglob("*") if f.name != "manifest.json")
+        assert 0 < sizes_of["run_bytes"] < sizes_of["pack_bytes"] and sizes_of["enroll_s"] is None
+    assert found["compare"][other]["rtf"] > 0
+    page = Page()
+    page.feed(render(made))
+    assert f"against reference of {other}" in page.text and "IndexTTS-2.5" in page.text
 
 
 class Page(HTMLParser):
