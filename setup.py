@@ -20,6 +20,7 @@ from setuptools.command.build_py import build_py
 
 SOURCES = Path("edgetts/native/src")
 ELSEWHERE = {"edgetts.quant": "quant", "edgetts.recipes": "recipes"}  # package -> folder
+NOT_INSTALLED = [*(f"{name}*" for name in ELSEWHERE), "edgetts.native.src"]
 
 
 class BuildKernels(build_ext):
@@ -80,7 +81,7 @@ kernels = Extension(
 setup(
     ext_modules=[kernels],
     packages=[
-        *find_namespace_packages(include=["edgetts*"], exclude=[f"{name}*" for name in ELSEWHERE]),
+        *find_namespace_packages(include=["edgetts*"], exclude=NOT_INSTALLED),
         *ELSEWHERE,
     ],
     package_dir=ELSEWHERE,
