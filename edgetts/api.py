@@ -17,6 +17,7 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +42,7 @@ from edgetts.pack.locate import LocatedPack, locate_pack
 from edgetts.pack.page_release import give_back_freed
 from edgetts.pack.text import frontend_of, tokenizer_of
 from edgetts.pipeline import Pipeline
-from edgetts.planner import SegmentPlanner
+from edgetts.planner import SegmentPlanner, spoken_language
 from edgetts.progress import Progress, no_progress
 from edgetts.request import WHOLE, SpeechRequest
 from edgetts.speech import Audio, SpokenSegment
@@ -239,6 +240,7 @@ class TTS:
         name: str = "",
         adapt_steps: int | None = None,
         as_is: bool = False,
+        language: str | None = None,
         progress: Progress | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Voice:
@@ -247,8 +249,8 @@ class TTS:
 
         Uses the 15 s with the most speech; notices in the voice name them and their defects. as_is: use the first
         15 s, as upstream does. adapt_steps: training steps that adapt S2Mel to the voice (`edgetts.voices.adapt`), 0:
-        none; None: the pack's default. tell: is called with a sentence before long work.
-        Raises AudioError, UsageError.
+        none; None: the pack's default. language: that it speaks where a call gives none, one of this model's; None:
+        found for each sentence. tell: is called with a sentence before long work. Raises AudioError, UsageError.
         """
         check_process()
         given: Any = recording
@@ -260,6 +262,7 @@ class TTS:
             name=name,
             adapt_steps=adapt_steps,
             as_is=as_is,
+            language=None if language is None else spoken_language(self.frontend(), language),
             progress=progress,
             tell=tell,
         )
@@ -434,6 +437,10 @@ class TTS:
         planner = SegmentPlanner(self.frontend(request.glossary, request.normalizer), request, options)
         whole = None if request.text is None else planner.whole(request.text)  # raises before a voice is learned
         voice = self.voices.resolve(request.voice, adapt_steps=options.adapt_steps, progress=progress, tell=tell)
+        if voice.language is not None and request.options.get("language") is None:
+            options = replace(options, language=spoken_language(planner.frontend, voice.language, voice.name))
+            planner = SegmentPlanner(planner.frontend, request, options)
+            whole = None if request.text is None else planner.whole(request.text)
         notices, self._notices = self._notices, []
         if is_recording(request.voice):  # those of a stored voice were shown when it was made
             notices += voice.notices

@@ -80,7 +80,8 @@ class SynthesisOptions:
     adapt_steps: int = 0  # training steps that adapt S2Mel to a recording; 0: no adaptation
     # Text.
     max_segment_tokens: int = 120  # 20 to 600
-    language: str | None = None  # of the text, one that the model speaks; None or "auto": found for each sentence
+    # Of the text, one that the model speaks; "auto": found for each sentence; None: the voice's own, else "auto".
+    language: str | None = None
     # Reproducibility: None draws a random seed, which the result reports.
     seed: int | None = None
     # Guards against failures of the model.

@@ -51,9 +51,19 @@ class SegmentPlanner:
 
 def _language(frontend: TextFrontend, asked: str | None) -> Language | None:
     """The language of all of a text; None: found for each sentence. Raises UsageError for one that is not spoken."""
-    if asked is None or asked == AUTO_LANGUAGE:
-        return None
+    return None if asked in (None, AUTO_LANGUAGE) else spoken_language(frontend, asked)
+
+
+def spoken_language(frontend: TextFrontend, asked: str, voice: str | None = None) -> Language:
+    """The language `asked`. Raises UsageError if the model does not speak it. voice: name of the voice that is set to
+    it, if it is not the caller who asks."""
     spoken = next((language for language in frontend.languages if language == asked), None)
     if spoken is None:
-        raise UsageError(f"language is {asked!r}; this model speaks {', '.join(frontend.languages)}.")
+        these = ", ".join(frontend.languages)
+        if voice is not None:
+            raise UsageError(
+                f"Voice {voice or '(unnamed)'} is set to the language {asked!r}, and this model speaks {these}: "
+                "give another one with language=."
+            )
+        raise UsageError(f"language is {asked!r}; this model speaks {these}.")
     return spoken

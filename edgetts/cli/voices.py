@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -62,6 +63,14 @@ def add(
         bool,
         typer.Option("--as-is", help="Use the first 15 s, as upstream does, instead of the 15 s with the most speech."),
     ] = False,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            *("--lang", "--language"),
+            metavar="CODE",
+            help="Language of its texts where none is given: zh, en, ja, es or ar. [found sentence by sentence]",
+        ),
+    ] = None,
     adapt_steps: AdaptStepsOption = None,
     pack: PackOption = None,
     device: DeviceOption = None,
@@ -70,9 +79,11 @@ def add(
 ) -> None:
     """Learn a voice from a recording and keep it under a name.
 
-    Example:
+    Examples:
 
         edgetts voices add anna interview.mp3
+
+        edgetts voices add ana entrevista.mp3 --lang es
     """
     from edgetts.pack.entries import VOICE_SUFFIX
     from edgetts.voices.store import VoiceStore
@@ -86,6 +97,10 @@ def add(
         raise UsageError("A voice is read from a file, not from standard input: save the recording first.")
     source = Path(recording)
     check_adapts(adapt_steps, source.suffix != VOICE_SUFFIX, recording)
+    if language is not None:
+        from edgetts.voices.voice import check_language
+
+        check_language(language)
     if source.suffix == VOICE_SUFFIX:
         from edgetts.voices.voice import Voice
 
@@ -105,10 +120,17 @@ def add(
             progress("opening the pack", 0.0)
             tts = TTS.load(located.path, device=device or known.device or "auto", home=known.home)
             tell = None if quiet else print_notice
+            if language is not None:
+                from edgetts.planner import spoken_language
+
+                spoken_language(tts.frontend(), language)
             voice = tts.voice(take, adapt_steps=adapt_steps, progress=progress, tell=tell)
+    if language is not None:
+        voice = dataclasses.replace(voice, language=language)
     path = store.add(name, voice, replace=force)
     if as_json:
-        print_json({"name": name, "file": path, "seconds": voice.seconds, "notices": voice.notices})
+        about = {"name": name, "file": path, "seconds": voice.seconds, "language": voice.language}
+        print_json({**about, "notices": voice.notices})
         return
     if not quiet:
         for notice in voice.notices:
@@ -118,32 +140,36 @@ def add(
 
 @app.command("list")
 def list_voices(context: typer.Context, pack: PackOption = None, as_json: JsonOption = False) -> None:
-    """List the voices, one a line: your own, then the pack's."""
+    """List the voices, one a line, with their languages if they are set to one: your own, then the pack's."""
     from edgetts.voices.store import VoiceStore
+    from edgetts.voices.voice import language_in
 
     known = environment(context)
     entries = VoiceStore.default(known.home).entries()
     names = {entry.name for entry in entries if not entry.problem}
     ready = {name: file for name, file in ready_voices(known, pack).items() if name not in names}
-    if as_json:
-        own = [
-            {"name": e.name, "file": e.path, "bytes": e.n_bytes, "builtin": False, "problem": e.problem or None}
-            for e in entries
-        ]
-        sizes = {name: file.stat().st_size if file.is_file() else 0 for name, file in ready.items()}
-        came = [
-            {"name": name, "file": file, "bytes": sizes[name], "builtin": True, "problem": None}
-            for name, file in ready.items()
-        ]
-        print_json({"voices": own + came})
-        return
+    rows = []
     for entry in entries:
-        if entry.problem:
-            print_notice(entry.problem)
+        language, problem = None, entry.problem
+        if not problem:
+            try:
+                language = language_in(entry.path)
+            except VoiceError as error:
+                problem = str(error)
+        row = {"name": entry.name, "file": entry.path, "bytes": entry.n_bytes, "builtin": False, "language": language}
+        rows.append({**row, "problem": problem or None})
+    for name, file in ready.items():
+        row = {"name": name, "file": file, "bytes": file.stat().st_size if file.is_file() else 0, "builtin": True}
+        rows.append({**row, "language": language_in(file) if file.is_file() else None, "problem": None})
+    if as_json:
+        print_json({"voices": rows})
+        return
+    for row in rows:
+        if row["problem"]:
+            print_notice(str(row["problem"]))
         else:
-            print_line(entry.name)
-    for name in ready:
-        print_line(f"{one_line(name)} (built-in)")
+            marks = [str(row["language"])] * (row["language"] is not None) + ["built-in"] * bool(row["builtin"])
+            print_line(one_line(str(row["name"])) + (f" ({', '.join(marks)})" if marks else ""))
     if not entries:
         print_notice("You have no voices of your own yet; make one with `edgetts voices add NAME RECORDING`.")
 
@@ -162,6 +188,7 @@ def show(context: typer.Context, name: NameArgument, pack: PackOption = None, as
         "builtin": is_builtin,
         "seconds": round(voice.seconds, 3),
         "encoder_id": voice.encoder_id,
+        "language": voice.language,
         "adapt_steps": voice.adapt_steps,
         "notices": voice.notices,
     }
@@ -173,6 +200,7 @@ def show(context: typer.Context, name: NameArgument, pack: PackOption = None, as
         ("file", f"{os.fspath(path)} ({about['bytes']} bytes)"),
         ("speech", f"{voice.seconds:.1f} s"),
         ("encoders", voice.encoder_id[:12]),
+        ("language", voice.language or "found for each sentence"),
     ]
     if voice.adapt_steps:
         lines.append(("adapted", f"in {voice.adapt_steps} steps, to S2Mel {voice.adapted_to[:12]}"))

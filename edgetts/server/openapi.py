@@ -200,6 +200,7 @@ _VOICE: dict[str, Any] = {
         "name": _NAME,
         "object": {"const": "voice"},
         "source": {"enum": ["stored", "model"]},
+        "language": {"enum": [*ALL_LANGUAGES, None]},
         "seconds": {"type": "number"},
         "notices": {"type": "array", "items": {"type": "string"}},
     },
@@ -219,6 +220,7 @@ _UPLOAD: dict[str, Any] = {
         "file": {"type": "string", "format": "binary"},
         "replace": {"enum": ["true", "false"]},
         "adapt_steps": {"type": "string", "pattern": "^[0-9]{1,5}$"},
+        "language": {"enum": [*ALL_LANGUAGES]},
     },
 }
 _ERROR: dict[str, Any] = {

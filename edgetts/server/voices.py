@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import FormData, UploadFile
@@ -17,11 +18,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from edgetts.errors import Cancelled, UsageError
+from edgetts.errors import Cancelled, UsageError, VoiceError
+from edgetts.planner import spoken_language
 from edgetts.server.faults import Fault, fault_of, refused, without_paths
 from edgetts.server.service import ClientGone, Service
 from edgetts.server.speech import unless_gone
 from edgetts.voices.names import check_name
+from edgetts.voices.voice import language_in
 
 if TYPE_CHECKING:
     from edgetts.api import TTS
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FILE_FIELDS = ("file", "audio_sample")  # audio_sample: OpenAI's name
-_FIELDS = (*_FILE_FIELDS, "name", "replace", "adapt_steps")
+_FIELDS = (*_FILE_FIELDS, "name", "replace", "adapt_steps", "language")
 _MAX_FIELD_BYTES = 1024
 
 
@@ -69,20 +72,29 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def voice_names(tts: TTS) -> list[str]:
-    """As `_voices`, names alone."""
-    return [voice["name"] for voice in _voices(tts)]
+def voice_languages(tts: TTS) -> dict[str, str | None]:
+    """As `_voices`: the name of each with the language that it is set to."""
+    return {voice["name"]: voice["language"] for voice in _voices(tts)}
 
 
 def _voices(tts: TTS) -> list[dict[str, Any]]:
     """Stored voices, then those of the pack; a stored voice hides one of the pack with the same name."""
-    stored = tts.store.names()
-    ready = [name for name in tts.ready_voices() if name not in stored]
+    stored = {entry.name: entry.path for entry in tts.store.entries() if not entry.problem}
+    ready = {name: path for name, path in tts.ready_voices().items() if name not in stored}
     return [
-        {"id": name, "name": name, "object": "voice", "source": source}
-        for source, names in (("stored", stored), ("model", ready))
-        for name in names
+        {"id": name, "name": name, "object": "voice", "source": source, "language": _language(path)}
+        for source, voices in (("stored", stored), ("model", ready))
+        for name, path in voices.items()
     ]
+
+
+def _language(path: Path) -> str | None:
+    """The language of a voice file; None also of one that cannot be read, which a request with it will say."""
+    try:
+        return language_in(path)
+    except VoiceError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def _name(given: Any) -> str:
@@ -109,7 +121,11 @@ async def _upload(form: FormData) -> tuple[str, bytes, dict[str, Any]]:
     if steps is not None and not (isinstance(steps, str) and steps.isascii() and steps.isdecimal() and len(steps) < 6):
         raise refused("adapt_steps must be a whole number from 0 to 99999.", "adapt_steps")
     name = _name(form.get("name"))
-    options = {"replace": replace == "true", "adapt_steps": None if steps is None else int(str(steps))}
+    language = form.get("language")
+    if not (language is None or isinstance(language, str)):
+        raise refused("language must be a string, such as es.", "language")
+    options: dict[str, Any] = {"replace": replace == "true", "language": language}
+    options["adapt_steps"] = None if steps is None else int(str(steps))
     return name, await files[0].read(), options
 
 
@@ -137,6 +153,7 @@ async def _enroll_and_store(service: Service, name: str, data: bytes, options: d
         "id": name,
         "name": name,
         "object": "voice",
+        "language": voice.language,
         "seconds": round(voice.seconds, 2),
         "notices": [without_paths(notice) for notice in voice.notices],
     }
@@ -148,7 +165,13 @@ def _enroll(tts: TTS, name: str, data: bytes, options: dict[str, Any], left: thr
             raise Cancelled("The client disconnected during enrollment.")
 
     _check_new(tts, name, options["replace"])
-    voice = tts.enroll(data, name=name, adapt_steps=options["adapt_steps"], progress=check)
+    if options["language"] is not None:
+        try:
+            spoken_language(tts.frontend(), options["language"])
+        except UsageError as error:
+            raise refused(str(error), "language") from None
+    steps, language = options["adapt_steps"], options["language"]
+    voice = tts.enroll(data, name=name, adapt_steps=steps, language=language, progress=check)
     check("", 1.0)
     tts.store.add(name, voice, replace=options["replace"])
     return voice

@@ -33,7 +33,7 @@ from edgetts.server.api_request import voice_name_of
 from edgetts.server.faults import Fault, Stalled, fault_of, refused
 from edgetts.server.request_queue import Busy, Closed
 from edgetts.server.service import ClientGone, LiveSpeech, Service
-from edgetts.server.voices import voice_names
+from edgetts.server.voices import voice_languages
 from edgetts.server.within import within
 
 logger = logging.getLogger(__name__)
@@ -176,10 +176,13 @@ class _Connection:
 
     async def _info(self) -> Info:
         tts = await self._service.host.tts()
-        names = await asyncio.to_thread(voice_names, tts)
-        languages: list[str] = list(tts.frontend().languages)
+        found = await asyncio.to_thread(voice_languages, tts)
+        every: list[str] = list(tts.frontend().languages)
         about: dict[str, Any] = {"attribution": _ATTRIBUTION, "installed": True, "version": __version__}
-        voices = [TtsVoice(name=name, description=name, languages=languages, **about) for name in names]
+        voices = [
+            TtsVoice(name=name, description=name, languages=every if own is None else [own], **about)
+            for name, own in found.items()
+        ]
         program = TtsProgram(
             name="edgetts",
             description=tts.pack.manifest.name,
@@ -196,8 +199,8 @@ class _Connection:
     async def _speak(self, utterance: _Utterance) -> None:
         voice = utterance.voice
         if voice is None:  # the first that it was told of
-            names = await asyncio.to_thread(voice_names, await self._service.host.tts())
-            voice = names[0] if names else None
+            names = await asyncio.to_thread(voice_languages, await self._service.host.tts())
+            voice = next(iter(names), None)
         request = SpeechRequest(text=utterance.text, voice=voice)
         pieces = utterance.texts() if utterance.pieces is not None else None
         async with self._service.speak(request, "wyoming", pieces=pieces, arrived_at=time.perf_counter()) as live:
@@ -242,7 +245,7 @@ def _text(event: Event) -> str:
 
 
 def _voice(event: Event) -> str | None:
-    """The voice's name. A language alone means the default voice, which has all languages of the model."""
+    """The voice's name. A language alone means the default voice."""
     if event.data.get("text_format") not in (None, "text"):
         raise refused("text_format must be text.", "text_format")
     voice = event.data.get("voice") or {}

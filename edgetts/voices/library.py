@@ -84,6 +84,7 @@ class VoiceLibrary:
         name: str = "",
         adapt_steps: int | None = None,
         as_is: bool = False,
+        language: str | None = None,
         progress: Progress | None = None,
         tell: Tell | None = None,
     ) -> Voice:
@@ -92,7 +93,8 @@ class VoiceLibrary:
 
         take = take_of(recording, sample_rate, as_is=as_is)
         stem = Path(recording).stem if isinstance(recording, (str, Path)) else ""
-        return self._learn(take, name or stem, self._options(adapt_steps), progress, tell)
+        voice = self._learn(take, name or stem, self._options(adapt_steps), progress, tell)
+        return replace(voice, language=language)
 
     def ready(self) -> dict[str, Path]:
         """Voices that came with the pack, by name."""

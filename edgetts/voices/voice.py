@@ -16,18 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetts.distribution import UPGRADE
-from edgetts.errors import VoiceError
+from edgetts.errors import UsageError, VoiceError
 from edgetts.families import FAMILIES, UNNAMED_FAMILY, Family
 from edgetts.files import create_file, replace_file
 from edgetts.pack.header import METADATA, read_header
 from edgetts.pack.plain_json import UnsoundJSON, listed, read_json, shown
+from edgetts.text.config import ALL_LANGUAGES
 
 if TYPE_CHECKING:
     import torch
 
     from edgetts.pack.config import ModelConfig
 
-FORMAT_VERSION = 3  # of voices that name their family; others are still written as versions 1 and 2, by their offsets
+# Of voices with a language; others are still written as versions 1 and 2, by their offsets, and 3, with their family.
+FORMAT_VERSION = 4
 _MAX_FILE_BYTES = 64 * 2**20
 _MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrollment uses
 _OWNER_ONLY = 0o600  # a voice is private
@@ -70,6 +72,7 @@ class Voice:
     name, notices: for people.
     offsets (1, N): of an adapted voice, added to S2Mel's conditions (`edgetts.voices.adapt`), else None.
     adapted_to, adapt_steps: the S2Mel that the offsets were learned with, and in how many steps.
+    language: of texts for which none is given, one of `ALL_LANGUAGES`; None: found for each sentence.
     """
 
     conditioning_latents: torch.Tensor
@@ -87,6 +90,7 @@ class Voice:
     offsets: torch.Tensor | None = None
     adapted_to: str = ""
     adapt_steps: int = 0
+    language: str | None = None
 
     def __eq__(self, other: object) -> bool:
         """Whether all fields and all values of tensors are equal."""
@@ -123,6 +127,8 @@ class Voice:
             about |= {"format_version": 2, "adapted_to": self.adapted_to, "adapt_steps": self.adapt_steps}
         if self.family != UNNAMED_FAMILY:
             about |= {"format_version": 3, "family": self.family}
+        if self.language is not None:
+            about |= {"format_version": 4, "language": check_language(self.language)}
         data = save(tensors, metadata={METADATA_KEY: json.dumps(about, ensure_ascii=False)})
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -250,10 +256,11 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
     encoder_id, seconds, name = about.get("encoder_id"), about.get("seconds"), about.get("name")
     notices = about.get("notices")
     adapted_to, adapt_steps = about.get("adapted_to", ""), about.get("adapt_steps", 0)
-    family = about.get("family", UNNAMED_FAMILY)
+    family, language = about.get("family", UNNAMED_FAMILY), about.get("language")
     sound = (
         isinstance(family, str)
         and family in FAMILIES
+        and (language is None or language in ALL_LANGUAGES)
         and _is_text(encoder_id, _MAX_ID)
         and _is_text(name, _MAX_NAME)
         and _is_number(seconds, float, MAX_REFERENCE_SECONDS)
@@ -273,7 +280,25 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
         "notices": tuple(notices),
         "adapted_to": adapted_to,
         "adapt_steps": adapt_steps,
+        "language": language,
     }
+
+
+def check_language(language: str) -> str:
+    """The language. Raises UsageError if no model speaks it."""
+    if language not in ALL_LANGUAGES:
+        raise UsageError(f"language is {shown(language)}; allowed is one of {', '.join(ALL_LANGUAGES)}.")
+    return language
+
+
+def language_in(path: Path) -> str | None:
+    """The language of a voice file, from its header. Raises VoiceError, naming the file, if that is not usable."""
+    try:
+        about = _read_about((read_header(path).get(METADATA) or {}).get(METADATA_KEY), path)
+    except (UnsoundJSON, OSError) as error:
+        raise VoiceError(f"{path} is damaged or not a voice file ({error}).") from error
+    language: str | None = about["language"]
+    return language
 
 
 def _is_text(value: Any, longest: int) -> bool:

@@ -54,6 +54,7 @@ def test_life_of_a_voice(edgetts: Edgetts, file: Path, home: Path, tmp_path: Pat
     assert about["encoder_id"] == "e" * 64
     listed = json.loads(edgetts("voices", "list", "--json").stdout)
     own = {"name": "anna", "file": about["file"], "bytes": about["bytes"], "builtin": False, "problem": None}
+    own["language"] = None
     assert [v for v in listed["voices"] if not v["builtin"]] == [own]
 
     out = tmp_path / "out.safetensors"
@@ -68,6 +69,26 @@ def test_life_of_a_voice(edgetts: Edgetts, file: Path, home: Path, tmp_path: Pat
     assert edgetts("voices", "add", "anna", file, "--force").exit_code == 0
     assert edgetts("voices", "remove", "anna").exit_code == 0
     assert edgetts("voices", "list").stdout == builtin
+
+
+def test_a_voice_with_a_language(edgetts: Edgetts, file: Path) -> None:
+    assert edgetts("voices", "add", "ana", file, "--lang", "es").exit_code == 0
+    assert edgetts("voices", "list").stdout.startswith("ana (es)\n")
+    listed = json.loads(edgetts("voices", "list", "--json").stdout)["voices"]
+    assert [v["language"] for v in listed if not v["builtin"]] == ["es"]
+    assert "language    es" in edgetts("voices", "show", "ana").stdout
+    assert json.loads(edgetts("voices", "show", "ana", "--json").stdout)["language"] == "es"
+    # A voice file keeps its language, and gets another one.
+    kept = json.loads(edgetts("voices", "show", "ana", "--json").stdout)["file"]
+    assert edgetts("voices", "add", "ana 2", kept).exit_code == 0
+    again = edgetts("voices", "add", "ana", kept, "--lang", "ar", "--force", "--json")
+    assert json.loads(again.stdout)["language"] == "ar"
+    assert edgetts("voices", "list").stdout.startswith("ana 2 (es)\nana (ar)\n")
+    refused = edgetts("voices", "add", "x", file, "--lang", "xx")
+    assert refused.exit_code == 2 and "language is 'xx'; allowed is one of" in refused.stderr
+    kept_file = Path(kept)
+    kept_file.write_bytes(b"broken")
+    assert "damaged or not a voice file" in edgetts("voices", "list").stderr
 
 
 def test_remove_is_all_or_nothing(edgetts: Edgetts, file: Path) -> None:

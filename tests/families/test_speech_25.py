@@ -119,6 +119,27 @@ def test_languages_that_are_not_spoken(tts: TTS, voice: Voice, mini_pack: Path) 
         two.say("Hello.", golden_voice(mini_pack), language="ja", **FAST)
 
 
+def test_a_voice_speaks_its_language(tts: TTS, voice: Voice, mini_pack: Path) -> None:
+    """Unless a call gives another one, or asks for that of the text."""
+    spanish = dataclasses.replace(voice, language="es")
+    text = "Hello there, 15 Uhr."
+
+    def said(voice: Voice, **options: Any) -> bytes:
+        return tts.say(text, voice, **{**FAST, **options}).samples.tobytes()
+
+    as_spanish, as_english = said(voice, language="es"), said(voice, language="en")
+    assert as_spanish != as_english
+    assert said(spanish) == as_spanish and said(spanish, language="en") == as_english
+    assert said(spanish, language="auto") == said(voice) == as_english
+    assert not any("set the language with" in notice for notice in tts.say(text, spanish, **FAST).notices)
+    streamed = [chunk.samples.tobytes() for chunk in tts.stream(iter([text]), spanish, chunks="whole", **FAST)]
+    assert b"".join(streamed) == as_spanish  # text in pieces, too
+    two = TTS.load(mini_pack, device="cpu")
+    other = dataclasses.replace(golden_voice(mini_pack), language="es", name="ana")
+    with pytest.raises(UsageError, match="Voice ana is set to the language 'es', and this model speaks en, zh"):
+        two.say("Hello.", other, **FAST)
+
+
 @pytest.mark.parametrize("factor", [0.5, 1.25])
 def test_the_duration_factor(tts: TTS, voice: Voice, factor: float) -> None:
     said = tts.say("Good morning.", voice, duration_factor=factor, **FAST)

@@ -57,6 +57,17 @@ def test_voices_of_other_programs_are_found_without_a_restart(daemon: Running) -
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "voice")
 
 
+def test_a_voice_has_a_language(daemon: Running) -> None:
+    answer = add(daemon, "lia", language="en")
+    assert (answer.status_code, answer.json().get("language")) == (201, "en"), answer.text
+    listed = {voice["id"]: voice["language"] for voice in daemon.client.get("/v1/voices").json()["data"]}
+    assert (listed["lia"], listed["af_heart"]) == ("en", None)
+    refused = add(daemon, "x", language="es")  # the built-in model does not speak it
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "language")
+    assert "language is 'es'; this model speaks en" in refused.json()["error"]["message"]
+    daemon.client.delete("/v1/voices/lia")
+
+
 def wav(samples: np.ndarray, rate: int = 22_050) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format="WAV")

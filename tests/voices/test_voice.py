@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from edgetts.errors import VoiceError
-from edgetts.voices.voice import Voice
+from edgetts.errors import UsageError, VoiceError
+from edgetts.voices.voice import Voice, language_in
 
 
 def make_voice(**changes: object) -> Voice:
@@ -65,6 +65,24 @@ def test_only_an_adapted_voice_needs_a_newer_reader(tmp_path: Path) -> None:
     for voice, version in ((make_voice(), 1), (adapted_voice(), 2)):
         with safe_open(voice.save(tmp_path / "a.safetensors"), framework="pt") as file:
             assert json.loads(file.metadata()["edgetts_voice"])["format_version"] == version
+
+
+def test_a_voice_may_have_a_language(tmp_path: Path) -> None:
+    path = dataclasses.replace(make_voice(), language="es").save(tmp_path / "a.safetensors")
+    assert Voice.load(path).language == language_in(path) == "es"
+    with safe_open(path, framework="pt") as file:  # an older reader would speak another language
+        assert json.loads(file.metadata()["edgetts_voice"])["format_version"] == 4
+    plain = make_voice().save(tmp_path / "b.safetensors")
+    assert Voice.load(plain).language is None and language_in(plain) is None
+    with pytest.raises(UsageError, match="language is 'xx'; allowed is one of en, zh"):
+        dataclasses.replace(make_voice(), language="xx").save(tmp_path / "c.safetensors")
+    plain.write_bytes(path.read_bytes().replace(b'\\"es\\"', b'\\"xx\\"'))
+    for read in (Voice.load, language_in):
+        with pytest.raises(VoiceError, match=r"b\.safetensors is damaged: its description has missing or wrong fields"):
+            read(plain)
+    plain.write_bytes(b"no voice")
+    with pytest.raises(VoiceError, match="damaged or not a voice file"):
+        language_in(plain)
 
 
 def test_offsets_fit_the_s2mel_that_they_were_learned_with(tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ LanguageOption = Annotated[
     _option(
         *("--lang", "--language"),
         metavar="CODE",
-        help="Language of the text, if the model speaks it: zh, en, ja, es or ar; auto: sentence by sentence. [auto]",
+        help="Language of the text, if the model speaks it: zh, en, ja, es or ar; auto: sentence by sentence. [the "
+        "voice's, else auto]",
     ),
 ]
 
