@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 WHOLE: Final = "whole"  # one chunk per segment
 
+_SHOWN_TEXT = 80  # characters of the text in `repr`
+
 ChunkSizes: TypeAlias = "tuple[int, ...] | Literal['whole'] | None"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SpeechRequest:
     """One request. Raises UsageError, naming the field, for an invalid value.
 
@@ -70,6 +72,12 @@ class SpeechRequest:
         self.schedule()
         if self.dtype not in SAMPLE_TYPES:
             raise UsageError(f"dtype is {self.dtype!r}; allowed is {' or '.join(SAMPLE_TYPES)}.")
+
+    def __repr__(self) -> str:
+        text = self.text if self.text is None or len(self.text) <= _SHOWN_TEXT else f"{self.text[:_SHOWN_TEXT]}…"
+        table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)[1:]}
+        given = [f"{name}={value!r}" for name, value in table.items() if value != _DEFAULTS[name]]
+        return f"SpeechRequest({', '.join([repr(text), *given])})"
 
     def schedule(self) -> Schedule | FixedSeconds | None:
         """The chunk sizes; None: adaptive. With a seed they are fixed, because they affect the sound."""

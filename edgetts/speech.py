@@ -7,6 +7,7 @@ networks.
 from __future__ import annotations
 
 import base64
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from edgetts.streaming.stream import SpeechStream
 
 BINARY_FORMAT = "wav"  # default for a file object, which has no extension
+# What a notebook stores for one sound. 16-bit samples at 22 050 Hz reach it after 95 s, and are MP3 from there on.
+MAX_PLAYER_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,25 @@ class Audio:
         return f"Audio({self.seconds:.2f} s at {self.sample_rate} Hz, {counted}, seed={self.seed}{notices})"
 
     def _repr_html_(self) -> str:
-        """A player, for notebooks."""
-        wav = writer.encode(self.samples, self.sample_rate, formats.choose_format(None, "wav"))
-        data = base64.b64encode(wav).decode("ascii")
-        return f'<audio controls src="data:audio/wav;base64,{data}"></audio>'
+        """A player, for notebooks: WAV, or MP3 where that would be more than `MAX_PLAYER_BYTES`.
+
+        Speech that is too long for MP3, too, is cut there, and a line below the player says so.
+        """
+        kind, (data, n_played) = "audio/wav", self._within(MAX_PLAYER_BYTES, "wav")
+        if n_played < len(self.samples):
+            kind, (data, n_played) = "audio/mpeg", self._within(MAX_PLAYER_BYTES, "mp3")
+        player = f'<audio controls src="data:{kind};base64,{base64.b64encode(data).decode("ascii")}"></audio>'
+        if n_played == len(self.samples):
+            return player
+        played = n_played / self.sample_rate
+        return f"{player}<p>The first {played:.0f} of {self.seconds:.0f} s; <code>save()</code> writes all of it.</p>"
+
+    def _within(self, max_bytes: int, name: str) -> tuple[bytes, int]:
+        """The beginning of the audio as a file of at most about `max_bytes`, and how many samples it has."""
+        buffer, block = io.BytesIO(), formats.ENCODE_BLOCK_SAMPLES
+        n_samples = 0
+        with writer.SoundWriter(buffer, self.sample_rate, formats.choose_format(None, name)) as file:
+            while n_samples < len(self.samples) and buffer.tell() < max_bytes:
+                file.write(self.samples[n_samples : n_samples + block])
+                n_samples = min(n_samples + block, len(self.samples))
+        return buffer.getvalue(), n_samples

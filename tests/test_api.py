@@ -35,6 +35,26 @@ def tts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TTS]:
         yield opened
 
 
+def test_reprs_say_what_there_is(tts: TTS) -> None:
+    assert repr(tts.pack).startswith(f"Pack('tiny' at {str(tts.pack.path)!r}, indextts-2, recipe recipes/tiny, 2")
+    assert repr(tts).startswith("TTS('tiny' at ") and " on cpu, " in repr(tts)
+    assert repr(tts.voice("af_heart")).startswith("Voice('af_heart', ")
+    stream = tts.stream("Hi.", seed=5, **QUICK)
+    assert repr(stream).startswith("SpeechStream(0.00 s taken, ") and "speaking, seed=5" in repr(stream)
+    seconds = sum(chunk.seconds for chunk in stream)
+    assert repr(stream) == f"SpeechStream({seconds:.2f} s taken, segments so far: 1, over, seed=5)"
+    assert seconds > 0
+
+    async def twin() -> None:
+        chunks = tts.astream("Hi.", seed=5, **QUICK)
+        assert repr(chunks) == "AsyncSpeechStream(not started)"
+        await chunks.begin()
+        assert repr(chunks).startswith("AsyncSpeechStream(0.00 s taken, ")
+        await chunks.aclose()
+
+    asyncio.run(twin())
+
+
 @pytest.mark.parametrize("text", [None, b"Hello.", 5, ["Hello."], object()])
 def test_say_takes_a_string(tts: TTS, text: Any) -> None:
     with pytest.raises(UsageError, match=f"text is of type {type(text).__name__}"):

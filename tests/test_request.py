@@ -39,6 +39,15 @@ def test_fields_at_their_defaults_are_left_out() -> None:
     assert SpeechRequest("Hi.").to_json() == {"text": "Hi."}
 
 
+def test_repr_shows_what_differs_from_the_defaults() -> None:
+    assert repr(SpeechRequest("Hi.")) == "SpeechRequest('Hi.')" and repr(SpeechRequest()) == "SpeechRequest(None)"
+    assert repr(SpeechRequest("Hi.", "me", options={"seed": 3}, markup=True)) == (
+        "SpeechRequest('Hi.', voice='me', options={'seed': 3}, markup=True)"
+    )
+    assert eval(repr(FULL), {"SpeechRequest": SpeechRequest, "Emotion": Emotion, "Glossary": Glossary}) == FULL
+    assert len(repr(SpeechRequest("Far too long for a line. " * 100))) < 120
+
+
 def test_weights_alone_are_an_emotion() -> None:
     assert SpeechRequest.from_json({"emotion": {"sad": 0.2}}).emotion == Emotion(weights={"sad": 0.2})
     assert SpeechRequest.from_json({"emotion": "sad=0.2"}).emotion == Emotion(weights={"sad": 0.2})

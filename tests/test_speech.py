@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from edgetts import speech
 from edgetts.audio.playback import portaudio
 from edgetts.audio.playback.simulated import SimulatedClock, SimulatedSink
 from edgetts.errors import UsageError
@@ -72,6 +73,30 @@ def test_a_notebook_gets_a_player(audio: Audio) -> None:
     data = html.split("base64,")[1].split('"')[0]
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(data)), dtype="float32")
     assert html.startswith("<audio controls") and rate == RATE and len(samples) == RATE
+
+
+def shown_sound(html: str) -> tuple[str, np.ndarray]:
+    """The media type of a notebook's player, and what it plays."""
+    kind, data = html.split('src="data:')[1].split('"', maxsplit=1)[0].split(";base64,")
+    return kind, soundfile.read(io.BytesIO(base64.b64decode(data)), dtype="float32")[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kind", "is_cut"), [(2, "audio/wav", False), (6, "audio/mpeg", False), (40, "audio/mpeg", True)]
+)
+def test_a_player_in_a_notebook_stays_small(
+    audio: Audio, monkeypatch: pytest.MonkeyPatch, seconds: int, kind: str, is_cut: bool
+) -> None:
+    limit = 1 << 17  # 3 s of WAV; far below the real one, for speed
+    monkeypatch.setattr(speech, "MAX_PLAYER_BYTES", limit)
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, seconds * RATE).astype(np.float32)
+    long = dataclasses.replace(audio, samples=noise)
+    html = long._repr_html_()
+    found, samples = shown_sound(html)
+    assert found == kind and len(html) < 1.9 * limit
+    assert (len(samples) < len(long)) == is_cut == (f"of {seconds} s" in html)
+    if is_cut:
+        assert f"The first {len(samples) / RATE:.0f} of" in html
 
 
 def test_plays_to_the_end(audio: Audio, monkeypatch: pytest.MonkeyPatch) -> None:

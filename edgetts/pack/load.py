@@ -95,6 +95,11 @@ class Pack:
         self.used: dict[str, Stamp | None] = {}  # files in use, and their state when they were opened
         self.watch: FileWatch | None = None  # of the mapped files, if the process has one
 
+    def __repr__(self) -> str:
+        about = self.manifest
+        recipe = f", recipe {about.recipe}" if about.recipe else ""
+        return f"Pack({about.name!r} at {str(self.path)!r}, {about.family}{recipe}, {about.total_bytes / 1e6:.0f} MB)"
+
     @property
     def config(self) -> ModelConfig:
         return self.manifest.model

@@ -34,7 +34,7 @@ class _Reader:
         self.state = state
         self._sample_rate = sample_rate
         self._dtype = dtype
-        self._offset = 0
+        self.offset = 0  # samples taken so far
         self.is_over = False
 
     def take(self, *, wait: bool) -> AudioChunk | None:
@@ -75,7 +75,7 @@ class _Reader:
 
     def _chunk(self, sound: Sound, state: StreamState) -> AudioChunk:
         queued = state.segments[sound.segment].queued
-        offset, self._offset = self._offset, self._offset + len(sound.samples)
+        offset, self.offset = self.offset, self.offset + len(sound.samples)
         is_newest = sound.ends_segment and sound.segment == len(state.segments) - 1
         return AudioChunk(
             samples=sound.samples if self._dtype == "float32" else _to_int16(sound.samples),
@@ -143,6 +143,12 @@ class SpeechStream:
             for notice in segment.notices
         ]
         return (*self._notices, *self._session.notices, *of_segments)
+
+    def __repr__(self) -> str:
+        state = self._reader.state
+        seconds, n_segments = self._reader.offset / self.sample_rate, len(state.segments)
+        at = "over" if self.is_over else "waiting for text" if state.is_waiting_for_text else "speaking"
+        return f"SpeechStream({seconds:.2f} s taken, segments so far: {n_segments}, {at}, seed={self.seed})"
 
     def __iter__(self) -> SpeechStream:
         return self
@@ -217,6 +223,9 @@ class AsyncSpeechStream:
         """Start now instead of with the first chunk. Raises errors of the request."""
         if self._stream is None and not self._is_closed:
             await self._open()
+
+    def __repr__(self) -> str:
+        return f"Async{self._stream!r}" if self._stream is not None else "AsyncSpeechStream(not started)"
 
     def __aiter__(self) -> AsyncSpeechStream:
         return self
