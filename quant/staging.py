@@ -225,6 +225,15 @@ def remove_pack(path: Path) -> None:
         _discard(parent, path.name, handle)
 
 
+def is_torn(path: Path) -> bool:
+    """Whether a crashed process began to remove this folder."""
+    try:
+        with opened(path) as handle:
+            return DISCARDED in (read_mark(handle) or ())
+    except OSError:
+        return False
+
+
 def finish_removal(path: Path) -> None:
     """Finish the removal of a folder that a crashed process began; leave anything else."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened(path) as handle:

@@ -64,7 +64,12 @@ LAYER_OF_FAMILY_FILES = {
     "parity": "parity",
     "work": "bench",
 }
-VERBS_THAT_USE_QUANT = {"edgetts/cli/convert.py", "edgetts/cli/download.py", "edgetts/cli/quantize.py"}
+VERBS_THAT_USE_QUANT = {
+    "edgetts/cli/convert.py",
+    "edgetts/cli/download.py",
+    "edgetts/cli/packs.py",
+    "edgetts/cli/quantize.py",
+}
 
 
 def sources(package: str) -> list[Path]:

@@ -32,11 +32,17 @@ def own_voices(incomplete: str) -> list[str]:
 
 
 def packs(incomplete: str) -> list[str]:
-    """Packs of the user's folder."""
-    from edgetts.pack.locate import MANIFEST, packs_folder
+    """Packs with a name, the built-in one too."""
+    from edgetts.pack.locate import BUILTIN, known_packs
 
-    folder = packs_folder(_home())
-    return _beginning((name for name in _names(folder) if (folder / name / MANIFEST).is_file()), incomplete)
+    return _beginning([*known_packs(_home()), BUILTIN], incomplete)
+
+
+def own_packs(incomplete: str) -> list[str]:
+    """Packs of the user's folder alone."""
+    from edgetts.pack.locate import known_packs
+
+    return _beginning(known_packs(_home()), incomplete)
 
 
 def presets(incomplete: str) -> list[str]:

@@ -28,7 +28,7 @@ def test_packs_are_folders_with_a_manifest(home: Path) -> None:
     for name in ("default", "small"):
         (home / "packs" / name).mkdir(parents=True)
     (home / "packs" / "small" / "manifest.json").touch()
-    assert complete.packs("") == ["small"]
+    assert complete.packs("") == ["small", "builtin"] and complete.own_packs("") == ["small"]
 
 
 def test_names_from_tables() -> None:
@@ -40,7 +40,7 @@ def test_names_from_tables() -> None:
 
 def test_a_completion_never_fails(home: Path) -> None:
     home.write_text("not a folder")
-    assert complete.voices("af") == ["af_heart"] and complete.packs("") == []
+    assert complete.voices("af") == ["af_heart"] and complete.packs("") == ["builtin"]
 
 
 @pytest.mark.parametrize(
