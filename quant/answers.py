@@ -15,6 +15,7 @@ from typing import Any
 from edgetts.errors import DownloadError
 from edgetts.pack.strict import printable
 from edgetts.quant.part_file import Checksum
+from edgetts.quant.refusals import RETRY_AFTER
 
 MAX_REDIRECTS = 10
 MAX_ANSWER_BYTES = 16 << 20  # JSON about a repository; published ones have a few KB
@@ -119,16 +120,27 @@ def siblings_of(table: Any) -> dict[str, tuple[int, Checksum]]:
             algorithm, digest = "sha256", lfs.get("sha256") if isinstance(lfs, dict) else None
         else:
             algorithm, digest = "git-sha1", entry.get("blobId")
-        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_FILE_BYTES or not digest:
-            continue
-        try:
-            files[path] = size, Checksum(algorithm, str(digest))
-        except ValueError as error:
-            raise DownloadError(
-                f"The hub lists an invalid checksum for {_short(path)} "
-                f"({_short(error)}): try another mirror with endpoint=."
-            ) from None
+        n_bytes = size_of(size)
+        if n_bytes is not None and digest:
+            files[path] = n_bytes, checksum_of(algorithm, digest, path)
     return files
+
+
+def size_of(listed: Any) -> int | None:
+    """Bytes of a file, as listed; None if that is no size."""
+    is_number = isinstance(listed, int) and not isinstance(listed, bool)
+    return listed if is_number and 0 <= listed <= _MAX_FILE_BYTES else None
+
+
+def checksum_of(algorithm: str, digest: object, path: str) -> Checksum:
+    """Raises DownloadError for a digest that is none."""
+    try:
+        return Checksum(algorithm, str(digest))
+    except ValueError as error:
+        raise DownloadError(
+            f"The hub lists an invalid checksum for {_short(path)} "
+            f"({_short(error)}): try another mirror with endpoint=."
+        ) from None
 
 
 def commit_of(table: Any) -> str:
@@ -149,7 +161,8 @@ def license_of(table: Any) -> str:
 
 def _without_body(response: Any) -> Any:
     """An error response with headers only: the library would read an unbounded body."""
-    told = {name: value for name, value in response.headers.items() if name.lower().startswith("x-error")}
+    kept = ("x-error", RETRY_AFTER)
+    told = {name: value for name, value in response.headers.items() if name.lower().startswith(kept)}
     return type(response)(response.status_code, headers=told, request=response.request)
 
 

@@ -1,6 +1,6 @@
 """Fetching the published checkpoint of a family and the models that it needs.
 
-In: a folder, and a hub address. Out: the folder in the layout that upstream's downloader makes and
+In: a folder, and a hub. Out: the folder in the layout that upstream's downloader makes and
 `edgetts.quant.checkpoint` reads, with only the files that conversion needs, and the licenses that come with them.
 First a `Plan` (what is there, what is missing, does it fit), so that a person can be asked; then the fetching.
 A file appears under its name only whole and with the published checksum. An interrupted run is taken up where
@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from edgetts.progress import CountedProgress
 from edgetts.quant.checkpoint import AUXILIARY_FILES, CACHE_FOLDER, CONFIG_FILE, GLOSSARY_FILE, locate_files
 from edgetts.quant.download_folder import PARTS_FOLDER, check_folder, check_space, locked, remove_parts, writing
 from edgetts.quant.download_record import RECORD_FORMAT, entry_of, is_ours, read_record, was_fetched, write_record
-from edgetts.quant.hub import DEFAULT_REVISION, Hub, HubFile, Repository
+from edgetts.quant.hub import DEFAULT_REVISION, Hub, HubFile, NotPublished, Repository
+from edgetts.quant.local_copies import copy_into, find_copy
 from edgetts.quant.part_file import PartFile, has_checksum, part_path
 from edgetts.quant.upstream_config import published, read_upstream_config
 
@@ -50,7 +51,10 @@ class WantedFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a download. missing: files to fetch, in order; fetch_bytes: bytes still to fetch."""
+    """The plan of a download. missing: files to get, in order; fetch_bytes: bytes still to fetch.
+
+    copies: by target, a file of this machine that is probably the missing one; copy_bytes: of them.
+    """
 
     folder: Path
     family: Family
@@ -60,6 +64,8 @@ class Plan:
     missing: tuple[WantedFile, ...]
     replaced: frozenset[str]  # targets where another file exists
     fetch_bytes: int
+    copies: Mapping[str, Path]
+    copy_bytes: int
     agreed: bool  # whether the licenses were accepted for this folder before
 
     @property
@@ -70,6 +76,11 @@ class Plan:
     def licenses(self) -> dict[str, str]:
         """Declared license by repository."""
         return _licenses(published(self.family), self.repositories)
+
+    @property
+    def elsewhere(self) -> dict[str, str]:
+        """Address of the hub by repository, for those that `hub` does not have."""
+        return {r.name: r.hub.endpoint for r in self.repositories if r.hub is not self.hub}
 
 
 @dataclass(frozen=True)
@@ -107,32 +118,50 @@ def plan_download(
     family: Family,
     *,
     endpoint: str | None = None,
+    hub: Hub | None = None,
+    other_hub: Hub | None = None,
     revision: str = DEFAULT_REVISION,
     replace: bool = False,
+    reuse: Sequence[Path] = (),
     progress: CountedProgress | None = None,
 ) -> Plan:
     """Ask the hub what there is, and look at what the folder holds; writes nothing there but checks.
 
-    endpoint: address of a mirror. revision: branch, tag or commit of the family's repository; the other models are
-    taken as they are now. replace: files that differ from the published ones will be fetched again. Raises
-    UsageError for a folder or an address that cannot be used, DownloadError for everything else.
+    endpoint: address of a mirror of Hugging Face. hub: another hub instead. other_hub: for models of other publishers
+    that the hub does not have. revision: branch, tag or commit of the family's repository; the other models are
+    taken as they are now. replace: files that differ from the published ones will be fetched again. reuse: folders
+    from which published files are copied, instead of fetched: hub caches, checkpoints. Raises UsageError for a folder
+    or an address that cannot be used, DownloadError for everything else.
     """
     target = check_folder(Path(folder))
-    hub = Hub(endpoint)
+    hub = Hub(endpoint) if hub is None else hub
     known = published(family)
     own = hub.repository(known.repository, revision)
     names = dict.fromkeys(AUXILIARY_FILES[key].repo for key in known.auxiliary)
-    repositories = {known.repository: own, **{name: hub.repository(name) for name in names}}
+    repositories = {known.repository: own, **{name: _repository(name, hub, other_hub) for name in names}}
     files = _wanted(target, hub, known, repositories)
     record = read_record(target)
     missing = _missing(target, files, record, replace, progress)
     parts = target / PARTS_FOLDER
-    here = sum(min(_size(part_path(parts, w.file.checksum)), w.file.size) for w in missing)
-    fetch_bytes = sum(wanted.file.size for wanted in missing) - here
-    check_space(target, fetch_bytes)
-    agreed = record.get("licenses") == _licenses(known, repositories.values())
-    replaced = frozenset(w.target for w in missing if os.path.lexists(target / w.target))
-    return Plan(target, family, hub, tuple(repositories.values()), files, missing, replaced, fetch_bytes, agreed)
+    lacking = {w.target: w.file.size - min(_size(part_path(parts, w.file.checksum)), w.file.size) for w in missing}
+    found = {w.target: find_copy(_others(reuse, target), w.repository, w.file, w.target) for w in missing}
+    copies = {name: path for name, path in found.items() if path is not None}
+    copy_bytes = sum(lacking[name] for name in copies)
+    total = sum(lacking.values())
+    check_space(target, total)
+    return Plan(
+        target,
+        family,
+        hub,
+        tuple(repositories.values()),
+        files,
+        missing,
+        replaced=frozenset(w.target for w in missing if os.path.lexists(target / w.target)),
+        fetch_bytes=total - copy_bytes,
+        copies=copies,
+        copy_bytes=copy_bytes,
+        agreed=record.get("licenses") == _licenses(known, repositories.values()),
+    )
 
 
 def download(plan: Plan, *, progress: CountedProgress | None = None) -> Download:
@@ -179,8 +208,18 @@ def _fetch(plan: Plan, wanted: WantedFile, parts: Path, done: int, progress: Cou
         if progress is not None:
             progress(wanted.name, done + here, plan.total_bytes)
 
+    def waiting(what: str) -> None:
+        if progress is not None:
+            progress(f"{wanted.name}: {what}", done + here, plan.total_bytes)
+
+    copied = plan.copies.get(wanted.target)
     with PartFile(parts, wanted.file.size, wanted.file.checksum, on_bytes) as part:
-        plan.hub.fetch(wanted.repository, wanted.file, part)
+        if copied is not None:
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                copy_into(copied, part)
+            if part.size == part.wanted_size and not part.is_right:
+                part.restart()  # another file of the same size
+        wanted.repository.hub.fetch(wanted.repository, wanted.file, part, tell=waiting)
         try:
             is_right = part.finish(plan.folder / wanted.target, plan.folder, replace=wanted.target in plan.replaced)
         except FileExistsError:
@@ -192,8 +231,22 @@ def _fetch(plan: Plan, wanted: WantedFile, parts: Path, done: int, progress: Cou
             raise DownloadError(
                 f"What arrived as {wanted.name} is not what was published (its checksum is not "
                 f"{wanted.file.checksum}), and was thrown away: run the same command again, or try without the "
-                f"mirror {plan.hub.endpoint}."
+                f"mirror {wanted.repository.hub.endpoint}."
             )
+
+
+def _repository(name: str, hub: Hub, other: Hub | None) -> Repository:
+    """A repository of another publisher. Raises DownloadError."""
+    try:
+        return hub.repository(name)
+    except NotPublished:
+        if other is None:
+            raise
+        return other.repository(name)
+
+
+def _others(folders: Sequence[Path], target: Path) -> list[Path]:
+    return [folder for folder in folders if folder.resolve() != target]
 
 
 def _wanted(folder: Path, hub: Hub, known: Published, repositories: Mapping[str, Repository]) -> tuple[WantedFile, ...]:

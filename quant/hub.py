@@ -14,7 +14,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -24,6 +24,7 @@ from edgetts.errors import DownloadError, UsageError
 from edgetts.quant.answers import WrongAnswer, ask, check_content, commit_of, license_of, read_json, siblings_of
 from edgetts.quant.part_file import Checksum, PartFile
 from edgetts.quant.patience import Heartbeat, TooSlow, patiently
+from edgetts.quant.refusals import Place, is_missing, retry_after_s, sentence, status_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +38,10 @@ SLOW_BYTES = 64 << 10  # per stretch
 MIN_GAIN_BYTES = 64 << 10  # a request that brings less counts as a failure
 MAX_STALLS = 3  # failures in a row before giving up
 RETRY_WAIT_S = 2.0
+LONGEST_WAIT_S = 300.0  # that a hub may ask for; the real one counts requests in windows of five minutes
+_WAIT_STEP_S = 10.0  # of a long wait, after each of which the work may be told to stop
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _TEMPORARY = (408, 429, 500, 502, 503, 504)  # HTTP statuses worth a retry
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _PROXY_LOGIN, _TOO_MANY = 401, 403, 404, 407, 429
-_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,22 @@ class Repository:
     commit: str
     license: str
     files: Mapping[str, HubFile]
+    hub: Hub = field(repr=False)
+
+
+class NotPublished(DownloadError):
+    """The hub has no such repository, or does not show it."""
 
 
 class Hub:
-    """A hub. Raises UsageError unless the address is http(s)://HOST."""
+    """A hub that speaks as Hugging Face's. Raises UsageError unless the address is http(s)://HOST."""
+
+    title = "Hugging Face"
+    default_endpoint = DEFAULT_ENDPOINT
+    login = "`hf auth login` or set HF_TOKEN"
 
     def __init__(self, endpoint: str | None = None) -> None:
-        self.endpoint = (endpoint or DEFAULT_ENDPOINT).rstrip("/")
+        self.endpoint = (endpoint or self.default_endpoint).rstrip("/")
         try:
             parts = urlsplit(self.endpoint)
             valid = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
@@ -77,16 +87,20 @@ class Hub:
             valid = False
         if not valid:
             raise UsageError(
-                f"The mirror {endpoint!r} is not an address: give http(s)://HOST, such as {DEFAULT_ENDPOINT}."
+                f"The mirror {endpoint!r} is not an address: give http(s)://HOST, such as {self.default_endpoint}."
             )
         # Never send a token unencrypted to another machine.
-        secret = self.endpoint.startswith("https://") or self._host in _LOOPBACK
-        self._token: bool | None = None if secret else False
+        self.is_secret = self.endpoint.startswith("https://") or self._host in _LOOPBACK
+        self._token: bool | None = None if self.is_secret else False
+        self.place = Place(self.endpoint, self.page, self.login)
+
+    def page(self, name: str) -> str:
+        """Address of a repository's page, for people; a mirror has none of its own."""
+        return f"{self.default_endpoint}/{name}"
 
     def repository(self, name: str, revision: str = DEFAULT_REVISION) -> Repository:
         """The contents of a repository at a branch, tag or commit. Raises DownloadError."""
-        library = _library()
-        url = f"{self.endpoint}/api/models/{name}/revision/{quote(revision, safe='')}?blobs=true"
+        library, url = _library(), self._list_url(name, revision)
 
         def work(_: Heartbeat) -> Any:
             with ask(library, url, self._headers(), READ_TIMEOUT_S) as response:
@@ -94,9 +108,7 @@ class Hub:
 
         with self._explained(name, revision):
             try:
-                table = patiently(work, METADATA_LIMIT_S, least=1)
-                commit = commit_of(table)
-                files = {path: HubFile(path, *about) for path, about in siblings_of(table).items()}
+                return self._read_list(patiently(work, METADATA_LIMIT_S, least=1), name, revision)
             except TooSlow:
                 raise DownloadError(
                     f"{self.endpoint} did not list the files of {name} within {METADATA_LIMIT_S:.0f} s: check the "
@@ -104,10 +116,22 @@ class Hub:
                 ) from None
             except WrongAnswer as error:
                 raise DownloadError(
-                    f"{self.endpoint} does not answer like a Hugging Face hub about {name} ({error}): "
+                    f"{self.endpoint} does not answer like a {self.title} hub about {name} ({error}): "
                     "check the address, and whether the network asks for a login page first."
                 ) from error
-        return Repository(name, revision, commit, license_of(table), files)
+
+    def _list_url(self, name: str, revision: str) -> str:
+        return f"{self.endpoint}/api/models/{name}/revision/{quote(revision, safe='')}?blobs=true"
+
+    def _read_list(self, table: Any, name: str, revision: str) -> Repository:
+        """Raises WrongAnswer, DownloadError."""
+        commit = commit_of(table)
+        files = {path: HubFile(path, *about) for path, about in siblings_of(table).items()}
+        return Repository(name, revision, commit, license_of(table), files, self)
+
+    def _file_url(self, repository: Repository, file: HubFile) -> str:
+        url: str = _library().hf_hub_url(repository.name, file.path, revision=repository.commit, endpoint=self.endpoint)
+        return url
 
     def fetch(
         self,
@@ -115,10 +139,14 @@ class Hub:
         file: HubFile,
         part: PartFile,
         wait: Callable[[float], None] = time.sleep,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
-        """Append the missing bytes to `part`, with retries as long as bytes arrive. Raises DownloadError."""
-        library = _library()
-        url = library.hf_hub_url(repository.name, file.path, revision=repository.commit, endpoint=self.endpoint)
+        """Append the missing bytes to `part`, with retries as long as bytes arrive. Raises DownloadError.
+
+        tell: called with a phrase before a wait that the hub asked for (Retry-After); a longer one than
+        LONGEST_WAIT_S is an error.
+        """
+        url = self._file_url(repository, file)
 
         def work(progress: Heartbeat) -> None:
             most, stalls = part.size, 0  # most: a server that restarts each time makes no progress
@@ -141,7 +169,12 @@ class Hub:
                 if stalls >= MAX_STALLS:
                     raise problem
                 logger.info("%s stopped at %d of %d bytes (%s): trying again", file.path, part.size, file.size, problem)
-                wait(RETRY_WAIT_S)
+                asked_s = retry_after_s(problem)
+                if asked_s > LONGEST_WAIT_S:
+                    raise problem
+                if asked_s > RETRY_WAIT_S and tell is not None:
+                    tell(f"waiting {asked_s:.0f} s, as the hub asks")
+                _wait(max(RETRY_WAIT_S, asked_s), wait, progress)
 
         what = f"{file.path} of {repository.name}"
         with self._explained(repository.name, repository.revision, file.path):
@@ -185,56 +218,21 @@ class Hub:
         try:
             yield
         except _network_errors() as error:
-            raise DownloadError(self._sentence(error, name, revision, path)) from error
+            kind = NotPublished if not path and is_missing(error) else DownloadError
+            raise kind(sentence(error, self.place, name, revision, path)) from error
         except ImportError as error:  # a SOCKS proxy needs another package
             raise DownloadError(
                 f"The proxy cannot be used ({error}): install the missing package, or unset the proxy."
             ) from None
 
-    def _sentence(self, error: BaseException, name: str, revision: str, path: str) -> str:
-        from huggingface_hub import errors
 
-        what = f"{path} of {name}" if path else name
-        status = _status(error)
-        reason = f"HTTP {status}" if status else " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, errors.OfflineModeIsEnabled):
-            return f"{what} cannot be fetched: HF_HUB_OFFLINE forbids downloads; unset it and run again."
-        if isinstance(error, errors.GatedRepoError):
-            return (
-                f"{name} is given only to those who agreed to its terms (HTTP {status}): agree on "
-                f"{DEFAULT_ENDPOINT}/{name}, then `hf auth login` or set HF_TOKEN, and run again."
-            )
-        if isinstance(error, errors.RevisionNotFoundError):
-            return f"{name} has no revision {revision!r}: give a branch, a tag or a commit as revision=."
-        if isinstance(error, errors.EntryNotFoundError):
-            return f"{self.endpoint} has no file {what} (revision {revision}): try another revision= or endpoint=."
-        if isinstance(error, errors.RepositoryNotFoundError) or status == _NOT_FOUND:
-            return (
-                f"{self.endpoint} has no {what} (HTTP {status}), or hides it from you: check the address of the "
-                f"mirror (endpoint=), or look at {DEFAULT_ENDPOINT}/{name}."
-            )
-        if status in (_UNAUTHORIZED, _FORBIDDEN):
-            return (
-                f"{self.endpoint} refuses {what} (HTTP {status}): `hf auth login` again or correct HF_TOKEN, "
-                "and see whether its page asks for agreement."
-            )
-        if status == _PROXY_LOGIN or type(error).__name__ == "ProxyError":
-            return f"The proxy refuses {self.endpoint} ({reason}): check HTTPS_PROXY and its password."
-        if status == _TOO_MANY:
-            return f"{self.endpoint} limits the rate (HTTP {status}): run the same command again in some minutes."
-        if status >= _SERVER_ERROR:
-            return f"{self.endpoint} failed with HTTP {status} for {what}: run the command again later."
-        if status:
-            return f"{self.endpoint} refuses {what} (HTTP {status}): check the address of the mirror (endpoint=)."
-        if path:
-            return (
-                f"The connection broke while fetching {what} ({reason}): run the same command again; it continues "
-                "where it stopped."
-            )
-        return (
-            f"{self.endpoint} cannot be reached ({reason}): check the network and HTTPS_PROXY, or set a mirror "
-            "with endpoint=."
-        )
+def _wait(seconds: float, wait: Callable[[float], None], progress: Heartbeat) -> None:
+    """Wait, which counts as progress: the hub asked for it."""
+    while seconds > 0:
+        step = min(seconds, _WAIT_STEP_S)
+        wait(step)
+        progress.add(SLOW_BYTES)
+        seconds -= step
 
 
 def _library() -> Any:
@@ -252,12 +250,7 @@ def _network_errors() -> tuple[type[Exception], ...]:
     return (OSError, *(c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError" and issubclass(c, Exception)))
 
 
-def _status(error: BaseException) -> int:
-    """HTTP status of an error; 0 without a response."""
-    return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
-
-
 def _is_temporary(error: BaseException) -> bool:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    return _status(error) in (0, *_TEMPORARY) and not isinstance(error, OfflineModeIsEnabled)
+    return status_of(error) in (0, *_TEMPORARY) and not isinstance(error, OfflineModeIsEnabled)

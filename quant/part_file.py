@@ -114,13 +114,18 @@ class PartFile:
             ) from error
         self._count(data)
 
+    @property
+    def is_right(self) -> bool:
+        """Whether the bytes are all there, and have the checksum."""
+        return self.size == self.wanted_size and bool(self._hasher.hexdigest() == self._checksum.digest)
+
     def finish(self, target: Path, root: Path | None = None, *, replace: bool = True) -> bool:
         """Rename the part to `target` if its checksum matches; else remove it. Returns whether it matched.
 
         root: folder below which links are not followed (default: the target's folder). replace: overwrite an existing
         file; else FileExistsError.
         """
-        if self.size != self.wanted_size or self._hasher.hexdigest() != self._checksum.digest:
+        if not self.is_right:
             self._file.close()
             self.path.unlink()
             return False

@@ -67,6 +67,7 @@ LAYER_OF_FAMILY_FILES = {
 VERBS_THAT_USE_QUANT = {
     "edgetts/cli/convert.py",
     "edgetts/cli/download.py",
+    "edgetts/cli/hubs.py",
     "edgetts/cli/packs.py",
     "edgetts/cli/quantize.py",
 }

@@ -20,6 +20,7 @@ from edgetts.cli.common import (
     print_line,
     print_notice,
 )
+from edgetts.cli.hubs import HUGGING_FACE, MirrorOption, hubs
 from edgetts.errors import DownloadError, UsageError, one_line, printable
 from edgetts.pack.locate import DEFAULT_PACK, data_folder, packs_folder
 
@@ -59,15 +60,10 @@ def download(
             show_default=False,
         ),
     ] = None,
-    mirror: Annotated[
-        str | None,
-        typer.Option(
-            "--mirror",
-            metavar="URL",
-            help="Hub to download from instead of huggingface.co. Default: $HF_ENDPOINT.",
-            show_default=False,
-        ),
-    ] = None,
+    source: Annotated[
+        str, typer.Option("--source", metavar="huggingface|modelscope", help="Whose hub to download from.")
+    ] = HUGGING_FACE,
+    mirror: MirrorOption = None,
     revision: Annotated[
         str, typer.Option("--revision", metavar="REV", help="Branch, tag or commit of the model's repository.")
     ] = "main",
@@ -95,13 +91,16 @@ def download(
     from edgetts.quant.download import download as fetch
 
     family = choose_family(folder, model)
+    hub, other_hub = hubs(source, mirror, found)
     target = folder if folder is not None else data_folder(found.home) / "checkpoints" / family.title
 
     with ByteProgressBar(enabled=not quiet) as progress:
         plan = plan_download(
             target,
             family,
-            endpoint=mirror if mirror is not None else found.hub_endpoint,
+            hub=hub,
+            other_hub=other_hub,
+            reuse=[found.hub_cache],
             revision=revision,
             replace=force,
             progress=progress,
@@ -154,9 +153,11 @@ def can_ask() -> bool:
 
 
 def _amount(plan: Plan) -> str:
+    others = "".join(f" ({name} from {address})" for name, address in plan.elsewhere.items())
+    copied = f" {plan.copy_bytes / _GIB:.2f} GiB are on this machine already and are copied." if plan.copies else ""
     return (
         f"{plan.fetch_bytes / _GIB:.2f} of {plan.total_bytes / _GIB:.2f} GiB are to be fetched from "
-        f"{plan.hub.endpoint} into {plan.folder}."
+        f"{plan.hub.endpoint}{others} into {plan.folder}.{copied}"
     )
 
 

@@ -21,6 +21,8 @@ class Environment:
     kernel: str | None  # EDGETTS_KERNEL: kernel for quantized weights, see `edgetts info --kernels`
     hub_cache: Path  # HF_HUB_CACHE or HF_HOME: cache of Hugging Face downloads
     hub_endpoint: str | None  # HF_ENDPOINT: the hub or mirror to download from when --mirror is not given
+    modelscope_endpoint: str | None = None  # MODELSCOPE_ENDPOINT: the same for --source modelscope
+    modelscope_token: str | None = field(default=None, repr=False)  # MODELSCOPE_API_TOKEN: who one is there
     token: str | None = field(default=None, repr=False)  # EDGETTS_TOKEN: token that a daemon requires of its clients
     socket: str | None = None  # EDGETTS_SOCKET: socket of this user's daemon
     runtime_dir: str | None = None  # XDG_RUNTIME_DIR: folder of the default socket
@@ -51,6 +53,8 @@ class Environment:
             kernel=variables.get("EDGETTS_KERNEL") or None,
             hub_cache=Path(hub_cache).expanduser(),
             hub_endpoint=variables.get("HF_ENDPOINT") or None,
+            modelscope_endpoint=variables.get("MODELSCOPE_ENDPOINT") or None,
+            modelscope_token=variables.get("MODELSCOPE_API_TOKEN") or None,
             token=variables.get("EDGETTS_TOKEN") or None,
             socket=variables.get("EDGETTS_SOCKET") or None,
             runtime_dir=variables.get("XDG_RUNTIME_DIR") or None,

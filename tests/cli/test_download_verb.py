@@ -56,6 +56,23 @@ def test_default_folder_and_mirror_of_the_environment(
     assert answer["next"].endswith("packs/indextts2")
 
 
+def test_from_modelscope_with_what_is_here(
+    hub: FakeHub, edgetts: Edgetts, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = tmp_path / "cache" / "models--IndexTeam--IndexTTS-2" / "snapshots" / "abc"
+    cached.mkdir(parents=True)
+    (cached / "gpt.pth").write_bytes(hub.repositories[OWN]["gpt.pth"])
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "ms-secret")
+    result = edgetts("download", *MODEL, tmp_path / "c", "--source", "modelscope", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert "0.00 GiB are on this machine already and are copied." in result.stderr
+    assert "see https://www.modelscope.cn/models/amphion/MaskGCT" in result.stderr
+    assert {headers.get("authorization") for headers in hub.headers} == {"Bearer ms-secret"}
+    assert (tmp_path / "c" / "gpt.pth").read_bytes() == hub.repositories[OWN]["gpt.pth"]
+
+
 def test_asked(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "c"
     unasked = edgetts("download", *MODEL, folder, "--mirror", hub.url)
@@ -87,6 +104,7 @@ def test_interrupted(hub: FakeHub, edgetts: Edgetts, tmp_path: Path, monkeypatch
     ("options", "words", "code"),
     [
         (["--mirror", "nowhere"], "is not an address", 2),
+        (["--source", "github"], "--source is 'github'; allowed are huggingface and modelscope", 2),
         (["--revision", ""], "--revision is empty", 2),
         (["--mirror", "HUB", "--revision", "v9"], "has no revision 'v9'", 1),
     ],

@@ -1,7 +1,7 @@
-"""A Hugging Face hub on the loopback interface, with the answers that the download relies on.
+"""A hub on the loopback interface, with the answers that the download relies on: Hugging Face's and ModelScope's.
 
-Model information with sizes and checksums; files by commit, large ones by a redirect to another path as the
-real hub does, with ranges. Faults are set per repository or file.
+Model information with sizes and checksums; files by commit, large ones by a redirect to another path, or another host,
+as the real hubs do, with ranges. Faults are set per repository or file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 LFS_BYTES = 20_000  # files from this size on are stored as the real hub stores weights
 OWN = "IndexTeam/IndexTTS-2"
@@ -27,6 +27,7 @@ W2V, MASKGCT, CAMPPLUS, BIGVGAN = (
     "funasr/campplus",
     "nvidia/bigvgan_v2_22khz_80band_256x",
 )
+ON_MODELSCOPE = {CAMPPLUS: "iic/speech_campplus_sv_zh-cn_16k-common", W2V: "AI-ModelScope/w2v-bert-2.0"}
 LICENSES = {W2V: "mit", MASKGCT: "cc-by-nc-4.0", CAMPPLUS: None, BIGVGAN: "mit", OWN: "other"}
 
 
@@ -37,6 +38,9 @@ class FakeHub:
     repositories: dict[str, dict[str, bytes]]
     url: str = ""
     refuse: dict[str, tuple[int, str]] = field(default_factory=dict)  # repository or file -> status, X-Error-Code
+    refuse_times: dict[str, int] = field(default_factory=dict)  # how often; without an entry: always
+    retry_after: str | None = None  # header of refusals
+    cdn_url: str = ""  # another host that large files are redirected to
     corrupt: set[str] = field(default_factory=set)  # files sent with one byte altered
     cut: dict[str, list[int]] = field(default_factory=dict)  # file -> bytes after which each connection breaks
     ignore_range: bool = False
@@ -54,6 +58,14 @@ class FakeHub:
     def fetched(self) -> list[str]:
         """Names of the files that were asked for, each time."""
         return [path.rpartition("/resolve/")[2].partition("/")[2] for path, _ in self.requests if "/resolve/" in path]
+
+    def modelscope_files(self, repository: str) -> dict[str, Any]:
+        files = [
+            {"Type": "blob", "Path": path, "Size": len(data), "Sha256": hashlib.sha256(data).hexdigest()}
+            for path, data in self.repositories[repository].items()
+        ]
+        folders = [{"Type": "tree", "Path": "folder", "Size": 0, "Sha256": ""}]
+        return {"Code": 200, "Success": True, "Message": "success", "Data": {"Files": folders + files}}
 
     def information(self, repository: str) -> dict[str, Any]:
         siblings = []
@@ -97,6 +109,8 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
                     script(self)
             elif hub.not_a_hub:
                 self.answer(200, b"<html>Please log in</html>", {"Content-Type": "text/html"})
+            elif match := re.fullmatch("/api/v1/models/([^/]+/[^/]+)/repo(/files)?", path):
+                self.modelscope(match[1], is_list=match[2] is not None)
             elif match := re.fullmatch("/api/models/([^/]+/[^/]+)/revision/(.+)", path):
                 self.information(match[1], match[2])
             elif match := re.fullmatch("/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
@@ -106,10 +120,34 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
             else:
                 self.refused(404, "")
 
+        def modelscope(self, own_name: str, *, is_list: bool) -> None:
+            names = {ON_MODELSCOPE.get(name, name): name for name in hub.repositories}
+            query = parse_qs(urlsplit(self.path).query)
+            repository, revision = names.get(own_name, own_name), query["Revision"][0]
+            if self.is_refused(repository if is_list else query["FilePath"][0]):
+                return
+            if repository not in hub.repositories or revision not in ("master", "v2"):
+                self.answer(404, b'{"Code": 10010205001, "Success": false, "Message": "not found"}', {})
+            elif is_list:
+                table = json.dumps(hub.modelscope_files(repository)).encode()
+                self.answer(200, table, {"Content-Type": "application/json"})
+            else:
+                self.send_file(repository, query["FilePath"][0], {})
+
+        def is_refused(self, key: str) -> bool:
+            """Answers with the refusal that is set, if there is one left."""
+            left = hub.refuse_times.get(key, 1)
+            if key not in hub.refuse or not left:
+                return False
+            if key in hub.refuse_times:
+                hub.refuse_times[key] -= 1
+            self.refused(*hub.refuse[key])
+            return True
+
         def information(self, repository: str, revision: str) -> None:
-            if repository in hub.refuse:
-                self.refused(*hub.refuse[repository])
-            elif repository not in hub.repositories:
+            if self.is_refused(repository):
+                return
+            if repository not in hub.repositories:
                 self.refused(401, "RepoNotFound")
             elif revision not in ("main", "v2", hub.commit(repository)):
                 self.refused(404, "RevisionNotFound")
@@ -117,26 +155,21 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
                 self.answer(200, json.dumps(hub.information(repository)).encode(), {"Content-Type": "application/json"})
 
         def resolve(self, repository: str, commit: str, path: str) -> None:
-            if path in hub.refuse:
-                self.refused(*hub.refuse[path])
+            if self.is_refused(path):
                 return
             if commit != hub.commit(repository):
                 self.refused(404, "RevisionNotFound")
                 return
+            self.send_file(repository, path, {"X-Repo-Commit": commit})
+
+        def send_file(self, repository: str, path: str, headers: dict[str, str]) -> None:
             data = hub.repositories[repository][path]
             if len(data) < LFS_BYTES:
                 self.content(repository, path)
                 return
-            self.answer(
-                302,
-                b"",
-                {
-                    "Location": f"/cdn/{repository}/{path}",
-                    "X-Repo-Commit": commit,
-                    "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"',
-                    "X-Linked-Size": str(len(data)),
-                },
-            )
+            linked = {"X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Linked-Size": str(len(data))}
+            location = {"Location": f"{hub.cdn_url}/cdn/{repository}/{path}"}
+            self.answer(302, b"", {**headers, **linked, **location})
 
         def content(self, repository: str, path: str) -> None:
             data = hub.repositories[repository][path]
@@ -153,7 +186,8 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
             self.answer(206 if "Content-Range" in headers else 200, data[start:], headers, limit)
 
         def refused(self, status: int, code: str) -> None:
-            self.answer(status, b"{}", {"X-Error-Code": code} if code else {})
+            asked = {"Retry-After": hub.retry_after} if hub.retry_after is not None else {}
+            self.answer(status, b"{}", {**({"X-Error-Code": code} if code else {}), **asked})
 
         def answer(self, status: int, body: bytes, headers: dict[str, str], limit: int | None = None) -> None:
             self.send_response(status)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.fake_hub import FakeHub, serve, small_repositories
@@ -54,3 +55,12 @@ def small(mini_pack: Path) -> Callable[[Path], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(params=("huggingface", "modelscope"))
+def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Makes the hub at an address, as whom it speaks."""
+    from helpers.downloads import SOURCES, TOKEN
+
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    return SOURCES[request.param]
