@@ -2,11 +2,11 @@
 
 In: an `nn.Conv1d` of any dtype. Out: a layer with the same results, or None where there is no better one.
 
-- `CompiledConv1d`, bfloat16: our kernel (native/conv.py). oneDNN generates code for each layer and length: for the
-  published vocoder 0.8 s and 90 MB for each new length on a processor with AMX, twice the time of its products.
-- `PrepackedConv1d`, other dtypes: oneDNN's blocked layout. PyTorch's own layer reorders the weights at every call, a
-  quarter of the time for short signals. The operators belong to Inductor and may be missing in some torch version:
-  `can_prepack` tries one on a small weight and compares.
+- `CompiledConv1d`, float32 and bfloat16: our kernel (native/conv.py). oneDNN generates code for each layer and length:
+  for the published vocoder 0.5 to 0.8 s and 90 MB for each new length, as long as the products take.
+- `PrepackedConv1d`, where ours is not built or the processor has no AVX2: oneDNN's blocked layout. PyTorch's own layer
+  reorders the weights at every call, a quarter of the time for short signals. The operators belong to Inductor and may
+  be missing in some torch version: `can_prepack` tries one on a small weight and compares.
 
 It does not know which network it is in. Shapes: B batch, C channels, T time, K kernel.
 """
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgetts.native.conv import PackedConv, Products, products
-from edgetts.native.library import find_library
+from edgetts.native.library import Isa, find_library
 
 _PROBE_CHANNELS, _PROBE_LENGTH, _PROBE_KERNEL = 32, 40, 3
 _PROBE_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}  # relative to the largest value
@@ -33,13 +33,13 @@ def prepacked(plain: nn.Conv1d) -> CompiledConv1d | PrepackedConv1d | None:
     """The fastest form of a convolution with stride 1, zero padding and one group, or None where PyTorch's own is."""
     if plain.weight.device.type != "cpu":
         return None
-    if plain.weight.dtype == torch.bfloat16 and can_compile():
+    if can_compile(plain.weight.dtype):
         return CompiledConv1d(plain)
     return PrepackedConv1d(plain) if can_prepack(plain.weight.dtype) else None
 
 
 class CompiledConv1d(nn.Module):
-    """`nn.Conv1d` in bfloat16 with zero padding, stride 1, one group, by our kernel, with float32 bias and sums."""
+    """`nn.Conv1d` with zero padding, stride 1, one group, by our kernel, with float32 bias and sums."""
 
     def __init__(self, plain: nn.Conv1d) -> None:
         super().__init__()
@@ -58,10 +58,14 @@ class CompiledConv1d(nn.Module):
         return self.channels_last(x.transpose(1, 2)).transpose(1, 2).contiguous()
 
 
-def can_compile() -> bool:
-    """Whether our kernel runs on this processor."""
+def can_compile(dtype: torch.dtype) -> bool:
+    """Whether our kernel is fast for `dtype` on this processor."""
     library = find_library()
-    return library is not None and products(library) != Products.NONE
+    if library is None:
+        return False
+    if dtype == torch.bfloat16:
+        return products(library) != Products.NONE
+    return dtype == torch.float32 and library.usable(None) >= Isa.AVX2
 
 
 class PrepackedConv1d(nn.Module):

@@ -1,4 +1,4 @@
-"""One-dimensional convolutions in bfloat16 (src/conv.cpp), on processors with bfloat16 dot products or tiles (AMX).
+"""One-dimensional convolutions (src/conv.cpp) in float32, and in bfloat16 on processors that multiply it.
 
 In: a weight, then signals (B, T, C) of any length. Out: the convolved signal. Knows no modules.
 
@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from edgetts.errors import UsageError
-from edgetts.native.library import Library, check
+from edgetts.native.library import Isa, Library, check
 from edgetts.native.structures import ConvShape
+
+DTYPES = (torch.float32, torch.bfloat16)
 
 
 class Products(IntEnum):
-    """What multiplies: nothing, AVX512-BF16 dot products, AMX tiles."""
+    """What multiplies bfloat16: nothing, AVX512-BF16 dot products, AMX tiles."""
 
     NONE = 0
     DOTS = 1
@@ -37,7 +39,7 @@ class PackedConv:
     """The weight of a convolution with stride 1, one group and zero padding, in the layout of the kernel."""
 
     library: Library
-    values: Tensor  # bfloat16
+    values: Tensor  # float32 or bfloat16
     bias: Tensor | None  # (C',) float32
     n_in: int
     n_out: int
@@ -49,40 +51,53 @@ class PackedConv:
     def pack(
         cls, library: Library, weight: Tensor, bias: Tensor | None, dilation: int = 1, padding: int = 0
     ) -> PackedConv:
-        """weight (C', C, K), bias (C',). Raises UsageError if this machine has no bfloat16 products."""
-        if products(library) == Products.NONE:
-            raise UsageError("This machine has no bfloat16 dot products; use PyTorch's convolution.")
-        weight = weight.detach().to(torch.bfloat16).contiguous()
+        """weight (C', C, K) float32 or bfloat16, bias (C',).
+
+        Raises UsageError for other dtypes, and for bfloat16 on a machine that does not multiply it.
+        """
+        weight = weight.detach().contiguous()
+        check("weight", weight, DTYPES)
+        half = weight.dtype == torch.bfloat16
+        if half and products(library) == Products.NONE:
+            raise UsageError("This machine has no bfloat16 dot products; use PyTorch's convolution, or float32.")
         sizes = weight.shape[1], weight.shape[0], weight.shape[2]
         shape = ConvShape(1, 1, *sizes, dilation, padding)
-        values = torch.empty(library.c.edgetts_conv_packed(ctypes.byref(shape)), dtype=torch.bfloat16)
-        library.c.edgetts_conv_pack(weight.data_ptr(), ctypes.byref(shape), values.data_ptr())
+        values = torch.empty(library.c.edgetts_conv_packed(ctypes.byref(shape), half), dtype=weight.dtype)
+        library.c.edgetts_conv_pack(weight.data_ptr(), ctypes.byref(shape), half, values.data_ptr())
         kept = None if bias is None else bias.detach().float().contiguous()
         return cls(library, values, kept, *sizes, dilation, padding)
 
     def __call__(
-        self, x: Tensor, residual: Tensor | None = None, *, n_threads: int, limit: Products = Products.TILES
+        self,
+        x: Tensor,
+        residual: Tensor | None = None,
+        *,
+        n_threads: int,
+        limit: Products = Products.TILES,
+        isa: Isa | None = None,
     ) -> Tensor:
-        """x (B, T, C), bfloat16, contiguous -> (B, T', C'), plus `residual` of that shape.
+        """x (B, T, C), contiguous, of the weight's dtype -> (B, T', C'), plus `residual` of that shape.
 
-        limit: the best products to use. Raises UsageError for other inputs.
+        limit: the best products of bfloat16 to use. isa: the best instruction set for float32. Raises UsageError for
+        other inputs.
         """
-        check("x", x, (torch.bfloat16,))
+        check("x", x, (self.values.dtype,))
         n_out = x.shape[1] + 2 * self.padding - self.dilation * (self.n_taps - 1) if x.dim() == 3 else 0
         if x.shape[-1] != self.n_in or n_out < 1:
             raise UsageError(
                 f"The compiled convolution takes (batch, frames, {self.n_in}) with at least "
                 f"{max(1, self.dilation * (self.n_taps - 1) + 1 - 2 * self.padding)} frames, not {tuple(x.shape)}."
             )
-        y = torch.empty(x.shape[0], n_out, self.n_out, dtype=torch.bfloat16)
+        y = x.new_empty(x.shape[0], n_out, self.n_out)
         if residual is not None:
-            check("residual", residual, (torch.bfloat16,))
+            check("residual", residual, (self.values.dtype,))
             if residual.shape != y.shape:
                 raise UsageError(f"The residual has shape {tuple(residual.shape)}, the result {tuple(y.shape)}.")
         shape = ConvShape(x.shape[0], x.shape[1], self.n_in, self.n_out, self.n_taps, self.dilation, self.padding)
         self.library.c.edgetts_convolve(
             *(x.data_ptr(), self.values.data_ptr()),
             *(None if tensor is None else tensor.data_ptr() for tensor in (self.bias, residual)),
-            *(y.data_ptr(), ctypes.byref(shape), max(int(limit), 1), n_threads),
+            *(y.data_ptr(), ctypes.byref(shape), int(x.dtype == torch.bfloat16)),
+            *(max(int(limit), 1), int(self.library.usable(isa)), n_threads),
         )
         return y

@@ -27,7 +27,7 @@ from edgetts.native.structures import STRUCTURES
 logger = logging.getLogger(__name__)
 
 LIBRARY_FILE = Path(__file__).parent / "_kernels.so"
-INTERFACE = 8  # must equal edgetts_interface()
+INTERFACE = 9  # must equal edgetts_interface()
 
 _REINSTALL = f"install it again with `{REINSTALL}`, in a checkout with `.` in place of the name"
 
@@ -63,9 +63,9 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgetts_attends": (_INT, [_SIZE]),
     "edgetts_attend": (None, [_POINTER] * 5 + [_INT]),
     "edgetts_convolves": (_INT, []),
-    "edgetts_conv_packed": (_SIZE, [_POINTER]),
-    "edgetts_conv_pack": (None, [_POINTER] * 3),
-    "edgetts_convolve": (None, [_POINTER] * 6 + [_INT] * 2),
+    "edgetts_conv_packed": (_SIZE, [_POINTER, _INT]),
+    "edgetts_conv_pack": (None, [_POINTER] * 2 + [_INT, _POINTER]),
+    "edgetts_convolve": (None, [_POINTER] * 6 + [_INT] * 4),
     "edgetts_unpack": (None, [_POINTER] * 2 + [_SIZE] * 3 + [_INT] + [_SIZE] * 2 + [_INT]),
 }
 

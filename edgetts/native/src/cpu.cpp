@@ -44,4 +44,4 @@ int edgetts_usable_isa(int limit) {
 }
 
 // Raised by one whenever the C interface changes, so that a stale library is refused.
-EDGETTS_API int edgetts_interface() { return 8; }
+EDGETTS_API int edgetts_interface() { return 9; }
