@@ -30,6 +30,7 @@ MAX_PROMPT_S = 15.0  # the length of an enrolled recording
 MAX_ADAPT_STEPS = 2000
 MAX_TAIL_S = 1.0
 AUTO_LANGUAGE = "auto"
+MIN_LOOKAHEAD_S, MAX_LOOKAHEAD_S = 0.07, 2.0  # what two chunks are cross-faded over; more than any network reaches
 MIN_DURATION_FACTOR, MAX_DURATION_FACTOR = 0.5, 2.0  # as upstream's web page allows
 # Named sets of options, from upstream's values to the least work, chosen from the table of solvers in
 # recipes/README.md, measured with the built-in model: 8 steps of `ab2`, shorter ones first, come closer to 25 Euler
@@ -75,6 +76,9 @@ class SynthesisOptions:
     noise_scale: float = 1.0  # of the flow's initial noise; below 1: plainer speech, clearer with a small model
     first_steps: int | None = None  # n_steps of a stream's urgent chunks; None: n_steps
     duration_factor: float = 1.0  # of the speech; above 1 slower
+    # Seconds at the end of a stream's chunk that are computed again with the next one, which knows what follows. More:
+    # seams closer to speech in one piece, and a later first sound.
+    lookahead_s: float = 0.14
     prompt_s: float | None = None  # seconds of the voice's recording used as prompt of the flow; None: all
     # Voice.
     adapt_steps: int = 0  # training steps that adapt S2Mel to a recording; 0: no adaptation
@@ -102,6 +106,9 @@ class SynthesisOptions:
                 f"duration_factor is {shown(self.duration_factor)}; allowed is {MIN_DURATION_FACTOR:g} (twice as fast) "
                 f"to {MAX_DURATION_FACTOR:g} (half as fast)."
             )
+        if not MIN_LOOKAHEAD_S <= self.lookahead_s <= MAX_LOOKAHEAD_S:
+            allowed = f"{MIN_LOOKAHEAD_S:g} to {MAX_LOOKAHEAD_S:g} s"
+            raise UsageError(f"lookahead_s is {shown(self.lookahead_s)}; allowed is {allowed}.")
         _check("adapt_steps", self.adapt_steps, 0, MAX_ADAPT_STEPS)
         _check("max_segment_tokens", self.max_segment_tokens, MIN_SEGMENT_TOKENS, MAX_SEGMENT_TOKENS)
         if self.language not in (None, AUTO_LANGUAGE, *ALL_LANGUAGES):
@@ -196,6 +203,7 @@ class OptionKeywords(TypedDict, total=False):
     tail_s: float
     first_steps: int | None
     duration_factor: float
+    lookahead_s: float
     prompt_s: float | None
     adapt_steps: int
     max_segment_tokens: int

@@ -13,6 +13,7 @@ _OTHER_NAMES = {
     "n_beams": "--beams",
     "n_steps": "--steps",
     "prompt_s": "--prompt-seconds",
+    "lookahead_s": "--lookahead",
     "guards": "--no-guards",
     "language": "--lang",
     "replace": "--force",

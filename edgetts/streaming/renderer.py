@@ -26,6 +26,7 @@ from edgetts.backends.lanes import ClockTimer, Timer
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import FlowSettings
 from edgetts.models.vocoder import reach
+from edgetts.options import SynthesisOptions
 from edgetts.pipeline import Pipeline
 from edgetts.streaming.measured import Measure, Measurements
 from edgetts.voices.speaker import Speaker
@@ -39,6 +40,11 @@ class Seams:
     provisional: int = 12  # overlapped with the next chunk, which computes them again
     mel_fade: int = 6  # of the provisional ones, cross-faded from the first version to the second
     wave_fade: int = 4  # of waveform before them, cross-faded: 46 ms
+
+    @classmethod
+    def of(cls, options: SynthesisOptions, frame_rate: float) -> Seams:
+        """The overlaps of a call."""
+        return cls(provisional=round(options.lookahead_s * frame_rate))
 
     @property
     def held(self) -> int:

@@ -19,7 +19,8 @@ MARGIN_S = 0.05  # of audio left in the buffer when a chunk arrives as estimated
 # Seconds of speech: models differ in how many codes that are.
 MAX_CHUNK_S = 10.0  # longer chunks gain nothing
 MIN_CHUNK_S = 0.48  # less is mostly overhead
-MIN_FIRST_S = 0.6  # of which the first chunk outputs 0.4 s
+MIN_FIRST_S = 0.6
+MIN_FIRST_SOUND_S = 0.4  # that the first chunk outputs at least: all but its end, which is computed again
 MAX_FIRST_S = 5.0  # on machines that keep up only with long chunks
 SIZES_S = (MIN_CHUNK_S, 0.72, 1.08, 1.62, 2.42, 3.64, 5.46, 8.2)  # candidates for the smallest sustainable chunk
 SLOW_CHUNK_S = 3.64  # on machines slower than real time
@@ -93,9 +94,10 @@ class FixedSeconds:
 
     sizes_s: tuple[float, ...]
 
-    def at(self, code_rate: float) -> Fixed:
-        """For a model with so many codes a second."""
-        return Fixed(tuple(max(1, round(seconds * code_rate)) for seconds in self.sizes_s))
+    def at(self, code_rate: float, least_first_s: float = 0.0) -> Fixed:
+        """For a model with so many codes a second, with a first chunk of at least so many seconds."""
+        sizes_s = (max(self.sizes_s[0], least_first_s), *self.sizes_s[1:])
+        return Fixed(tuple(max(1, round(seconds * code_rate)) for seconds in sizes_s))
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,11 @@ class LatencyEstimator:
         chunk_s = self.least_codes(context_frames) / self.code_rate
         return prebuffer_seconds(self.rtf(context_frames), chunk_s, remaining_s)
 
+    @property
+    def least_first_s(self) -> float:
+        """Seconds of speech that a first chunk must have to output enough."""
+        return max(MIN_FIRST_S, MIN_FIRST_SOUND_S + self.held_frames / self.frames_per_code / self.code_rate)
+
     def first_sound_s(self, n_codes: int) -> float:
         """Seconds of audio that a first chunk of `n_codes` outputs."""
         n_frames = n_codes * self.frames_per_code - self.held_frames
@@ -205,11 +212,12 @@ class Adaptive:
 
     def _first(self, state: BufferState) -> int:
         """The smallest first chunk that plays until the next, smallest sustainable one is ready."""
-        estimator, shortest = self.estimator, self.estimator.codes(MIN_FIRST_S)
+        estimator, shortest = self.estimator, self.estimator.codes(self.estimator.least_first_s)
         if state.n_waiting < shortest:
             return shortest
         least = estimator.least_codes(state.context_frames)
-        for n_codes in range(shortest, estimator.codes(MAX_FIRST_S)):
+        longest = max(shortest, estimator.codes(MAX_FIRST_S))
+        for n_codes in range(shortest, longest):
             render, code = estimator.render_s(n_codes, 0), estimator.codes_s(1)
             if render is None or not code:
                 return shortest
@@ -217,7 +225,7 @@ class Adaptive:
             then = BufferState(n_made, estimator.first_sound_s(n_codes), 1, n_codes, state.context_frames)
             if self._fits(least, then):
                 return n_codes
-        return estimator.codes(MAX_FIRST_S)
+        return longest
 
     def _fits(self, n_codes: int, state: BufferState) -> bool | None:
         """Whether a chunk of `n_codes` is ready in time; None without measurements."""

@@ -57,10 +57,10 @@ class Session:
         self._queue = queue
         self._options = options
         self.seed = seed
-        self._seams = seams or Seams()
+        self._seams = seams or Seams.of(options, engine.pipeline.config.audio.frame_rate)
         self._estimator = engine.estimator(speaker, options, self._seams)
         if isinstance(schedule, FixedSeconds):
-            schedule = schedule.at(engine.pipeline.config.code_rate)
+            schedule = schedule.at(self._estimator.code_rate, self._estimator.least_first_s)
         self._schedule = schedule or Adaptive(self._estimator)
         self.state = state
         self.sample_rate = engine.pipeline.config.audio.sample_rate

@@ -227,6 +227,59 @@ def test_features_in_parts_are_those_of_the_whole(mini_pack_25: Path) -> None:
         CodecFeatures(config, quantizer, decoder).append([8192])
 
 
+def test_with_enough_lookahead_the_features_that_are_heard_are_those_of_the_whole(tts: TTS, voice: Voice) -> None:
+    """The codec's decoder looks ahead by 10 codes, 35 frames; the usual lookahead is less."""
+    pipeline = tts.engine.pipeline
+    speaker, rate = pipeline.speaker(voice), pipeline.config.audio.frame_rate
+    prompt = pipeline.prompt(speaker, [60, 61, 62], "en")
+    whole = pipeline.features(prompt, CODES)
+    settings = SynthesisOptions(n_steps=1).flow_settings()
+
+    def worst(**options: float) -> float:
+        """Largest error of features whose frames are final, of the standard deviation."""
+        seams = Seams.of(SynthesisOptions(**options), rate)  # type: ignore[arg-type]
+        renderer, errors = SegmentRenderer(pipeline, speaker, prompt, 1, seams), [0.0]
+        for end in (20, 40):
+            renderer.render(CODES[:end], settings, last=False)
+            features = renderer._features._features
+            n = int(renderer._n_final / pipeline.config.s2mel.mel_frames_per_code) * 2
+            errors.append(float((features[:, :n] - whole[:, :n]).abs().max() / whole.std()))
+        return max(errors)
+
+    assert Seams.of(SynthesisOptions(), rate) == Seams()
+    assert worst(lookahead_s=36 / rate) < 1e-4
+    assert worst() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "least_s"), [({}, 0.4), ({"lookahead_s": 1.0}, 0.4), ({"duration_factor": 0.5}, 0.4)]
+)
+def test_the_first_chunk_is_heard_for_a_while(tts: TTS, voice: Voice, options: Any, least_s: float) -> None:
+    given = {**FAST, "max_codes": 100, **options}
+    text = "Good morning, everyone, and welcome to this long day of talks."
+    with tts.stream(text, voice, **given) as stream:
+        lengths = [len(chunk.samples) for chunk in stream]
+    assert len(lengths) > 1 and least_s - 0.05 < lengths[0] / tts.sample_rate < least_s + 0.15, lengths
+    sound = tts.say(text, voice, **given)
+    assert sum(lengths) == len(sound.samples)
+
+
+def test_lookahead_changes_a_stream_and_not_the_whole(tts: TTS, voice: Voice) -> None:
+    given = {**FAST, "max_codes": 60}
+
+    def streamed(**options: Any) -> list[float]:
+        with tts.stream("Good morning.", voice, chunks=(20,), **{**given, **options}) as stream:
+            return [float(x) for chunk in stream for x in chunk.samples]
+
+    plain, more = streamed(), streamed(lookahead_s=0.3)
+    assert plain != more and len(plain) == len(more)
+    whole = [tts.say("Good morning.", voice, **given, lookahead_s=s).samples.tobytes() for s in (0.14, 0.3)]
+    assert whole[0] == whole[1]
+    for wrong in (0.05, 2.5, float("nan")):
+        with pytest.raises(UsageError, match=r"lookahead_s is .*; allowed is 0\.07 to 2 s"):
+            tts.say("Good morning.", voice, lookahead_s=wrong)
+
+
 def test_many_chunks_are_close_to_one(tts: TTS, voice: Voice) -> None:
     """Log-mel of chunks of 0.6 s against one chunk: inside, and around the seams."""
     pipeline = tts.engine.pipeline

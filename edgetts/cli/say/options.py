@@ -221,6 +221,15 @@ DurationFactorOption = Annotated[
     float | None,
     _knob("duration_factor", "--duration-factor", panel=MEL, help="Length of the speech, 0.5 to 2; above 1 slower."),
 ]
+LookaheadOption = Annotated[
+    float | None,
+    _knob(
+        *("lookahead_s", "--lookahead"),
+        metavar="SECONDS",
+        panel=MEL,
+        help="End of a stream's chunk that is computed again with the next: 0.07 to 2; more: smoother, later sound.",
+    ),
+]
 PromptSecondsOption = Annotated[
     float | None,
     _option(

@@ -82,6 +82,7 @@ def say(
     greedy: options.GreedyFlag = False,
     n_steps: options.StepsOption = None,
     duration_factor: options.DurationFactorOption = None,
+    lookahead_s: options.LookaheadOption = None,
     prompt_s: options.PromptSecondsOption = None,
     solver: options.SolverOption = None,
     cfg_rate: options.CfgRateOption = None,
