@@ -5,6 +5,7 @@ In: exceptions. Out: `Fault`s, and their error object as in OpenAI's API. It doe
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from edgetts.errors import AudioError, EdgeTTSError, GenerationError, PackError, UsageError, VoiceError, one_line
 from edgetts.server.request_queue import Busy, Closed
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 # A path of two or more parts after a slash or tilde; the last part is kept.
 _PATH = re.compile(r"(?<![\w:/.])(?:~[\w.-]*)?(?:/[^\s/'\"`(),;]+)*/([^\s/'\"`(),;]+)")
 
@@ -71,6 +73,10 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(error, Stalled):
         message = "The model does not answer any more: the daemon has to be started again."
         return Fault(500, message, "server_error", "model_stalled")
+    if _no_room(error):
+        said = (isinstance(error, OSError) and error.strerror) or str(error)
+        message = f"{without_paths(said).rstrip('.')}: make room on the server's disk."
+        return Fault(507, message, "server_error", "disk_full")
     if isinstance(error, VoiceError):
         return refused(without_paths(str(error)), "voice", "voice_unusable")
     if isinstance(error, AudioError):
@@ -86,6 +92,12 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(error, MemoryError):
         return Fault(503, "There is not enough memory for this request.", "server_error", "out_of_memory")
     return Fault(500, "Internal error; see the daemon's log.", "server_error", "internal_error")
+
+
+def _no_room(error: BaseException) -> bool:
+    """Whether a file could not be written because its disk is full."""
+    causes = (error, error.__cause__)
+    return any(isinstance(cause, OSError) and cause.errno in _FULL for cause in causes)
 
 
 def without_paths(message: str) -> str:

@@ -1,7 +1,8 @@
 """Access checks and body limits: the outermost layer of the HTTP application.
 
 In: ASGI scopes. Out: the same for the application behind it, or a refusal: a foreign Host (DNS rebinding) or Origin
-(pages of other sites), a missing token, a body that is too long or too slow.
+(pages of other sites), a missing token, a body that is too long or too slow. Pages of the origins in the settings may
+ask and read the answers (CORS).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgetts.server import page
@@ -32,6 +33,10 @@ _SECURITY_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
+_METHODS = "GET, POST, DELETE"
+_ASKED_HEADERS = "authorization, content-type"
+_TOLD_HEADERS = "Retry-After, X-Request-Id, X-Sample-Rate, X-Seed"
+_PREFLIGHT_S = 600
 
 
 class Guard:
@@ -53,7 +58,12 @@ class Guard:
             return
         body = _Body(receive, headers, *self._bounds(scope["path"]))
         answer = self._app if fault is None else JSONResponse(fault.table(), fault.status, headers=fault.headers)
-        await answer(scope, body.receive, body.answering(_with_headers(send)))
+        more: tuple[tuple[bytes, bytes], ...] = _SECURITY_HEADERS
+        if headers.get("origin") in self._settings.origins:
+            more = (*more, *_for_page(headers["origin"]))
+            if self._is_preflight(headers, scope):
+                answer = _preflight(headers)
+        await answer(scope, body.receive, body.answering(_with_headers(send, more)))
 
     def _bounds(self, path: str) -> tuple[int, float]:
         """Limits of a request body: bytes, seconds."""
@@ -83,6 +93,12 @@ class Guard:
             if length is not None and length.isdecimal() and int(length[:20]) > most:
                 return _too_large(most)
         return None
+
+    def _is_preflight(self, headers: Headers, scope: Scope) -> bool:
+        """Whether a browser asks on behalf of a page that is let in; it sends no token with that."""
+        hosts = headers.getlist("host")
+        is_here = len(hosts) == 1 and self._is_own_host(hosts[0])
+        return is_here and scope["method"] == "OPTIONS" and "access-control-request-method" in headers
 
     def _is_own_host(self, host: str) -> bool:
         """On loopback the Host must be loopback (DNS rebinding); elsewhere the token protects."""
@@ -170,11 +186,32 @@ async def _refuse_socket(fault: Fault, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": fault.message})
 
 
-def _with_headers(send: Send) -> Send:
+def _for_page(origin: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers by which a browser lets a page of this origin read the answer."""
+    return (
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", _TOLD_HEADERS.encode()),
+        (b"vary", b"Origin"),
+    )
+
+
+def _preflight(headers: Headers) -> Response:
+    """The answer to a browser that asks whether a page may ask."""
+    told = {
+        "Access-Control-Allow-Methods": _METHODS,
+        "Access-Control-Allow-Headers": _ASKED_HEADERS,
+        "Access-Control-Max-Age": str(_PREFLIGHT_S),
+    }
+    if headers.get("access-control-request-private-network") == "true":  # from a public page to this network
+        told["Access-Control-Allow-Private-Network"] = "true"
+    return Response(status_code=204, headers=told)
+
+
+def _with_headers(send: Send, headers: tuple[tuple[bytes, bytes], ...]) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             given = {name.lower() for name, _ in message.get("headers", [])}
-            more = [pair for pair in _SECURITY_HEADERS if pair[0] not in given]
+            more = [pair for pair in headers if pair[0] not in given]
             message = {**message, "headers": [*message.get("headers", []), *more]}
         await send(message)
 

@@ -28,6 +28,7 @@ from edgetts.server.faults import Fault, Stalled, fault_of
 from edgetts.server.loudspeaker import play
 from edgetts.server.request_queue import Busy, Closed
 from edgetts.server.service import ClientGone, Service
+from edgetts.server.within import within
 from edgetts.speech import Speech
 from edgetts.voices.names import looks_like_path
 
@@ -106,6 +107,9 @@ class LocalServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if len(self._tasks) >= self._service.limits.connections:
+            writer.close()
+            return
         self._tasks.add(task)
         connection = _Connection(self._service, reader, writer, self._turn, self._interrupt)
         self._connections.add(connection)
@@ -149,13 +153,10 @@ class _Connection:
     async def run(self) -> None:
         try:
             await self._put(frames.pack_table(frames.HELLO, await self._hello()))
-            kind, data = await self._frame()
-            if kind == frames.OPTIONS:
-                self._playing = Playing.from_json(json_object(data, frames.MAX_FRAME_BYTES))
-                kind, data = await self._frame()
-            if kind != frames.REQUEST:
-                raise UsageError("The first frame of a client must be REQUEST.")
-            request = _request(data)
+            try:
+                request = await within(self._asked(), self._service.limits.text_s)
+            except asyncio.TimeoutError:
+                raise UsageError("No request arrived in time.") from None
             if self._playing.interrupts:
                 self._interrupt_others(self)
             speaking = self._speaking = asyncio.create_task(self._speak_in_turn(request))
@@ -177,6 +178,16 @@ class _Connection:
                 self._writer.transport.abort()  # a client that plays does not read what was sent ahead
                 return
             await self._put(frames.pack_table(frames.ERROR, _error_table(error)))
+
+    async def _asked(self) -> SpeechRequest:
+        """The request, after options of playback if there are some."""
+        kind, data = await self._frame()
+        if kind == frames.OPTIONS:
+            self._playing = Playing.from_json(json_object(data, frames.MAX_FRAME_BYTES))
+            kind, data = await self._frame()
+        if kind != frames.REQUEST:
+            raise UsageError("The first frame of a client must be REQUEST.")
+        return _request(data)
 
     def interrupt(self) -> None:
         """End this speech if it is played."""

@@ -29,10 +29,11 @@ _ERRORS = {
     "408": "The request did not arrive in time.",
     "409": "A voice with this name exists already.",
     "413": "The request is too large.",
-    "415": "The body is not JSON.",
+    "415": "The body has another type.",
     "429": "The queue is full; see Retry-After.",
     "500": "Synthesis failed.",
     "503": "The daemon is stopping, or its model is unusable.",
+    "507": "The server's disk is full.",
 }
 
 
@@ -61,6 +62,7 @@ def document(limits: Limits, *, has_token: bool) -> dict[str, Any]:
 def _paths() -> dict[str, Any]:
     name = {"name": "name", "in": "path", "required": True, "schema": _NAME}
     voices = {"get": _operation("List voices", _answer("Voices", _VOICE_LIST))}
+    models = {"get": _operation("List models", _answer("Models", _OBJECT))}
     return {
         "/v1/audio/speech": {
             "post": _operation(
@@ -83,7 +85,7 @@ def _paths() -> dict[str, Any]:
             "post": _operation(
                 "Enroll a voice from a recording",
                 _answer("The new voice", _ref("Voice"), status="201"),
-                errors=("400", "408", "409", "413", "429", "500", "503"),
+                errors=("400", "408", "409", "413", "415", "429", "500", "503", "507"),
                 requestBody={"required": True, "content": {"multipart/form-data": {"schema": _UPLOAD}}},
             ),
         },
@@ -93,7 +95,8 @@ def _paths() -> dict[str, Any]:
             )
         },
         "/v1/audio/voices": voices,
-        "/v1/models": {"get": _operation("List models", _answer("Models", _OBJECT))},
+        "/v1/models": models,
+        "/v1/audio/models": models,
         "/v1/models/{model}": {
             "get": _operation(
                 "Describe a model",

@@ -39,7 +39,8 @@ def routes(service: Service) -> list[Route]:
         return Response(service.metrics.page(), media_type=service.metrics.content_type)
 
     async def models(_request: Request) -> Response:
-        return JSONResponse({"object": "list", "data": [_model(name) for name in await model_names(service)]})
+        found = [_model(name) for name in await model_names(service)]
+        return JSONResponse({"object": "list", "data": found, "models": found})
 
     async def model(request: Request) -> Response:
         name = request.path_params["model"]
@@ -60,6 +61,7 @@ def routes(service: Service) -> list[Route]:
         Route("/ready", ready),
         Route("/metrics", metrics),
         Route("/v1/models", models),
+        Route("/v1/audio/models", models),
         Route("/v1/models/{model}", model),
         Route("/v1/load", load, methods=["POST"]),
         Route("/v1/unload", unload, methods=["POST"]),

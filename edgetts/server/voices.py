@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -44,8 +45,7 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse({"object": "list", "data": found, "voices": found})
 
     async def add(request: Request) -> Response:
-        async with request.form(max_files=1, max_fields=len(_FIELDS), max_part_size=_MAX_FIELD_BYTES) as form:
-            name, data, options = await _upload(form)
+        name, data, options = await _upload(await _form(request, service.limits.upload_bytes))
         answers: list[Response] = []
 
         async def learn() -> None:
@@ -104,6 +104,22 @@ def _name(given: Any) -> str:
         return check_name(given)
     except UsageError as error:
         raise refused(without_paths(str(error)), "name") from None
+
+
+async def _form(request: Request, most: int) -> FormData:
+    """A form with one file, which stays in memory: Starlette would write more than 1 MB of it to a disk, which may be
+    full, and which keeps what people said. most: bytes of the body, which the guard bounds. Raises Fault."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise Fault(415, "The body must be multipart/form-data.", code="unsupported_media_type")
+    parser = MultiPartParser(
+        *(request.headers, request.stream()), max_files=1, max_fields=len(_FIELDS), max_part_size=_MAX_FIELD_BYTES
+    )
+    parser.spool_max_size = most
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise refused(f"The form is not valid: {error.message}", code="invalid_form") from None
 
 
 async def _upload(form: FormData) -> tuple[str, bytes, dict[str, Any]]:

@@ -144,9 +144,12 @@ class _Connection:
         data = head.get("data") or {}
         if not isinstance(data, dict):
             raise refused("An event's data must be a JSON object.", code="invalid_json")
-        if lengths[0]:
-            data = {**data, **_table(await self._reader.readexactly(lengths[0]), most)}
-        await self._reader.readexactly(lengths[1])  # no event for synthesis has a payload
+        try:
+            rest = await within(self._reader.readexactly(sum(lengths)), self._service.limits.body_s)
+        except asyncio.TimeoutError:
+            raise Fault(408, "The event did not arrive in time.", code="request_timeout") from None
+        if lengths[0]:  # no event for synthesis has a payload after it
+            data = {**data, **_table(rest[: lengths[0]], most)}
         return Event(str(head.get("type")), data)
 
     async def _handle(self, event: Event) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.paths import GOLDEN, GOLDEN_25
-from helpers.voices import golden_voice
+from helpers.voices import golden_voice, golden_voice_25
 from safetensors.torch import load_file
 
 from edgetts.api import TTS
@@ -35,28 +35,9 @@ FAST: dict[str, Any] = {"n_beams": 1, "n_steps": 2, "max_codes": 24, "guards": F
 CODES = [(i * 37) % 8192 for i in range(60)]  # 2.4 s
 
 
-def voice_of(pack: Path) -> Voice:
-    """The voice of the golden tensors."""
-    gpt, s2mel = load_file(GOLDEN_25 / "gpt.safetensors"), load_file(GOLDEN_25 / "s2mel.safetensors")
-    conditioning = load_file(GOLDEN_25 / "conditioning.safetensors")
-    manifest = open_pack(pack).manifest
-    return Voice(
-        conditioning_latents=gpt["speaker_token"],
-        emotion_vector=gpt["emovec"],
-        emotion_base=conditioning["emovec_speaker"],
-        style=s2mel["style"],
-        reference_mel=s2mel["ref_mel"],
-        reference_features=conditioning["spk_cond_emb"],
-        encoder_id=manifest.encoder_id,
-        family=manifest.family,
-        seconds=2.4,
-        name="golden",
-    )
-
-
 @pytest.fixture(scope="module")
 def voice(mini_pack_25: Path) -> Voice:
-    return voice_of(mini_pack_25)
+    return golden_voice_25(mini_pack_25)
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,19 @@ from pathlib import Path
 import httpx
 
 from edgetts.api import TTS
+from edgetts.pack.load import open_pack
 from edgetts.server.host import Host
 from edgetts.server.run import Daemon
 from edgetts.server.service import Service
 from edgetts.server.settings import Settings
 from edgetts.voices.store import VoiceStore
-from helpers.voices import golden_voice
+from helpers.voices import golden_voice, golden_voice_25
 
 # Sound whose quality does not matter here.
 QUICK = {"n_beams": 1, "n_steps": 1, "guards": False, "max_codes": 25, "max_segment_tokens": 20}
 LONG = "This is a long text, which is spoken for quite a while. " * 300
 VOICE = "golden"
+INDEXTTS25 = "indextts-2.5"
 
 
 @dataclass
@@ -92,7 +94,7 @@ def running(home: Path, pack: Path | str, **settings: object) -> Iterator[Runnin
     if failed:
         raise failed[0]
     try:
-        with httpx.Client(base_url=made[0].urls[0], timeout=60) as client:
+        with httpx.Client(base_url=made[0].urls[0], timeout=300) as client:
             yield Running(made[0], client, home)
     finally:
         made[0].stop()
@@ -103,8 +105,9 @@ def running(home: Path, pack: Path | str, **settings: object) -> Iterator[Runnin
 
 
 def home_of(folder: Path, pack: Path) -> Path:
-    """`folder` as a home with the voice that fits the mini pack."""
-    voice = golden_voice(pack)
+    """`folder` as a home with the voice that fits a mini pack of either family."""
+    of = golden_voice_25 if open_pack(pack).manifest.family == INDEXTTS25 else golden_voice
+    voice = of(pack)
     voice = dataclasses.replace(voice, emotion_base=voice.emotion_base.clone())  # files share no memory
     VoiceStore.default(folder).add(VOICE, voice)
     return folder

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from edgetts.pack.load import open_pack
 from edgetts.voices.voice import Voice
-from helpers.paths import GOLDEN
+from helpers.paths import GOLDEN, GOLDEN_25
 
 
 def golden_voice(pack: Path) -> Voice:
@@ -24,6 +24,25 @@ def golden_voice(pack: Path) -> Voice:
         reference_codes=load_file(GOLDEN / "semantic_codec.safetensors")["codes"].to(torch.int64),
         reference_mel=s2mel["ref_mel"],
         encoder_id=open_pack(pack).manifest.encoder_id,
+        seconds=2.4,
+        name="golden",
+    )
+
+
+def golden_voice_25(pack: Path) -> Voice:
+    """The same for a pack of IndexTTS-2.5."""
+    gpt, s2mel = load_file(GOLDEN_25 / "gpt.safetensors"), load_file(GOLDEN_25 / "s2mel.safetensors")
+    conditioning = load_file(GOLDEN_25 / "conditioning.safetensors")
+    manifest = open_pack(pack).manifest
+    return Voice(
+        conditioning_latents=gpt["speaker_token"],
+        emotion_vector=gpt["emovec"],
+        emotion_base=conditioning["emovec_speaker"],
+        style=s2mel["style"],
+        reference_mel=s2mel["ref_mel"],
+        reference_features=conditioning["spk_cond_emb"],
+        encoder_id=manifest.encoder_id,
+        family=manifest.family,
         seconds=2.4,
         name="golden",
     )

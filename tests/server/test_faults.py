@@ -84,10 +84,11 @@ def hasty(mini_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         return [sock]
 
     home = home_of(tmp_path_factory.mktemp("home"), mini_pack)
-    limits = Limits(send_s=0.3, header_s=0.3, body_s=0.3)
+    limits = Limits(send_s=0.3, header_s=0.3, body_s=0.3, text_s=0.3, connections=8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("edgetts.server.run._listen", narrow)
-        with running(home, mini_pack, limits=limits, stop_s=1.0) as daemon:
+        more = {"socket": home / "sock", "wyoming": ("127.0.0.1", 0)}
+        with running(home, mini_pack, limits=limits, stop_s=1.0, **more) as daemon:
             yield daemon
 
 
@@ -108,6 +109,56 @@ def test_half_a_request_is_not_waited_for(hasty: Running) -> None:
     with dialed(hasty) as sock:
         sock.sendall(request(hasty, input="Hello there.")[:-8])
         assert sock.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_half_a_second_request_is_not_waited_for_either(hasty: Running) -> None:
+    whole = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    for half in (whole[:-8], b"G"):
+        with dialed(hasty) as sock:
+            for _ in range(3):
+                sock.sendall(whole)
+                answer = b""
+                while not answer.endswith(b"}"):
+                    answer += sock.recv(1000)
+                assert answer.startswith(b"HTTP/1.1 200")
+            started = time.monotonic()
+            sock.sendall(half)
+            assert sock.recv(100) == b""
+            assert time.monotonic() - started < 4  # uvicorn closes idle connections after 5 s
+    with dialed(hasty) as sock:  # and one that trickles
+        for byte in whole[:-8]:
+            try:
+                sock.sendall(bytes([byte]))
+            except ConnectionError:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("a byte at a time is waited for")
+
+
+def test_half_a_request_over_the_unix_socket_or_wyoming_is_not_waited_for(hasty: Running) -> None:
+    for sent in (b"", b"r\xff\xff\xff", b"r\xff\x00\x00\x00{"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(30)
+            sock.connect(str(hasty.home / "sock"))
+            sock.sendall(sent)
+            answer = b""
+            while piece := sock.recv(4096):
+                answer += piece
+            assert answer.startswith(b"h") and b"No request arrived in time" in answer
+    with socket.create_connection(("127.0.0.1", hasty.daemon.wyoming_port), timeout=30) as sock:
+        sock.sendall(b'{"type": "synthesize", "data_length": 100}\n{"text": ')
+        assert b"did not arrive in time" in sock.recv(4096)
+
+
+def test_so_many_connections_and_no_more(hasty: Running) -> None:
+    """Nobody takes all descriptors by opening connections to the Unix socket."""
+    with contextlib.ExitStack() as stack:
+        for number in range(10):
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+            sock.settimeout(30)
+            sock.connect(str(hasty.home / "sock"))
+            assert bool(sock.recv(1)) == (number < 8)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,33 @@ def test_pages_of_other_servers_may_not_ask_unless_they_are_let_in() -> None:
     assert ask(Settings(origins=("http://evil.example",)), headers=elsewhere).status_code == 200
 
 
+def test_a_page_that_is_let_in_may_read_the_answer_and_no_other() -> None:
+    page = "http://localhost:3000"
+    settings = Settings(host="0.0.0.0", token=TOKEN, origins=(page,))
+    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Private-Network": "true"}
+    told = ask(settings, "OPTIONS", headers={"Origin": page, **asks})  # browsers send no token with it
+    assert told.status_code == 204 and told.content == b""
+    assert told.headers["Access-Control-Allow-Origin"] == page
+    assert told.headers["Access-Control-Allow-Headers"] == "authorization, content-type"
+    assert "POST" in told.headers["Access-Control-Allow-Methods"]
+    assert told.headers["Access-Control-Allow-Private-Network"] == "true"
+    answer = ask(settings, headers={"Origin": page, "Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200
+    assert (answer.headers["Access-Control-Allow-Origin"], answer.headers["Vary"]) == (page, "Origin")
+    assert "X-Seed" in answer.headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    refused = ask(settings, headers={"Origin": page})  # the page reads why
+    assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, page)
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": f"{page}.evil.example"}):
+        for method in ("OPTIONS", "GET"):
+            answer = ask(settings, method, headers={**headers, **asks, "Authorization": f"Bearer {TOKEN}"})
+            assert answer.status_code == 403
+            assert not [name for name in answer.headers if name.startswith("access-control")]
+    local = Settings(origins=(page,))
+    assert ask(local, "OPTIONS", headers={"Origin": page, "Host": "evil.example", **asks}).status_code == 403
+    assert "Access-Control-Allow-Origin" not in ask(local).headers
+
+
 @pytest.mark.parametrize("given", [None, "Bearer wrong-wrong-wrong-wrong", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x"])
 def test_without_the_token_nothing_but_health(given: str | None) -> None:
     settings = Settings(host="0.0.0.0", token=TOKEN)

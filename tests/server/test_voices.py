@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -45,6 +46,26 @@ def test_a_recording_becomes_a_voice_that_speaks_and_goes(daemon: Running) -> No
     assert "me" not in names(daemon)
     assert daemon.client.delete("/v1/voices/me").status_code == 404
     assert daemon.client.delete("/v1/voices/af_heart").status_code == 403
+
+
+def test_a_recording_is_never_written_to_a_disk(daemon: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    samples, rate = soundfile.read(io.BytesIO(RECORDING), dtype="float32")
+    long = wav(np.tile(samples, 12), rate)
+    assert len(long) > 2 << 20
+    answer = add(daemon, "long", long)
+    assert answer.status_code == 201, answer.text
+    daemon.tts.store.remove("long")
+
+
+def test_what_is_no_form_is_refused(daemon: Running) -> None:
+    send = daemon.client.post
+    assert send("/v1/voices", json={"name": "x"}).status_code == 415
+    assert send("/v1/voices", data={"name": "x"}).status_code == 415
+    broken = send("/v1/voices", content=b"--x\r\nbroken", headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert broken.status_code == 400
+    for headers in ({"Content-Type": "multipart/form-data"}, {"Content-Type": "multipart/form-data; boundary="}):
+        assert send("/v1/voices", content=b"--x--", headers=headers).json()["error"]["code"] == "invalid_form"
 
 
 def test_voices_of_other_programs_are_found_without_a_restart(daemon: Running) -> None:
