@@ -1,0 +1,123 @@
+"""The reference of the Python API, from signatures and docstrings. In: nothing. Out: Markdown.
+
+Fields of dataclasses are explained by the comments behind them in the source, methods by their docstrings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import edgetts
+from edgetts import api, errors, options
+from edgetts.speech import SpokenSegment
+from edgetts.streaming.stream import AsyncSpeechStream, SpeechStream
+
+CLASSES: tuple[type, ...] = (
+    edgetts.TTS,
+    edgetts.Audio,
+    SpokenSegment,
+    edgetts.Voice,
+    edgetts.Emotion,
+    edgetts.SynthesisOptions,
+    SpeechStream,
+    AsyncSpeechStream,
+    edgetts.AudioChunk,
+    edgetts.SpeechRequest,
+)
+FUNCTIONS = (options.preset_options,)
+ERRORS = tuple(e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.EdgeTTSError))
+_SPECIAL = {"__len__": "len(audio)", "__array__": "numpy.asarray(audio)"}
+_WIDE = 100  # characters of a signature in one line
+_ARGUMENT = re.compile(r"^([a-z_]+(?:, [a-z_]+)*)( \([^)]*\))?: ", re.MULTILINE)
+
+
+def markdown() -> str:
+    parts: list[str] = []
+    for cls in CLASSES:
+        parts += _class(cls)
+    parts.append("\n## Presets\n")
+    for function in FUNCTIONS:
+        parts += _function(function.__name__, function, level=3)
+    parts.append("\n## Errors\n\n| error | exit code | |\n|---|---|---|")
+    parts += [f"| `{e.__name__}` | {e.exit_code} | {_flat(e)} |" for e in ERRORS]
+    return "\n".join(parts) + "\n"
+
+
+def _class(cls: type) -> Iterator[str]:
+    where = f"from {'edgetts' if cls.__name__ in edgetts.__all__ else _home(cls)} import {cls.__name__}"
+    yield f"\n## {cls.__name__}\n\n```python\n{where}\n```\n"
+    yield _doc(cls)
+    if dataclasses.is_dataclass(cls):
+        yield _fields(cls)
+    for name, member in vars(cls).items():
+        plain = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
+        if isinstance(member, property) and not name.startswith("_"):
+            yield f"\n### {cls.__name__}.{name}\n\n{_doc(member.fget)}"
+        elif inspect.isfunction(plain) and not name.startswith("_") and inspect.getdoc(plain):
+            yield from _function(f"{cls.__name__}.{name}", plain, level=3)
+
+
+def _home(cls: type) -> str:
+    return "edgetts.api" if cls.__name__ in api.__all__ else cls.__module__
+
+
+def _function(name: str, function: Any, level: int) -> Iterator[str]:
+    yield f"\n{'#' * level} {name}\n\n```python\n{_signature(name.rpartition('.')[2], function)}\n```\n"
+    yield _doc(function)
+
+
+def _signature(name: str, function: Any) -> str:
+    """The signature as it is written, without `self`, in one line or one argument a line."""
+    signature = inspect.signature(function)
+    parts, is_keyword = [], False
+    for parameter in signature.parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and not is_keyword:
+            parts.append("*")
+            is_keyword = True
+        parts.append(_plain(str(parameter)))
+    result = "" if signature.return_annotation is signature.empty else f" -> {_plain(str(signature.return_annotation))}"
+    line = f"{name}({', '.join(parts)}){result}"
+    prefix = "async " if inspect.iscoroutinefunction(function) else ""
+    if len(line) <= _WIDE:
+        return prefix + line
+    return f"{prefix}{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){result}"
+
+
+def _plain(annotation: str) -> str:
+    return annotation.replace("'", "").replace("Unpack[OptionKeywords]", "fields of SynthesisOptions")
+
+
+def _doc(thing: Any) -> str:
+    """The docstring; each of its arguments on a line of its own."""
+    text = inspect.getdoc(thing) or ""
+    paragraphs = []
+    for paragraph in text.split("\n\n"):
+        sentences = re.sub(r"(?<=[.:;]) (?=[a-z_]+(?:, [a-z_]+)*(?: \([^)]*\))?: )", "\n", " ".join(paragraph.split()))
+        lines = [_ARGUMENT.sub(r"- **\1**\2: ", line) for line in sentences.split("\n")]
+        paragraphs.append("\n".join(lines) if not lines[0].startswith("- ") else "\n".join(lines))
+    joined = "\n\n".join(paragraphs)
+    return re.sub(r"(?<!\n)\n- ", "\n\n- ", re.sub(r"(\n- .*)\n(?=- )", r"\1\n", joined), count=1) + "\n"
+
+
+def _flat(thing: Any) -> str:
+    return " ".join((inspect.getdoc(thing) or "").split())
+
+
+def _fields(cls: Any) -> str:
+    """Fields with their types and defaults, and the comments of the source behind them."""
+    source = textwrap.dedent(inspect.getsource(cls))
+    comments = dict(re.findall(r"^    (\w+): [^#\n]*#\s*(.+)$", source, flags=re.MULTILINE))
+    rows = []
+    for each in dataclasses.fields(cls):
+        default = "" if each.default is dataclasses.MISSING else f" = {each.default!r}"
+        comment = re.sub(r"\s*noqa.*", "", comments.get(each.name, ""))
+        shown = _plain(str(each.type)).replace("|", "&#124;")
+        rows.append(f"| <code>{each.name}: {shown}{default}</code> | {comment} |")
+    return "| field | |\n|---|---|\n" + "\n".join(rows) + "\n"
