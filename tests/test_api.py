@@ -19,6 +19,8 @@ import pytest
 
 from edgetts import TTS, Emotion
 from edgetts.api import AsyncSpeechStream
+from edgetts.audio.playback import portaudio
+from edgetts.audio.playback.simulated import SimulatedClock, SimulatedSink
 from edgetts.errors import UsageError
 from edgetts.options import OptionKeywords, SynthesisOptions
 from edgetts.pack.load import Pack
@@ -53,6 +55,22 @@ def test_reprs_say_what_there_is(tts: TTS) -> None:
         await chunks.aclose()
 
     asyncio.run(twin())
+
+
+def test_a_stream_plays_itself(tts: TTS, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: dict[str, list[np.ndarray]] = {"float32": [], "int16": []}
+    for dtype, blocks in heard.items():
+
+        def sink(device: str | None, blocks: list[np.ndarray] = blocks) -> SimulatedSink:
+            assert device == "speakers"
+            return SimulatedSink(SimulatedClock(), lambda block: blocks.append(block.copy()))
+
+        monkeypatch.setattr(portaudio, "PortAudioSink", sink)
+        stream = tts.stream("Hi.", seed=5, dtype=dtype, **QUICK)  # type: ignore[arg-type]
+        stream.play("speakers")
+        assert stream.is_over
+    floats, integers = (np.trim_zeros(np.concatenate(blocks)).astype(int) for blocks in heard.values())
+    assert len(floats) > tts.sample_rate // 4 and np.abs(floats - integers).max() <= 1
 
 
 @pytest.mark.parametrize("text", [None, b"Hello.", 5, ["Hello."], object()])

@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.pages import PAGES, ROOT
 from helpers.paths import TESTS
 
-ROOT = TESTS.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").rglob("*.md")])
 PLACE = re.compile(r"`((?:edgetts|quant|recipes|tests|docs|\.ci)/[\w./-]*)(?::([\w.]+))?`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 

@@ -41,7 +41,9 @@ def _argument(parameter: Any) -> str:
 
 
 def _arguments(command: Any) -> str:
-    rows = [f"- `{_argument(p)}`: {_line(p.help)}" for p in command.params if p.param_type_name == "argument" and p.help]
+    rows = [
+        f"- `{_argument(p)}`: {_line(p.help)}" for p in command.params if p.param_type_name == "argument" and p.help
+    ]
     return "\n".join(rows) + "\n" if rows else ""
 
 
@@ -63,7 +65,10 @@ def _options(command: Any) -> str:
 
 
 def _type(parameter: Any) -> str:
-    return str(parameter.type.name).upper()
+    """What kind of value an option takes. Newer versions of Typer keep the Python type, older ones click's."""
+    descriptor = getattr(parameter, "type_descriptor", None)
+    name = str(parameter.type.name) if descriptor is None else getattr(descriptor.annotation, "__name__", "text")
+    return "NUMBER" if name.lower() in ("int", "integer", "float") else "PATH" if name.lower() == "path" else "TEXT"
 
 
 def _line(text: str | None) -> str:

@@ -33,8 +33,31 @@ GENERATED = {
     "http": http_reference.markdown,
 }
 _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+_EXAMPLE = re.compile(r"^<!-- example: ([\w.]+) -->$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 _CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+
+
+def on_config(config: Any) -> Any:
+    """Name every page of docs/experiments in the navigation: notes are added without an entry of their own."""
+    for entry in config.nav:
+        for title, below in entry.items():
+            if isinstance(below, list):
+                entry[title] = [page for item in below for page in _globbed(item)]
+    return config
+
+
+def _globbed(item: dict[str, str]) -> list[dict[str, str]]:
+    """A navigation entry whose path is a pattern as the entries of the pages that fit it."""
+    (path,) = item.values()
+    if "*" not in path:
+        return [item]
+    found = sorted((ROOT / "docs").glob(path))
+    return [{_title(page): page.relative_to(ROOT / "docs").as_posix()} for page in found]
+
+
+def _title(page: Path) -> str:
+    return page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -43,14 +66,19 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """The page with its generated parts and the site's links."""
     uri = page.file.src_uri
     source = next((s for s, p in OUTSIDE.items() if p == uri), f"docs/{uri}")
-    made = _MARK.sub(lambda mark: GENERATED[mark[1]](), markdown)
+    made = _MARK.sub(lambda mark: GENERATED[mark[1]](), _EXAMPLE.sub(lambda mark: _example(mark[1]), markdown))
     parts = _CODE.split(made)  # code at odd positions
     parts[::2] = [_LINK.sub(lambda link: _linked(link, source, uri), part) for part in parts[::2]]
     return "".join(parts)
+
+
+def _example(name: str) -> str:
+    code = (ROOT / "docs/examples" / name).read_text(encoding="utf-8")
+    return f"```python\n{code}```"
 
 
 def _linked(link: re.Match[str], source: str, uri: str) -> str:

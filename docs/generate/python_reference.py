@@ -33,7 +33,8 @@ FUNCTIONS = (options.preset_options,)
 ERRORS = tuple(e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.EdgeTTSError))
 _SPECIAL = {"__len__": "len(audio)", "__array__": "numpy.asarray(audio)"}
 _WIDE = 100  # characters of a signature in one line
-_ARGUMENT = re.compile(r"^([a-z_]+(?:, [a-z_]+)*)( \([^)]*\))?: ", re.MULTILINE)
+# The convention of the docstrings: `name: text`, `name, name: text`, `name (shape): text`, at the start of a sentence.
+_ARGUMENT = re.compile(r"(?:^|(?<=[.;] ))([a-z_]+(?:, [a-z_]+)*)( \([^)]*\))?: ")
 
 
 def markdown() -> str:
@@ -95,15 +96,14 @@ def _plain(annotation: str) -> str:
 
 
 def _doc(thing: Any) -> str:
-    """The docstring; each of its arguments on a line of its own."""
-    text = inspect.getdoc(thing) or ""
+    """The docstring; what it says of an argument as an item of a list."""
     paragraphs = []
-    for paragraph in text.split("\n\n"):
-        sentences = re.sub(r"(?<=[.:;]) (?=[a-z_]+(?:, [a-z_]+)*(?: \([^)]*\))?: )", "\n", " ".join(paragraph.split()))
-        lines = [_ARGUMENT.sub(r"- **\1**\2: ", line) for line in sentences.split("\n")]
-        paragraphs.append("\n".join(lines) if not lines[0].startswith("- ") else "\n".join(lines))
-    joined = "\n\n".join(paragraphs)
-    return re.sub(r"(?<!\n)\n- ", "\n\n- ", re.sub(r"(\n- .*)\n(?=- )", r"\1\n", joined), count=1) + "\n"
+    for paragraph in (inspect.getdoc(thing) or "").split("\n\n"):
+        parts = _ARGUMENT.split(" ".join(paragraph.split()))
+        told = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+        items = [f"- **{name}**{shape or ''}: {text.strip()}" for name, shape, text in told]
+        paragraphs += [part for part in (parts[0].strip(), "\n".join(items)) if part]
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def _flat(thing: Any) -> str:

@@ -16,7 +16,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from edgetts.audio.formats import to_pcm16
+from edgetts.audio.formats import FULL_SCALE, to_pcm16
 from edgetts.backends.process import check_process, is_forked
 from edgetts.decoding.attempts import shown
 from edgetts.errors import UsageError
@@ -179,6 +179,28 @@ class SpeechStream:
             self.close()
         return chunk
 
+    def play(self, device: str | None = None) -> None:
+        """Play what has not been taken yet, while the rest is synthesized, and return when it has been heard.
+
+        Needs the extra `play`. device: part of an output device's name; None: the system's default. Ctrl-C, and
+        `close` in another thread, stop at once. Raises UsageError or AudioError if no device can play it, and errors
+        of the synthesis.
+        """
+        from edgetts.audio.playback.portaudio import PortAudioSink
+
+        with self, PortAudioSink(device) as sink:
+            sink.open(self.sample_rate)
+            try:
+                for chunk in self:
+                    sink.prebuffer_s = self.prebuffer_s
+                    sink.write(_to_float32(chunk.samples))
+                    if chunk.awaits_text:
+                        sink.end()  # no underrun: the next text has not arrived yet
+                sink.drain()
+            except BaseException:  # Ctrl-C, too: stop playback first
+                sink.abort()
+                raise
+
     def close(self) -> None:
         """Stop within one step of the work and free its memory. May be called twice."""
         self._reader.is_over = True
@@ -301,6 +323,10 @@ async def _pump_async(pieces: AsyncIterable[str], feed: TextFeed, room: asyncio.
 def _cancel_task(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
     with contextlib.suppress(RuntimeError):  # the loop was closed, and its tasks with it
         loop.call_soon_threadsafe(task.cancel)
+
+
+def _to_float32(samples: npt.NDArray[np.float32] | npt.NDArray[np.int16]) -> Samples:
+    return samples if samples.dtype == np.float32 else samples.astype(np.float32) / np.float32(FULL_SCALE)  # type: ignore[return-value]
 
 
 def _to_int16(samples: Samples) -> npt.NDArray[np.int16]:

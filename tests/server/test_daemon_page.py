@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.daemon import Running, running
+from helpers.pages import blocks
 from helpers.paths import TESTS
 from typer.main import get_command
 
 from edgetts.cli.app import app
 from edgetts.pack.locate import builtin_pack
 
-PAGE = (TESTS.parent / "docs" / "how-to" / "daemon.md").read_text(encoding="utf-8")
-CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
-COMMANDS = "\n".join(re.findall(r"^```bash\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)).replace("\\\n", "")
+PAGE = TESTS.parent / "docs" / "how-to" / "daemon.md"
+CODE = [block.code for block in blocks(PAGE, "python") if block.reason is None]
+COMMANDS = "\n".join(block.code for block in blocks(PAGE, "bash")).replace("\\\n", "")
 
 
 @pytest.fixture(scope="module")
