@@ -44,6 +44,8 @@ def blocks(page: Path, *languages: str) -> Iterator[Block]:
             continue
         mark = found["mark"] or ""
         reason = mark.removeprefix(_REASON) if mark.startswith(_REASON) else None
+        if mark == "test-command":  # `.ci/run` reads it from there
+            reason = "the test suite itself"
         yield Block(page, text.count("\n", 0, found.start("indent")) + 1, found["language"], found["code"], reason)
 
 
