@@ -29,12 +29,19 @@ QUICK = (
 )
 
 
-def test_reports_and_writes_a_page(edgetts: Edgetts, mini_pack: Path, tmp_path: Path) -> None:
-    page = tmp_path / "bench.html"
-    result = edgetts("bench", "--pack", mini_pack, "--text", "abc", *QUICK, "--json", "--html", page)
+@pytest.mark.parametrize(("fixture", "family"), [("mini_pack", "IndexTTS-2"), ("mini_pack_25", "IndexTTS-2.5")])
+def test_reports_and_writes_a_page(
+    edgetts: Edgetts, fixture: str, family: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    page, pack = tmp_path / "bench.html", request.getfixturevalue(fixture)
+    result = edgetts("bench", "--pack", pack, "--text", "abc", *QUICK, "--json", "--html", page)
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout)
     assert report["first_audio_ms"] is None and report["compute"] == "exact" and report["call"]["n_steps"] == 1
+    assert [each["family"] for each in report["packs"].values()] == [family]
+    assert all(stage["floor_s"] > 0 for stage in report["stages"].values()) and report["audio_s"] == pytest.approx(
+        0.3, abs=0.05
+    )
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 

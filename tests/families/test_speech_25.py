@@ -28,6 +28,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.streaming.renderer import Seams, SegmentRenderer
 from edgetts.voices import enroll as enrollment
+from edgetts.voices.adapt import adapt
 from edgetts.voices.voice import Voice
 
 CPU = torch.device("cpu")
@@ -185,6 +186,20 @@ def test_enrollment_takes_the_style_and_the_features(mini_pack_25: Path, monkeyp
     torch.testing.assert_close(made.emotion_vector, golden["emovec_emotion"], rtol=1e-4, atol=1e-4)
     made.check(pack.manifest.encoder_id, pack.manifest.family)
     made.check_fits(pack.config)
+
+
+def test_a_voice_is_adapted(mini_pack_25: Path, tts: TTS, voice: Voice, tmp_path: Path) -> None:
+    """It speaks otherwise, is kept in its file, and belongs to this S2Mel."""
+    pack = open_pack(mini_pack_25)
+    made = adapt(pack, voice, steps=3, noise_scale=1.0, device=CPU, progress=lambda _what, _share: None)
+    assert made.adapt_steps == 3 and made.offsets is not None and float(made.offsets.abs().max()) > 0
+    kept = Voice.load(made.save(tmp_path / "adapted.safetensors"))
+    assert kept == made and kept.reference_features is not None
+    plain, other = (tts.say("Good morning.", each, **FAST).samples for each in (voice, kept))
+    assert plain.shape == other.shape and not (plain == other).all()
+    foreign = dataclasses.replace(kept, adapted_to="0" * 64)
+    with pytest.raises(VoiceError, match="adapted to another S2Mel"):
+        tts.say("Good morning.", foreign, **FAST)
 
 
 def test_features_in_parts_are_those_of_the_whole(mini_pack_25: Path) -> None:

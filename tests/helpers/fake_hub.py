@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LFS_BYTES = 20_000  # files from this size on are stored as the real hub stores weights
-OWN = "IndexTeam/IndexTTS-2"
+OWN, OWN_25 = "IndexTeam/IndexTTS-2", "IndexTeam/IndexTTS-2.5"
 W2V, MASKGCT, CAMPPLUS, BIGVGAN = (
     "facebook/w2v-bert-2.0",
     "amphion/MaskGCT",
@@ -28,7 +28,7 @@ W2V, MASKGCT, CAMPPLUS, BIGVGAN = (
     "nvidia/bigvgan_v2_22khz_80band_256x",
 )
 ON_MODELSCOPE = {CAMPPLUS: "iic/speech_campplus_sv_zh-cn_16k-common", W2V: "AI-ModelScope/w2v-bert-2.0"}
-LICENSES = {W2V: "mit", MASKGCT: "cc-by-nc-4.0", CAMPPLUS: None, BIGVGAN: "mit", OWN: "other"}
+LICENSES = {W2V: "mit", MASKGCT: "cc-by-nc-4.0", CAMPPLUS: None, BIGVGAN: "mit", OWN: "other", OWN_25: "other"}
 
 
 @dataclass
@@ -216,19 +216,25 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
         thread.join()
 
 
-def repositories_of(folder: Path) -> dict[str, dict[str, bytes]]:
-    """The repositories that a checkpoint folder in upstream's layout would have come from."""
+def repositories_of(folder: Path, own_name: str = OWN) -> dict[str, dict[str, bytes]]:
+    """The repositories that a checkpoint folder in upstream's layout would have come from. own_name: its family's."""
     cache = folder / "hf_cache"
     own = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+    codec = cache / "semantic_codec_model.safetensors"
     return {
-        OWN: {**own, "LICENSE.txt": b"terms", "README.md": b"about", "qwen0.6bemo4-merge/model.safetensors": b"large"},
+        own_name: {
+            **own,
+            "LICENSE.txt": b"terms",
+            "README.md": b"about",
+            "qwen0.6bemo4-merge/model.safetensors": b"large",
+        },
         W2V: {
             "config.json": (cache / "w2v-bert-2.0/config.json").read_bytes(),
             "model.safetensors": (cache / "w2v-bert-2.0/model.safetensors").read_bytes(),
             "conformer_shaw.pt": b"not needed",
         },
         MASKGCT: {
-            "semantic_codec/model.safetensors": (cache / "semantic_codec_model.safetensors").read_bytes(),
+            "semantic_codec/model.safetensors": codec.read_bytes() if codec.exists() else b"not needed",
             "t2s_model/model.safetensors": b"not needed",
         },
         CAMPPLUS: {"campplus_cn_common.bin": (cache / "campplus_cn_common.bin").read_bytes()},

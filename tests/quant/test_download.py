@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from helpers.downloads import fetch, names
-from helpers.fake_hub import BIGVGAN, MASKGCT, OWN, FakeHub, repositories_of, serve
+from helpers.fake_hub import BIGVGAN, MASKGCT, OWN, OWN_25, FakeHub, repositories_of, serve
 
 from edgetts.errors import CheckpointError, DownloadError, UsageError
+from edgetts.families import Family
 from edgetts.families.indextts2.dims import INDEXTTS_2
+from edgetts.families.indextts25.dims import INDEXTTS_25
 from edgetts.families.table import Table
+from edgetts.pack.load import open_pack
 from edgetts.quant import download as module
 from edgetts.quant import hub as hub_module
 from edgetts.quant.checkpoint import locate_files
@@ -60,14 +63,33 @@ def test_whole_run(hub: FakeHub, tmp_path: Path) -> None:
     assert done.commits[OWN] == hub.commit(OWN)
 
 
-def test_result_can_be_converted(mini_checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "own", "fixture", "tokenizer"),
+    [
+        (INDEXTTS_2, OWN, "mini_checkpoint", "bpe.model"),
+        (INDEXTTS_25, OWN_25, "mini_checkpoint_25", "multilingual_zh_ja_yue_char_del.tiktoken"),
+    ],
+)
+def test_result_can_be_converted(
+    family: Family, own: str, fixture: str, tokenizer: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """Only what conversion needs is fetched, and that is enough."""
-    from edgetts.quant.convert import open_checkpoint
+    from edgetts.quant.convert import convert
 
-    with serve(FakeHub(repositories_of(mini_checkpoint))) as hub:
-        fetch(hub, tmp_path / "c")
-        assert not [name for name in hub.fetched() if "qwen" in name or "t2s" in name or "optimizer" in name]
-    assert open_checkpoint(tmp_path / "c").components["gpt"]
+    checkpoint: Path = request.getfixturevalue(fixture)
+    with serve(FakeHub(repositories_of(checkpoint, own))) as hub:
+        plan = plan_download(tmp_path / "c", family, endpoint=hub.url)
+        assert (MASKGCT in plan.licenses) is (family is INDEXTTS_2)  # the codec of the other one is its own
+        assert plan.licenses[own] == "bilibili Model Use License Agreement"
+        done = download(plan)
+        unneeded = ("qwen", "t2s", "optimizer", "conformer_shaw")
+        assert not [name for name in hub.fetched() if any(part in name for part in unneeded)]
+        assert tokenizer in done.fetched and plan_download(tmp_path / "c", family, endpoint=hub.url).missing == ()
+    made = open_pack(convert(tmp_path / "c", tmp_path / "made.pack").path)
+    plain = open_pack(convert(checkpoint, tmp_path / "plain.pack").path)
+    assert made.config.family == family.name and made.manifest.files.keys() == plain.manifest.files.keys()
+    sums = [{name: entry.sha256 for name, entry in each.manifest.files.items()} for each in (made, plain)]
+    assert sums[0] == sums[1]
 
 
 def test_second_run_fetches_nothing(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
