@@ -12,7 +12,7 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", version.partition("+")[0])))
 
 
-bounds = re.search(r'"torch>=([\d.]+),<([\d.]+)"', Path(sys.argv[1]).read_text(encoding="utf-8"))
+bounds = re.search(r'"torch>=(\d+(?:\.\d+)*)[a-z]*\d*,<([\d.]+)"', Path(sys.argv[1]).read_text(encoding="utf-8"))
 listed = re.search(r"^Available versions: (.*)$", sys.stdin.read(), re.MULTILINE)
 if bounds is None or listed is None:
     sys.exit("No range of torch in pyproject.toml, or no list of its versions from pip.")
