@@ -95,7 +95,7 @@ class DiTBlocks:
     """All layers.
 
     compiler: compiles a layer; None: torch.compile on CUDA, no compilation on the CPU. linear: makes the weight that a
-    product reads; None: as it is.
+    product reads; None: as it is. taken: called with each layer whose weights are not needed any more.
     """
 
     def __init__(
@@ -107,9 +107,14 @@ class DiTBlocks:
         ops: FrameOps,
         compiler: Compiler | None = None,
         linear: Callable[[Tensor], Tensor] | None = None,
+        taken: Callable[[nn.Module], None] | None = None,
     ) -> None:
         self._head_dim = head_dim
-        self._weights = [_weights(layer, head_dim, dtype, linear or (lambda weight: weight)) for layer in layers]
+        self._weights: list[BlockWeights] = []
+        for layer in layers:
+            self._weights.append(_weights(layer, head_dim, dtype, linear or (lambda weight: weight)))
+            if taken is not None:
+                taken(layer)
         plain = block_function(ops, attention(device, dtype, head_dim))
         if compiler is None and device.type == "cuda":
             compiler = compile_block

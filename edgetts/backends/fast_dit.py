@@ -46,10 +46,12 @@ class FastDiT(nn.Module):
         device: torch.device,
         runner: UnitRunner | None = None,
         linear: Callable[[Tensor], Tensor] | None = None,
+        taken: Callable[[nn.Module], None] | None = None,
     ) -> None:
         """runner: of whole evaluations, for lengths that are multiples of `LENGTH_BUCKET`; None: of none.
 
         linear: makes the weights of the layers' products, as `kernels.ao.int8_weight`; None: they stay as they are.
+        taken: called with each part of `plain` whose weights are not needed any more.
         """
         super().__init__()
         self.dtype = dtype
@@ -73,7 +75,7 @@ class FastDiT(nn.Module):
         self._hidden_skip = hidden_skip.contiguous()
         self._skip_bias = _bias(plain.skip_linear, dtype)
         self._ops = frame_ops(device, dtype)
-        self._blocks = DiTBlocks(_layers(plain), plain.rope_dim, dtype, device, self._ops, linear=linear)
+        self._blocks = DiTBlocks(_layers(plain), plain.rope_dim, dtype, device, self._ops, linear=linear, taken=taken)
         self._n_emitting = plain.transformer.n_emitting
         self._conv1 = _linear(plain.conv1, dtype)
         self._wavenet = _FastWaveNet(plain.wavenet, dtype, self._ops)

@@ -30,17 +30,25 @@ class FastVocoder(nn.Module):
     """`BigVGAN.forward`, for inference. `n_fused`: fused activations. `n_packed`: prepacked convolutions."""
 
     def __init__(
-        self, plain: BigVGAN, dtype: torch.dtype, activate: LastActivation, runner: UnitRunner | None = None
+        self,
+        plain: BigVGAN,
+        dtype: torch.dtype,
+        activate: LastActivation,
+        runner: UnitRunner | None = None,
+        taken: Callable[[nn.Module], None] | None = None,
     ) -> None:
-        """runner: of whole windows, whose lengths are multiples of `WINDOW_BUCKET`; None: of none."""
+        """runner: of whole windows, whose lengths are multiples of `WINDOW_BUCKET`; None: of none.
+
+        taken: called with each part of `plain` whose weights are not needed any more.
+        """
         super().__init__()
         self._replays: Replays[int, WindowUnit] | None = None if runner is None else Replays(runner)
         self.dtype = dtype
         self._before = _convolution(plain.conv_pre, dtype)
-        self._stages = nn.ModuleList(
-            _Stage(up, plain.resblocks[i * plain.n_blocks : (i + 1) * plain.n_blocks], dtype, activate)
-            for i, up in enumerate(plain.ups)
-        )
+        self._stages = nn.ModuleList()
+        for i, ups in enumerate(plain.ups):
+            blocks = plain.resblocks[i * plain.n_blocks : (i + 1) * plain.n_blocks]
+            self._stages.append(_Stage(ups, blocks, dtype, activate, taken))
         self._last_activation = _Activation(plain.activation_post, activate)
         self._after = _convolution(plain.conv_post, torch.float32)
         self.n_fused = sum(isinstance(m, _Activation) for m in self.modules())
@@ -89,11 +97,25 @@ class WindowUnit:
 class _Stage(nn.Module):
     """(B, T, C) -> (B, rate T, C / 2): upsampling, then the mean of the residual blocks."""
 
-    def __init__(self, ups: nn.Module, blocks: nn.ModuleList, dtype: torch.dtype, activate: LastActivation) -> None:
+    def __init__(
+        self,
+        ups: nn.Module,
+        blocks: nn.ModuleList,
+        dtype: torch.dtype,
+        activate: LastActivation,
+        taken: Callable[[nn.Module], None] | None,
+    ) -> None:
         super().__init__()
         assert isinstance(ups, nn.ModuleList)
-        self.ups = nn.ModuleList(_Upsampling(up, dtype) for up in ups)
-        self.blocks = nn.ModuleList(_Block(block, dtype, activate) for block in blocks)
+        self.ups, self.blocks = nn.ModuleList(), nn.ModuleList()
+        for up in ups:
+            self.ups.append(_Upsampling(up, dtype))
+            if taken is not None:
+                taken(up)
+        for block in blocks:
+            self.blocks.append(_Block(block, dtype, activate))
+            if taken is not None:
+                taken(block)
 
     def forward(self, x: Tensor) -> Tensor:
         for up in self.ups:

@@ -33,6 +33,7 @@ from edgetts.models.dit import AdaLNModulation, DiT
 from edgetts.models.istft_vocoder import IstftVocoder
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.vocoder import Vocoder
+from edgetts.pack.page_release import drop_weights
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def prepare_vocoder(
 ) -> tuple[nn.Module, Prepared]:
     """The optimized vocoder and a report; mel input and audio output stay fp32.
 
-    runner: of whole windows. Do not use the argument `vocoder` afterwards: its layers may have been changed in place.
+    runner: of whole windows. Do not use the argument `vocoder` afterwards: its layers may have been changed in place, or emptied.
     """
     if compute == "reference":
         return vocoder, Prepared(torch.float32)
@@ -71,7 +72,7 @@ def prepare_vocoder(
         return lower(vocoder, dtype), Prepared(dtype)
     activate = last_activation(device, dtype)
     if activate is not None:
-        fast = FastVocoder(vocoder, dtype, activate, runner)
+        fast = FastVocoder(vocoder, dtype, activate, runner, drop_weights)
         return fast, Prepared(dtype, fast.n_fused, fast.n_packed)
     return lower(vocoder, dtype), Prepared(dtype)
 
@@ -86,7 +87,7 @@ def prepare_s2mel(
     if compute == "reference":
         return Prepared(torch.float32)
     dtype = numbers_of(device, compute).dit
-    estimator = FastDiT(s2mel.cfm.estimator, dtype, device, runner, dit_linear(kernel, device))
+    estimator = FastDiT(s2mel.cfm.estimator, dtype, device, runner, dit_linear(kernel, device), drop_weights)
     s2mel.set_submodule("cfm.estimator", estimator)
     return Prepared(dtype, packed_convolutions=estimator.n_packed)
 

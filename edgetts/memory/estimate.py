@@ -123,22 +123,33 @@ def weigh(pack: Pack, compute: Compute, place: Place) -> Weights:
             gpt += _PACKING * stored_bytes(group.scheme, group.group_size, shape)
     plain: dict[str, int] = {}
     largest: dict[str, int] = {}
+    parts: dict[str, dict[str, int]] = {}
     others = [name for name in family_of(pack.config).run_components if name not in ("gpt", "s2mel", "vocoder")]
     for component in ("s2mel", "vocoder", *others):
         for name, shape in pack.shapes(component).items():
             kind = "dit" if name.startswith("cfm.estimator.") else component
             plain[kind] = plain.get(kind, 0) + math.prod(shape)
             largest[component] = max(largest.get(component, 0), math.prod(shape))
+            part = _part(name)
+            sizes = parts.setdefault(kind, {})
+            sizes[part] = sizes.get(part, 0) + math.prod(shape)
     width = place.acoustic_bytes
     copied = 0 if compute == "reference" else width
     resident, loading = gpt, gpt
     for component, kinds in (("s2mel", ("s2mel", "dit")), ("vocoder", ("vocoder",))):  # in the order of the pipeline
         whole = _FLOAT32 * sum(plain[kind] for kind in kinds)
-        other_form = copied * plain[kinds[-1]]
+        other_form = copied * max(parts[kinds[-1]].values())  # the plain form is dropped part by part
         loading = max(loading, resident + whole + other_form + 3 * _FLOAT32 * largest[component])
         resident += whole - (_FLOAT32 - width) * plain[kinds[-1]]
     resident += _FLOAT32 * sum(plain[name] for name in others)
     return Weights(max(loading, resident), resident)
+
+
+def _part(name: str) -> str:
+    """The name of the block or layer that a tensor belongs to: everything up to the first number."""
+    words = name.split(".")
+    numbers = (i for i, word in enumerate(words) if word.isdigit())
+    return ".".join(words[: next(numbers, 0) + 1])
 
 
 def estimate(

@@ -42,6 +42,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 # and returns the names of the tensors it took (`edgetts.backends.linear`).
 Replace = Callable[[nn.Module, Mapping[str, Quantized]], Collection[str]]
 
+_PAGES_AT_ONCE = 32 << 20  # bytes of a file that stay in memory after they were copied
 _STORED_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -256,6 +257,7 @@ class _ComponentFile:
         self._file: Any = opened
         if (self._file.metadata() or {}).get("format") != FORMAT:
             raise PackError(f"{self.path} is a tensor file of another program; convert the pack again.")
+        self._copied = 0  # bytes, since the pages of the file were last given back
         self.schemes = entry.scheme_of()
         self._stored = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118
         self.names = self._logical_names()
@@ -286,10 +288,15 @@ class _ComponentFile:
         if name in self.schemes:
             return self.quantized(name, device).decode(dtype or torch.float32)
         tensor: Tensor = self._file.get_tensor(name)
+        moved = tensor.to(device)
         if dtype is not None and tensor.is_floating_point():
-            # Cast after the move: less to transfer if the stored dtype is narrower.
-            return tensor.to(device).to(dtype)
-        return tensor.to(device)
+            moved = moved.to(dtype)  # after the move: less to transfer if the stored dtype is narrower
+        if moved is not tensor:
+            self._copied += tensor.nbytes
+            if self._copied >= _PAGES_AT_ONCE:
+                self._copied = 0
+                give_back_whole(tensor)
+        return moved
 
     def _logical_names(self) -> list[str]:
         problems: list[str] = []

@@ -15,7 +15,7 @@ import mmap
 import sys
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 KEPT_FREE_BYTES = 64 << 20  # that the allocator may hold beyond what a call needs
 SETTLING = 4  # calls of `look` that measure what is needed
@@ -50,6 +50,13 @@ def give_back_whole(tensor: Tensor) -> None:
     for low, high in _mapped_files():
         if low <= at < high:
             _advise(low, high)
+
+
+def drop_weights(module: nn.Module) -> None:
+    """Empty the parameters of a module whose weights have been taken in another form, and give their memory back."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.new_empty(0)
+    give_back_freed()
 
 
 def give_back_freed() -> None:
