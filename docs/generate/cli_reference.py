@@ -60,7 +60,7 @@ def _options(command: Any) -> str:
     tables = []
     for panel, rows in panels.items():
         title = f"**{panel}**\n\n" if len(panels) > 1 else ""
-        tables.append(title + "| option | |\n|---|---|\n" + "\n".join(rows) + "\n")
+        tables.append(title + "| option | what it does |\n|---|---|\n" + "\n".join(rows) + "\n")
     return "\n".join(tables)
 
 

@@ -11,7 +11,7 @@ from edgetts.server.settings import Limits
 
 def markdown() -> str:
     table = document(Limits(), has_token=False)
-    parts = ["| | | |\n|---|---|---|"]
+    parts = ["| request | what it does | status |\n|---|---|---|"]
     for path, methods in table["paths"].items():
         for method, operation in methods.items():
             parts.append(f"| `{method.upper()} {path}` | {operation['summary']} | {_answers(operation)} |")
@@ -24,7 +24,7 @@ def markdown() -> str:
     for methods in table["paths"].values():
         for operation in methods.values():
             errors |= {s: a["description"] for s, a in operation["responses"].items() if int(s) >= 400}
-    parts.append("\n## Errors\n\n| status | |\n|---|---|")
+    parts.append("\n## Errors\n\n| status | meaning |\n|---|---|")
     parts += [f"| {status} | {text} |" for status, text in sorted(errors.items())]
     return "\n".join(parts) + "\n"
 
@@ -34,10 +34,10 @@ def _answers(operation: dict[str, Any]) -> str:
 
 
 def _fields(schema: dict[str, Any]) -> str:
-    rows = ["| field | value | |", "|---|---|---|"]
+    rows = ["| field | value | default |", "|---|---|---|"]
     for name, value in schema["properties"].items():
         needed = "required" if name in schema.get("required", ()) else ""
-        default = f"default `{value['default']}`" if "default" in value else ""
+        default = f"`{value['default']}`" if "default" in value else ""
         rows.append(f"| `{name}` | {_value(value)} | {needed or default} |")
     return "\n".join(rows) + "\n"
 

@@ -31,7 +31,13 @@ CLASSES: tuple[type, ...] = (
 )
 FUNCTIONS = (options.preset_options,)
 ERRORS = tuple(e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.EdgeTTSError))
-_SPECIAL = {"__len__": "len(audio)", "__array__": "numpy.asarray(audio)"}
+# Public to the rest of the package, of no use to its users.
+_INTERNAL = {
+    *("Audio.of", "Voice.check", "Voice.check_fits", "Voice.check_adaptation", "Emotion.effective_weights"),
+    *("SynthesisOptions.of", "SynthesisOptions.n_attempts", "SynthesisOptions.decode_settings"),
+    *("SynthesisOptions.flow_settings", "SynthesisOptions.first_flow_settings", "SpeechRequest.schedule"),
+    *("TTS.pipeline", "TTS.engine", "TTS.frontend"),
+}
 _WIDE = 100  # characters of a signature in one line
 # The convention of the docstrings: `name: text`, `name, name: text`, `name (shape): text`, at the start of a sentence.
 _ARGUMENT = re.compile(r"(?:^|(?<=[.;] ))([a-z_]+(?:, [a-z_]+)*)( \([^)]*\))?: ")
@@ -44,7 +50,7 @@ def markdown() -> str:
     parts.append("\n## Presets\n")
     for function in FUNCTIONS:
         parts += _function(function.__name__, function, level=3)
-    parts.append("\n## Errors\n\n| error | exit code | |\n|---|---|---|")
+    parts.append("\n## Errors\n\n| error | exit code | meaning |\n|---|---|---|")
     parts += [f"| `{e.__name__}` | {e.exit_code} | {_flat(e)} |" for e in ERRORS]
     return "\n".join(parts) + "\n"
 
@@ -52,13 +58,15 @@ def markdown() -> str:
 def _class(cls: type) -> Iterator[str]:
     where = f"from {'edgetts' if cls.__name__ in edgetts.__all__ else _home(cls)} import {cls.__name__}"
     yield f"\n## {cls.__name__}\n\n```python\n{where}\n```\n"
-    yield _doc(cls)
+    yield _doc(cls, _names(cls))
     if dataclasses.is_dataclass(cls):
         yield _fields(cls)
     for name, member in vars(cls).items():
+        if f"{cls.__name__}.{name}" in _INTERNAL:
+            continue
         plain = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
         if isinstance(member, property) and not name.startswith("_"):
-            yield f"\n### {cls.__name__}.{name}\n\n{_doc(member.fget)}"
+            yield f"\n### {cls.__name__}.{name}\n\n{_doc(member.fget, set())}"
         elif inspect.isfunction(plain) and not name.startswith("_") and inspect.getdoc(plain):
             yield from _function(f"{cls.__name__}.{name}", plain, level=3)
 
@@ -69,7 +77,7 @@ def _home(cls: type) -> str:
 
 def _function(name: str, function: Any, level: int) -> Iterator[str]:
     yield f"\n{'#' * level} {name}\n\n```python\n{_signature(name.rpartition('.')[2], function)}\n```\n"
-    yield _doc(function)
+    yield _doc(function, _names(function))
 
 
 def _signature(name: str, function: Any) -> str:
@@ -82,7 +90,9 @@ def _signature(name: str, function: Any) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and not is_keyword:
             parts.append("*")
             is_keyword = True
-        parts.append(_plain(str(parameter)))
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        parts.append(f"{stars}{parameter.name}: {_plain(str(parameter.annotation))}{default}")
     result = "" if signature.return_annotation is signature.empty else f" -> {_plain(str(signature.return_annotation))}"
     line = f"{name}({', '.join(parts)}){result}"
     prefix = "async " if inspect.iscoroutinefunction(function) else ""
@@ -95,14 +105,33 @@ def _plain(annotation: str) -> str:
     return annotation.replace("'", "").replace("Unpack[OptionKeywords]", "fields of SynthesisOptions")
 
 
-def _doc(thing: Any) -> str:
-    """The docstring; what it says of an argument as an item of a list."""
+def _names(thing: Any) -> set[str]:
+    """What a docstring may explain: arguments of a function, fields of a dataclass, attributes set by a constructor."""
+    names = {f.name for f in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else set()
+    members = set(dir(thing)) if isinstance(thing, type) else set()
+    try:
+        arguments = set(inspect.signature(thing.__init__ if isinstance(thing, type) else thing).parameters)
+    except ValueError:  # of a class without a constructor of its own
+        arguments = set()
+    code = getattr(thing.__init__, "__code__", None) if isinstance(thing, type) else None
+    return names | members | arguments | set(code.co_names if code is not None else ())
+
+
+def _doc(thing: Any, names: set[str]) -> str:
+    """The docstring; what it says of one of `names` as an item of a list."""
     paragraphs = []
     for paragraph in (inspect.getdoc(thing) or "").split("\n\n"):
         parts = _ARGUMENT.split(" ".join(paragraph.split()))
-        told = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
-        items = [f"- **{name}**{shape or ''}: {text.strip()}" for name, shape, text in told]
-        paragraphs += [part for part in (parts[0].strip(), "\n".join(items)) if part]
+        items: list[str] = []
+        lead = parts[0].strip()
+        for name, shape, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+            if set(name.split(", ")) <= names:
+                items.append(f"- **{name}**{shape or ''}: {text.strip()}")
+            elif items:
+                items[-1] += f" {name}{shape or ''}: {text.strip()}"
+            else:
+                lead += f" {name}{shape or ''}: {text.strip()}"
+        paragraphs += [part for part in (lead, "\n".join(items)) if part]
     return "\n\n".join(paragraphs) + "\n"
 
 
@@ -120,4 +149,4 @@ def _fields(cls: Any) -> str:
         comment = re.sub(r"\s*noqa.*", "", comments.get(each.name, ""))
         shown = _plain(str(each.type)).replace("|", "&#124;")
         rows.append(f"| <code>{each.name}: {shown}{default}</code> | {comment} |")
-    return "| field | |\n|---|---|\n" + "\n".join(rows) + "\n"
+    return "| field | meaning |\n|---|---|\n" + "\n".join(rows) + "\n"
