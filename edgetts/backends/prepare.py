@@ -63,7 +63,8 @@ def prepare_vocoder(
 ) -> tuple[nn.Module, Prepared]:
     """The optimized vocoder and a report; mel input and audio output stay fp32.
 
-    runner: of whole windows. Do not use the argument `vocoder` afterwards: its layers may have been changed in place, or emptied.
+    runner: of whole windows. Do not use the argument `vocoder` afterwards: its layers may have been changed in place
+    or emptied.
     """
     if compute == "reference":
         return vocoder, Prepared(torch.float32)
