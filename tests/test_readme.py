@@ -14,7 +14,7 @@ import soundfile
 from helpers.paths import TESTS
 
 README = (TESTS.parent / "README.md").read_text(encoding="utf-8")
-INSTALL = "pip install edgetts-runtime && "
+INSTALL = "pip install . && "
 
 
 def blocks(language: str) -> list[str]:
