@@ -91,7 +91,7 @@ def find_voice(pack: Pack, recording: Path | None) -> Voice:
     ready = pack.manifest.ready_voices()
     if ready:
         return Voice.load(pack.file(next(iter(ready.values()))))
-    waveform, rate = _own_recording(pack.home)
+    waveform, rate = own_recording(pack.home)
     heard, heard_16k = (io.resample(waveform, rate, to) for to in (pack.config.audio.sample_rate, ENCODER_RATE))
     return enroll(pack, torch.from_numpy(heard), torch.from_numpy(heard_16k), device=CPU)
 
@@ -140,7 +140,7 @@ def decoding_embeddings(gpt: GPT, speaker: Speaker, sample: Sample) -> Tensor:
     return torch.cat([prefix, gpt.mel_embed(fed, positions[: fed.shape[1]])], dim=1)
 
 
-def _own_recording(home: Path | None) -> tuple[Samples, int]:
+def own_recording(home: Path | None) -> tuple[Samples, int]:
     """A sentence synthesized by the built-in pack with its first voice, and its sample rate."""
     if not builtin_pack().is_dir():
         raise UsageError("This installation has no recording to calibrate with: give one with voice=.")

@@ -70,6 +70,10 @@ VERBS_THAT_USE_QUANT = {
     "edgetts/cli/hubs.py",
     "edgetts/cli/packs.py",
     "edgetts/cli/quantize.py",
+    "edgetts/cli/setup/choices.py",
+    "edgetts/cli/setup/plan.py",
+    "edgetts/cli/setup/steps.py",
+    "edgetts/cli/setup/verb.py",
 }
 
 

@@ -33,7 +33,7 @@ def test_the_first_command_ends_in_speech(tmp_path: Path) -> None:
     assert words[0] == "edgetts" and words[-2:] == ["-o", "hello.wav"]
     done = subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("built-in demonstration model") == 1 and "edgetts download" in done.stderr
+    assert done.stderr.count("built-in demonstration model") == 1 and "edgetts setup" in done.stderr
     check_speech(tmp_path / "hello.wav")
 
 

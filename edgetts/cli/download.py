@@ -21,7 +21,9 @@ from edgetts.cli.common import (
     print_notice,
 )
 from edgetts.cli.hubs import HUGGING_FACE, MirrorOption, hubs
-from edgetts.errors import DownloadError, UsageError, one_line, printable
+from edgetts.cli.setup.ask import tell
+from edgetts.cli.setup.licenses import agree
+from edgetts.errors import UsageError, one_line
 from edgetts.pack.locate import DEFAULT_PACK, data_folder, packs_folder
 
 if TYPE_CHECKING:
@@ -29,15 +31,6 @@ if TYPE_CHECKING:
 
 DESCRIPTION_WIDTH = 24
 _GIB = 1 << 30
-
-LICENSE_NOTICE = """\
-The IndexTTS weights belong to bilibili and come under its model use license, which is not a license of this
-program. In short, and without replacing the text: they may be used free of charge, but not for what the law
-forbids, nor to improve other AI models than non-commercial ones; companies with more than 100 million users a
-month or 1 billion RMB of revenue a year need a license of their own; what is converted from them, smaller packs
-included, is a derivative and stays under the same terms. Read it before you agree:
-https://github.com/index-tts/index-tts/blob/main/LICENSE
-The other models come under the licenses of their publishers, some of which exclude commercial use."""
 
 
 def download(
@@ -106,9 +99,10 @@ def download(
             progress=progress,
         )
     if not plan.agreed:
-        _ask(plan, yes=yes)
+        tell(amount(plan))
+        agree(plan.licenses, accepted=yes, flag="--yes")
     elif plan.missing and not quiet:
-        print_notice(_amount(plan))
+        print_notice(amount(plan))
     try:
         with ByteProgressBar(enabled=not quiet, lines=not quiet) as progress:
             done = fetch(plan, progress=progress)
@@ -133,26 +127,8 @@ def download(
         print_line(f"    {command}")
 
 
-def _ask(plan: Plan, *, yes: bool) -> None:
-    """Show the licenses and ask for agreement. Raises UsageError without a terminal, DownloadError if declined."""
-    _say(_amount(plan))
-    _say(LICENSE_NOTICE)
-    for repository, license in plan.licenses.items():
-        _say(f"    {one_line(repository)}: {one_line(license)}")
-    if yes:
-        return
-    if not can_ask():
-        raise UsageError("The licenses above must be agreed to: run the same command with --yes if you do.")
-    if not typer.confirm("Do you agree to these licenses?", default=False, err=True):
-        raise DownloadError("Nothing was downloaded: the licenses were not agreed to.")
-
-
-def can_ask() -> bool:
-    """Whether standard input is a terminal."""
-    return sys.stdin is not None and sys.stdin.isatty()
-
-
-def _amount(plan: Plan) -> str:
+def amount(plan: Plan) -> str:
+    """What is to be fetched from where, a sentence."""
     others = "".join(f" ({name} from {address})" for name, address in plan.elsewhere.items())
     copied = f" {plan.copy_bytes / _GIB:.2f} GiB are on this machine already and are copied." if plan.copies else ""
     return (
@@ -165,11 +141,6 @@ def _pack_to_make(home: Path | None) -> Path:
     """The default pack's folder, or another one if it exists."""
     packs = packs_folder(home)
     return packs / ("indextts2" if (packs / DEFAULT_PACK).exists() else DEFAULT_PACK)
-
-
-def _say(text: str) -> None:
-    if sys.stderr is not None:
-        print(printable(text), file=sys.stderr, flush=True)
 
 
 class ByteProgressBar:

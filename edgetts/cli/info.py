@@ -25,6 +25,7 @@ from edgetts.cli.common import (
 )
 from edgetts.cli.environment import Environment
 from edgetts.errors import PackError, one_line
+from edgetts.pack.locate import BUILTIN_NOTICE
 
 if TYPE_CHECKING:
     from edgetts.compute import Compute
@@ -119,6 +120,8 @@ def _print(about: dict[str, Any]) -> None:
     for key in ("name", "description", "path", "family", "recipe", "created_by", "license"):
         if str(about[key]):
             print_line(f"{key.replace('_', ' '):<12}{one_line(str(about[key]))}")
+    if about["builtin"]:
+        print_line(f"{'note':<12}{BUILTIN_NOTICE}")
     print_line(f"{'encoders':<12}{about['encoder_id'][:12]}")
     verified = ", all checksums match" if about["verified"] else ""
     print_line(f"{'size':<12}{mib(about['bytes'])}{verified}")

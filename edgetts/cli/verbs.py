@@ -16,6 +16,7 @@ from typer.main import get_group
 VERBS = {
     "say": "edgetts.cli.say.verb:say",
     "voices": "edgetts.cli.voices:app",
+    "setup": "edgetts.cli.setup.verb:setup",
     "packs": "edgetts.cli.packs:app",
     "download": "edgetts.cli.download:download",
     "convert": "edgetts.cli.convert:convert",

@@ -24,8 +24,8 @@ DEFAULT_PACK = "default"
 BUILTIN = "builtin"  # name of the pack that comes with the package, unless a pack of the user has that name
 MANIFEST = "manifest.json"
 BUILTIN_NOTICE = (
-    "This is the small built-in demonstration model; for a published one, fetch its checkpoint once with "
-    "`edgetts download IndexTTS-2.5` (or IndexTTS-2), then `edgetts convert IndexTTS-2.5 PACK_DIR`."
+    "This is the small built-in demonstration model: `edgetts setup` fetches a published one, IndexTTS-2.5 or "
+    "IndexTTS-2, and makes it ready for this machine."
 )
 
 
@@ -89,8 +89,7 @@ def locate_pack(given: str | os.PathLike[str] | None = None, home: Path | None =
     if (builtin / MANIFEST).is_file():
         return LocatedPack(builtin, is_builtin=True)
     raise PackError(
-        "There is no model pack on this machine yet: make one with "
-        f"`edgetts download IndexTTS-2.5`, then `edgetts convert IndexTTS-2.5 {default}`, or name one with pack=."
+        "There is no model pack on this machine yet: make one with `edgetts setup`, or name one with pack=."
     )
 
 

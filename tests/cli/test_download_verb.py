@@ -15,7 +15,7 @@ from helpers.command import Edgetts
 from helpers.fake_hub import MASKGCT, OWN, FakeHub, serve, small_repositories
 from helpers.paths import DATA
 
-from edgetts.cli import download as verb
+from edgetts.cli.setup import licenses as verb
 
 MODEL = ("--model", "IndexTTS-2")  # what the hub of the tests has
 

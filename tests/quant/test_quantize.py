@@ -184,7 +184,7 @@ def test_a_checkpoint_that_must_speak_first(
     assert made.quality is not None and made.quality["compared_with"] == "reference-fp32"
     assert [p.name for p in target.parent.iterdir()] == ["c.pack"]
     assert "Intermediate" not in open_pack(target, home=home).manifest.description
-    assert len(calibrate._own_recording(home)[0]) > 22_050  # which the built-in pack speaks
+    assert len(calibrate.own_recording(home)[0]) > 22_050  # which the built-in pack speaks
     assert (home / "cache" / "verified.json").is_file()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgetts.cli.doctor.finding import Finding, broken, note, ok
+from edgetts.cli.doctor.finding import Finding, State, broken, note, ok
 from edgetts.distribution import recipes_folder
 from edgetts.errors import EdgeTTSError, PackError
 from edgetts.pack.locate import LocatedPack, cache_folder, locate_pack, packs_folder
@@ -26,7 +26,8 @@ def check_packs(home: Path | None, given: str | None, progress: Callable[[str, f
     last. given: as for --pack."""
     found: dict[Path, LocatedPack] = {}
     folder = packs_folder(home)
-    paths = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    inside = folder.iterdir() if folder.is_dir() else ()
+    paths = sorted(path for path in inside if path.is_dir() and not path.name.startswith("."))
     for wanted in (given, *map(str, paths)):
         try:
             located = locate_pack(wanted, home)
@@ -52,7 +53,9 @@ def _check_pack(located: LocatedPack, home: Path | None, progress: Callable[[str
     except OSError as error:
         return broken("pack", f"{located.path}: {(error.strerror or str(error)).lower()}")
     kind = "built-in" if located.is_builtin else str(located.path)
-    return ok("pack", f"{manifest.name} ({kind}), {manifest.total_bytes / _MB:.0f} MB, files intact")
+    text = f"{manifest.name} ({kind}), {manifest.total_bytes / _MB:.0f} MB, files intact"
+    remedy = "a demonstration: `edgetts setup` fetches a published model" if located.is_builtin else ""
+    return Finding("pack", State.OK, text, remedy)
 
 
 def check_speech(tts: TTS) -> Finding:
