@@ -67,7 +67,7 @@ def test_from_modelscope_with_what_is_here(
     monkeypatch.setenv("MODELSCOPE_API_TOKEN", "ms-secret")
     result = edgetts("download", *MODEL, tmp_path / "c", "--source", "modelscope", "--yes")
     assert result.exit_code == 0, result.stderr
-    assert "0.00 GiB are on this machine already and are copied." in result.stderr
+    assert "0.00 GiB are on this machine already and are copied." in " ".join(result.stderr.split())
     assert "see https://www.modelscope.cn/models/amphion/MaskGCT" in result.stderr
     assert {headers.get("authorization") for headers in hub.headers} == {"Bearer ms-secret"}
     assert (tmp_path / "c" / "gpt.pth").read_bytes() == hub.repositories[OWN]["gpt.pth"]

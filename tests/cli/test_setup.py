@@ -86,7 +86,7 @@ def setup(edgetts: Edgetts, recipe: Path) -> Setup:
 def voice_for(pack: Path, path: Path) -> Path:
     """A voice file that fits a pack of the tests, which cannot learn one."""
     voice = golden_voice_25(pack) if read_manifest(pack).family == "indextts-2.5" else golden_voice(pack)
-    return voice.save(path)
+    return dataclasses.replace(voice, emotion_base=voice.emotion_base.clone()).save(path)
 
 
 @pytest.mark.parametrize("title", ["IndexTTS-2", "IndexTTS-2.5"])
@@ -229,7 +229,7 @@ def test_a_checkout_and_a_hub_cache_are_used(
     whole = setup("--source", mini_checkpoint, "--yes", "--accept-license")
     assert whole.exit_code == 0, whole.stderr
     assert hub.requests == [] and not (home / "checkpoints").exists()
-    assert f"complete in {mini_checkpoint}" in whole.stderr
+    assert f"complete in {mini_checkpoint}" in " ".join(whole.stderr.split())
 
     part = tmp_path / "part"
     part.mkdir()
@@ -250,7 +250,7 @@ def test_a_checkout_and_a_hub_cache_are_used(
     (home / "checkpoints").rename(tmp_path / "away")
     cached = setup("--model", "IndexTTS-2", "--yes", "--accept-license", "--name", "third")
     assert cached.exit_code == 0, cached.stderr
-    assert len(hub.requests) == requests and f"complete in {snapshot}" in cached.stderr
+    assert len(hub.requests) == requests and f"complete in {snapshot}" in " ".join(cached.stderr.split())
 
 
 def test_another_pack_in_the_place(hub: FakeHub, setup: Setup, home: Path, mini_pack: Path) -> None:
@@ -272,7 +272,7 @@ def test_questions_and_wrong_answers(hub: FakeHub, setup: Setup, home: Path, mon
     assert "'7' is none of them: answer 1 to 2, or IndexTTS-2.5 or IndexTTS-2." in text
     assert "'indextts-3' is none of them" in text and "nowhere.wav" in text
     assert "'what' is neither yes nor no: answer y or n." in text
-    assert result.exit_code == 2 and result.stderr.splitlines()[-1] == "edgetts: Nothing was changed."
+    assert result.exit_code == 2 and result.stderr.endswith("edgetts: Nothing was changed.\n")
     assert not home.exists()
 
     declined = setup(input="2\n\nn\n")

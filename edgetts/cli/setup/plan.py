@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from edgetts.quant.download import Plan
     from edgetts.quant.recipe import Recipe
 
-# Measured with IndexTTS-2 at full size (6 GB): rounding took 36 s on two cores of a server; calibrating and comparing,
-# which run the model, took 28 minutes on one.
-_ROUNDED_BYTES_PER_S = 170e6
+# Measured with IndexTTS-2 at full size: rounding took 25 s for 6.9 GB on two cores of a server
+# (docs/experiments/setup.md); calibrating and comparing, which run the model, 28 minutes on one (recipes/README.md).
+_ROUNDED_BYTES_PER_S = 270e6
 _RUN_BYTES_PER_S = 3.6e6
 _LINE_BYTES_PER_S = 6.25e6  # 50 Mbit/s, named beside the estimate
 _LINE = "50 Mbit/s"

@@ -215,7 +215,11 @@ def _show(
     tell(f"Model: {plan.family.title}; recipe: {plan.recipe.name}{why}.", indent="  ")
     tell("What will be done (sizes and times are estimates; what is there is left out):")
     learned = f"learn {voice_name} from {voice}" if voice is not None else None
-    own = f"{voice_name}, if there is one" if voice_name else "one of the pack's, or one of the built-in model's"
+    own = (
+        f"{voice_name}, if there is one"
+        if voice_name
+        else "none is given: one of the pack, else one of the built-in model"
+    )
     rest = [
         ("default", f"{plan.pack.name} speaks where no other pack is named"),
         ("warm up", "choose kernels, run every stage: about a minute"),
