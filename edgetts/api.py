@@ -434,12 +434,16 @@ class TTS:
             raise UsageError("progress is not callable; give a function of a stage (str) and its progress (0 to 1).")
         self.pack.check_unchanged()
         options = SynthesisOptions.of(self.pack.manifest.defaults, request.options)
-        planner = SegmentPlanner(self.frontend(request.glossary, request.normalizer), request, options)
+        frontend = self.frontend(request.glossary, request.normalizer)
+        schedule = request.schedule()
+        has_parts, has_markdown = not isinstance(schedule, Whole), request.markdown is True
+        plans = partial(SegmentPlanner, frontend, in_parts=has_parts, markup=request.markup, markdown=has_markdown)
+        planner = plans(options)
         whole = None if request.text is None else planner.whole(request.text)  # raises before a voice is learned
         voice = self.voices.resolve(request.voice, adapt_steps=options.adapt_steps, progress=progress, tell=tell)
         if voice.language is not None and request.options.get("language") is None:
-            options = replace(options, language=spoken_language(planner.frontend, voice.language, voice.name))
-            planner = SegmentPlanner(planner.frontend, request, options)
+            options = replace(options, language=spoken_language(frontend, voice.language, voice.name))
+            planner = plans(options)
             whole = None if request.text is None else planner.whole(request.text)
         notices, self._notices = self._notices, []
         if is_recording(request.voice):  # those of a stored voice were shown when it was made
@@ -447,12 +451,10 @@ class TTS:
         if request.emotion is not None and EMOTION in self.pack.manifest.without:
             notices.append(_NO_EMOTION)
         if self.budget is not None:
-            fitted, notice = self.budget.fit(
-                options, voice.reference_mel.shape[-1], in_parts=not isinstance(planner.schedule, Whole)
-            )
+            fitted, notice = self.budget.fit(options, voice.reference_mel.shape[-1], in_parts=has_parts)
             notices += [notice] if notice is not None else []
             if fitted != options:
-                options, planner = fitted, SegmentPlanner(planner.frontend, request, fitted)
+                options, planner = fitted, plans(fitted)
                 whole = None if request.text is None else planner.whole(request.text)
         emotion_voice = None
         if request.emotion is not None and request.emotion.recording is not None:
@@ -470,16 +472,15 @@ class TTS:
             n_tokens = sum(len(segment.ids) for segment in whole.segments)
             queue = queued_segments(whole, time.perf_counter())
         else:
-            has_markdown = request.markdown is not False
             feed = TextFeed(
                 *(state, planner.part),
                 markup=request.markup,
                 notices=notices,
-                markdown=has_markdown,
-                annotations=planner.frontend.reads_annotations,
+                markdown=request.markdown is not False,
+                annotations=frontend.reads_annotations,
             )
             queue = iter(feed)
-        session = Session(engine, speaker, queue, options, seed, planner.schedule, state, n_tokens=n_tokens)
+        session = Session(engine, speaker, queue, options, seed, schedule, state, n_tokens=n_tokens)
         stream = SpeechStream(session, notices, request.dtype, feed)
         if feed is not None and pieces is not None:
             pump(pieces, feed)

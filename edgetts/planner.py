@@ -1,52 +1,46 @@
 """Plans the text of a request as segments.
 
-In: a front end, a `SpeechRequest`, the options of the call. Out: a `TextPlan` of a whole text, or of each part of a
+In: a front end, the options of the call, the text. Out: a `TextPlan` of a whole text, or of each part of a
 text that arrives in pieces.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 from edgetts.errors import UsageError
 from edgetts.options import AUTO_LANGUAGE, SynthesisOptions
-from edgetts.request import SpeechRequest
-from edgetts.streaming.schedule import Whole
 from edgetts.text.config import Language
 from edgetts.text.frontend import TextFrontend, TextPlan
 
 
 class SegmentPlanner:
-    """The front end with the settings of one request."""
+    """The front end with the settings of one request. markup, markdown: as of `SpeechRequest`."""
 
-    def __init__(self, frontend: TextFrontend, request: SpeechRequest, options: SynthesisOptions) -> None:
-        self.frontend = frontend
-        self.schedule = request.schedule()
-        self._request = request
-        self._max_tokens = options.max_segment_tokens
-        self._language = _language(frontend, options.language)
+    def __init__(
+        self, frontend: TextFrontend, options: SynthesisOptions, *, in_parts: bool, markup: bool, markdown: bool
+    ) -> None:
+        """in_parts: whether segments are rendered in several chunks."""
+        self._segments = partial(
+            frontend.segments,
+            max_tokens=options.max_segment_tokens,
+            markup=markup,
+            language=_language(frontend, options.language),
+        )
+        self._markdown = markdown
         # Beam search outputs its codes at the end of a segment, so the first segments of a stream must be short.
-        needs_quick = options.n_beams > 1 and not isinstance(self.schedule, Whole)
-        self._quick_tokens = options.max_segment_tokens if needs_quick else 0
+        self._quick_tokens = options.max_segment_tokens if options.n_beams > 1 and in_parts else 0
 
     def whole(self, text: str) -> TextPlan:
         """The plan of a whole text. Raises UsageError if there is nothing to speak."""
-        plan = self._plan(text, None, self._quick_tokens, markdown=self._request.markdown is True)
+        plan = self._segments(text, quick_tokens=self._quick_tokens, markdown=self._markdown)
         if not plan.segments:
             raise UsageError("There is nothing to speak in the text: " + (" ".join(plan.notices) or "it is empty."))
         return plan
 
     def part(self, text: str, previous: Language | None) -> TextPlan:
         """The plan of a part of a text, already without Markdown. previous: the language before it."""
-        return self._plan(text, previous, 0, markdown=False)
-
-    def _plan(self, text: str, previous: Language | None, quick_tokens: int, *, markdown: bool) -> TextPlan:
-        return self.frontend.segments(
-            *(text, self._max_tokens),
-            quick_tokens=quick_tokens,
-            markup=self._request.markup,
-            markdown=markdown,
-            language=self._language,
-            previous=previous,
-        )
+        return self._segments(text, previous=previous)
 
 
 def _language(frontend: TextFrontend, asked: str | None) -> Language | None:

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 WHOLE: Final = "whole"  # one chunk per segment
 
 _SHOWN_TEXT = 80  # characters of the text in `repr`
+_TYPES: Mapping[str, tuple[type, str]] = {
+    "text": (str, "a string"),
+    "options": (Mapping, "a mapping"),
+    "glossary": (Glossary, "a Glossary, from `Glossary.load(path)`"),
+    "markup": (bool, "True or False"),
+    "markdown": (bool, "True, False or None"),
+}
 
 ChunkSizes: TypeAlias = "tuple[int, ...] | Literal['whole'] | None"
 
@@ -59,14 +66,13 @@ class SpeechRequest:
     dtype: SampleType = "float32"
 
     def __post_init__(self) -> None:
-        _check_type("text", self.text, (str,), "a string")
+        for name, (kind, allowed) in _TYPES.items():
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise UsageError(f"{name} is of type {type(value).__name__}; give {allowed}, or None.")
         if not (self.voice is None or isinstance(self.voice, (str, Path)) or hasattr(self.voice, "encoder_id")):
             raise UsageError(f"voice is of type {type(self.voice).__name__}; give a name, a path or a Voice, or None.")
         object.__setattr__(self, "emotion", as_emotion(self.emotion))
-        _check_type("options", self.options, (Mapping,), "a mapping")
-        _check_type("glossary", self.glossary, (Glossary,), "a Glossary, from `Glossary.load(path)`")
-        _check_type("markup", self.markup, (bool,), "True or False")
-        _check_type("markdown", self.markdown, (bool,), "True, False or None")
         check_normalizer(self.normalizer)
         object.__setattr__(self, "chunks", chunk_sizes(self.chunks))
         self.schedule()
@@ -154,8 +160,3 @@ def chunk_sizes(chunks: Iterable[int] | str | None) -> ChunkSizes:
     if isinstance(chunks, str) or not isinstance(chunks, Iterable):
         raise UsageError(f"chunks is {chunks!r}; give numbers of codes such as (30, 60, 120), or {WHOLE!r}.")
     return tuple(chunks)
-
-
-def _check_type(name: str, value: object, kinds: tuple[type, ...], allowed: str) -> None:
-    if value is not None and not isinstance(value, kinds):
-        raise UsageError(f"{name} is of type {type(value).__name__}; give {allowed}, or None.")

@@ -22,7 +22,6 @@ from edgetts.streaming.fair_lock import FairLock
 from edgetts.streaming.latency import LatencyModel
 from edgetts.streaming.renderer import Seams
 from edgetts.streaming.schedule import LatencyEstimator
-from edgetts.voices.speaker import Speaker
 
 KEY_LENGTH = 16  # hexadecimal digits in the file name of the latency model
 
@@ -58,14 +57,14 @@ class Engine:
         path = cache_dir / "speeds" / f"{key}.json"
         return cls(pipeline, LatencyModel.load(path), path)
 
-    def estimator(self, speaker: Speaker, options: SynthesisOptions, seams: Seams) -> LatencyEstimator:
-        """The latency estimator of one call."""
+    def estimator(self, prompt_frames: int, options: SynthesisOptions, seams: Seams) -> LatencyEstimator:
+        """The latency estimator of one call. prompt_frames: of the voice's reference mel."""
         config, settings = self.pipeline.config, options.flow_settings()
         return LatencyEstimator(
             speeds=self.speeds,
             code_rate=config.code_rate / options.duration_factor,
             frames_per_code=config.s2mel.mel_frames_per_code * options.duration_factor,
-            prompt_frames=speaker.reference_mel.shape[-1],
+            prompt_frames=prompt_frames,
             n_evals=settings.n_evals,
             n_rows=settings.rows_per_eval,
             held_frames=seams.held,

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from edgetts.backends.lanes import Lane, Mark
-from edgetts.decoding.attempts import Attempt, derive_seed, make_attempts, words_missing
+from edgetts.decoding.attempts import Attempt, Attempts, derive_seed, words_missing
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import GenerationError
 from edgetts.options import SynthesisOptions
@@ -58,7 +58,7 @@ class Session:
         self._options = options
         self.seed = seed
         self._seams = seams or Seams.of(options, engine.pipeline.config.audio.frame_rate)
-        self._estimator = engine.estimator(speaker, options, self._seams)
+        self._estimator = engine.estimator(speaker.reference_mel.shape[-1], options, self._seams)
         if isinstance(schedule, FixedSeconds):
             schedule = schedule.at(self._estimator.code_rate, self._estimator.least_first_s)
         self._schedule = schedule or Adaptive(self._estimator)
@@ -144,17 +144,15 @@ class Session:
         again: it gets a notice instead.
         """
         state = self.state
-
-        def make(attempt_seed: int, number: int) -> Attempt | None:
+        attempts = Attempts(seed, self._options.n_attempts)
+        for attempt_seed in attempts.seeds():
             with state.changed:
-                if number > 1 and segment.is_output:
-                    return None
+                if attempts.number and segment.is_output:
+                    break
                 segment.codes.clear()
                 segment.seed = attempt_seed
-                segment.attempts = number
-            return self._attempt(segment)
-
-        attempts = make_attempts(make, seed, self._options.n_attempts)
+                segment.attempts = attempts.number + 1
+            attempts.add(self._attempt(segment))
         kept = attempts.kept
         with state.changed:
             if segment.is_output:
@@ -225,14 +223,24 @@ class Session:
 
     def _sound(self, segment: SegmentState, index: int) -> None:
         """Render one segment, part by part."""
-        state, speeds = self.state, self._engine.speeds
+        state, speeds, pipeline = self.state, self._engine.speeds, self._engine.pipeline
         segment.start = segment.end = self._given_samples
         renderer: SegmentRenderer | None = None
         seed, n_previous, is_last = 0, 0, False
         while not is_last:
             codes, seed_now, is_last = self._next_codes(segment, renderer, seed, n_previous)
             if renderer is None or seed_now != seed:  # the first part, or a new attempt
-                renderer, seed, n_previous = self._renderer(segment, seed_now), seed_now, 0
+                assert segment.prompt is not None  # there are codes
+                renderer = SegmentRenderer(
+                    pipeline,
+                    self._speaker,
+                    pipeline.feature_pass(segment.prompt),
+                    seed_now,
+                    self._seams,
+                    speeds.add,
+                    self._options.duration_factor,
+                )
+                seed, n_previous = seed_now, 0
             n_before = renderer.n_codes
             # A segment rendered as one part equals the offline result, even if it is urgent.
             is_urgent = not is_last and self._schedule.is_urgent(self._buffer_state(len(codes) - n_before, n_previous))
@@ -250,7 +258,7 @@ class Session:
             segment.end = self._given_samples
         speeds.add("speech", len(segment.queued.ids), (segment.end - segment.start) / self.sample_rate)
         with state.changed:
-            segment.notices += self._engine.pipeline.networks.take_notices()
+            segment.notices += pipeline.networks.take_notices()
             state.n_segments_done += 1
             state.changed.notify_all()
 
@@ -309,18 +317,6 @@ class Session:
         with state.changed:
             state.wait_until(is_enough)
             return segment.codes[:n_wanted], segment.seed, segment.is_done and n_wanted >= len(segment.codes)
-
-    def _renderer(self, segment: SegmentState, seed: int) -> SegmentRenderer:
-        assert segment.prompt is not None  # there are codes
-        return SegmentRenderer(
-            self._engine.pipeline,
-            self._speaker,
-            segment.prompt,
-            seed,
-            self._seams,
-            self._engine.speeds.add,
-            self._options.duration_factor,
-        )
 
     def _buffer_state(self, n_waiting: int, n_previous: int) -> BufferState:
         return BufferState(n_waiting, self._lead_s(), self._n_parts, n_previous, self._seams.context)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgetts.cli.say.request import may_be_markdown, without_subtitle_marks
+from edgetts.cli.say import request
+from edgetts.cli.say.request import words
 from edgetts.cli.text_input import MAX_TEXT_BYTES, read_text_file
 from edgetts.errors import UsageError
 
@@ -26,9 +27,11 @@ from edgetts.errors import UsageError
     ],
 )
 def test_markdown_is_expected_from_programs_and_its_own_files(
-    given: list[str], file: str | None, expected: bool
+    given: list[str], file: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert may_be_markdown(given, file) is expected
+    monkeypatch.setattr(request, "read_text_file", lambda name: "Hello.")
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hello."))
+    assert words(given, file, is_live=False).may_be_markdown is expected
 
 
 class Endless(io.RawIOBase):
@@ -59,12 +62,17 @@ def test_a_text_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert read_text_file(str(long)) == "y" * 100
 
 
-def test_only_the_words_of_a_subtitle_file_are_spoken() -> None:
+def test_only_the_words_of_a_subtitle_file_are_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(content: str) -> tuple[object, list[str]]:
+        monkeypatch.setattr(request, "read_text_file", lambda name: content)
+        found = words((), "talk.srt", is_live=False)
+        return found.text, found.notices
+
     cues = "1\r\n00:00:01,000 --> 00:00:02,000\r\n<i>Hello.</i>\r\n"
-    text, notices = without_subtitle_marks(cues, "talk.txt")
+    text, notices = read(cues)
     assert text == "Hello."
     assert notices == [
         "The text is a subtitle file: the words of its 1 cue are spoken, not its numbers, times and tags."
     ]
-    assert without_subtitle_marks(cues, None) == (cues, [])  # given as an argument: spoken as it is
-    assert without_subtitle_marks("Hello.", "talk.srt") == ("Hello.", [])
+    assert words([cues], None, is_live=False).text == cues  # given as an argument: spoken as it is
+    assert read("Hello.") == ("Hello.", [])

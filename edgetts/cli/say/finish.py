@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from edgetts.cli.say.output import Output
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from edgetts.api import AudioChunk, Progress, SpeechStream
+    from edgetts.api import Progress, SpeechStream
     from edgetts.audio.playback.sink import PlaybackStats
     from edgetts.audio.writer import SoundWriter
     from edgetts.server.client import RemoteStream
@@ -38,16 +38,16 @@ def speech_file(output: Output, sample_rate: int) -> Iterator[SoundWriter]:
             yield writer
 
 
-def write_speech(stream: SpeechStream | RemoteStream, output: Output, n_characters: int, progress: Progress) -> Speech:
-    """Write the speech to the file or to standard output, segment by segment. Returns its report."""
+def write_speech(stream: SpeechStream | RemoteStream, output: Output, n_characters: int, progress: Progress) -> int:
+    """Write the speech to the file or to standard output, segment by segment. Returns its number of samples."""
     progress("speaking", 0.0)
     with stream, speech_file(output, stream.sample_rate) as writer:
         for chunk in stream:
-            writer.write(floats(chunk))
+            writer.write(cast("npt.NDArray[np.float32]", chunk.samples))
             if chunk.ends_segment and not chunk.last:
                 progress("speaking", chunk.end / n_characters)
     progress("speaking", 1.0)
-    return speech_of(stream, writer.n_samples)
+    return writer.n_samples
 
 
 def speech_of(stream: SpeechStream | RemoteStream, n_samples: int) -> Speech:
@@ -56,12 +56,6 @@ def speech_of(stream: SpeechStream | RemoteStream, n_samples: int) -> Speech:
     from edgetts.speech import Speech
 
     return stream.speech(n_samples) if isinstance(stream, RemoteStream) else Speech.of(stream, n_samples)
-
-
-def floats(chunk: AudioChunk) -> npt.NDArray[np.float32]:
-    """The samples of a float32 chunk, typed."""
-    samples: npt.NDArray[np.float32] = chunk.samples  # type: ignore[assignment]
-    return samples
 
 
 def write_subtitles(speech: Speech, output: Output) -> None:

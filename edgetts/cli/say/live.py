@@ -12,19 +12,21 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from edgetts.cli.say.finish import floats, speech_file, speech_of
+from edgetts.cli.say.finish import speech_file
 from edgetts.cli.say.output import Output
 from edgetts.cli.text_input import recode_hint
 from edgetts.errors import Cancelled, UsageError, one_line
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from edgetts.api import SpeechStream
     from edgetts.audio.playback.sink import Sink
     from edgetts.audio.writer import SoundWriter
     from edgetts.server.client import RemoteStream
-    from edgetts.speech import Speech
 
 READ_BYTES = 1 << 16
 STATUS_EVERY_S = 0.1
@@ -83,8 +85,8 @@ def print_devices() -> None:
         print(f"{device.name}  [{device.host_api}, {device.channels} ch, {device.default_rate} Hz]{default}")
 
 
-def speak(stream: SpeechStream | RemoteStream, sink: Sink | None, output: Output, *, quiet: bool) -> Speech:
-    """Play and write a stream to its end. Returns its report.
+def speak(stream: SpeechStream | RemoteStream, sink: Sink | None, output: Output, *, quiet: bool) -> int:
+    """Play and write a stream to its end. Returns its number of samples.
 
     Raises errors of stream, device, pipe and file.
     """
@@ -103,14 +105,13 @@ def speak(stream: SpeechStream | RemoteStream, sink: Sink | None, output: Output
             file = stack.enter_context(speech_file(output, stream.sample_rate))
         status = stack.enter_context(StatusLine(enabled=not quiet))
         n_samples = output_chunks(stream, sink, pipe, header, status, file)
-    speech = speech_of(stream, n_samples)
     if pipe is not None and start is not None and header and not _is_appending(pipe):
         end = pipe.tell()
         pipe.seek(start)
-        pipe.write(wav_header(speech.sample_rate, n_samples))  # with the final length
+        pipe.write(wav_header(stream.sample_rate, n_samples))  # with the final length
         pipe.seek(end)
         pipe.flush()
-    return speech
+    return n_samples
 
 
 def _is_appending(file: BinaryIO) -> bool:
@@ -171,15 +172,16 @@ def output_chunks(
             pipe.write(header)
             pipe.flush()
         for chunk in stream:
-            n_samples += len(chunk.samples)
-            if pipe is not None and len(chunk.samples):
-                pipe.write(to_pcm16(floats(chunk)))
+            samples = cast("npt.NDArray[np.float32]", chunk.samples)
+            n_samples += len(samples)
+            if pipe is not None and len(samples):
+                pipe.write(to_pcm16(samples))
                 pipe.flush()
             if file is not None:
-                file.write(floats(chunk))
+                file.write(samples)
             if sink is not None:
                 sink.prebuffer_s = stream.prebuffer_s
-                sink.write(floats(chunk))
+                sink.write(samples)
                 if chunk.awaits_text:
                     sink.end()  # no underrun: the next text has not arrived yet
             rtf = stream.compute_seconds * stream.sample_rate / max(n_samples, 1)

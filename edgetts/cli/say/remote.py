@@ -8,7 +8,7 @@ Otherwise this process synthesizes, or, with --socket, that is an error.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,14 @@ from edgetts.pack.locate import LocatedPack
 from edgetts.voices.names import looks_like_path, voices_folder
 
 if TYPE_CHECKING:
-    from edgetts.request import SpeechRequest
     from edgetts.server.client import Connection
+    from edgetts.voices.voice import Voice
 
 logger = logging.getLogger(__name__)
 
 
 def find_daemon(
-    request: SpeechRequest,
+    voices: Iterable[str | Path | Voice | None],
     known: Environment,
     located: LocatedPack,
     *,
@@ -37,16 +37,13 @@ def find_daemon(
 ) -> Connection | None:
     """A connection to a suitable daemon, or None.
 
-    chosen: the socket given by the user. pack, device, compute, budget: the flags of this call, None if not given.
-    Raises UsageError if there is no suitable daemon at `chosen`.
+    voices: of the speech and of its emotion. chosen: the socket given by the user. pack, device, compute, budget: the
+    flags of this call, None if not given. Raises UsageError if there is no suitable daemon at `chosen`.
     """
     path = chosen or known.daemon_socket
     if chosen is None and (path is None or not path.exists()):
         return None
-    recording = None if request.emotion is None else request.emotion.recording
-    if chosen is None and any(
-        voice is not None and looks_like_path(str(voice)) for voice in (request.voice, recording)
-    ):
+    if chosen is None and any(voice is not None and looks_like_path(str(voice)) for voice in voices):
         logger.info("no daemon: the voice is a file")
         return None
     from edgetts.server.client import connect

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,25 +68,20 @@ def emotion(weights: str | None, voice: str | None, alpha: float | None, cap: bo
     )
 
 
-def may_be_markdown(given: Sequence[str], file: str | None) -> bool:
-    """Whether a text may contain Markdown: from a pipe or from a Markdown file."""
-    if file is not None:
-        return file == STDIO or Path(file).suffix.lower() in _MARKDOWN_SUFFIXES
-    return not given or list(given) == [STDIO]
+@dataclass(frozen=True)
+class Words:
+    """What to speak."""
+
+    text: str | Iterator[str]  # pieces: of standard input, as it arrives
+    may_be_markdown: bool  # from a pipe or from a Markdown file
+    notices: list[str]
 
 
-def without_subtitle_marks(text: str | Iterator[str], file: str | None) -> tuple[str | Iterator[str], list[str]]:
-    """The words of a subtitle file and a notice, or the text of any other file and none."""
-    from edgetts.text.subtitles import subtitle_text
-
-    found = subtitle_text(text) if file is not None and isinstance(text, str) else None
-    return (text, []) if found is None else (found.text, [found.notice])
-
-
-def words(given: Sequence[str], file: str | None, *, is_live: bool) -> str | Iterator[str]:
+def words(given: Sequence[str], file: str | None, *, is_live: bool) -> Words:
     """The text: arguments joined by spaces, a file, or standard input, which for live speech comes in pieces.
 
-    Standard input is read for `-`, or without a text if it is not a terminal.
+    Standard input is read for `-`, or without a text if it is not a terminal. Of a subtitle file only the words are
+    spoken, with a notice.
     """
     text = " ".join(given) if given else None
     if text is not None and file is not None:
@@ -95,13 +91,18 @@ def words(given: Sequence[str], file: str | None, *, is_live: bool) -> str | Ite
             raise UsageError('Give the text to speak, such as "Hello.", or - to read standard input, or -f FILE.')
         text = STDIO
     if file is not None:
-        return read_text_file(file)
+        from edgetts.text.subtitles import subtitle_text
+
+        text = read_text_file(file)
+        may_be_markdown = file == STDIO or Path(file).suffix.lower() in _MARKDOWN_SUFFIXES
+        found = subtitle_text(text)
+        return Words(text, may_be_markdown, []) if found is None else Words(found.text, may_be_markdown, [found.notice])
     if text == STDIO:
-        return read_stdin() if is_live else read_text_file(STDIO)
+        return Words(read_stdin() if is_live else read_text_file(STDIO), may_be_markdown=True, notices=[])
     assert text is not None
     try:
         text.encode()
     except UnicodeEncodeError:
         # Python decodes bytes that are not UTF-8 to lone surrogates.
         raise UsageError("The text has bytes that are not UTF-8: set the terminal to UTF-8.") from None
-    return text
+    return Words(text, may_be_markdown=False, notices=[])

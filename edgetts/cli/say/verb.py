@@ -135,7 +135,7 @@ def say(
     )
     playing = playback_options(out, play_on, interrupt=interrupt, no_daemon=no_daemon)
     words = request.words(text or (), file, is_live=out.is_live)
-    words, subtitle_notice = request.without_subtitle_marks(words, file)
+    whole = words.text if isinstance(words.text, str) else None
 
     from edgetts.cli.say.remote import check_daemon, find_daemon
     from edgetts.pack.locate import locate_pack
@@ -158,29 +158,34 @@ def say(
     located = locate_pack(pack or known.pack, known.home)
     shows_notices = not (quiet or as_json)
     notices = [located.notice] if located.notice and shows_notices and is_first_time(BUILTIN_NOTICE, known.home) else []
-    notices += subtitle_notice
+    notices += words.notices
     terms = Glossary.load(glossary) if glossary is not None else None
 
     from edgetts.request import WHOLE, SpeechRequest
 
     asked = SpeechRequest(
-        text=words if isinstance(words, str) else None,
+        text=whole,
         voice=reference,
         emotion=chosen_emotion,
         options=knobs,
         glossary=terms,
         markup=markup,
-        markdown=request.may_be_markdown(text or (), file) if markdown is None else markdown,
+        markdown=words.may_be_markdown if markdown is None else markdown,
         normalizer=check_normalizer(normalizer),
         chunks=out.chunks if out.is_live else WHOLE,
     )
-    pieces = None if isinstance(words, str) else words
+    pieces = None if isinstance(words.text, str) else words.text
     daemon = None
     if not no_daemon:
         asks = compute if compute is None else compute_mode
         named = pack or known.pack
         daemon = find_daemon(
-            asked, known, located, chosen=socket, pack=named, device=device, compute=asks, budget=budget
+            *((asked.voice, emotion_voice), known, located),
+            chosen=socket,
+            pack=named,
+            device=device,
+            compute=asks,
+            budget=budget,
         )
     check_daemon(playing, daemon)
     if daemon is None:
@@ -210,16 +215,17 @@ def say(
             else:
                 stream = tts.start(asked, pieces=pieces, progress=progress, tell=None if quiet else print_notice)
             if not out.is_live:
-                assert isinstance(words, str)
-                speech = finish.write_speech(stream, out, len(words), progress)
+                assert whole is not None
+                n_samples = finish.write_speech(stream, out, len(whole), progress)
         if out.is_raw and not quiet:
             finish.print_rate(sample_rate)
         told = stream.speed_notice if out.is_played and shows_notices else None
         if told is not None:  # before playback; the other notices come after it
             print_notice(told)
         if out.is_live:
-            speech = live.speak(stream, sink, out, quiet=quiet or as_json)
+            n_samples = live.speak(stream, sink, out, quiet=quiet or as_json)
         stats = sink.stats if sink is not None else getattr(stream, "playback", None)
+    speech = finish.speech_of(stream, n_samples)
     notices += [n for n in speech.notices if n not in notices]
     if shows_notices:
         for notice in (n for n in notices if n != told):
