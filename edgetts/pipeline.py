@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from edgetts.backends.features import FeaturePass, feature_pass
 from edgetts.backends.kernels import AUTO
 from edgetts.backends.lanes import paced
 from edgetts.backends.networks import Networks
@@ -23,8 +22,9 @@ from edgetts.backends.prepare import adapted
 from edgetts.backends.process import check_process, prepare_process
 from edgetts.backends.runners import RunnerName, check_runner
 from edgetts.compute import Compute, check_compute
-from edgetts.decoding.attempts import Attempt, SegmentSpeech, make_attempts, words_missing
-from edgetts.decoding.decode import DecodeResult, generate_codes, max_codes_limit
+from edgetts.decoding.attempts import Attempt, Attempts, SegmentSpeech, words_missing
+from edgetts.decoding.decode import generate_codes, max_codes_limit
+from edgetts.decoding.features import FeaturePass
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge, n_at_end
 from edgetts.decoding.prompt import GPTPrompt
@@ -187,19 +187,19 @@ class Pipeline:
             if finding is not None:
                 findings.append(finding)
 
-        def generate() -> DecodeResult:
-            return generate_codes(
-                self.gpt,
-                prompt.to(self.gpt.dtype),
-                options.decode_settings(cap),
-                torch.Generator().manual_seed(seed),
-                should_stop=lambda: bool(findings) or (should_stop is not None and should_stop()),
-                on_code=check,
-                stepper=self.stepper,
-                decoders=self.decoders,
-            )
-
-        result = self.networks.run("gpt", generate, can_repeat=lambda: n_codes == 0)
+        result = None
+        while result is None:
+            with self.networks.widening("gpt", can_repeat=lambda: n_codes == 0):
+                result = generate_codes(
+                    self.gpt,
+                    prompt.to(self.gpt.dtype),
+                    options.decode_settings(cap),
+                    torch.Generator().manual_seed(seed),
+                    should_stop=lambda: bool(findings) or (should_stop is not None and should_stop()),
+                    on_code=check,
+                    stepper=self.stepper,
+                    decoders=self.decoders,
+                )
         if result.cancelled and not findings:
             raise Cancelled("The speech was cancelled.")
         codes = result.codes
@@ -225,8 +225,9 @@ class Pipeline:
         return codes + [silence] * max(0, wanted - n_at_end(codes, silence))
 
     def feature_pass(self, prompt: GPTPrompt) -> FeaturePass:
-        """What makes S2Mel's input of the codes of a segment, chunk by chunk."""
-        return feature_pass(self.networks, prompt)
+        """Computes S2Mel's input from the codes of a segment, chunk by chunk."""
+        made: FeaturePass = family_of(self.config).part("features").feature_pass(self.networks, prompt)
+        return made
 
     def features(self, prompt: GPTPrompt, codes: Sequence[int]) -> torch.Tensor:
         """S2Mel's input (1, T, C) of all codes of a segment."""
@@ -272,13 +273,12 @@ class Pipeline:
             known, conditions = known[:, :, n_left_out:], conditions[:, n_left_out:]
         padded = torch.nn.functional.pad(noise, (known.shape[-1], 0))  # the solver ignores the noise of known frames
 
-        def solve() -> torch.Tensor:
-            estimator = adapted(self.s2mel.cfm.estimator, speaker.offsets)
-            stop = paced(self.device, should_stop)
-            solved = solve_flow(estimator, padded, known, conditions, speaker.style, settings, stop)
-            return self.networks.check_finite("s2mel", solved[:, :, known.shape[-1] :])
-
-        return self.networks.run("s2mel", solve)
+        while True:
+            with self.networks.widening("s2mel"):
+                estimator = adapted(self.s2mel.cfm.estimator, speaker.offsets)
+                stop = paced(self.device, should_stop)
+                solved = solve_flow(estimator, padded, known, conditions, speaker.style, settings, stop)
+                return self.networks.check_finite("s2mel", solved[:, :, known.shape[-1] :])
 
     def waveform(self, mel: torch.Tensor, start: int = 0, should_stop: ShouldStop | None = None) -> torch.Tensor:
         """Waveform (S,) float32 on the CPU, from frame `start` on, of the mel (1, M, F) of a segment so far.
@@ -304,11 +304,9 @@ class Pipeline:
 
     def _samples(self, frames: torch.Tensor) -> torch.Tensor:
         """Waveform (S,) float32 on the CPU of frames (1, C, T) of one window."""
-
-        def make() -> torch.Tensor:
-            return self.networks.check_finite("vocoder", render(self.vocoder, frames)[0].float().cpu())
-
-        return self.networks.run("vocoder", make)
+        while True:
+            with self.networks.widening("vocoder"):
+                return self.networks.check_finite("vocoder", render(self.vocoder, frames)[0].float().cpu())
 
     # --- all stages --------------------------------------------------------------------------------
 
@@ -330,11 +328,10 @@ class Pipeline:
         check_process()
         prompt = self.prompt(speaker, text_ids, language)
 
-        def make(attempt_seed: int, _number: int) -> Attempt:
+        attempts = Attempts(seed, options.n_attempts)
+        for attempt_seed in attempts.seeds():
             codes, problem = self.codes(prompt, options, attempt_seed, should_stop, expected=expected)
-            return Attempt(codes, attempt_seed, problem)
-
-        attempts = make_attempts(make, seed, options.n_attempts)
+            attempts.add(Attempt(codes, attempt_seed, problem))
         kept = attempts.kept
         if not kept.codes or kept.is_loss:
             raise words_missing(kept.problem, attempts.number)

@@ -7,8 +7,9 @@ not know what the networks are used for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, TypeVar
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,6 @@ from edgetts.pack.page_release import give_back_freed
 Stage = Literal["gpt", "s2mel", "vocoder"]
 _WIDE: Compute = "exact"
 _OF_ALL = ("gpt", "s2mel", "quantizer", "vocoder", "emotion")  # run-phase components that every family has
-_ResultT = TypeVar("_ResultT")
 
 
 class Networks:
@@ -103,22 +103,24 @@ class Networks:
         """The dtype of most of a network's arithmetic."""
         return self.gpt.dtype if stage == "gpt" else self.prepared[stage].dtype
 
-    def run(
-        self, stage: Stage, compute: Callable[[], _ResultT], can_repeat: Callable[[], bool] = lambda: True
-    ) -> _ResultT:
-        """`compute()`; if it raises NonFiniteError in 16 bits, once more with the network in float32.
+    @contextlib.contextmanager
+    def widening(self, stage: Stage, can_repeat: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Reloads the network in float32 where the work within raises NonFiniteError in 16 bits. It is then done again:
 
-        can_repeat: whether a retry is allowed; codes that were already given out cannot be taken back. Raises
-        GenerationError if the device's memory is full.
+            while True:
+                with networks.widening("vocoder"):
+                    return ...
+
+        can_repeat: whether the work may be done again; codes that were output cannot be taken back. In float32
+        NonFiniteError is raised. Raises GenerationError if the device's memory is full.
         """
         with memory_in_words(self.device, f"the stage {stage}"):
             try:
-                return compute()
+                yield
             except NonFiniteError:
                 if self.dtype(stage) == torch.float32 or not can_repeat():
                     raise
                 self._widen(stage)
-                return compute()
 
     def check_finite(self, stage: Stage, found: Tensor) -> Tensor:
         """Return `found`. Raises NonFiniteError if it is not finite and the stage computes in 16 bits."""

@@ -1,13 +1,13 @@
 """Attempts at one segment: seeds, which attempt to keep, and the error if words are missing in all of them.
 
-In: a function that makes codes of a seed, and the guards' verdict on them. Out: the attempt to synthesize, or a
+In: the codes of each seed, and the guards' verdict on them. Out: the next seed, the attempt to synthesize, or a
 GenerationError. Knows no networks.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,33 +45,33 @@ class Attempt:
         return self.problem is not None and self.problem.is_loss
 
 
-@dataclass(frozen=True)
 class Attempts:
-    """What was made until no guard objected or no further attempt was allowed."""
+    """The attempts at one segment: `for attempt_seed in attempts.seeds(): attempts.add(...)`, at least one.
 
-    kept: Attempt  # the latest one, unless words are missing in it and not in an earlier one
-    latest: Attempt
-    number: int
-
-
-def make_attempts(make: Callable[[int, int], Attempt | None], seed: int, most: int) -> Attempts:
-    """Attempts under seeds derived from `seed`, until no guard objects; `most` is at least 1.
-
-    make: the codes of a seed and the number of the attempt, from 1 on; None if there can be no further one (from 2 on).
+    kept: the latest one, unless words are missing in it and not in an earlier one. number: how many were made.
     """
-    attempts: Attempts | None = None
-    for number in range(1, most + 1):
-        new = make(derive_seed(seed, number - 1), number)
-        if new is None:
-            break
+
+    kept: Attempt
+    latest: Attempt
+
+    def __init__(self, seed: int, most: int) -> None:
+        self._seed = seed
+        self._most = most
+        self.number = 0
+
+    def seeds(self) -> Iterator[int]:
+        """Seeds derived from that of the segment, until a guard does not object, at most `most`."""
+        while self.number == 0 or (self.number < self._most and self.latest.problem is not None):
+            yield derive_seed(self._seed, self.number)
+
+    def add(self, new: Attempt) -> None:
+        """The attempt under the latest seed."""
         if new.problem is not None:
             logger.info("seed %d, %d codes: %s", new.seed, len(new.codes), new.problem)
-        kept = new if attempts is None or attempts.kept.is_loss or not new.is_loss else attempts.kept
-        attempts = Attempts(kept, new, number)
-        if new.problem is None:
-            break
-    assert attempts is not None
-    return attempts
+        if self.number == 0 or self.kept.is_loss or not new.is_loss:
+            self.kept = new
+        self.latest = new
+        self.number += 1
 
 
 def derive_seed(seed: int, *path: int) -> int:

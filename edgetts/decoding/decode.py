@@ -133,7 +133,16 @@ class CodeStream:
             self.cancelled = True
             self.close()
             raise StopIteration
-        code = self._choose() if self._reader is None else self._reader.next()[0].code
+        if self._reader is not None:
+            code = self._reader.next()[0].code
+        else:
+            logits = self._decoder.step(self.codes[-1:]) if self.codes else self._decoder.start()  # (1, K)
+            scores = penalize_repetition(logits, self._seen, self._settings.repetition_penalty)
+            if self._generator is not None:
+                code = int(sample(filter_logits(scores, self._settings), 1, self._generator))
+            else:
+                code = int(scores.argmax())
+            self._seen[0, code] = True
         if code == self._stop_code:
             self.stopped = True
             self.close()
@@ -147,16 +156,6 @@ class CodeStream:
         """No more codes are wanted: what makes them may serve another text. Done when there are no more, anyway."""
         if self._reader is not None:
             self._reader.close()
-
-    def _choose(self) -> int:
-        logits = self._decoder.step(self.codes[-1:]) if self.codes else self._decoder.start()  # (1, K)
-        scores = penalize_repetition(logits, self._seen, self._settings.repetition_penalty)
-        if self._generator is not None:
-            code = int(sample(filter_logits(scores, self._settings), 1, self._generator))
-        else:
-            code = int(scores.argmax())
-        self._seen[0, code] = True
-        return code
 
 
 def generate_codes(

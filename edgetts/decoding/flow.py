@@ -126,17 +126,15 @@ def _guided(
     if isinstance(estimator, Preparable):
         prepared = estimator.prepare(prompt, style, condition, times, start=ref_mel.shape[-1])
 
-    def branches(x: Tensor, index: int) -> Tensor:
+    def estimate(x: Tensor, index: int) -> Tensor:
         n_rows = 2 * batch if guided[index] else batch
         if prepared is not None:
-            return prepared(x, index, n_rows)
-        assert not isinstance(estimator, Preparable)
-        rows = (torch.cat([x, x]) if guided[index] else x).to(dtype)
-        t = torch.full((n_rows,), times[index], dtype=torch.float32, device=x.device)
-        return estimator(rows, prompt[:n_rows], t, style[:n_rows], condition[:n_rows])
-
-    def estimate(x: Tensor, index: int) -> Tensor:
-        v = branches(x, index)
+            v = prepared(x, index, n_rows)
+        else:
+            assert not isinstance(estimator, Preparable)
+            rows = (torch.cat([x, x]) if guided[index] else x).to(dtype)
+            t = torch.full((n_rows,), times[index], dtype=torch.float32, device=x.device)
+            v = estimator(rows, prompt[:n_rows], t, style[:n_rows], condition[:n_rows])
         if not guided[index]:
             return v.to(torch.float32, copy=True)
         conditional, null = v.float().chunk(2)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from edgetts.backends.lanes import ClockTimer, Timer
-from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.features import FeaturePass
 from edgetts.decoding.settings import FlowSettings
 from edgetts.models.vocoder import reach
 from edgetts.options import SynthesisOptions
@@ -53,13 +53,13 @@ class Seams:
 
 
 class SegmentRenderer:
-    """The mel and waveform of one segment, chunk by chunk."""
+    """The mel and waveform of one segment, chunk by chunk. features: its pass, which has seen no code yet."""
 
     def __init__(
         self,
         pipeline: Pipeline,
         speaker: Speaker,
-        prompt: GPTPrompt,
+        features: FeaturePass,
         seed: int,
         seams: Seams,
         measure: Measure | None = None,
@@ -71,7 +71,7 @@ class SegmentRenderer:
         self._measure = measure
         self._measured = Measurements(ClockTimer(time.perf_counter), measure)
         self._generator = torch.Generator().manual_seed(seed)
-        self._features = pipeline.feature_pass(prompt)
+        self._features = features
         self._duration_factor = duration_factor
         self._mel: Tensor | None = None  # (1, M, F), the last `seams.provisional` frames are not final
         self._n_final = 0  # frames that will not change
@@ -121,7 +121,10 @@ class SegmentRenderer:
     def _extend_mel(self, new: Sequence[int], settings: FlowSettings, should_stop: Callable[[], bool] | None) -> Tensor:
         """Solve new and provisional frames; returns the whole mel (1, M, F)."""
         pipeline, start = self._pipeline, self._n_final
-        condition = pipeline.condition(self._extend_features(new), self._duration_factor)  # (1, F, C)
+        started = self._measured.mark()
+        features = self._features.append(new)  # (1, T, C), of all codes so far
+        self._measured.note("features", len(new), started)
+        condition = pipeline.condition(features, self._duration_factor)  # (1, F, C)
         n_frames = condition.shape[1]
         noise = self._extend_noise(n_frames)
         first = max(0, start - self._seams.context)
@@ -136,13 +139,6 @@ class SegmentRenderer:
         self._mel = mel
         self._n_final = max(start, n_frames - self._seams.provisional)
         return mel
-
-    def _extend_features(self, new: Sequence[int]) -> Tensor:
-        """S2Mel's input of all codes so far (1, T, C)."""
-        started = self._measured.mark()
-        features = self._features.append(new)
-        self._measured.note("features", len(new), started)
-        return features
 
     def _extend_noise(self, n_frames: int) -> Tensor:
         n_drawn = 0 if self._noise is None else self._noise.shape[-1]

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from edgetts.backends.numbers import numbers_of
 from edgetts.backends.process import prepare_process
+from edgetts.families import family_of
 from edgetts.models import registry
 from edgetts.models.s2mel import S2Mel
 from edgetts.models.voice_offsets import VoiceOffsets, n_offsets, voice_offsets
-from edgetts.voices.reference import reference_features
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def adapt(
         s2mel = registry.S2MEL.load(pack, device).float().requires_grad_(False)
         quantizer = registry.QUANTIZER.load(pack, device).float()
         with torch.no_grad():
-            semantic = reference_features(voice, config, quantizer, device).clone()
+            family = family_of(config).part("voice")
+            semantic = family.reference_features(voice, quantizer, device).clone()
         features_per_frame = config.features_per_code / config.s2mel.mel_frames_per_code
         excerpts = _Excerpts(voice.reference_mel.to(device).clone(), semantic, features_per_frame, noise_scale)
         style = voice.style.to(device).clone()

@@ -13,11 +13,11 @@ import torch
 
 from edgetts.backends.networks import Networks
 from edgetts.errors import VoiceError
+from edgetts.families import family_of
 from edgetts.models.dit import AdaLNModulation
 from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.pack.load import Pack
 from edgetts.voices.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
-from edgetts.voices.reference import reference_features
 from edgetts.voices.voice import Voice
 
 
@@ -79,7 +79,8 @@ def make_speaker(
         _, rows = matrix_rows(style, matrices["speaker_matrix"], matrices["emotion_matrix"], config.emotion.group_sizes)
         vector = mix_weights(vector, rows, emotion.effective_weights())
     reference_mel = voice.reference_mel.to(device)
-    features = reference_features(voice, config, networks.quantizer, device)  # (1, T, C)
+    family = family_of(config).part("voice")
+    features = family.reference_features(voice, networks.quantizer, device)  # (1, T, C), as S2Mel was trained on
     return Speaker(
         conditioning_latents=voice.conditioning_latents.to(device),
         emotion_vector=vector,

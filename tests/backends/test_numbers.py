@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -195,17 +196,19 @@ def spoil(network: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_16_bits_are_widened_and_once(narrow: Pipeline) -> None:
     tries: list[int] = []
 
-    def fails() -> None:
-        tries.append(1)
-        raise NonFiniteError("no number")
+    def fails(stage: Any, **options: Any) -> None:
+        while True:
+            with narrow.networks.widening(stage, **options):
+                tries.append(1)
+                raise NonFiniteError("no number")
 
     for stage, expected in (("gpt", 1), ("vocoder", 2), ("vocoder", 1)):  # the GPT is in float32 on the CPU
         tries.clear()
         with pytest.raises(NonFiniteError):
-            narrow.networks.run(stage, fails)  # type: ignore[arg-type]
+            fails(stage)
         assert len(tries) == expected
     with pytest.raises(NonFiniteError):
-        narrow.networks.run("s2mel", fails, can_repeat=lambda: False)
+        fails("s2mel", can_repeat=lambda: False)
     assert narrow.networks.dtype("s2mel") == BF16
 
 

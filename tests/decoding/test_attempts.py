@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgetts.decoding.attempts import Attempt, derive_seed, make_attempts
+from edgetts.decoding.attempts import Attempt, Attempts, derive_seed
 from edgetts.decoding.guards import Problem
 
 FINE = None
@@ -26,17 +26,16 @@ LOSS, FLAW = Problem("too short", is_loss=True), Problem("a long silence", is_lo
     ],
 )
 def test_the_latest_is_kept_unless_words_are_missing(problems: list, most: int, kept: int, latest: int) -> None:
-    asked: list[tuple[int, int]] = []
-
-    def make(seed: int, number: int) -> Attempt | None:
-        asked.append((seed, number))
-        problem = problems[number - 1]
-        return None if problem == "no further one" else Attempt([number], seed, problem)
-
-    attempts = make_attempts(make, 5, most)
+    asked: list[int] = []
+    attempts = Attempts(5, most)
+    for seed, problem in zip(attempts.seeds(), problems, strict=False):
+        asked.append(seed)
+        if problem == "no further one":
+            break
+        attempts.add(Attempt([attempts.number + 1], seed, problem))
     assert attempts.kept.codes == [kept] and attempts.latest.codes == [latest] and attempts.number == latest
     assert attempts.kept.seed == derive_seed(5, kept - 1)
-    assert asked == [(derive_seed(5, i), i + 1) for i in range(len(asked))]
+    assert asked == [derive_seed(5, i) for i in range(len(asked))]
 
 
 def test_seeds_of_parts_differ() -> None:

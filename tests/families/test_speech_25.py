@@ -284,7 +284,7 @@ def test_many_chunks_are_close_to_one(tts: TTS, voice: Voice) -> None:
     settings = SynthesisOptions(n_steps=4).flow_settings()
     mels = []
     for sizes in ([len(CODES)], [15] * 4):
-        renderer, end = SegmentRenderer(pipeline, speaker, prompt, 1, Seams()), 0
+        renderer, end = SegmentRenderer(pipeline, speaker, pipeline.feature_pass(prompt), 1, Seams()), 0
         for size in sizes:
             end = min(end + size, len(CODES))
             renderer.render(CODES[:end], settings, last=end == len(CODES))

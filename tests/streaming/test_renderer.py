@@ -36,7 +36,7 @@ def speaker(pipeline: Pipeline, mini_pack: Path) -> Speaker:
 
 
 def renderer(pipeline: Pipeline, speaker: Speaker, **seams: int) -> SegmentRenderer:
-    return SegmentRenderer(pipeline, speaker, pipeline.prompt(speaker, IDS), 5, Seams(**seams))
+    return SegmentRenderer(pipeline, speaker, pipeline.feature_pass(pipeline.prompt(speaker, IDS)), 5, Seams(**seams))
 
 
 @torch.inference_mode()

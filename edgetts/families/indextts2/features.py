@@ -41,6 +41,4 @@ class LatentFeatures:
         return self._features
 
 
-def feature_pass(networks: Networks, prompt: GPTPrompt) -> LatentFeatures:
-    """For one segment."""
-    return LatentFeatures(networks, prompt)
+feature_pass = LatentFeatures
