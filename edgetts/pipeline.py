@@ -289,8 +289,8 @@ class Pipeline:
         n_frames, hop = mel.shape[-1], self.config.audio.hop_length
         around = reach(self.config.vocoder)
         frames = frames_of(self.vocoder, mel)
-        parts = []
-        for first in range(start, n_frames, VOCODER_WINDOW):
+        parts, first = [], start
+        while first < n_frames:
             if should_stop is not None and should_stop():
                 raise Cancelled("The speech was cancelled.")
             last = min(first + VOCODER_WINDOW, n_frames)
@@ -298,15 +298,12 @@ class Pipeline:
             right = min(n_frames, last + around)
             more = (left - right) % self.networks.window_bucket  # earlier frames change no sample
             left -= more if more <= left else 0
-            samples = self._samples(frames[:, :, left:right])
-            parts.append(samples[(first - left) * hop : (last - left) * hop])
-        return torch.cat(parts) if parts else torch.zeros(0)
-
-    def _samples(self, frames: torch.Tensor) -> torch.Tensor:
-        """Waveform (S,) float32 on the CPU of frames (1, C, T) of one window."""
-        while True:
             with self.networks.widening("vocoder"):
-                return self.networks.check_finite("vocoder", render(self.vocoder, frames)[0].float().cpu())
+                samples = render(self.vocoder, frames[:, :, left:right])[0].float().cpu()
+                self.networks.check_finite("vocoder", samples)
+                parts.append(samples[(first - left) * hop : (last - left) * hop])
+                first = last  # not reached where the window overflows: it is rendered again
+        return torch.cat(parts) if parts else torch.zeros(0)
 
     # --- all stages --------------------------------------------------------------------------------
 

@@ -206,7 +206,16 @@ class Session:
 
     def _make_sound(self) -> None:
         state, index = self.state, 0
-        while (segment := self._next_segment(index)) is not None:
+
+        def is_decided() -> bool:  # whether there is another segment
+            return index < len(state.segments) or state.has_all_segments
+
+        while True:
+            with state.changed:
+                state.wait_until(is_decided)
+                if index == len(state.segments):
+                    break
+                segment = state.segments[index]
             self._give(np.zeros(round(segment.queued.pause_before_s * self.sample_rate), np.float32), index)
             self._sound(segment, index)
             self._engine.freed.look()
@@ -214,12 +223,6 @@ class Session:
         state.complete()
         if self._engine.speeds_path is not None:
             self._engine.speeds.save(self._engine.speeds_path)
-
-    def _next_segment(self, index: int) -> SegmentState | None:
-        state = self.state
-        with state.changed:
-            state.wait_until(lambda: index < len(state.segments) or state.has_all_segments)
-            return state.segments[index] if index < len(state.segments) else None
 
     def _sound(self, segment: SegmentState, index: int) -> None:
         """Render one segment, part by part."""
