@@ -1,13 +1,14 @@
-"""A tiktoken vocabulary of byte pairs becomes a `tokenizer.json` of Hugging Face `tokenizers`, same ids.
+"""Converts a tiktoken byte-pair vocabulary to a `tokenizer.json` of Hugging Face `tokenizers` with the same ids.
 
-In: a `.tiktoken` file as published, one base64 piece and its rank a line. Out: one JSON file that
-`tokenizers.Tokenizer.from_file` reads: the pieces at their ranks, then the special tokens in the order of CosyVoice's
-`cosyvoice/tokenizer/tokenizer.py`, which the file does not hold. Needs no `tiktoken`. Does not know prefixes, letter
-case or segments: those are `edgetts.text.multilingual`.
+In: a published `.tiktoken` file; each line has a piece in base64 and its rank. Out: a JSON file for
+`tokenizers.Tokenizer.from_file`. A piece's id is its rank. The special tokens follow; the `.tiktoken` file does not list
+them, so their order is taken from CosyVoice's `cosyvoice/tokenizer/tokenizer.py`. Does not need `tiktoken`. Does not
+know prefixes, letter case or segments: those are in `edgetts.text.multilingual`.
 
-tiktoken joins the neighbors whose union has the lowest rank, and takes a whole word that is a piece as it is. Here each
-piece gives one merge: the two parts that the pieces of lower rank leave of it. That is the same wherever it is applied,
-for what lies inside a piece is joined by lower ranks before the piece itself.
+tiktoken has ranks and no merges: it repeatedly joins the two neighbors whose union has the lowest rank, and a word that
+is a piece is one token. `tokenizers` needs a list of merges. For each piece, `_parts` joins its bytes with all pieces of
+lower rank; if two parts remain, they are the piece's merge. Both algorithms give the same tokens, because everything
+inside a piece has a lower rank than the piece and is joined first.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from edgetts.text.multilingual.languages import TOKENS as LANGUAGE_TOKENS
 
 MAX_VOCABULARY_BYTES = 16 * 2**20  # the published one has 0.9 MB
 N_BYTES = 256
-_EMPTY = b"="  # the published file has one such line: a piece without bytes, which no text has
+_EMPTY = b"="  # an empty piece; the published file has one, which no text contains
 
-# GPT-2's words, which the published vocabulary was counted in.
+# GPT-2's pattern of words: the published vocabulary was trained on text split by it.
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 _EVENTS = (
@@ -55,7 +56,7 @@ SPECIAL_TOKENS = tuple(
         *_SPEECH,
         *_TIMES,
     )
-)  # 1673, with ids from the number of pieces on
+)  # 1673; their ids follow those of the pieces
 
 
 def _byte_letters() -> list[str]:
@@ -100,7 +101,7 @@ def read_tiktoken(source: Path) -> Tokenizer:
 def build_tiktoken(data: bytes, name: str) -> Tokenizer:
     """The equivalent `Tokenizer` for the content of a `.tiktoken` file; `name` is for messages.
 
-    Raises `CheckpointError` if a line is none, ranks are not 0, 1, 2, ... or a byte is missing.
+    Raises `CheckpointError` if a line is malformed, ranks are not 0, 1, 2, ..., or a byte has no piece.
     """
     pieces = _pieces(data, name)
     ranks = {piece: rank for rank, piece in enumerate(pieces)}
@@ -111,7 +112,7 @@ def build_tiktoken(data: bytes, name: str) -> Tokenizer:
     merges = []
     for rank, piece in enumerate(pieces):
         parts = _parts(piece, rank, ranks)
-        if len(parts) == 2:  # more: it is met as a whole word only
+        if len(parts) == 2:  # with more parts no merge makes it: it is a token only as a whole word
             merges.append((spelled(parts[0]), spelled(parts[1])))
     vocabulary = {spelled(piece): rank for piece, rank in ranks.items()}
     tokenizer = Tokenizer(BPE(vocabulary, merges, ignore_merges=True))
@@ -125,13 +126,13 @@ def build_tiktoken(data: bytes, name: str) -> Tokenizer:
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     if tokenizer.get_vocab_size() != len(pieces) + len(SPECIAL_TOKENS):
         raise CheckpointError(
-            f"The vocabulary {name} has pieces that are special tokens: download the checkpoint again."
+            f"The vocabulary {name} lists special tokens among its pieces: download the checkpoint again."
         )
     return tokenizer
 
 
 def piece_bytes(spelling: str) -> bytes:
-    """The bytes of a piece as `tokenizers` spells it, one letter a byte."""
+    """The bytes of a piece from its spelling in `tokenizers`, which has one letter per byte."""
     return bytes(_BYTES[letter] for letter in spelling)
 
 
@@ -149,7 +150,7 @@ def _pieces(data: bytes, name: str) -> list[bytes]:
             is_next = False
         if not is_next:
             raise CheckpointError(
-                f"Line {number} of the vocabulary {name} is not a piece in base64 and the rank {len(pieces)}: "
+                f"Line {number} of the vocabulary {name} must be a piece in base64 and the rank {len(pieces)}: "
                 "download the checkpoint again."
             )
         pieces.append(piece)
@@ -162,8 +163,10 @@ def _pieces(data: bytes, name: str) -> list[bytes]:
 
 
 def _parts(piece: bytes, rank: int, ranks: dict[bytes, int]) -> list[bytes]:
-    """What the pieces of lower rank than `rank` leave of `piece`: the lowest pair is joined first, the left one of
-    equals."""
+    """`piece` split into parts: its bytes, joined as tiktoken does with the pieces of lower rank than `rank`.
+
+    The pair with the lowest rank is joined first; of equal pairs, the left one.
+    """
     parts = [piece[at : at + 1] for at in range(len(piece))]
     while len(parts) > 2:
         lowest, place = min((ranks.get(parts[at] + parts[at + 1], rank), at) for at in range(len(parts) - 1))

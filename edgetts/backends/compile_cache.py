@@ -40,15 +40,15 @@ def keep_compiled(cache: Path, manifest: Manifest, device: torch.device) -> Path
 
 @dataclass(frozen=True)
 class Compilations:
-    """What compilers did in this process. The second process with a cache folder has no misses and no new files."""
+    """Counts of compilations in this process. A process that finds a warm cache has no misses and no new files."""
 
     misses: int  # graphs that Inductor compiled
-    hits: int  # and that it found
-    new_files: int  # in the cache folder, of Inductor and Triton
+    hits: int  # graphs that it took from the cache
+    new_files: int  # new files of Inductor and Triton in the cache folder
 
 
 class CompileWatch:
-    """Counts from when it is made. folder: as of `keep_compiled`."""
+    """Counts compilations from its construction on. folder: as returned by `keep_compiled`."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -65,7 +65,7 @@ def _files(folder: Path | None) -> set[Path]:
 
 
 def _inductor_counts() -> tuple[int, int]:
-    """Misses and hits of Inductor's cache. Whatever is bypassed was compiled, too."""
+    """Misses and hits of Inductor's cache. A bypass counts as a miss: it was compiled, too."""
     utils = sys.modules.get("torch._dynamo.utils")
     if utils is None:
         return 0, 0

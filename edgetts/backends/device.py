@@ -74,14 +74,14 @@ def probe_cuda(device: torch.device) -> str:
 
 
 def describe(device: torch.device) -> str:
-    """The key of stored measurements: the GPU's name, or CPU architecture, instruction set and number of threads."""
+    """The device as a key of stored measurements: the GPU's name, or the CPU's architecture, instruction set and threads."""
     if device.type == "cuda":
         return f"{device.type} {torch.cuda.get_device_name(device)}"
     return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}"
 
 
 def triton_version() -> str:
-    """Of what is installed; empty without it."""
+    """The version of the installed Triton; empty if there is none."""
     try:
         return importlib.metadata.version("triton")
     except importlib.metadata.PackageNotFoundError:

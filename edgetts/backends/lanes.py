@@ -1,10 +1,10 @@
-"""Where one kind of work is queued on a device, how long it took there, and how far ahead the host may run.
+"""Lanes: a CUDA stream for codes and one for sound, timers for their work, and a bound on queued work.
 
-In: a device. Out: `Lanes`, one for codes and one for sound: on CUDA a stream each, sound with priority, timed by
-events; on the CPU nothing, timed by the clock of whoever works. It does not know what is computed.
+In: a device. Out: `Lanes`. On CUDA each lane is a stream, sound with higher priority, timed by events. On the CPU a lane
+is nothing, and the calling thread's clock is the timer. Does not know what is computed.
 
-What one lane hands to the other has been read by the host first (a code is, before its sound is made), so the lanes do
-not wait for each other; both wait for what the default stream did before them.
+Data passes from one lane to the other through the host (codes are read before their sound is computed), so the lanes
+need not wait for each other. Both wait for earlier work of the default stream.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ Mark = Any
 """A point in a lane's work."""
 
 _SOUND_PRIORITY, _CODES_PRIORITY = -1, 0  # of CUDA streams: lower goes first
-_STEPS_AHEAD = 1  # of a solution that are queued while one runs
+_STEPS_AHEAD = 1  # steps of a solution queued behind the running one
 
 
 class Held(Protocol):
-    """The hold of a lock, as of `streaming.fair_lock`."""
+    """The interface of a held lock, implemented by `streaming.fair_lock`."""
 
-    waited_s: float  # in which it was not held
+    waited_s: float  # seconds during which it was yielded
 
     def clock(self) -> float:
-        """Seconds without those."""
+        """Seconds, without those during which the lock was yielded."""
         ...
 
 
@@ -41,16 +41,16 @@ class Timer(Protocol):
     def mark(self) -> Mark: ...
 
     def is_passed(self, mark: Mark) -> bool:
-        """Whether `seconds` up to this mark needs no waiting."""
+        """Whether the work before this mark is done, so that `seconds` does not wait."""
         ...
 
     def seconds(self, start: Mark, end: Mark) -> float | None:
-        """None: others had the device meanwhile, and the device's time does not tell whose work it was."""
+        """Seconds between two marks; None if another stream used the device meanwhile, which makes the time meaningless."""
         ...
 
 
 class ClockTimer:
-    """Of work that is done when it returns."""
+    """Times work that is done when its call returns."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -66,7 +66,7 @@ class ClockTimer:
 
 
 class EventTimer:
-    """Of work that is queued on the current CUDA stream."""
+    """Times work that is queued on the current CUDA stream, by events."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
@@ -88,7 +88,7 @@ class EventTimer:
 
 class Lane(Protocol):
     def entered(self) -> AbstractContextManager[None]:
-        """What this thread computes inside goes here."""
+        """Within it, the work of this thread is queued on this lane."""
         ...
 
     def timer(self, held: Held) -> Timer: ...
@@ -129,16 +129,16 @@ class Lanes:
 
 
 def lanes(device: torch.device) -> Lanes:
-    """Of one set of networks; graphs that share memory are replayed in one lane only."""
+    """The lanes of one set of networks. Graphs that share memory must be replayed in one lane only."""
     if device.type != "cuda":
         return Lanes(HostLane(), HostLane())
     return Lanes(CudaLane(device, _CODES_PRIORITY), CudaLane(device, _SOUND_PRIORITY))
 
 
 def paced(device: torch.device, should_stop: Callable[[], bool] | None) -> Callable[[], bool] | None:
-    """`should_stop` of a solution, asked before each step: on CUDA it waits until few steps are queued.
+    """`should_stop` for an ODE solution. On CUDA each call also waits until only a few steps are queued.
 
-    Otherwise the host would queue them all at once, and a cancelled call would keep the device busy to its end.
+    Without the wait the host would queue all steps at once, and a cancelled call would keep the device busy.
     """
     if device.type != "cuda":
         return should_stop

@@ -26,17 +26,17 @@ class FileWatch:
             function.restype, function.argtypes = ctypes.c_int, [ctypes.c_char_p]
 
     def watch(self, path: Path) -> None:
-        """Watch a file from now on. Call it before the file is mapped. What was seen of it before is forgotten."""
+        """Watch a file from now on, and forget earlier reads past its end. Call it before the file is mapped."""
         if not self._watch(_real(path)):
             logger.info("%s is not watched: truncating it ends the process", path)
 
     def was_cut(self, path: Path) -> bool:
-        """Whether something was read behind the end of a watched file."""
+        """Whether the process read past the end of a watched file."""
         return bool(self._was_cut(_real(path)))
 
 
 def find_watch() -> FileWatch | None:
-    """None if the library is not there, or was built before it could watch files."""
+    """The watch; None if the native library is missing or too old for it."""
     library = find_library()
     return None if library is None or not hasattr(library.c, "edgetts_watch_file") else FileWatch(library.c)
 

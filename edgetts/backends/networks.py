@@ -40,7 +40,7 @@ _OF_ALL = ("gpt", "s2mel", "quantizer", "vocoder", "emotion")  # run-phase compo
 
 
 class Networks:
-    """The resident networks. `prepared`: the optimizations of S2Mel and vocoder. `take_notices`: stages reloaded."""
+    """The resident networks. `prepared`: how S2Mel and vocoder were optimized."""
 
     def __init__(
         self, pack: Pack, device: torch.device, kernel: str, compute: Compute, runner: RunnerName = "auto"
@@ -78,25 +78,25 @@ class Networks:
             estimator.wait_for_compiler()
 
     def take_notices(self) -> list[str]:
-        """The notices since the last call."""
+        """Notices of stages that were reloaded, since the last call."""
         taken, self._notices = self._notices, []
         return taken
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a user should know about how fast this machine computes."""
+        """Sentences for the user about slower ways of computing on this machine."""
         decoding = () if self.decoders is None else self.decoders.notices
         return (*decoding, *(() if self._sound is None else self._sound.notices))
 
     @property
     def flow_bucket(self) -> int:
-        """Lengths of prompt and speech together that the DiT solves fastest are multiples of this."""
+        """The DiT is fastest where prompt and speech together are a multiple of this many frames."""
         estimator = self.s2mel.get_submodule("cfm.estimator")
         return estimator.length_bucket if isinstance(estimator, FastDiT) else 1
 
     @property
     def window_bucket(self) -> int:
-        """Lengths of windows that the vocoder renders fastest are multiples of this."""
+        """The vocoder is fastest where a window is a multiple of this many frames."""
         return self.vocoder.length_bucket if isinstance(self.vocoder, FastVocoder) else 1
 
     def dtype(self, stage: Stage) -> torch.dtype:
@@ -129,7 +129,7 @@ class Networks:
         return found
 
     def _take_gpt(self, compute: Compute) -> None:
-        """Load the GPT with what decodes: `decoders`; if those are None `stepper`; if that is None, too, the GPT."""
+        """Load the GPT, `decoders` and `stepper`. Decoding uses the first of decoders, stepper and GPT that is there."""
         self.gpt = load_gpt(self._pack, self.device, self._kernel, compute)
         self.decoders = device_decoders(self.gpt, self.device, self._runner)
         self.stepper = fused_step(self.gpt)

@@ -1,10 +1,11 @@
-"""Work on fixed addresses that can be replayed, and what runs it: as it is, or as a CUDA graph captured by hand.
+"""Replayable units of work on the sound side, and their runners: eager, or a CUDA graph per unit.
 
-In: a `Unit`, which reads and writes tensors of its own. Out: it has run, or is queued on the current stream. A runner
-that fails on this machine says so in `notices`, and `Replays` then hands out no units: its user computes without.
-It does not know what a unit computes. `step_watch` has a runner that fails where a unit could not be replayed.
+In: a `Unit`, which reads and writes only tensors of its own. Out: the unit has run, or is queued on the current stream.
+If a runner fails on this machine, it adds a notice, and `Replays` returns no units from then on: the caller computes
+without them. Does not know what a unit computes. For tests, `step_watch` has a runner that fails where a unit cannot be
+replayed.
 
-Graphs that share a pool of memory belong on one stream, one after the other.
+Graphs that share a memory pool must run on one stream, one after the other.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-_WARM_UPS = 2  # before a capture: libraries and kernels are set up at their first calls
+_WARM_UPS = 2  # runs before a capture: libraries and kernels initialize at their first call
 MOST_UNITS = 48
-"""Units that are kept with their graphs; the one used longest ago goes first."""
+"""Units kept with their graphs; the least recently used is dropped first."""
 
 
 class Unit(Protocol):
-    """Reads and writes `tensors()` only, at the same addresses in each run."""
+    """Work that reads and writes only `tensors()`, at the same addresses in each run."""
 
     def __call__(self) -> None: ...
 
@@ -40,15 +41,15 @@ class UnitRunner(Protocol):
     notices: list[str]
 
     def run(self, unit: Unit) -> bool:
-        """Whether it ran. False, with a notice: it does not run this way here."""
+        """Run the unit. Returns False, and adds a notice, if it cannot run this way on this machine."""
         ...
 
     def forget(self, unit: Unit) -> None:
-        """Free what is kept for a unit."""
+        """Free the unit's graph."""
 
 
 class EagerUnits:
-    """Units as they are."""
+    """Runs units without a graph."""
 
     def __init__(self) -> None:
         self.notices: list[str] = []
@@ -62,7 +63,7 @@ class EagerUnits:
 
 
 class GraphUnits:
-    """A CUDA graph for each unit, captured when it first runs. All of them share a pool of memory."""
+    """Runs each unit as a CUDA graph, captured at its first run. All graphs share a memory pool."""
 
     def __init__(self, device: torch.device) -> None:
         self.notices: list[str] = []
@@ -77,7 +78,7 @@ class GraphUnits:
             try:
                 graph = self._graphs[id(unit)] = capture(unit, self._device, self._pool)
             except RuntimeError as error:
-                self.notices.append(f"Sound could not be captured as a CUDA graph ({reason(error)}), which is slower.")
+                self.notices.append(f"The sound stages run without CUDA graphs, which is slower: capture failed ({reason(error)}).")
                 return False
         graph.replay()
         return True
@@ -89,7 +90,7 @@ class GraphUnits:
 def capture(
     work: Callable[[], None], device: torch.device, pool: Any, restore: Callable[[], None] = lambda: None
 ) -> torch.cuda.CUDAGraph:
-    """Warm up and capture. restore: puts back what a warm-up run changed. Raises RuntimeError."""
+    """Warm up and capture. restore: undoes the changes of a warm-up run. Raises RuntimeError."""
     with torch.cuda.device(device):
         here, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(here)
@@ -99,32 +100,32 @@ def capture(
                 restore()
         here.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        # "thread_local": calls of other threads do not invalidate this capture.
+        # "thread_local": CUDA calls of other threads do not invalidate this capture.
         with torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode="thread_local"):
             work()
     return graph
 
 
 def reason(error: RuntimeError) -> str:
-    """The first line of a message, or two if that only announces the second."""
+    """The first line of a message, or the first two if the first ends with a colon."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join(lines[: 1 + lines[0].endswith(":")]).rstrip(".")
 
 
 class Replays(Generic[KeyT, UnitT]):
-    """Units by what they are made for. The first request gets none: what is wanted once is not worth a capture."""
+    """A cache of units by key. The first request of a key returns none: a capture pays off only for a repeated key."""
 
     def __init__(self, runner: UnitRunner, most: int = MOST_UNITS) -> None:
         self.runner = runner
         self._most = most
-        self._units: OrderedDict[KeyT, UnitT | None] = OrderedDict()  # None: wanted once
+        self._units: OrderedDict[KeyT, UnitT | None] = OrderedDict()  # None: requested once
         self._lock = threading.Lock()
         self._works = True
 
     def get(self, key: KeyT, make: Callable[[KeyT], UnitT]) -> UnitT | None:
-        """The unit of a key, made at the second request.
+        """The unit of a key, made at the second request; None at the first, or if the runner failed.
 
-        Asked for once per solution or window, so that a unit is taken between two of them.
+        Callers ask once per ODE solution or vocoder window, so the form never changes within one.
         """
         with self._lock:
             if not self._works:
@@ -140,22 +141,22 @@ class Replays(Generic[KeyT, UnitT]):
             return unit
 
     def has(self, key: KeyT) -> bool:
-        """Whether the unit of a key is made."""
+        """Whether the unit of a key exists."""
         with self._lock:
             return self._units.get(key) is not None
 
     def run(self, unit: UnitT) -> bool:
-        """Whether the unit ran; if not, nothing was computed and there will be no more units."""
+        """Run a unit. Returns False if it did not run; there will be no more units then."""
         self._works = self._works and self.runner.run(unit)
         return self._works
 
     def forget(self) -> None:
-        """Free all units: what they would compute has changed."""
+        """Free all units, because their computation has changed. They are made again at the next request."""
         with self._lock:
             for unit in self._units.values():
                 if unit is not None:
                     self.runner.forget(unit)
-            self._units = OrderedDict.fromkeys(self._units)  # all were wanted once
+            self._units = OrderedDict.fromkeys(self._units)  # as if requested once
 
     def _trim(self) -> None:
         while len(self._units) > self._most:

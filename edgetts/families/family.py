@@ -1,4 +1,4 @@
-"""What a family of models is made of. Knows no family, and no network."""
+"""`Family`: the description of a family of models. Knows no particular family and no network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Family:
 
     name: in manifests and voice files. title: for people. folder: its package, with a file for each part (the
     package's docstring lists them). model: the dataclass of its dimensions.
-    enroll_components, run_components: what is loaded to learn a voice, and what is resident while speaking, in the
-    order in which a pack is written.
-    voice_reference: the field of a voice that the prompt condition is made of, "reference_codes" or
+    enroll_components: loaded to enroll a voice. run_components: resident while speaking. Both in the order in which a
+    pack is written.
+    voice_reference: the field of a voice from which the prompt condition is computed, "reference_codes" or
     "reference_features".
     """
 

@@ -1,7 +1,7 @@
-"""What a family's published checkpoint is, as data, and the parts of its configuration that several families share.
+"""The description of a family's published checkpoint, and readers of the configuration that several families share.
 
 In: `config.yaml` and the `config.json` of w2v-BERT and BigVGAN as `Table`s. Out: dataclasses of `edgetts.pack.config`.
-Constants are numbers that upstream has in code instead of a file. Opens no file.
+The constants are numbers that upstream has in code and not in a file. Opens no file.
 
 Source: upstream indextts/infer_v2.py, gpt/model_v2.py, s2mel/modules/.
 """
@@ -50,7 +50,7 @@ CAMPPLUS: dict[str, Any] = {
     "block_dilations": (1, 2, 2),
 }
 
-# Keys of config.yaml that have no effect on speech: training, and paths that upstream does not take.
+# Keys of config.yaml without effect on speech: for training, or for branches that upstream does not run.
 NO_EFFECT = (
     "dataset.sample_rate",
     "dataset.squeeze",
@@ -75,11 +75,11 @@ NO_EFFECT = (
     "s2mel.DiT.content_codebooks",
     "s2mel.wavenet.p_dropout",
     "qwen_emo_path",
-    "vocoder.name",  # where upstream fetches it from; what it is is in its config.json
+    "vocoder.name",  # where upstream downloads it; its dimensions are in its own config.json
 )
 
-# Keys that choose between architectures, and the one that is implemented. All but `version` may be absent
-# where upstream takes this value by default.
+# Keys that choose an architecture, and the value that is implemented. Keys may be absent where upstream's default is
+# this value; `version` may not.
 FIXED: dict[str, Any] = {
     "gpt.use_mel_codes_as_input": True,
     "gpt.train_solo_embeddings": False,
@@ -123,7 +123,7 @@ FILE_KEYS = {
     "emotion_matrix": "emo_matrix",
     "speaker_matrix": "spk_matrix",
 }
-# Tables that the models of files are wrapped in.
+# Keys under which the state dict of a file lies.
 WRAPPERS: dict[str, tuple[str, ...]] = {
     "gpt": ("model",),
     "s2mel": ("net",),
@@ -136,14 +136,13 @@ WRAPPERS: dict[str, tuple[str, ...]] = {
 class Published:
     """A family's published checkpoint.
 
-    version: of its config.yaml. marks: ends of keys by which a config.yaml without a version is known.
+    version: of its config.yaml. marks: suffixes of keys that identify a config.yaml without a version.
     repository: on the Hugging Face hub. own_license: of its files.
-    file_keys: file -> key of config.yaml that names it. files: file -> name, of those that no key names.
-    usual: names of the files besides config.yaml, as published. auxiliary: files of other publishers, of
-    `edgetts.quant.checkpoint.AUXILIARY_FILES`. sources: component -> file that its tensors are in. wrappers: as
-    WRAPPERS.
-    tokenizer: format of its vocabulary, of `edgetts.quant.convert.TOKENIZERS`. text: of the text front end.
-    model_config: reads the dimensions, of config.yaml, w2v-BERT's and BigVGAN's.
+    file_keys: file -> key of config.yaml with its name. files: file -> name, where config.yaml has no key for it.
+    usual: published names of all files but config.yaml. auxiliary: files of other publishers, keys of
+    `edgetts.quant.checkpoint.AUXILIARY_FILES`. sources: component -> file with its tensors. wrappers: as WRAPPERS.
+    tokenizer: format of its vocabulary, a key of `edgetts.quant.convert.TOKENIZERS`. text: settings of the text front
+    end. model_config: reads the dimensions from the tables of config.yaml, w2v-BERT and BigVGAN.
     """
 
     version: float
@@ -179,7 +178,7 @@ def audio(c: Table) -> AudioConfig:
 
 
 def codec_sizes(c: Table) -> dict[str, int]:
-    """Keywords of `SemanticCodecConfig`."""
+    """Arguments of `SemanticCodecConfig`."""
     return {
         "hidden_size": c.integer("semantic_codec.hidden_size"),
         "codebook_size": c.integer("semantic_codec.codebook_size"),
@@ -238,7 +237,7 @@ def conditioner(c: Table, module: str, dim: int, n_latents: int) -> tuple[Confor
 
 
 def gpt_sizes(c: Table, n_conditioning_latents: int) -> dict[str, int]:
-    """Keywords of `GPTConfig`."""
+    """Arguments of `GPTConfig`."""
     return {
         "model_dim": c.integer("gpt.model_dim"),
         "n_layers": c.integer("gpt.layers"),
@@ -256,7 +255,7 @@ def gpt_sizes(c: Table, n_conditioning_latents: int) -> dict[str, int]:
 
 
 def acoustic_sizes(c: Table, features_per_code: int) -> dict[str, Any]:
-    """Keywords of `AcousticConfig`."""
+    """Arguments of `AcousticConfig`."""
     regulator = "s2mel.length_regulator"
     semantic_dim = c.integer("semantic_codec.hidden_size")
     ratios = c.integers(f"{regulator}.sampling_ratios")

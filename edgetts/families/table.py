@@ -1,7 +1,7 @@
-"""A nested configuration table, read so that nothing in it goes unnoticed.
+"""Reads a nested configuration table strictly: every key must be read, and every value must have its type.
 
-In: plain values as YAML and JSON give them. Out: typed values by dotted key, and phrases for everything
-wrong, collected so that one message can list them all. Knows no key.
+In: plain values from YAML or JSON. Out: typed values by dotted key, and a list of all problems for one message. Knows
+no particular key.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from edgetts.errors import CheckpointError
 from edgetts.pack.plain_json import listed, shown
 from edgetts.pack.strict import printable
 
-# Bounds that hold before anything is computed from a number; what each may be is looked at in `edgetts.pack.ranges`.
+# General bounds, checked before a number is used; `edgetts.pack.ranges` checks the range of each dimension.
 MAX_DIMENSION = 1 << 24
 MAX_REPEATS = 1024  # layers, blocks, or entries of a list
-# The last part of keys that say how many times something is built.
+# Last part of the keys of repeat counts.
 REPEATS = ("layers", "num_layers", "num_hidden_layers", "num_blocks", "vocos_num_layers", "depth", "perceiver_mult")
 
 
 class Table:
-    """A nested table by dotted key, that remembers what was read and what was wrong with it."""
+    """A nested table by dotted key. Records which keys were read, and problems."""
 
     def __init__(self, values: dict[str, Any], where: str) -> None:
         self.where = where
@@ -43,7 +43,7 @@ class Table:
         value = self._get(key, (int, float), "a number")
         if value is None:
             return 0.0
-        if not abs(value) <= MAX_DIMENSION:  # no number at all, too
+        if not abs(value) <= MAX_DIMENSION:  # also false for NaN
             self._problem(f"{self.where}: {key} is {shown(value)}, allowed is up to {MAX_DIMENSION}")
             return 0.0
         return float(value)
@@ -69,7 +69,7 @@ class Table:
         return tuple(tuple(v) for v in value)
 
     def fixed(self, key: str, allowed: Any) -> None:
-        """The key, where present, must have this value: it stands for something that is not implemented."""
+        """If the key is present, it must have this value; other values are not implemented."""
         self.used.add(key)
         value = self.values.get(key, allowed)
         if value != allowed or isinstance(value, bool) != isinstance(allowed, bool):
@@ -83,7 +83,7 @@ class Table:
 
     def raise_problems(self) -> None:
         if self.problems:
-            raise CheckpointError(f"A checkpoint is not complete: {listed(self.problems)}; download it again.")
+            raise CheckpointError(f"The checkpoint is not usable: {listed(self.problems)}; download it again.")
 
     def _get(self, key: str, kinds: tuple[type, ...], what: str) -> Any:
         self.used.add(key)

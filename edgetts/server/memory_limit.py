@@ -1,7 +1,7 @@
-"""The most memory that a daemon may come to before something is wrong: MemoryMax of its unit.
+"""The memory limit of the daemon's systemd unit (MemoryMax).
 
-In: a pack, how it is computed, how many streams. Out: bytes. It is no budget: it is far above what is needed, so that a
-leak ends this service and not another program.
+In: a pack, a compute mode, the number of streams. Out: bytes. The limit is not a budget: it is far above what the
+daemon needs, and only a leak reaches it. systemd then ends this service and no other program.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from edgetts.options import MAX_PROMPT_S, SynthesisOptions
 if TYPE_CHECKING:
     from edgetts.pack.load import Pack
 
-_ROOM = 1.5  # over what is expected
+_ROOM = 1.5  # limit over expected use
 _STEP = 256 * MIB
-_WIDER = 2.0  # weights of the encoders in fp32 over those in a file of 16 bits
+_WIDER = 2.0  # encoder weights in fp32 over the same weights in a 16-bit file
 _NO_BOUND = 1 << 62
 _FP32_BYTES = 4
-_CUDA_LIBRARIES = 1 << 30  # of the host's memory, where there is a GPU
+_CUDA_LIBRARIES = 1 << 30  # host memory that they take
 
 
 def memory_limit(pack: Pack, compute: Compute, *, streams: int, budget: int | None = None) -> int:
-    """streams: spoken side by side. budget: what the daemon keeps to while it speaks. Raises PackError.
+    """The limit in bytes, rounded up. Raises PackError.
 
-    Learning a voice is counted beside speaking, with the encoders in fp32.
+    streams: concurrent streams. budget: the daemon's memory budget for speaking, in bytes. Enrollment may run at the
+    same time as speech, so its encoders are added, in fp32.
     """
     place = Place(gpt_bytes=_FP32_BYTES, acoustic_bytes=_FP32_BYTES)
     weights = weigh(pack, compute, place)

@@ -18,7 +18,7 @@ LATENT_PROJECTION_HIDDEN = (256, 128)
 
 
 def model_config(c: Table, w: Table, v: Table) -> IndexTTS2Config:
-    """The dimensions; problems are collected in the tables."""
+    """The dimensions. Problems are recorded in the tables; the caller raises them."""
     c.no_effect(published.NO_EFFECT)
     for table, fixed in ((c, published.FIXED), (w, published.W2V_BERT_FIXED), (v, published.BIGVGAN_FIXED)):
         for key, value in fixed.items():

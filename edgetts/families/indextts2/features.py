@@ -1,4 +1,4 @@
-"""S2Mel's input in IndexTTS-2: the codebook's entry of each code, and the GPT's latent of it projected."""
+"""S2Mel's input in IndexTTS-2: for each code, its codebook entry plus the projected GPT latent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LatentFeatures:
-    """A `FeaturePass`: a second, causal pass of the GPT, with a cache."""
+    """A `FeaturePass`: computes latents in a second, causal pass of the GPT with its own cache."""
 
     def __init__(self, networks: Networks, prompt: GPTPrompt) -> None:
         self._networks = networks
@@ -33,7 +33,7 @@ class LatentFeatures:
         return self._latents.n_codes
 
     def append(self, codes: Sequence[int]) -> Tensor:
-        """As of `FeaturePass`; one feature for each code, which does not change."""
+        """As `FeaturePass.append`. There is one feature per code, and it never changes."""
         latents = self._latents.append(codes)
         new = torch.tensor([list(codes)], device=self._networks.device)
         features: Tensor = self._networks.quantizer.lookup(new) + self._project(latents)

@@ -1,4 +1,4 @@
-"""The text front end of IndexTTS-2: Chinese and English, of which the model is told nothing."""
+"""The text front end of IndexTTS-2: Chinese and English. The model has no language input."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def frontend(of: TextTokenizer, glossary: Glossary | None, normalizer: Normalize
 
 
 def language_number(_language: str) -> int | None:
-    """The model's number of a language: it has none."""
+    """None: the model has no language input."""
     return None

@@ -1,4 +1,4 @@
-"""The golden tensors and texts of IndexTTS-2 against what a pack computes, stage by stage."""
+"""Compares a pack with the golden tensors and texts of IndexTTS-2, stage by stage."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def text_rows(pack: Pack, texts: list[dict[str, Any]]) -> list[Row]:
     ]
 
 
-# Stages whose tolerance is that of another.
+# Stages that share the tolerance of another.
 COMPUTED_LIKE: dict[str, str] = {}
 
 COMPARE: dict[str, Callable[[Case], Iterator[Pair]]] = {

@@ -1,4 +1,4 @@
-"""What a voice of IndexTTS-2 holds: the recording's codes, and latents of its features."""
+"""The parts of a voice that IndexTTS-2 computes its own way: the codes of the recording and 32 conditioning latents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def reference(pack: Pack, features: Tensor, device: torch.device, progress: Progress) -> dict[str, Tensor]:
-    """The voice's field that the prompt condition is made of, from semantic features (1, T, C)."""
+    """The field of the voice from which the prompt condition is computed, from semantic features (1, T, C)."""
     progress("semantic codes", 0.5)
     codec_encoder = registry.CODEC_ENCODER.load(pack, device)
     quantizer = registry.QUANTIZER.load(pack, device)
@@ -25,11 +25,11 @@ def reference(pack: Pack, features: Tensor, device: torch.device, progress: Prog
 
 
 def speaker_latents(conditioning: Any, features: Tensor, _style: Tensor) -> Tensor:
-    """(1, N, C) of a recording's semantic features (1, T, C)."""
+    """Conditioning latents (1, N, C), from a recording's semantic features (1, T, C)."""
     assert isinstance(conditioning, Conditioning)
     return conditioning.speaker_latents(features)
 
 
 def reference_features(voice: Any, quantizer: Quantizer, device: torch.device) -> Tensor:
-    """Semantic features (1, T, C) of which the prompt condition is made: the codebook's entries."""
+    """Semantic features (1, T, C) for the prompt condition: the codebook entries of the recording's codes."""
     return quantizer.lookup(voice.reference_codes.to(device))

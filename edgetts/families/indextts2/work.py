@@ -1,4 +1,4 @@
-"""Operations and bytes of the parts that IndexTTS-2 alone has, for `edgetts.bench.work`."""
+"""Counts operations and bytes of the parts that only IndexTTS-2 has, for `edgetts.bench.work`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edgetts.pack.load import Pack
 
 
 def features(pack: Pack, n_prefix: int, n_codes: int) -> tuple[float, float]:
-    """(bytes, operations) of S2Mel's input: the GPT once more, over prefix and codes, and the projection."""
+    """(bytes, operations) of S2Mel's input: the second GPT pass over prefix and codes, and the projection."""
     config = pack.config
     gpt, s2mel = counted(registry.GPT, config), counted(registry.LATENT_S2MEL, config)
     dim = config.gpt.model_dim
@@ -18,7 +18,7 @@ def features(pack: Pack, n_prefix: int, n_codes: int) -> tuple[float, float]:
 
 
 def speaker(pack: Pack, n_features: int) -> float:
-    """Operations of what enrollment makes of a recording's features besides its emotion."""
+    """Operations of enrollment on a recording's features: codec encoder and conditioning latents, without emotion."""
     config = pack.config
     codec, conditioning = counted(registry.CODEC_ENCODER, config), counted(registry.SPEAKER_CONDITIONING, config)
     heard = meta(1, n_features, config.semantic_codec.hidden_size)

@@ -16,7 +16,7 @@ FEATURE_RATE = 50.0  # features per second: the frame rate of w2v-BERT
 N_LANGUAGES = 107  # rows of the language table, of which the last is not used
 N_CONDITIONING_LATENTS = 1
 
-# Of the conditioner of version 2, which this one does not have, and of the codec's former file.
+# Of version 2's conditioner, which 2.5 lacks, and of an older file of the codec.
 _NO_EFFECT = (
     *published.NO_EFFECT,
     "dataset.bpe_model",
@@ -30,7 +30,7 @@ _FIXED = {**published.FIXED, "gpt.spk_cond_mode": "campplus"}
 
 
 def model_config(c: Table, w: Table, v: Table) -> IndexTTS25Config:
-    """The dimensions; problems are collected in the tables."""
+    """The dimensions. Problems are recorded in the tables; the caller raises them."""
     c.no_effect(_NO_EFFECT)
     for table, fixed in ((c, _FIXED), (w, published.W2V_BERT_FIXED), (v, published.BIGVGAN_FIXED)):
         for key, value in fixed.items():

@@ -1,7 +1,7 @@
 """The codec's decoder of IndexTTS-2.5: codes at 25 Hz to semantic features at 50 Hz, S2Mel's input.
 
-A ConvNeXt stack over the quantized features, a linear, each step repeated, one convolution. Everything is local, so
-features depend on the codes within `reach` around them only.
+A ConvNeXt stack over the quantized features, then a linear layer; each step is repeated; then one convolution. All of
+it is local: a feature depends only on the codes within `reach` of it.
 
 Source: upstream indextts/codec/models.py `decode`; Siuzdak, "Vocos" (2023) for the backbone.
 """
@@ -18,7 +18,7 @@ UP_KERNEL_SIZE = 3
 
 
 class CodecDecoder(nn.Module):
-    """See the module."""
+    """The decoder; input and output as of the module."""
 
     def __init__(self, config: UpsamplingCodecConfig) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class CodecDecoder(nn.Module):
         self.up = nn.Conv1d(width, width, UP_KERNEL_SIZE, padding=UP_KERNEL_SIZE // 2)
 
     def decode(self, quantized: Tensor) -> Tensor:
-        """quantized (B, T, C) -> (B, T, C), still one step for each code."""
+        """quantized (B, T, C) -> (B, T, C), one step per code, before the repetition."""
         out: Tensor = self.decoder(quantized)
         return out
 
@@ -41,6 +41,6 @@ class CodecDecoder(nn.Module):
 
 
 def reach(config: UpsamplingCodecConfig) -> int:
-    """Codes to the left and to the right that the features of a code depend on."""
+    """How many codes on either side the features of a code depend on."""
     n_convs = 1 + config.vocos_n_layers
     return n_convs * (CONV_KERNEL_SIZE // 2) + 1  # the last convolution sees the neighbor's step

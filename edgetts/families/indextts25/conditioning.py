@@ -1,4 +1,4 @@
-"""The conditioners of IndexTTS-2.5: one speaker token, projected from the style of CAM++, and the emotion vector.
+"""The conditioning of IndexTTS-2.5: one speaker token, projected from CAM++'s style, and the emotion vector.
 
 Enrollment only. Source: upstream indextts/gpt/model_v2.py with `spk_cond_mode="campplus"`.
 """
@@ -15,13 +15,13 @@ EXPECTED_EXTRAS = tuple(name for name in ALL_EXTRAS if name.startswith("emo_"))
 
 
 class StyleConditioning(EmotionConditioning):
-    """See the module."""
+    """The two networks of enrollment."""
 
     def __init__(self, config: IndexTTS25Config) -> None:
         super().__init__(config.conditioning)
         self.spk_emb_proj = nn.Linear(config.speaker_encoder.embedding_size, config.conditioning.model_dim)
 
     def speaker_token(self, style: Tensor) -> Tensor:
-        """style (B, D) of a recording -> the one latent (B, 1, C) that tells the GPT who speaks."""
+        """style (B, D) of a recording -> speaker token (B, 1, C), the GPT's only conditioning latent."""
         token: Tensor = self.spk_emb_proj(style).unsqueeze(1)
         return token

@@ -23,7 +23,7 @@ class LanguageGPTConfig(GPTConfig):
 
 @dataclass(frozen=True)
 class UpsamplingCodecConfig(SemanticCodecConfig):
-    """A codec whose decoder gives several features for each code."""
+    """A codec whose decoder outputs several features per code."""
 
     features_per_code: int
 
@@ -50,12 +50,12 @@ class IndexTTS25Config(ModelConfig):
 
     @property
     def features_per_code(self) -> int:
-        """S2Mel's input has so many features for each code."""
+        """Features of S2Mel's input per code."""
         return self.semantic_codec.features_per_code
 
     @property
     def decoder_floats(self) -> int:
-        """Of the codec's decoder: a layer's inside, its activation, and the features with their repetition."""
+        """Peak floats per code in the codec's decoder: a layer's inner width, its activation, the repeated features."""
         codec = self.semantic_codec
         return 3 * codec.vocos_intermediate_dim + (2 + 3 * codec.features_per_code) * codec.hidden_size
 

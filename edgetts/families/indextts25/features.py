@@ -1,7 +1,7 @@
-"""S2Mel's input in IndexTTS-2.5: the codec's decoder over the codes. The GPT takes no part.
+"""S2Mel's input in IndexTTS-2.5: the codec's decoder over the codes, without the GPT.
 
-The decoder looks ahead, so the features of the last codes are those of speech that ends there, until more codes follow:
-then they are computed again. Features whose codes have all their neighbors (`reach`) are those of the whole.
+The decoder looks ahead. The features of the last codes are computed as if speech ended there, and again when more codes
+follow. A feature is final when all codes within `reach` of it are known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class CodecFeatures:
-    """A `FeaturePass`: the decoder over new codes and as many before them as they change or depend on."""
+    """A `FeaturePass`: runs the decoder on new codes, and on the codes before them that they change or depend on."""
 
     def __init__(self, config: UpsamplingCodecConfig, quantizer: Quantizer, decoder: CodecDecoder) -> None:
         self._config = config
@@ -40,14 +40,14 @@ class CodecFeatures:
 
     @torch.inference_mode()
     def append(self, codes: Sequence[int]) -> Tensor:
-        """As of `FeaturePass`; `features_per_code` features for each code."""
+        """As `FeaturePass.append`, with `features_per_code` features per code."""
         if not codes:
             raise UsageError("There are no codes to decode; give at least one.")
         wrong = [code for code in codes if not 0 <= code < self._config.codebook_size]
         if wrong:
             raise UsageError(f"{wrong[0]} is not a code; codes are 0 to {self._config.codebook_size - 1}.")
         factor = self._config.features_per_code
-        kept = max(0, self.n_codes - self._reach)  # codes whose features were those of the whole already
+        kept = max(0, self.n_codes - self._reach)  # codes whose features are final
         first = max(0, kept - self._reach)
         self._codes += codes
         weight = self._quantizer.quantizer.only.codebook.weight
@@ -60,7 +60,7 @@ class CodecFeatures:
 
 
 def feature_pass(networks: Networks, _prompt: GPTPrompt) -> CodecFeatures:
-    """For one segment."""
+    """The features of one segment."""
     decoder = networks.others["codec_decoder"]
     assert isinstance(decoder, CodecDecoder)
     return CodecFeatures(decoder.config, networks.quantizer, decoder)

@@ -1,4 +1,4 @@
-"""The text front end of IndexTTS-2.5: five languages, of which the model is told the one of each segment."""
+"""The text front end of IndexTTS-2.5: five languages. The language of each segment is an input of the model."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def frontend(of: BytePairTokenizer, glossary: Glossary | None, normalizer: Norma
 
 
 def language_number(language: str) -> int | None:
-    """The model's number of a language."""
+    """The row of a language in the model's language embedding."""
     return language_id(language)

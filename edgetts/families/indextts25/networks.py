@@ -12,7 +12,7 @@ from edgetts.models.network import Network
 
 NETWORKS: Mapping[str, Network[Any]] = {
     **SHARED,
-    # Upstream's file holds the encoder, too, which training alone needs.
+    # Upstream's file also holds the encoder, which only training needs.
     "codec_decoder": Network(lambda c: codec_decoder.CodecDecoder(c.semantic_codec), ("encoder.*", "down.*")),
     "conditioning": Network(conditioning.StyleConditioning, conditioning.EXPECTED_EXTRAS),
     "gpt": Network(lambda c: gpt.LanguageGPT(c.gpt), gpt.EXPECTED_EXTRAS),

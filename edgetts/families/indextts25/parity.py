@@ -1,4 +1,4 @@
-"""The golden tensors of IndexTTS-2.5 against what a pack computes, stage by stage."""
+"""Compares a pack with the golden tensors of IndexTTS-2.5, stage by stage."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _emotion_weights(case: Case, style: Tensor, base: Tensor) -> Iterator[Pair]:
 
 
 def _prefixes(case: Case, token: Tensor, merged: Tensor) -> Iterator[Pair]:
-    """What the GPT is given, and what it makes of it."""
+    """The GPT's input embeddings, and its hidden states for them."""
     g, gpt = case.golden, _gpt_of(case)
     about = json.loads((case.folder / "gpt.json").read_text(encoding="utf-8"))["decode"]
     yield "cond_tokens", gpt.condition(token, merged), g["cond_tokens"]
@@ -159,7 +159,7 @@ def _duration(case: Case) -> Iterator[Pair]:
 
 
 def _pipeline(case: Case) -> Iterator[Pair]:
-    """Whole texts, each stage fed with what the one before made."""
+    """Whole texts: each stage gets the output of the stage before."""
     g, device = case.golden, case.device
     voice, acoustic = read_golden(case.folder, "gpt"), read_golden(case.folder, "s2mel")
     about = json.loads((case.folder / "pipeline.json").read_text(encoding="utf-8"))
@@ -209,7 +209,7 @@ def text_rows(pack: Pack, texts: list[dict[str, Any]]) -> list[Row]:
     ]
 
 
-# Stages whose tolerance is that of another.
+# Stages that share the tolerance of another.
 COMPUTED_LIKE: dict[str, str] = {"conditioning": "gpt", "duration": "s2mel", "pipeline": "gpt"}
 
 COMPARE: dict[str, Callable[[Case], Iterator[Pair]]] = {

@@ -1,4 +1,4 @@
-"""What a voice of IndexTTS-2.5 holds: the recording's features themselves, and one token of its style."""
+"""The parts of a voice that IndexTTS-2.5 computes its own way: the recording's semantic features and one speaker token."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def reference(_pack: Pack, features: Tensor, _device: torch.device, _progress: Progress) -> dict[str, Tensor]:
-    """The voice's field that the prompt condition is made of, from semantic features (1, T, C)."""
+    """The field of the voice from which the prompt condition is computed, from semantic features (1, T, C)."""
     return {"reference_features": features.float().cpu()}
 
 
 def speaker_latents(conditioning: Any, _features: Tensor, style: Tensor) -> Tensor:
-    """(1, 1, C) of a recording's style (1, D)."""
+    """The speaker token (1, 1, C), from a recording's style (1, D)."""
     assert isinstance(conditioning, StyleConditioning)
     return conditioning.speaker_token(style)
 
 
 def reference_features(voice: Any, _quantizer: Quantizer, device: torch.device) -> Tensor:
-    """Semantic features (1, T, C) of which the prompt condition is made."""
+    """Semantic features (1, T, C) for the prompt condition."""
     features: Tensor = voice.reference_features.to(device)
     return features

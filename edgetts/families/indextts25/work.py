@@ -1,4 +1,4 @@
-"""Operations and bytes of the parts that IndexTTS-2.5 alone has, for `edgetts.bench.work`."""
+"""Counts operations and bytes of the parts that only IndexTTS-2.5 has, for `edgetts.bench.work`."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def features(pack: Pack, _n_prefix: int, n_codes: int) -> tuple[float, float]:
 
 
 def speaker(_pack: Pack, _n_features: int) -> float:
-    """Operations of what enrollment makes of a recording's features besides its emotion: none but one small linear."""
+    """Operations of enrollment on a recording's features, without emotion: one small linear, counted as 0."""
     return 0.0
