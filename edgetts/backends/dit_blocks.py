@@ -129,7 +129,7 @@ class DiTBlocks:
         return self._block is not before
 
     def wait(self) -> None:
-        """Wait until everything called so far is compiled."""
+        """Wait until no background compilation is running."""
         if self._swapped is not None:
             self._swapped.wait()
 

@@ -19,7 +19,7 @@ from edgetts.backends.frame_ops import Rope
 from edgetts.models.dit import AdaLNModulation
 
 LENGTH_BUCKET = 64
-"""Frames. At most one less is left out of the prompt: 0.73 s of the published model's."""
+"""Frames. The prompt loses at most one less than this: 0.73 s with the published model."""
 
 Behind = Callable[[Tensor, Tensor, AdaLNModulation, Rope, int, int], Tensor]
 """x (1, M, T) fp32, static (R, T, C), conditions of one flow time, rope, begin, first -> velocity (R, M, T - first)
@@ -27,7 +27,7 @@ fp32; the last layer is computed from `begin` on."""
 
 
 class EstimateKey(NamedTuple):
-    """All that decides which operations run."""
+    """Everything that determines which operations run."""
 
     length: int  # T
     begin: int  # first frame that the last layer computes, a multiple of LENGTH_BUCKET
@@ -35,14 +35,14 @@ class EstimateKey(NamedTuple):
 
 
 def estimate_key(length: int, reached: int, n_rows: int) -> EstimateKey | None:
-    """For a solution whose last layer is needed from frame `reached` on; None if its length is no bucket's."""
+    """The key of a solution whose last layer is needed from frame `reached` on; None if its length is not a bucket's."""
     if length % LENGTH_BUCKET:
         return None
     return EstimateKey(length, reached // LENGTH_BUCKET * LENGTH_BUCKET, n_rows)
 
 
 class EstimateUnit:
-    """One evaluation on fixed addresses."""
+    """One evaluation of the DiT on tensors at fixed addresses."""
 
     def __init__(self, behind: Behind, key: EstimateKey, static: Tensor, times: AdaLNModulation, rope: Rope) -> None:
         """static, times: with the shapes and dtypes of the inputs."""

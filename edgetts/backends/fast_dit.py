@@ -48,7 +48,7 @@ class FastDiT(nn.Module):
         linear: Callable[[Tensor], Tensor] | None = None,
         taken: Callable[[nn.Module], None] | None = None,
     ) -> None:
-        """runner: of whole evaluations, for lengths that are multiples of `LENGTH_BUCKET`; None: of none.
+        """runner: replays whole evaluations whose length is a multiple of `LENGTH_BUCKET`; None: nothing is replayed.
 
         linear: makes the weights of the layers' products, as `kernels.ao.int8_weight`; None: they stay as they are.
         taken: called with each part of `plain` whose weights are not needed any more.
@@ -120,7 +120,7 @@ class FastDiT(nn.Module):
         return velocity
 
     def _units(self, static: Tensor, times: AdaLNModulation, rope: Rope, start: int) -> dict[int, EstimateUnit]:
-        """By rows: those that a solution of this length may use, from the second one on."""
+        """Replayable units by number of rows, for a solution of this length; the first solution of a length has none."""
         found: dict[int, EstimateUnit] = {}
         if self._replays is None:
             return found
@@ -140,11 +140,11 @@ class FastDiT(nn.Module):
 
     @property
     def length_bucket(self) -> int:
-        """Lengths of prompt and speech together that are solved fastest are multiples of this."""
+        """The DiT is fastest where prompt and speech together are a multiple of this many frames."""
         return 1 if self._replays is None else LENGTH_BUCKET
 
     def wait_for_compiler(self) -> None:
-        """Wait until everything called so far is compiled, for warm-ups."""
+        """Wait until no background compilation is running, for warm-ups."""
         self._blocks.wait()
 
     def forward(
@@ -183,7 +183,7 @@ class FastDiT(nn.Module):
         return F.pad(velocity, (start, 0))
 
     def _reached(self, start: int) -> int:
-        """The first frame that affects those from `start` on, behind the last layer's attention."""
+        """The first frame of the last layer's output that affects the velocity from frame `start` on."""
         return max(0, start - self._wavenet.reach)
 
     def _behind(self, x: Tensor, static: Tensor, times: AdaLNModulation, rope: Rope, begin: int, first: int) -> Tensor:
@@ -282,7 +282,7 @@ class _FastWaveNet:
 
 
 def _at(conditions: AdaLNModulation, index: int) -> AdaLNModulation:
-    """Of one flow time."""
+    """The conditions of one flow time."""
     norms, wavenet, final = conditions
     return AdaLNModulation(norms[:, index : index + 1], wavenet[index : index + 1], final[index : index + 1])
 

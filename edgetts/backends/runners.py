@@ -163,7 +163,7 @@ def runner_maker(name: RunnerName, device: torch.device) -> Callable[[], Runner]
 
 
 def sound_runner(device: torch.device, compute: Compute, name: RunnerName) -> UnitRunner | None:
-    """Of the DiT's evaluations and the vocoder's windows; None: they are not replayed.
+    """The runner of the DiT's evaluations and the vocoder's windows; None: they are not replayed.
 
     On CUDA in `fast` only: bucketed lengths leave out frames of the prompt (`Pipeline.mel`).
     """

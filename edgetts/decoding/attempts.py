@@ -1,4 +1,4 @@
-"""Attempts at one segment: seeds, which attempt to keep, and the error if words are missing in all of them.
+"""Attempts at one segment: their seeds, which one to keep, and the error if words are missing in all of them.
 
 In: the codes of each seed, and the guards' verdict on them. Out: the next seed, the attempt to synthesize, or a
 GenerationError. Knows no networks.
@@ -60,12 +60,12 @@ class Attempts:
         self.number = 0
 
     def seeds(self) -> Iterator[int]:
-        """Seeds derived from that of the segment, until a guard does not object, at most `most`."""
+        """Seeds derived from the segment's seed, one per attempt, until no guard objects; at most `most`."""
         while self.number == 0 or (self.number < self._most and self.latest.problem is not None):
             yield derive_seed(self._seed, self.number)
 
     def add(self, new: Attempt) -> None:
-        """The attempt under the latest seed."""
+        """Record the attempt made with the latest seed."""
         if new.problem is not None:
             logger.info("seed %d, %d codes: %s", new.seed, len(new.codes), new.problem)
         if self.number == 0 or self.kept.is_loss or not new.is_loss:

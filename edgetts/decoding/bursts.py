@@ -1,8 +1,8 @@
-"""Candidates from a decoder that computes several choices at once and ahead: one choice after the other.
+"""Reads candidates from a decoder that runs ahead in bursts of several choices.
 
-In: a `BurstDecoder`, which makes the codes of one text at a time where its networks are, and settings. Out: for each
-choice what a decode loop on the host looks at, one burst after it was launched: the decoder computes the next burst
-while this one is read. What was computed beyond the end is thrown away. It knows no network and no device.
+In: a `BurstDecoder`, which decodes one text at a time on its device, and settings. Out: the candidates of each choice,
+one choice at a time, for a decode loop on the host. While a burst is read, the decoder computes the next one. Choices
+beyond the end of the text are dropped. Knows no network and no device.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from edgetts.decoding.settings import DecodeSettings
 from edgetts.errors import NonFiniteError
 
 BURST = 8
-"""Choices that are launched at once, and whose results are read at once."""
+"""Choices that are launched together and read together."""
 
 
 class BurstDecoder(Protocol):
-    """Choices of one text, in order. Calls come from one thread at a time."""
+    """Decodes one text, choice by choice. Only one thread at a time may call it."""
 
     def prefill(self, prompt: GPTPrompt, settings: DecodeSettings, generator: torch.Generator | None) -> None:
-        """Forget the text before, run the prefix and make the first choice."""
+        """Start a new text: run the prefix and make the first choice."""
 
     def launch(self, n: int) -> int:
-        """Start the next `n` choices, or as many as there may still be, and say how many; does not wait for them."""
+        """Queue the next `n` choices, or as many as `max_codes` allows; returns their number without waiting."""
 
     def poll(self) -> list[list[Candidate]]:
-        """Wait for the oldest launch that was not read (the prefill is one) and give the candidates of its choices.
+        """Wait for the oldest unread launch (the prefill counts as one); returns the candidates of its choices.
 
-        A choice without candidates: the scores were no numbers.
+        No candidates for a choice means that its scores were not finite.
         """
 
 
 class BurstDecoders(Protocol):
-    """Where a loop gets a decoder, and gives it back when it needs no more choices."""
+    """A pool of decoders: a decode loop takes one and gives it back at its end."""
 
     def take(self, n_rows: int) -> BurstDecoder: ...
 
@@ -46,7 +46,7 @@ class BurstDecoders(Protocol):
 
 
 class BurstReader:
-    """The choices of one text. Gives the decoder back when closed; where that is forgotten, it goes with the reader."""
+    """The choices of one text. `close` gives the decoder back to the pool; otherwise it is freed with the reader."""
 
     def __init__(
         self, decoders: BurstDecoders, prompt: GPTPrompt, settings: DecodeSettings, generator: torch.Generator | None
@@ -58,12 +58,12 @@ class BurstReader:
         self._n_read = 0
 
     def next(self) -> list[Candidate]:
-        """The candidates of the next choice. Raises NonFiniteError where scores were no numbers."""
+        """The candidates of the next choice. Raises NonFiniteError if its scores are not finite."""
         if not self._read:
             if self._decoder is None:
                 self._decoder = self._decoders.take(self._call[1].n_beams)
                 self._decoder.prefill(*self._call)
-            self._decoder.launch(BURST)  # the burst behind the one that is read now
+            self._decoder.launch(BURST)  # the burst after the one that is read now
             self._read += self._decoder.poll()
         candidates = self._read.popleft()
         if not candidates:

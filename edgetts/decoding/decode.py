@@ -153,7 +153,7 @@ class CodeStream:
         return code
 
     def close(self) -> None:
-        """No more codes are wanted: what makes them may serve another text. Done when there are no more, anyway."""
+        """Release the decoder for other texts. Called automatically after the last code."""
         if self._reader is not None:
             self._reader.close()
 
@@ -189,8 +189,8 @@ def generate_codes(
 
 
 class _BeamSteps:
-    """Candidates of a beam search, a step of the network at a time: log-softmax, penalty, filters, then the beam's
-    score is added and candidates are taken."""
+    """Candidates of a beam search, one network step at a time: log-softmax, repetition penalty, filters, then the
+    beam's score is added and the candidates are chosen."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class _BeamSteps:
         self._rows = torch.arange(settings.n_beams, device=device)
 
     def next(self) -> list[Candidate]:
-        """Of the first code, or of the one behind what `added` says."""
+        """The candidates of the first code, or of the code after those in `search.added`."""
         search, added = self._search, self._search.added
         if added:
             parents, codes = [c.beam for c in added], [c.code for c in added]
@@ -227,7 +227,7 @@ class _BeamSteps:
         return _candidates(scores, search.n_candidates, self._generator)
 
     def close(self) -> None:
-        """Nothing is left behind."""
+        """Nothing to release."""
 
 
 @torch.inference_mode()
@@ -241,7 +241,7 @@ def _search(
     stepper: Stepper | None,
     decoders: BurstDecoders | None,
 ) -> DecodeResult:
-    """Beam search. A decoder continues the same beams as `search`, whose bookkeeping follows a burst behind."""
+    """Beam search. A device decoder makes the same choices as `search`, one burst ahead of it."""
     generator = _checked(gpt, settings, generator)
     search = BeamSearch(settings.n_beams, settings.length_penalty, gpt.config.stop_mel_token)
     steps: _BeamSteps | BurstReader

@@ -1,4 +1,4 @@
-"""The interface of what turns codes into S2Mel's input; each family has its own way (`features` in its folder)."""
+"""The interface of a feature pass: codes to S2Mel's input. Each family has its own (`features` in its folder)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class FeaturePass(Protocol):
         """Codes so far."""
 
     def append(self, codes: Sequence[int]) -> Tensor:
-        """The next codes, at least one; returns the features of all codes so far (1, T, C), float32.
+        """Add the next codes, at least one; returns the features of all codes so far (1, T, C), float32.
 
-        The last ones may change when more codes follow. Raises UsageError for what are no codes.
+        The last features may change when more codes follow. Raises UsageError for values that are not codes.
         """

@@ -42,7 +42,7 @@ class LatentPass:
     ) -> None:
         self._gpt = gpt
         # Runs together with the first codes.
-        self._prompt = prompt.to(gpt.dtype)  # a GPT may have been loaded anew since
+        self._prompt = prompt.to(gpt.dtype)  # the GPT may have been reloaded in another dtype
         self._prefix = self._prompt.embeddings
         self._n_prefix = self._prefix.shape[1]
         self._cache = self._allocate(capacity)
@@ -81,10 +81,10 @@ class LatentPass:
                 embedded = torch.cat([self._prefix, embedded], dim=1)
             latents = self._gpt(embedded, self._cache)[:, -len(codes) :]  # without the prefix
         self._pending, self._n_codes = codes[-1], end
-        return latents.float()  # for S2Mel, whatever the GPT computes in
+        return latents.float()  # S2Mel takes float32, whatever the GPT's dtype
 
     def _from_states(self, states: PrefixStates, codes: Sequence[int]) -> Tensor:
-        """The first latents, where the prefix and the start code went through the network in decoding."""
+        """The first latents, from the states of prefix and start code that decoding kept."""
         self._cache.copy_from(KVCache(states.storage, states.storage.shape[4]))
         if len(codes) == 1:
             return states.hidden
@@ -92,7 +92,7 @@ class LatentPass:
         return torch.cat([states.hidden, hidden], dim=1)
 
     def _embedded(self, codes: Sequence[int], position: int) -> Tensor:
-        """Codes at `position` and behind, (1, n, C)."""
+        """Embeddings (1, n, C) of codes at `position` and the following positions."""
         device = self._prefix.device
         positions = torch.arange(position, position + len(codes), device=device)
         return self._gpt.mel_embed(torch.tensor([list(codes)], device=device), positions)

@@ -21,7 +21,7 @@ _N_BRACKETS = 2  # start and stop around the text
 
 @dataclass(frozen=True)
 class PrefixStates:
-    """What the GPT made of a prompt and the start code behind it."""
+    """The GPT's states after a prompt and the start code."""
 
     storage: Tensor  # (layers, 2, 1, H, P + 1, D), as of `KVCache`
     hidden: Tensor  # (1, 1, C) of the start code: the latent of the first code
@@ -31,8 +31,8 @@ class PrefixStates:
 class GPTPrompt:
     """embeddings (1, P, C) on the GPT's device: rows of voice, emotion and speed, then the text in brackets.
 
-    `states` holds what a decoder that keeps it made of the prompt, at most one: other attempts and the latent pass
-    start from it. Positions 0 of text and codes are the same for both.
+    `states`: at most one entry, the states that a decoder computed for the prompt; other attempts and the latent pass
+    start from them. (Positions of prompt and start code are the same in both passes.)
     """
 
     embeddings: Tensor
@@ -40,7 +40,7 @@ class GPTPrompt:
     states: list[PrefixStates] = field(default_factory=list, compare=False, repr=False)
 
     def to(self, dtype: torch.dtype) -> GPTPrompt:
-        """In the type of a GPT that was loaded anew."""
+        """The prompt in the dtype of a reloaded GPT, without states if the dtype differs."""
         return self if self.embeddings.dtype == dtype else GPTPrompt(self.embeddings.to(dtype), self.n_text_tokens)
 
     @classmethod
@@ -75,7 +75,7 @@ class GPTPrompt:
                 f"this model knows 0 to {config.n_text_tokens - 1}. Was the text tokenized for another pack?"
             )
         if language is not None and not 0 <= language < gpt.n_languages:
-            raise UsageError(f"The language {language} is none of the {gpt.n_languages} that this model distinguishes.")
+            raise UsageError(f"The language number is {language}; this model has languages 0 to {gpt.n_languages - 1}.")
         embeddings = gpt.prefix(
             conditioning_latents.to(gpt.device, gpt.dtype),
             emotion_vector.to(gpt.device, gpt.dtype),

@@ -22,7 +22,7 @@ PREFIX_PLACEHOLDER_CODE = 1
 
 
 def min_kept(n_beams: int) -> int:
-    """Codes that the filters leave at least: with several beams one besides the stop code, so that a beam can go on."""
+    """The fewest codes that the filters keep: with several beams two, so that one besides the stop code remains."""
     return 1 if n_beams == 1 else 2
 
 

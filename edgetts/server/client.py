@@ -160,7 +160,7 @@ class RemoteStream:
                 self.playback = _stats_of(json.loads(data))
                 kind, data = self._receive()
             if kind == frames.REPORT:
-                # Stays open: as long as the client plays, other calls wait.
+                # The connection stays open: the daemon lets other calls wait until this client has played.
                 self._speech = _speech_of(json.loads(data))
                 raise StopIteration
             table, samples = frames.sound_of(data)
@@ -189,7 +189,7 @@ class RemoteStream:
         return kind, data
 
     def on_end(self, tell: Callable[[], None]) -> None:
-        """Call `tell`, in a thread, when the daemon ends the speech, while its sound may still be played here."""
+        """Call `tell`, in a thread, when the daemon ends the speech; its sound may still be playing here."""
         threading.Thread(target=self._watch, args=(tell,), name="edgetts-watch", daemon=True).start()
 
     def _watch(self, tell: Callable[[], None]) -> None:

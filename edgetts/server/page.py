@@ -1,4 +1,4 @@
-"""The web page at `/` and its files: static, without secrets, so they need no token; what the page asks for does."""
+"""The web page at `/` and its files: static and without secrets, so they need no token. The requests of the page do."""
 
 from __future__ import annotations
 

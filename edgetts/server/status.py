@@ -21,7 +21,7 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse({"status": "ok", "version": __version__})
 
     async def ready(_request: Request) -> Response:
-        """503 while a request would be refused."""
+        """Status 200, or 503 while a request would be refused."""
         state = "loaded" if service.host.is_loaded else "unloaded"
         is_ready = not (service.is_stopping or service.is_stalled or service.queue.is_full)
         is_ready = is_ready and service.host.opened is not None

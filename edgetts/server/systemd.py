@@ -111,10 +111,10 @@ class Scope:
             if is_ours(self.path(name)):
                 self.path(name).unlink()
         self.must("daemon-reload")
-        self.systemctl("reset-failed", SERVICE)  # which there may be nothing of
+        self.systemctl("reset-failed", SERVICE)  # there may be no such state
 
     def status(self) -> dict[str, str]:
-        """What systemd knows of the service, by the names in `PROPERTIES`."""
+        """The state of the service, by the names in `PROPERTIES`."""
         done = self.systemctl("show", SERVICE, f"--property={','.join(PROPERTIES)}")
         pairs = [line.partition("=") for line in done.stdout.splitlines()]
         given = {key: value for key, _, value in pairs if value not in ("", "[not set]")}
@@ -122,7 +122,7 @@ class Scope:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a unit was written here."""
+    """Whether edgetts wrote this unit."""
     try:
         with path.open("rb") as file:
             return file.read(len(MARK)) == MARK.encode()
@@ -136,7 +136,7 @@ def scopes(config_home: Path) -> tuple[Scope, Scope]:
 
 
 def systemd_version() -> int:
-    """0 where there is none that says so."""
+    """The version of systemd; 0 if it is unknown."""
     program = shutil.which("systemctl")
     if program is None:
         return 0

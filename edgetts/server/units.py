@@ -188,14 +188,14 @@ def _text(about: str, sections: Mapping[str, list[tuple[str, str]]]) -> str:
 
 
 def generic(where: str) -> Installation:
-    """For packages: of a machine that nobody knows yet. where: system or user."""
+    """The installation of distribution packages, without facts of one machine. where: system or user."""
     is_system = where == "system"
     command = ("/usr/bin/env", f"PATH={_GENERIC_PATH[where]}", "edgetts", "serve", "--stop-seconds", str(STOP_S))
     return Installation(is_system, command)
 
 
 def units(installation: Installation) -> dict[str, str]:
-    """Content by file name."""
+    """The units' text by file name."""
     return {SERVICE: service_unit(installation), SOCKET: socket_unit(installation)}
 
 

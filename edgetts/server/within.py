@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def within(work: Awaitable[T], seconds: float | None) -> T:
-    """The result of `work`, which is cancelled if it takes longer. seconds: None for no limit. Raises
+    """The result of `work`; it is cancelled after `seconds` (None: no limit). Raises
     asyncio.TimeoutError.
 
     `asyncio.wait_for` before Python 3.12 ignores a cancellation that comes while the work ends: a client that

@@ -1,4 +1,4 @@
-"""Wyoming, the protocol of Home Assistant: voices, speech for a text, speech for a text that arrives in pieces.
+"""The Wyoming protocol, for Home Assistant: describe voices, speak a text, speak a text that arrives in pieces.
 
 A connection may ask for several utterances; they are spoken in order. A client that disconnects stops its streams. An
 error is sent as Wyoming's `error` event and ends the connection, so that a client does not wait for sound. Wyoming has
@@ -121,7 +121,7 @@ class _Connection:
             fault = fault_of(error)
             await self._put(Error(fault.message, fault.code))
 
-    # --- what the client sends ---------------------------------------------------------------------
+    # --- messages from the client ---------------------------------------------------------------------
 
     async def _read_all(self) -> None:
         """Read events until the client disconnects. Raises Fault."""
@@ -175,7 +175,7 @@ class _Connection:
             # Between start and stop it repeats the text, for servers that cannot stream.
             await self._waiting.put(_Utterance(_voice(event), _text(event)))
 
-    # --- what it hears -------------------------------------------------------------------------------
+    # --- messages to the client -------------------------------------------------------------------------------
 
     async def _info(self) -> Info:
         tts = await self._service.host.tts()

@@ -1,4 +1,4 @@
-"""What torchao (the extra `torchao`) multiplies well: int8 by int8 on CUDA, and packed integers on ARM processors.
+"""Products by torchao (the extra `torchao`): int8 by int8 on CUDA, and packed integers on ARM processors.
 
 In: a weight. Out: `int8_weight` gives one that `F.linear` multiplies in int8, with activations rounded to 8 bits per
 frame; `KERNELS` serve the GPT's quantized weights on ARM CPUs (KleidiAI), tried and measured like any other. torchao is
@@ -21,7 +21,7 @@ from edgetts.errors import UsageError
 from edgetts.pack.schemes import Quantized, int4_zero_points, unpack_nibbles
 
 W8A8 = "torchao-w8a8"
-"""As a kernel's name: the DiT's linear layers in int8; the GPT has the kernels of `auto`."""
+"""The kernel name for the DiT's linear layers in int8; the GPT then gets the kernels of `auto`."""
 NAME = "torchao"
 
 _W8A8_CAPABILITY = (8, 0)  # of CUDA, lowest with fast int8 products
@@ -30,7 +30,7 @@ _INT4_CENTER = 8
 
 
 def dit_linear(kernel: str, device: torch.device) -> Callable[[Tensor], Tensor] | None:
-    """What makes the weights of the DiT's linear layers; None: they stay as they are.
+    """A function that converts the weights of the DiT's linear layers; None: they stay as they are.
 
     Raises UsageError for W8A8 where torchao or the device does not have it.
     """
@@ -43,7 +43,7 @@ def dit_linear(kernel: str, device: torch.device) -> Callable[[Tensor], Tensor] 
 
 
 def int8_weight(weight: Tensor) -> Tensor:
-    """Of a linear layer (O, I), rounded to int8 per output."""
+    """The weight (O, I) of a linear layer, rounded to int8 with one scale per output."""
     quantization = _import()
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     layer.weight = nn.Parameter(weight, requires_grad=False)
