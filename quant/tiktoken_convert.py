@@ -1,13 +1,13 @@
 """Converts a tiktoken byte-pair vocabulary to a `tokenizer.json` of Hugging Face `tokenizers` with the same ids.
 
 In: a published `.tiktoken` file; each line has a piece in base64 and its rank. Out: a JSON file for
-`tokenizers.Tokenizer.from_file`. A piece's id is its rank. The special tokens follow; the `.tiktoken` file does not list
-them, so their order is taken from CosyVoice's `cosyvoice/tokenizer/tokenizer.py`. Does not need `tiktoken`. Does not
-know prefixes, letter case or segments: those are in `edgetts.text.multilingual`.
+`tokenizers.Tokenizer.from_file`. A piece's id is its rank. The special tokens follow; the `.tiktoken` file does not
+list them, so their order is taken from CosyVoice's `cosyvoice/tokenizer/tokenizer.py`. Does not need `tiktoken`. Does
+not know prefixes, letter case or segments: those are in `edgetts.text.multilingual`.
 
 tiktoken has ranks and no merges: it repeatedly joins the two neighbors whose union has the lowest rank, and a word that
-is a piece is one token. `tokenizers` needs a list of merges. For each piece, `_parts` joins its bytes with all pieces of
-lower rank; if two parts remain, they are the piece's merge. Both algorithms give the same tokens, because everything
+is a piece is one token. `tokenizers` needs a list of merges. For each piece, `_parts` joins its bytes with all pieces
+of lower rank; if two parts remain, they are the piece's merge. Both algorithms give the same tokens, because everything
 inside a piece has a lower rank than the piece and is joined first.
 """
 
@@ -21,6 +21,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
 from edgetts.errors import CheckpointError
+from edgetts.quant.tokenizer_convert import read_bounded
 from edgetts.text.multilingual.languages import TOKENS as LANGUAGE_TOKENS
 
 MAX_VOCABULARY_BYTES = 16 * 2**20  # the published one has 0.9 MB
@@ -83,19 +84,7 @@ def convert_tiktoken(source: Path, target: Path) -> int:
 
 def read_tiktoken(source: Path) -> Tokenizer:
     """The equivalent `Tokenizer` of the vocabulary `source`. Raises `CheckpointError` when it is missing or damaged."""
-    try:
-        size = source.stat().st_size
-        if size > MAX_VOCABULARY_BYTES:
-            raise CheckpointError(
-                f"{source} has {size} bytes; a vocabulary has at most {MAX_VOCABULARY_BYTES}: "
-                "check that this is the checkpoint's .tiktoken file."
-            )
-        data = source.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"The vocabulary {source} cannot be read ({error.strerror}): download the checkpoint again."
-        ) from error
-    return build_tiktoken(data, str(source))
+    return build_tiktoken(read_bounded(source, MAX_VOCABULARY_BYTES, "vocabulary", ".tiktoken file"), str(source))
 
 
 def build_tiktoken(data: bytes, name: str) -> Tokenizer:

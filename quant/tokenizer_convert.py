@@ -61,19 +61,25 @@ def read_tokenizer(source: Path) -> Tokenizer:
     Raises `CheckpointError` if `source` is missing, damaged, or a model whose ids `tokenizers` cannot reproduce (BPE,
     word, char, unused pieces, suffix whitespace).
     """
+    return build_tokenizer(read_bounded(source, MAX_MODEL_BYTES, "text tokenizer", "bpe.model"), str(source))
+
+
+def read_bounded(source: Path, most: int, what: str, usual: str) -> bytes:
+    """The bytes of a vocabulary file. Raises CheckpointError if it is missing or has more than `most` bytes.
+
+    what, usual: its kind and its usual name, for messages.
+    """
     try:
         size = source.stat().st_size
-        if size > MAX_MODEL_BYTES:
+        if size > most:
             raise CheckpointError(
-                f"{source} has {size} bytes; a text tokenizer has at most {MAX_MODEL_BYTES}: "
-                "check that this is the checkpoint's bpe.model."
+                f"{source} has {size} bytes; a {what} has at most {most}: check that this is the checkpoint's {usual}."
             )
-        data = source.read_bytes()
+        return source.read_bytes()
     except OSError as error:
         raise CheckpointError(
-            f"The text tokenizer {source} cannot be read ({error.strerror}): download the checkpoint again."
+            f"The {what} {source} cannot be read ({error.strerror}): download the checkpoint again."
         ) from error
-    return build_tokenizer(data, str(source))
 
 
 def build_tokenizer(data: bytes, name: str) -> Tokenizer:

@@ -43,7 +43,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Replace = Callable[[nn.Module, Mapping[str, Quantized]], Collection[str]]
 
 _PAGES_AT_ONCE = 32 << 20  # bytes of a file that stay in memory after they were copied
-_STORED_DTYPES = {
+STORED_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
@@ -308,12 +308,12 @@ class _ComponentFile:
                 parts.add(stored)
                 if stored not in self._stored:
                     problems.append(f"missing tensor {stored}")
-                elif _STORED_DTYPES.get(self._stored[stored].get_dtype()) != dtype:
+                elif STORED_DTYPES.get(self._stored[stored].get_dtype()) != dtype:
                     problems.append(f"tensor {stored} is not {dtype}")
             if len(problems) == found:
                 problems += self._misfits(name, group)
         for name, stored_slice in self._stored.items():
-            if stored_slice.get_dtype() not in _STORED_DTYPES:
+            if stored_slice.get_dtype() not in STORED_DTYPES:
                 problems.append(f"tensor {name} has the unknown number format {stored_slice.get_dtype()}")
         if problems:
             listed = "; ".join(problems)

@@ -26,14 +26,14 @@ async def json_body(request: Request, max_bytes: int) -> dict[str, Any]:
     return json_object(await request.body(), max_bytes)
 
 
-def json_object(data: bytes, max_bytes: int) -> dict[str, Any]:
-    """Parse a JSON object. Raises Fault for anything else."""
+def json_object(data: bytes, max_bytes: int, what: str = "request") -> dict[str, Any]:
+    """Parse a JSON object. Raises Fault, which calls it `what`, for anything else."""
     try:
         value = read_json(data, max_bytes=max_bytes)
     except UnsoundJSON as error:
-        raise refused(f"The request is not valid: {error}.", code="invalid_json") from None
+        raise refused(f"The {what} is not valid: {error}.", code="invalid_json") from None
     if not isinstance(value, dict):
-        raise refused("The request must be a JSON object.", code="invalid_json")
+        raise refused(f"The {what} must be a JSON object.", code="invalid_json")
     return value
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from edgetts.errors import Cancelled, EdgeTTSError, UsageError
 from edgetts.pack.plain_json import shown
 from edgetts.request import SpeechRequest
-from edgetts.server import frames
+from edgetts.server import frames, tasks
 from edgetts.server.body import json_object
 from edgetts.server.faults import Fault, Stalled, fault_of
 from edgetts.server.loudspeaker import play
@@ -98,11 +98,7 @@ class LocalServer:
 
     async def close(self) -> None:
         """Stop listening and end all connections."""
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.close([] if self._server is None else [self._server], self._tasks)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -169,10 +165,7 @@ class _Connection:
                     raise ClientGone
                 await speaking
             finally:
-                for task in (speaking, reading):
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError, Exception):
-                        await task
+                await tasks.cancel(speaking, reading)
         except (EdgeTTSError, Fault, Busy, Closed, Stalled, MemoryError) as error:
             if self._is_interrupted and self._writer.transport.get_write_buffer_size():
                 self._writer.transport.abort()  # a client that plays does not read what was sent ahead

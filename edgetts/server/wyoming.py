@@ -8,7 +8,6 @@ no tokens: whoever reaches the address may speak. Needs the package `wyoming`, o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import time
@@ -27,9 +26,10 @@ from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, Synthesize
 from edgetts import __version__
 from edgetts.audio.formats import to_pcm16
 from edgetts.errors import EdgeTTSError
-from edgetts.pack.plain_json import UnsoundJSON, read_json
 from edgetts.request import SpeechRequest
+from edgetts.server import tasks
 from edgetts.server.api_request import voice_name_of
+from edgetts.server.body import json_object
 from edgetts.server.faults import Fault, Stalled, fault_of, refused
 from edgetts.server.request_queue import Busy, Closed
 from edgetts.server.service import ClientGone, LiveSpeech, Service
@@ -73,11 +73,7 @@ class WyomingServer:
 
     async def close(self) -> None:
         """Stop listening and end all connections."""
-        for server in self._servers:
-            server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.close(self._servers, self._tasks)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -113,10 +109,7 @@ class _Connection:
                     await reading
                     raise ClientGone
             finally:
-                for task in (speaking, reading):
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError, Exception):
-                        await task
+                await tasks.cancel(speaking, reading)
         except (EdgeTTSError, Fault, Busy, Closed, Stalled, MemoryError) as error:
             fault = fault_of(error)
             await self._put(Error(fault.message, fault.code))
@@ -137,7 +130,7 @@ class _Connection:
             raise refused("The event's header is too long.", code="request_too_large") from None
         if not line:
             return None
-        head = _table(line, most)
+        head = json_object(line, most, "event")
         lengths = [head.get(name) or 0 for name in ("data_length", "payload_length")]
         if not all(isinstance(length, int) and 0 <= length <= most for length in lengths):
             raise refused(f"An event may have {most} bytes.", code="request_too_large")
@@ -149,7 +142,7 @@ class _Connection:
         except asyncio.TimeoutError:
             raise Fault(408, "The event did not arrive in time.", code="request_timeout") from None
         if lengths[0]:  # no event for synthesis has a payload after it
-            data = {**data, **_table(rest[: lengths[0]], most)}
+            data = {**data, **json_object(rest[: lengths[0]], most, "event")}
         return Event(str(head.get("type")), data)
 
     async def _handle(self, event: Event) -> None:
@@ -228,16 +221,6 @@ class _Connection:
             await within(async_write_event(event.event(), self._writer), self._service.limits.send_s)
         except (asyncio.TimeoutError, OSError):
             raise ClientGone from None
-
-
-def _table(data: bytes, max_bytes: int) -> dict[str, Any]:
-    try:
-        value = read_json(data, max_bytes=max_bytes)
-    except UnsoundJSON as error:
-        raise refused(f"The event cannot be read: {error}.", code="invalid_json") from None
-    if not isinstance(value, dict):
-        raise refused("An event must be a JSON object.", code="invalid_json")
-    return value
 
 
 def _text(event: Event) -> str:

@@ -10,12 +10,12 @@ Takes time linear in the text. Other languages are not detected here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from edgetts.text.config import Language
 from edgetts.text.multilingual import pronunciation
 from edgetts.text.readings.en_units import UNIT_SIGNS
-from edgetts.text.readings.language import Run, is_toned_syllable
+from edgetts.text.readings.language import Run, is_toned_syllable, sentence_spans
 from edgetts.text.readings.rule import words
 
 _CLOSING = "\"'”’»)）」』】》"
@@ -77,7 +77,7 @@ def runs(text: str, spoken: Sequence[Language], previous: Language | None = None
     if len(spoken) == 1:
         return [Run(0, len(text), spoken[0])] if text else []
     sentences = []
-    for start, stop in _sentences(text):
+    for start, stop in sentence_spans(text, _SENTENCE_END):
         language, is_sure = language_of(text[start:stop])
         sentences.append((start, stop, language if language in spoken else None, is_sure))
     first = next((language for _, _, language, is_sure in sentences if is_sure and language), None)
@@ -168,12 +168,3 @@ def _without_readings(sentence: str) -> str:
         parts += [sentence[done : annotation.start], annotation.word]
         done = annotation.stop
     return "".join((*parts, sentence[done:]))
-
-
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
-    start = 0
-    for match in _SENTENCE_END.finditer(text):
-        yield start, match.end()
-        start = match.end()
-    if start < len(text):
-        yield start, len(text)

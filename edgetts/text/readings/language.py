@@ -57,12 +57,13 @@ def runs(
     known = [language for language in LANGUAGES if language in spoken]
     if len(known) == 1:
         return [Run(0, len(text), known[0])] if text else []
-    sentences = [(start, stop, _language(text[start:stop], is_piece)) for start, stop in _sentences(text)]
-    first = next((language for _, _, (language, is_sure) in sentences if is_sure), None)
-    weak = next((language for _, _, (language, _) in sentences if language is not None), None)
+    spans = sentence_spans(text, _SENTENCE_END)
+    judged = [(start, stop, _language(text[start:stop], is_piece)) for start, stop in spans]
+    first = next((language for _, _, (language, is_sure) in judged if is_sure), None)
+    weak = next((language for _, _, (language, _) in judged if language is not None), None)
     current: Language = previous or first or weak or ("zh" if spoken[0] == "zh" else "en")
     found: list[Run] = []
-    for start, stop, (language, is_sure) in sentences:
+    for start, stop, (language, is_sure) in judged:
         if is_sure and language is not None:
             current = language
         if found and found[-1].language == current:
@@ -72,9 +73,10 @@ def runs(
     return found
 
 
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
+def sentence_spans(text: str, end: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+    """Start and stop of each sentence. end: matches the end of one, with the space after it."""
     start = 0
-    for match in _SENTENCE_END.finditer(text):
+    for match in end.finditer(text):
         yield start, match.end()
         start = match.end()
     if start < len(text):
