@@ -1,4 +1,4 @@
-"""edgetts: IndexTTS-2 on small machines. Start with `TTS.load()`.
+"""edgetts: IndexTTS-2.5 and IndexTTS-2 on small machines. Start with `TTS.load()`.
 
 Importing this package is instant and does not import torch: the names below are imported on first use.
 """

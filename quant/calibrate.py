@@ -70,10 +70,10 @@ class Sample:
 
     text_ids: tuple[int, ...]
     codes: tuple[int, ...]
-    language: int | None = None  # its number in a model that is told it
+    language: int | None = None  # its row in a model with a language input
 
     def prompt(self, pipeline: Pipeline, speaker: Speaker) -> GPTPrompt:
-        """What stands in front of its codes."""
+        """The GPT's prompt in front of the sample's codes."""
         ids = torch.tensor([self.text_ids])
         return GPTPrompt.build(pipeline.gpt, speaker.conditioning_latents, speaker.emotion_vector, ids, self.language)
 

@@ -2,7 +2,7 @@
 
 In: a folder, and a hub. Out: the folder in the layout that upstream's downloader makes and
 `edgetts.quant.checkpoint` reads, with only the files that conversion needs, and the licenses that come with them.
-First a `Plan` (what is there, what is missing, does it fit), so that a person can be asked; then the fetching.
+A `Plan` comes first (files present, files missing, disk space), so that the user can be asked; then the download.
 A file appears under its name only whole and with the published checksum. An interrupted run is taken up where
 it stopped; `edgetts-download.json` in the folder keeps what was agreed to and what was already checked. No link in
 the folder is written through, and nothing is removed but parts of files.
@@ -105,7 +105,7 @@ def choose_family(folder: Path | None, title: str | None = None) -> Family:
         raise UsageError(f"--model {shown(title)} is unknown: there are {known}.")
     held = None
     if folder is not None and (folder / CONFIG_FILE).is_file():
-        with contextlib.suppress(CheckpointError):  # damaged, or of a model that is not known: said later
+        with contextlib.suppress(CheckpointError):  # damaged, or of an unknown model: reported later
             held = read_upstream_config(folder / CONFIG_FILE).family
     if wanted is not None and held not in (None, wanted):
         raise UsageError(f"{folder} holds an {held.title}: give another folder for {wanted.title}.")

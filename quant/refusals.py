@@ -1,4 +1,4 @@
-"""What to say of a hub that refuses, fails or cannot be reached: one sentence with the next step.
+"""The message for a hub that refuses, fails or cannot be reached: one sentence with the next step.
 
 In: the exception of a request, and what was asked for. Out: the sentence. `hub` and `modelscope` make the requests.
 """
@@ -19,7 +19,7 @@ _MINUTE_S = 60
 
 @dataclass(frozen=True)
 class Place:
-    """A hub, as messages speak of it. page: address of a repository's page. login: how to tell it who one is."""
+    """A hub, as messages speak of it. page: address of a repository's page. login: how to log in to it."""
 
     endpoint: str
     page: Callable[[str], str]

@@ -74,7 +74,7 @@ def probe_cuda(device: torch.device) -> str:
 
 
 def describe(device: torch.device) -> str:
-    """The device as a key of stored measurements: the GPU's name, or the CPU's architecture, instruction set and threads."""
+    """The device as a key of stored measurements: the GPU's name, or CPU architecture, instruction set and threads."""
     if device.type == "cuda":
         return f"{device.type} {torch.cuda.get_device_name(device)}"
     return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}"

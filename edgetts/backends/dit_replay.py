@@ -35,7 +35,7 @@ class EstimateKey(NamedTuple):
 
 
 def estimate_key(length: int, reached: int, n_rows: int) -> EstimateKey | None:
-    """The key of a solution whose last layer is needed from frame `reached` on; None if its length is not a bucket's."""
+    """The key of a solution whose last layer is needed from frame `reached` on; None if its length is no bucket's."""
     if length % LENGTH_BUCKET:
         return None
     return EstimateKey(length, reached // LENGTH_BUCKET * LENGTH_BUCKET, n_rows)

@@ -120,7 +120,7 @@ class FastDiT(nn.Module):
         return velocity
 
     def _units(self, static: Tensor, times: AdaLNModulation, rope: Rope, start: int) -> dict[int, EstimateUnit]:
-        """Replayable units by number of rows, for a solution of this length; the first solution of a length has none."""
+        """Replayable units by number of rows. The first solution of a length has none."""
         found: dict[int, EstimateUnit] = {}
         if self._replays is None:
             return found

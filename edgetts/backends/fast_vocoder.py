@@ -23,7 +23,7 @@ from edgetts.backends.replay import Replays, UnitRunner
 from edgetts.models.bigvgan import AntiAliasedSnake, BigVGAN, ResidualBlock
 
 WINDOW_BUCKET = 64
-"""Frames. A window is made longer by earlier frames, which changes no sample of it."""
+"""Frames. A window is extended by earlier frames to a multiple of this; its own samples do not change."""
 
 
 class FastVocoder(nn.Module):
@@ -37,7 +37,7 @@ class FastVocoder(nn.Module):
         runner: UnitRunner | None = None,
         taken: Callable[[nn.Module], None] | None = None,
     ) -> None:
-        """runner: of whole windows, whose lengths are multiples of `WINDOW_BUCKET`; None: of none.
+        """runner: replays whole windows whose length is a multiple of `WINDOW_BUCKET`; None: nothing is replayed.
 
         taken: called with each part of `plain` whose weights are not needed any more.
         """
@@ -56,7 +56,7 @@ class FastVocoder(nn.Module):
 
     @property
     def length_bucket(self) -> int:
-        """Windows that are computed fastest are multiples of so many frames."""
+        """Windows are computed fastest where they are a multiple of this many frames."""
         return 1 if self._replays is None else WINDOW_BUCKET
 
     def forward(self, mel: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class FastVocoder(nn.Module):
 
 
 class WindowUnit:
-    """The waveform of a window of frames, on fixed addresses."""
+    """A replayable unit: frames of a window to its waveform."""
 
     def __init__(self, compute: Callable[[Tensor], Tensor], mel: Tensor) -> None:
         self._compute = compute
@@ -205,7 +205,7 @@ class _Convolution(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Plus `residual` if given."""
+        """(B, T, C) -> (B, T', C'), plus `residual` if given."""
         if isinstance(self.layer, CompiledConv1d | PrepackedConv1d):
             return self.layer.channels_last(x, residual)
         y: Tensor

@@ -1,7 +1,7 @@
 """Lanes: a CUDA stream for codes and one for sound, timers for their work, and a bound on queued work.
 
-In: a device. Out: `Lanes`. On CUDA each lane is a stream, sound with higher priority, timed by events. On the CPU a lane
-is nothing, and the calling thread's clock is the timer. Does not know what is computed.
+In: a device. Out: `Lanes`. On CUDA each lane is a stream, sound with higher priority, timed by events. On the CPU a
+lane is nothing, and the calling thread's clock is the timer. Does not know what is computed.
 
 Data passes from one lane to the other through the host (codes are read before their sound is computed), so the lanes
 need not wait for each other. Both wait for earlier work of the default stream.
@@ -45,7 +45,7 @@ class Timer(Protocol):
         ...
 
     def seconds(self, start: Mark, end: Mark) -> float | None:
-        """Seconds between two marks; None if another stream used the device meanwhile, which makes the time meaningless."""
+        """Seconds between two marks; None if another stream used the device meanwhile."""
         ...
 
 

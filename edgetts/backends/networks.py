@@ -129,7 +129,7 @@ class Networks:
         return found
 
     def _take_gpt(self, compute: Compute) -> None:
-        """Load the GPT, `decoders` and `stepper`. Decoding uses the first of decoders, stepper and GPT that is there."""
+        """Load the GPT, `decoders` and `stepper`. Decoding uses the first of decoders, stepper and GPT that exists."""
         self.gpt = load_gpt(self._pack, self.device, self._kernel, compute)
         self.decoders = device_decoders(self.gpt, self.device, self._runner)
         self.stepper = fused_step(self.gpt)

@@ -78,7 +78,9 @@ class GraphUnits:
             try:
                 graph = self._graphs[id(unit)] = capture(unit, self._device, self._pool)
             except RuntimeError as error:
-                self.notices.append(f"The sound stages run without CUDA graphs, which is slower: capture failed ({reason(error)}).")
+                self.notices.append(
+                    f"The sound stages run without CUDA graphs, which is slower: capture failed ({reason(error)})."
+                )
                 return False
         graph.replay()
         return True

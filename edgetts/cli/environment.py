@@ -22,7 +22,7 @@ class Environment:
     hub_cache: Path  # HF_HUB_CACHE or HF_HOME: cache of Hugging Face downloads
     hub_endpoint: str | None  # HF_ENDPOINT: the hub or mirror to download from when --mirror is not given
     modelscope_endpoint: str | None = None  # MODELSCOPE_ENDPOINT: the same for --source modelscope
-    modelscope_token: str | None = field(default=None, repr=False)  # MODELSCOPE_API_TOKEN: who one is there
+    modelscope_token: str | None = field(default=None, repr=False)  # MODELSCOPE_API_TOKEN: token for ModelScope
     token: str | None = field(default=None, repr=False)  # EDGETTS_TOKEN: token that a daemon requires of its clients
     socket: str | None = None  # EDGETTS_SOCKET: socket of this user's daemon
     runtime_dir: str | None = None  # XDG_RUNTIME_DIR: folder of the default socket

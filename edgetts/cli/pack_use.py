@@ -1,4 +1,4 @@
-"""Who has a pack open: programs of this machine, and the daemon.
+"""Finds the programs that have a pack open: processes of this machine, and the daemon.
 
 In: a pack's folder, and the daemon's socket. Out: phrases such as "process 1234 (edgetts)". Processes of other users
 are not seen, nor is anything where there is no /proc. Imports no torch.
@@ -17,7 +17,7 @@ _FIELDS_BEFORE_PATH = 5  # of a line of /proc/PID/maps
 
 
 def users_of(pack: Path, socket: Path | None, proc: Path = _PROC) -> list[str]:
-    """Everybody who has files of the pack mapped, and the daemon at the socket if it speaks with it."""
+    """Processes that have files of the pack mapped, and the daemon at the socket if it uses the pack."""
     folder = pack.resolve()
     found = [f"process {number} ({name})" for number, name in _mapping(folder, proc)]
     daemon = _daemon(folder, socket)
@@ -44,7 +44,7 @@ def _path_of(line: str) -> str:
 
 
 def _daemon(folder: Path, socket: Path | None) -> str | None:
-    """The daemon, which may have unloaded the pack for now."""
+    """The daemon, which uses its pack even while the networks are unloaded."""
     if socket is None or not socket.exists():
         return None
     from edgetts.server.client import Connection, NoDaemon

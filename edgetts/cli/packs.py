@@ -1,4 +1,4 @@
-"""`edgetts packs`: the model packs of this machine, and which one speaks by default. Imports no torch.
+"""`edgetts packs`: the model packs of this machine, and which one is the default. Imports no torch.
 
 A pack is removed only if this program wrote all of it; `quant.staging` does that with handles of the folders, so that
 nothing else is removed even if another program changes them meanwhile.
@@ -119,7 +119,7 @@ def list_packs(context: typer.Context, as_json: JsonOption = False) -> None:
 
 @app.command("use")
 def use(context: typer.Context, pack: PackName, as_json: JsonOption = False, quiet: QuietOption = False) -> None:
-    """Let this pack speak wherever no other is named: a name of `edgetts packs list`, a folder, or builtin.
+    """Make a pack the default: a name of `edgetts packs list`, a folder, or builtin.
 
     A daemon that is running keeps its pack until it is started again.
 
@@ -245,7 +245,7 @@ def path(
 
 
 def reference_of(folder: Path, home: Path | None) -> str:
-    """How a pack is remembered: by its name if it has one, else by its absolute path."""
+    """The stored reference to a pack: its name if it has one, else its absolute path."""
     resolved = folder.resolve()
     if resolved == builtin_pack():
         return BUILTIN if not (packs_folder(home) / BUILTIN).exists() else str(resolved)
@@ -254,7 +254,7 @@ def reference_of(folder: Path, home: Path | None) -> str:
 
 
 def entry_of(name: str, folder: Path, *, is_default: bool) -> Entry:
-    """What the list says of a pack; one that cannot be read has a problem."""
+    """The list's entry of a pack; an unreadable pack has a `problem`."""
     from edgetts.pack.manifest import read_manifest
     from edgetts.pack.verify import check_size
 

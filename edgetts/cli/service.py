@@ -64,7 +64,7 @@ def install(
     only_print: Annotated[bool, typer.Option("--print", help="Show the units, and change nothing.")] = False,
     no_start: Annotated[bool, typer.Option("--no-start", help="From the next boot or login on, not now.")] = False,
 ) -> None:
-    """Write the units of the daemon, and start it now and from now on.
+    """Write the systemd units of the daemon, and start it now and at every boot or login.
 
     Examples:
 
@@ -106,7 +106,7 @@ def uninstall(context: typer.Context, user: UserFlag = False, system: SystemFlag
 def status(
     context: typer.Context, user: UserFlag = False, system: SystemFlag = False, as_json: JsonOption = False
 ) -> None:
-    """Show what systemd knows of the daemon; exit code 3 while it does not run."""
+    """Show the daemon's state in systemd; exit code 3 if it is not running."""
     scope = _scope(environment(context), user=user, system=system)
     about = {"scope": scope.flag[2:], "installed": scope.is_installed, **scope.status()}
     if as_json:

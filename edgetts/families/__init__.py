@@ -20,7 +20,10 @@ from edgetts.pack.config import ModelConfig
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (INDEXTTS_2, INDEXTTS_25)}
 UNNAMED_FAMILY = INDEXTTS_2.name  # family of packs, voices and encoders from before there were two families
-UNKNOWN_FAMILIES = {"indextts-1.5": "IndexTTS-1.5", "indextts-1": "IndexTTS 1"}  # older families; edgetts cannot run them
+UNKNOWN_FAMILIES = {
+    "indextts-1.5": "IndexTTS-1.5",
+    "indextts-1": "IndexTTS 1",
+}  # older families; edgetts cannot run them
 
 ALL_COMPONENTS = tuple(dict.fromkeys(name for family in FAMILIES.values() for name in family.components))
 

@@ -41,7 +41,7 @@ class Budget:
 
     @classmethod
     def of(cls, n_bytes: int, pack: Pack, compute: Compute, place: Place) -> Budget:
-        """For this process, with the memory that it holds now.
+        """The budget of this process, counting the memory that it holds now.
 
         Raises UsageError, with the need of the shortest usual segment, if not even a second of speech fits.
         """

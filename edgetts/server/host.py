@@ -46,8 +46,8 @@ class Host:
         return self._tts
 
     async def tts(self) -> TTS:
-        """The open TTS. It is reopened if its pack's folder has changed: at once if a file was overwritten; if the folder
-        was replaced, when no stream is running. Raises PackError."""
+        """The open TTS. It is reopened if its pack's folder has changed: at once if a file was overwritten, after all
+        running streams if the folder was replaced. Raises PackError."""
         async with self._opening:
             if self._tts is not None:
                 try:

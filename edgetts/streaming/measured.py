@@ -26,18 +26,18 @@ class Measurements:
         self._noted: deque[tuple[Stage, float, int, Mark, Mark]] = deque()
 
     def mark(self) -> Mark:
-        """Now."""
+        """A mark at the current point of the thread's work."""
         return self._timer.mark()
 
     def note(self, stage: Stage, size: float, start: Mark, n_times: int = 1) -> Mark:
-        """Work of this size was done `n_times` since `start`; the mark of its end."""
+        """Note that work of this size was done `n_times` since `start`. Returns the mark of its end."""
         end = self._timer.mark()
         self._noted.append((stage, size, n_times, start, end))
         self.settle()
         return end
 
     def settle(self, *, wait: bool = False) -> None:
-        """Add what is done by now; wait: all of it."""
+        """Add the noted work that is done. wait: wait for all of it."""
         while self._noted and (wait or self._timer.is_passed(self._noted[0][-1])):
             stage, size, n_times, start, end = self._noted.popleft()
             seconds = self._timer.seconds(start, end)

@@ -53,7 +53,7 @@ class Seams:
 
 
 class SegmentRenderer:
-    """The mel and waveform of one segment, chunk by chunk. features: its pass, which has seen no code yet."""
+    """The mel and waveform of one segment, chunk by chunk. features: the segment's feature pass, unused so far."""
 
     def __init__(
         self,

@@ -95,7 +95,7 @@ class Session:
 
     @property
     def speed_notice(self) -> str | None:
-        """That playback starts late on this machine; from the first estimate that says so on the same sentence."""
+        """The notice that playback starts late on this machine, or None. Once set, it does not change."""
         rtf = self._estimator.rtf(self._seams.context)
         if self._speed_notice is None and rtf is not None and rtf >= 1 and not isinstance(self._schedule, Whole):
             self._speed_notice = f"Speech is estimated to take {rtf:.1f} times its length here: playback starts late."

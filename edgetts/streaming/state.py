@@ -33,7 +33,7 @@ class QueuedSegment:
     pause_before_s: float
     expected: Expected  # how long it can take
     ready_at: float  # when its text was complete, by `time.perf_counter`
-    language: str | None = None  # for a model that is told it
+    language: str | None = None  # for a model with a language input
 
 
 @dataclass(frozen=True)

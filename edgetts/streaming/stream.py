@@ -131,7 +131,7 @@ class SpeechStream:
 
     @property
     def speed_notice(self) -> str | None:
-        """One of `notices`: that playback starts late on this machine, as far as is known."""
+        """The one of `notices` that says that playback starts late on this machine, or None."""
         return self._session.speed_notice
 
     @property

@@ -1,4 +1,4 @@
-"""Checks of what is around: the daemon, its units, lingering, its token."""
+"""Checks of the daemon: does it answer, its systemd units, lingering, its token."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _check_unit(scope: Scope) -> Finding:
 
 
 def check_lingering(user: Scope, *, lingers: bool) -> Finding | None:
-    """Only of interest where the user's unit is installed."""
+    """Whether services outlive the user's login; checked only where the user's unit is installed."""
     if not user.is_installed:
         return None
     if lingers:

@@ -16,7 +16,7 @@ from edgetts.voices.store import VoiceStore
 
 
 def run_checks(known: Environment, pack: str | None, device: str) -> Iterator[Finding]:
-    """Each result as soon as it is there. pack, device: as given on the command line."""
+    """Yields each result as soon as it is known. pack, device: as given on the command line."""
     yield machine.check_python()
     with importing():
         torch = machine.check_torch()
@@ -46,7 +46,7 @@ def run_checks(known: Environment, pack: str | None, device: str) -> Iterator[Fi
 
 
 class _Speaking:
-    """What needs the pack in memory."""
+    """The checks that need the pack in memory."""
 
     def __init__(self, known: Environment, pack: str | None, device: str) -> None:
         self._known, self._pack, self._device = known, pack, device

@@ -1,4 +1,4 @@
-"""Checks of what speaks: packs and their files, the kernels that run, memory, voices."""
+"""Checks of the model: packs and their files, kernels, memory, voices."""
 
 from __future__ import annotations
 

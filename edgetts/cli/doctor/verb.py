@@ -1,4 +1,4 @@
-"""`edgetts doctor`: what is there, what is broken, and what to do about it."""
+"""`edgetts doctor`: checks an installation, and says how to repair it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of a voice that IndexTTS-2.5 computes its own way: the recording's semantic features and one speaker token."""
+"""The parts of a voice that IndexTTS-2.5 computes its own way: semantic features and one speaker token."""
 
 from __future__ import annotations
 
