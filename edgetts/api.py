@@ -468,7 +468,8 @@ class TTS:
         if whole is not None:
             notices += whole.notices
             if options.language in (None, AUTO_LANGUAGE) and whole.languages:
-                notices.append(_DETECTED.format(" and ".join(map(NAMES.__getitem__, whole.languages))))
+                *others, last = map(NAMES.__getitem__, whole.languages)
+                notices.append(_DETECTED.format(" and ".join((", ".join(others), last) if others else (last,))))
             n_tokens = sum(len(segment.ids) for segment in whole.segments)
             queue = queued_segments(whole, time.perf_counter())
         else:

@@ -68,7 +68,10 @@ class GPTPrompt:
         ids = ids[~torch.isin(ids, brackets)]
         room = config.n_text_positions - _N_BRACKETS
         if ids.numel() > room:
-            raise UsageError(f"The segment has {ids.numel()} text tokens; the model reads at most {room} at once.")
+            raise UsageError(
+                f"The segment has {ids.numel()} text tokens; the model reads at most {room} at once: shorten a "
+                "pronunciation, which is never cut."
+            )
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < config.n_text_tokens:
             raise UsageError(
                 f"Text ids run from {int(ids.min())} to {int(ids.max())}; "

@@ -172,7 +172,9 @@ def test_what_the_model_cannot_take_is_refused(gpt: GPT, voice: Voice) -> None:
     assert limit == 1815  # upstream's max_mel_tokens
     with pytest.raises(UsageError, match="1816; this model has positions for 1 to 1815"):
         generate_codes(gpt, GPTPrompt.build(gpt, *voice), greedy(max_codes=limit + 1), None)
-    with pytest.raises(UsageError, match="601 text tokens; the model reads at most 600"):
+    with pytest.raises(
+        UsageError, match="601 text tokens; the model reads at most 600 at once: shorten a pronunciation"
+    ):
         GPTPrompt.build(gpt, latents, emotion, torch.full((1, 601), 5))
     with pytest.raises(UsageError, match="tokenized for another pack"):
         GPTPrompt.build(gpt, latents, emotion, torch.tensor([[5, 12001]]))

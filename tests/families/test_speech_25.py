@@ -83,6 +83,11 @@ def test_languages(tts: TTS, voice: Voice, text: str, language: str) -> None:
     assert any("set the language with" in notice for notice in tts.say(text, voice, **FAST).notices)
 
 
+def test_the_languages_that_were_found_are_named(tts: TTS, voice: Voice) -> None:
+    said = tts.say("Good morning. 早上好。¡Buenos días!", voice, **{**FAST, "max_codes": 4})
+    assert any("spoken as English, Chinese and Spanish: set" in notice for notice in said.notices)
+
+
 def test_a_language_changes_the_codes(tts: TTS, voice: Voice) -> None:
     pipeline = tts.engine.pipeline
     speaker = pipeline.speaker(voice)

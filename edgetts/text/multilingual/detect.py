@@ -23,6 +23,7 @@ _SENTENCE_END = re.compile(
     rf"[。！？!?؟…\n][{_CLOSING}]{{0,3}}|(?<=[^\W\d_][^\W\d_])\.[{_CLOSING}]{{0,3}}(?=\s)|\.[{_CLOSING}]{{0,3}}(?=\s?[\u3040-\u9fff])"
 )
 _ARABIC_WORD = re.compile("[\u0620-\u064a\u066e-\u06d3\u06fa-\u06ff\u064b-\u0652]+")
+_ARABIC_DIGIT = re.compile("[\u0660-\u0669\u06f0-\u06f9]")
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa\u30fc\uff66-\uff9d]")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff々]")
 _LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’][A-Za-z]+)?(?![\d²³])")
@@ -108,7 +109,9 @@ def language_of(sentence: str) -> tuple[Language | None, bool]:
         return ("ja", True) if is_japanese else _chinese_or_japanese(sentence, is_chinese=bool(kana))
     if latin:
         return _latin(sentence, latin)
-    return ("en", False) if _LATIN_LETTER.search(sentence) else (None, False)
+    if _LATIN_LETTER.search(sentence):
+        return "en", False
+    return ("ar", False) if _ARABIC_DIGIT.search(sentence) else (None, False)
 
 
 def _is_news(language: Language, current: Language) -> bool:

@@ -26,7 +26,7 @@ def languages(text: str, previous: Language | None = None, spoken: tuple[Languag
         *((text, "es") for text in ("Me gusta el pan", "No te preocupes.", "claro que no", "Voy a <Boston|B AO1 S T AH0 N> mañana.")),
         *((text, "zh") for text in ("你好", "今天天气好", "請問這是什麼", "鲜の味道", "他说hello world", "漢字", "Ni3 hao3", "123")),
         *((text, "ja") for text in ("おはよう", "東京大学", "駅", "気温", "カタカナ", "Pythonで学ぶ", "ｶﾀｶﾅ", "今日は晴れ。東京大学。")),
-        *((text, "ar") for text in ("صباح الخير", "أستخدم Python كل يوم", "الرقم 12")),
+        *((text, "ar") for text in ("صباح الخير", "أستخدم Python كل يوم", "الرقم 12", "٣٤٥", "١٢٫٥ ٪", "۱۲")),
     ],
 )  # fmt: skip
 def test_one_language(text: str, language: str) -> None:
