@@ -21,7 +21,11 @@ from edgetts.cli.app import app
 SHELL = [block for page in PAGES for block in blocks(page, "bash", "sh")]
 PYTHON = [block for page in PAGES for block in blocks(page, "python")]
 # Pages whose blocks another test runs.
-OTHERS = {"docs/how-to/daemon.md": "tests/server/test_daemon_page.py", "CHANGELOG.md": "the past"}
+OTHERS = {
+    "docs/how-to/daemon.md": "tests/server/test_daemon_page.py",
+    "docs/how-to/clients.md": "tests/server/test_daemon_page.py",
+    "CHANGELOG.md": "the past",
+}
 
 
 def is_elsewhere(block: Block) -> bool:

@@ -5,6 +5,7 @@ Without -v nothing is logged: everything that a user must know is a notice or an
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from edgetts.cli.common import to_stderr
@@ -14,11 +15,13 @@ _LEVELS = (logging.INFO, logging.DEBUG)
 
 
 class _ToStderr(logging.Handler):
-    """Writes records to the current `sys.stderr`; a traceback keeps its lines."""
+    """Writes records to the current `sys.stderr`; a traceback keeps its lines. What cannot be written (the disk of a
+    log is full, its reader has ended) is lost: it stops neither speech nor a daemon."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        for line in self.format(record).splitlines():
-            to_stderr(printable(line))
+        with contextlib.suppress(OSError, ValueError):  # ValueError: a closed file
+            for line in self.format(record).splitlines():
+                to_stderr(printable(line))
 
 
 _SHORT = "%(relativeCreated)6.0f ms %(levelname)-5s %(name)s: %(message)s"

@@ -23,6 +23,7 @@ from edgetts.server.metrics import Metrics
 from edgetts.server.request_queue import Busy, Closed, RequestQueue
 from edgetts.server.settings import Settings
 from edgetts.server.within import within
+from edgetts.voices.names import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
     from edgetts.request import SpeechRequest
@@ -283,7 +284,10 @@ def _stream(start: partial[SpeechStream], text: AsyncIterable[str] | None) -> As
 def voice_name(request: SpeechRequest) -> str | None:
     """The voice as one word for a log line."""
     name = getattr(request.voice, "name", request.voice)
-    return None if name is None else str(name).replace(" ", "_")
+    if name is None:
+        return None
+    # Over the Unix socket it may be any text.
+    return "".join(c if c.isprintable() else "?" for c in "_".join(str(name).split())[:MAX_NAME_LENGTH])
 
 
 def _too_long(most: int) -> Fault:

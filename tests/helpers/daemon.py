@@ -90,7 +90,7 @@ def running(home: Path, pack: Path | str, **settings: object) -> Iterator[Runnin
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert ready.wait(120)
+    assert ready.wait(600)
     if failed:
         raise failed[0]
     try:
@@ -98,7 +98,7 @@ def running(home: Path, pack: Path | str, **settings: object) -> Iterator[Runnin
             yield Running(made[0], client, home)
     finally:
         made[0].stop()
-        thread.join(30)
+        thread.join(120)
     assert not thread.is_alive()
     if failed:
         raise failed[0]

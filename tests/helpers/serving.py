@@ -19,8 +19,8 @@ import httpx
 
 from helpers.paths import TESTS
 
-START_S = 120.0
-STOP_S = 30.0
+START_S = 600.0
+STOP_S = 120.0
 
 
 @dataclass

@@ -52,8 +52,10 @@ def main() -> int:
 def _run(url: str, pid: int, tasks: list[Task], counts: list[int], seconds: float) -> int:
     burden(url, tasks[:2], 1.0)  # what the first requests allocate is not a leak
     wrong: list[str] = []
-    print("| clients | spoken | 429 | first byte p50, p95 (s) | whole p50, p95 (s) | memory (MiB) | descriptors |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| clients | spoken | 429 | unserved | first byte p50, p95 (s) | whole p50, p95 (s) | memory (MiB) | descriptors |"
+    )
+    print("|---|---|---|---|---|---|---|---|", flush=True)
     for count in counts:
         before = memory_mib(pid), n_descriptors(pid)
         outcome = burden(url, tasks[:count], seconds)
@@ -64,7 +66,7 @@ def _run(url: str, pid: int, tasks: list[Task], counts: list[int], seconds: floa
             continue
         first50, first95, total50, total95 = outcome.percentiles()
         print(
-            f"| {count} | {len(outcome.total_s)} | {outcome.n_busy} | {first50:.2f}, {first95:.2f} "
+            f"| {count} | {len(outcome.total_s)} | {outcome.n_busy} | {outcome.n_unserved} | {first50:.2f}, {first95:.2f} "
             f"| {total50:.2f}, {total95:.2f} | {before[0]:.0f} to {after[0]:.0f} | {before[1]} to {after[1]} |",
             flush=True,
         )

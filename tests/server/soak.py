@@ -48,13 +48,17 @@ LEVELS = (1, 3, 0, 2, 6, 1, 4, 0)  # clients, a minute each
 SAMPLE_S, PHASE_S, VOICE_S, UNLOAD_S, TIMEOUT_S = 15.0, 60.0, 45.0, 900.0, 600.0
 WARM_UP = 0.15  # of the time, which says nothing about growth
 MOST_MIB_PER_HOUR = 12.0
+LEAST_IDLE = 12
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Soak:
-    """think_s: mean pause of a client between two requests."""
+    """think_s: mean pause of a client between two requests. hurry: by what all times are divided."""
 
-    def __init__(self, served: Served, wyoming_port: int, tasks: list[Task], think_s: float) -> None:
+    def __init__(
+        self, served: Served, wyoming_port: int, tasks: list[Task], think_s: float, hurry: float = 1.0
+    ) -> None:
+        self._hurry = hurry
         self._served = served
         self._wyoming_port = wyoming_port
         self._tasks = tasks
@@ -71,19 +75,20 @@ class Soak:
         started = time.monotonic()
         with samples.open("w", buffering=1) as file:
             while (at := time.monotonic() - started) < seconds:
-                file.write(json.dumps(self._sample(at)) + "\n")
-                await asyncio.sleep(SAMPLE_S)
+                file.write(json.dumps(await self._sample(at)) + "\n")
+                await asyncio.sleep(SAMPLE_S / self._hurry)
                 for task in running:
                     if task.done():
                         task.result()
-            file.write(json.dumps(self._sample(seconds)) + "\n")
+            file.write(json.dumps(await self._sample(seconds)) + "\n")
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await self._http.aclose()
 
-    def _sample(self, at: float) -> dict[str, object]:
+    async def _sample(self, at: float) -> dict[str, object]:
         pid = self._served.process.pid
+        ready = (await self._http.get("/ready")).json()
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return {
             "minute": round(at / 60, 2),
@@ -92,6 +97,8 @@ class Soak:
             "threads": int(fields[17]),
             "cpu_s": (int(fields[11]) + int(fields[12])) / _TICKS,
             "clients": self._level,
+            "streams": ready["streams"],
+            "state": ready["state"],
             "done": dict(self.done),
             "wrong": len(self.wrong),
             "last_wrong": self.wrong[-3:],
@@ -100,7 +107,7 @@ class Soak:
     async def _change_level(self) -> None:
         while True:
             for self._level in LEVELS:
-                await asyncio.sleep(PHASE_S)
+                await asyncio.sleep(PHASE_S / self._hurry)
 
     async def _client(self, number: int) -> None:
         chance = random.Random(number)
@@ -115,7 +122,7 @@ class Soak:
             self._unix,
         )
         while True:
-            await asyncio.sleep(chance.expovariate(1 / self._think_s))
+            await asyncio.sleep(chance.expovariate(self._hurry / self._think_s))
             if number < self._level:
                 await self._try(chance.choice(kinds), chance)
 
@@ -200,7 +207,7 @@ class Soak:
         recording = (DATA / "speech.ogg").read_bytes()
         number = 0
         while True:
-            await asyncio.sleep(VOICE_S)
+            await asyncio.sleep(VOICE_S / self._hurry)
             number += 1
             await self._try(
                 lambda _chance, name=f"soak {number}": self._use_voice(name, recording), random.Random(number)
@@ -218,7 +225,7 @@ class Soak:
 
     async def _unload(self) -> None:
         while True:
-            await asyncio.sleep(UNLOAD_S)
+            await asyncio.sleep(UNLOAD_S / self._hurry)
             with contextlib.suppress(httpx.HTTPError):
                 await self._http.post("/v1/unload")
                 self.done["unload"] += 1
@@ -247,6 +254,10 @@ def summarize(samples: Path) -> int:
     """Prints what the samples say; 1 if something was wrong or grew."""
     rows = [json.loads(line) for line in samples.read_text().splitlines()]
     settled = [row for row in rows if row["minute"] >= WARM_UP * rows[-1]["minute"]]
+    idle = [row for row in settled if row.get("streams") == 0]  # how much is held does not depend on the load then
+    if len(idle) >= LEAST_IDLE:
+        settled = idle
+        print(f"{len(idle)} of {len(rows)} samples, in which nobody spoke")
     hours = np.array([row["minute"] for row in settled]) / 60
     print(f"{rows[-1]['minute']:.0f} minutes, {rows[-1]['cpu_s'] / rows[-1]['minute'] / 0.6:.0f} % of a core")
     print("done:", ", ".join(f"{n} {kind}" for kind, n in sorted(rows[-1]["done"].items())))
@@ -269,6 +280,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--samples", type=Path, default=Path("soak.jsonl"), help="a line of JSON each 15 s")
     parser.add_argument("--think", type=float, default=8.0, help="mean seconds between two requests of a client")
+    parser.add_argument("--hurry", type=float, default=1.0, help="divides all times, for a quick look")
     parser.add_argument("--log", type=Path, help="of the daemon")
     parser.add_argument("--summarize", type=Path, help="print the summary of such a file instead")
     given = parser.parse_args()
@@ -280,7 +292,8 @@ def main() -> int:
         tasks = tasks_of(tts)
         tts.close()
         with serving(home, "builtin", "--wyoming", f"tcp://127.0.0.1:{port}", log=given.log) as served:
-            asyncio.run(Soak(served, port, tasks, given.think).run(given.minutes * 60, given.samples))
+            soak = Soak(served, port, tasks, given.think, given.hurry)
+            asyncio.run(soak.run(given.minutes * 60, given.samples))
     return summarize(given.samples)
 
 

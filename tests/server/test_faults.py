@@ -32,7 +32,7 @@ BODY = {"voice": VOICE, "options": QUICK, "response_format": "pcm"}
 
 def dialed(daemon: Running) -> socket.socket:
     host, port = daemon.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=30)
+    return socket.create_connection((host, int(port)), timeout=120)
 
 
 def request(daemon: Running, **fields: object) -> bytes:
@@ -59,16 +59,17 @@ def test_several_clients_hear_their_own_text_whatever_others_do(daemon: Running)
     assert len(outcome.total_s) >= 6
 
 
-def test_clients_killed_while_they_listen(daemon: Running) -> None:
+@pytest.mark.parametrize("count", [6, pytest.param(100, marks=pytest.mark.slow)])
+def test_clients_killed_while_they_listen(daemon: Running, count: int) -> None:
     daemon.speak("Hi.")
     until(lambda: daemon.service.queue.n_served == 0)
     n_before, n_threads = n_descriptors(os.getpid()), threading.active_count()
-    for _ in range(20):
+    for number in range(count):
         sock = dialed(daemon)
-        sock.sendall(request(daemon, input=LONG[:1500]))
+        sock.sendall(request(daemon, input=LONG[:1500], stream_format=("audio", "sse")[number % 2]))
         assert b"200 OK" in sock.recv(200)
         kill(sock)
-        until(lambda: daemon.service.queue.n_served == 0, 20)
+        until(lambda: daemon.service.queue.n_served == 0, 120)
     until(lambda: n_descriptors(os.getpid()) <= n_before)
     until(lambda: threading.active_count() <= n_threads + 2)
     assert daemon.speak("Hi.").status_code == 200
@@ -97,7 +98,7 @@ def test_one_who_asks_and_does_not_read_is_let_go(hasty: Running) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.sendall(request(hasty, input=LONG))
         until(lambda: hasty.service.queue.n_served == 1)
-        until(lambda: hasty.service.queue.n_served == 0, 30)
+        until(lambda: hasty.service.queue.n_served == 0, 120)
     assert hasty.speak("Hi.").status_code == 200
 
 
@@ -139,14 +140,14 @@ def test_half_a_second_request_is_not_waited_for_either(hasty: Running) -> None:
 def test_half_a_request_over_the_unix_socket_or_wyoming_is_not_waited_for(hasty: Running) -> None:
     for sent in (b"", b"r\xff\xff\xff", b"r\xff\x00\x00\x00{"):
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(30)
+            sock.settimeout(120)
             sock.connect(str(hasty.home / "sock"))
             sock.sendall(sent)
             answer = b""
             while piece := sock.recv(4096):
                 answer += piece
             assert answer.startswith(b"h") and b"No request arrived in time" in answer
-    with socket.create_connection(("127.0.0.1", hasty.daemon.wyoming_port), timeout=30) as sock:
+    with socket.create_connection(("127.0.0.1", hasty.daemon.wyoming_port), timeout=120) as sock:
         sock.sendall(b'{"type": "synthesize", "data_length": 100}\n{"text": ')
         assert b"did not arrive in time" in sock.recv(4096)
 
@@ -156,7 +157,7 @@ def test_so_many_connections_and_no_more(hasty: Running) -> None:
     with contextlib.ExitStack() as stack:
         for number in range(10):
             sock = stack.enter_context(socket.socket(socket.AF_UNIX))
-            sock.settimeout(30)
+            sock.settimeout(120)
             sock.connect(str(hasty.home / "sock"))
             assert bool(sock.recv(1)) == (number < 8)
 
@@ -193,7 +194,7 @@ def test_a_text_of_ten_megabytes(daemon: Running) -> None:
     with connect(f"{daemon.url.replace('http', 'ws')}/v1/audio/stream", compression=None) as socket:
         with pytest.raises(ConnectionClosed) as closed:
             socket.send('{"type": "speak", "input": "' + "word " * (2 << 20) + '"}')
-            socket.recv(timeout=30)
+            socket.recv(timeout=120)
         # Too big a message; the reset after it may come before it is read.
         assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
     assert daemon.client.get("/health").status_code == 200
@@ -207,7 +208,7 @@ def test_what_grows_when_it_is_unpacked_stays_small(daemon: Running) -> None:
     with connect(f"{daemon.url.replace('http', 'ws')}/v1/audio/stream") as socket:  # compresses
         with pytest.raises(ConnectionClosed) as closed:
             socket.send("x" * (64 << 20))
-            socket.recv(timeout=30)
+            socket.recv(timeout=120)
         assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
 
 

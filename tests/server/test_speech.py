@@ -16,7 +16,9 @@ from helpers.daemon import LONG, QUICK, Running, until
 
 from edgetts.audio.formats import wav_header
 from edgetts.audio.io import read_sound_bytes
+from edgetts.request import SpeechRequest
 from edgetts.server.encoder import KINDS
+from edgetts.server.service import voice_name
 
 TEXT = "Good morning."
 
@@ -221,3 +223,11 @@ def test_numbers_for_prometheus(daemon: Running) -> None:
     assert value("edgetts_first_sound_seconds_count") == before[1] + 1
     assert value("edgetts_errors_total") == before[2] + 1
     assert value("process_resident_memory_bytes") > 1e8
+
+
+def test_a_voice_cannot_write_lines_of_its_own_to_the_log() -> None:
+    """Over the Unix socket a voice is any text without a dot or a slash."""
+    said = voice_name(SpeechRequest(text="Hi.", voice="me\n2026 INFO outcome=done\x1b[2J" + "x" * 100))
+    assert said == "me_2026_INFO_outcome=done?[2J" + "x" * (48 - 29)
+    assert voice_name(SpeechRequest(text="Hi.", voice="my voice")) == "my_voice"
+    assert voice_name(SpeechRequest(text="Hi.")) is None

@@ -10,7 +10,7 @@ const $ = (id) => document.getElementById(id);
 
 const player = new Player();
 let request = null; // AbortController of the speech that is arriving
-let shown = null; // the take in the picture: {text, voice, seed, speech, firstS, rtf, isStopped}
+let shown = null; // the take in the picture: {text, voice, speed, seed, speech, firstS, rtf, isStopped}
 const takes = [];
 
 // --- the server --------------------------------------------------------------------------------------
@@ -47,6 +47,8 @@ async function connect() {
     const fields = description.components.schemas.Speech.properties;
     $("text").maxLength = fields.input.maxLength;
     $("seed").max = fields.seed.maximum;
+    $("speed").min = fields.speed.minimum;
+    $("speed").max = fields.speed.maximum;
     $("preset").replaceChildren(new Option("default", ""), ...fields.preset.enum.map((name) => new Option(name, name)));
     makeEmotions(Object.keys(fields.emotion.oneOf.find((form) => form.minProperties).properties));
     const models = await (await ask("/v1/models")).json();
@@ -71,6 +73,7 @@ function body() {
   const fields = { input: $("text").value, response_format: "pcm" };
   if ($("voice").value) fields.voice = $("voice").value;
   if ($("preset").value) fields.preset = $("preset").value;
+  if ($("speed").valueAsNumber !== 1) fields.speed = $("speed").valueAsNumber;
   if ($("seed").value !== "") fields.seed = $("seed").valueAsNumber;
   const weights = emotionWeights();
   if (Object.keys(weights).length) fields.emotion = weights;
@@ -81,7 +84,8 @@ async function speak() {
   stop();
   showError($("error"));
   const fields = body();
-  const take = { text: fields.input.trim(), voice: fields.voice ?? "default", speech: new Speech() };
+  const speed = fields.speed ?? 1;
+  const take = { text: fields.input.trim(), voice: fields.voice ?? "default", speed, speech: new Speech() };
   const mine = (request = new AbortController());
   const startedAt = performance.now();
   const elapsedS = () => (performance.now() - startedAt) / 1000;
@@ -137,6 +141,9 @@ $("speak").addEventListener("submit", (event) => {
   event.preventDefault();
   speak();
 });
+$("speed").addEventListener("input", () => {
+  $("speed-value").textContent = `${$("speed").valueAsNumber.toFixed(2)} ×`;
+});
 $("stop").addEventListener("click", stop);
 $("download").addEventListener("click", () => download(shown));
 $("text").addEventListener("input", () => {
@@ -179,7 +186,8 @@ function frame() {
   setText($("first"), number(shown?.firstS, " s"));
   setText($("rtf"), number(shown?.rtf));
   setText($("status"), statusLine());
-  const totalS = isArriving ? Math.max(seconds * 1.05, shown.text.length / CHARACTERS_PER_S) : seconds;
+  const guessS = shown ? shown.text.length / CHARACTERS_PER_S / shown.speed : 0;
+  const totalS = isArriving ? Math.max(seconds * 1.05, guessS) : seconds;
   const state = [seconds, playedS, totalS, $("wave").clientWidth, devicePixelRatio, dark.matches].join();
   if (state !== drawn) drawWave($("wave"), speech, totalS, player.speech ? playedS : isArriving ? 0 : Infinity);
   drawn = state;
@@ -210,6 +218,7 @@ function remember(take) {
   facts.className = "hint";
   said.textContent = said.title = take.text;
   const told = [take.voice, `${take.speech.seconds.toFixed(1)} s`, `seed ${take.seed}`];
+  if (take.speed !== 1) told.push(`speed ${take.speed}`);
   facts.textContent = [...told, ...(take.isStopped ? ["stopped"] : [])].join(" · ");
   what.append(said, facts);
   const about = take.text.slice(0, 40);
@@ -320,6 +329,7 @@ $("learn").addEventListener("submit", async (event) => {
   if (!file) return showError($("learn-error"), "Choose a recording first.");
   const form = new FormData();
   form.append("name", $("name").value.trim());
+  if ($("adapt").value !== "") form.append("adapt_steps", $("adapt").value);
   form.append("file", file);
   $("make").disabled = true;
   const startedAt = performance.now();
