@@ -85,7 +85,7 @@ def run_all(checkpoint: Path, folder: Path, recipes: Iterator[str] | None = None
     verbs.run(*say, "--raw", "-", "--quiet", stdin="Hello there. 你好。".encode(), shown="text from a pipe")
     for text in ("", "   ", "!?", "..."):
         verbs.run(*say, text, "--raw", exit_code=2, said="nothing to speak")
-    verbs.run("say", "--pack", pack, "--voice", "golden", "--lang", "fr", "x", exit_code=2, said="--lang is 'fr'")
+    verbs.run("say", "--pack", pack, "--voice", "golden", "--lang", "fr", "x", exit_code=2, said="language is 'fr'")
     bench = ("bench", "--pack", pack, "--no-enroll", "--seconds", 0.5, "--prompt-seconds", 0.5, "--repeats", 1)
     verbs.run(*bench, "--compare", "reference", said="IndexTTS-2.5")
     verbs.run("doctor", "--pack", pack)
