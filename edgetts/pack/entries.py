@@ -16,6 +16,7 @@ MANIFEST_FILE = "manifest.json"
 TOKENIZER_FILE = "tokenizer.json"
 GLOSSARY_FILE = "glossary.yaml"
 LEXICON_FILE = "lexicon.txt"
+PRONOUNCER_FILE = "pronouncer.safetensors"
 READY_VOICES = "voices/"  # prefix of the voice files that come with the pack
 VOICE_SUFFIX = TENSORS_SUFFIX
 

