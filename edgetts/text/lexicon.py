@@ -1,10 +1,10 @@
 """A pronunciation lexicon: replaces words by phones.
 
 In: a pack's `lexicon.txt`, one `WORD<tab>PHONES` a line, sorted by the word's bytes, words in the letter case of the
-pack. Out: text in which each word of the lexicon is replaced by its phones. Other words get theirs by rules and spelling
-(`edgetts.text.unknown_words`) if the pack has a pronouncer, and keep their letters if not. A small model needs this,
-because spelling takes more speech to learn than pronunciation. Packs without the file, such as those of IndexTTS-2, read
-letters. Does not know languages, except the plural of a letter, A'S.
+pack. Out: text in which each word of the lexicon is replaced by its phones. Other words get theirs by rules and
+spelling (`edgetts.text.unknown_words`) if the pack has a pronouncer, and keep their letters if not. A small model needs
+this, because spelling takes more speech to learn than pronunciation. Packs without the file, such as those of
+IndexTTS-2, read letters. Does not know languages, except the plural of a letter, A'S.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from edgetts.errors import PackError
 from edgetts.text.pronouncer import Pronouncer
 from edgetts.text.traced import TracedText
-from edgetts.text.unknown_words import UnknownWords, plural
+from edgetts.text.unknown_words import STRESS, UnknownWords, plural
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_WORD_LETTERS = 64  # longer words are not looked up
@@ -28,6 +28,7 @@ _SPELLED = re.compile(r"[^\W\d_](?= [^\W\d_](?![\w']))")  # a letter before anot
 _APOSTROPHE = "'"
 _PLURAL = "'S"
 _SENTENCE_START = re.compile(r"(?:^|[.?!…])[^\w]*$")
+_CAPITALS = re.compile(r"[^\W\d_a-z]{2,}(?:s|'[^\W\d_]+)?$")
 _BEFORE = 8  # characters in which the end of the sentence before is looked for
 
 
@@ -94,9 +95,11 @@ class Lexicon:
             if known is not None:
                 return known
             origins = text.origins
-            shape = cased[origins[start] : origins[match.end() - 1] + 1].rpartition(_APOSTROPHE)
-            is_capitals = (shape[0] or shape[2]).isupper() and not shouted and len(word) > 1
             first = origins[start]
+            shape = cased[first : origins[match.end() - 1] + 1]
+            is_capitals = not shouted and len(word) > 1 and _CAPITALS.match(shape) is not None
+            if is_capitals and shape.endswith("s"):  # JPEGs
+                word = word[:-1] + _PLURAL
             is_name = cased[first].isupper() and not _SENTENCE_START.search(cased[max(0, first - _BEFORE) : first])
             return self._guessed(word, is_capitals, is_name)
 
@@ -106,29 +109,44 @@ class Lexicon:
         """The name of a letter, which can differ from the word of one letter: then it is that of its plural without the
         ending. None: the lexicon has neither."""
         word, plural_, ending = self.phones(letter), self.phones(letter + _PLURAL), self.phones(_PLURAL)
-        if plural_ is None or ending is None or not plural_.endswith(ending) or (word and plural_.startswith(word)):
+        if plural_ is None or ending is None or not plural_.endswith(ending):
+            return word
+        if word is not None and plural_.replace(STRESS, "").startswith(word):  # H'S, S'S
             return word
         return plural_.removesuffix(ending)
 
     def _spoken(self, word: str) -> str:
-        whole = self.phones(word)
-        if whole is not None or _APOSTROPHE not in word:
-            return word if whole is None else whole
-        stem, _, ending = word.rpartition(_APOSTROPHE)
-        suffix = self.phones(_APOSTROPHE + ending)
-        return word if suffix is None else self._spoken(stem) + suffix
+        """The phones of a word, or of what is before an ending that is known; else its letters."""
+        endings = ""
+        while (whole := self.phones(word)) is None:
+            stem, apostrophe, ending = word.rpartition(_APOSTROPHE)
+            suffix = self.phones(apostrophe + ending) if apostrophe else None
+            if suffix is None:
+                return word + endings
+            word, endings = stem, suffix + endings
+        return whole + endings
 
     def _guess(self, word: str, is_capitals: bool, is_name: bool) -> str:
-        """The phones of a word that the lexicon lacks: of its parts, if it has an apostrophe, or by the rules."""
+        """The phones of a word that the lexicon lacks: by the rules, with the endings behind its apostrophes."""
+        assert self.unknown is not None
+        parts, endings = word.split(_APOSTROPHE), []
+        while len(parts) > 1:
+            whole = self.phones(_APOSTROPHE.join(parts)) if len(parts) <= MAX_WORD_LETTERS else None
+            if whole is not None:
+                break
+            endings.append(_APOSTROPHE + parts.pop())
+        else:
+            whole = self._guess_part(parts[0], is_capitals, is_name)
+        said = whole
+        for ending in reversed(endings):
+            suffix = self.phones(ending)
+            if ending == _PLURAL:
+                said = plural(said)
+            else:
+                said += self._guess_part(ending[1:], False, False) if suffix is None else suffix
+        return said
+
+    def _guess_part(self, word: str, is_capitals: bool, is_name: bool) -> str:
         assert self.unknown is not None
         known = self.phones(word)
-        if known is not None:
-            return known
-        stem, apostrophe, ending = word.rpartition(_APOSTROPHE)
-        if not apostrophe:
-            return self.unknown.phones(word, is_capitals=is_capitals, is_name=is_name) or word
-        suffix = self.phones(apostrophe + ending)
-        before = self._guess(stem, is_capitals, is_name)
-        if suffix is None:
-            return before + self._guess(ending, False, False)
-        return plural(before) if apostrophe + ending == _PLURAL else before + suffix
+        return known or self.unknown.phones(word, is_capitals=is_capitals, is_name=is_name) or word

@@ -73,7 +73,8 @@ class Pronouncer:
         if k == 1 and not np.array_equal(symbols, np.arange(self._n_symbols, dtype=np.uint8)):
             raise self._damaged("its single pairs are not all there")
         if k > 1 and self._first[k - 1][-1] != len(symbols):
-            raise self._damaged(f"it has {len(symbols)} n-grams of {k} pairs, and {self._first[k - 1][-1]} are announced")
+            announced = self._first[k - 1][-1]
+            raise self._damaged(f"it has {len(symbols)} n-grams of {k} pairs, and {announced} are announced")
         self._symbols.append(symbols.tobytes())
         self._chances.append((-CHANCE_STEP * found["chances"]).tolist())
         if not is_last:

@@ -1,14 +1,14 @@
 """Phones of words that the lexicon lacks: inflections and compounds of words that it has, letters, or by spelling.
 
-In: a word in capitals, how it is written, and what the lexicon has. Out: its phones, several words for a spelled one, or
-None. Rules come first where they are certain; what is left is for the pronouncer, which knows no words. Deterministic,
-and bounded by the length of the word. Does not know texts.
+In: a word in capitals, how it is written, and what the lexicon has. Out: its phones, several words for a spelled one,
+or None. Rules come first where they are certain; what is left is for the pronouncer, which knows no words.
+Deterministic, and bounded by the length of the word. Does not know texts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from edgetts.text.pronouncer import MAX_LETTERS, Pronouncer
 
@@ -28,20 +28,13 @@ _NO_PART = re.compile("ABLE|ABILITY|WARD|SHIP|SOME")  # the second, which is an 
 _VOWEL_LETTERS = frozenset("AEIOUY")
 _LONGEST_SPELLED = 6  # letters; more without a vowel are a sound, or nothing
 _LONGEST_SHORT = 3  # letters in capitals, which are spelled even with a vowel: EPA, UAE
-_NO_START = re.compile(r"(?![BCDFGKPSTVWZ]?[HLRWY]?[AEIOUY]|S[CKLMNPQTW][LRHW]?[AEIOUY]|[JMNQ]U?[AEIOUY]|[HLRXY][AEIOUY]|KN|PH|TH|CH|SH|WR|GN|PS)")
-_NO_END = re.compile(r".*(?:[BCDFGHJKLMNPQRSTVWXZ]{3}|[BDFGHJKPQTVWXZ][BCDFGJKMNPQRVWXZ]|[JQV]|[MN][BFGHJKLQRVWXZ])$")
+_NO_START = re.compile(
+    r"(?![BCDFGKPSTVWZ]?[HLRWY]?[AEIOUY]|S[CKLMNPQTW][LRHW]?[AEIOUY]|[JMNQ]U?[AEIOUY]|[HLRXY][AEIOUY]"
+    r"|KN|PH|TH|CH|SH|WR|GN|PS)"
+)
+_NO_END = re.compile(r".*(?:[BCDFGHJKLMNPQRSTVWXZ]{4}|[BDFGHJKPQTVWXZ][BCDFGJKMNPQRVWXZ]|[JQV]|[MN][BFGHJKLQRVWXZ])$")
 
 _SHORT_STEM = re.compile(r"(?:.*[^AEIOU])?[AEIOUY][^AEIOUYWX]|.*[CGSVZU]")  # more often with a silent E: BAR of BARING
-
-# Ending, and what the stem can be: as it stands, with E, without a doubled consonant, with Y.
-_STEMS: dict[str, tuple[Callable[[str], str | None], ...]] = {
-    "S": (lambda w: None if w.endswith(("S", "X", "Z", "CH", "SH", "I", "U")) else w,),
-    "ES": (lambda w: w + "E", lambda w: w if w.endswith(("S", "X", "Z", "H", "O")) else None),
-    "IES": (lambda w: w + "Y",),
-    "ED": (lambda w: _silent(w), lambda w: _single(w), lambda w: w, lambda w: w + "E"),
-    "IED": (lambda w: w + "Y",),
-    "ING": (lambda w: _silent(w), lambda w: _single(w), lambda w: w, lambda w: w + "E"),
-}
 
 
 def _single(stem: str) -> str | None:
@@ -55,6 +48,19 @@ def _silent(stem: str) -> str | None:
     return stem + "E" if _SHORT_STEM.fullmatch(stem) else None
 
 
+# Ending, and what the stem can be: as it stands, with E, without a doubled consonant, with Y.
+_STEMS: Mapping[str, tuple[LookUp, ...]] = {
+    "S": (lambda w: None if w.endswith(("S", "X", "Z", "CH", "SH", "I", "U")) else w,),
+    "ES": (lambda w: w + "E", lambda w: w if w.endswith(("S", "X", "Z", "H", "O")) else None),
+    "IES": (lambda w: w + "Y",),
+    "ED": (_silent, _single, lambda w: w, lambda w: w + "E"),
+    "IED": (lambda w: w + "Y",),
+    "ING": (_silent, _single, lambda w: w, lambda w: w + "E"),
+    "ER": (_silent, _single, lambda w: w, lambda w: w + "E"),
+    "ERS": (_silent, _single, lambda w: w, lambda w: w + "E"),
+}
+
+
 def plural(phones: str) -> str:
     """With S or 'S: cats, dogs, boxes."""
     if _SIBILANT.search(phones):
@@ -66,7 +72,7 @@ def past(phones: str) -> str:
     """With ED: walked, played, wanted."""
     if _DENTAL.search(phones):
         return with_syllable(phones, "ɪd")
-    return phones + ("t" if _VOICELESS.search(phones) or _SIBILANT.search(phones) and phones[-1] in "sʃ" else "d")
+    return phones + ("t" if _VOICELESS.search(phones) or phones[-1:] in ("s", "ʃ") else "d")
 
 
 def with_syllable(phones: str, ending: str) -> str:
@@ -76,13 +82,25 @@ def with_syllable(phones: str, ending: str) -> str:
     return phones + ending
 
 
-_SAID: dict[str, Callable[[str], str]] = {
+def stressed(phones: str) -> str:
+    """With one stress, as the lexicon has it: on the first vowel of several if none has it, on none of a single one."""
+    vowels = len(_VOWEL.findall(phones))
+    first, mark, rest = phones.partition(STRESS)
+    phones = first + (mark if vowels > 1 else "") + rest.replace(STRESS, "")
+    if mark or vowels < 2:
+        return phones
+    return _VOWEL.sub(lambda vowel: STRESS + vowel.group(), phones, count=1)
+
+
+_SAID: Mapping[str, Callable[[str], str]] = {
     "S": plural,
     "ES": plural,
     "IES": plural,
     "ED": past,
     "IED": past,
     "ING": lambda phones: with_syllable(phones, "ɪŋ"),
+    "ER": lambda phones: with_syllable(phones, "ɚ"),
+    "ERS": lambda phones: with_syllable(phones, "ɚz"),
 }
 
 
@@ -105,10 +123,11 @@ class UnknownWords:
             return None
         if _RUNS.search(word):
             return self._drawn_out(word)
-        if is_capitals and is_spelled(word) or not _VOWEL_LETTERS & set(word) and len(word) <= _LONGEST_SPELLED:
+        is_sayable = bool(_VOWEL_LETTERS & set(word)) or len(word) > _LONGEST_SPELLED
+        if not is_sayable or (is_capitals and is_spelled(word)):
             return self.spelled(word)
         known = self.inflected(word) or (None if is_name else self.compound(word))
-        return known or self._pronouncer.phones(word)
+        return known or self._by_spelling(word)
 
     def spelled(self, word: str) -> str | None:
         """The names of the letters, a word each."""
@@ -116,8 +135,8 @@ class UnknownWords:
         return None if None in names else " ".join(name for name in names if name)
 
     def inflected(self, word: str) -> str | None:
-        """Plural, third person, past and -ing of a known word."""
-        for ending, stems in _STEMS.items():
+        """Plural, third person, past, -ing and -er of a known word."""
+        for ending, stems in _STEMS.items():  # the first that gives a known word
             if not word.endswith(ending) or len(word) - len(ending) < _SHORTEST_STEM - 1:
                 continue
             for of in stems:
@@ -140,12 +159,16 @@ class UnknownWords:
 
     def _drawn_out(self, word: str) -> str | None:
         """SOOOO as SO: runs of a letter as two, or one, whatever is known."""
-        for kept in (2, 1):
-            shorter = _RUNS.sub(lambda run: run[1] * kept, word)
+        for kept in (r"\1\1", r"\1"):
+            shorter = _RUNS.sub(kept, word)
             known = self._look_up(shorter)
             if known is not None:
                 return known
-        return self._pronouncer.phones(shorter)
+        return self._by_spelling(shorter)
+
+    def _by_spelling(self, word: str) -> str | None:
+        phones = self._pronouncer.phones(word)
+        return None if phones is None else stressed(phones)
 
 
 def is_spelled(word: str) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from edgetts.pack.entries import PRONOUNCER_FILE
 from recipes.tiny.corpus import align, prepare, synthetic
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.text import add_text
@@ -25,6 +26,7 @@ from recipes.tiny.stages import (
     train_codec,
     train_gpt,
     train_joint,
+    train_pronouncer,
     train_s2mel,
     train_semantic_encoder,
     train_speaker_encoder,
@@ -60,6 +62,8 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
     both = [base, other]
     train_semantic_encoder.train(work, both, budget["semantic_encoder"])
     add_text(work, both)
+    if not (work / PRONOUNCER_FILE).exists():
+        train_pronouncer.write(work, train_pronouncer.aligned_words(work))
     align.add_alignment(work, both)
     if not (work / "joint" / "last.pt").exists():
         train_codec.add_features(work, [base])

@@ -85,7 +85,7 @@ def test_the_built_in_pack_reads_phones() -> None:
     text = "The teacher's zyxqua will read 3 books!"
     plan = frontend.segments(text)
     tokens = "".join(token for segment in plan.segments for token in segment.tokens)
-    assert tokens == "▁ðə▁tˈitʃɚz▁ZYXQUA▁wɪl▁ɹɛd▁θɹi▁bʊks!"
+    assert tokens == "▁ðə▁tˈitʃɚz▁zˈɪkskwə▁wɪl▁ɹɛd▁θɹi▁bʊks!"
     assert tokenizer.unknown_id not in plan.segments[0].ids
     assert plan.segments[0].text == "The teacher's zyxqua will read three books!"
     assert (plan.segments[0].start, plan.segments[-1].end) == (0, len(text))

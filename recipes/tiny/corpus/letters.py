@@ -2,8 +2,8 @@
 
 In: words with phones of the lexicon. Out: for each word a chunk of phones per letter, of none to three phones: PHONE
 as `f`, nothing, `oʊ`, `n`, nothing. The alignment is found by expectation-maximization over all monotonic ones. Words
-that are not read letter by letter, such as HTTP, are left out. Also splits words into those to learn and those held out,
-all forms of a stem on the same side.
+that are not read letter by letter, such as HTTP, are left out. Also splits words into those to learn and those held
+out, all forms of a stem on the same side.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from recipes.tiny.corpus.lexicon import STRESS
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LONGEST_CHUNK = 3  # phones; X at the start of XRAY
-N_ROUNDS = 12
+N_ROUNDS = 6
 LEAST_COUNT = 25  # a chunk that is rarer is no class of its own, and its words are left out
 LEAST_CHANCE = 1e-5  # geometric mean per letter of a word's best alignment, below which it is left out
 HELD_OUT = 20  # one stem in so many
@@ -89,7 +90,7 @@ def align(words: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
             if score / len(word) < np.log(LEAST_CHANCE):
                 continue
             said, edges = units(words[word]), np.cumsum([0, *row])
-            found[word] = tuple("".join(said[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True))
+            found[word] = tuple("".join(said[a:b]) for a, b in pairwise(edges))
     common = Counter(chunk for chunks in found.values() for chunk in chunks)
     return {w: chunks for w, chunks in found.items() if all(common[c] >= LEAST_COUNT for c in chunks)}
 

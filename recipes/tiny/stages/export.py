@@ -21,7 +21,7 @@ from torch import Tensor
 
 from edgetts.api import TTS
 from edgetts.models.conditioning import Conditioning
-from edgetts.pack.entries import EMOTION, LEXICON_FILE, TOKENIZER_FILE
+from edgetts.pack.entries import EMOTION, LEXICON_FILE, PRONOUNCER_FILE, TOKENIZER_FILE
 from edgetts.pack.strict import to_dict
 from edgetts.quant.build import ALWAYS_FP32
 from edgetts.quant.schemes import SchemeRule
@@ -205,7 +205,7 @@ def write(
                 rules = [SchemeRule("*", "int8_channel")] if component in INT8_COMPONENTS and not float32 else []
                 dtype = "float32" if float32 or component in ALWAYS_FP32 else "float16"
                 writer.add_component(component, values, dtype=dtype, rules=rules)
-            for name in (TOKENIZER_FILE, LEXICON_FILE):
+            for name in (TOKENIZER_FILE, LEXICON_FILE, PRONOUNCER_FILE):
                 writer.add_file(name, work / name)
             writer.add_file("LICENSE-NOTE.md", note)
             for name, data in voices.items():

@@ -1,19 +1,22 @@
 """Stage `pronouncer`: from the spelling of a word to its phones, for words that the lexicon lacks.
 
-In: the lexicon (`WORK/lexicon.txt`). Out: `WORK/pronouncer.safetensors`, which a pack carries (`edgetts.text.pronouncer`
-reads it), at most 1 MB. Counts instead of training, some seconds: words are aligned letter by letter
-(`recipes.tiny.corpus.letters`), and pairs of a letter and its phones are counted as n-grams with modified Kneser-Ney
-smoothing (Chen and Goodman 1998). Of the n-grams those are kept that change the likelihood of the words most.
+In: the lexicon (`WORK/lexicon.txt`). Out: `WORK/pronouncer.safetensors`, which a pack carries
+(`edgetts.text.pronouncer` reads it), at most 1 MB. Counts instead of training, some seconds: words are aligned letter
+by letter (`recipes.tiny.corpus.letters`), and pairs of a letter and its phones are counted as n-grams with modified
+Kneser-Ney smoothing (Chen and Goodman 1998). Of the n-grams those are kept that change the likelihood of the words most.
 
-    python -m recipes.tiny.stages.train_pronouncer --work WORK [--evaluate]
+    python -m recipes.tiny.stages.train_pronouncer --work WORK [--evaluate] [--pack PACK]
 
 --evaluate: first count without one stem in twenty, in all its forms, and print the errors per phone and per word on
 those words, with and without the stress. A word is right if any pronunciation of the dictionary is met.
+--pack: put lexicon and pronouncer into this pack and renew its manifest.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +25,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgetts.pack.entries import LEXICON_FILE, PRONOUNCER_FILE
-from edgetts.pack.manifest import FORMAT
+from edgetts.files import replace_file
+from edgetts.pack.entries import LEXICON_FILE, MANIFEST_FILE, PRONOUNCER_FILE, FileEntry
+from edgetts.pack.load import open_pack
+from edgetts.pack.manifest import FORMAT, manifest_json
+from edgetts.pack.text import tokenizer_of
 from edgetts.text import pronouncer as runtime
 from edgetts.text.pronouncer import Pronouncer
 from recipes.tiny.corpus.letters import LETTERS, align, is_held_out, units
@@ -51,6 +57,11 @@ class Counts:
     keys: dict[int, Keys]  # by number of pairs, ascending; the last pair in the low bits
     counts: dict[int, npt.NDArray[np.int64]]
 
+    @property
+    def order(self) -> int:
+        """Pairs of the longest n-grams."""
+        return max(self.keys)
+
 
 def head(keys: Keys) -> Keys:
     """The n-grams without their last pair."""
@@ -76,6 +87,8 @@ def count(aligned: Aligned) -> Counts:
     keys, counts = {}, {}
     for k in range(1, ORDER + 1):
         at = np.flatnonzero(places >= k - 1)
+        if not len(at):
+            break
         key = np.zeros(len(at), np.uint64)
         for j in range(k):
             key = (key << np.uint64(BITS)) | flat[at - k + 1 + j]
@@ -86,7 +99,7 @@ def count(aligned: Aligned) -> Counts:
 def continuations(found: Counts, k: int) -> npt.NDArray[np.int64]:
     """How many different pairs come before each n-gram; how often it is there where none can."""
     keys, counts = found.keys[k], found.counts[k]
-    if k == ORDER:
+    if k == found.order:
         return counts
     of, n = np.unique(tail(found.keys[k + 1], k), return_counts=True)
     before = np.zeros(len(keys), np.int64)
@@ -109,7 +122,7 @@ def smoothed(found: Counts) -> tuple[dict[int, Chances], dict[int, Chances]]:
     """The chance of every n-gram, and how much its last pair gains in nats by the whole context, times its count."""
     chances: dict[int, Chances] = {}
     gains: dict[int, Chances] = {}
-    for k in range(1, ORDER + 1):
+    for k in range(1, found.order + 1):
         counts = continuations(found, k)
         taken = discounts(counts)[np.minimum(counts, 3)]
         _, context = np.unique(head(found.keys[k]), return_inverse=True)
@@ -130,7 +143,7 @@ def chosen(found: Counts, gains: Mapping[int, Chances], most: int) -> dict[int, 
     def above(threshold: float) -> dict[int, npt.NDArray[np.bool_]]:
         kept = {1: np.ones(len(found.keys[1]), bool)}
         needed: Keys = np.zeros(0, np.uint64)
-        for k in range(ORDER, 1, -1):
+        for k in range(found.order, 1, -1):
             kept[k] = gains[k] > threshold
             kept[k][np.searchsorted(found.keys[k], needed)] = True
             needed = np.unique(head(found.keys[k][kept[k]]))
@@ -166,7 +179,7 @@ def tables(found: Counts, most: int = MOST_NGRAMS) -> tuple[dict[str, npt.NDArra
         return result
 
     children: dict[int, npt.NDArray[np.int64]] = {}
-    for k in range(1, ORDER):
+    for k in range(1, found.order):
         place = np.searchsorted(keys[k], head(keys[k + 1]))
         children[k] = np.bincount(place, minlength=len(keys[k]))
         seen = np.bincount(place, chance[k + 1], len(keys[k]))
@@ -177,7 +190,7 @@ def tables(found: Counts, most: int = MOST_NGRAMS) -> tuple[dict[str, npt.NDArra
         nats = -np.log(chance[k]) / runtime.CHANCE_STEP
         result[f"symbols.{k}"] = tail(keys[k], 1).astype(np.uint8)
         result[f"chances.{k}"] = np.rint(nats).clip(0, MOST_BYTE).astype(np.uint8)
-        if k < ORDER:
+        if k < found.order:
             weight = np.log(back_offs[k]) / runtime.BACK_OFF_STEP + runtime.BACK_OFF_ZERO
             result[f"back_offs.{k}"] = np.rint(weight).clip(0, MOST_BYTE).astype(np.uint8)
             result[f"children.{k}"] = children[k].clip(0, MOST_BYTE).astype(np.uint8)
@@ -226,6 +239,19 @@ def write(work: Path, aligned: Aligned) -> Path:
     return path
 
 
+def put_into(pack: Path, work: Path) -> None:
+    """Replace lexicon and pronouncer of a pack by those in `work`, and renew its manifest. Raises PackError."""
+    manifest = open_pack(pack).manifest
+    files = dict(manifest.files)
+    for name in (LEXICON_FILE, PRONOUNCER_FILE):
+        data = (work / name).read_bytes()
+        replace_file(pack / name, data)
+        files[name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
+    changed = dataclasses.replace(manifest, files=dict(sorted(files.items())))
+    replace_file(pack / MANIFEST_FILE, manifest_json(changed).encode())
+    tokenizer_of(open_pack(pack, verify=True))
+
+
 def aligned_words(work: Path) -> dict[str, tuple[str, ...]]:
     lines = (work / LEXICON_FILE).read_text(encoding="utf-8").splitlines()
     return align(dict(line.split("\t") for line in lines))
@@ -235,6 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder with lexicon.txt")
     parser.add_argument("--evaluate", action="store_true")
+    parser.add_argument("--pack", type=Path, help="pack that gets the files")
     args = parser.parse_args()
     aligned = aligned_words(args.work)
     if args.evaluate:
@@ -242,6 +269,8 @@ def main() -> None:
             print(f"wrong {kind}: {share:.1%}")
     path = write(args.work, aligned)
     print(f"{path}: {path.stat().st_size} bytes")
+    if args.pack is not None:
+        put_into(args.pack, args.work)
 
 
 if __name__ == "__main__":
