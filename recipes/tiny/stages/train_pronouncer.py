@@ -3,7 +3,8 @@
 In: the lexicon (`WORK/lexicon.txt`). Out: `WORK/pronouncer.safetensors`, which a pack carries
 (`edgetts.text.pronouncer` reads it), at most 1 MB. Counts instead of training, some seconds: words are aligned letter
 by letter (`recipes.tiny.corpus.letters`), and pairs of a letter and its phones are counted as n-grams with modified
-Kneser-Ney smoothing (Chen and Goodman 1998). Of the n-grams those are kept that change the likelihood of the words most.
+Kneser-Ney smoothing (Chen and Goodman 1998). Of the n-grams those are kept that change the likelihood of the words
+most.
 
     python -m recipes.tiny.stages.train_pronouncer --work WORK [--evaluate] [--pack PACK]
 
