@@ -66,12 +66,14 @@ class Counts:
 
 def head(keys: Keys) -> Keys:
     """The n-grams without their last pair."""
-    return keys >> np.uint64(BITS)
+    result: Keys = keys >> np.uint64(BITS)
+    return result
 
 
 def tail(keys: Keys, k: int) -> Keys:
     """The last `k` pairs of the n-grams."""
-    return keys & np.uint64((1 << (BITS * k)) - 1)
+    result: Keys = keys & np.uint64((1 << (BITS * k)) - 1)
+    return result
 
 
 def count(aligned: Aligned) -> Counts:
@@ -132,9 +134,10 @@ def smoothed(found: Counts) -> tuple[dict[int, Chances], dict[int, Chances]]:
         lower: Chances = np.full(len(counts), 1 / len(counts))
         if k > 1:
             lower = chances[k - 1][np.searchsorted(found.keys[k - 1], tail(found.keys[k], k - 1))]
-        chances[k] = np.maximum(counts - taken, 0) / total + left * lower
+        chances[k] = np.maximum(counts - taken, 0.0) / total + left * lower
         least = np.maximum(left * lower, LEAST_CHANCE)
-        gains[k] = found.counts[k] * np.log(np.maximum(chances[k], LEAST_CHANCE) / least)
+        gained: Chances = np.log(np.maximum(chances[k], LEAST_CHANCE) / least)
+        gains[k] = gained * found.counts[k]
     return chances, gains
 
 
