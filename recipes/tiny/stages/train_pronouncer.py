@@ -165,8 +165,9 @@ def tables(found: Counts, most: int = MOST_NGRAMS) -> tuple[dict[str, npt.NDArra
     """The tables of the runtime, and their metadata."""
     chances, gains = smoothed(found)
     kept = chosen(found, gains, most)
-    keys = {k: found.keys[k][kept[k]] for k in kept}
-    chance = {k: np.maximum(chances[k][kept[k]], LEAST_CHANCE) for k in kept}
+    keys = {k: found.keys[k][kept[k]] for k in kept if kept[k].any()}
+    chance = {k: np.maximum(chances[k][kept[k]], LEAST_CHANCE) for k in keys}
+    order = max(keys)
     back_offs: dict[int, Chances] = {}
 
     def chance_of(wanted: Keys, k: int) -> Chances:
@@ -183,7 +184,7 @@ def tables(found: Counts, most: int = MOST_NGRAMS) -> tuple[dict[str, npt.NDArra
         return result
 
     children: dict[int, npt.NDArray[np.int64]] = {}
-    for k in range(1, found.order):
+    for k in range(1, order):
         place = np.searchsorted(keys[k], head(keys[k + 1]))
         children[k] = np.bincount(place, minlength=len(keys[k]))
         seen = np.bincount(place, chance[k + 1], len(keys[k]))
@@ -194,7 +195,7 @@ def tables(found: Counts, most: int = MOST_NGRAMS) -> tuple[dict[str, npt.NDArra
         nats = -np.log(chance[k]) / runtime.CHANCE_STEP
         result[f"symbols.{k}"] = tail(keys[k], 1).astype(np.uint8)
         result[f"chances.{k}"] = np.rint(nats).clip(0, MOST_BYTE).astype(np.uint8)
-        if k < found.order:
+        if k < order:
             weight = np.log(back_offs[k]) / runtime.BACK_OFF_STEP + runtime.BACK_OFF_ZERO
             result[f"back_offs.{k}"] = np.rint(weight).clip(0, MOST_BYTE).astype(np.uint8)
             result[f"children.{k}"] = children[k].clip(0, MOST_BYTE).astype(np.uint8)
