@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 
 from edgetts.pack.entries import PRONOUNCER_FILE
-from recipes.tiny.corpus import align, prepare, synthetic
+from recipes.tiny.corpus import align, predicted_mels, prepare, synthetic
 from recipes.tiny.corpus.data import Corpus
+from recipes.tiny.corpus.excerpts import KIND
 from recipes.tiny.corpus.text import add_text
 from recipes.tiny.stages import (
     export,
@@ -26,11 +27,12 @@ from recipes.tiny.stages import (
     train_codec,
     train_gpt,
     train_joint,
+    train_pitch,
     train_pronouncer,
     train_s2mel,
     train_semantic_encoder,
     train_speaker_encoder,
-    train_vocoder,
+    train_vocoder_istft,
 )
 
 # Share of the total time per stage.
@@ -42,9 +44,12 @@ SHARES = {
     "gpt": 0.33,
     "s2mel": 0.18,
     "s2mel_latents": 0.15,
-    "vocoder": 0.17,
+    "pitch": 0.02,
+    "vocoder_istft": 0.08,
+    "vocoder_predicted": 0.07,
 }
 QUICK_MINUTES = 2.0
+N_PREDICTED, QUICK_PREDICTED = 600, 12
 
 
 def cached(corpus: Path, cache: Path, resampled: bool, workers: int) -> Corpus:
@@ -54,8 +59,8 @@ def cached(corpus: Path, cache: Path, resampled: bool, workers: int) -> Corpus:
     return Corpus(cache)
 
 
-def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: bool) -> Path:
-    """All stages; returns the pack's folder."""
+def run(work: Path, corpus: Path, minutes: float, *, workers: int, n_predicted: int = N_PREDICTED) -> Path:
+    """All stages; returns the pack's folder. n_predicted: recordings with a mel of S2Mel."""
     budget = {stage: share * minutes for stage, share in SHARES.items()}
     base = cached(corpus, work / "cache" / "base", False, workers)
     other = cached(corpus, work / "cache" / "resampled", True, workers)
@@ -84,9 +89,15 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, compiled: boo
         if stage != train_s2mel.STAGES[0]:
             s2mel_data.add_latents(work, both)
         train_s2mel.train(work, both, budget[stage], stage=stage)
-    train_vocoder.train(work, both, budget["vocoder"], compiled=compiled, adversarial_from=0.6)
+    train_pitch.train(work, both, budget["pitch"])
     names = {it["voice"]: Path(it["path"]) for it in reversed(base.items)}
     ready = {v: names[v] for v in export.READY_VOICES if v in names} or dict(sorted(names.items())[:2])
+    first, second = train_vocoder_istft.STAGES
+    train_vocoder_istft.train(work, both, budget[first], stage=first)
+    if not base.has(KIND):
+        pack = export.write(work / "pack_for_mels", work, base, export.DEFAULTS, ready)
+        predicted_mels.add(pack, base, n_predicted)
+    train_vocoder_istft.train(work, [base], budget[second], stage=second)
     return export.write(work / "pack", work, base, export.DEFAULTS, ready)
 
 
@@ -103,13 +114,13 @@ def main() -> None:
         if args.work.is_symlink() or (args.work.exists() and any(args.work.iterdir())):
             parser.error(f"--work {args.work} is not empty: give a new folder, or remove it")
         corpus = synthetic.make(args.work / "buzzes")
-        print(run(args.work, corpus, QUICK_MINUTES, workers=args.threads, compiled=False))
+        print(run(args.work, corpus, QUICK_MINUTES, workers=args.threads, n_predicted=QUICK_PREDICTED))
         return
     if args.corpus is None:
         parser.error(
             "--corpus is needed: make one with `python -m recipes.tiny.corpus.make_corpus --out DIR`, or use --quick"
         )
-    print(run(args.work, args.corpus, 60 * args.hours, workers=args.threads, compiled=True))
+    print(run(args.work, args.corpus, 60 * args.hours, workers=args.threads))
 
 
 if __name__ == "__main__":

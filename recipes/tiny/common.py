@@ -44,7 +44,10 @@ class Run:
         *,
         warmup_steps: int = WARMUP_STEPS,
         clock: Callable[[], float] = time.monotonic,
+        curves: bool = True,
     ) -> None:
+        """curves: whether to draw them, which needs matplotlib."""
+        self.curves = curves
         self.clock = clock
         self.folder = work / stage
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +166,8 @@ class Run:
 
     def draw(self) -> None:
         """Curves of every logged figure, as WORK/STAGE/curves.png."""
-        draw_curves(self.folder / "log.jsonl", self.folder / "curves.png", self.stage)
+        if self.curves:
+            draw_curves(self.folder / "log.jsonl", self.folder / "curves.png", self.stage)
 
 
 def computing_time() -> float:

@@ -14,13 +14,14 @@ from edgetts.pack.config import (
     DiTConfig,
     EmotionConfig,
     GPTConfig,
+    IstftVocoderConfig,
     LengthRegulatorConfig,
     PerceiverConfig,
+    PitchConfig,
     S2MelConfig,
     SemanticCodecConfig,
     SemanticEncoderConfig,
     SpeakerEncoderConfig,
-    VocoderConfig,
     WaveNetConfig,
 )
 
@@ -68,14 +69,24 @@ SPEAKER_ENCODER = SpeakerEncoderConfig(
     block_kernel_sizes=(3, 3, 3),
     block_dilations=(1, 2, 2),
 )
-VOCODER = VocoderConfig(
+LOWEST_HZ = 55.0
+PITCH = PitchConfig(
+    channels=96,
+    n_layers=3,
+    ffn_dim=288,
+    lowest=LOWEST_HZ * HOP / SAMPLE_RATE,
+    classes_per_octave=48,
+    n_classes=168,  # three and a half octaves, to 622 Hz
+)
+VOCODER = IstftVocoderConfig(
     n_mels=N_MELS,
-    upsample_rates=(8, 8, 2, 2),
-    upsample_kernel_sizes=(16, 16, 4, 4),
-    upsample_initial_channel=192,
-    resblock_kernel_sizes=(3, 7),
-    resblock_dilation_sizes=((1, 3), (1, 3)),
-    snake_logscale=True,
+    hop_length=HOP,
+    n_fft=512,
+    frames_per_mel=2,
+    channels=224,
+    n_layers=6,
+    ffn_dim=672,
+    pitch=PITCH,
 )
 
 

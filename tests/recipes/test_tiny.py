@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from edgetts.pack.config import IstftVocoderConfig
+from edgetts.pack.load import open_pack
 from recipes.tiny import dims
 from recipes.tiny.common import Run, adamw, autocast, average_into
 from recipes.tiny.corpus import align, make_corpus, prepare, synthetic
@@ -18,12 +21,25 @@ from recipes.tiny.corpus.text import ALPHABET, N_TOKENS, SPACE, TOKENS, Forgetfu
 from recipes.tiny.evaluation import stress
 from recipes.tiny.stages.gpt_data import Row, spliced
 from recipes.tiny.stages.train_semantic_encoder import edit_distance
+from recipes.tiny.stages.train_vocoder_istft import PREDICTED_STAGE, with_pitch_net
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     folder = synthetic.make(tmp_path_factory.mktemp("buzzes"), n=6)
     return prepare.prepare(prepare.read_metadata(folder), folder / "cache", workers=1)
+
+
+def test_commands_start_when_everything_is_defined() -> None:
+    """A name defined below the call of `main` is missing when the file is run, and only then."""
+    files = [*Path(dims.__file__).parent.rglob("*.py")]
+    assert len(files) > 30
+    for file in files:
+        nodes = ast.parse(file.read_text(encoding="utf-8")).body
+        starts = [
+            k for k, node in enumerate(nodes) if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+        ]
+        assert starts in ([], [len(nodes) - 1]), file
 
 
 def test_cached_arrays_have_the_rates_of_the_model(corpus: Corpus) -> None:
@@ -216,10 +232,16 @@ def test_averaging_moves_towards_the_source() -> None:
 def test_the_whole_recipe_makes_a_pack_that_speaks(tmp_path: Path) -> None:
     """On buzzes and in seconds: the pack is whole and runs; nobody would understand it."""
     from edgetts import TTS
-    from recipes.tiny.__main__ import run
+    from recipes.tiny.__main__ import QUICK_PREDICTED, run
 
     buzzes = synthetic.make(tmp_path / "buzzes", n=48)
-    pack = run(tmp_path / "work", buzzes, minutes=0.5, workers=1, compiled=False)
+    work = tmp_path / "work"
+    pack = run(work, buzzes, minutes=0.5, workers=1, n_predicted=QUICK_PREDICTED)
+    assert isinstance(open_pack(pack).config.vocoder, IstftVocoderConfig)
+    trained = with_pitch_net(work).state_dict()  # of both of the vocoder's stages, and of the pitch stage
+    assert (work / PREDICTED_STAGE / "last.pt").exists()
+    for name, value in open_pack(pack).state_dict("vocoder").items():
+        assert (value - trained[name]).abs().max() <= 0.01 * trained[name].abs().max() + 1e-6, name
     tts = TTS.load(pack, device="cpu")
     assert tts.ready_voices()
     audio = tts.say("A bad dog.", seed=0, max_codes=50, guards=False)

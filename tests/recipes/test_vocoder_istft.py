@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +14,22 @@ import pytest
 import soundfile as sf
 import torch
 
+from edgetts.errors import UsageError
+from edgetts.models import registry
 from edgetts.models.istft_vocoder import NUMBER, PHASE
 from edgetts.models.istft_vocoder import reach as reach_of
+from edgetts.pack.config import IstftVocoderConfig
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pipeline import Pipeline
-from recipes.tiny import dims, istft_dims
+from recipes.tiny import dims, fresh_vocoder
 from recipes.tiny.common import Run, computing_time
-from recipes.tiny.corpus import pitch, predicted_mels, synthetic
+from recipes.tiny.corpus import bundle, pitch, predicted_mels, synthetic, vocoded
 from recipes.tiny.corpus.data import Corpus, is_held_out
 from recipes.tiny.corpus.excerpts import Excerpts
 from recipes.tiny.evaluation import evaluate_vocoder, sound_metrics
 from recipes.tiny.mel import mel_of
-from recipes.tiny.stages import vocoder_gpu
+from recipes.tiny.stages import swap_vocoder, train_pitch, train_vocoder_istft, vocoder_gpu
 from recipes.tiny.stages.train_pitch import PitchTrainer, targets_of
 from recipes.tiny.stages.train_vocoder_istft import CPU_PLAN, EDGE, STAGE, Trainer, frames_of, with_pitch_net
 
@@ -175,7 +180,7 @@ def test_too_small_a_corpus_is_refused(corpus: Corpus) -> None:
 
 def test_before_training_the_loudness_is_that_of_the_mel() -> None:
     """Where the network adds nothing, noise comes back as loud as it was, in every band but the outermost."""
-    vocoder = istft_dims.fresh().eval()
+    vocoder = fresh_vocoder.fresh().eval()
     with torch.inference_mode():
         vocoder.head.bias.zero_()
         wave = torch.from_numpy(noise(3.0))[None]
@@ -198,8 +203,8 @@ def test_sources_start_anywhere(corpus: Corpus) -> None:
 
 
 def test_classes_of_pitch() -> None:
-    lowest = torch.tensor([[istft_dims.PITCH.lowest, 2 * istft_dims.PITCH.lowest]])
-    assert targets_of(lowest).argmax(-1).tolist() == [[0, istft_dims.PITCH.classes_per_octave]]
+    lowest = torch.tensor([[dims.PITCH.lowest, 2 * dims.PITCH.lowest]])
+    assert targets_of(lowest).argmax(-1).tolist() == [[0, dims.PITCH.classes_per_octave]]
 
 
 def test_the_pitch_network_learns(corpus: Corpus) -> None:
@@ -233,8 +238,39 @@ def test_both_phases_train_the_vocoder(corpus: Corpus) -> None:
     assert all(torch.equal(pitch_net[k], v) for k, v in trainer.vocoder.pitch_net.state_dict().items())
 
 
+def test_predicted_mels_train_without_their_recordings(corpus: Corpus) -> None:
+    """Their pitch is the network's own, and only the discriminators compare them with recordings."""
+    torch.manual_seed(0)
+    trainer, generator = Trainer(SMALL, CPU), np.random.default_rng(0)
+    drawn = Excerpts([corpus], SMALL.n_frames, held=False).draw(4, generator)
+    assert not drawn.is_predicted.any()
+    some = dataclasses.replace(drawn, is_predicted=torch.tensor([True, False, False, True]))
+    rows = frames_of(some, generator, trainer.vocoder.pitch_net)[:, dims.N_MELS]
+    own, _ = trainer.vocoder.pitch_net.pitch(drawn.mel)
+    assert torch.equal(rows[some.is_predicted], own[some.is_predicted])
+    voiced = drawn.pitch[1:3] > 0
+    assert torch.equal(rows[1:3][voiced], drawn.pitch[1:3][voiced])
+    losses = trainer.step(0, some, generator, adversarial=True)
+    assert set(losses) == {"mel", "stft", "anchor", "judges", "adversarial", "matching"}
+    all_of_them = dataclasses.replace(drawn, is_predicted=torch.ones(4, dtype=torch.bool))
+    losses = trainer.step(1, all_of_them, generator, adversarial=True)
+    assert set(losses) == {"anchor", "judges", "adversarial", "matching"} and losses["matching"] == 0
+    assert all(math.isfinite(value) for value in losses.values())
+
+
+def test_fresh_discriminators_learn_alone_first(corpus: Corpus) -> None:
+    torch.manual_seed(0)
+    trainer, generator = Trainer(SMALL, CPU), np.random.default_rng(0)
+    drawn = Excerpts([corpus], SMALL.n_frames, held=False).draw(2, generator)
+    before = [{k: v.clone() for k, v in m.state_dict().items()} for m in (trainer.vocoder, trainer.judges)]
+    assert set(trainer.step(0, drawn, generator, adversarial=True, frozen=True)) == {"judges"}
+    after = [m.state_dict() for m in (trainer.vocoder, trainer.judges)]
+    assert all(torch.equal(v, after[0][k]) for k, v in before[0].items())
+    assert not all(torch.equal(v, after[1][k]) for k, v in before[1].items())
+
+
 def test_only_whole_sound_is_judged() -> None:
-    assert reach_of(istft_dims.VOCODER) > EDGE > 2 and SMALL.n_frames > 2 * EDGE
+    assert reach_of(dims.VOCODER) > EDGE > 2 and SMALL.n_frames > 2 * EDGE
 
 
 def test_time_is_what_the_process_got(tmp_path: Path) -> None:
@@ -278,22 +314,38 @@ def test_means_are_over_the_rows_that_have_a_figure() -> None:
     assert found == {"a": 1.5, "b": 3.0} and sound_metrics.means([]) == {}
 
 
-def test_a_gpu_run_from_bundle_to_work_folder(corpus: Corpus, tmp_path: Path) -> None:
-    """Packed, trained for two steps, taken back, and then a vocoder that makes sound."""
-    n_all = vocoder_gpu.pack(corpus, tmp_path / "all", megabytes=100)
-    assert n_all == len(corpus.training())
-    n_few = vocoder_gpu.pack(corpus, tmp_path / "few", megabytes=1.5)
-    assert 1 <= n_few < n_all and (tmp_path / "few" / vocoder_gpu.SPEECH).stat().st_size <= 1.5e6
-    with pytest.raises(ValueError, match="no recording fits"):
-        vocoder_gpu.pack(corpus, tmp_path / "none", megabytes=0.001)
-    again = vocoder_gpu.unpack(tmp_path / "all", tmp_path / "cache")
-    order = np.random.default_rng(0).permutation(corpus.training())
-    for k in (0, 17):
-        i = int(order[k])
-        assert torch.equal(again.get("wav", k), corpus.get("wav", i)[: again.length("wav", k)])
-        assert (again.get("pitch", k) - corpus.get("pitch", i)).abs().max() <= vocoder_gpu.PITCH_STEP
+# All that a machine with a GPU has, besides this checkout.
+THERE = "import sys; sys.modules.update(dict.fromkeys({blocked!r}))\nfrom recipes.tiny.stages.vocoder_gpu import main; main()"
+BLOCKED = ("soundfile", "soxr", "scipy", "safetensors", "matplotlib", "jinja2", "sentencepiece", "onnxruntime")
 
-    vocoder_gpu.train(tmp_path / "all", tmp_path / "result", 1.0, CPU, dry=True)
+
+def test_a_gpu_run_from_bundle_to_work_folder(corpus: Corpus, tmp_path: Path) -> None:
+    """Packed, trained for two steps with torch, NumPy and rich alone, taken back, and then a vocoder that makes sound."""
+    mels = [mel_of(corpus.get("wav", i).float()[None] / 32768)[0].T.half().numpy() for i in range(len(corpus))]
+    corpus.put("predicted", [mel if i in (0, 5) else mel[:0] for i, mel in enumerate(mels)])
+    try:
+        n_all = bundle.pack(corpus, tmp_path / "all", megabytes=100)
+        assert n_all == len(corpus.training())
+        n_few = bundle.pack(corpus, tmp_path / "few", megabytes=1.5)
+        assert 1 <= n_few < n_all and (tmp_path / "few" / bundle.SPEECH).stat().st_size <= 1.5e6
+        with pytest.raises(ValueError, match="no recording fits"):
+            bundle.pack(corpus, tmp_path / "none", megabytes=0.001)
+    finally:
+        (corpus.folder / "predicted.npy").unlink()
+    again = bundle.unpack(tmp_path / "all", tmp_path / "cache")
+    order = sorted(np.random.default_rng(0).permutation(corpus.training()).tolist(), key=lambda i: i not in (0, 5))
+    assert set(order[:2]) == {0, 5}
+    for k in (0, 17):
+        i = order[k]
+        assert torch.equal(again.get("wav", k), corpus.get("wav", i)[: again.length("wav", k)])
+        assert (again.get("pitch", k) - corpus.get("pitch", i)).abs().max() <= bundle.PITCH_STEP
+        mel = torch.from_numpy(mels[i]).float().clamp(-13.9, 3.8)
+        assert again.length("predicted", k) == (len(mel) if k == 0 else 0)
+        if k == 0:
+            assert (again.get("predicted", k) - mel).abs().max() < 0.6 * bundle.MEL_STEP
+
+    command = ["train", "--bundle", tmp_path / "all", "--out", tmp_path / "result", "--minutes", "1", "--dry-run"]
+    subprocess.run([sys.executable, "-c", THERE.format(blocked=BLOCKED), *map(str, command)], check=True, timeout=300)
     files = {p.name: p.stat().st_size for p in (tmp_path / "result").iterdir()}
     assert set(files) == {"pitch.pt", "vocoder_istft.pt", "pitch.jsonl", "vocoder_istft.jsonl"}
     assert max(files.values()) < 16e6
@@ -306,11 +358,70 @@ def test_a_gpu_run_from_bundle_to_work_folder(corpus: Corpus, tmp_path: Path) ->
     with torch.inference_mode():
         made = vocoder(torch.randn(1, dims.N_MELS, 30) - 5)
     assert made.shape == (1, 30 * dims.HOP) and made.std() > 0
-    run = Run(tmp_path / "work", STAGE, 1.0, {"vocoder": istft_dims.fresh()}, {})  # and training goes on from it
+    run = Run(tmp_path / "work", STAGE, 1.0, {"vocoder": fresh_vocoder.fresh()}, {})  # and training goes on from it
     assert torch.equal(run.modules["vocoder"].state_dict()["head.weight"], sent["head.weight"])
     (tmp_path / "work" / STAGE / "last.pt").touch()
     with pytest.raises(SystemExit, match="would go on from itself"):
         vocoder_gpu.take(tmp_path / "result", tmp_path / "work")
+
+
+def test_a_bundle_of_another_rate_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    sf.write(folder / "a.wav", harmonics(200 * time_of(0.5)), 24_000)
+    made = pitch.cache(folder, tmp_path / "cache", workers=1)
+    bundle.pack(made, tmp_path / "bundle")
+    with pytest.raises(ValueError, match="1 channels at 24000 Hz; needed is mono at 22050 Hz"):
+        bundle.unpack(tmp_path / "bundle", tmp_path / "again")
+    (tmp_path / "text.wav").write_text("no sound")
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        bundle.Decoder(tmp_path / "bundle" / bundle.LIBRARY)(tmp_path / "text.wav")
+
+
+def test_a_frame_rate_vocoder_for_a_pack_with_a_bigvgan(corpus: Corpus, mini_pack: Path, tmp_path: Path) -> None:
+    """From a pack's own vocoder as the teacher to a pack that has the trained one instead."""
+    opened = open_pack(mini_pack)
+    made = vocoded.make(opened, corpus, tmp_path / "vocoded", limit=6, compute="exact")
+    assert [item["name"] for item in made.items] == [corpus.items[i]["name"] for i in (0, 8, 16, 24, 32, 40)]
+    teacher = registry.VOCODER.load(opened)
+    wave = corpus.get("wav", 8).float() / 32768
+    wave = wave[: len(wave) // dims.HOP * dims.HOP]
+    with torch.inference_mode():
+        wanted = teacher(mel_of(wave[None])).flatten()
+    assert (made.get("wav", 1).float() / 32767 - wanted.clamp(-1, 1)).abs().max() < 2e-4
+    assert made.length("pitch", 1) == len(wave) // dims.HOP
+
+    both = [corpus, made]
+    train_pitch.train(tmp_path / "work", both, 0.002)
+    train_vocoder_istft.train(tmp_path / "work", both, 0.002, plan=SMALL)
+    new = swap_vocoder.swap_vocoder(mini_pack, tmp_path / "new.pack", with_pitch_net(tmp_path / "work"))
+    assert isinstance(open_pack(new).config.vocoder, IstftVocoderConfig)
+    assert Pipeline(open_pack(new), CPU).waveform(mel_of(wave[None])).shape[-1] == len(wave)
+
+
+def test_a_long_recording_is_rendered_in_parts(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Frames(torch.nn.Module):
+        """Each sample is the first band of its frame, averaged over the neighbors that a real one sees."""
+
+        def forward(self, mel: torch.Tensor) -> torch.Tensor:
+            seen = torch.nn.functional.avg_pool1d(mel[:, :1], 5, 1, 2, count_include_pad=False)
+            return seen.repeat_interleave(dims.HOP, -1) / 100
+
+    wave = corpus.get("wav", 3).float() / 32768
+    wave = wave[: len(wave) // dims.HOP * dims.HOP]
+    whole = vocoded.rendered(Frames(), wave)
+    monkeypatch.setattr(vocoded, "LONGEST_FRAMES", 17)
+    assert len(whole) == len(wave) and np.array_equal(vocoded.rendered(Frames(), wave), whole)
+    monkeypatch.setattr(vocoded, "OVERLAP_FRAMES", 0)
+    assert not np.array_equal(vocoded.rendered(Frames(), wave), whole)
+
+
+def test_a_pack_of_another_spectrogram_is_refused(mini_pack: Path) -> None:
+    opened = open_pack(mini_pack)
+    model = dataclasses.replace(opened.config, audio=dataclasses.replace(dims.AUDIO, hop_length=300))
+    opened.manifest = dataclasses.replace(opened.manifest, model=model)
+    with pytest.raises(UsageError, match="hop_length=300.*give a pack with the published one"):
+        vocoded.check_spectrogram(opened)
 
 
 def test_sets_of_the_evaluation(corpus: Corpus) -> None:

@@ -32,6 +32,7 @@ class Drawn:
     mel: Tensor  # (B, M, T)
     wave: Tensor  # (B, S)
     pitch: Tensor  # (B, T) periods per frame, 0 where unvoiced
+    is_predicted: Tensor  # (B,) bool: the mel is S2Mel's, whose pitch is not the recording's
 
 
 class Excerpts:
@@ -79,7 +80,8 @@ class Excerpts:
         mel = mel_of(batch)[:, :, AROUND:-AROUND].contiguous()
         for row, found in given.items():
             mel[row] = found.to(device)
-        return Drawn(mel, batch[:, edge:-edge], torch.stack(pitches).to(device))
+        is_predicted = torch.tensor([row in given for row in range(n)], device=device)
+        return Drawn(mel, batch[:, edge:-edge], torch.stack(pitches).to(device), is_predicted)
 
     def _predicted(self, corpus: Corpus, i: int, start: int, generator: np.random.Generator) -> Tensor | None:
         """The predicted mel (M, T) of the excerpt with probability `predicted`, if there is one; else None."""

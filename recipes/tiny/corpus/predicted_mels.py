@@ -41,6 +41,11 @@ def voice_of(pipeline: Pipeline, corpus: Corpus, i: int) -> Voice:
     return enroll(pipeline.pack, wave, heard, device=CPU)
 
 
+def _codes(voice: Voice) -> Tensor:
+    assert voice.reference_codes is not None
+    return voice.reference_codes
+
+
 def prompts(items: Sequence[dict[str, Any]], chosen: Sequence[int]) -> dict[int, int]:
     """For each chosen recording another one of its voice, if there is one."""
     by_voice: dict[str, list[int]] = {}
@@ -52,9 +57,18 @@ def prompts(items: Sequence[dict[str, Any]], chosen: Sequence[int]) -> dict[int,
 
 
 @torch.inference_mode()
-def predict(pipeline: Pipeline, ids: Tensor, codes: Tensor, prompt: Voice, n_frames: int, seed: int) -> Tensor:
-    """Mel (F, M) of a recording's codes (1, T), at most `n_frames` long."""
-    options = SynthesisOptions.of(pipeline.pack.manifest.defaults, {})
+def predict(
+    pipeline: Pipeline,
+    ids: Tensor,
+    codes: Tensor,
+    prompt: Voice,
+    n_frames: int,
+    *,
+    seed: int,
+    options: SynthesisOptions | None = None,
+) -> Tensor:
+    """Mel (F, M) of a recording's codes (1, T), at most `n_frames` long. options: default: the pack's."""
+    options = options or SynthesisOptions.of(pipeline.pack.manifest.defaults, {})
     speaker = pipeline.speaker(prompt, prompt_s=options.prompt_s)
     condition = pipeline.condition(pipeline.features(pipeline.prompt(speaker, ids[0].tolist()), codes[0].tolist()))
     noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(seed))
@@ -81,6 +95,12 @@ def add_predicted(pipeline: Pipeline, corpus: Corpus, chosen: Sequence[int]) -> 
     return sum(len(mel) > 0 for mel in made)
 
 
+def add(pack: Path, corpus: Corpus, limit: int) -> int:
+    """`add_predicted` with a pack, for at most `limit` recordings, evenly over the corpus."""
+    chosen = np.unique(np.linspace(0, len(corpus) - 1, min(limit, len(corpus))).astype(int)).tolist()
+    return add_predicted(Pipeline(open_pack(pack), CPU, compute="exact"), corpus, chosen)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pack", type=Path, required=True)
@@ -89,16 +109,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    corpus = Corpus(args.corpus)
-    chosen = np.unique(np.linspace(0, len(corpus) - 1, args.limit).astype(int)).tolist()
-    pipeline = Pipeline(open_pack(args.pack), CPU, compute="exact")
-    print(f"{add_predicted(pipeline, corpus, chosen)} mels")
+    print(f"{add(args.pack, Corpus(args.corpus), args.limit)} mels")
 
 
 if __name__ == "__main__":
     main()
-
-
-def _codes(voice: Voice) -> Tensor:
-    assert voice.reference_codes is not None
-    return voice.reference_codes

@@ -3,7 +3,8 @@
 In: waveforms (B, S), generated ("made") and real. Out: losses. It does not know the generator.
 
 Discriminators: multi-period (MPD, Kong et al. 2020, "HiFi-GAN") and multi-resolution (MRD, Jang et al. 2021,
-"UnivNet"); losses: least squares and feature matching. The sizes suit a CPU.
+"UnivNet"), and one of the log-mel, a twentieth of the work, which sees whether a spectrum is too smooth. Losses: least
+squares and feature matching. The sizes suit a CPU.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from edgetts.models.istft_vocoder import MEL_CENTER, MEL_SCALE
 from recipes.tiny.common import autocast
+from recipes.tiny.mel import mel_of
 
 STFT_SIZES = (256, 512, 1024, 2048)
 MAGNITUDE_FLOOR = 1e-4
@@ -76,6 +79,25 @@ class ResolutionDiscriminator(nn.Module):
         return [*features, self.last(spectrum)]
 
 
+class MelDiscriminator(nn.Module):
+    """Of patches of the log-mel."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            weight_norm(nn.Conv2d(a, b, (5, 3), (2, 1), (2, 1))) for a, b in pairwise((1, *widths))
+        )
+        self.last = weight_norm(nn.Conv2d(widths[-1], 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        mel = ((mel_of(x) - MEL_CENTER) / MEL_SCALE)[:, None]  # (B, 1, M, T)
+        features = []
+        for conv in self.convs:
+            mel = F.leaky_relu(conv(mel), 0.1)
+            features.append(mel)
+        return [*features, self.last(mel)]
+
+
 class Discriminators(nn.ModuleList):
     def __init__(
         self,
@@ -85,10 +107,13 @@ class Discriminators(nn.ModuleList):
         period_widths: Sequence[int] = (16, 32, 64, 96),
         resolution_widths: Sequence[int] = (16, 24, 32, 32),
         resolution_strides: Sequence[tuple[int, int]] = ((1, 2), (1, 2), (1, 2), (1, 1)),  # frames, bins
+        mel_widths: Sequence[int] = (),
     ) -> None:
+        """mel_widths: none: no discriminator of the mel."""
         super().__init__(
             [PeriodDiscriminator(p, period_widths) for p in periods]
             + [ResolutionDiscriminator(s, resolution_widths, resolution_strides) for s in resolutions]
+            + ([MelDiscriminator(mel_widths)] if mel_widths else [])
         )
 
     def forward(self, x: Tensor) -> Verdicts:

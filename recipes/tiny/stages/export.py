@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ from recipes.tiny.common import stage_weights
 from recipes.tiny.corpus.data import Corpus, phone_letters
 from recipes.tiny.corpus.text import N_TOKENS, TEXT_CONFIG, save_text_tables
 from recipes.tiny.stages.s2mel_data import load_speaker_encoder
+from recipes.tiny.stages.swap_vocoder import INT8_RULES
 from recipes.tiny.stages.train_codec import hearing_weights, load_codec
 from recipes.tiny.stages.train_s2mel import NOISE_SCALE, final_weights
+from recipes.tiny.stages.train_vocoder_istft import with_pitch_net
 
 EMOTION_VOICES = ("af_heart", "bf_emma", "af_kore", "am_michael", "bm_george", "am_eric")
 READY_VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george")
@@ -49,7 +52,11 @@ DIRECTIONS = (
     (-0.3, -1.0, -0.3, -0.5),
 )
 RECORDINGS_PER_ROW = 4
-INT8_COMPONENTS = ("semantic_encoder", "codec_encoder", "conditioning", "gpt", "s2mel")
+ALL_INT8 = (SchemeRule("*", "int8_channel"),)
+RULES: dict[str, Sequence[SchemeRule]] = {
+    **dict.fromkeys(("semantic_encoder", "codec_encoder", "conditioning", "gpt", "s2mel"), ALL_INT8),
+    "vocoder": INT8_RULES,
+}
 LICENSE = (
     "Weights trained by the edgetts project from speech synthesized by Kokoro-82M (Apache-2.0) and by a Piper voice; "
     "MIT, as the project itself. Synthetic voices; see LICENSE-NOTE.md."
@@ -155,7 +162,7 @@ def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], i
         "emotion": emotion_matrices(corpus, conditioning, style_of),
         "gpt": gpt["average_gpt"],
         "s2mel": final_weights(work),
-        "vocoder": stage_weights(work, "vocoder")["average"],
+        "vocoder": with_pitch_net(work).state_dict(),
     }
     return tensors, silence_code(corpus)
 
@@ -202,7 +209,7 @@ def write(
             force=True,
         ) as writer:
             for component, values in tensors.items():
-                rules = [SchemeRule("*", "int8_channel")] if component in INT8_COMPONENTS and not float32 else []
+                rules = [] if float32 else RULES.get(component, ())
                 dtype = "float32" if float32 or component in ALWAYS_FP32 else "float16"
                 writer.add_component(component, values, dtype=dtype, rules=rules)
             for name in (TOKENIZER_FILE, LEXICON_FILE, PRONOUNCER_FILE):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from edgetts.pack.config import VOCODER_KINDS
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
 
@@ -29,16 +30,26 @@ MODULES: dict[str, dict[str, tuple[str, ...]]] = {
         "average_conditioning": ("conditioning",),
     },
     "s2mel": {"s2mel": ("s2mel",), "average": ("s2mel",)},
-    "vocoder": {"vocoder": ("vocoder",), "average": ("vocoder",)},
+}
+# By the vocoder's kind.
+VOCODER_MODULES: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
+    "bigvgan": {"vocoder": {"vocoder": ("vocoder",), "average": ("vocoder",)}},
+    "istft": {
+        "pitch": {"pitch": ("vocoder/pitch_net.",), "average": ("vocoder/pitch_net.",)},
+        "vocoder_istft": {"vocoder": ("vocoder",), "average": ("vocoder",)},
+    },
 }
 
 
 def weights(pack: Pack, component: str) -> dict[str, torch.Tensor]:
-    return pack.state_dict(component)
+    """Tensors of `component`, or of `component/prefix`."""
+    name, _, prefix = component.partition("/")
+    return pack.state_dict(name, prefix=prefix)
 
 
 def start_from(pack: Pack, work: Path) -> None:
-    for stage, modules in MODULES.items():
+    kind = next(kind for kind, config in VOCODER_KINDS.items() if isinstance(pack.config.vocoder, config))
+    for stage, modules in (MODULES | VOCODER_MODULES[kind]).items():
         folder = work / stage
         folder.mkdir(parents=True, exist_ok=True)
         state = {

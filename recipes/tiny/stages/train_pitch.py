@@ -22,8 +22,7 @@ from recipes.tiny import dims
 from recipes.tiny.common import Run, adamw, average_into, computing_time, stage_arguments, stage_parser
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.excerpts import Drawn, Excerpts
-from recipes.tiny.corpus.pitch import add_pitch
-from recipes.tiny.istft_dims import PITCH
+from recipes.tiny.dims import PITCH
 
 STAGE = "pitch"
 BATCH, FRAMES = 24, 96
@@ -97,6 +96,8 @@ class PitchTrainer:
 
 
 def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
+    from recipes.tiny.corpus.pitch import add_pitch  # it decodes sound, which `vocoder_gpu` does without
+
     torch.manual_seed(0)
     for corpus in corpora:
         add_pitch(corpus)

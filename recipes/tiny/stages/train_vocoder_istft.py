@@ -5,12 +5,18 @@ discriminators). First spectral losses only, for minutes, then also discriminato
 The sources use the recordings' pitch and a random initial phase. The pitch network is trained separately
 (`train_pitch`), before or after; `with_pitch_net` combines both.
 
+A second stage, `vocoder_predicted`, goes on with a share of excerpts with S2Mel's mel (`predicted_mels`). Such a mel is
+smoother than that of a recording and has a melody of its own, so there is no recording of it to compare with. Its pitch
+is that of the pitch network, trained before. The discriminators tell its sound from recordings, and a blurred mel keeps
+it near what S2Mel said (`anchor`).
+
 The budget counts CPU time. Evaluation: spectral distances of held-out excerpts, with the recordings' pitch.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +26,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgetts.models.istft_vocoder import NUMBER, PHASE, SILENT_PITCH, IstftVocoder, pitch_rows, source_reach
+from edgetts.models.istft_vocoder import (
+    NUMBER,
+    PHASE,
+    SILENT_PITCH,
+    IstftVocoder,
+    PitchNet,
+    pitch_rows,
+    source_reach,
+)
 from edgetts.pack.config import IstftVocoderConfig
-from recipes.tiny import dims, istft_dims
+from recipes.tiny import dims, fresh_vocoder
 from recipes.tiny.common import (
     Run,
     adamw,
@@ -30,29 +44,33 @@ from recipes.tiny.common import (
     average_into,
     computing_time,
     stage_arguments,
+    stage_file,
     stage_parser,
     stage_weights,
 )
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.excerpts import KIND, Drawn, Excerpts
-from recipes.tiny.corpus.pitch import add_pitch
 from recipes.tiny.mel import mel_of
 from recipes.tiny.stages.adversarial import (
     Discriminators,
+    Verdicts,
     adversarial_loss,
     judge_loss,
     matching_loss,
     stft_loss,
 )
 
-STAGE = "vocoder_istft"
-EDGE = source_reach(istft_dims.VOCODER) + 1  # frames on either side with incomplete sources
+STAGES = STAGE, PREDICTED_STAGE = ("vocoder_istft", "vocoder_predicted")
+EDGE = source_reach(dims.VOCODER) + 1  # frames on either side with incomplete sources
 BETAS = (0.8, 0.99)
 ADVERSARIAL_FROM = 0.2  # of the budget
+PREDICTED_SHARE = 0.6  # of the excerpts
+FROZEN_UNTIL = 0.1  # of the second stage's budget: its discriminators are fresh
 MEL_WEIGHT, STFT_WEIGHT, ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 10.0, 3.0, 1.0, 0.5
+ANCHOR_WEIGHT, ANCHOR_BLUR = 10.0, (5, 5)  # mels, frames
 # Generated speech has its own phase, so features of the period discriminators do not match sample by sample.
 PERIOD_MATCHING, RESOLUTION_MATCHING = 0.2, 1.0
-AVERAGE_DECAY = 0.998
+AVERAGE_DECAY = 0.996
 LARGEST_GRADIENT, LARGEST_JUDGE_GRADIENT = 10.0, 5.0
 EVALUATE_EVERY = 250
 N_EVALUATED = 64  # excerpts
@@ -70,6 +88,7 @@ class Plan:
     resolutions: tuple[int, ...]
     resolution_widths: tuple[int, ...]
     resolution_strides: tuple[tuple[int, int], ...]  # frames, bins
+    mel_widths: tuple[int, ...] = ()
     lr: float = 8e-4
     judge_lr: float = 4e-4
 
@@ -80,6 +99,7 @@ class Plan:
             period_widths=self.period_widths,
             resolution_widths=self.resolution_widths,
             resolution_strides=self.resolution_strides,
+            mel_widths=self.mel_widths,
         )
 
 
@@ -92,12 +112,29 @@ CPU_PLAN = Plan(
     resolution_widths=(16, 24, 32, 32),
     resolution_strides=((1, 2), (2, 2), (1, 2), (1, 2)),
 )
+# The fine structure of the sound is there; what S2Mel's mels lack can be seen in the mel.
+CPU_PLANS = {
+    STAGE: CPU_PLAN,
+    PREDICTED_STAGE: dataclasses.replace(
+        CPU_PLAN, periods=(), resolutions=(1024,), mel_widths=(32, 64, 64), lr=3e-4, judge_lr=6e-4
+    ),
+}
 
 
-def frames_of(drawn: Drawn, generator: np.random.Generator) -> Tensor:
-    """The input of `IstftVocoder.render`, from the recordings' pitch and a random phase."""
-    voiced = drawn.pitch > 0
-    rows = pitch_rows(torch.where(voiced, drawn.pitch, SILENT_PITCH), voiced.float())
+def frames_of(drawn: Drawn, generator: np.random.Generator, pitch_net: PitchNet | None = None) -> Tensor:
+    """The input of `IstftVocoder.render`, from the recordings' pitch and a random phase.
+
+    pitch_net: where predicted mels get their pitch from; it is needed if there are any.
+    """
+    voicing = (drawn.pitch > 0).float()
+    pitch = torch.where(drawn.pitch > 0, drawn.pitch, SILENT_PITCH)
+    if drawn.is_predicted.any():
+        assert pitch_net is not None
+        with torch.no_grad():
+            found, certainty = pitch_net.pitch(drawn.mel)
+        own = drawn.is_predicted[:, None]
+        pitch, voicing = torch.where(own, found, pitch), torch.where(own, certainty, voicing)
+    rows = pitch_rows(pitch, voicing)
     n, device = len(rows), rows.device
     phase = torch.from_numpy(generator.random((n, 1))).float().to(device)
     first = torch.from_numpy(generator.integers(LONGEST_START, size=(n, 1))).float().to(device)
@@ -112,12 +149,17 @@ def judged(wave: Tensor) -> Tensor:
     return wave[..., edge:-edge]
 
 
+def blurred(mel: Tensor) -> Tensor:
+    """Log-mel (B, M, T), averaged over neighboring bands and frames."""
+    return F.avg_pool2d(mel[:, None], ANCHOR_BLUR, 1)[:, 0]
+
+
 class Trainer:
     """Vocoder, discriminators and their optimizers; `step` is one batch."""
 
-    def __init__(self, plan: Plan, device: torch.device, config: IstftVocoderConfig = istft_dims.VOCODER) -> None:
+    def __init__(self, plan: Plan, device: torch.device, config: IstftVocoderConfig = dims.VOCODER) -> None:
         self.plan, self.device = plan, device
-        self.vocoder = istft_dims.fresh(config).to(device)
+        self.vocoder = fresh_vocoder.fresh(config).to(device)
         self.vocoder.pitch_net.requires_grad_(False)
         self.average = copy.deepcopy(self.vocoder)
         self.judges = plan.discriminators().to(device)
@@ -125,17 +167,24 @@ class Trainer:
         self.judged_by = adamw([self.judges], plan.judge_lr, betas=BETAS)
         self.modules = {"vocoder": self.vocoder, "average": self.average, "judges": self.judges}
         self.optimizers = {"vocoder": self.made_by, "judges": self.judged_by}
-        self.weights = (PERIOD_MATCHING,) * len(plan.periods) + (RESOLUTION_MATCHING,) * len(plan.resolutions)
+        self.weights = (
+            *(PERIOD_MATCHING,) * len(plan.periods),
+            *(RESOLUTION_MATCHING,) * len(plan.resolutions),
+            *(RESOLUTION_MATCHING,) * bool(plan.mel_widths),
+        )
 
-    def step(self, i: int, drawn: Drawn, generator: np.random.Generator, *, adversarial: bool) -> dict[str, Tensor]:
-        """Train on one batch; returns the losses. i: step number, from 0."""
+    def step(
+        self, i: int, drawn: Drawn, generator: np.random.Generator, *, adversarial: bool, frozen: bool = False
+    ) -> dict[str, Tensor]:
+        """Train on one batch; returns the losses. i: step number, from 0. frozen: train only the discriminators."""
         real = judged(drawn.wave)
-        with autocast(self.device.type):
-            made = judged(self.vocoder.render(frames_of(drawn, generator)))
-        mel, stft = F.l1_loss(mel_of(made), mel_of(real)), stft_loss(made, real)
-        loss, losses = MEL_WEIGHT * mel + STFT_WEIGHT * stft, {"mel": mel, "stft": stft}
+        with autocast(self.device.type), torch.set_grad_enabled(not frozen):
+            made = judged(self.vocoder.render(frames_of(drawn, generator, self.vocoder.pitch_net)))
+        if frozen:
+            return {"judges": self._train_judges(self.judges(real), made)}
+        loss, losses = self._spectral(drawn, made, real)
         if adversarial:
-            found = self._judge(real, made)
+            found = self._judge(real, made, ~drawn.is_predicted)
             loss = loss + ADVERSARIAL_WEIGHT * found["adversarial"] + FEATURE_WEIGHT * found["matching"]
             losses |= found
         self.made_by.zero_grad(set_to_none=True)
@@ -145,19 +194,43 @@ class Trainer:
         average_into(self.average, self.vocoder, min(AVERAGE_DECAY, (i + 1) / (i + 20)))
         return {name: value.detach() for name, value in losses.items()}
 
-    def _judge(self, real: Tensor, made: Tensor) -> dict[str, Tensor]:
-        """Train the discriminators, then return the adversarial losses of the vocoder."""
-        of_real, of_made = self.judges(real), self.judges(made.detach())
-        verdict = judge_loss(of_real, of_made)
+    def _spectral(self, drawn: Drawn, made: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted sum, and the losses: of true mels `mel` and `stft`, of predicted ones `anchor`."""
+        loss, losses = torch.zeros((), device=made.device), {}
+        mels, predicted = mel_of(made), drawn.is_predicted
+        share = predicted.float().mean()
+        if not predicted.all():
+            losses["mel"] = F.l1_loss(mels[~predicted], mel_of(real[~predicted]))
+            losses["stft"] = stft_loss(made[~predicted], real[~predicted])
+            loss = loss + (1 - share) * (MEL_WEIGHT * losses["mel"] + STFT_WEIGHT * losses["stft"])
+        if predicted.any():
+            said = drawn.mel[predicted][..., EDGE:-EDGE]
+            losses["anchor"] = F.l1_loss(blurred(mels[predicted]), blurred(said))
+            loss = loss + share * ANCHOR_WEIGHT * losses["anchor"]
+        return loss, losses
+
+    def _train_judges(self, of_real: Verdicts, made: Tensor) -> Tensor:
+        verdict = judge_loss(of_real, self.judges(made.detach()))
         self.judged_by.zero_grad(set_to_none=True)
         torch.autograd.backward(verdict)
         nn.utils.clip_grad_norm_(self.judges.parameters(), LARGEST_JUDGE_GRADIENT)
         self.judged_by.step()
+        return verdict
+
+    def _judge(self, real: Tensor, made: Tensor, paired: Tensor) -> dict[str, Tensor]:
+        """Train the discriminators, then return the adversarial losses of the vocoder. paired (B,) bool."""
+        of_real = self.judges(real)
+        verdict = self._train_judges(of_real, made)
         self.judges.requires_grad_(False)
         of_made = self.judges(made)
         self.judges.requires_grad_(True)
-        matching = matching_loss([[f.detach() for f in d] for d in of_real], of_made, self.weights)
-        return {"judges": verdict, "adversarial": adversarial_loss(of_made), "matching": matching}
+        losses = {"judges": verdict, "adversarial": adversarial_loss(of_made)}
+        wanted, found = ([[f[paired] for f in d] for d in verdicts] for verdicts in (of_real, of_made))
+        losses["matching"] = torch.zeros((), device=made.device)
+        if paired.any():
+            wanted = [[f.detach() for f in d] for d in wanted]
+            losses["matching"] = matching_loss(wanted, found, self.weights)
+        return losses
 
     @torch.no_grad()
     def distances(self, drawn: Drawn, frames: Tensor) -> dict[str, float]:
@@ -171,18 +244,37 @@ def train(
     corpora: Sequence[Corpus],
     minutes: float,
     *,
-    plan: Plan = CPU_PLAN,
+    plan: Plan | None = None,
+    stage: str = STAGE,
     adversarial_from: float = ADVERSARIAL_FROM,
-    predicted: float = 0.0,
+    frozen_until: float | None = None,
+    predicted: float = PREDICTED_SHARE,
 ) -> None:
-    """predicted: share of excerpts with S2Mel's mel, if the corpus has it."""
+    """Train one of `STAGES`; the second one continues the first, and needs the stage `pitch`.
+
+    plan: default: that of the stage in `CPU_PLANS`.
+    adversarial_from: share of the first stage's budget without discriminators. frozen_until: share with nothing but
+    them, at the start; default: none in the first stage, `FROZEN_UNTIL` in the second one. predicted: share of excerpts
+    with S2Mel's mel in the second stage, of recordings that have one.
+    """
+    from recipes.tiny.corpus.pitch import add_pitch  # it decodes sound, which `vocoder_gpu` does without
+
+    continues = stage != STAGE
+    plan = plan or CPU_PLANS[stage]
+    if frozen_until is None:
+        frozen_until = FROZEN_UNTIL if continues else 0.0
     torch.manual_seed(0)
     for corpus in corpora:
         add_pitch(corpus)
     generator = np.random.default_rng()
     trainer = Trainer(plan, torch.device("cpu"))
-    run = Run(work, STAGE, minutes, trainer.modules, trainer.optimizers, clock=computing_time)
-    training = Excerpts(corpora, plan.n_frames, held=False, predicted=predicted)
+    if continues:
+        for name in ("vocoder", "average"):
+            trainer.modules[name].load_state_dict(stage_weights(work, STAGE)[name])
+        trainer.vocoder.pitch_net.load_state_dict(stage_weights(work, "pitch")["average"])
+        adversarial_from = 0.0
+    run = Run(work, stage, minutes, trainer.modules, trainer.optimizers, clock=computing_time)
+    training = Excerpts(corpora, plan.n_frames, held=False, predicted=predicted if continues else 0.0)
     held = Excerpts(corpora[:1], plan.n_frames, held=True)
     fixed = held.draw(N_EVALUATED, np.random.default_rng(0), gain=False)
     fixed_frames = frames_of(fixed, np.random.default_rng(1))
@@ -192,7 +284,9 @@ def train(
 
     for step in run:
         drawn = training.draw(plan.batch, generator)
-        run.log(**trainer.step(step, drawn, generator, adversarial=run.progress >= adversarial_from))
+        frozen = run.progress < frozen_until
+        adversarial = run.progress >= adversarial_from
+        run.log(**trainer.step(step, drawn, generator, adversarial=adversarial, frozen=frozen))
         if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
             evaluate()
     evaluate()
@@ -200,8 +294,9 @@ def train(
 
 def with_pitch_net(work: Path) -> IstftVocoder:
     """The trained vocoder with the trained pitch network, for inference."""
-    vocoder = IstftVocoder(istft_dims.VOCODER)
-    vocoder.load_state_dict(stage_weights(work, STAGE)["average"])
+    vocoder = IstftVocoder(dims.VOCODER)
+    last = PREDICTED_STAGE if stage_file(work, PREDICTED_STAGE).exists() else STAGE
+    vocoder.load_state_dict(stage_weights(work, last)["average"])
     vocoder.pitch_net.load_state_dict(stage_weights(work, "pitch")["average"])
     return vocoder.eval()
 
@@ -209,16 +304,20 @@ def with_pitch_net(work: Path) -> IstftVocoder:
 def main() -> None:
     parser = stage_parser(__doc__, minutes=90)
     parser.add_argument("--adversarial-from", type=float, default=ADVERSARIAL_FROM, help="share of the budget")
-    parser.add_argument("--predicted", type=float, default=0.0, help="share of excerpts with S2Mel's mel")
+    parser.add_argument("--frozen-until", type=float, help="first share of the budget, for discriminators alone")
+    parser.add_argument("--stage", choices=STAGES, default=STAGE)
+    parser.add_argument("--predicted", type=float, default=PREDICTED_SHARE, help="share of excerpts with S2Mel's mel")
     args = stage_arguments(parser)
     corpora = [Corpus(c) for c in args.corpus]
-    if args.predicted and not any(c.has(KIND) for c in corpora):
+    if args.stage == PREDICTED_STAGE and not any(c.has(KIND) for c in corpora):
         parser.error("no corpus has predicted mels: make them with `python -m recipes.tiny.corpus.predicted_mels`")
     train(
         args.work,
         corpora,
         args.minutes,
+        stage=args.stage,
         adversarial_from=args.adversarial_from,
+        frozen_until=args.frozen_until,
         predicted=args.predicted,
     )
 

@@ -4,16 +4,16 @@
     python -m recipes.tiny.stages.vocoder_gpu train --bundle BUNDLE --out RESULT      # there: pitch, then vocoder
     python -m recipes.tiny.stages.vocoder_gpu take --result RESULT --work WORK        # here: weights for the stages
 
-In: a cached corpus (`recipes.tiny.corpus.pitch`). Out: files of at most 16 MB, for `train_vocoder_istft` (to continue),
-`swap_vocoder` and `evaluate_vocoder`. The remote machine needs torch, numpy, scipy, rich, soundfile and soxr. `train
---dry-run` runs a few small steps anywhere.
+In: a cached corpus (`recipes.tiny.corpus.pitch`), best with mels of S2Mel (`recipes.tiny.corpus.predicted_mels`), which
+the last half of the training uses. Out: files of at most 16 MB, for `train_vocoder_istft` (to continue), `swap_vocoder`
+and `evaluate_vocoder`. The remote machine needs this folder, `edgetts/`, torch, numpy and rich, and nothing of what the
+package depends on besides. `train --dry-run` runs a few small steps anywhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,24 +21,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 import torch
 from torch import Tensor, nn
 
-from recipes.tiny import dims
 from recipes.tiny.common import Run, stage_weights
+from recipes.tiny.corpus.bundle import MEGABYTES, pack, unpack
 from recipes.tiny.corpus.data import Corpus
-from recipes.tiny.corpus.excerpts import Drawn, Excerpts
+from recipes.tiny.corpus.excerpts import KIND, Drawn, Excerpts
 from recipes.tiny.stages.train_pitch import STAGE as PITCH_STAGE
 from recipes.tiny.stages.train_pitch import PitchTrainer
-from recipes.tiny.stages.train_vocoder_istft import CPU_PLAN, STAGE, Plan, Trainer, frames_of
+from recipes.tiny.stages.train_vocoder_istft import CPU_PLAN, PREDICTED_SHARE, STAGE, Plan, Trainer, frames_of
 
-MEGABYTES = 26.0
-SPEECH, INDEX, PITCH = "speech.bin", "speech.json", "pitch.npz"
-PITCH_STEP = 1e-3  # resolution of the stored pitch, periods per frame
 PITCH_BATCH, PITCH_FRAMES = 128, 96
 MINUTES, PITCH_MINUTES = 6.5, 0.6
-ADVERSARIAL_FROM = 0.12  # of the vocoder's minutes
+ADVERSARIAL_FROM, PREDICTED_FROM = 0.12, 0.5  # of the vocoder's minutes
 EVALUATE_EVERY = 500
 N_EVALUATED = 128
 AHEAD = 4  # batches prepared ahead
@@ -54,55 +50,6 @@ GPU_PLAN = Plan(
 )
 DRY_STEPS = 2
 DRY_PLAN = dataclasses.replace(CPU_PLAN, batch=2, n_frames=24)
-
-
-def pack(corpus: Corpus, out: Path, megabytes: float = MEGABYTES) -> int:
-    """Write the bundle of training recordings, without held-out ones. Returns their number."""
-    out.mkdir(parents=True, exist_ok=True)
-    order = np.random.default_rng(0).permutation(corpus.training())
-    sizes: list[int] = []
-    pitches: list[np.ndarray] = []
-    with (out / SPEECH).open("wb") as speech:
-        for i in order:
-            content = Path(corpus.items[i]["path"]).read_bytes()
-            pitch = np.rint(corpus.get("pitch", int(i)).numpy() / PITCH_STEP).astype(np.uint16)
-            if sum(sizes) + len(content) > megabytes * 1e6:
-                break
-            speech.write(content)
-            sizes.append(len(content))
-            pitches.append(pitch)
-    if not sizes:
-        raise ValueError(f"no recording fits into {megabytes} MB")
-    (out / INDEX).write_text(json.dumps(sizes))
-    np.savez_compressed(out / PITCH, pitch=np.concatenate(pitches), sizes=[len(p) for p in pitches])
-    return len(sizes)
-
-
-def unpack(bundle: Path, cache: Path) -> Corpus:
-    """The bundle as a cached corpus; every 40th recording of it is held out for validation."""
-    sizes = json.loads((bundle / INDEX).read_text())
-    ends = np.cumsum(sizes)
-    content = (bundle / SPEECH).read_bytes()
-    cache.mkdir(parents=True, exist_ok=True)
-
-    def decode(i: int) -> np.ndarray:
-        path = cache / f"{i}.part"
-        path.write_bytes(content[ends[i] - sizes[i] : ends[i]])
-        samples, rate = sf.read(path, dtype="int16")
-        path.unlink()
-        if rate != dims.SAMPLE_RATE or samples.ndim != 1:
-            raise ValueError(f"recording {i} is not mono at {dims.SAMPLE_RATE} Hz")
-        return np.asarray(samples)
-
-    with ThreadPoolExecutor() as pool:
-        waves = list(pool.map(decode, range(len(sizes))))
-    stored = np.load(bundle / PITCH)
-    pitches = np.split(stored["pitch"].astype(np.float32) * PITCH_STEP, np.cumsum(stored["sizes"])[:-1])
-    (cache / "items.json").write_text(json.dumps([{"name": str(i)} for i in range(len(sizes))]))
-    corpus = Corpus(cache)
-    corpus.put("wav", [wave[: len(pitch) * dims.HOP] for wave, pitch in zip(waves, pitches, strict=True)])
-    corpus.put("pitch", pitches)
-    return corpus
 
 
 def batches(excerpts: Excerpts, n: int, device: torch.device) -> Iterator[Drawn]:
@@ -129,7 +76,9 @@ def _train(corpus: Corpus, work: Path, out: Path, minutes: float, device: torch.
     plan = DRY_PLAN if dry else GPU_PLAN
     generator = np.random.default_rng()
     pitch = PitchTrainer(device)
-    run = Run(work, PITCH_STAGE, PITCH_MINUTES, pitch.modules, pitch.optimizers, warmup_steps=WARMUP_STEPS)
+    run = Run(
+        work, PITCH_STAGE, PITCH_MINUTES, pitch.modules, pitch.optimizers, warmup_steps=WARMUP_STEPS, curves=False
+    )
     n = plan.batch if dry else PITCH_BATCH
     training, held = (Excerpts([corpus], PITCH_FRAMES, held=h) for h in (False, True))
     drawing = batches(training, n, device)
@@ -142,14 +91,17 @@ def _train(corpus: Corpus, work: Path, out: Path, minutes: float, device: torch.
     save(out, PITCH_STAGE, pitch.average)
 
     trainer = Trainer(plan, device)
+    trainer.vocoder.pitch_net.load_state_dict(pitch.average.state_dict())
     left = minutes - (time.monotonic() - started) / 60
-    run = Run(work, STAGE, left, trainer.modules, trainer.optimizers, warmup_steps=WARMUP_STEPS)
+    run = Run(work, STAGE, left, trainer.modules, trainer.optimizers, warmup_steps=WARMUP_STEPS, curves=False)
     training, held = (Excerpts([corpus], plan.n_frames, held=h) for h in (False, True))
     fixed = held.draw(N_EVALUATED if not dry else n, np.random.default_rng(0), gain=False, device=device)
     fixed_frames = frames_of(fixed, np.random.default_rng(1))
     drawing = batches(training, plan.batch, device)
     for step in run:
         adversarial = dry or run.progress >= ADVERSARIAL_FROM
+        if corpus.has(KIND) and (dry or run.progress >= PREDICTED_FROM):
+            training.predicted = PREDICTED_SHARE
         losses = trainer.step(step, next(drawing), generator, adversarial=adversarial)
         if step % 20 == 0:  # float() synchronizes with the device
             run.log(**losses)

@@ -1,6 +1,6 @@
-"""Dimensions and initialization of the built-in model's iSTFT vocoder.
+"""Initialization of the built-in model's iSTFT vocoder.
 
-In: the spectrogram of `dims`. Out: `VOCODER` and a fresh network. Nothing is trained here.
+In: the spectrogram of `dims`. Out: a fresh network. Nothing is trained here.
 """
 
 from __future__ import annotations
@@ -12,33 +12,13 @@ import torch
 
 from edgetts.audio.features import slaney_filters
 from edgetts.models.istft_vocoder import IstftVocoder
-from edgetts.pack.config import IstftVocoderConfig, PitchConfig
+from edgetts.pack.config import IstftVocoderConfig
 from recipes.tiny import dims
 
-LOWEST_HZ = 55.0
 RAYLEIGH_MEAN = math.sqrt(math.pi) / 2  # mean magnitude of complex noise over the root of its power
 
-PITCH = PitchConfig(
-    channels=96,
-    n_layers=3,
-    ffn_dim=288,
-    lowest=LOWEST_HZ * dims.HOP / dims.SAMPLE_RATE,
-    classes_per_octave=48,
-    n_classes=168,  # three and a half octaves, to 622 Hz
-)
-VOCODER = IstftVocoderConfig(
-    n_mels=dims.N_MELS,
-    hop_length=dims.HOP,
-    n_fft=512,
-    frames_per_mel=2,
-    channels=224,
-    n_layers=6,
-    ffn_dim=672,
-    pitch=PITCH,
-)
 
-
-def fresh(config: IstftVocoderConfig = VOCODER) -> IstftVocoder:
+def fresh(config: IstftVocoderConfig = dims.VOCODER) -> IstftVocoder:
     """An untrained vocoder whose envelope reproduces the levels of the mel, interpolated between band centers."""
     vocoder = IstftVocoder(config)
     audio = dims.AUDIO
