@@ -22,7 +22,7 @@ from edgetts.voices.voice import Voice
 
 CPU = torch.device("cpu")
 STEPS = 12
-NOISE_SCALE = 0.3  # of the built-in pack
+NOISE_SCALE = 0.3  # that the built-in pack was trained with
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Spectrograms of the same sentences side by side: the teacher's recording, and the reading of each pack.
 
 In: a corpus folder, packs. Out: one picture: a row per held-out recording, a column for the recording and for each
-pack, which reads its text in the voice of that recording.
+pack, which reads its text in the voice of that recording. The texts are not shown: they belong to the corpus.
 
     python -m recipes.tiny.evaluation.spectrograms --teacher DIR --pack OLD --pack NEW --picture FILE.png [--limit 5]
 """
@@ -59,7 +59,7 @@ def draw(columns: dict[str, list[Wave]], titles: list[str], picture: Path) -> No
                 cmap="magma",
                 extent=(0, seconds, 0, HIGHEST_HZ / 1000),
             )
-            axis.set_title(f"{name}: {title}" if k == 0 else name, fontsize=7)
+            axis.set_title(f"{name} {title}" if k == 0 else name, fontsize=7)
             axis.tick_params(labelsize=6)
     figure.supxlabel("s", fontsize=7)
     figure.supylabel("kHz", fontsize=7)
@@ -91,7 +91,7 @@ def main() -> None:
                 for i, (item, voice) in enumerate(zip(shown, voices, strict=True))
             ]
             columns[f"pack {k + 1}"] = made
-    draw(columns, [item["text"] for item in shown], args.picture)
+    draw(columns, [str(k + 1) for k in range(len(shown))], args.picture)
 
 
 if __name__ == "__main__":

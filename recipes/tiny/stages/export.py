@@ -35,7 +35,7 @@ from recipes.tiny.corpus.text import N_TOKENS, TEXT_CONFIG, save_text_tables
 from recipes.tiny.stages.s2mel_data import load_speaker_encoder
 from recipes.tiny.stages.swap_vocoder import INT8_RULES
 from recipes.tiny.stages.train_codec import hearing_weights, load_codec
-from recipes.tiny.stages.train_s2mel import NOISE_SCALE, final_weights
+from recipes.tiny.stages.train_s2mel import final_weights
 from recipes.tiny.stages.train_vocoder_istft import with_pitch_net
 
 EMOTION_VOICES = ("af_heart", "bf_emma", "af_kore", "am_michael", "bm_george", "am_eric")
@@ -82,7 +82,7 @@ DEFAULTS: dict[str, Any] = {
     "cfg_until": 0.4,
     "prompt_s": 3.0,
     "first_steps": 4,
-    "noise_scale": NOISE_SCALE,
+    "noise_scale": 0.0,  # less than in training: what noise the flow is given stays audible
     "tail_s": 0.1,  # without it one in ten endings is cut off
     "adapt_steps": 100,  # takes seconds per new voice; the right voice is the nearest one twice as often
 }

@@ -11,8 +11,9 @@ auxiliary linear layers predict the phone of each frame from the condition, and 
 prior loss of Popov et al. 2021, "Grad-TTS"); training converges sooner.
 
 The meaning of codes is learned near flow time 0, where the input has nothing of the mel yet, so half of the items are
-there. The flow starts from less noise than usual (`NOISE_SCALE`, and `noise_scale` in the pack's defaults): a small
-network leaves some noise in the mel, and words are clearer without.
+there. The flow starts from less noise than usual (`NOISE_SCALE`): a small network leaves some noise in the mel, and
+words are clearer without. At synthesis it starts from none (`noise_scale` in the pack's defaults), which sounds better
+still.
 
 Evaluation: the flow-matching error on held-out recordings at fixed times.
 """
