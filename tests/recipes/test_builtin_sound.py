@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from edgetts import TTS
 from recipes.tiny.evaluation.sound_metrics import comb_shares
 
-RECORDINGS = 0.04  # of a band's energy within 1.5 Hz of the lines, in the teacher's recordings
-MOST = 2 * RECORDINGS  # a vocoder that hums has 0.33 to 0.41
+MOST = 0.07  # of a band's energy near the lines; the teacher's recordings have 0.04, a vocoder that hums 0.33 to 0.41
+# Several: a voice of 172 Hz may by chance stay on a multiple of the frame rate for one of them.
+SENTENCES = (
+    "We walked along the river until it was dark.",
+    "The children were asleep when the train came in.",
+    "Nobody knew where the old key had been hidden.",
+)
 
 
 @pytest.mark.parametrize("voice", ["af_heart", "am_michael"])
 def test_no_comb_at_the_frame_rate(voice: str) -> None:
-    audio = TTS.load().say("We walked along the river until it was dark.", voice=voice, seed=1)
-    shares = comb_shares(audio.samples, audio.sample_rate)
+    tts = TTS.load()
+    spoken = [tts.say(sentence, voice=voice, seed=1) for sentence in SENTENCES]
+    shares = np.mean([comb_shares(audio.samples, audio.sample_rate) for audio in spoken], axis=0)
     assert max(shares) < MOST, shares
