@@ -102,8 +102,11 @@ def _options(table: Mapping[str, Any]) -> dict[str, Any]:
     given = table.get("options") or {}
     if not isinstance(given, dict):
         raise refused("options must be an object of synthesis options.", "options")
+    preset = table.get("preset")
+    if preset is not None and not isinstance(preset, str):
+        raise refused("preset must be the name of a preset.", "preset")
     try:
-        options = {**preset_options(table.get("preset")), **given}
+        options = {**preset_options(preset), **given}
     except (UsageError, TypeError) as error:
         raise refused(str(error), "preset") from None
     for name, option in _OPTION_FIELDS.items():

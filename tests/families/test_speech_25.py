@@ -239,7 +239,7 @@ def test_with_enough_lookahead_the_features_that_are_heard_are_those_of_the_whol
     def worst(**options: float) -> float:
         """Largest error of features whose frames are final, of the standard deviation."""
         seams = Seams.of(SynthesisOptions(**options), rate)  # type: ignore[arg-type]
-        renderer, errors = SegmentRenderer(pipeline, speaker, prompt, 1, seams), [0.0]
+        renderer, errors = SegmentRenderer(pipeline, speaker, pipeline.feature_pass(prompt), 1, seams), [0.0]
         for end in (20, 40):
             renderer.render(CODES[:end], settings, last=False)
             features = renderer._features._features

@@ -119,8 +119,8 @@ def test_names_that_could_leave_the_folder_are_refused(daemon: Running, name: st
 
 def test_forms_that_are_none(daemon: Running) -> None:
     post = daemon.client.post
-    assert post("/v1/voices", data={"name": "x"}).status_code == 400
-    assert post("/v1/voices", json={"name": "x"}).status_code == 400
+    assert post("/v1/voices", data={"name": "x"}).status_code == 415
+    assert post("/v1/voices", json={"name": "x"}).status_code == 415
     two = [("file", ("a", b"x")), ("audio_sample", ("b", b"x"))]
     assert post("/v1/voices", data={"name": "x"}, files=two).status_code == 400
     assert add(daemon, "x", consent="cons_1").json()["error"]["param"] == "consent"

