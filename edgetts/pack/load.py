@@ -133,12 +133,12 @@ class Pack:
 
     def is_current(self) -> bool:
         """Whether the folder still holds the files that were loaded. A long-running process reopens the pack if not."""
-        return all(Stamp.of(self.path / name) == stamp for name, stamp in self.used.items())
+        return all(Stamp.of(self.path / name) == stamp for name, stamp in self.used.copy().items())
 
     def check_unchanged(self) -> None:
         """Raise PackError if a file in use was overwritten in place. Replaced and deleted files keep their old
         content."""
-        for name, stamp in self.used.items():
+        for name, stamp in self.used.copy().items():  # another thread may be opening files
             was_cut = self.watch is not None and self.watch.was_cut(self.path / name)
             if was_cut or (stamp is not None and stamp.was_written_into(Stamp.of(self.path / name))):
                 raise PackError(

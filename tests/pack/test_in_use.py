@@ -14,7 +14,7 @@ from helpers.trees import copy_tree, replace
 
 from edgetts.api import TTS
 from edgetts.errors import PackError
-from edgetts.pack import verify
+from edgetts.pack import load, verify
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
 
@@ -145,3 +145,23 @@ def test_a_file_that_was_just_written_is_not_remembered(
     monkeypatch.setattr(verify.time, "time_ns", lambda: (folder / NAME).stat().st_ctime_ns + 1)
     open_pack(folder, home=tmp_path).file(NAME)
     assert not (tmp_path / "cache" / "verified.json").exists()
+
+
+@pytest.mark.parametrize("look", ["check_unchanged", "is_current"])
+def test_files_are_opened_while_another_thread_looks(pack: Pack, look: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a daemon is asked to speak while it loads."""
+    names = iter(pack.manifest.files)
+    of = load.Stamp.of
+
+    class Opening(load.Stamp):
+        """Opens another file, as a second thread would meanwhile."""
+
+        @staticmethod
+        def of(path: Path) -> load.Stamp | None:  # type: ignore[override]
+            pack.used[next(names)] = of(path)
+            return of(path)
+
+    monkeypatch.setattr(load, "Stamp", Opening)
+    n_before = len(pack.used)
+    getattr(pack, look)()
+    assert len(pack.used) > n_before
