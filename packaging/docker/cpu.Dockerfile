@@ -15,10 +15,13 @@ FROM ${BASE}
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 libportaudio2 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /wheels /wheels
-# The index of CPU builds: PyPI's torch for x86-64 brings several GB of CUDA.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# On x86-64 the usual torch brings several GB of CUDA. PyTorch's page names an index of CPU builds: give it with
+# docker build --build-arg TORCH_INDEX=...; without one pip's own index serves.
+ARG TORCH_INDEX=
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir --index-url "${TORCH_INDEX}" "torch>=2.8,<2.14" \
+RUN if [ -n "${TORCH_INDEX}" ]; then export PIP_INDEX_URL="${TORCH_INDEX}"; fi \
+    && pip install --no-cache-dir "torch>=2.8,<2.14" \
+    && unset PIP_INDEX_URL \
     && wheel=$(echo /wheels/edgetts_runtime-*.whl) \
     && pip install --no-cache-dir "${wheel}[serve,wyoming,download,play]" && rm -r /wheels
 ENV EDGETTS_HOME=/data
