@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,8 @@ def _without_flushing() -> Iterator[None]:
 def _own_cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tests leave the user's folders alone."""
     base = tmp_path_factory.getbasetemp() / "user"
+    # What was said once is said again in each test: none depends on which ran before it.
+    shutil.rmtree(base / "xdg_cache_home" / "edgetts" / "told", ignore_errors=True)
     for variable in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(variable, str(base / variable.lower()))
     yield
