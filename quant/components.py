@@ -1,17 +1,20 @@
-"""Whether the tensors of each component are all there.
+"""Checks that each component has all of its tensors, and that the components can enroll a voice together.
 
-The networks themselves are in `edgetts.models`. What a component must hold is read off its
-network, built without memory.
+The networks themselves are in `edgetts.models`. The tensors that a component must have are those of its network, built
+on the meta device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from torch import Tensor
 
+from edgetts.errors import UsageError
 from edgetts.models.registry import networks_of
 from edgetts.pack.config import ModelConfig
+from edgetts.pack.entries import VOICE_SUFFIX
 from edgetts.pack.meta_init import init_on_meta
 
 Shape = tuple[int, ...]
@@ -39,14 +42,35 @@ def matrix_shapes(component: str, config: ModelConfig) -> dict[str, tuple[int | 
 
 def enrollment_notice(config: ModelConfig) -> str | None:
     """Why recordings cannot be enrolled with these dimensions, as a sentence; None if they can."""
+    widths = _different_widths(config)
+    if widths is None:
+        return None
+    return (
+        f"No voice can be enrolled with this pack: {widths}. See whether w2v-bert-2.0, wav2vec2bert_stats.pt and the "
+        "semantic codec of the checkpoint belong together."
+    )
+
+
+def check_voice(config: ModelConfig, voice: Path | None, ready: Collection[str] = ()) -> None:
+    """Raise UsageError if calibration or the report would have to enroll a voice, and these dimensions cannot.
+
+    voice: a recording or a voice file; None: the first of the ready voices, else a built-in recording.
+    """
+    widths = _different_widths(config)
+    if widths is None or (ready if voice is None else voice.suffix == VOICE_SUFFIX):
+        return
+    raise UsageError(
+        f"Calibration and the report need a voice, and this model cannot enroll a recording: {widths}. Give a voice "
+        f"file ({VOICE_SUFFIX}) of a pack with the same encoders with voice=; or choose a recipe without gptq, and "
+        "quantize without a report."
+    )
+
+
+def _different_widths(config: ModelConfig) -> str | None:
     encoder, statistics = config.semantic_encoder.hidden_size, config.semantic_codec.hidden_size
     if encoder == statistics:
         return None
-    return (
-        f"No voice can be enrolled with this pack: its semantic encoder makes features {encoder} wide, and its "
-        f"statistics and codec take {statistics}, so see whether w2v-bert-2.0, wav2vec2bert_stats.pt and the semantic "
-        "codec of the checkpoint belong together."
-    )
+    return f"its semantic encoder makes features {encoder} wide, and its statistics and codec take {statistics}"
 
 
 def component_problems(component: str, found: Mapping[str, Shape], config: ModelConfig) -> list[str]:

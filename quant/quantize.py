@@ -25,7 +25,7 @@ from edgetts.pack.load import Pack, open_pack
 from edgetts.progress import CountedProgress
 from edgetts.quant import calibrate, gptq, hqq, report
 from edgetts.quant.build import Source, Storage, build_pack
-from edgetts.quant.components import enrollment_notice
+from edgetts.quant.components import check_voice, enrollment_notice
 from edgetts.quant.convert import open_checkpoint
 from edgetts.quant.machine import this_machine
 from edgetts.quant.recipe import AUTO, Recipe, check_fits, choose_recipe, describe, keep_quantized, load_recipe
@@ -79,6 +79,7 @@ def quantize(
     plan = load_recipe(recipe)
     target = check_target(pack_dir, force=force, source=source_path)
     path = Path(source_path)
+    speech = calibrate.Speech(tuple(texts) if texts is not None else None, None if voice is None else Path(voice))
     reference: Path | None = None
     kept: dict[str, int] = {}
     if (path / MANIFEST_FILE).is_file():
@@ -88,20 +89,22 @@ def quantize(
         source = open_checkpoint(path, hub_caches)
         check_fits(plan, source)  # check before hours of work
         if measure or plan.needs_calibration:
+            check_voice(source.config, speech.voice)
             path = reference = _reference_pack(source, target, home, progress)
             source = dataclasses.replace(open_pack_source(path, home), description=source.description)
     sizes = check_fits(plan, source)
     original = open_pack(path, home=home) if measure or plan.needs_calibration else None
-    said = calibrate.Speech(tuple(texts) if texts is not None else None, None if voice is None else Path(voice))
+    if original is not None:
+        check_voice(source.config, speech.voice, original.manifest.ready_voices())
 
     encoders: dict[str, Encode] = dict.fromkeys(source.components, encode)
     if plan.needs_calibration and original is not None:
-        encoders[GPT] = _Calibrated(plan, original, said, source, progress)
+        encoders[GPT] = _Calibrated(plan, original, speech, source, progress)
     made: dict[str, Any] = {}
 
     def compare(writer: PackWriter) -> Mapping[str, Any]:
         assert original is not None
-        made.update(report.measure(writer, original, plan, sizes, said, progress, judge))
+        made.update(report.measure(writer, original, plan, sizes, speech, progress, judge))
         return made
 
     built = build_pack(
@@ -112,7 +115,7 @@ def quantize(
         force=force,
         progress=progress,
         encoders=encoders,
-        settings={GPT: {"calibration": describe(plan)["calibration"], "speech": said.identity()}}
+        settings={GPT: {"calibration": describe(plan)["calibration"], "speech": speech.identity()}}
         if plan.needs_calibration
         else None,
         defaults=plan.defaults,
@@ -147,11 +150,11 @@ class _Calibrated:
     """Encodes the GPT. Calibration of all layers runs when the first tensor needs it, so not for a reused component."""
 
     def __init__(
-        self, plan: Recipe, pack: Pack, said: calibrate.Speech, source: Source, progress: CountedProgress | None
+        self, plan: Recipe, pack: Pack, speech: calibrate.Speech, source: Source, progress: CountedProgress | None
     ) -> None:
         self._plan = plan
         self._pack = pack
-        self._said = said
+        self._speech = speech
         self._source = source
         self._progress = progress
         self._parts: dict[str, Parts] | None = None
@@ -162,7 +165,7 @@ class _Calibrated:
         if self._parts is None:
             assert self._plan.calibration is not None
             self._parts = gptq.quantize_gpt(
-                self._pack, self._plan.storage[GPT].rules, self._plan.calibration, self._said, encode, self._progress
+                self._pack, self._plan.storage[GPT].rules, self._plan.calibration, self._speech, encode, self._progress
             )
         return self._parts.pop(name)
 

@@ -23,6 +23,7 @@ _OTHER_NAMES = {
 _PHRASES = {
     "write the speech to a file": "-o FILE",  # where nothing can play
     "without the daemon": "--no-daemon",
+    "without a report": "--no-report",
 }
 _ARGUMENT = re.compile(r"(?<![\w-])([a-z][a-z_]+)=(?=[\s,.;:)]|$)")
 

@@ -45,7 +45,7 @@ def quantize(
     ] = None,
     voice: Annotated[
         Path | None,
-        typer.Option("--voice", metavar="RECORDING", help="Recording or voice file to calibrate and measure with."),
+        typer.Option("--voice", metavar="FILE", help="Recording or voice file to calibrate and measure with."),
     ] = None,
     hub_cache: HubCacheOption = None,
     as_json: JsonOption = False,

@@ -128,7 +128,8 @@ class NumberRules:
             rule = self._rules[language] = self._load(language)
         try:
             spoken = rule(text)
-        # Bugs in the wrapper of the transducers raise AssertionError, RuntimeError or IndexError.
+        # Broad on purpose: `wetext` raises AssertionError, RuntimeError, IndexError and others on some texts, and no text
+        # may be lost to that. `read` never raises; it reads smaller parts and tells the user what stays unread.
         except Exception:
             return None
         return _ESCAPED.sub(r"\1", spoken) or None

@@ -107,8 +107,9 @@ def _semantic_features(pack: Pack, waveforms: tuple[torch.Tensor, ...], device: 
     width = config.hidden_size
     if any(tuple(stats[name].shape) != (width,) for name in ("mean", "std")):
         raise PackError(
-            f"The statistics of this pack do not fit its encoder, whose features are {width} wide: convert the "
-            "checkpoint again."
+            f"This pack cannot enroll a recording: its semantic encoder makes features {width} wide, and its "
+            f"statistics are for {stats['mean'].shape[-1]}. Give a voice file with voice=, or convert a checkpoint "
+            "whose w2v-bert-2.0 and wav2vec2bert_stats.pt belong together."
         )
     result = []
     for waveform in waveforms:

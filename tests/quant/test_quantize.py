@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.paths import DATA
+from helpers.voices import golden_voice_25
 
 from edgetts.backends import process
 from edgetts.backends.linear import kernels_used
@@ -197,8 +199,33 @@ def test_misuse(mini_pack: Path, recipes: Path, tmp_path: Path, monkeypatch: pyt
         quantize(tmp_path / "none", tmp_path / "x", str(recipes / "plain.toml"))
     monkeypatch.setattr(calibrate, "builtin_pack", lambda: tmp_path / "none")
     with pytest.raises(UsageError, match="no recording to calibrate with: give one with voice="):
-        quantize(mini_pack, tmp_path / "x", str(recipes / "small.toml"))
+        calibrate.own_recording(None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("voice", [None, DATA / "speech.ogg"])
+def test_a_model_that_cannot_enroll_says_what_to_give(
+    mini_pack: Path, mini_pack_25: Path, mini_checkpoint_25: Path, tmp_path: Path, voice: Path | None
+) -> None:
+    """Before anything is written."""
+    for source, recipe, measure in (
+        (mini_pack_25, "laptop-4gb", True),
+        (mini_pack_25, "laptop-4gb", False),
+        (mini_pack_25, "cpu-arm64", True),
+        (mini_checkpoint_25, "laptop-4gb", False),
+        (mini_pack, "laptop-4gb", True),
+    ):
+        with pytest.raises(UsageError, match=r"64 wide.* take 1024\. Give a voice file.* with voice=; or .*gptq"):
+            quantize(source, tmp_path / "x", recipe, voice=voice, measure=measure)
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_that_advises_works(mini_pack_25: Path, tmp_path: Path) -> None:
+    voice = golden_voice_25(mini_pack_25).save(tmp_path / "golden.safetensors")
+    made = quantize(mini_pack_25, tmp_path / "a.pack", "laptop-4gb", voice=voice, texts=["Yes.", "No, no."])
+    assert made.quality is not None
+    assert quantize(mini_pack_25, tmp_path / "b.pack", "cpu-arm64", measure=False).quality is None
 
 
 def test_measuring_that_fails_costs_no_quantization(

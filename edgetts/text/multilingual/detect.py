@@ -3,7 +3,8 @@
 In: text, the languages of the model, the language before the text. Out: runs of sentences of one language. Scripts
 decide first: kana are Japanese, Arabic letters Arabic, Chinese characters Chinese, unless the text around them is
 Japanese and none of them is only Chinese. English and Spanish are distinguished by marks, function words and spellings.
-Undecided text (digits, names, "OK") has the language of the text before, or at the beginning that of the text after.
+Undecided text (digits, names, "OK") has the language of the text before, or at the beginning that of the text after. A
+text without any letters is English, or Chinese if it has a Chinese mark ("12。"). Upstream does not detect languages.
 Takes time linear in the text. Other languages are not detected here.
 """
 
@@ -29,6 +30,7 @@ _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff々]")
 _LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’][A-Za-z]+)?(?![\d²³])")
 _LATIN_LETTER = re.compile("[A-Za-z]")
 _BRAND_KANA = frozenset("のノ")  # occurs in Chinese names of shops and dishes
+_FULL_WIDTH_MARK = re.compile("[。，、：；！？￥]")
 _MIN_SHARE = 1.5  # Latin words per character of another script, in a sentence that quotes one
 _SYLLABLE = re.compile(r"[A-Za-zü]{2,6}[1-5](?!\w)")
 _CHINESE = frozenset(
@@ -73,7 +75,7 @@ _SHARED = frozenset(words("a me no he has son fin once are sin red"))
 def runs(text: str, spoken: Sequence[Language], previous: Language | None = None) -> list[Run]:
     """The runs of `text`, which cover it; none for empty text.
 
-    spoken: the languages of the model; the first one reads undecided text.
+    spoken: the languages of the model. previous: the language before the text.
     """
     if len(spoken) == 1:
         return [Run(0, len(text), spoken[0])] if text else []
@@ -83,7 +85,7 @@ def runs(text: str, spoken: Sequence[Language], previous: Language | None = None
         sentences.append((start, stop, language if language in spoken else None, is_sure))
     first = next((language for _, _, language, is_sure in sentences if is_sure and language), None)
     weak = next((language for _, _, language, _ in sentences if language), None)
-    current = previous or first or weak or spoken[0]
+    current = previous or first or weak or _without_letters(text, spoken)
     found: list[Run] = []
     for start, stop, language, is_sure in sentences:
         if language and (is_sure or _is_news(language, current)):
@@ -93,6 +95,12 @@ def runs(text: str, spoken: Sequence[Language], previous: Language | None = None
         else:
             found.append(Run(start, stop, current))
     return found
+
+
+def _without_letters(text: str, spoken: Sequence[Language]) -> Language:
+    """The language of a text in which nothing says it: digits, signs and marks only."""
+    likely: Language = "zh" if _FULL_WIDTH_MARK.search(text) else "en"
+    return likely if likely in spoken else spoken[0]
 
 
 def language_of(sentence: str) -> tuple[Language | None, bool]:

@@ -62,8 +62,7 @@ class MultilingualFrontend(TextFrontend):
         normalizer: MultilingualNormalizer | NormalizerName = DEFAULT_NORMALIZER,
         languages: Sequence[Language] = SPOKEN,
     ) -> None:
-        """normalizer: the name of the readings, or an existing normalizer. languages: of the model; the first one reads
-        undecided text."""
+        """normalizer: the name of the readings, or an existing normalizer. languages: of the model."""
         if not isinstance(normalizer, MultilingualNormalizer):
             normalizer = MultilingualNormalizer(languages, glossary, kind=normalizer)
         super().__init__(tokenizer, glossary, normalizer)

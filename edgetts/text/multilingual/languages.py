@@ -8,7 +8,7 @@ from __future__ import annotations
 from edgetts.text.config import Language
 from edgetts.text.readings.rule import words
 
-SPOKEN: tuple[Language, ...] = ("zh", "en", "ja", "es", "ar")  # with reading rules; zh first: for text without letters
+SPOKEN: tuple[Language, ...] = ("zh", "en", "ja", "es", "ar")  # with reading rules
 NAMES: dict[Language, str] = {"zh": "Chinese", "en": "English", "ja": "Japanese", "es": "Spanish", "ar": "Arabic"}
 
 CODES = tuple(
