@@ -1,7 +1,7 @@
 """Unmasked full attention in bfloat16 (src/attention.cpp), on processors with bfloat16 dot products.
 
-In: queries, keys and values as strided views of a projection's output. Out: attention output. Knows no rotary positions
-and no modules.
+In: queries, keys and values as strided views of a projection's output. Out: attention output. Does not know
+rotary positions or modules.
 
 Shapes: R rows, T frames, H heads, D head dim.
 """

@@ -1,4 +1,4 @@
-"""One-dimensional convolutions (src/conv.cpp) in float32, and in bfloat16 on processors that multiply it.
+"""One-dimensional convolutions (src/conv.cpp) in float32, and in bfloat16 on processors with bfloat16 products.
 
 In: a weight, then signals (B, T, C) of any length. Out: the convolved signal. Knows no modules.
 
@@ -22,7 +22,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 
 
 class Products(IntEnum):
-    """What multiplies bfloat16: nothing, AVX512-BF16 dot products, AMX tiles."""
+    """Hardware support for bfloat16 products: none, AVX512-BF16 dot products, AMX tiles."""
 
     NONE = 0
     DOTS = 1
@@ -30,7 +30,7 @@ class Products(IntEnum):
 
 
 def products(library: Library) -> Products:
-    """The best that this machine and build have."""
+    """The best support of this machine and build."""
     return Products(library.c.edgetts_convolves())
 
 
@@ -53,17 +53,17 @@ class PackedConv:
     ) -> PackedConv:
         """weight (C', C, K) float32 or bfloat16, bias (C',).
 
-        Raises UsageError for other dtypes, and for bfloat16 on a machine that does not multiply it.
+        Raises UsageError for other dtypes, and for bfloat16 on a machine without its products.
         """
         weight = weight.detach().contiguous()
         check("weight", weight, DTYPES)
-        half = weight.dtype == torch.bfloat16
-        if half and products(library) == Products.NONE:
+        is_bf16 = weight.dtype == torch.bfloat16
+        if is_bf16 and products(library) == Products.NONE:
             raise UsageError("This machine has no bfloat16 dot products; use PyTorch's convolution, or float32.")
         sizes = weight.shape[1], weight.shape[0], weight.shape[2]
         shape = ConvShape(1, 1, *sizes, dilation, padding)
-        values = torch.empty(library.c.edgetts_conv_packed(ctypes.byref(shape), half), dtype=weight.dtype)
-        library.c.edgetts_conv_pack(weight.data_ptr(), ctypes.byref(shape), half, values.data_ptr())
+        values = torch.empty(library.c.edgetts_conv_packed(ctypes.byref(shape), is_bf16), dtype=weight.dtype)
+        library.c.edgetts_conv_pack(weight.data_ptr(), ctypes.byref(shape), is_bf16, values.data_ptr())
         kept = None if bias is None else bias.detach().float().contiguous()
         return cls(library, values, kept, *sizes, dilation, padding)
 
@@ -78,8 +78,8 @@ class PackedConv:
     ) -> Tensor:
         """x (B, T, C), contiguous, of the weight's dtype -> (B, T', C'), plus `residual` of that shape.
 
-        limit: the best products of bfloat16 to use. isa: the best instruction set for float32. Raises UsageError for
-        other inputs.
+        limit: upper limit of the bfloat16 products. isa: upper limit of the instruction set for float32. Raises
+        UsageError for other inputs.
         """
         check("x", x, (self.values.dtype,))
         n_out = x.shape[1] + 2 * self.padding - self.dilation * (self.n_taps - 1) if x.dim() == 3 else 0

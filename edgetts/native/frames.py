@@ -20,7 +20,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 def norm(
     library: Library, x: Tensor, conditions: Tensor, epsilon: float, *, n_threads: int, isa: Isa | None = None
 ) -> Tensor:
-    """RMS norm of x (R, T, C), times the gain, plus the bias, in conditions (R or 1, 1, 2 C)."""
+    """Adaptive RMS norm of x (R, T, C): gain * normalized x + bias. conditions (R or 1, 1, 2 C): gain, then bias."""
     _check_pair("x", x, "conditions", conditions)
     rows, time, channels = x.shape
     if conditions.shape not in ((rows, 1, 2 * channels), (1, 1, 2 * channels)):
@@ -29,7 +29,7 @@ def norm(
     per_row = rows * time if conditions.shape[0] == 1 else time
     library.c.edgetts_norm_frames(
         *addresses(x, conditions, y),
-        *(rows * time, max(1, per_row), channels, epsilon, *_how(library, x, isa), n_threads),
+        *(rows * time, max(1, per_row), channels, epsilon, *_dtype_and_isa(library, x, isa), n_threads),
     )
     return y
 
@@ -50,7 +50,7 @@ def rotate(
     y = torch.empty(rows, time, n_heads, dim, dtype=x.dtype)
     library.c.edgetts_rotate_frames(
         *addresses(x, cos, sin, y),
-        *(rows * time, max(1, time), heads * dim, n_heads, dim, *_how(library, x, isa), n_threads),
+        *(rows * time, max(1, time), heads * dim, n_heads, dim, *_dtype_and_isa(library, x, isa), n_threads),
     )
     return y
 
@@ -60,7 +60,7 @@ def swiglu(library: Library, x: Tensor, *, n_threads: int, isa: Isa | None = Non
     check("x", x, DTYPES)
     y = torch.empty(*x.shape[:-1], x.shape[-1] // 2, dtype=x.dtype)
     n = x.shape[:-1].numel()
-    library.c.edgetts_swiglu_frames(*addresses(x, y), n, y.shape[-1], *_how(library, x, isa), n_threads)
+    library.c.edgetts_swiglu_frames(*addresses(x, y), n, y.shape[-1], *_dtype_and_isa(library, x, isa), n_threads)
     return y
 
 
@@ -78,12 +78,12 @@ def gate(library: Library, x: Tensor, bias: Tensor, *, n_threads: int, isa: Isa 
     per_row = rows * time if bias.shape[0] == 1 else time
     library.c.edgetts_gate_frames(
         *addresses(x, bias, y),
-        *(rows * time, max(1, per_row), bias.stride(0), width // 2, *_how(library, x, isa), n_threads),
+        *(rows * time, max(1, per_row), bias.stride(0), width // 2, *_dtype_and_isa(library, x, isa), n_threads),
     )
     return y
 
 
-def _how(library: Library, x: Tensor, isa: Isa | None) -> tuple[int, int]:
+def _dtype_and_isa(library: Library, x: Tensor, isa: Isa | None) -> tuple[int, int]:
     """(x is bfloat16, instruction set) as the library takes them."""
     return int(x.dtype == torch.bfloat16), int(library.usable(isa))
 

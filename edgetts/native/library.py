@@ -1,6 +1,6 @@
 """Loads the compiled kernels, declares their C interface and checks arguments.
 
-In: contiguous CPU tensors. Out: new tensors. Does not know when a kernel is worth it. Where nothing was compiled,
+In: contiguous CPU tensors. Out: new tensors. Does not know when a kernel is faster. If nothing was compiled,
 `find_library()` returns None and the caller uses plain PyTorch.
 
 The C++ sources are in `src/`. ctypes releases the GIL during a call; the library has its own thread pool.

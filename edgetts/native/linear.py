@@ -2,7 +2,7 @@
 
 In: codes, scales and zeros as a pack stores them. Out: a `Packed` weight, and `linear(...)` of activations
 with it. Knows no modules, packs or caches. Without the compiled library every function dequantizes a block of rows at a
-time and multiplies: slow, but with little memory. That is the reference.
+time and multiplies: slow, but with little memory. This is the reference.
 
 Weights are `scale * (code - zero)`: int4 codes 0..15 in groups along the input, each with a scale and a zero
 (float16, the zero need not be whole); int8 codes -128..127 with one scale per output channel and no zero.
@@ -46,7 +46,7 @@ class Packed:
     """A weight (O, I) ready to multiply with.
 
     With `library`, `data` has the library's private layout and `scales`, `zeros` are empty. Without, the three are as
-    given. Callers must not use them.
+    given. Private to this file.
     """
 
     bits: int  # 4 or 8

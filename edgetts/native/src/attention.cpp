@@ -37,11 +37,11 @@ const int KEYS = 64;     // per tile of scores
 const int QUERIES = 6;   // per tile; together they fill the registers
 
 struct Scratch {
-    std::vector<uint16_t> keys, values, shares;  // shares: softmax weights
+    std::vector<uint16_t> keys, values, weights;  // weights: after softmax
     std::vector<float> scores;
 };
 
-inline __m512i pair_of(const uint16_t* p) {
+inline __m512i broadcast_pair(const uint16_t* p) {
     int32_t word;
     std::memcpy(&word, p, sizeof word);
     return _mm512_set1_epi32(word);
@@ -54,15 +54,15 @@ inline __m512 dot(__m512 sum, __m512i a, __m512i b) {
 // e^x for x <= 0, relative error 3e-6: far below that of the bfloat16 it becomes.
 inline __m512 exponential(__m512 x) {
     x = _mm512_max_ps(x, _mm512_set1_ps(-87.0f));
-    const __m512 turns = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-    const __m512 r = _mm512_fnmadd_ps(turns, _mm512_set1_ps(0.69314718f), x);
+    const __m512 exponent = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
+    const __m512 r = _mm512_fnmadd_ps(exponent, _mm512_set1_ps(0.69314718f), x);
     __m512 p = _mm512_set1_ps(8.3334519e-3f);
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665796e-2f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665e-1f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(p, turns);
+    return _mm512_scalef_ps(p, exponent);
 }
 
 // Keys as (blocks of 16, pairs of channels, 16, 2), padded with zeros.
@@ -87,11 +87,11 @@ void pack_values(const uint16_t* from, int64_t step, int64_t n, int64_t padded, 
 
 // M queries, D blocks of 16 channels.
 template <int D, int M>
-void attend_some(const uint16_t* query, int64_t query_step, const AttentionShape& shape, int64_t padded, float scale,
+void attend_queries(const uint16_t* query, int64_t query_step, const AttentionShape& shape, int64_t padded, float scale,
                  Scratch& scratch, uint16_t* y, int64_t y_step) {
     const int64_t dim = D * LANES;
     float* scores = scratch.scores.data();
-    uint16_t* shares = scratch.shares.data();
+    uint16_t* weights = scratch.weights.data();
     for (int64_t key = 0; key < padded; key += KEYS) {
         __m512 sums[M][KEYS / LANES];
         for (int m = 0; m < M; ++m)
@@ -101,7 +101,7 @@ void attend_some(const uint16_t* query, int64_t query_step, const AttentionShape
             __m512i keys[KEYS / LANES];
             for (int b = 0; b < KEYS / LANES; ++b) keys[b] = _mm512_loadu_si512(block + b * LANES * dim + d * LANES);
             for (int m = 0; m < M; ++m) {
-                const __m512i pair = pair_of(query + m * query_step + d);
+                const __m512i pair = broadcast_pair(query + m * query_step + d);
                 for (int b = 0; b < KEYS / LANES; ++b) sums[m][b] = dot(sums[m][b], keys[b], pair);
             }
         }
@@ -123,27 +123,27 @@ void attend_some(const uint16_t* query, int64_t query_step, const AttentionShape
                                  ? exponential(x)
                                  : _mm512_maskz_mov_ps(key >= shape.keys ? 0 : (1u << (shape.keys - key)) - 1u, exponential(x));
             sum = _mm512_add_ps(sum, e);
-            const __m256bh half = _mm512_cvtneps_pbh(e);
-            std::memcpy(shares + m * padded + key, &half, sizeof half);
+            const __m256bh bf16 = _mm512_cvtneps_pbh(e);
+            std::memcpy(weights + m * padded + key, &bf16, sizeof bf16);
         }
         inverse[m] = 1.0f / _mm512_reduce_add_ps(sum);
     }
-    __m512 mixed[M][D];
+    __m512 sums_of_values[M][D];
     for (int m = 0; m < M; ++m)
-        for (int b = 0; b < D; ++b) mixed[m][b] = _mm512_setzero_ps();
+        for (int b = 0; b < D; ++b) sums_of_values[m][b] = _mm512_setzero_ps();
     const uint16_t* values = scratch.values.data();
     for (int64_t key = 0; key < padded; key += 2, values += 2 * dim) {
         __m512i pairs[D];
         for (int b = 0; b < D; ++b) pairs[b] = _mm512_loadu_si512(values + 2 * b * LANES);
         for (int m = 0; m < M; ++m) {
-            const __m512i share = pair_of(shares + m * padded + key);
-            for (int b = 0; b < D; ++b) mixed[m][b] = dot(mixed[m][b], pairs[b], share);
+            const __m512i weight = broadcast_pair(weights + m * padded + key);
+            for (int b = 0; b < D; ++b) sums_of_values[m][b] = dot(sums_of_values[m][b], pairs[b], weight);
         }
     }
     for (int m = 0; m < M; ++m)
         for (int b = 0; b < D; ++b) {
-            const __m256bh half = _mm512_cvtneps_pbh(_mm512_mul_ps(mixed[m][b], _mm512_set1_ps(inverse[m])));
-            std::memcpy(y + m * y_step + b * LANES, &half, sizeof half);
+            const __m256bh bf16 = _mm512_cvtneps_pbh(_mm512_mul_ps(sums_of_values[m][b], _mm512_set1_ps(inverse[m])));
+            std::memcpy(y + m * y_step + b * LANES, &bf16, sizeof bf16);
         }
 }
 
@@ -153,16 +153,16 @@ void attend_head(const uint16_t* q, const uint16_t* k, const uint16_t* v, const 
     const int64_t dim = D * LANES, padded = (shape.keys + KEYS - 1) / KEYS * KEYS, step = shape.heads * dim;
     const size_t packed = static_cast<size_t>(padded * dim), some = static_cast<size_t>(QUERIES * padded);
     if (scratch.keys.size() < packed) scratch.keys.resize(packed), scratch.values.resize(packed);
-    if (scratch.scores.size() < some) scratch.scores.resize(some), scratch.shares.resize(some);
+    if (scratch.scores.size() < some) scratch.scores.resize(some), scratch.weights.resize(some);
     pack_keys(k, shape.key_frame, shape.keys, padded, dim, scratch.keys.data());
     pack_values(v, shape.value_frame, shape.keys, padded, dim, scratch.values.data());
     const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
     int64_t i = 0;
     for (; i + QUERIES <= shape.queries; i += QUERIES)
-        attend_some<D, QUERIES>(q + i * shape.query_frame, shape.query_frame, shape, padded, scale, scratch,
+        attend_queries<D, QUERIES>(q + i * shape.query_frame, shape.query_frame, shape, padded, scale, scratch,
                                 y + i * step, step);
     for (; i < shape.queries; ++i)
-        attend_some<D, 1>(q + i * shape.query_frame, shape.query_frame, shape, padded, scale, scratch, y + i * step,
+        attend_queries<D, 1>(q + i * shape.query_frame, shape.query_frame, shape, padded, scale, scratch, y + i * step,
                           step);
 }
 

@@ -1,5 +1,5 @@
 // One-dimensional convolutions (conv.h) in float32 and bfloat16. Nothing depends on the number of frames: no code is
-// generated and cached for a length, as oneDNN does.
+// generated and cached per length, as in oneDNN.
 #include "conv.h"
 
 #include <cstring>
@@ -18,11 +18,11 @@ using edgetts::ConvKernel;
 const int64_t COLUMNS = edgetts::CONV_COLUMNS;
 const int64_t BF16_DEPTH = 32;  // input values of a tile
 const int64_t CHUNK = 256;      // output frames of a work item, about
-const int64_t SLICE = 256;      // input values in float32 whose weights fit into the first-level cache
+const int64_t SLICE = 256;      // input values in float32 whose weights fit into the L1 cache
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-// The sum of an output value as runs of consecutive input values.
+// The input values that an output value sums, as runs of consecutive ones.
 struct Runs {
     int64_t n, values, padded, step;  // step: input values between the beginnings of two runs
 
@@ -52,7 +52,7 @@ ConvKernel<float> float_kernel(int isa) {
 template <class T>
 struct Scratch {
     std::vector<float> sums;
-    std::vector<T> around;
+    std::vector<T> padded_input;
 };
 
 // Output frames [begin, end) of one row; weights and y begin at the first of the `n_channels` (at most 32) computed.
@@ -65,13 +65,13 @@ void convolve(const ConvKernel<T>& kernel, const ConvShape& s, const Runs& runs,
     const int64_t n_read = (n_frames - 1) * channels + runs.reach(), n_values = s.frames * channels;
     const T* from = x + first;
     if (first < 0 || first + n_read > n_values) {
-        if (scratch.around.size() < static_cast<size_t>(n_read)) scratch.around.resize(static_cast<size_t>(n_read));
-        T* to = scratch.around.data();
+        if (scratch.padded_input.size() < static_cast<size_t>(n_read)) scratch.padded_input.resize(static_cast<size_t>(n_read));
+        T* to = scratch.padded_input.data();
         const int64_t before = first < 0 ? (-first < n_read ? -first : n_read) : 0;
-        int64_t there = n_values - (first + before);
-        there = there < 0 ? 0 : (there < n_read - before ? there : n_read - before);
+        int64_t n_copied = n_values - (first + before);
+        n_copied = n_copied < 0 ? 0 : (n_copied < n_read - before ? n_copied : n_read - before);
         std::memset(static_cast<void*>(to), 0, sizeof(T) * static_cast<size_t>(n_read));
-        if (there > 0) std::memcpy(to + before, x + first + before, sizeof(T) * static_cast<size_t>(there));
+        if (n_copied > 0) std::memcpy(to + before, x + first + before, sizeof(T) * static_cast<size_t>(n_copied));
         from = to;
     }
     const int n_blocks = n_channels > COLUMNS ? 2 : 1;
@@ -128,23 +128,23 @@ void pack(const T* weight, const ConvShape& s, int64_t depth, int64_t group, T* 
 
 EDGETTS_SIZEOF(conv_shape, ConvShape)
 
-// Numbers of the packed weight, float32 or, if `half`, bfloat16.
-EDGETTS_API int64_t edgetts_conv_packed(const ConvShape* shape, int half) {
-    return round_up(shape->out_channels, COLUMNS) * Runs(*shape, half ? BF16_DEPTH : 1).all();
+// Number of elements of the packed weight, float32 or, if `is_bf16`, bfloat16.
+EDGETTS_API int64_t edgetts_conv_packed(const ConvShape* shape, int is_bf16) {
+    return round_up(shape->out_channels, COLUMNS) * Runs(*shape, is_bf16 ? BF16_DEPTH : 1).all();
 }
 
-// weight (out_channels, in_channels, taps) -> as edgetts_conv_packed says.
-EDGETTS_API void edgetts_conv_pack(const void* weight, const ConvShape* shape, int half, void* packed) {
-    if (half) pack(static_cast<const uint16_t*>(weight), *shape, BF16_DEPTH, 2, static_cast<uint16_t*>(packed));
+// weight (out_channels, in_channels, taps) -> packed, edgetts_conv_packed elements.
+EDGETTS_API void edgetts_conv_pack(const void* weight, const ConvShape* shape, int is_bf16, void* packed) {
+    if (is_bf16) pack(static_cast<const uint16_t*>(weight), *shape, BF16_DEPTH, 2, static_cast<uint16_t*>(packed));
     else pack(static_cast<const float*>(weight), *shape, 1, 1, static_cast<float*>(packed));
 }
 
 // x (rows, frames, in_channels), bias (out_channels) float32 or null, residual as y or null -> y (rows, output frames,
-// out_channels), float32 or, if `half`, bfloat16. Output frames: frames + 2 padding - dilation (taps - 1), at least 1.
-// level: at most which of edgetts_convolves, which must not be 0 if `half`; isa: for float32.
+// out_channels), float32 or, if `is_bf16`, bfloat16. Output frames: frames + 2 padding - dilation (taps - 1), at least 1.
+// level: upper limit of edgetts_convolves, not 0 if `is_bf16`; isa: upper limit for float32.
 EDGETTS_API void edgetts_convolve(const void* x, const void* packed, const float* bias, const void* residual, void* y,
-                                  const ConvShape* shape, int half, int level, int isa, int n_threads) {
-    if (half) {
+                                  const ConvShape* shape, int is_bf16, int level, int isa, int n_threads) {
+    if (is_bf16) {
         typedef uint16_t T;
         convolve_all(edgetts::bf16_conv_kernel(level), static_cast<const T*>(x), static_cast<const T*>(packed), bias,
                      static_cast<const T*>(residual), static_cast<T*>(y), *shape, n_threads);

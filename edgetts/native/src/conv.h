@@ -1,8 +1,7 @@
-// One-dimensional convolutions over signals (rows, frames, channels): what the number types share.
+// One-dimensional convolutions over signals (rows, frames, channels): what float32 and bfloat16 share.
 //
-// A convolution is a matrix product whose row t is the frames t, t + dilation, ... of the input one after the other.
-// With a dilation of 1 these are one piece of memory, so all taps are one long run of values; otherwise each tap is a
-// run of its own. Runs are padded with zero weights to what the instructions sum at once. The input is read in place,
+// A convolution is a matrix product whose row t has the input frames t, t + dilation, ... in a row.
+// With a dilation of 1 these are contiguous, so all taps are one run of values; otherwise each tap is a run of its own. Runs are padded with zero weights to the depth of the instructions. The input is read in place,
 // except near its ends, where a copy with zero frames around it is made.
 #pragma once
 
@@ -18,14 +17,14 @@ namespace edgetts {
 
 const int64_t CONV_COLUMNS = 16;  // output channels of a block of weights
 
-// What multiplies signals of T. Sums are float32 (frames, 16 n_blocks), n_blocks 1 or 2.
+// The kernel for signals of T. Sums are float32 (frames, 16 n_blocks), n_blocks 1 or 2.
 template <class T>
 struct ConvKernel {
     int64_t depth;   // input values summed at once
     int64_t frames;  // output frames at once
-    int64_t slice;   // input values whose weights stay in the first-level cache meanwhile; a multiple of depth
-    // sums += input by weights over n values; frame t begins at x + t * step, a block of weights lies block_step behind
-    // the other. n_frames is a multiple of `frames`, n of `depth`.
+    int64_t slice;   // input values whose weights stay in the L1 cache; a multiple of depth
+    // sums += input by weights over n values; frame t begins at x + t * step, a block of weights starts block_step after
+    // the one before. n_frames is a multiple of `frames`, n of `depth`.
     void (*add)(const T* x, int64_t step, const T* weights, int64_t block_step, int64_t n, int64_t n_frames,
                 int n_blocks, float* sums);
     // y (n_frames, n_channels of a row of y_step) = sums + bias + residual, where they are not null.
@@ -35,7 +34,7 @@ struct ConvKernel {
     void (*end)();
 };
 
-// Of bfloat16: at most `level` (edgetts_convolves); frames is 0 where this machine has none.
+// The bfloat16 kernel up to `level` (edgetts_convolves); its `frames` is 0 if this machine has none.
 ConvKernel<uint16_t> bf16_conv_kernel(int level);
 
 }  // namespace edgetts

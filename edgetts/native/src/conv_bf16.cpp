@@ -27,7 +27,7 @@ bool has_dots() {
     return edgetts_usable_isa(ISA_AVX512) == ISA_AVX512 && __builtin_cpu_supports("avx512bf16");
 }
 
-// Whether the processor has tiles and Linux lets this process use them; it must be asked once.
+// Whether the processor has tiles and Linux lets this process use them; permission is requested once.
 bool find_tiles() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     const unsigned bf16_tiles = 1u << 22, tiles = 1u << 24;
@@ -57,19 +57,19 @@ void finish(const float* sums, int64_t n_frames, int n_blocks, int64_t n_channel
             __m512 value = _mm512_loadu_ps(sums + t * n_blocks * COLUMNS + c);
             if (bias != nullptr) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, bias + c));
             if (residual != nullptr) {
-                const __m256i half = _mm256_maskz_loadu_epi16(mask, residual + t * y_step + c);
-                value = _mm512_add_ps(value, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16)));
+                const __m256i bf16 = _mm256_maskz_loadu_epi16(mask, residual + t * y_step + c);
+                value = _mm512_add_ps(value, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16)));
             }
-            const __m256bh half = _mm512_cvtneps_pbh(value);
+            const __m256bh bf16 = _mm512_cvtneps_pbh(value);
             __m256i bits;
-            std::memcpy(&bits, &half, sizeof bits);
+            std::memcpy(&bits, &bf16, sizeof bits);
             _mm256_mask_storeu_epi16(y + c, mask, bits);
         }
 }
 
 // M frames.
 template <int N, int M>
-void add_some_dots(const uint16_t* x, int64_t step, const uint16_t* weights, int64_t block_step, int64_t n,
+void add_frames(const uint16_t* x, int64_t step, const uint16_t* weights, int64_t block_step, int64_t n,
                    float* sums) {
     __m512 total[M][N];
     for (int m = 0; m < M; ++m)
@@ -95,7 +95,7 @@ void add_dots(const uint16_t* x, int64_t step, const uint16_t* weights, int64_t 
               float* sums) {
     const int M = 16 / N;
     for (int64_t t = 0; t < n_frames; t += M)
-        add_some_dots<N, M>(x + t * step, step, weights, block_step, n, sums + t * N * COLUMNS);
+        add_frames<N, M>(x + t * step, step, weights, block_step, n, sums + t * N * COLUMNS);
 }
 
 void add_by_dots(const uint16_t* x, int64_t step, const uint16_t* weights, int64_t block_step, int64_t n,
@@ -113,8 +113,8 @@ VARIANT_BEGIN(FEATURES_TILES)
 
 namespace {
 
-// GCC's tile functions do not say which memory they read and write.
-inline void all_memory_counts() { asm volatile("" ::: "memory"); }
+// GCC's tile intrinsics do not declare the memory that they read and write.
+inline void compiler_barrier() { asm volatile("" ::: "memory"); }
 
 struct alignas(64) TileConfig {
     uint8_t palette, start_row, reserved[14];
@@ -125,7 +125,7 @@ struct alignas(64) TileConfig {
 void configure_tiles() {
     static const TileConfig config = {
         1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-    all_memory_counts();
+    compiler_barrier();
     _tile_loadconfig(&config);
 }
 
@@ -137,7 +137,7 @@ void add_tiles(const uint16_t* x, int64_t step, const uint16_t* weights, int64_t
     const int64_t sum_stride = N * COLUMNS * 4, x_stride = step * 2;
     const uint16_t* below = x + FRAMES * step;
     float* sums_below = sums + FRAMES * N * COLUMNS;
-    all_memory_counts();
+    compiler_barrier();
     _tile_loadd(0, sums, sum_stride);
     _tile_loadd(2, sums_below, sum_stride);
     if (N == 2) {
@@ -162,7 +162,7 @@ void add_tiles(const uint16_t* x, int64_t step, const uint16_t* weights, int64_t
         _tile_stored(1, sums + COLUMNS, sum_stride);
         _tile_stored(3, sums_below + COLUMNS, sum_stride);
     }
-    all_memory_counts();
+    compiler_barrier();
 }
 
 void add_by_tiles(const uint16_t* x, int64_t step, const uint16_t* weights, int64_t block_step, int64_t n,

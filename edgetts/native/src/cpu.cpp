@@ -1,4 +1,4 @@
-// Which instruction sets this machine has.
+// Detects the instruction sets of this machine.
 #include "variants.h"
 
 #if EDGETTS_X86

@@ -1,5 +1,5 @@
-// Elementwise operations of a transformer, each fused into one pass over memory: RMS norm with gain and bias, rotary
-// positions, gated units. A chain of PyTorch calls would write and read every frame several times.
+// Elementwise operations of a transformer, each fused into one pass over memory: adaptive RMS norm, rotary position
+// embedding, gated units. A chain of PyTorch calls would write and read every frame several times.
 //
 // Numbers are float32 or bfloat16; arithmetic is float32. Threads divide the frames among them.
 #include <cmath>
@@ -32,7 +32,7 @@ void for_each_frame(int n_threads, int64_t n, Work work) {
 // y = rms_norm(x) * gain + bias for n frames of `channels`, both contiguous. conditions: rows of gains, then biases
 // (2 channels each), frame i belonging to row i / per_row.
 EDGETTS_API void edgetts_norm_frames(const void* x, const void* conditions, void* y, int64_t n, int64_t per_row,
-                                     int64_t channels, float epsilon, int half, int isa, int n_threads) {
+                                     int64_t channels, float epsilon, int is_bf16, int isa, int n_threads) {
 #define NORM(set, T)                                                                                             \
     for_each_frame(n_threads, n, [&](int64_t i) {                                                                \
         set::normalize(static_cast<const T*>(x) + i * channels,                                                  \
@@ -46,7 +46,7 @@ EDGETTS_API void edgetts_norm_frames(const void* x, const void* conditions, void
 // Rotates the first `heads` heads of each frame: x has `step` numbers a frame, heads of `dim`, pairs as two halves;
 // y (n, heads, dim) contiguous. cos, sin: (length, dim / 2) float32, frame i having position i % length.
 EDGETTS_API void edgetts_rotate_frames(const void* x, const float* cos, const float* sin, void* y, int64_t n,
-                                       int64_t length, int64_t step, int64_t heads, int64_t dim, int half, int isa,
+                                       int64_t length, int64_t step, int64_t heads, int64_t dim, int is_bf16, int isa,
                                        int n_threads) {
 #define ROTATE(set, T)                                                                                           \
     for_each_frame(n_threads, n, [&](int64_t i) {                                                                \
@@ -59,7 +59,7 @@ EDGETTS_API void edgetts_rotate_frames(const void* x, const float* cos, const fl
 }
 
 // y (n, width) = silu(first half) * second half of x (n, 2 width), both contiguous.
-EDGETTS_API void edgetts_swiglu_frames(const void* x, void* y, int64_t n, int64_t width, int half, int isa,
+EDGETTS_API void edgetts_swiglu_frames(const void* x, void* y, int64_t n, int64_t width, int is_bf16, int isa,
                                        int n_threads) {
 #define SWIGLU(set, T)                                                                                           \
     for_each_frame(n_threads, n, [&](int64_t i) {                                                                \
@@ -72,7 +72,7 @@ EDGETTS_API void edgetts_swiglu_frames(const void* x, void* y, int64_t n, int64_
 // y (n, width) = tanh(first half) * sigmoid(second half) of x (n, 2 width) plus the bias of row i / per_row; biases
 // are (2 width) numbers, `step` from row to row.
 EDGETTS_API void edgetts_gate_frames(const void* x, const void* biases, void* y, int64_t n, int64_t per_row,
-                                     int64_t step, int64_t width, int half, int isa, int n_threads) {
+                                     int64_t step, int64_t width, int is_bf16, int isa, int n_threads) {
 #define GATE(set, T)                                                                                             \
     for_each_frame(n_threads, n, [&](int64_t i) {                                                                \
         set::gate(static_cast<const T*>(x) + i * 2 * width, static_cast<const T*>(biases) + i / per_row * step,  \

@@ -39,7 +39,7 @@ namespace {
 struct Kernels {
     void (*normalize)(const float* x, const Norm& norm, int64_t channels, float* y);
     void (*attend)(const float* qkv, float* cache, const Shape& shape, int64_t item, float* scores, float* out);
-    void (*attend_half)(const float* qkv, uint16_t* cache, const Shape& shape, int64_t item, float* scores, float* out);
+    void (*attend_bf16)(const float* qkv, uint16_t* cache, const Shape& shape, int64_t item, float* scores, float* out);
 };
 
 #define KERNELS_OF(set) {set::normalize, set::attend<float>, set::attend<uint16_t>}
@@ -61,9 +61,9 @@ EDGETTS_SIZEOF(layer, Layer)
 EDGETTS_SIZEOF(gpt_shape, Shape)
 
 // layers: n_layers blocks; norms: n_norms after the last block; x: (rows, C) float32, embeddings in, hidden states
-// out; cache: float32 or, if `half`, bfloat16, with room for the new position.
+// out; cache: float32 or, if `is_bf16`, bfloat16, with room for the new position.
 EDGETTS_API void edgetts_gpt_step(const Layer* layers, int n_layers, const Norm* norms, int n_norms, float* x,
-                                  void* cache, const Shape* shape, int half, int planes, int isa, int n_threads) {
+                                  void* cache, const Shape* shape, int is_bf16, int planes, int isa, int n_threads) {
     static thread_local edgetts::Scratch scratch;
     static thread_local std::vector<float> memory;
     const Kernels kernels = kernels_for(isa);
@@ -71,11 +71,11 @@ EDGETTS_API void edgetts_gpt_step(const Layer* layers, int n_layers, const Norm*
     const int64_t hidden = n_layers > 0 ? layers[0].mlp_in.n : 0, n_items = rows * shape->heads;
     const size_t needed = static_cast<size_t>(rows * (5 * channels + hidden) + n_items * scores);
     if (memory.size() < needed) memory.resize(needed + needed / 2);  // the cache grows by one position a step
-    float* normed = memory.data();            // (rows, C)
-    float* qkv = normed + rows * channels;    // (rows, 3 C)
-    float* mixed = qkv + 3 * rows * channels; // (rows, C)
-    float* wide = mixed + rows * channels;    // (rows, hidden)
-    float* weights = wide + rows * hidden;    // (rows H, length + 1)
+    float* normed = memory.data();               // (rows, C)
+    float* qkv = normed + rows * channels;       // (rows, 3 C)
+    float* attended = qkv + 3 * rows * channels;  // (rows, C)
+    float* inner = attended + rows * channels;    // (rows, hidden)
+    float* weights = inner + rows * hidden;       // (rows H, length + 1)
     using edgetts::Epilogue;
     const auto multiply = [&](const edgetts::Linear& layer, const float* from, float* to, Epilogue epilogue) {
         edgetts::run(layer, from, to, rows, epilogue, planes, false, isa, n_threads, scratch);
@@ -91,15 +91,15 @@ EDGETTS_API void edgetts_gpt_step(const Layer* layers, int n_layers, const Norm*
         for_each(n_threads, n_items, [&](int64_t item) {
             float* own = weights + item * scores;
             const int64_t at = i * shape->layer_step;
-            if (half)
-                kernels.attend_half(qkv, static_cast<uint16_t*>(cache) + at, *shape, item, own, mixed);
+            if (is_bf16)
+                kernels.attend_bf16(qkv, static_cast<uint16_t*>(cache) + at, *shape, item, own, attended);
             else
-                kernels.attend(qkv, static_cast<float*>(cache) + at, *shape, item, own, mixed);
+                kernels.attend(qkv, static_cast<float*>(cache) + at, *shape, item, own, attended);
         });
-        multiply(layer.attention_out, mixed, x, Epilogue::ADD);
+        multiply(layer.attention_out, attended, x, Epilogue::ADD);
         normalize(layer.before_mlp, normed);
-        multiply(layer.mlp_in, normed, wide, Epilogue::GELU);
-        multiply(layer.mlp_out, wide, x, Epilogue::ADD);
+        multiply(layer.mlp_in, normed, inner, Epilogue::GELU);
+        multiply(layer.mlp_out, inner, x, Epilogue::ADD);
     }
     for (int i = 0; i < n_norms; ++i) {
         normalize(norms[i], normed);

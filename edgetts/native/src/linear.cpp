@@ -35,7 +35,7 @@ const int INPUTS_INT8 = 4;       // per line
 const int INT8_OFFSET = 128;     // makes int8 codes unsigned
 const int PLANE_LIMIT = 127;     // activations are in [-127, 127] per plane
 const int PLANE_STEP = 254;      // one unit of the upper plane, in units of the lower
-const int AHEAD = 2048;          // bytes to prefetch: the hardware prefetcher stops at page boundaries
+const int PREFETCH_BYTES = 2048; // ahead: the hardware prefetcher stops at page boundaries
 const int ITEM_BYTES = 32 << 10; // of weights per work item of a thread
 const int MAX_TILE = 4;          // tokens that share one read of the weights
 const float ROUND = 12582912.0f; // 1.5 * 2^23: adding and subtracting it rounds to an integer
@@ -61,10 +61,10 @@ struct Problem {
     void* y;  // (M, N)
     int64_t m;
     Epilogue epilogue;
-    bool half;  // y is bfloat16
+    bool is_bf16;  // y is bfloat16
 };
 
-inline float from_half(uint16_t h) {
+inline float from_fp16(uint16_t h) {
     const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16;
     const uint32_t magnitude = h & 0x7fffu;
     // Shifting leaves the exponent 112 too small; the multiplication corrects that, for subnormals, too.
@@ -154,7 +154,7 @@ Kernels kernels_for(int isa) {
 
 }  // namespace
 
-void edgetts::run(const Linear& layer, const float* x, void* y, int64_t m, Epilogue epilogue, int planes, bool half,
+void edgetts::run(const Linear& layer, const float* x, void* y, int64_t m, Epilogue epilogue, int planes, bool is_bf16,
                   int isa, int n_threads, Scratch& scratch) {
     const int64_t k = layer.k, groups = k / layer.group;
     const size_t n_floats = static_cast<size_t>(m * 2 * groups), n_codes = static_cast<size_t>(m * planes * k);
@@ -166,7 +166,7 @@ void edgetts::run(const Linear& layer, const float* x, void* y, int64_t m, Epilo
     for (int64_t token = 0; token < m; ++token)
         kernels.quantize(x + token * k, k, layer.group, planes, quantized + token * planes * k, scales + token * groups,
                          sums + token * groups);
-    const Problem problem{layer, {x, quantized, scales, sums}, y, m, epilogue, half};
+    const Problem problem{layer, {x, quantized, scales, sums}, y, m, epilogue, is_bf16};
     int64_t per_item = ITEM_BYTES / block_bytes(layer);
     if (per_item < 1) per_item = 1;
     const int64_t blocks = n_blocks(layer);
@@ -176,16 +176,16 @@ void edgetts::run(const Linear& layer, const float* x, void* y, int64_t m, Epilo
     });
 }
 
-// packed: see above, from edgetts_pack_int4 or _int8 (bits); x: (m, k) float32, or bfloat16 when `half`;
+// packed: see above, from edgetts_pack_int4 or _int8 (bits); x: (m, k) float32, or bfloat16 when `is_bf16`;
 // bias: (n) float32 or null; y: (m, n) of x's type; planes: 0 (float32 activations), 1 or 2; group: inputs that
 // share a scale, a multiple of 8 that divides k (for int8 weights it is that of the activations only).
 EDGETTS_API void edgetts_linear(const uint8_t* packed, const void* x, const float* bias, void* y, int64_t m,
-                                int64_t n, int64_t k, int64_t group, int bits, int planes, int half, int isa,
+                                int64_t n, int64_t k, int64_t group, int bits, int planes, int is_bf16, int isa,
                                 int n_threads) {
     static thread_local edgetts::Scratch scratch;
     static thread_local std::vector<float> wide;
     const float* values = static_cast<const float*>(x);
-    if (half) {
+    if (is_bf16) {
         if (wide.size() < static_cast<size_t>(m * k)) wide.resize(static_cast<size_t>(m * k));
         for (int64_t i = 0; i < m * k; ++i) {
             const uint32_t word = static_cast<uint32_t>(static_cast<const uint16_t*>(x)[i]) << 16;
@@ -193,7 +193,7 @@ EDGETTS_API void edgetts_linear(const uint8_t* packed, const void* x, const floa
         }
         values = wide.data();
     }
-    edgetts::run({packed, bias, n, k, group, bits}, values, y, m, Epilogue::STORE, planes, half != 0, isa, n_threads,
+    edgetts::run({packed, bias, n, k, group, bits}, values, y, m, Epilogue::STORE, planes, is_bf16 != 0, isa, n_threads,
                  scratch);
 }
 
@@ -272,7 +272,7 @@ EDGETTS_API void edgetts_unpack(const uint8_t* packed, float* out, int64_t n, in
             for (int64_t g = 0; g < k / group; ++g) {
                 const uint16_t* parameters = reinterpret_cast<const uint16_t*>(
                     at + (g + 1) * (group / INPUTS_INT4 * LINE) + g * LINE);
-                const float scale = from_half(parameters[lane]), zero = from_half(parameters[CHANNELS + lane]);
+                const float scale = from_fp16(parameters[lane]), zero = from_fp16(parameters[CHANNELS + lane]);
                 for (int64_t i = 0; i < group; i += INPUTS_INT4, line += LINE, row += INPUTS_INT4)
                     for (int j = 0; j < 4; ++j) {
                         row[j] = scale * (static_cast<float>(line[j] & 15) - zero);

@@ -23,9 +23,9 @@ struct Scratch {
     std::vector<int8_t> codes;
 };
 
-// y (m, n) from x (m, k), float32; `half`: y is bfloat16. ADD: y += result. `planes` of the activations as in
+// y (m, n) from x (m, k), float32; `is_bf16`: y is bfloat16. ADD: y += result. `planes` of the activations as in
 // edgetts_linear.
-void run(const Linear& layer, const float* x, void* y, int64_t m, Epilogue epilogue, int planes, bool half, int isa,
+void run(const Linear& layer, const float* x, void* y, int64_t m, Epilogue epilogue, int planes, bool is_bf16, int isa,
          int n_threads, Scratch& scratch);
 
 }  // namespace edgetts

@@ -1,7 +1,7 @@
-// Mapped files that lose their end while they are read.
+// Mapped files that are truncated while they are read.
 //
-// Reading a mapped page behind the end of its file raises SIGBUS, which ends the process. For files that were watched
-// the handler puts pages of zeros there and remembers it; the caller asks `edgetts_watched_file_was_cut` before it uses
+// Reading a mapped page past the end of its file raises SIGBUS, which ends the process. For files that were watched
+// the handler maps zero pages there and records it; the caller asks `edgetts_watched_file_was_cut` before it uses
 // what was computed. Every other SIGBUS goes to the handler that was there before (faulthandler's, or none).
 // Linux only: which file an address belongs to is looked up in /proc/self/maps. The handler calls nothing that
 // allocates or locks.
@@ -22,9 +22,9 @@
 
 namespace {
 
-constexpr int most_files = 1024;
+constexpr int max_files = 1024;
 constexpr size_t chunk_bytes = 4096;   // of /proc/self/maps at a time
-constexpr size_t most_line_bytes = 5000;  // addresses and a path of at most 4096 bytes
+constexpr size_t max_line_bytes = 5000;  // addresses and a path of at most 4096 bytes
 
 struct WatchedFile {
     char* path;
@@ -32,7 +32,7 @@ struct WatchedFile {
     std::atomic<int> was_cut;
 };
 
-WatchedFile files[most_files];
+WatchedFile files[max_files];
 std::atomic<int> n_files{0};
 std::mutex registering;
 struct sigaction before;
@@ -45,7 +45,7 @@ int find(const char* path, size_t length) {
     return -1;  // none
 }
 
-// A hexadecimal number at `at`, which is moved behind it.
+// A hexadecimal number at `at`, which is moved past it.
 uintptr_t hexadecimal(const char*& at) {
     uintptr_t value = 0;
     for (;; ++at) {
@@ -61,15 +61,15 @@ uintptr_t hexadecimal(const char*& at) {
 
 constexpr int none = -1, zeros_already = -2;
 
-// Whether a line of /proc/self/maps, ended by a null, is of the mapping around `address`. file: the watched file that is
+// Whether a line of /proc/self/maps, ended by a null, is of the mapping that contains `address`. file: the watched file that is
 // mapped there, `zeros_already` for memory of no file, which another thread's handler put there, or `none`.
-bool is_around(const char* line, uintptr_t address, uintptr_t& end, int& file) {
+bool contains(const char* line, uintptr_t address, uintptr_t& end, int& file) {
     const char* at = line;
     const uintptr_t start = hexadecimal(at);
     if (*at++ != '-') return false;
     end = hexadecimal(at);
     if (address < start || address >= end) return false;
-    for (int field = 0; field < 4; ++field) {  // rights, offset, device, inode
+    for (int field = 0; field < 4; ++field) {  // permissions, offset, device, inode
         while (*at == ' ') ++at;
         while (*at && *at != ' ') ++at;
     }
@@ -83,7 +83,7 @@ int look_up(uintptr_t address, uintptr_t& end) {
     int file = none;
     const int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     if (maps < 0) return none;
-    char chunk[chunk_bytes], line[most_line_bytes];
+    char chunk[chunk_bytes], line[max_line_bytes];
     size_t length = 0;
     bool found = false;
     for (ssize_t n; !found && (n = read(maps, chunk, sizeof chunk)) != 0;) {
@@ -98,14 +98,14 @@ int look_up(uintptr_t address, uintptr_t& end) {
             }
             line[length] = 0;
             length = 0;
-            found = is_around(line, address, end, file);
+            found = contains(line, address, end, file);
         }
     }
     close(maps);
     return file;
 }
 
-void pass_on(int signal, siginfo_t* info, void* context) {
+void forward_signal(int signal, siginfo_t* info, void* context) {
     if (before.sa_flags & SA_SIGINFO) {
         before.sa_sigaction(signal, info, context);
     } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
@@ -129,7 +129,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
     }
     if (file >= 0) {
         files[file].was_cut.store(1, std::memory_order_release);
-        // All of the mapping behind the page: where a file was cut, what follows is missing too.
+        // All of the mapping after the page: the file is truncated, so what follows is missing too.
         void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
         if (zeros != MAP_FAILED) {
@@ -138,7 +138,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
         }
     }
     errno = kept_errno;
-    pass_on(signal, info, context);
+    forward_signal(signal, info, context);
 }
 
 }  // namespace
@@ -153,7 +153,7 @@ EDGETTS_API int edgetts_watch_file(const char* path) {
         return 1;
     }
     const int n = n_files.load(std::memory_order_relaxed);
-    char* copy = n < most_files ? static_cast<char*>(malloc(length + 1)) : nullptr;
+    char* copy = n < max_files ? static_cast<char*>(malloc(length + 1)) : nullptr;
     if (copy == nullptr) return 0;
     memcpy(copy, path, length + 1);
     files[n].path = copy;
@@ -171,7 +171,7 @@ EDGETTS_API int edgetts_watch_file(const char* path) {
     return is_installed;
 }
 
-// Whether something was read behind the end of the file since it is watched.
+// Whether a read past the end of the file happened since it was watched.
 EDGETTS_API int edgetts_watched_file_was_cut(const char* path) {
     const int file = find(path, strlen(path));
     return file >= 0 && files[file].was_cut.load(std::memory_order_acquire);

@@ -45,11 +45,11 @@ inline int64_t clamp(int64_t i, int64_t low, int64_t high) { return i < low ? lo
 #define VARIANT_BODY "snake_body.inc"
 #include "variants.inc"
 
-// x, y: (rows, length) contiguous, float32, or bfloat16 when `half`; alpha, gain: (channels) float32, where
+// x, y: (rows, length) contiguous, float32, or bfloat16 when `is_bf16`; alpha, gain: (channels) float32, where
 // row r belongs to channel r % channels; taps: the 12 taps of the low-pass. y may not overlap x.
 EDGETTS_API void edgetts_snake_forward(const void* x, void* y, const float* alpha, const float* gain,
                                        const float* taps, int64_t rows, int64_t channels, int64_t length,
-                                       int half, int isa, int n_threads) {
+                                       int is_bf16, int isa, int n_threads) {
     const Filters filters(taps);
 #define FORWARD(set, T)                                                                                      \
     for_each(n_threads, rows, [&](int64_t row) {                                                             \
@@ -63,7 +63,7 @@ EDGETTS_API void edgetts_snake_forward(const void* x, void* y, const float* alph
 
 // As forward for x, y: (batch, length, channels) contiguous.
 EDGETTS_API void edgetts_snake_last(const void* x, void* y, const float* alpha, const float* gain,
-                                    const float* taps, int64_t batch, int64_t channels, int64_t length, int half,
+                                    const float* taps, int64_t batch, int64_t channels, int64_t length, int is_bf16,
                                     int isa, int n_threads) {
     const Filters filters(taps);
     const int64_t n_blocks = (length + LAST_BLOCK - 1) / LAST_BLOCK;
@@ -85,7 +85,7 @@ EDGETTS_API void edgetts_snake_backward(const float* x, const float* grad_y, con
                                         float* grad_alpha, float* grad_gain, int64_t rows, int64_t channels,
                                         int64_t length, int isa, int n_threads) {
     const Filters filters(taps);
-    const int half = 0;
+    const int is_bf16 = 0;
 #define BACKWARD(set, T)                                                                                     \
     for_each(n_threads, rows, [&](int64_t row) {                                                             \
         const int64_t at = row * length;                                                                     \

@@ -60,16 +60,16 @@ int edgetts_usable_isa(int limit);
 #define EDGETTS_SIZEOF(NAME, STRUCTURE) \
     EDGETTS_API int64_t edgetts_sizeof_##NAME() { return static_cast<int64_t>(sizeof(STRUCTURE)); }
 
-// Runs CALL(set, T) with the namespace of the fastest set up to `isa` and the number type chosen by `half`, two
+// Runs CALL(set, T) with the namespace of the fastest set up to `isa` and the number type chosen by `is_bf16`, two
 // variables in scope. For bodies that are compiled for AVX-512, AVX2 and portably.
 #if EDGETTS_X86
 #define DISPATCH(CALL)                                                                   \
     isa = edgetts_usable_isa(isa);                                                       \
-    if (isa >= ISA_AVX512) { half ? CALL(avx512, uint16_t) : CALL(avx512, float); }      \
-    else if (isa >= ISA_AVX2) { half ? CALL(avx2, uint16_t) : CALL(avx2, float); }       \
-    else { half ? CALL(portable, uint16_t) : CALL(portable, float); }
+    if (isa >= ISA_AVX512) { is_bf16 ? CALL(avx512, uint16_t) : CALL(avx512, float); }      \
+    else if (isa >= ISA_AVX2) { is_bf16 ? CALL(avx2, uint16_t) : CALL(avx2, float); }       \
+    else { is_bf16 ? CALL(portable, uint16_t) : CALL(portable, float); }
 #else
 #define DISPATCH(CALL) \
     (void)isa;         \
-    half ? CALL(portable, uint16_t) : CALL(portable, float);
+    is_bf16 ? CALL(portable, uint16_t) : CALL(portable, float);
 #endif
