@@ -21,7 +21,7 @@ RIFF_MAGICS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 RIFF_HEADER_BYTES = 12
 CHUNK_HEADER_BYTES = 8
 MAX_U32 = 0xFFFFFFFF
-MAX_LENGTH = 1 << 60  # of what a 64-bit field may claim: positions behind it still fit 64 bits
+MAX_LENGTH = 1 << 60  # of what a 64-bit field may claim: positions after it still fit 64 bits
 # Streaming writers leave a huge placeholder length: 0xFFFFFFFF (ffmpeg), 0x7FFFFFFF (sox), a little less, or a round
 # number. A length above this is taken for a placeholder: no accepted recording reaches it.
 UNKNOWN_LENGTH = 0x70000000

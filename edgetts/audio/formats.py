@@ -144,7 +144,7 @@ def check_target(path: str | os.PathLike[str]) -> None:
             raise UsageError(f"{shown} is a folder; give a file name in it, such as {target / 'out.wav'}.")
         folder = target.resolve().parent
         if not folder.is_dir():
-            raise UsageError(f"There is no folder {folder} for {target.name}; make it with `mkdir -p`.")
+            raise UsageError(f"There is no folder {folder} for {target.name}; make it with `mkdir -p {folder}`.")
         existing = target.exists()
         if not os.access(folder if not existing or is_regular(target) else target, os.W_OK):
             raise UsageError(f"{shown} may not be written by this user; choose another folder.")

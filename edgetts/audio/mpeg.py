@@ -97,9 +97,9 @@ def mpeg_stream(file: BinaryIO, size: int, wanted_seconds: float) -> MpegStream 
     if tag is None:
         added = (_tag_frame(file, start, header, n_frames),) if header.layer == LAYER_3 else ()
         return MpegStream((*added, *sound))
-    behind_tag = (range(start + header.n_bytes, runs[0][1]), *sound[1:])
+    after_tag = (range(start + header.n_bytes, runs[0][1]), *sound[1:])
     if not tag.n_frames:
-        return MpegStream((_tag_frame(file, start, header, n_frames), *behind_tag))
+        return MpegStream((_tag_frame(file, start, header, n_frames), *after_tag))
     n_missing = tag.n_frames - (n_frames - 1)
     is_truncated = counted_all and n_missing > max(FEW_FRAMES, TAG_SLACK * tag.n_frames)
     is_correct = not counted_all or n_frames - 1 == tag.n_frames  # the tag's own frame is not counted
@@ -107,7 +107,7 @@ def mpeg_stream(file: BinaryIO, size: int, wanted_seconds: float) -> MpegStream 
         return MpegStream(tuple(sound))
     n_bytes = sum(map(len, sound))
     corrected = tag.corrected(max(tag.n_frames, n_frames - 1), n_bytes)
-    return MpegStream((corrected, *behind_tag), is_truncated)
+    return MpegStream((corrected, *after_tag), is_truncated)
 
 
 def _frames(file: BinaryIO, first: tuple[int, _Header]) -> Iterator[tuple[int, _Header]]:

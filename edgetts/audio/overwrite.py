@@ -61,8 +61,8 @@ def check_apart(
     outputs = [(option, Path(path)) for option, path in written.items() if path is not None]
     inputs = [(option, Path(path).expanduser()) for option, path in read.items() if path is not None]
     for i, (option, path) in enumerate(outputs):
-        for other, there in [*outputs[:i], *inputs]:
-            if _is_same(path, there):
+        for other, other_path in [*outputs[:i], *inputs]:
+            if _is_same(path, other_path):
                 raise UsageError(f"{option} and {other} are one file, {path}: give {option} another name.")
 
 

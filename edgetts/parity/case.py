@@ -1,4 +1,4 @@
-"""One stage of a golden folder, and what the comparisons of several families share."""
+"""One stage of a golden folder, and functions that the comparisons of several families share."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def solved(s2mel: S2Mel, on: Golden, target: torch.Tensor, noise: torch.Tensor) 
 
 
 def first_logits(gpt: GPT, prefix: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """Raw logits (1, T + 1, V) of the cached decoding of codes (1, T): positions 0, 2, 3, 4, ... behind a prefix."""
+    """Raw logits (1, T + 1, V) of the cached decoding of codes (1, T): positions 0, 2, 3, 4, ... after the prefix."""
     start = torch.full_like(codes[:, :1], gpt.config.start_mel_token)
     fed = torch.cat([start, codes], dim=1)
     positions = torch.arange(fed.shape[1], device=fed.device)

@@ -1,9 +1,9 @@
-"""Parity: feed the golden inputs of every stage through a pack and compare what comes out.
+"""Parity: feeds the golden inputs of every stage to a pack and compares its outputs with the golden ones.
 
 In: an open pack and a folder of golden `.safetensors` (one per stage) and `text.json`, computed by the
-upstream implementation. Out: one `Row` per tensor with the largest error in units of the golden's
-standard deviation. Every stage gets golden inputs, so that an error shows where it is made.
-The sources of the numbers and what each tensor means: the README beside the goldens.
+upstream implementation. Out: one `Row` per tensor with the largest error in standard deviations of
+the golden tensor. Every stage gets golden inputs, so an error shows in the stage that makes it. The README beside the
+golden files says what each tensor means and where it is from.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def validate(
 
     tolerance: in standard deviations; None takes TOLERANCES for the pack's dtype, or for the coarser one that a stage
     is computed in. Codes must be equal. compute: the compute mode. kernel: for quantized weights of the GPT; not used
-    in mode `reference`, which dequantizes them. Raises UsageError for a folder without goldens and for an unknown stage
-    or compute mode.
+    in mode `reference`, which dequantizes them. Raises UsageError for a folder without golden files, an unknown
+    stage or compute mode.
     """
     check_compute(compute)
     folder, family = Path(golden_dir), family_of(pack.config).part("parity")
@@ -59,7 +59,7 @@ def validate(
     present = [s for s in stages if golden_path(folder, s).is_file()]
     if not present:
         wanted = ", ".join(golden_path(folder, s).name for s in stages)
-        raise UsageError(f"{folder} holds none of the golden files {wanted}: give the folder that does.")
+        raise UsageError(f"{folder} holds none of the golden files {wanted}; give the folder that has them.")
     stored = TOLERANCES[_widest_rounding(pack)]
     on = device or _CPU
     rows: list[Row] = []
@@ -87,9 +87,10 @@ def _computed_in(stage: str, device: torch.device, compute: Compute) -> str:
 
 
 def _other_codes(row: Row) -> Row:
-    """In half precision a search may choose another of two codes that are equally good, and goes on from there.
+    """In half precision decoding may choose the other of two equally good codes, and all later codes then differ.
 
-    The number of codes that differ is reported; logits and latents are judged, which are fed the golden's codes.
+    So codes that differ are counted but not judged; logits and latents are, because they are computed from the golden
+    codes.
     """
     if not row.tensor.endswith("_codes"):
         return row
@@ -145,7 +146,7 @@ def _vocoder(case: Case) -> Iterator[Pair]:
     yield "audio", vocoder(g["mel"].to(device)).unsqueeze(1), g["audio"]
 
 
-# Stages that all families have, around those of the pack's own (`parity` in its folder).
+# Stages that all families have, before and after those of one family (`parity.py` in its folder).
 _BEFORE: dict[str, Callable[[Case], Iterator[Pair]]] = {
     "frontend": _frontend,
     "semantic_encoder": _semantic_encoder,

@@ -1,8 +1,8 @@
 """Compares this machine's fast paths with plain fp32 without compiled kernels: same weights, same inputs.
 
 In: an open pack. Out: rows with the largest error in standard deviations of the plain result, and the tolerance of the
-fast path's dtype. Needs no goldens, so it works for any pack. It does not measure the loss of quantization: both sides
-have the quantized weights.
+fast path's dtype. Needs no golden tensors, so it works for any pack. Does not measure the loss of quantization: both
+sides have the quantized weights.
 
 Inputs are noise in the right shapes. The GPT is fed the same codes on both sides, through the step that decodes.
 """
@@ -48,7 +48,7 @@ _LOG_SILENCE = -5.0  # about the mean of log-mels
 
 @dataclass(frozen=True)
 class _Case:
-    """What is compared, and how."""
+    """The pack, and how its networks are run."""
 
     pack: Pack
     device: torch.device
@@ -79,8 +79,8 @@ def compare_paths(
     check_compute(compute)
     if component is not None and component not in PATHS:
         raise UsageError(
-            f"{component!r} has one way to be computed only, or is unknown; without goldens the fast paths of "
-            f"{', '.join(PATHS)} are compared. Give a folder with golden= for the others."
+            f"The component is {component!r}; without golden tensors only {', '.join(PATHS)} can be compared. Give "
+            "their folder with golden= for other components."
         )
     case = _Case(pack, device, compute, kernel, runner, torch.Generator().manual_seed(0))
     wanted = [name for name in PATHS if component in (None, name)]
@@ -110,17 +110,17 @@ def _gpt(case: _Case) -> Iterator[Row]:
     roundings = [dtype_name(fast.dtype), *roundings_of(fast)]
     rounding = max(roundings, key=TOLERANCES.__getitem__)
     limit = TOLERANCES[rounding]
-    way = ", ".join(f"{n} by {name}" for name, n in sorted(kernels.items())) or "plain linear layers"
-    way += f", {rounding}" + ("" if fused_step(fast) is None else ", fused step")
+    how = ", ".join(f"{n} by {name}" for name, n in sorted(kernels.items())) or "plain linear layers"
+    how += f", {rounding}" + ("" if fused_step(fast) is None else ", fused step")
     prompt = GPTPrompt.build(fast, *voice, ids)
     found = _logits(fast, prompt, codes)
-    yield _about(compare("gpt", "logits", found, expected.cpu(), limit), way)
+    yield _about(compare("gpt", "logits", found, expected.cpu(), limit), how)
     yield _choices(found.argmax(-1, keepdim=True), expected, limit)
     decoders = device_decoders(fast, case.device, case.runner)
     if decoders is not None:
         step = _device_choices(decoders.take(1), prompt, codes, greedy)
         yield _choices(step.to(case.device), expected, limit, "codes_on_device", f", by the runner {case.runner}")
-    yield _about(compare("gpt", "latents", LatentPass(fast, prompt).append(codes), latents.cpu(), limit), way)
+    yield _about(compare("gpt", "latents", LatentPass(fast, prompt).append(codes), latents.cpu(), limit), how)
 
 
 def _logits(gpt: GPT, prompt: GPTPrompt, codes: list[int]) -> Tensor:
@@ -149,15 +149,15 @@ def _device_choices(decoder: DeviceDecoder, prompt: GPTPrompt, codes: list[int],
     return torch.tensor([[[best[0].code if best else -1] for best in chosen]])
 
 
-def _choices(ours: Tensor, expected: Tensor, limit: float, name: str = "greedy_codes", way: str = "") -> Row:
+def _choices(ours: Tensor, expected: Tensor, limit: float, name: str = "greedy_codes", how: str = "") -> Row:
     """Choices (1, n, 1) that differ although the reference prefers its own by more than rounding explains."""
     theirs = expected.argmax(-1, keepdim=True)
     if bool((ours < 0).any()):
-        return Row("gpt", name, float("inf"), 0.0, f"the scores are not finite{way}")
+        return Row("gpt", name, float("inf"), 0.0, f"the scores are not finite{how}")
     margin = (expected.gather(-1, theirs) - expected.gather(-1, ours)) / expected.std()
     n_other = int((ours != theirs).sum())
     detail = f"{ours.numel()} choices, {n_other} differ where two codes are equally good"
-    return Row("gpt", name, float((margin > 2 * limit).sum()), 0.0, detail + way)
+    return Row("gpt", name, float((margin > 2 * limit).sum()), 0.0, detail + how)
 
 
 def _s2mel(case: _Case) -> Iterator[Row]:
@@ -187,8 +187,8 @@ def _compare_prepared(stage: str, name: str, ours: Tensor, theirs: Tensor, prepa
     return _about(compare(stage, name, ours, theirs.cpu(), TOLERANCES[dtype]), f"computed in {dtype}")
 
 
-def _about(row: Row, way: str) -> Row:
-    return Row(row.stage, row.tensor, row.error, row.tolerance, f"{row.detail}, {way}")
+def _about(row: Row, how: str) -> Row:
+    return Row(row.stage, row.tensor, row.error, row.tolerance, f"{row.detail}, {how}")
 
 
 PATHS: dict[str, Callable[[_Case], Iterator[Row]]] = {"gpt": _gpt, "s2mel": _s2mel, "vocoder": _vocoder}

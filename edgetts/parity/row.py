@@ -1,4 +1,4 @@
-"""One comparison of two tensors that should be the same, and how far apart they may be."""
+"""One comparison of two tensors that should be the same, and the tolerances."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Row:
 
 
 def compare(stage: str, name: str, ours: torch.Tensor, golden: torch.Tensor, limit: float) -> Row:
-    """The largest error in standard deviations of `golden`; for whole numbers how many differ, of which none may."""
+    """The largest error in standard deviations of `golden`; for whole numbers the number that differ; none may."""
     ours = ours.detach().cpu()
     if ours.shape != golden.shape:
         return Row(stage, name, float("inf"), limit, f"shape {tuple(ours.shape)}, golden {tuple(golden.shape)}")

@@ -128,8 +128,8 @@ class NumberRules:
             rule = self._rules[language] = self._load(language)
         try:
             spoken = rule(text)
-        # Broad on purpose: on some texts `wetext` raises AssertionError, RuntimeError, IndexError and more, and no text may
-        # be lost to that. The callers read smaller parts instead, and name what stays unread.
+        # Broad on purpose: on some texts `wetext` raises AssertionError, RuntimeError, IndexError and others, and no
+        # text may be lost to that. The callers read smaller parts instead and name what stays unread.
         except Exception:
             return None
         return _ESCAPED.sub(r"\1", spoken) or None
