@@ -31,7 +31,7 @@ from edgetts.backends.device import pick_device
 from edgetts.backends.kernels import AUTO
 from edgetts.backends.mapped_files import find_watch
 from edgetts.backends.numbers import default_compute
-from edgetts.backends.process import check_process, is_forked
+from edgetts.backends.process import bound_heaps, check_process, is_forked
 from edgetts.compute import Compute, check_compute
 from edgetts.errors import UsageError
 from edgetts.memory import Budget, Place, parse_size
@@ -150,6 +150,7 @@ class TTS:
         """
         if not (pack is None or isinstance(pack, (str, Path, LocatedPack))):
             raise UsageError(f"pack is of type {type(pack).__name__}; give a folder, or the name of a pack, or None.")
+        bound_heaps()  # now, because the networks may be loaded in a thread
         located = pack if isinstance(pack, LocatedPack) else locate_pack(pack, home)
         n_bytes = parse_size(memory_budget) if isinstance(memory_budget, str) else memory_budget
         opened, store = open_pack(located.path, home=home), VoiceStore.default(home)

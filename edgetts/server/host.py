@@ -2,6 +2,9 @@
 
 In: a function that opens a pack, and the idle time. Out: a `TTS` for the duration of a block. Use it from one event
 loop; slow work runs in threads.
+
+What requests freed is returned to the system a few seconds after the last one: how much an idle daemon holds does not
+depend on how many spoke at once, nor on voices that were learned.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from edgetts.errors import PackError
+from edgetts.pack.page_release import give_back_freed
 
 if TYPE_CHECKING:
     from edgetts.api import TTS
@@ -22,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _WARM_TEXT = "Good morning."  # warm-up text
 _MAX_TOKENS = 120
+SETTLED_S = 5.0  # after the last request; the next sentence of a conversation comes sooner
 
 
 class Host:
@@ -33,6 +38,7 @@ class Host:
         self._tts: TTS | None = None
         self._opening = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
+        self._settled: asyncio.TimerHandle | None = None
         self.n_users = 0
 
     @property
@@ -91,14 +97,18 @@ class Host:
     async def use(self) -> AsyncIterator[TTS]:
         """The open TTS; it is not unloaded for idleness inside the block."""
         self._cancel_idle_timer()
+        if self._settled is not None:
+            self._settled.cancel()
         self.n_users += 1
         try:
             yield await self.tts()
         finally:
             self.n_users -= 1
-            if self.n_users == 0 and self._keep_alive_s is not None:
+            if self.n_users == 0:
                 loop = asyncio.get_running_loop()
-                self._idle = loop.call_later(self._keep_alive_s, self._drop)
+                self._settled = loop.call_later(SETTLED_S, loop.run_in_executor, None, give_back_freed)
+                if self._keep_alive_s is not None:
+                    self._idle = loop.call_later(self._keep_alive_s, self._drop)
 
     def _drop(self) -> None:
         self._idle = None

@@ -20,6 +20,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from edgetts.backends.process import bound_heaps
 from edgetts.errors import UsageError
 from edgetts.server.app import application
 from edgetts.server.faults import CutShort
@@ -118,6 +119,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until stopped. Raises UsageError if it cannot listen, and PackError."""
+        bound_heaps()  # before the first thread, which loads the networks
         self._loop = asyncio.get_running_loop()
         listening = self._sockets()
         self.local = local = self._local()

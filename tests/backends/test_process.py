@@ -104,16 +104,16 @@ def test_heaps_are_left_alone_where_the_user_bounded_them(monkeypatch: pytest.Mo
     for name in process.ARENA_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    process._bound_heaps()
+    process.bound_heaps()
     assert asked == [(-8, process.HEAPS)]
     monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
-    process._bound_heaps()
+    process.bound_heaps()
     monkeypatch.delenv("MALLOC_ARENA_MAX")
     monkeypatch.setattr(sys, "platform", "darwin")
-    process._bound_heaps()
+    process.bound_heaps()
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(process.ctypes, "CDLL", lambda _name: object())  # another C library
-    process._bound_heaps()
+    process.bound_heaps()
     assert len(asked) == 1
 
 

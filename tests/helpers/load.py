@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -99,9 +102,47 @@ async def _client(url: str, number: int, task: Task, deadline: float, outcome: O
 
 def memory_mib(pid: int) -> float:
     """Resident memory of a process."""
+    return _status_mib(pid, "VmRSS")
+
+
+def held_mib(pid: int) -> float:
+    """The part of it that no file backs: pages of libraries and packs are shared, and the system may drop them."""
+    return _status_mib(pid, "RssAnon")
+
+
+def _status_mib(pid: int, field: str) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 def n_descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def descriptors(pid: int) -> Counter[str]:
+    """What the descriptors of a process are open on, without the numbers of sockets and pipes."""
+    found: Counter[str] = Counter()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found[re.sub(r"^(socket|pipe):.*", r"\1", str(entry.readlink()))] += 1
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return found
+
+
+HEAP_BYTES = 64 << 20  # glibc reserves as much, aligned to it, for each piece of a thread's heap
+
+
+def n_thread_heaps(pid: int) -> int:
+    """Pieces of heaps that glibc has made beside the main one: a used part, then a reserved one up to the next multiple."""
+    rows = []
+    for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
+        addresses, mode, _, _, inode, *_ = line.split(maxsplit=5)
+        low, high = (int(part, 16) for part in addresses.split("-"))
+        rows.append((low, high, mode, inode))
+    return sum(
+        low % HEAP_BYTES == 0
+        and (mode, inode) == ("rw-p", "0")
+        and (high % HEAP_BYTES == 0 or (start == high and kind == "---p" and end % HEAP_BYTES == 0))
+        for (low, high, mode, inode), (start, end, kind, _) in pairwise(rows)
+    )

@@ -1,6 +1,10 @@
 """A soak of `edgetts serve`: hours of changing load over all protocols, clients that go away in the middle, voices added
 and removed, the model unloaded now and then. Memory, descriptors and threads are written to a file of JSON lines.
-Prints a summary with slopes; exit code 1 if anything went wrong or something grew.
+
+Prints a summary; exit code 1 if anything went wrong or something grew. What grows is judged by samples at rest: the
+networks are loaded, and no request has been open for so long that the daemon has returned what is freed and closed idle
+connections. What it holds then does not depend on the load. While clients speak memory goes up and down with them; there
+the medians of the first and the last third are compared.
 
     PYTHONPATH=tests python tests/server/soak.py --minutes 60 --samples soak.jsonl
     PYTHONPATH=tests python tests/server/soak.py --minutes 1440 --samples day.jsonl
@@ -24,7 +28,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from helpers.load import Task, memory_mib, n_descriptors, sha256_of_wav
+from helpers.load import Task, descriptors, held_mib, memory_mib, sha256_of_wav
 from helpers.paths import DATA
 from helpers.serving import Served, free_port, serving
 from websockets.asyncio.client import connect
@@ -33,8 +37,10 @@ from wyoming.client import AsyncTcpClient
 from wyoming.tts import Synthesize, SynthesizeVoice
 
 from edgetts.api import TTS
+from edgetts.pack.page_release import KEPT_FREE_BYTES
 from edgetts.request import SpeechRequest
 from edgetts.server.client import Connection
+from edgetts.server.host import SETTLED_S
 
 VOICE = "af_heart"
 TEXTS = (
@@ -44,11 +50,14 @@ TEXTS = (
     "When the rain stopped, they went out. The street was empty, the lamps were lit, and it was quiet.",
     "It is a quarter past nine. You have no appointments today, but there are three letters in the box.",
 )
-LEVELS = (1, 3, 0, 2, 6, 1, 4, 0)  # clients, a minute each
-SAMPLE_S, PHASE_S, VOICE_S, UNLOAD_S, TIMEOUT_S = 15.0, 60.0, 45.0, 900.0, 600.0
+LEVELS = (1, 3, 0, 2, 6, 1, 4, 0)  # clients, a minute each; 0: from the end of the last request
+SAMPLE_S, PHASE_S, VOICE_S, UNLOAD_S, TIMEOUT_S = 10.0, 60.0, 45.0, 900.0, 600.0
 WARM_UP = 0.15  # of the time, which says nothing about growth
-MOST_MIB_PER_HOUR = 12.0
-LEAST_IDLE = 12
+AT_REST_S = SETTLED_S + 2.0  # without a request; uvicorn closes idle connections after 5 s
+MOST_MIB_PER_HOUR, MOST_DESCRIPTORS_PER_HOUR = 12.0, 2.0  # at rest
+MOST_MIB_BUSY = KEPT_FREE_BYTES / 2**20  # from the first to the last third
+LEAST_AT_REST = 12
+QUANTITIES = ("memory_mib", "held_mib", "descriptors", "threads")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -64,6 +73,8 @@ class Soak:
         self._tasks = tasks
         self._think_s = think_s
         self._level = 0
+        self._n_open = 0  # requests
+        self._rests_since = time.monotonic()
         self.done: Counter[str] = Counter()
         self.wrong: list[str] = []
         self._http = httpx.AsyncClient(base_url=served.url, timeout=TIMEOUT_S)
@@ -88,15 +99,20 @@ class Soak:
 
     async def _sample(self, at: float) -> dict[str, object]:
         pid = self._served.process.pid
+        rests_s = 0.0 if self._n_open else time.monotonic() - self._rests_since
         ready = (await self._http.get("/ready")).json()
+        opened = descriptors(pid)
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return {
             "minute": round(at / 60, 2),
             "memory_mib": round(memory_mib(pid), 1),
-            "descriptors": n_descriptors(pid),
+            "held_mib": round(held_mib(pid), 1),
+            "descriptors": opened.total(),
+            "sockets": opened["socket"],
             "threads": int(fields[17]),
             "cpu_s": (int(fields[11]) + int(fields[12])) / _TICKS,
             "clients": self._level,
+            "rests_s": round(rests_s, 1),
             "streams": ready["streams"],
             "state": ready["state"],
             "done": dict(self.done),
@@ -107,6 +123,8 @@ class Soak:
     async def _change_level(self) -> None:
         while True:
             for self._level in LEVELS:
+                while not self._level and self._n_open:  # a rest begins when all have ended
+                    await asyncio.sleep(0.1)
                 await asyncio.sleep(PHASE_S / self._hurry)
 
     async def _client(self, number: int) -> None:
@@ -128,10 +146,14 @@ class Soak:
 
     async def _try(self, kind: Callable[[random.Random], Awaitable[str]], chance: random.Random) -> None:
         name = kind.__name__.strip("_")
+        self._n_open += 1
         try:
             self.done[await kind(chance)] += 1
         except Exception as error:
             self.wrong.append(f"{name}: {error!r}"[:300])
+        finally:
+            self._n_open -= 1
+            self._rests_since = time.monotonic()
 
     # --- what clients do ------------------------------------------------------------------------------
 
@@ -208,6 +230,8 @@ class Soak:
         number = 0
         while True:
             await asyncio.sleep(VOICE_S / self._hurry)
+            if not self._level:  # the daemon rests
+                continue
             number += 1
             await self._try(
                 lambda _chance, name=f"soak {number}": self._use_voice(name, recording), random.Random(number)
@@ -254,31 +278,46 @@ def summarize(samples: Path) -> int:
     """Prints what the samples say; 1 if something was wrong or grew."""
     rows = [json.loads(line) for line in samples.read_text().splitlines()]
     settled = [row for row in rows if row["minute"] >= WARM_UP * rows[-1]["minute"]]
-    idle = [row for row in settled if row.get("streams") == 0]  # how much is held does not depend on the load then
-    if len(idle) >= LEAST_IDLE:
-        settled = idle
-        print(f"{len(idle)} of {len(rows)} samples, in which nobody spoke")
-    hours = np.array([row["minute"] for row in settled]) / 60
+    rest = [row for row in settled if row["rests_s"] >= AT_REST_S and row["state"] == "loaded"]
+    busy = [row for row in settled if row["streams"]]
     print(f"{rows[-1]['minute']:.0f} minutes, {rows[-1]['cpu_s'] / rows[-1]['minute'] / 0.6:.0f} % of a core")
     print("done:", ", ".join(f"{n} {kind}" for kind, n in sorted(rows[-1]["done"].items())))
-    slopes = {}
-    print("| | first third, median | last third, median | least | most | slope an hour |")
-    print("|---|---|---|---|---|---|")
-    for name in ("memory_mib", "descriptors", "threads"):
-        values = np.array([row[name] for row in settled], float)
-        third = max(1, len(values) // 3)
-        slopes[name] = float(np.polyfit(hours, values, 1)[0]) if len(values) > 2 else 0.0
-        first, last = np.median(values[:third]), np.median(values[-third:])
-        print(f"| {name} | {first:.0f} | {last:.0f} | {values.min():.0f} | {values.max():.0f} | {slopes[name]:+.2f} |")
+    print("| | samples | first third, median | last third, median | least | most | slope an hour |")
+    print("|---|---|---|---|---|---|---|")
+    slopes = {name: _row(f"{name}, at rest", rest, name)[0] for name in QUANTITIES}
+    growth = {name: _row(f"{name}, while clients speak", busy, name)[1] for name in QUANTITIES}
     wrong = rows[-1]["wrong"]
     print(f"wrong: {wrong}", *dict.fromkeys(text for row in rows for text in row["last_wrong"]), sep="\n")
-    return int(bool(wrong) or slopes["memory_mib"] > MOST_MIB_PER_HOUR or slopes["descriptors"] > 2)
+    problems = [] if not wrong else ["something was wrong"]
+    if len(rest) < LEAST_AT_REST:
+        problems.append(f"only {len(rest)} samples at rest; {LEAST_AT_REST} are needed to judge")
+    if slopes["memory_mib"] > MOST_MIB_PER_HOUR:
+        problems.append(f"memory at rest grew by more than {MOST_MIB_PER_HOUR:g} MiB an hour")
+    if slopes["descriptors"] > MOST_DESCRIPTORS_PER_HOUR:
+        problems.append(f"descriptors at rest grew by more than {MOST_DESCRIPTORS_PER_HOUR:g} an hour")
+    if growth["memory_mib"] > MOST_MIB_BUSY:
+        problems.append(f"memory while clients speak grew by more than {MOST_MIB_BUSY:g} MiB")
+    print("verdict:", "; ".join(problems) or "flat")
+    return int(bool(problems))
+
+
+def _row(title: str, rows: list[dict[str, float]], name: str) -> tuple[float, float]:
+    """Prints a row of the table. Returns the slope an hour, and from the first to the last third."""
+    if len(rows) < 3:
+        return 0.0, 0.0
+    hours, values = (np.array([row[key] for row in rows], float) for key in ("minute", name))
+    third = len(values) // 3
+    first, last = (float(np.median(part)) for part in (values[:third], values[-third:]))
+    slope = float(np.polyfit(hours / 60, values, 1)[0])
+    figures = f"{first:.0f} | {last:.0f} | {values.min():.0f} | {values.max():.0f} | {slope:+.1f}"
+    print(f"| {title} | {len(values)} | {figures} |")
+    return slope, last - first
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--samples", type=Path, default=Path("soak.jsonl"), help="a line of JSON each 15 s")
+    parser.add_argument("--samples", type=Path, default=Path("soak.jsonl"), help="a line of JSON each 10 s")
     parser.add_argument("--think", type=float, default=8.0, help="mean seconds between two requests of a client")
     parser.add_argument("--hurry", type=float, default=1.0, help="divides all times, for a quick look")
     parser.add_argument("--log", type=Path, help="of the daemon")

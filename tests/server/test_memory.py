@@ -1,0 +1,124 @@
+"""What a daemon holds: one heap for all its threads, nothing of past requests, no descriptors of clients that left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from helpers.daemon import LONG, QUICK, VOICE, Running, home_of, running, until
+from helpers.load import Task, burden, descriptors, held_mib, n_thread_heaps, sha256_of_wav
+from helpers.serving import Served, serving
+from websockets.sync.client import connect
+from wyoming.client import AsyncTcpClient
+from wyoming.info import Describe
+
+from edgetts.api import TTS
+from edgetts.backends.process import ARENA_VARIABLES
+from edgetts.request import SpeechRequest
+from edgetts.server import host
+from edgetts.server.client import Connection
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux what a process holds")
+
+BODY = {"voice": VOICE, "options": QUICK, "response_format": "wav"}
+TEXTS = ("Yes.", "The kettle is boiling, and nobody has noticed it.", "One, two, three, four, five.")
+MOST_MIB = 32.0  # more when idle, after many requests, than after a few
+
+
+def test_all_threads_of_a_daemon_share_one_heap(
+    mini_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ARENA_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    with serving(home_of(tmp_path, mini_pack), mini_pack) as served:
+        tasks = tasks_of(mini_pack, tmp_path, VOICE, **QUICK)
+        assert burden(served.url, tasks, 0.5).wrong == []
+        assert n_thread_heaps(served.process.pid) == 0
+
+
+def tasks_of(pack: Path | str, home: Path, voice: str, **options: object) -> list[Task]:
+    """One per text."""
+    tasks = []
+    with TTS.load(pack, device="cpu", home=home) as tts:
+        for number, text in enumerate(TEXTS):
+            with tts.stream(text, voice, dtype="int16", seed=number, **options) as stream:
+                samples = b"".join(chunk.samples.tobytes() for chunk in stream)
+            body = {"input": text, "voice": voice, "options": options, "response_format": "wav", "seed": number}
+            tasks.append(Task(body, sha256_of_wav(tts.sample_rate, samples)))
+    return tasks
+
+
+def test_freed_memory_is_returned_once_nobody_speaks(
+    mini_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "SETTLED_S", 0.2)
+    with running(home_of(tmp_path, mini_pack), mini_pack, stop_s=1.0) as daemon:
+        users: list[int] = []
+        monkeypatch.setattr(host, "give_back_freed", lambda: users.append(daemon.service.host.n_users))
+        with daemon.client.stream("POST", "/v1/audio/speech", json={**BODY, "input": LONG}) as first:
+            assert first.status_code == 200
+            assert daemon.speak("Hi.").status_code == 200
+            time.sleep(0.5)  # another still speaks
+            assert users == []
+        until(lambda: users == [0])
+        assert daemon.speak("Hi.").status_code == 200
+        until(lambda: users == [0, 0])
+        time.sleep(0.5)  # once for each pause
+        assert users == [0, 0]
+
+
+def use_all_protocols(daemon: Running, socket: Path) -> None:
+    """A request over each, and one whose client goes away."""
+    assert daemon.speak("Hi.").status_code == 200
+    with daemon.client.stream("POST", "/v1/audio/speech", json={**BODY, "input": LONG}) as answer:
+        assert answer.status_code == 200
+    with connect(f"{daemon.url.replace('http', 'ws')}/v1/audio/stream") as spoken:
+        spoken.send('{"type": "nonsense"}')
+        spoken.recv(timeout=60)
+    with Connection(socket).start(SpeechRequest("Hi.", VOICE, options=QUICK)) as stream:
+        assert sum(len(chunk.samples) for chunk in stream)
+    asyncio.run(describe(daemon.daemon.wyoming_port))
+    files = {"file": ("a.wav", b"no recording")}
+    assert daemon.client.post("/v1/voices", data={"name": "x"}, files=files).status_code == 400
+
+
+async def describe(port: int) -> None:
+    async with AsyncTcpClient("127.0.0.1", port) as client:
+        await client.write_event(Describe().event())
+        assert await client.read_event() is not None
+
+
+def test_no_descriptor_stays_of_any_protocol(mini_pack: Path, tmp_path: Path) -> None:
+    socket = tmp_path / "daemon.sock"
+    more = {"socket": socket, "wyoming": ("127.0.0.1", 0)}
+    with running(home_of(tmp_path, mini_pack), mini_pack, stop_s=1.0, **more) as daemon:
+        for _ in range(2):
+            use_all_protocols(daemon, socket)
+        until(lambda: daemon.service.host.n_users == 0)
+        time.sleep(0.5)
+        before = descriptors(os.getpid())
+        for _ in range(8):
+            use_all_protocols(daemon, socket)
+        until(lambda: descriptors(os.getpid()) <= before)  # by what they are open on
+
+
+@pytest.mark.slow
+def test_an_idle_daemon_holds_no_more_after_many_requests(tmp_path: Path) -> None:
+    tasks = tasks_of("builtin", tmp_path, "af_heart")
+    with serving(tmp_path, "builtin") as served:
+        held = []
+        for clients, seconds in ((1, 10.0), (4, 40.0), (1, 20.0), (4, 40.0)):
+            assert burden(served.url, (tasks * 2)[:clients], seconds).wrong == []
+            held.append(idle_mib(served))
+    assert max(held) - held[0] < MOST_MIB, held
+
+
+def idle_mib(served: Served) -> float:
+    time.sleep(host.SETTLED_S + 1.0)
+    assert httpx.get(f"{served.url}/ready").json()["streams"] == 0
+    return held_mib(served.process.pid)
