@@ -8,8 +8,8 @@ Shapes: B is 1; T codes or features, F mel frames, C channels, M mel bands, S sa
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,15 +22,15 @@ from edgetts.backends.prepare import adapted
 from edgetts.backends.process import check_process, prepare_process
 from edgetts.backends.runners import RunnerName, check_runner
 from edgetts.compute import Compute, check_compute
-from edgetts.decoding.attempts import Attempt, Attempts, SegmentSpeech, words_missing
-from edgetts.decoding.decode import generate_codes, max_codes_limit
+from edgetts.decoding.attempts import Attempts, SegmentSpeech, words_missing
 from edgetts.decoding.features import FeaturePass
 from edgetts.decoding.flow import solve_flow
-from edgetts.decoding.guards import CodeGuard, Expected, Finding, Problem, cap_codes, find_problem, judge, n_at_end
+from edgetts.decoding.guards import Expected
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import Cancelled
 from edgetts.families import family_of
+from edgetts.guarded_codes import GuardedCodes
 from edgetts.models.vocoder import frames_of, reach, render
 from edgetts.options import SynthesisOptions
 from edgetts.voices.emotion import Emotion
@@ -154,75 +154,10 @@ class Pipeline:
         return found
 
     def codes(
-        self,
-        prompt: GPTPrompt,
-        options: SynthesisOptions,
-        seed: int,
-        should_stop: ShouldStop | None = None,
-        on_code: Callable[[int], None] | None = None,
-        expected: Expected | None = None,
-    ) -> tuple[list[int], Problem | None]:
-        """Codes of one attempt, and the problem that a guard found, or None.
-
-        The part that a guard objects to is cut off, so that the attempt is usable if none is better and no words are
-        missing. on_code: is called with each code as soon as it is final. expected: bounds on the duration.
-        """
-        expected = expected or Expected()
-        rate, silence_code = self.config.code_rate, self.config.silence_code
-        limit = min(options.max_codes, max_codes_limit(self.config.gpt))
-        cap = cap_codes(prompt.n_text_tokens, rate, limit, expected=expected) if options.guards else limit
-        if cap < expected.least_s * rate:  # max_codes is too low for the whole text
-            expected = replace(expected, least_s=0.0)
-        guard = CodeGuard(rate, silence_code, expected.settings()) if options.guards and options.n_beams == 1 else None
-        findings: list[Finding] = []
-
-        n_codes = 0
-
-        def check(code: int) -> None:
-            nonlocal n_codes
-            n_codes += 1
-            if on_code is not None:
-                on_code(code)
-            finding = guard.add(code) if guard is not None else None
-            if finding is not None:
-                findings.append(finding)
-
-        result = None
-        while result is None:
-            with self.networks.widening("gpt", can_repeat=lambda: n_codes == 0):
-                result = generate_codes(
-                    self.gpt,
-                    prompt.to(self.gpt.dtype),
-                    options.decode_settings(cap),
-                    torch.Generator().manual_seed(seed),
-                    should_stop=lambda: bool(findings) or (should_stop is not None and should_stop()),
-                    on_code=check,
-                    stepper=self.stepper,
-                    decoders=self.decoders,
-                )
-        if result.cancelled and not findings:
-            raise Cancelled("The speech was cancelled.")
-        codes = result.codes
-        if options.guards and options.n_beams > 1:  # beam search outputs its codes at the end
-            found = find_problem(codes, rate, silence_code, expected.settings())
-            findings += [found] if found is not None else []
-        if not options.guards:
-            return self._ringing_out(codes, options), None
-        finding = findings[0] if findings else None
-        if finding is not None:
-            codes = codes[: max(1, finding.start + finding.period)]
-        problem = judge(codes, rate, silence_code, expected=expected, finding=finding, stopped=result.stopped)
-        return self._ringing_out(codes, options), problem
-
-    def _ringing_out(self, codes: list[int], options: SynthesisOptions) -> list[int]:
-        """Codes padded with silence up to `tail_s`, so that the sound of the last code decays instead of breaking
-        off."""
-        silence = self.config.silence_code
-        if silence is None or not codes:
-            return codes
-        rate = self.config.code_rate / options.duration_factor
-        wanted = min(round(options.tail_s * rate), max_codes_limit(self.config.gpt) - len(codes))
-        return codes + [silence] * max(0, wanted - n_at_end(codes, silence))
+        self, prompt: GPTPrompt, options: SynthesisOptions, seed: int, expected: Expected | None = None
+    ) -> GuardedCodes:
+        """The codes of one attempt, step by step. expected: bounds on the duration."""
+        return GuardedCodes(self.networks, prompt, options, seed, expected or Expected())
 
     def feature_pass(self, prompt: GPTPrompt) -> FeaturePass:
         """Computes S2Mel's input from the codes of a segment, chunk by chunk."""
@@ -327,8 +262,11 @@ class Pipeline:
 
         attempts = Attempts(seed, options.n_attempts)
         for attempt_seed in attempts.seeds():
-            codes, problem = self.codes(prompt, options, attempt_seed, should_stop, expected=expected)
-            attempts.add(Attempt(codes, attempt_seed, problem))
+            with contextlib.closing(self.codes(prompt, options, attempt_seed, expected)) as decoding:
+                for _ in decoding:
+                    if should_stop is not None and should_stop():
+                        raise Cancelled("The speech was cancelled.")
+            attempts.add(decoding.attempt)
         kept = attempts.kept
         if not kept.codes or kept.is_loss:
             raise words_missing(kept.problem, attempts.number)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from helpers.made_codes import give_codes
 from helpers.paths import GOLDEN
 from helpers.voices import golden_voice
 from safetensors.torch import load_file
@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from edgetts.backends.linear import kernels_used
 from edgetts.compute import Compute
 from edgetts.decoding.attempts import derive_seed
-from edgetts.decoding.decode import DecodeResult
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import Expected
 from edgetts.decoding.settings import FlowSettings
@@ -126,13 +125,7 @@ LEAST = Expected(least_s=0.2)  # 10 codes at 50 a second
 
 def ends_after(lengths: Iterable[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of decoding: attempts of these lengths, which end by themselves, or at the cap if they are so long."""
-    remaining = iter(lengths)
-
-    def generate(*arguments: Any, **_options: object) -> DecodeResult:
-        n, most = next(remaining), arguments[2].max_codes
-        return DecodeResult(list(range(min(n, most))), stopped=n < most, cancelled=False)
-
-    monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
+    give_codes(monkeypatch, (range(n) for n in lengths))
 
 
 @pytest.mark.parametrize("n_beams", [1, 3])
@@ -153,15 +146,7 @@ def test_a_long_silence_inside_is_tried_again(
     """What follows it was left out, however long the whole is."""
     silence = pipeline.config.silence_code
     assert silence is not None
-    tries = iter([[*range(9), *[silence] * 10, 60], list(range(9))])
-
-    def generate(*_arguments: Any, on_code: Any, **_options: Any) -> DecodeResult:
-        codes = next(tries)
-        for code in codes:
-            on_code(code)
-        return DecodeResult(codes, stopped=True, cancelled=False)
-
-    monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
+    give_codes(monkeypatch, [[*range(9), *[silence] * 10, 60], range(9)])
     options = dataclasses.replace(QUICK, guards=True, retries=1, n_beams=n_beams)
     spoken = pipeline.speak(speaker, IDS, options, 5, expected=Expected(max_silence_s=0.2))
     assert spoken.attempts == 2 and spoken.codes == tuple(range(9))
@@ -197,11 +182,10 @@ def test_an_abrupt_end_rings_out(pipeline: Pipeline, speaker: Speaker, monkeypat
     silence = pipeline.config.silence_code
 
     def made(ending: list[int], tail_s: float) -> list[int]:
-        def generate(*_arguments: Any, **_options: Any) -> DecodeResult:
-            return DecodeResult([1, 2, 3, *ending], stopped=True, cancelled=False)
-
-        monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
-        return pipeline.codes(pipeline.prompt(speaker, IDS), dataclasses.replace(QUICK, tail_s=tail_s), 1)[0]
+        give_codes(monkeypatch, [[1, 2, 3, *ending]])
+        decoding = pipeline.codes(pipeline.prompt(speaker, IDS), dataclasses.replace(QUICK, tail_s=tail_s), 1)
+        list(decoding)
+        return decoding.attempt.codes
 
     assert silence is not None
     assert made([], 0.0) == [1, 2, 3]  # as upstream

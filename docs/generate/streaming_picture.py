@@ -45,20 +45,23 @@ def measure() -> dict[str, Any]:
 
     from edgetts import TTS
     from edgetts.bench.machine import describe_machine
+    from edgetts.guarded_codes import GuardedCodes
     from edgetts.pack.locate import builtin_pack
     from edgetts.pipeline import Pipeline
     from edgetts.streaming.renderer import SegmentRenderer
 
     decoded: list[list[float]] = []
     rendered: list[tuple[float, float]] = []
-    codes, render = Pipeline.codes, SegmentRenderer.render
+    codes, step, render = Pipeline.codes, GuardedCodes.__next__, SegmentRenderer.render
 
-    def noted_codes(self: Pipeline, *values: Any) -> Any:
+    def noted_codes(self: Pipeline, *values: Any) -> GuardedCodes:
         decoded.append([time.perf_counter()])
-        values = list(values)  # type: ignore[assignment]
-        on_code = values[4]
-        values[4] = lambda code: (decoded[-1].append(time.perf_counter()), on_code(code))  # type: ignore[index]
         return codes(self, *values)
+
+    def noted_step(self: GuardedCodes) -> list[int]:
+        new = step(self)
+        decoded[-1] += [time.perf_counter()] * len(new)
+        return new
 
     def noted_render(self: SegmentRenderer, *values: Any, **more: Any) -> Any:
         start = time.perf_counter()
@@ -70,7 +73,11 @@ def measure() -> dict[str, Any]:
         for _ in range(3):  # speeds of this machine are learned
             for _chunk in tts.stream(TEXT, dtype="int16"):
                 pass
-        with patch.object(Pipeline, "codes", noted_codes), patch.object(SegmentRenderer, "render", noted_render):
+        with (
+            patch.object(Pipeline, "codes", noted_codes),
+            patch.object(GuardedCodes, "__next__", noted_step),
+            patch.object(SegmentRenderer, "render", noted_render),
+        ):
             stream = tts.stream(TEXT)
             start = stream.started_at
             chunks = [(c.segment, c.seconds) for c in stream if c.seconds]

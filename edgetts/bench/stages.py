@@ -179,10 +179,11 @@ def _decode_once(each: Candidate, prompt: GPTPrompt, seed: int) -> tuple[list[in
     )
     codes: list[int] = []
     times: list[float] = []
-    for code in stream:
+    for new in stream:
         synchronize(each.pipeline.device)
-        codes.append(code)
-        times.append(time.perf_counter())
+        if new:  # the stop code is none
+            codes += new
+            times.append(time.perf_counter())
     return codes, [after - before for before, after in pairwise(times)]
 
 

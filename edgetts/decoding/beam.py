@@ -1,8 +1,8 @@
-"""Beam search bookkeeping on the host: open beams, finished sequences, the winner.
+"""Beam search bookkeeping on the host: open beams, finished sequences, the winner; and the same with one beam.
 
 In: for every step the best candidates over all beams (score, code, beam), best first. Out: for every
-beam, its parent and the code it appends; in the end the best sequence of codes. Knows no networks, tensors or random
-numbers. Beams are linked lists, so histories are not copied.
+beam, its parent and the code it appends; the codes that are certain; in the end the best sequence of codes. Knows no
+networks, tensors or random numbers. Beams are linked lists, so histories are not copied.
 
 Source: the beam search of Hugging Face transformers with `early_stopping=False`, which upstream uses.
 """
@@ -120,10 +120,6 @@ class BeamSearch:
             self.done = min(h.score for h in self._finished) >= attainable
         return chosen
 
-    def leader(self) -> list[int]:
-        """Codes of the open beam with the best score so far."""
-        return self._leader().codes()
-
     def newly_settled(self) -> list[int]:
         """Codes that are certain since the last call: all open beams and finished sequences share them."""
         ends = [*self._beams, *(f.end for f in self._finished)]
@@ -146,9 +142,6 @@ class BeamSearch:
         winner = max(reversed(finished), key=lambda h: h.score)
         return Hypothesis(winner.score, winner.end.codes(), winner.stopped)
 
-    def _leader(self) -> _Link:
-        return self._beams[max(range(self.n_beams), key=lambda b: self.scores[b])]
-
     def _normalized(self, score: float, length: int) -> float:
         return float(score / length**self.length_penalty)
 
@@ -159,3 +152,46 @@ class BeamSearch:
             finished.append(_Finished(score, beam, stopped))
             if len(finished) > self.n_beams:
                 finished.remove(min(finished, key=lambda h: h.score))
+
+
+class OneBeam:
+    """A search with one beam: each step takes its best candidate, which is certain at once. Used as `BeamSearch`."""
+
+    n_candidates = 1
+    n_shared_codes = 0  # no beam replaces another
+    scores = (0.0,)
+
+    def __init__(self, stop_code: int) -> None:
+        self.stop_code = stop_code
+        self.n_codes = 0  # the stop code included
+        self.done = False
+        self.added: list[Candidate] = []
+        self._codes: list[int] = []
+        self._n_settled = 0
+
+    def step(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Take the best candidate. Sets `done` if it is the stop code."""
+        self.added = candidates[:1]
+        code = self.added[0].code
+        self.n_codes += 1
+        self.done = code == self.stop_code
+        if not self.done:
+            self._codes.append(code)
+        return self.added
+
+    def newly_settled(self) -> list[int]:
+        """Codes since the last call."""
+        settled = self._codes[self._n_settled :]
+        self._n_settled = len(self._codes)
+        return settled
+
+    def best(self) -> Hypothesis:
+        return Hypothesis(0.0, list(self._codes), self.done)
+
+
+Search = BeamSearch | OneBeam
+
+
+def search_with(n_beams: int, length_penalty: float, stop_code: int) -> Search:
+    """A new search. One beam needs no length penalty: no other sequence competes with it."""
+    return OneBeam(stop_code) if n_beams == 1 else BeamSearch(n_beams, length_penalty, stop_code)

@@ -1,8 +1,8 @@
 """The decode loop: text and voice in, codes out, one network step per code over a static cache.
 
-In: the GPT, a `GPTPrompt`, `DecodeSettings`, a `torch.Generator`. Out: codes without the stop code. With one beam codes
-can be streamed (`CodeStream`); `generate_codes` collects them, or runs a beam search. Knows no latents, audio or time;
-the caller handles bad results.
+In: the GPT, a `GPTPrompt`, `DecodeSettings`, a `torch.Generator`. Out: codes without the stop code, step by step
+(`CodeStream`) or all at once (`generate_codes`). The caller asks for each step, may stop between two of them, and
+handles bad results: nothing here calls back. Knows no latents, audio or time.
 
 Positions: the start code has position 0, the k-th code k + 1, so position 1 is never used, as in upstream.
 
@@ -11,7 +11,6 @@ Source: upstream `inference_speech` in indextts/gpt/model_v2.py over Hugging Fac
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgetts.decoding.beam import BeamSearch, Candidate
+from edgetts.decoding.beam import Candidate, Search, search_with
 from edgetts.decoding.bursts import BurstDecoders, BurstReader, not_finite
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.sampling import filter_logits, penalize_repetition, sample, start_seen
@@ -36,8 +35,7 @@ class DecodeResult:
     """Codes without the stop code, and why decoding ended."""
 
     codes: list[int]
-    stopped: bool  # by the stop code; False: by `max_codes` or cancellation
-    cancelled: bool  # by `should_stop`
+    stopped: bool  # by the stop code; False: by `max_codes`
 
 
 def max_codes_limit(config: GPTConfig) -> int:
@@ -79,9 +77,8 @@ class _HostDecoder:
 
     def reorder(self, parents: list[int], n_shared_codes: int) -> None:
         """Row b continues row `parents[b]`. The two share their first `n_shared_codes` codes."""
-        if parents != list(range(len(parents))):
-            order = torch.tensor(parents, device=self._prefix.device)
-            self._cache.reorder(order, self._n_prefix + n_shared_codes)
+        order = torch.tensor(parents, device=self._prefix.device)
+        self._cache.reorder(order, self._n_prefix + n_shared_codes)
 
     def _logits(self, hidden: Tensor) -> Tensor:
         logits = self._gpt.logits(hidden[:, -1:])[:, 0].float()  # (rows, K)
@@ -91,71 +88,65 @@ class _HostDecoder:
 
 
 class CodeStream:
-    """Codes one by one, with one beam: an iterator that computes a code when asked for it.
+    """Codes of one text: an iterator over the steps of the network, each computed when it is asked for.
 
-    Arguments as of `generate_codes`; `settings.n_beams` must be 1. `should_stop` is called before each code.
-    After the last code, `stopped` and `cancelled` tell why decoding ended.
+    A step gives the codes that have become certain with it: with one beam its code; with several the codes that all
+    beams agree on, often none, and with the last step the rest of the best beam's. Whoever wants no more codes asks for
+    no further step and calls `close`. Arguments as of `generate_codes`. The decoder is released after the last step or
+    an error.
+
+    codes: all so far. stopped: the last step chose the stop code.
     """
 
+    @torch.inference_mode()
     def __init__(
         self,
         gpt: GPT,
         prompt: GPTPrompt,
         settings: DecodeSettings,
         generator: torch.Generator | None,
-        should_stop: Callable[[], bool] | None = None,
         stepper: Stepper | None = None,
         decoders: BurstDecoders | None = None,
     ) -> None:
-        if settings.n_beams != 1:
-            raise UsageError(f"n_beams is {settings.n_beams}; codes can be streamed with 1 beam only.")
-        self._generator = _checked(gpt, settings, generator)
-        self._settings = settings
-        self._should_stop = should_stop
-        self._stop_code = gpt.config.stop_mel_token
+        generator = _checked(gpt, settings, generator)
         self.codes: list[int] = []
         self.stopped = False
-        self.cancelled = False
-        self._reader = None if decoders is None else BurstReader(decoders, prompt, settings, self._generator)
-        if decoders is None:
-            with torch.inference_mode():
-                self._decoder = _HostDecoder(gpt, prompt.embeddings, 1, settings.max_codes, stepper)
-                self._seen = start_seen(gpt.config, 1, prompt.embeddings.device)
+        self._max_codes = settings.max_codes
+        self._is_closed = False
+        self._search = search_with(settings.n_beams, settings.length_penalty, gpt.config.stop_mel_token)
+        self._steps: _HostSteps | BurstReader
+        if decoders is not None:  # makes the same choices as the search, one burst ahead of it
+            self._steps = BurstReader(decoders, prompt, settings, generator)
+        else:
+            self._steps = _HostSteps(gpt, prompt, settings, generator, stepper, self._search)
 
     def __iter__(self) -> CodeStream:
         return self
 
     @torch.inference_mode()
-    def __next__(self) -> int:
-        if self.stopped or self.cancelled or len(self.codes) == self._settings.max_codes:
+    def __next__(self) -> list[int]:
+        if self._is_closed:
             raise StopIteration
-        if self._should_stop is not None and self._should_stop():
-            self.cancelled = True
+        search = self._search
+        try:
+            search.step(self._steps.next())
+        except BaseException:
             self.close()
-            raise StopIteration
-        if self._reader is not None:
-            code = self._reader.next()[0].code
+            raise
+        if search.done or search.n_codes == self._max_codes:
+            best = search.best()
+            self.stopped = best.stopped
+            new = best.codes[len(self.codes) :]
+            self.close()
         else:
-            logits = self._decoder.step(self.codes[-1:]) if self.codes else self._decoder.start()  # (1, K)
-            scores = penalize_repetition(logits, self._seen, self._settings.repetition_penalty)
-            if self._generator is not None:
-                code = int(sample(filter_logits(scores, self._settings), 1, self._generator))
-            else:
-                code = int(scores.argmax())
-            self._seen[0, code] = True
-        if code == self._stop_code:
-            self.stopped = True
-            self.close()
-            raise StopIteration
-        self.codes.append(code)
-        if len(self.codes) == self._settings.max_codes:
-            self.close()
-        return code
+            new = search.newly_settled()
+        self.codes += new
+        return new
 
     def close(self) -> None:
-        """Release the decoder for other texts. Called automatically after the last code."""
-        if self._reader is not None:
-            self._reader.close()
+        """End decoding and release the decoder for other texts."""
+        self._is_closed = True
+        self._steps.close()
 
 
 def generate_codes(
@@ -163,34 +154,28 @@ def generate_codes(
     prompt: GPTPrompt,
     settings: DecodeSettings,
     generator: torch.Generator | None,
-    should_stop: Callable[[], bool] | None = None,
-    on_code: Callable[[int], None] | None = None,
     stepper: Stepper | None = None,
     decoders: BurstDecoders | None = None,
 ) -> DecodeResult:
-    """Codes for one text, at most `settings.max_codes`.
+    """All codes of one text, at most `settings.max_codes`.
 
-    `generator` is needed for sampling only. `should_stop` is called before each code; True ends the loop. `on_code` is
-    called with each code of the result, in order, as soon as it is certain: with several beams that is when all of them
-    agree on it. stepper: computes each step in place of the GPT, with equal results up to rounding
-    (`edgetts.backends.fused_step`). decoders: also choose the codes, several at a time, with equal results up to
-    rounding (`edgetts.backends.device_decoder`); then no stepper is used, and the generator may have drawn for more
+    `generator` is needed for sampling only. stepper: computes each step in place of the GPT, with equal results up to
+    rounding (`edgetts.backends.fused_step`). decoders: also choose the codes, several at a time, with equal results up
+    to rounding (`edgetts.backends.device_decoder`); then no stepper is used, and the generator may have drawn for more
     codes than are returned. The same seed and settings give the same codes. Raises UsageError for arguments that the
     model cannot take, NonFiniteError if logits are not finite.
     """
-    if settings.n_beams > 1:
-        return _search(gpt, prompt, settings, generator, should_stop, on_code, stepper, decoders)
-    stream = CodeStream(gpt, prompt, settings, generator, should_stop, stepper, decoders)
-    with contextlib.closing(stream):
-        for code in stream:
-            if on_code is not None:
-                on_code(code)
-    return DecodeResult(stream.codes, stream.stopped, stream.cancelled)
+    stream = CodeStream(gpt, prompt, settings, generator, stepper, decoders)
+    for _ in stream:
+        pass
+    return DecodeResult(stream.codes, stream.stopped)
 
 
-class _BeamSteps:
-    """Candidates of a beam search, one network step at a time: log-softmax, repetition penalty, filters, then the
-    beam's score is added and the candidates are chosen."""
+class _HostSteps:
+    """Candidates of each code, one network step at a time: repetition penalty, filters, then the choice.
+
+    With several beams the scores are log-probabilities, to which the beam's score is added.
+    """
 
     def __init__(
         self,
@@ -199,7 +184,7 @@ class _BeamSteps:
         settings: DecodeSettings,
         generator: torch.Generator | None,
         stepper: Stepper | None,
-        search: BeamSearch,
+        search: Search,
     ) -> None:
         device = prompt.embeddings.device
         self._settings = settings
@@ -214,61 +199,26 @@ class _BeamSteps:
         search, added = self._search, self._search.added
         if added:
             parents, codes = [c.beam for c in added], [c.code for c in added]
-            self._decoder.reorder(parents, search.n_shared_codes)
-            self._seen = self._seen[parents]
+            if parents != list(range(len(parents))):
+                self._decoder.reorder(parents, search.n_shared_codes)
+                self._seen = self._seen[parents]
             self._seen[self._rows, codes] = True
             logits = self._decoder.step(codes)  # (beams, K)
         else:
             logits = self._decoder.start()
-        scores = penalize_repetition(logits.log_softmax(dim=-1), self._seen, self._settings.repetition_penalty)
+        is_one = self._settings.n_beams == 1
+        scores = logits if is_one else logits.log_softmax(dim=-1)
+        scores = penalize_repetition(scores, self._seen, self._settings.repetition_penalty)
         if self._generator is not None:
             scores = filter_logits(scores, self._settings)
+        if is_one:
+            pick = scores.argmax() if self._generator is None else sample(scores, 1, self._generator)
+            return [Candidate(0.0, int(pick), 0)]  # no other beam's score is compared with its own
         scores = scores + torch.tensor(search.scores, device=scores.device).unsqueeze(1)
         return _candidates(scores, search.n_candidates, self._generator)
 
     def close(self) -> None:
         """Nothing to release."""
-
-
-@torch.inference_mode()
-def _search(
-    gpt: GPT,
-    prompt: GPTPrompt,
-    settings: DecodeSettings,
-    generator: torch.Generator | None,
-    should_stop: Callable[[], bool] | None,
-    on_code: Callable[[int], None] | None,
-    stepper: Stepper | None,
-    decoders: BurstDecoders | None,
-) -> DecodeResult:
-    """Beam search. A device decoder makes the same choices as `search`, one burst ahead of it."""
-    generator = _checked(gpt, settings, generator)
-    search = BeamSearch(settings.n_beams, settings.length_penalty, gpt.config.stop_mel_token)
-    steps: _BeamSteps | BurstReader
-    if decoders is None:
-        steps = _BeamSteps(gpt, prompt, settings, generator, stepper, search)
-    else:
-        steps = BurstReader(decoders, prompt, settings, generator)
-    n_told = 0
-    try:
-        while not search.done and search.n_codes < settings.max_codes:
-            if should_stop is not None and should_stop():
-                return DecodeResult(search.leader(), stopped=False, cancelled=True)
-            search.step(steps.next())
-            if on_code is not None:
-                n_told += _tell(search.newly_settled(), on_code)
-    finally:
-        steps.close()
-    best = search.best()
-    if on_code is not None:
-        _tell(best.codes[n_told:], on_code)
-    return DecodeResult(best.codes, best.stopped, cancelled=False)
-
-
-def _tell(codes: list[int], on_code: Callable[[int], None]) -> int:
-    for code in codes:
-        on_code(code)
-    return len(codes)
 
 
 def _candidates(scores: Tensor, n: int, generator: torch.Generator | None) -> list[Candidate]:

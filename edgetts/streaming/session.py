@@ -170,37 +170,35 @@ class Session:
             state.changed.notify_all()
 
     def _attempt(self, segment: SegmentState) -> Attempt:
+        """Decode a segment once, and hand each code to the sound as soon as it is certain."""
         state, speeds, pipeline = self.state, self._engine.speeds, self._engine.pipeline
         pipeline.pack.check_unchanged()
         with self._engine.codes_lock.hold() as hold:
+            state.check_going_on()
             measured = Measurements(self._engine.lanes.codes.timer(hold), speeds.add)
             latest: Mark = None
+            n_codes = 0
             if segment.prompt is None:
                 segment.prompt = pipeline.prompt(self._speaker, segment.queued.ids, segment.queued.language)
-            n_codes = 0
-
-            def on_code(code: int) -> None:
-                nonlocal n_codes, latest
-                n_codes += 1
-                if n_codes == 1:
-                    latest = measured.mark()  # excludes the prefix
-                elif n_codes % CODES_PER_MEASUREMENT == 1:
-                    latest = measured.note("codes", CODES_PER_MEASUREMENT, latest)
-                with state.changed:
-                    segment.codes.append(code)
-                    state.changed.notify_all()
-                if self._is_awaited:
-                    with hold.released(), state.changed:
-                        state.wait_until(lambda: not self._is_awaited)
-
-            def should_stop() -> bool:
-                hold.yield_to_others()
-                return state.is_cancelled
-
-            codes, problem = pipeline.codes(
-                *(segment.prompt, self._options, segment.seed, should_stop, on_code, segment.queued.expected)
-            )
-        return Attempt(codes, segment.seed, problem)
+            decoding = pipeline.codes(segment.prompt, self._options, segment.seed, segment.queued.expected)
+            with contextlib.closing(decoding):
+                for new in decoding:
+                    for _ in new:
+                        n_codes += 1
+                        if n_codes == 1:
+                            latest = measured.mark()  # excludes the prefix
+                        elif n_codes % CODES_PER_MEASUREMENT == 1:
+                            latest = measured.note("codes", CODES_PER_MEASUREMENT, latest)
+                    if new:
+                        with state.changed:
+                            segment.codes += new
+                            state.changed.notify_all()
+                        if self._is_awaited:
+                            with hold.released(), state.changed:
+                                state.wait_until(lambda: not self._is_awaited)
+                    hold.yield_to_others()
+                    state.check_going_on()
+        return decoding.attempt
 
     # --- sound -------------------------------------------------------------------------------------
 

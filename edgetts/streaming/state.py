@@ -83,6 +83,10 @@ class StreamState:
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         """Wait until `is_so()`; `changed` is held before and after. Raises Cancelled if the stream ends."""
         self.changed.wait_for(lambda: self.is_cancelled or is_so())
+        self.check_going_on()
+
+    def check_going_on(self) -> None:
+        """Raises Cancelled if the stream ends. The only thing to be asked without the lock."""
         if self.is_cancelled:
             raise Cancelled("The speech was cancelled.")
 
@@ -106,8 +110,7 @@ class StreamState:
     def give(self, sound: Sound) -> None:
         """Hand samples to the consumer."""
         with self.changed:
-            if self.is_cancelled:
-                raise Cancelled("The speech was cancelled.")
+            self.check_going_on()
             self.sounds.append(sound)
             self.changed.notify_all()
         self.tell()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import itertools
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -128,30 +128,15 @@ def test_a_kernel_adds_gelu_and_residual_as_it_writes() -> None:
 
 
 @pytest.mark.parametrize("n_beams", [1, 3])
-def test_what_is_heard_is_heard_in_order(n_beams: int) -> None:
+def test_steps_give_what_the_host_gives_with_each(n_beams: int) -> None:
     settings = DecodeSettings(n_beams=n_beams, max_codes=40)
-    heard: list[int] = []
-    expected: list[int] = []
-    found = by_step(mini(), mini_prompt(), settings, on_code=heard.append)
-    assert heard == found.codes
-    host(mini(), mini_prompt(), settings, on_code=expected.append)
-    assert heard == expected
-
-
-def test_the_stream_is_what_is_collected() -> None:
-    settings = DecodeSettings(n_beams=1, max_codes=20)
+    expected = list(CodeStream(mini(), mini_prompt(), settings, seeded(settings)))
     decoders = pool(mini())
-    whole = by_step(mini(), mini_prompt(), settings, decoders)
     stream = CodeStream(mini(), mini_prompt(), settings, seeded(settings), decoders=decoders)
-    assert [next(stream) for _ in range(4)] == whole.codes[:4]
-    assert list(stream) == whole.codes[4:]
+    assert list(itertools.islice(stream, 4)) == expected[:4]
+    assert list(stream) == expected[4:]
     assert list(stream) == [] and not stream.stopped
-
-
-def stop_after(n: int) -> Callable[[], bool]:
-    """Says stop at question n + 1, and fails where it is asked again."""
-    answers = iter([*[False] * n, True])
-    return lambda: next(answers)
+    assert stream.codes == by_step(mini(), mini_prompt(), settings, decoders).codes
 
 
 class Counted(DeviceDecoder):
@@ -187,28 +172,31 @@ class One(DeviceDecoders):
 
 
 @pytest.mark.parametrize("n_beams", [1, 3])
-def test_cancelling_ends_within_a_burst(n_beams: int) -> None:
-    """Asked before each code; nothing is launched any more, and at most what was ahead is thrown away."""
+def test_stopping_ends_within_a_burst(n_beams: int) -> None:
+    """Nothing is launched any more, and at most what was ahead is thrown away."""
     settings = DecodeSettings(n_beams=n_beams, max_codes=60)
     decoders = One(mini(), n_beams)
-    result = by_step(mini(), mini_prompt(), settings, decoders, should_stop=stop_after(4))
-    assert result.cancelled and not result.stopped
-    assert len(result.codes) == 4
+    stream = CodeStream(mini(), mini_prompt(), settings, seeded(settings), decoders=decoders)
+    assert decoders.n_lent == 0 and decoders.decoder.n_launched == 0  # before the first step is asked for
+    assert len(list(itertools.islice(stream, 4))) == 4 and decoders.n_lent == 1
+    stream.close()
+    assert list(stream) == [] and not stream.stopped
     assert decoders.decoder.n_launched <= 1 + 2 * BURST
     assert decoders.n_lent == 0
-    nothing = by_step(mini(), mini_prompt(), settings, decoders, should_stop=lambda: True)
-    assert nothing == DecodeResult([], stopped=False, cancelled=True)
 
 
 @pytest.mark.parametrize("n_beams", [1, 3])
-def test_the_engine_comes_back_when_a_listener_fails(n_beams: int) -> None:
-    def fail(code: int) -> None:
-        raise ValueError(code)
+def test_a_decoder_comes_back_when_its_burst_fails(n_beams: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Any:
+        raise ValueError("the device is gone")
 
     decoders = One(mini(), n_beams)
     settings = DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=60)
+    stream = CodeStream(mini(), mini_prompt(), settings, None, decoders=decoders)
+    next(stream)
+    monkeypatch.setattr(decoders.decoder, "poll", fail)
     with pytest.raises(ValueError):
-        by_step(mini(), mini_prompt(), settings, decoders, on_code=fail)
+        list(stream)
     assert decoders.n_lent == 0
 
 
@@ -254,8 +242,10 @@ def test_slots_serve_text_after_text(n_beams: int) -> None:
         assert decoders.decoder.state is state
     assert state is not None and state.n_slots % KEY_BUCKET == 0
     more = DecodeSettings(n_beams=n_beams, max_codes=300)
-    found = by_step(mini(), mini_prompt(), more, decoders, should_stop=stop_after(20))
-    assert len(found.codes) == 20 and (n_beams > 1 or found.codes == expected[long].codes[:20])
+    stream = CodeStream(mini(), mini_prompt(), more, seeded(more), decoders=decoders)
+    steps = list(itertools.islice(stream, 20))
+    stream.close()
+    assert len(steps) == 20 and (n_beams > 1 or stream.codes == expected[long].codes[:20])
     assert decoders.decoder.state is not state and decoders.decoder.state.n_slots > state.n_slots
 
 
@@ -278,7 +268,7 @@ def test_two_texts_by_turns() -> None:
     pairs = list(zip(*streams, strict=True))
     for i, seed in enumerate((1, 2)):
         expected = generate_codes(mini(), mini_prompt(), settings, torch.Generator().manual_seed(seed))
-        assert [pair[i] for pair in pairs] == expected.codes
+        assert [pair[i] for pair in pairs] == [[code] for code in expected.codes]
 
 
 @pytest.mark.parametrize("n_beams", [1, 3])
@@ -287,16 +277,16 @@ def test_numbers_that_overflow_are_an_error_and_do_not_stay(n_beams: int) -> Non
     settings = DecodeSettings(do_sample=False, n_beams=n_beams, max_codes=40)
     prompt, decoders = mini_prompt(gpt), One(gpt, n_beams)
     expected = host(gpt, prompt, settings)
+    stream = CodeStream(gpt, prompt, settings, None, decoders=decoders)
     code = expected.codes[9]
     row = gpt.mel_embedding.weight[code].clone()
     gpt.mel_embedding.weight[code] = float("nan")
-    heard: list[int] = []
     with pytest.raises(GenerationError, match="non-finite scores after [1-9]") as on_host:
         host(gpt, prompt, settings)
     with pytest.raises(GenerationError) as by_the_step:
-        by_step(gpt, prompt, settings, decoders, on_code=heard.append)
+        list(stream)
     assert str(by_the_step.value) == str(on_host.value)
-    assert heard == expected.codes[: len(heard)] and (len(heard) == 10 or n_beams > 1)
+    assert stream.codes == expected.codes[: len(stream.codes)] and (len(stream.codes) == 10 or n_beams > 1)
     assert decoders.n_lent == 0 and not prompt.states
     gpt.mel_embedding.weight[code] = row
     assert by_step(gpt, prompt, settings, decoders) == expected

@@ -222,16 +222,18 @@ def test_a_gpt_in_16_bits(mini_pack: Path, monkeypatch: pytest.MonkeyPatch) -> N
     speaker, options = speaker_of(pipeline), SynthesisOptions(n_beams=1, guards=False, max_codes=12, do_sample=False)
     prompt = pipeline.prompt(speaker, [5, 6, 7])
     assert prompt.embeddings.dtype == BF16
-    codes, _ = pipeline.codes(prompt, options, 1)
+    decoding = pipeline.codes(prompt, options, 1)
+    assert len(list(decoding)) == 12
+    codes = decoding.attempt.codes
     latents, same = pipeline.features(prompt, codes), exact.features(exact.prompt(speaker, [5, 6, 7]), codes)
     assert latents.dtype == FP32
     assert 0 < float((latents - same).norm() / same.norm()) < 0.05
 
     head = pipeline.gpt.mel_head
     monkeypatch.setattr(head, "weight", torch.nn.Parameter(head.weight * torch.inf, requires_grad=False))
-    told: list[int] = []
-    codes, _ = pipeline.codes(prompt, options, 1, on_code=told.append)
-    assert told == codes and len(codes) == 12 and pipeline.gpt.mel_head.weight.dtype == FP32
+    decoding = pipeline.codes(prompt, options, 1)
+    codes = [code for new in decoding for code in new]
+    assert decoding.attempt.codes == codes and len(codes) == 12 and pipeline.gpt.mel_head.weight.dtype == FP32
     assert pipeline.features(prompt, codes).dtype == FP32  # the prompt is of the GPT that was there before
     assert len(pipeline.networks.take_notices()) == 1
 

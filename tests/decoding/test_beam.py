@@ -77,8 +77,6 @@ def run(scores: Scores, n_beams: int, penalty: float, max_codes: int) -> tuple[l
             n = search.n_shared_codes
             assert histories[beam][:n] == histories[c.beam][:n]
         histories = [(*histories[c.beam], c.code) for c in added]
-        best = max(range(n_beams), key=lambda b: added[b].score)
-        assert search.leader() == list(histories[best])
         settled += search.newly_settled()
         assert all(list(h[: len(settled)]) == settled for h in histories)
     winner = search.best()

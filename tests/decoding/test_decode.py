@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import pytest
 import torch
 from helpers.mini_gpt import mini_gpt
@@ -44,7 +47,7 @@ def greedy(n_beams: int = 1, max_codes: int = 60) -> DecodeSettings:
 @pytest.mark.parametrize(("n_beams", "name"), [(1, "greedy_codes"), (3, "beam3_codes")])
 def test_codes_equal_upstream(gpt: GPT, voice: Voice, golden: dict[str, Tensor], n_beams: int, name: str) -> None:
     result = generate_codes(gpt, GPTPrompt.build(gpt, *voice), greedy(n_beams), None)
-    assert result == DecodeResult(golden[name][0].tolist(), stopped=False, cancelled=False)
+    assert result == DecodeResult(golden[name][0].tolist(), stopped=False)
 
 
 def test_ids_of_the_brackets_are_left_out_of_the_text(gpt: GPT, voice: Voice) -> None:
@@ -105,50 +108,54 @@ def test_the_stop_code_ends_and_is_not_returned(voice: Voice, n_beams: int) -> N
     assert generate_codes(with_stop_bias(100.0), prompt, settings, seeded()).codes == []
 
 
-@pytest.mark.parametrize("do_sample", [True, False])
-def test_the_stream_is_what_is_collected(gpt: GPT, voice: Voice, do_sample: bool) -> None:
-    settings = DecodeSettings(do_sample=do_sample, n_beams=1, max_codes=9)
-    heard: list[int] = []
-    whole = generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(), on_code=heard.append)
+def step_by_step(
+    gpt: GPT, voice: Voice, settings: DecodeSettings, n_steps: int | None = None
+) -> tuple[CodeStream, list[list[int]]]:
+    """A stream, and what its first steps give; None: all of them."""
     stream = CodeStream(gpt, GPTPrompt.build(gpt, *voice), settings, seeded())
-    assert [next(stream) for _ in range(4)] == whole.codes[:4]
-    assert stream.codes == whole.codes[:4]
-    assert list(stream) == whole.codes[4:]
-    assert heard == whole.codes
-    assert list(stream) == []
-    assert not stream.stopped
+    return stream, list(itertools.islice(stream, n_steps))
 
 
 @pytest.mark.parametrize("do_sample", [True, False])
-def test_what_several_beams_agree_on_is_heard_in_order_and_is_the_result(
-    gpt: GPT, voice: Voice, do_sample: bool
-) -> None:
-    heard: list[int] = []
-    settings = DecodeSettings(do_sample=do_sample, n_beams=3, max_codes=40)
-    whole = generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(), on_code=heard.append)
-    assert heard == whole.codes
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_steps_give_the_result_in_order(gpt: GPT, voice: Voice, n_beams: int, do_sample: bool) -> None:
+    settings = DecodeSettings(do_sample=do_sample, n_beams=n_beams, max_codes=40)
+    whole = generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded())
+    stream, steps = step_by_step(gpt, voice, settings)
+    assert list(itertools.chain(*steps)) == whole.codes == stream.codes and not stream.stopped
+    assert len(steps) == 40 and (n_beams > 1 or {len(new) for new in steps} == {1})
+    assert len([new for new in steps if new]) > 1  # not all at the end
+    assert list(stream) == []
 
 
 @pytest.mark.parametrize("n_beams", [1, 3])
-def test_cancelling_is_asked_before_each_code(gpt: GPT, voice: Voice, n_beams: int) -> None:
-    asked = 0
+def test_no_step_is_computed_before_it_is_asked_for(gpt: GPT, voice: Voice, n_beams: int) -> None:
+    """So that a caller stops within one step."""
+    n_computed = 0
 
-    def should_stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > 4
+    def stepper(*arguments: Any) -> Tensor:
+        nonlocal n_computed
+        n_computed += 1
+        hidden: Tensor = gpt(*arguments)
+        return hidden
 
-    heard: list[int] = []
     settings = DecodeSettings(n_beams=n_beams, max_codes=60)
-    result = generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(), should_stop, heard.append)
-    assert result.cancelled
-    assert not result.stopped
-    assert len(result.codes) == 4
-    assert heard == result.codes[: len(heard)]
-    assert len(heard) == 4 or n_beams > 1
-    assert asked == 5
-    none = generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(), lambda: True)
-    assert none == DecodeResult([], stopped=False, cancelled=True)
+    stream = CodeStream(gpt, GPTPrompt.build(gpt, *voice), settings, seeded(), stepper)
+    for n_asked in range(5):
+        assert n_computed == max(0, n_asked - 1)  # the first code is of the prefix
+        next(stream)
+    whole = generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded())
+    assert stream.codes == whole.codes[: len(stream.codes)] and (len(stream.codes) == 5 or n_beams > 1)
+    stream.close()
+    assert list(stream) == [] and n_computed == 4 and not stream.stopped
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_the_step_that_stops_gives_what_is_left(voice: Voice, n_beams: int) -> None:
+    gpt = with_stop_bias(6.0)
+    stream, steps = step_by_step(gpt, voice, DecodeSettings(n_beams=n_beams, max_codes=60))
+    assert stream.stopped and len(steps) < 60 and list(itertools.chain(*steps)) == stream.codes
+    assert steps[-1] == [] or n_beams > 1
 
 
 @pytest.mark.parametrize("n_beams", [1, 3])
@@ -182,5 +189,3 @@ def test_what_the_model_cannot_take_is_refused(gpt: GPT, voice: Voice) -> None:
         GPTPrompt.build(gpt, latents, emotion, ids.repeat(2, 1))
     with pytest.raises(UsageError, match="no generator"):
         generate_codes(gpt, GPTPrompt.build(gpt, *voice), DecodeSettings(n_beams=1), None)
-    with pytest.raises(UsageError, match="1 beam only"):
-        CodeStream(gpt, GPTPrompt.build(gpt, *voice), greedy(3), None)

@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import torch
 from gpu.random_pack import RandomPack, published_config
@@ -37,6 +38,7 @@ from edgetts.decoding.decode import generate_codes
 from edgetts.decoding.guards import Expected
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import DecodeSettings, FlowSettings
+from edgetts.guarded_codes import GuardedCodes
 from edgetts.options import PRESETS, SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
@@ -257,7 +259,7 @@ def _speak(engine: Engine, speaker: Speaker, options: SynthesisOptions) -> dict[
     queued = QueuedSegment("noise", "noise", ids, 0, 5, 0.0, Expected(), time.perf_counter())
     state = StreamState()
     first, n_samples, codes_at = 0.0, 0, list[float]()
-    with _listening(engine.pipeline, codes_at):
+    with _listening(codes_at):
         started = time.perf_counter()
         arrivals = [started]
         session = Session(engine, speaker, iter([queued]), options, 1, FixedSeconds(SEEDED_S), state, n_tokens=len(ids))
@@ -277,22 +279,17 @@ def _speak(engine: Engine, speaker: Speaker, options: SynthesisOptions) -> dict[
 
 
 @contextmanager
-def _listening(pipeline: Pipeline, codes_at: list[float]) -> Iterator[None]:
-    """Notes when each code is told to the stream; those of a burst come together."""
-    codes = pipeline.codes
+def _listening(codes_at: list[float]) -> Iterator[None]:
+    """Notes when each code comes to the stream; those of a burst come together."""
+    step = GuardedCodes.__next__
 
-    def noted(prompt: Any, options: Any, seed: Any, should_stop: Any, on_code: Any, expected: Any) -> Any:
-        def told(code: int) -> None:
-            codes_at.append(time.perf_counter())
-            on_code(code)
+    def noted(decoding: GuardedCodes) -> list[int]:
+        new = step(decoding)
+        codes_at.extend([time.perf_counter()] * len(new))
+        return new
 
-        return codes(prompt, options, seed, should_stop, told, expected)
-
-    pipeline.codes = noted  # type: ignore[method-assign]
-    try:
+    with patch.object(GuardedCodes, "__next__", noted):
         yield
-    finally:
-        del pipeline.codes
 
 
 def _histogram(milliseconds: list[float]) -> dict[str, int]:

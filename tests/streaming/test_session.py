@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.made_codes import give_codes
 from helpers.streams import QUICK, TEXT, own_threads
 
 from edgetts.api import TTS, AudioChunk, SpeechStream
 from edgetts.backends.lanes import Held, HostLane, Lanes, Timer
 from edgetts.decoding.attempts import Attempt, derive_seed
-from edgetts.decoding.decode import DecodeResult
 from edgetts.errors import GenerationError, UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.streaming.renderer import SegmentRenderer
@@ -179,18 +179,7 @@ def test_a_guard_retries_unheard_sound_and_cuts_heard_sound(tts: TTS, voice: Voi
 
 def ends_after(lengths: list[int], monkeypatch: pytest.MonkeyPatch, pace_s: float = 0.0) -> None:
     """Instead of decoding: attempts that end by themselves after so many codes, each told after `pace_s`."""
-    remaining = iter(lengths)
-
-    def generate(*_arguments: Any, should_stop: Any, on_code: Any, **_options: Any) -> DecodeResult:
-        codes = list(range(next(remaining)))
-        for code in codes:
-            if should_stop():
-                return DecodeResult(codes, stopped=False, cancelled=True)
-            on_code(code)
-            time.sleep(pace_s)
-        return DecodeResult(codes, stopped=True, cancelled=False)
-
-    monkeypatch.setattr("edgetts.pipeline.generate_codes", generate)
+    give_codes(monkeypatch, (range(n) for n in lengths), pace_s=pace_s, max_codes=1000)
 
 
 LONG = "Three words here. Somebody walked along a river in the evening."
