@@ -166,6 +166,16 @@ def _encodable(line: str, stream: TextIO | None) -> str:
     return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
+@contextlib.contextmanager
+def stopping(what_holds: str) -> Iterator[None]:
+    """Ctrl-C in it is told of in a sentence, then goes on to the command line, which ends with its code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_notice(f"Stopped; {what_holds}.")
+        raise
+
+
 def is_first_time(what: str, home: Path | None) -> bool:
     """Whether the notice `what` (a file name) was not shown yet; from now on it was. True if that cannot be stored."""
     from edgetts.pack.locate import cache_folder

@@ -19,6 +19,7 @@ from edgetts.cli.common import (
     print_json,
     print_line,
     print_notice,
+    stopping,
 )
 from edgetts.cli.hubs import HUGGING_FACE, MirrorOption, hubs
 from edgetts.cli.setup.ask import tell
@@ -87,28 +88,26 @@ def download(
     hub, other_hub = hubs(source, mirror, found)
     target = folder if folder is not None else data_folder(found.home) / "checkpoints" / family.title
 
-    with ByteProgressBar(enabled=not quiet) as progress:
-        plan = plan_download(
-            target,
-            family,
-            hub=hub,
-            other_hub=other_hub,
-            reuse=[found.hub_cache],
-            revision=revision,
-            replace=force,
-            progress=progress,
-        )
-    if not plan.agreed:
-        tell(amount(plan))
-        agree(plan.licenses, accepted=yes, flag="--yes")
-    elif plan.missing and not quiet:
-        print_notice(amount(plan))
-    try:
-        with ByteProgressBar(enabled=not quiet, lines=not quiet) as progress:
-            done = fetch(plan, progress=progress)
-    except KeyboardInterrupt:
-        print_notice("Stopped; the same command resumes the download.")
-        raise
+    with stopping("nothing was downloaded"):
+        with ByteProgressBar(enabled=not quiet) as progress:
+            plan = plan_download(
+                target,
+                family,
+                hub=hub,
+                other_hub=other_hub,
+                reuse=[found.hub_cache],
+                revision=revision,
+                replace=force,
+                progress=progress,
+            )
+        if not plan.agreed:
+            tell(amount(plan))
+            agree(plan.licenses, accepted=yes, flag="--yes")
+        elif plan.missing and not quiet:
+            print_notice(amount(plan))
+    resumes = "the same command resumes the download"
+    with stopping(resumes), ByteProgressBar(enabled=not quiet, lines=not quiet) as progress:
+        done = fetch(plan, progress=progress)
     command = shlex.join(["edgetts", "convert", str(target), str(_pack_to_make(found.home))])
     if as_json:
         print_json(

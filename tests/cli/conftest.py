@@ -15,6 +15,28 @@ from helpers.command import Edgetts, run_edgetts
 from edgetts.pack.manifest import read_manifest
 from edgetts.voices.voice import Voice
 
+_RECIPE = """
+format = 1
+name = "quick"
+description = "Of the tests: rounded"
+
+[components]
+{components}
+
+[budget]
+run_mb = 200
+pack_mb = 400
+"""
+_COMPONENTS = (
+    "s2mel",
+    "codec_decoder",
+    "vocoder",
+    "semantic_encoder",
+    "codec_encoder",
+    "conditioning",
+    "speaker_encoder",
+)
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -57,3 +79,16 @@ def mini_voice(mini_pack: Path) -> Voice:
 @pytest.fixture
 def voice_file(mini_voice: Voice, tmp_path: Path) -> Path:
     return mini_voice.save(tmp_path / "mini.safetensors")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """Rounds the GPT to int4: done in a second."""
+    path = tmp_path / "quick.toml"
+    rule = 'rules = [{ pattern = "gpt.h.*.weight", scheme = "int4_group", group_size = 32 }]'
+    tables = [
+        f'[components.gpt]\ndtype = "float16"\n{rule}',
+        *(f'[components.{c}]\ndtype = "float16"' for c in _COMPONENTS),
+    ]
+    path.write_text(_RECIPE.replace("[components]\n{components}", "\n".join(tables)))
+    return path

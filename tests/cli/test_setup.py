@@ -14,35 +14,13 @@ pytest.importorskip("huggingface_hub", reason="needs the extra `download`")
 
 from helpers.command import Edgetts
 from helpers.fake_hub import OWN, OWN_25, FakeHub, repositories_of, serve
-from helpers.voices import golden_voice, golden_voice_25
+from helpers.voices import voice_for
 from typer.testing import Result
 
 from edgetts.cli.setup import ask, plan
 from edgetts.pack.locate import locate_pack
 from edgetts.pack.manifest import read_manifest
 from edgetts.pack.remembered import read_default
-
-RECIPE = """
-format = 1
-name = "quick"
-description = "Of the tests: rounded"
-
-[components]
-{components}
-
-[budget]
-run_mb = 200
-pack_mb = 400
-"""
-COMPONENTS = (
-    "s2mel",
-    "codec_decoder",
-    "vocoder",
-    "semantic_encoder",
-    "codec_encoder",
-    "conditioning",
-    "speaker_encoder",
-)
 
 
 @pytest.fixture(scope="session")
@@ -61,19 +39,6 @@ def hub(published: dict[str, dict[str, bytes]], home: Path, monkeypatch: pytest.
         yield running
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    """Rounds the GPT to int4: done in a second."""
-    path = tmp_path / "quick.toml"
-    rule = 'rules = [{ pattern = "gpt.h.*.weight", scheme = "int4_group", group_size = 32 }]'
-    tables = [
-        f'[components.gpt]\ndtype = "float16"\n{rule}',
-        *(f'[components.{c}]\ndtype = "float16"' for c in COMPONENTS),
-    ]
-    path.write_text(RECIPE.replace("[components]\n{components}", "\n".join(tables)))
-    return path
-
-
 Setup = Callable[..., Result]
 
 
@@ -81,12 +46,6 @@ Setup = Callable[..., Result]
 def setup(edgetts: Edgetts, recipe: Path) -> Setup:
     """`edgetts setup` with a quick recipe."""
     return lambda *words, **options: edgetts("setup", "--recipe", recipe, *words, **options)
-
-
-def voice_for(pack: Path, path: Path) -> Path:
-    """A voice file that fits a pack of the tests, which cannot learn one."""
-    voice = golden_voice_25(pack) if read_manifest(pack).family == "indextts-2.5" else golden_voice(pack)
-    return dataclasses.replace(voice, emotion_base=voice.emotion_base.clone()).save(path)
 
 
 @pytest.mark.parametrize("title", ["IndexTTS-2", "IndexTTS-2.5"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
 from edgetts.pack.load import open_pack
+from edgetts.pack.manifest import read_manifest
 from edgetts.voices.voice import Voice
 from helpers.paths import GOLDEN, GOLDEN_25
 
@@ -46,3 +48,9 @@ def golden_voice_25(pack: Path) -> Voice:
         seconds=2.4,
         name="golden",
     )
+
+
+def voice_for(pack: Path, path: Path) -> Path:
+    """A voice file that fits a pack of the tests, which cannot learn one."""
+    voice = golden_voice_25(pack) if read_manifest(pack).family == "indextts-2.5" else golden_voice(pack)
+    return dataclasses.replace(voice, emotion_base=voice.emotion_base.clone()).save(path)

@@ -1,7 +1,8 @@
 """Questions to a person at a terminal, and text for people: on stderr, as wide as the terminal.
 
 In: a question with its default. Out: the answer; a wrong one is explained and asked again. The end of the input
-(Ctrl-D) is a UsageError, not a default. Without a terminal nothing is asked.
+(Ctrl-D) is a UsageError, not a default. Ctrl-C ends the line of the question and goes on to who asked. Without a
+terminal nothing is asked.
 """
 
 from __future__ import annotations
@@ -40,7 +41,11 @@ def ask(question: str, default: str, read: Callable[[str], str]) -> str:
     shown = f" [{default}]" if default else ""
     for _ in range(_MOST_WRONG):
         print(f"{printable(question)}{shown} ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
+        try:
+            line = sys.stdin.readline()
+        except KeyboardInterrupt:
+            to_stderr("")
+            raise
         if not line:
             to_stderr("")
             break

@@ -5,12 +5,21 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from edgetts.cli import complete
-from edgetts.cli.common import JsonOption, ProgressBar, QuietOption, environment, print_json, print_line, print_notice
+from edgetts.cli.common import (
+    JsonOption,
+    ProgressBar,
+    QuietOption,
+    environment,
+    print_json,
+    print_line,
+    print_notice,
+    stopping,
+)
 from edgetts.cli.environment import Environment
 from edgetts.cli.hubs import HUGGING_FACE, MirrorOption, hubs
 from edgetts.cli.setup import ask
@@ -23,11 +32,9 @@ from edgetts.cli.setup.steps import SENTENCE, Done, Steps
 from edgetts.errors import DownloadError, UsageError, one_line
 from edgetts.pack.locate import data_folder
 
-if TYPE_CHECKING:
-    pass
-
 _ACCEPT = "--accept-license"
 _RESUMES = "the same command goes on where it stopped"
+_UNCHANGED = "nothing was changed"
 
 
 def setup(
@@ -120,50 +127,48 @@ def setup(
         check_target(output)
     voice_name = check_voice(voice, voice_name)
 
-    with ProgressBar(enabled=told) as progress:
-        progress("looking at this machine", 0.0)
-        from edgetts.quant.machine import this_machine
-        from edgetts.quant.recipe import AUTO, choose_recipe, load_recipe
+    with stopping(_UNCHANGED):
+        with ProgressBar(enabled=told) as progress:
+            progress("looking at this machine", 0.0)
+            from edgetts.quant.machine import this_machine
+            from edgetts.quant.recipe import AUTO, choose_recipe, load_recipe
 
-        accelerator = this_machine()
-        machine = look(data_folder(known.home), accelerator)
-    if told:
-        tell(f"This machine: {machine.line}.", indent="  ")
-    family = choose_family_of(model, folder, asks=asks)
-    suggested, reason = choose_recipe(accelerator) if recipe == AUTO else (recipe, "")
-    chosen = choose_recipe_of(suggested, reason, asks=asks) if recipe == AUTO else recipe
-    loaded = load_recipe(chosen)
-    if asks and voice is None:
-        voice, voice_name = ask_voice(voice_name)
+            accelerator = this_machine()
+            machine = look(data_folder(known.home), accelerator)
+        if told:
+            tell(f"This machine: {machine.line}.", indent="  ")
+        family = choose_family_of(model, folder, asks=asks)
+        suggested, reason = choose_recipe(accelerator) if recipe == AUTO else (recipe, "")
+        chosen = choose_recipe_of(suggested, reason, asks=asks) if recipe == AUTO else recipe
+        loaded = load_recipe(chosen)
+        if asks and voice is None:
+            voice, voice_name = ask_voice(voice_name)
 
-    caches = [known.hub_cache] if known.hub_cache.is_dir() else []
-    plan = make_plan(
-        *(family, loaded, name or pack_name(family, chosen)),
-        home=known.home,
-        recipe_given=chosen,
-        source=folder,
-        hub_caches=caches,
-        measures=report,
-    )
-    if not (plan.is_made or plan.is_here):
-        plan = _with_download(plan, source, mirror, known, folder, caches, dry_run=dry_run, quiet=quiet)
-    if told or dry_run:
-        _show(plan, reason if chosen == suggested else "", voice, voice_name, text, output, machine.disk_bytes)
-    if dry_run:
-        if as_json:
-            print_json({"dry_run": True, **_about(plan)})
-        return
-    plan.check_disk()
-    _consent(plan, accept_license=accept_license, quiet=quiet)
-    if asks and not ask.confirm("Go on?", default=True):
-        raise UsageError("Nothing was changed.")
+        caches = [known.hub_cache] if known.hub_cache.is_dir() else []
+        plan = make_plan(
+            *(family, loaded, name or pack_name(family, chosen)),
+            home=known.home,
+            recipe_given=chosen,
+            source=folder,
+            hub_caches=caches,
+            measures=report,
+        )
+        if not (plan.is_made or plan.is_here):
+            plan = _with_download(plan, source, mirror, known, folder, caches, dry_run=dry_run, quiet=quiet)
+        if told or dry_run:
+            _show(plan, reason if chosen == suggested else "", voice, voice_name, text, output, machine.disk_bytes)
+        if dry_run:
+            if as_json:
+                print_json({"dry_run": True, **_about(plan)})
+            return
+        plan.check_disk()
+        _consent(plan, accept_license=accept_license, quiet=quiet)
+        if asks and not ask.confirm("Go on?", default=True):
+            raise UsageError("Nothing was changed.")
 
     steps = Steps(known, plan, caches, voice, voice_name, text, output, quiet)
-    try:
+    with stopping(_RESUMES):
         done = steps.all(lambda step: tell(step.line, indent=" " * 10) if told else None)
-    except KeyboardInterrupt:
-        print_notice(f"Stopped; {_RESUMES}.")
-        raise
     _conclude(plan, steps, done, as_json=as_json, quiet=quiet)
 
 
