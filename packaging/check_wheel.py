@@ -54,6 +54,8 @@ def parts(wheel: Path) -> list[tuple[str, int, int]]:
     sizes: Counter[str] = Counter()
     with zipfile.ZipFile(wheel) as archive:
         for info in archive.infolist():
+            if info.is_dir():
+                continue
             key = "/".join(info.filename.split("/")[:-1][:2])
             files[key] += 1
             sizes[key] += info.file_size

@@ -94,3 +94,12 @@ def test_what_does_not_belong_is_named(
     with zipfile.ZipFile(other, "a") as archive:
         archive.writestr(name, "")
     assert sentence in checker.problems(other, with_kernels=False)
+
+
+def test_folders_are_not_counted_as_files(wheel: Path, checker: ModuleType, tmp_path: Path) -> None:
+    """auditwheel lists them; setuptools does not."""
+    other = tmp_path / wheel.name
+    shutil.copy(wheel, other)
+    with zipfile.ZipFile(other, "a") as archive:
+        archive.writestr("edgetts/", "")
+    assert checker.parts(other) == checker.parts(wheel)

@@ -14,7 +14,8 @@ LIBRARY = find_library()
 ISAS: list[Isa | None] = [*LIBRARY.isas] if LIBRARY else []
 LIBRARIES = [None] if LIBRARY is None else [None, LIBRARY]
 GPT_SHAPES = [(3840, 1280), (1280, 1280), (5120, 1280), (1280, 5120)]
-TOLERANCE = {Activations.FLOAT32: 1e-6, Activations.INT16: 3e-4, Activations.INT8: 1.5e-2}
+# float32: 1.4e-6 with the four lanes of NEON and 5120 inputs, where each partial sum is longest.
+TOLERANCE = {Activations.FLOAT32: 2e-6, Activations.INT16: 3e-4, Activations.INT8: 1.5e-2}
 compiled = pytest.mark.skipif(LIBRARY is None, reason="the compiled kernels were not built")
 
 
