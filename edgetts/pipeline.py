@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from edgetts.attempt import GuardedCodes
 from edgetts.backends.kernels import AUTO
 from edgetts.backends.lanes import paced
 from edgetts.backends.networks import Networks
@@ -30,7 +31,6 @@ from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import Cancelled
 from edgetts.families import family_of
-from edgetts.guarded_codes import GuardedCodes
 from edgetts.models.vocoder import frames_of, reach, render
 from edgetts.options import SynthesisOptions
 from edgetts.voices.emotion import Emotion

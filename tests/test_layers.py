@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("native", "decoding"),  # compiled kernels, which only the backends name; algorithms
     ("backends",),
     ("options",),  # the ranges of a call's knobs
-    ("voices", "guarded_codes"),
+    ("voices", "attempt"),
     ("pipeline",),
     ("memory",),
     ("streaming",),

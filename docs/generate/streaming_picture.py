@@ -44,8 +44,8 @@ def measure() -> dict[str, Any]:
     import torch
 
     from edgetts import TTS
+    from edgetts.attempt import GuardedCodes
     from edgetts.bench.machine import describe_machine
-    from edgetts.guarded_codes import GuardedCodes
     from edgetts.pack.locate import builtin_pack
     from edgetts.pipeline import Pipeline
     from edgetts.streaming.renderer import SegmentRenderer

@@ -26,6 +26,7 @@ from gpu.random_pack import RandomPack, published_config
 from helpers.refusals import is_missing
 from torch import Tensor
 
+from edgetts.attempt import GuardedCodes
 from edgetts.backends.device_decoder import DeviceDecoders, device_decoders
 from edgetts.backends.kernels.base import dequantize, relative_error
 from edgetts.backends.kernels.registry import KERNELS, KernelChoice, kernel_names, try_kernel
@@ -38,7 +39,6 @@ from edgetts.decoding.decode import generate_codes
 from edgetts.decoding.guards import Expected
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import DecodeSettings, FlowSettings
-from edgetts.guarded_codes import GuardedCodes
 from edgetts.options import PRESETS, SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack

@@ -56,4 +56,4 @@ def give_codes(
         assert codes is not None, "more attempts than expected"
         return MadeCodes(codes, max_codes or settings.max_codes, pace_s)
 
-    monkeypatch.setattr("edgetts.guarded_codes.CodeStream", stream)
+    monkeypatch.setattr("edgetts.attempt.CodeStream", stream)
