@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from edgetts.backends.kernels import DEQUANTIZED, Epilogue, Kernel, KernelChoice
 from edgetts.backends.kernels.base import Rounding
+from edgetts.native.huge_pages import finish_block
 from edgetts.pack.schemes import Quantized
 
 _WEIGHT = ".weight"
@@ -112,6 +113,7 @@ def replace_layers(
     """
     if choice.wanted == DEQUANTIZED:
         return set()
+    finish_block()  # given back alone, when this network is
     taken: set[str] = set()
     n_linears = 0
     for name, weight in quantized.items():

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from edgetts.errors import UsageError
+from edgetts.native import huge_pages
 from edgetts.native.library import Isa, Library, addresses, check
 
 GROUPS = (32, 64, 128)  # inputs that share an int4 scale
@@ -95,7 +96,7 @@ def pack_int4(
         return Packed(4, n_outputs, n_inputs, group, codes, scales, zeros, None)
     for name, tensor in (("codes", codes), ("scales", scales), ("zeros", zeros)):
         check(name, tensor, (torch.uint8, torch.float16))
-    data = torch.empty(library.c.edgetts_packed_bytes(n_outputs, n_inputs, group, 4), dtype=torch.uint8)
+    data = huge_pages.empty(library.c.edgetts_packed_bytes(n_outputs, n_inputs, group, 4))
     library.c.edgetts_pack_int4(*addresses(codes, scales, zeros, data), *(n_outputs, n_inputs, group, n_threads))
     nothing = torch.empty(0)
     return Packed(4, n_outputs, n_inputs, group, data, nothing, nothing, library)
@@ -117,7 +118,7 @@ def pack_int8(codes: Tensor, scales: Tensor, *, library: Library | None, n_threa
         return Packed(8, n_outputs, n_inputs, group, codes, scales, nothing, None)
     check("codes", codes, (torch.int8,))
     check("scales", scales, (torch.float32,))
-    data = torch.empty(library.c.edgetts_packed_bytes(n_outputs, n_inputs, group, 8), dtype=torch.uint8)
+    data = huge_pages.empty(library.c.edgetts_packed_bytes(n_outputs, n_inputs, group, 8))
     library.c.edgetts_pack_int8(*addresses(codes, scales, data), *(n_outputs, n_inputs, n_threads))
     return Packed(8, n_outputs, n_inputs, group, data, nothing, nothing, library)
 
