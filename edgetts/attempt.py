@@ -17,6 +17,7 @@ from edgetts.decoding.attempts import Attempt
 from edgetts.decoding.decode import CodeStream, max_codes_limit
 from edgetts.decoding.guards import CodeGuard, Expected, Finding, cap_codes, find_problem, judge, n_at_end
 from edgetts.decoding.prompt import GPTPrompt
+from edgetts.decoding.spoken import CodeSounds
 from edgetts.options import SynthesisOptions
 
 if TYPE_CHECKING:
@@ -27,8 +28,15 @@ class GuardedCodes:
     """Iterate, then read `attempt`. `close` releases the decoder where not all steps were asked for."""
 
     def __init__(
-        self, networks: Networks, prompt: GPTPrompt, options: SynthesisOptions, seed: int, expected: Expected
+        self,
+        networks: Networks,
+        prompt: GPTPrompt,
+        options: SynthesisOptions,
+        seed: int,
+        expected: Expected,
+        sounds: CodeSounds | None = None,
     ) -> None:
+        """sounds: tells which words the codes lack; None: the codes do not tell."""
         config = networks.config
         limit = min(options.max_codes, max_codes_limit(config.gpt))
         cap = cap_codes(prompt.n_text_tokens, config.code_rate, limit, expected=expected) if options.guards else limit
@@ -40,6 +48,7 @@ class GuardedCodes:
         self._settings = options.decode_settings(cap)
         self._seed = seed
         self._expected = expected
+        self._sounds = sounds
         self._guard: CodeGuard | None = None
         if options.guards and options.n_beams == 1:  # with several beams, codes are certain late: judged at the end
             self._guard = CodeGuard(config.code_rate, config.silence_code, expected.settings())
@@ -82,6 +91,7 @@ class GuardedCodes:
                 codes,
                 config.code_rate,
                 config.silence_code,
+                self._sounds.n_missing(self._expected.ids, codes) if self._sounds is not None else 0,
                 expected=self._expected,
                 finding=finding,
                 stopped=self._stream.stopped,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +30,7 @@ from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import Expected
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import FlowSettings
+from edgetts.decoding.spoken import CodeSounds
 from edgetts.errors import Cancelled
 from edgetts.families import family_of
 from edgetts.models.vocoder import frames_of, reach, render
@@ -82,6 +84,7 @@ class Pipeline:
         self.networks = Networks(pack, device, kernel, compute, runner)
         self.prepared = self.networks.prepared
         self.quantizer = self.networks.quantizer
+        self.code_sounds = CodeSounds.of_pack(pack)
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -157,7 +160,7 @@ class Pipeline:
         self, prompt: GPTPrompt, options: SynthesisOptions, seed: int, expected: Expected | None = None
     ) -> GuardedCodes:
         """The codes of one attempt, step by step. expected: bounds on the duration."""
-        return GuardedCodes(self.networks, prompt, options, seed, expected or Expected())
+        return GuardedCodes(self.networks, prompt, options, seed, expected or Expected(), self.code_sounds)
 
     def feature_pass(self, prompt: GPTPrompt) -> FeaturePass:
         """Computes S2Mel's input from the codes of a segment, chunk by chunk."""
@@ -260,6 +263,7 @@ class Pipeline:
         check_process()
         prompt = self.prompt(speaker, text_ids, language)
 
+        expected = replace(expected or Expected(), ids=tuple(text_ids))
         attempts = Attempts(seed, options.n_attempts)
         for attempt_seed in attempts.seeds():
             with contextlib.closing(self.codes(prompt, options, attempt_seed, expected)) as decoding:
@@ -276,5 +280,5 @@ class Pipeline:
         mel = self.mel(speaker, condition, noise, options.flow_settings(), should_stop)
         waveform = self.waveform(mel, should_stop=should_stop)
         notices = [*self.notices, *self.networks.take_notices()]
-        notices += [] if kept.problem is None else [str(kept.problem)]
+        notices += [str(kept.problem)] if kept.problem is not None and kept.problem.is_worth_telling else []
         return SegmentSpeech(waveform, tuple(codes), kept.seed, attempts.number, tuple(notices))

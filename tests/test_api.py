@@ -204,7 +204,7 @@ def test_close_frees_the_networks_and_a_later_call_loads_them_again(tmp_path: Pa
     tts = TTS.load(builtin_pack(), home=tmp_path, device="cpu")
     assert "not loaded yet" in repr(tts)
     before = tts.say("Hello.", seed=1, **QUICK)
-    assert repr(tts).startswith("TTS('tiny' at ") and repr(tts).endswith("on cpu, exact, loaded)")
+    assert repr(tts).startswith("TTS('tiny' at ") and repr(tts).endswith("on cpu, fast, loaded)")
     tts.close()
     tts.close()
     assert "not loaded yet" in repr(tts)

@@ -19,6 +19,7 @@ from edgetts.decoding.attempts import derive_seed
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.guards import Expected
 from edgetts.decoding.settings import FlowSettings
+from edgetts.decoding.spoken import CodeSounds
 from edgetts.errors import Cancelled, GenerationError, VoiceError
 from edgetts.families.indextts2.dims import INDEXTTS_2
 from edgetts.options import SynthesisOptions
@@ -150,6 +151,35 @@ def test_a_long_silence_inside_is_tried_again(
     options = dataclasses.replace(QUICK, guards=True, retries=1, n_beams=n_beams)
     spoken = pipeline.speak(speaker, IDS, options, 5, expected=Expected(max_silence_s=0.2))
     assert spoken.attempts == 2 and spoken.codes == tuple(range(9))
+
+
+@pytest.mark.parametrize(
+    ("spoken", "n_attempts", "kept", "notices"),
+    [
+        (["all"], 1, "all", ()),
+        (["one", "all"], 2, "all", ()),
+        (["two", "one", "two"], 3, "one", ()),  # one may as well be there
+        (["two", "two", "two"], 3, "two", ("2 words may be missing",)),
+    ],
+)
+def test_words_that_the_codes_lack_are_tried_again(
+    pipeline: Pipeline,
+    speaker: Speaker,
+    monkeypatch: pytest.MonkeyPatch,
+    spoken: list[str],
+    n_attempts: int,
+    kept: str,
+    notices: tuple[str, ...],
+) -> None:
+    """A pack that tells which sound each code is: here code n is text token n, and 2 comes before each word."""
+    sounds = CodeSounds.of([-1] * 10 + list(range(10, 40)), 2, [])
+    monkeypatch.setattr(pipeline, "code_sounds", sounds)
+    text = [2, 11, 12, 2, 13, 14, 2, 15, 16]
+    said = {"all": list(range(11, 17)), "one": [11, 12, 15, 16], "two": [11, 12]}
+    give_codes(monkeypatch, [said[name] for name in spoken])
+    options = dataclasses.replace(QUICK, guards=True, retries=2)
+    found = pipeline.speak(speaker, text, options, 5)
+    assert (found.attempts, found.codes, found.notices) == (n_attempts, tuple(said[kept]), notices)
 
 
 def test_missing_words_are_an_error_when_no_try_has_them(

@@ -44,11 +44,16 @@ class Attempt:
     def is_loss(self) -> bool:
         return self.problem is not None and self.problem.is_loss
 
+    @property
+    def loss(self) -> tuple[bool, int]:
+        """What to compare attempts by: whether words are certainly missing, and how many seem to be."""
+        return self.is_loss, 0 if self.problem is None else self.problem.n_missing
+
 
 class Attempts:
     """The attempts at one segment: `for attempt_seed in attempts.seeds(): attempts.add(...)`, at least one.
 
-    kept: the latest one, unless words are missing in it and not in an earlier one. number: how many were made.
+    kept: the latest one of those in which the fewest words are missing. number: how many were made.
     """
 
     kept: Attempt
@@ -68,7 +73,7 @@ class Attempts:
         """Record the attempt made with the latest seed."""
         if new.problem is not None:
             logger.info("seed %d, %d codes: %s", new.seed, len(new.codes), new.problem)
-        if self.number == 0 or self.kept.is_loss or not new.is_loss:
+        if self.number == 0 or new.loss <= self.kept.loss:
             self.kept = new
         self.latest = new
         self.number += 1

@@ -51,11 +51,12 @@ class GuardSettings:
 
 @dataclass(frozen=True)
 class Expected:
-    """How long a text can take to speak, in seconds."""
+    """What the codes of a text must be like: how long it can take to speak, in seconds, and its words."""
 
     least_s: float = 0.0  # without silence; with less, words are missing
     most_s: float = math.inf  # with more, the model did not stop
     max_silence_s: float = math.inf  # per pause; `GuardSettings` may allow less
+    ids: tuple[int, ...] = ()  # of the text, to look for its words in the codes (`spoken`)
 
     def settings(self) -> GuardSettings:
         """The default settings, with the stricter of both limits of silence."""
@@ -69,6 +70,12 @@ class Problem:
 
     what: str
     is_loss: bool  # words are certainly missing
+    n_missing: int = 0  # words that seem to be missing, by their sounds
+
+    @property
+    def is_worth_telling(self) -> bool:
+        """False: nothing but a single word that its codes do not show, which is as often there as not."""
+        return self.is_loss or self.what != _seem_missing(1)
 
     def __str__(self) -> str:
         return self.what
@@ -123,12 +130,14 @@ def judge(
     codes: Sequence[int],
     code_rate: float,
     silence_code: int | None,
+    n_missing: int = 0,
     *,
     expected: Expected,
     finding: Finding | None,
     stopped: bool,
 ) -> Problem | None:
-    """The problem of a complete attempt. finding: why it was aborted, if it was; stopped: the model ended it itself.
+    """The problem of a complete attempt. finding: why it was aborted, if it was; stopped: the model ended it itself;
+    n_missing: how many words seem to be missing.
 
     Too little speech for the text is a loss, whatever else was found.
     """
@@ -140,10 +149,16 @@ def judge(
         least = f"{expected.least_s:.1f} s at least"
         return Problem(f"{found}only {heard_s:.1f} s of speech for a text that needs {least}", is_loss=True)
     if finding is not None:
-        return Problem(f"{finding}, cut off there", is_loss=False)
+        return Problem(f"{finding}, cut off there", False, n_missing)
     if not stopped:
-        return Problem(f"no end after {len(codes) / code_rate:.1f} s, cut off", is_loss=False)
+        return Problem(f"no end after {len(codes) / code_rate:.1f} s, cut off", False, n_missing)
+    if n_missing:
+        return Problem(_seem_missing(n_missing), False, n_missing)
     return None
+
+
+def _seem_missing(n_words: int) -> str:
+    return "a word may be missing" if n_words == 1 else f"{n_words} words may be missing"
 
 
 class CodeGuard:

@@ -17,6 +17,7 @@ TOKENIZER_FILE = "tokenizer.json"
 GLOSSARY_FILE = "glossary.yaml"
 LEXICON_FILE = "lexicon.txt"
 PRONOUNCER_FILE = "pronouncer.safetensors"
+CODE_SOUNDS_FILE = "code_sounds.json"  # which sound of the text each code is, for models whose codes tell
 READY_VOICES = "voices/"  # prefix of the voice files that come with the pack
 VOICE_SUFFIX = TENSORS_SUFFIX
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from edgetts.errors import PackError
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.entries import (
+    CODE_SOUNDS_FILE,
     GLOSSARY_FILE,
     LEXICON_FILE,
     MANIFEST_FILE,
@@ -118,6 +119,11 @@ class Pack:
     def lexicon_path(self) -> Path | None:
         """Pronunciations of words, if the model reads phones."""
         return self.file(LEXICON_FILE) if LEXICON_FILE in self.manifest.files else None
+
+    @property
+    def code_sounds_path(self) -> Path | None:
+        """Which sound of the text each code is, if the codes tell."""
+        return self.file(CODE_SOUNDS_FILE) if CODE_SOUNDS_FILE in self.manifest.files else None
 
     def file(self, name: str) -> Path:
         """Path of a file of the pack, after checking its content. Raises PackError if the pack has no such file."""

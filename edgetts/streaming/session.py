@@ -163,7 +163,7 @@ class Session:
             # Rendered codes cannot be replaced.
             n_rendered = segment.n_rendered
             segment.codes[:] = kept.codes if len(kept.codes) >= n_rendered else segment.codes[:n_rendered]
-            if kept.problem is not None:
+            if kept.problem is not None and kept.problem.is_worth_telling:
                 missing = ", and words may be missing" if kept.is_loss else ""
                 segment.notices.append(f"{kept.problem}{missing}")
             segment.is_done = True

@@ -41,7 +41,7 @@ def queued_segments(plan: TextPlan, ready_at: float, offset: int = 0, pause_s: f
             start=offset + segment.start,
             end=offset + segment.end,
             pause_before_s=pause_s,
-            expected=Expected(segment.length.least_s, segment.length.most_s, segment.length.max_silence_s),
+            expected=Expected(segment.length.least_s, segment.length.most_s, segment.length.max_silence_s, segment.ids),
             ready_at=ready_at,
             language=segment.language,
         )

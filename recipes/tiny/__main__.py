@@ -21,6 +21,7 @@ from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.excerpts import KIND
 from recipes.tiny.corpus.text import add_text
 from recipes.tiny.stages import (
+    code_sounds,
     export,
     relabel_codes,
     s2mel_data,
@@ -50,6 +51,7 @@ SHARES = {
 }
 QUICK_MINUTES = 2.0
 N_PREDICTED, QUICK_PREDICTED = 600, 12
+N_TABLE_SENTENCES = 400
 
 
 def cached(corpus: Path, cache: Path, resampled: bool, workers: int) -> Corpus:
@@ -98,7 +100,9 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, n_predicted: 
         pack = export.write(work / "pack_for_mels", work, base, export.DEFAULTS, ready)
         predicted_mels.add(pack, base, n_predicted)
     train_vocoder_istft.train(work, [base], budget[second], stage=second)
-    return export.write(work / "pack", work, base, export.DEFAULTS, ready)
+    pack = export.write(work / "pack", work, base, export.DEFAULTS, ready)
+    code_sounds.add(pack, [item["text"] for item in base.items[:N_TABLE_SENTENCES]])
+    return pack
 
 
 def main() -> None:

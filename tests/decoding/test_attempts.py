@@ -9,6 +9,7 @@ from edgetts.decoding.guards import Problem
 
 FINE = None
 LOSS, FLAW = Problem("too short", is_loss=True), Problem("a long silence", is_loss=False)
+ONE, TWO = (Problem("words may be missing", is_loss=False, n_missing=n) for n in (1, 2))
 
 
 @pytest.mark.parametrize(
@@ -23,9 +24,14 @@ LOSS, FLAW = Problem("too short", is_loss=True), Problem("a long silence", is_lo
         ([FLAW, LOSS, LOSS], 3, 1, 3),
         ([FLAW, FINE], 1, 1, 1),
         ([FLAW, "no further one", FINE], 3, 1, 1),
+        ([TWO, ONE, TWO], 3, 2, 3),
+        ([ONE, TWO, FINE], 3, 3, 3),
+        ([ONE, ONE], 2, 2, 2),
+        ([LOSS, TWO], 2, 2, 2),
+        ([TWO, LOSS], 2, 1, 2),
     ],
 )
-def test_the_latest_is_kept_unless_words_are_missing(problems: list, most: int, kept: int, latest: int) -> None:
+def test_the_latest_with_the_fewest_missing_words_is_kept(problems: list, most: int, kept: int, latest: int) -> None:
     asked: list[int] = []
     attempts = Attempts(5, most)
     for seed, problem in zip(attempts.seeds(), problems, strict=False):

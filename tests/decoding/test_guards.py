@@ -77,6 +77,22 @@ def test_silence_is_no_speech() -> None:
     assert gone is not None and gone.is_loss
 
 
+def test_words_that_seem_to_be_missing_are_a_reason_to_try_again() -> None:
+    def found(n: int, codes: list[int], *, stopped: bool = True) -> Problem | None:
+        return judge(codes, RATE, SILENT, n, expected=Expected(0.5), finding=None, stopped=stopped)
+
+    one, two, endless, short = (
+        found(1, [1] * 60),
+        found(2, [1] * 60),
+        found(1, [1] * 60, stopped=False),
+        found(1, [1]),
+    )
+    assert one is not None and not one.is_loss and one.n_missing == 1 and not one.is_worth_telling
+    assert two is not None and str(two) == "2 words may be missing" and two.is_worth_telling
+    assert endless is not None and "no end" in str(endless) and endless.is_worth_telling and endless.n_missing == 1
+    assert short is not None and short.is_loss and short.is_worth_telling
+
+
 @pytest.mark.parametrize("codes", [[], [SILENT] * 10])
 def test_nothing_but_silence_is_a_loss_whatever_is_expected(codes: list[int]) -> None:
     nothing = judged(codes, 0.0)

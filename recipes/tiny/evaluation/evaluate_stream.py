@@ -45,7 +45,8 @@ def quality(tts: TTS, voices: dict[str, Voice | str], recordings: dict[str, Path
     import jiwer
 
     from edgetts.audio.io import read_audio
-    from recipes.tiny.evaluation.evaluate import JUDGE_RATE, Ear, Listener, words
+    from recipes.tiny.evaluation.evaluate import Ear, words
+    from recipes.tiny.evaluation.listeners import JUDGE_RATE, Listener
 
     listener, ear = Listener(), Ear()
     references = {n: ear(read_audio(p, JUDGE_RATE, JUDGED_SECONDS).samples, JUDGE_RATE) for n, p in recordings.items()}

@@ -28,7 +28,7 @@ from rich.table import Table
 from edgetts import TTS
 from edgetts.errors import EdgeTTSError
 from edgetts.text.frontend import TextFrontend
-from recipes.tiny.evaluation.evaluate import Listener
+from recipes.tiny.evaluation.listeners import Listener
 
 TEXTS = Path(__file__).parents[1] / "lost_words.txt"
 VOWELS = frozenset("aeiouæɑɔəɚɛɜɪʊʌ")

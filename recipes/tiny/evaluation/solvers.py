@@ -23,7 +23,8 @@ import torch
 from edgetts import TTS
 from edgetts.audio.io import read_audio
 from edgetts.options import PRESETS
-from recipes.tiny.evaluation.evaluate import JUDGE_RATE, SENTENCES, Ear, Listener, recordings_in, words
+from recipes.tiny.evaluation.evaluate import SENTENCES, Ear, recordings_in, words
+from recipes.tiny.evaluation.listeners import JUDGE_RATE, Listener
 from recipes.tiny.mel import mel_of
 
 BEST = {"solver": "euler", "n_steps": 25, "cfg_rate": 0.7, "cfg_until": 1.0, "sway": 0.0, "prompt_s": None}

@@ -16,8 +16,6 @@ those words, with and without the stress. A word is right if any pronunciation o
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,15 +24,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgetts.files import replace_file
-from edgetts.pack.entries import LEXICON_FILE, MANIFEST_FILE, PRONOUNCER_FILE, FileEntry
+from edgetts.pack.entries import LEXICON_FILE, PRONOUNCER_FILE
 from edgetts.pack.load import open_pack
-from edgetts.pack.manifest import FORMAT, manifest_json
+from edgetts.pack.manifest import FORMAT
 from edgetts.pack.text import tokenizer_of
 from edgetts.text import pronouncer as runtime
 from edgetts.text.pronouncer import Pronouncer
 from recipes.tiny.corpus.letters import LETTERS, align, is_held_out, units
 from recipes.tiny.corpus.lexicon import STRESS, all_pronunciations
+from recipes.tiny.stages.pack_files import put_files
 
 ORDER = 7  # pairs
 BITS = 9  # of a symbol in a key
@@ -246,14 +244,7 @@ def write(work: Path, aligned: Aligned) -> Path:
 
 def put_into(pack: Path, work: Path) -> None:
     """Replace lexicon and pronouncer of a pack by those in `work`, and renew its manifest. Raises PackError."""
-    manifest = open_pack(pack).manifest
-    files = dict(manifest.files)
-    for name in (LEXICON_FILE, PRONOUNCER_FILE):
-        data = (work / name).read_bytes()
-        replace_file(pack / name, data)
-        files[name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
-    changed = dataclasses.replace(manifest, files=dict(sorted(files.items())))
-    replace_file(pack / MANIFEST_FILE, manifest_json(changed).encode())
+    put_files(pack, {name: (work / name).read_bytes() for name in (LEXICON_FILE, PRONOUNCER_FILE)})
     tokenizer_of(open_pack(pack, verify=True))
 
 

