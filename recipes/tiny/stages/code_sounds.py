@@ -109,7 +109,7 @@ def table(pairs: Pairs, n_codes: int, silence: int | None) -> CodeSounds | None:
     return CodeSounds.of(
         [known[code].most_common(1)[0][0] if code in known else NO_SOUND for code in range(n_codes)],
         number[SPACE],
-        [(number[a], number[b]) for a, b in ALIKE if a in number and b in number],
+        [(number[pair[0]], number[pair[1]]) for pair in ALIKE if set(pair) <= number.keys()],
     )
 
 
