@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from edgetts.compute import COMPUTE, check_compute
 from edgetts.decoding.settings import DecodeSettings, FlowSettings, Solver
 from edgetts.errors import PackError, UsageError
-from edgetts.pack.plain_fields import settle_types
+from edgetts.pack.plain_fields import coerce_types
 from edgetts.pack.plain_json import shown
 from edgetts.text.config import ALL_LANGUAGES
 
@@ -93,7 +93,7 @@ class SynthesisOptions:
     retries: int = 1  # 0 to 5: further attempts with another seed if a guard fires
 
     def __post_init__(self) -> None:
-        settle_types(self)
+        coerce_types(self)
         self.decode_settings(self.max_codes)
         self.flow_settings()
         self.first_flow_settings()

@@ -30,7 +30,7 @@ class FileWatch:
         if not self._watch(_real(path)):
             logger.info("%s is not watched: truncating it ends the process", path)
 
-    def was_cut(self, path: Path) -> bool:
+    def was_truncated(self, path: Path) -> bool:
         """Whether the process read past the end of a watched file."""
         return bool(self._was_cut(_real(path)))
 

@@ -1,4 +1,4 @@
-"""Counting operations and bytes of networks that are never loaded.
+"""Counts operations and weight bytes of networks that are never loaded.
 
 In: a component and dimensions. Out: networks on the meta device, floating-point operations of a call, bytes of stored
 weights.
@@ -23,8 +23,8 @@ _META = torch.device("meta")
 _LOOKED_UP = ("embedding", ".emb.", "speed_emb")  # tables of which only one row is read
 
 
-def counted(network: registry.Component[ModuleT], config: ModelConfig) -> ModuleT:
-    """A network on the meta device in eval mode: in training mode, norms refuse a batch of one."""
+def on_meta(network: registry.Component[ModuleT], config: ModelConfig) -> ModuleT:
+    """The network on the meta device, in eval mode, because norms in training mode refuse a batch of one."""
     return init_on_meta(lambda: network.build(config)).eval().requires_grad_(False)
 
 

@@ -1,4 +1,4 @@
-"""Memory of one call: what is expected before anything is loaded, and what was measured after.
+"""Memory of one call: the estimate before anything is loaded, and the measured peak.
 
 In: a pack, a device, a compute mode, lengths. Out: an `Estimate` (edgetts.memory), and peaks in bytes. The call is that
 of `stages`: a voice of noise, one beam.
@@ -13,7 +13,7 @@ import torch
 
 from edgetts.backends.process import prepare_process
 from edgetts.bench.machine import MIB, peak_cuda_mb, reset_peak_memory
-from edgetts.bench.stages import Call, Candidate, run_in_turn, voice_of_length
+from edgetts.bench.stages import Call, Candidate, run_interleaved, voice_of_length
 from edgetts.compute import Compute
 from edgetts.memory import Estimate, Place, Size, estimate, held_now, weigh
 from edgetts.options import SynthesisOptions
@@ -66,21 +66,21 @@ def measured_peak(pack: Pack, device: torch.device, compute: Compute, kernel: st
     ids = tuple(range(first, min(config.n_text_tokens, first + _N_TEXT_TOKENS)))
     call = Call(voice_of_length(pack, PROMPT_S), ids, round(SECONDS * pack.config.code_rate), options)
     reset_peak_memory(device)
-    with Watch() as watch:
-        run_in_turn([Candidate("memory", Pipeline(pack, device, kernel=kernel, compute=compute), call)])
+    with PeakSampler() as sampler:
+        run_interleaved([Candidate("memory", Pipeline(pack, device, kernel=kernel, compute=compute), call)])
     cuda = peak_cuda_mb(device)
-    return Peak(watch.most, None if cuda is None else cuda * MIB)
+    return Peak(sampler.peak, None if cuda is None else cuda * MIB)
 
 
-class Watch:
+class PeakSampler:
     """Samples the process's memory in a thread and keeps the maximum."""
 
     def __init__(self) -> None:
-        self.most = 0.0
+        self.peak = 0.0
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="edgetts-memory", daemon=True)
+        self._thread = threading.Thread(target=self._sample, name="edgetts-memory", daemon=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> PeakSampler:
         self._thread.start()
         return self
 
@@ -88,7 +88,7 @@ class Watch:
         self._done.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while not self._done.is_set():
-            self.most = max(self.most, held_now())
+            self.peak = max(self.peak, held_now())
             self._done.wait(_PAUSE_S)

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgetts.bench.machine import MIB
 from edgetts.bench.report import Report, StageReport
-from edgetts.bench.soak import MOST_WORDS, Soak
+from edgetts.bench.soak import MAX_WORDS, Soak
 
 _CHAIN = ("prefill", "decode", "features", "s2mel", "vocoder")  # the stages of a call in order
 _LABELS = {
@@ -145,7 +145,7 @@ def _soak(soak: Soak) -> str:
     )
     return drawing + (
         f"<p>{soak.settled_mb:.0f} MB after call {soak.settled_at}, {soak.end_mb:.0f} MB after call {soak.n_calls}; "
-        f"{soak.calls_per_minute:.3g} calls per minute of 1 to {MOST_WORDS} words.</p>"
+        f"{soak.calls_per_minute:.3g} calls per minute of 1 to {MAX_WORDS} words.</p>"
     )
 
 
@@ -167,7 +167,7 @@ def _stage_row(name: str, stage: StageReport, report: Report) -> list[str]:
 
 
 def _pack_table(report: Report) -> str:
-    heads = ["pack", "family", "size", "weights while speaking", "to learn a voice", "memory for that"]
+    heads = ["pack", "family", "size", "weights while speaking", "to enroll a voice", "memory for that"]
     rows = []
     for each in report.packs:
         row = [each.name, each.family, _size(each.pack_bytes), _size(each.run_bytes)]

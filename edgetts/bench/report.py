@@ -59,8 +59,8 @@ class StageReport:
 class PackReport:
     """A measured pack: sizes of its files, and learning a voice with it, if measured.
 
-    run_bytes: of the components that are resident while speaking. enroll_bytes: private memory that enrollment adds at
-    most.
+    run_bytes: of the components that are resident while speaking. enroll_bytes: peak private memory that enrollment
+    adds.
     """
 
     name: str
@@ -131,7 +131,7 @@ class Report:
     first_audio_ms: float | None
     load_s: float
     warmup_s: float
-    expected_mb: float  # of memory, by the estimate before loading; pages of files are no part of it
+    expected_mb: float  # of memory, estimated before loading; without file pages
     peak_rss_mb: float
     peak_cuda_mb: float | None
     startup: Startup | None  # of fresh processes, where that was measured

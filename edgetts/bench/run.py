@@ -1,10 +1,11 @@
 """One benchmark run: load, warm up, measure alone, then interleaved with other candidates.
 
-In: a pack and what to say with it. Out: a `Report`. Other candidates are packs of any family, which speak for as many
-seconds with the same settings. Peak memory is that of the run phase: it is read before encoders and other candidates
-are loaded. Files go to a temporary folder, so that the user's voices and latency model do not change.
+In: a pack and the text to speak with it. Out: a `Report`. Other candidates are packs of any family, which speak for as
+many seconds with the same settings. Peak memory is that of the run phase: it is read before encoders and other
+candidates are loaded. Files go to a temporary folder, so that the user's voices and latency model do not change.
 
-Does not know how the stages run (`stages`), what is compared (`others`), the work (`work`), or how a report looks.
+Does not know how the stages run (`stages`), the other candidates (`baselines`), the work (`work`), or how a report
+looks.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from edgetts.api import TTS
 from edgetts.backends.kernels import AUTO
 from edgetts.backends.process import prepare_process
+from edgetts.bench.baselines import about, baselines_of, call_of, with_enrollment
 from edgetts.bench.footprint import expected, size_of
 from edgetts.bench.machine import (
     describe_machine,
@@ -29,10 +31,9 @@ from edgetts.bench.machine import (
     peak_rss_mb,
     reset_peak_memory,
 )
-from edgetts.bench.others import about, call_of, others_of, with_enrollment
 from edgetts.bench.report import Report, StageReport, compare
 from edgetts.bench.soak import MIN_CALLS, Soak, measure_soak
-from edgetts.bench.stages import STAGES, Call, Candidate, run_in_turn
+from edgetts.bench.stages import STAGES, Call, Candidate, run_interleaved
 from edgetts.bench.startup import Startup, measure_startup
 from edgetts.bench.work import Sizes, enroll_work, stage_works, whole_floor_s
 from edgetts.compute import Compute
@@ -46,7 +47,7 @@ from edgetts.voices.voice import Voice
 
 DEFAULT_TEXT = "Every stage of this voice is measured, from the first word to the last sample of the sound."
 _WARMUP_CODES, _WARMUP_STEPS = 8, 1
-_MOST_CALLS = 100_000
+_MAX_CALLS = 100_000
 DEFAULT_PROMPT_S = 5.0
 _TEXT_POSITIONS = 2  # start and stop token of the text
 _SPEED_POSITIONS = 2
@@ -69,14 +70,14 @@ class Plan:
     given: tuple[str, ...] = ()  # names of the options that are not the pack's own
 
     def __post_init__(self) -> None:
-        for name, value, least, most in (
-            ("The number of calls of the soak", self.soak or MIN_CALLS, MIN_CALLS, _MOST_CALLS),
+        for name, value, low, high in (
+            ("The number of calls of the soak", self.soak or MIN_CALLS, MIN_CALLS, _MAX_CALLS),
             ("The seconds of speech", self.seconds, 0.2, 60.0),
             ("The seconds of the prompt", self.prompt_s, 0.5, 15.0),
             ("The number of repeats", self.repeats, 1, 1000),
         ):
-            if not least <= value <= most:
-                raise UsageError(f"{name} to measure are {value}; allowed is {least:g} to {most:g}.")
+            if not low <= value <= high:
+                raise UsageError(f"{name} to measure are {value}; allowed is {low:g} to {high:g}.")
 
     @classmethod
     def of(
@@ -136,7 +137,7 @@ def measure(
         needed = expected(pack, compute, place, size).peak
         if tts.budget is not None:
             _check_budget(tts.budget, plan, needed)
-        others = others_of(plan.compare, pack, call, call_for, home)
+        baselines = baselines_of(plan.compare, pack, call, call_for, home)
         tell(f"Loading and speaking will need at most about {shown(needed)} of {place.kind}.")
         progress("measuring the machine", 0.0)
         prepare_process()  # before the first product
@@ -149,23 +150,23 @@ def measure(
         progress("warming up", 0.2)
         warmup_s = warm_up(main)
         progress("measuring alone", 0.3)
-        run_in_turn([main])
+        run_interleaved([main])
         memory = peak_rss_mb(), peak_cuda_mb(device)
         first_ms = _first_audio_ms(tts, plan, call.voice) if plan.streams else None
-        candidates = [main, *(other.candidate(device, compute) for other in others)]
+        candidates = [main, *(other.candidate(device, compute) for other in baselines)]
         for other_one in candidates[1:]:
             warm_up(other_one)
         alone = {name: list(seconds) for name, seconds in main.seconds.items()}
         main.seconds.clear()
-        n_turns = plan.repeats - (0 if others else 1)
-        for i in range(n_turns):
-            progress("measuring in turn" if others else "measuring", 0.4 + 0.4 * i / n_turns)
-            run_in_turn(candidates)
-        in_turn = {name: list(main.seconds[name]) for name in STAGES} if others else {}
+        n_rounds = plan.repeats - (0 if baselines else 1)
+        for i in range(n_rounds):
+            progress("measuring interleaved" if baselines else "measuring", 0.4 + 0.4 * i / n_rounds)
+            run_interleaved(candidates)
+        interleaved = {name: list(main.seconds[name]) for name in STAGES} if baselines else {}
         seconds = {name: (*alone[name], *main.seconds[name]) for name in STAGES}
-        packs = {pack.path.name: pack, **{other.name: other.pack for other in others if not other.is_reference}}
+        packs = {pack.path.name: pack, **{other.name: other.pack for other in baselines if not other.is_reference}}
         facts = [about(each, name) for name, each in packs.items()]
-        comparisons = [compare(e.name, in_turn, e.seconds, STAGES, _audio_s(e)) for e in candidates[1:]]
+        comparisons = [compare(e.name, interleaved, e.seconds, STAGES, _audio_s(e)) for e in candidates[1:]]
         del candidates[1:]
         if plan.enrolls:
             progress("enrolling", 0.8)
@@ -257,7 +258,7 @@ def warm_up(of: Candidate) -> float:
     options = SynthesisOptions(n_beams=1, n_steps=_WARMUP_STEPS, guards=False, do_sample=False)
     started = time.perf_counter()
     short = replace(of.call, n_codes=min(_WARMUP_CODES, of.call.n_codes), options=options)
-    run_in_turn([Candidate("warm-up", of.pipeline, short)])
+    run_interleaved([Candidate("warm-up", of.pipeline, short)])
     return time.perf_counter() - started
 
 

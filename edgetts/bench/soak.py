@@ -26,7 +26,7 @@ from edgetts.voices.voice import Voice
 
 SETTLED_AFTER = 20  # calls: by then all networks were used and most buffers have their final size
 MIN_CALLS = 2
-MOST_WORDS = 12  # in a text; 1 at least
+MAX_WORDS = 12  # in a text; at least 1
 WORDS = (
     "river",
     "house",
@@ -41,7 +41,7 @@ WORDS = (
     "silver",
     "morning",
 )
-_LEAST_S, _WORD_S = 0.4, 0.5  # seconds of speech allowed per text: an untrained model never stops by itself
+_MIN_S, _WORD_S = 0.4, 0.5  # seconds of speech allowed per text: an untrained model never stops by itself
 _MIB = 1 << 20
 _STATM = Path("/proc/self/statm")
 _RESIDENT_PAGES = 1  # field of statm
@@ -128,36 +128,36 @@ def measure_soak(
     }
     command = [sys.executable, "-m", "edgetts.bench.soak", json.dumps(request)]
     environment = {**os.environ, "EDGETTS_HOME": str(folder)}
-    told: list[Mapping[str, float]] = []
+    records: list[Mapping[str, float]] = []
     errors = folder / "soak-errors.txt"  # not a pipe, which would fill up unread
     with (
-        errors.open("wb") as said,
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=said) as process,
+        errors.open("wb") as stderr,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr) as process,
     ):
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                told.append(json.loads(line))
-                progress((len(told) - 1) / n_calls)
+                records.append(json.loads(line))
+                progress((len(records) - 1) / n_calls)
         finally:
             process.kill()
-    if len(told) != n_calls + 1:
+    if len(records) != n_calls + 1:
         lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise GenerationError(
-            f"The soak ended after {max(0, len(told) - 1)} calls: {lines[-1] if lines else 'no message'}"
+            f"The soak ended after {max(0, len(records) - 1)} calls: {lines[-1] if lines else 'no message'}"
         )
     return Soak(
-        rss_mb=tuple(each["rss_mb"] for each in told),
-        seconds=tuple(each["seconds"] for each in told[1:]),
-        audio_s=tuple(each["audio_s"] for each in told[1:]),
-        n_silent=sum(each["audio_s"] == 0 for each in told[1:]),
+        rss_mb=tuple(each["rss_mb"] for each in records),
+        seconds=tuple(each["seconds"] for each in records[1:]),
+        audio_s=tuple(each["audio_s"] for each in records[1:]),
+        n_silent=sum(each["audio_s"] == 0 for each in records[1:]),
     )
 
 
 def texts(n_calls: int) -> list[str]:
     """Texts of 1 to 12 words, the same in every run."""
     drawn = random.Random(1)
-    return [" ".join(drawn.choices(WORDS, k=drawn.randint(1, MOST_WORDS))) + "." for _ in range(n_calls)]
+    return [" ".join(drawn.choices(WORDS, k=drawn.randint(1, MAX_WORDS))) + "." for _ in range(n_calls)]
 
 
 def _run(request: Mapping[str, Any]) -> None:
@@ -176,19 +176,19 @@ def _run(request: Mapping[str, Any]) -> None:
     )
     voice = tts.voice(Path(request["voice"]))
     code_rate = tts.engine.pipeline.config.code_rate
-    _tell(0.0, 0.0)
+    _print_record(0.0, 0.0)
     for i, text in enumerate(texts(request["calls"])):
-        n_codes = round((_LEAST_S + _WORD_S * (text.count(" ") + 1)) * code_rate)
+        n_codes = round((_MIN_S + _WORD_S * (text.count(" ") + 1)) * code_rate)
         options = {**request["options"], "seed": i, "guards": False, "max_codes": n_codes}
         started = time.perf_counter()
         try:
             audio_s = tts.say(text, voice, **options).seconds
         except GenerationError:  # no speech: the memory of the call counts anyway
             audio_s = 0.0
-        _tell(time.perf_counter() - started, audio_s)
+        _print_record(time.perf_counter() - started, audio_s)
 
 
-def _tell(seconds: float, audio_s: float) -> None:
+def _print_record(seconds: float, audio_s: float) -> None:
     pages = int(_STATM.read_text(encoding="ascii").split()[_RESIDENT_PAGES])
     rss_mb = pages * os.sysconf("SC_PAGE_SIZE") / _MIB
     print(json.dumps({"rss_mb": rss_mb, "seconds": seconds, "audio_s": audio_s}), flush=True)

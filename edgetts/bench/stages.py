@@ -62,7 +62,7 @@ class Candidate:
     pipeline: Pipeline
     call: Call
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    n_codes: int = 0  # that were made in the last repeat
+    n_codes: int = 0  # generated in the last repeat
 
     def time(self, stage: str, work: Callable[[], Result]) -> Result:
         """Run `work` and record its time."""
@@ -101,12 +101,12 @@ def voice_of_length(pack: Pack, prompt_s: float) -> Voice:
     if not ready:
         return noise
     speaker = Voice.load(pack.file(next(iter(ready.values()))))
-    heard = ("conditioning_latents", "emotion_vector", "emotion_base", "style")
-    return dataclasses.replace(noise, **{name: getattr(speaker, name) for name in heard})
+    of_speaker = ("conditioning_latents", "emotion_vector", "emotion_base", "style")
+    return dataclasses.replace(noise, **{name: getattr(speaker, name) for name in of_speaker})
 
 
 def _reference(config: ModelConfig, n_features: int, generator: torch.Generator) -> dict[str, Any]:
-    """The voice's field that the prompt condition is made of, as noise."""
+    """The field of a voice that the prompt condition is computed from, as noise."""
     name = family_of(config).voice_reference
     if name == "reference_codes":
         return {name: torch.randint(config.semantic_codec.codebook_size, (1, n_features), generator=generator)}
@@ -114,7 +114,7 @@ def _reference(config: ModelConfig, n_features: int, generator: torch.Generator)
 
 
 @torch.inference_mode()
-def run_in_turn(candidates: Sequence[Candidate]) -> None:
+def run_interleaved(candidates: Sequence[Candidate]) -> None:
     """One repeat of every stage for every candidate; adds the times to the candidates."""
     turns = [(each, each.pipeline.speaker(each.call.voice)) for each in candidates]
     for each, speaker in turns:

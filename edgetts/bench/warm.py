@@ -2,7 +2,8 @@
 
 In: the engine that streams share. Out: chosen and compiled kernels, touched memory, and a stored latency model, so that
 the first stream on this machine is scheduled like later ones. It measures two lengths, to separate fixed cost and cost
-per unit. Durations of speech are not learned from noise. It runs what a call runs and does not know what is compiled.
+per unit. It does not learn durations of speech, since the voice is noise. It runs what a call runs and does not know
+what is compiled.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from edgetts.bench.stages import Call, Candidate, run_in_turn, voice_of_length
+from edgetts.bench.stages import Call, Candidate, run_interleaved, voice_of_length
 from edgetts.decoding.decode import max_codes_limit
 from edgetts.decoding.guards import cap_codes
 from edgetts.models.vocoder import reach
@@ -25,7 +26,7 @@ from edgetts.voices.speaker import Speaker
 
 LENGTHS_S = (0.5, 2.0)  # of speech: a first chunk and a usual one
 PROMPT_S = 5.0  # of a usual voice
-SOUND_S = 6.0  # of speech in one part
+SOUND_S = 6.0  # of speech in one chunk
 _STEPS = 1
 _UNTIL_REPLAYED = 3  # the first time plain, the second captured, the third replayed
 
@@ -37,7 +38,7 @@ class WarmUp:
     cold_s: float
     warm_s: float
     total_s: float  # of all calls
-    n_buckets: int  # of keys in decoding, and of lengths of sound, that were prepared
+    n_buckets: int  # prepared: cache lengths in decoding, and lengths of sound
 
 
 def warm(engine: Engine, text_ids: Sequence[int]) -> WarmUp:
@@ -52,7 +53,7 @@ def warm(engine: Engine, text_ids: Sequence[int]) -> WarmUp:
         n_codes = max(2, round(seconds * pipeline.config.code_rate))
         candidate = Candidate("warm-up", pipeline, Call(voice, tuple(text_ids), n_codes, options))
         started = time.perf_counter()
-        run_in_turn([candidate])
+        run_interleaved([candidate])
         if not counts:
             pipeline.networks.wait_for_compilers()
             run_s.append(time.perf_counter() - started)
@@ -73,11 +74,11 @@ def warm(engine: Engine, text_ids: Sequence[int]) -> WarmUp:
     n_buckets = 0
     with torch.inference_mode():
         speaker = pipeline.speaker(voice)
-        n_buckets += fill_decoding(pipeline, speaker, text_ids) + fill_sound(pipeline, speaker)
+        n_buckets += prepare_decoding(pipeline, speaker, text_ids) + prepare_sound(pipeline, speaker)
     return WarmUp(run_s[0], run_s[1], total, n_buckets)
 
 
-def fill_decoding(pipeline: Pipeline, speaker: Speaker, text_ids: Sequence[int]) -> int:
+def prepare_decoding(pipeline: Pipeline, speaker: Speaker, text_ids: Sequence[int]) -> int:
     """Prepare the steps for all keys that a segment of the usual length may need, with the pack's beams and with one.
 
     Returns the number of buckets; 0 if the host chooses the codes.
@@ -85,17 +86,17 @@ def fill_decoding(pipeline: Pipeline, speaker: Speaker, text_ids: Sequence[int])
     if pipeline.decoders is None:
         return 0
     usual = SynthesisOptions.of(pipeline.pack.manifest.defaults, {})
-    most = min(usual.max_codes, max_codes_limit(pipeline.config.gpt))
-    cap = cap_codes(usual.max_segment_tokens + 1, pipeline.config.code_rate, most)
+    limit = min(usual.max_codes, max_codes_limit(pipeline.config.gpt))
+    cap = cap_codes(usual.max_segment_tokens + 1, pipeline.config.code_rate, limit)
     embeddings = pipeline.prompt(speaker, text_ids).embeddings
     all_beams = dict.fromkeys((usual.n_beams, 1))
     return sum(pipeline.decoders.prepare(embeddings, replace(usual, n_beams=n).decode_settings(cap)) for n in all_beams)
 
 
-def fill_sound(pipeline: Pipeline, speaker: Speaker) -> int:
-    """Solve and render twice at every length up to `SOUND_S`: from the second time on a length is replayed.
+def prepare_sound(pipeline: Pipeline, speaker: Speaker) -> int:
+    """Solve and render `_UNTIL_REPLAYED` times at every length up to `SOUND_S`, so that later calls replay it.
 
-    Returns the number of lengths; 0 where nothing is replayed.
+    Returns the number of lengths; 0 if nothing is replayed.
     """
     bucket, window = pipeline.networks.flow_bucket, pipeline.networks.window_bucket
     frame_rate, n_mels = pipeline.config.audio.frame_rate, pipeline.config.audio.n_mels
@@ -106,7 +107,7 @@ def fill_sound(pipeline: Pipeline, speaker: Speaker) -> int:
     contexts = (0, Seams().context) if bucket > 1 else ()
     for n_context in contexts:
         context = torch.zeros(1, n_mels, n_context, device=on) if n_context else None
-        # As many frames are left out as may be: units for these serve where fewer are.
+        # Leaves out as many frames as allowed: what is captured for that serves calls that leave out fewer.
         n_known = speaker.reference_mel.shape[-1] + n_context
         for n_frames in range(bucket + (bucket - 1 - n_known) % bucket, longest + bucket, bucket):
             condition = torch.zeros(1, n_context + n_frames, speaker.prompt_condition.shape[-1], device=on)

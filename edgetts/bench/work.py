@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgetts.bench.counting import counted, flops, meta, weight_bytes
+from edgetts.bench.counting import flops, meta, on_meta, weight_bytes
 from edgetts.bench.machine import Rates
 from edgetts.decoding.settings import FlowSettings
 from edgetts.families import family_of
@@ -52,9 +52,9 @@ def stage_works(pack: Pack, sizes: Sizes) -> dict[str, Work]:
     """Work of every stage of the run phase, by the names of the report."""
     config = pack.config
     gpt, s2mel, vocoder = (
-        counted(registry.GPT, config),
-        counted(registry.S2MEL, config),
-        counted(registry.VOCODER, config),
+        on_meta(registry.GPT, config),
+        on_meta(registry.S2MEL, config),
+        on_meta(registry.VOCODER, config),
     )
     dim, length = config.gpt.model_dim, sizes.n_prompt + sizes.n_frames
     dit = config.s2mel.dit
@@ -65,7 +65,7 @@ def stage_works(pack: Pack, sizes: Sizes) -> dict[str, Work]:
     def head() -> float:
         return flops(lambda: gpt.logits(meta(1, 1, dim)))
 
-    def estimate(rows: int) -> float:
+    def evaluation(rows: int) -> float:
         return flops(
             lambda: s2mel.cfm.estimator(
                 meta(rows, dit.n_mels, length),
@@ -78,7 +78,7 @@ def stage_works(pack: Pack, sizes: Sizes) -> dict[str, Work]:
 
     settings = sizes.settings
     gpt_bytes, dit_bytes = weight_bytes(pack, "gpt"), weight_bytes(pack, "s2mel", "cfm.estimator.")
-    one_row = estimate(1)
+    one_row = evaluation(1)
     dit_step = Work(dit_bytes, (2 if settings.is_guided(0.0) else 1) * one_row)
     steps = Work(dit_bytes * settings.n_evals, one_row * settings.rows_per_eval * settings.n_evals)
     width, n_features = config.s2mel.length_regulator.in_channels, sizes.n_codes * config.features_per_code
@@ -104,9 +104,9 @@ def enroll_work(pack: Pack, prompt_s: float) -> Work:
     config = pack.config
     n_features, n_filter_frames = round(prompt_s * config.feature_rate), round(prompt_s * FBANK_RATE)
     encoder, speaker, conditioning = (
-        counted(registry.SEMANTIC_ENCODER, config),
-        counted(registry.SPEAKER_ENCODER, config),
-        counted(registry.CONDITIONING, config),
+        on_meta(registry.SEMANTIC_ENCODER, config),
+        on_meta(registry.SPEAKER_ENCODER, config),
+        on_meta(registry.CONDITIONING, config),
     )
     features = meta(1, n_features, config.semantic_codec.hidden_size)
     done = 2 * flops(lambda: encoder(meta(1, n_features, config.semantic_encoder.feature_dim), None))

@@ -21,6 +21,7 @@ from edgetts.cli.common import JsonOption, ProgressBar, QuietOption, environment
 from edgetts.cli.environment import Environment
 from edgetts.cli.pack_use import users_of
 from edgetts.errors import PackError, UsageError, one_line
+from edgetts.pack.default_pack import forget_default, read_default, write_default
 from edgetts.pack.locate import (
     BUILTIN,
     DEFAULT_PACK,
@@ -31,7 +32,6 @@ from edgetts.pack.locate import (
     locate_pack,
     packs_folder,
 )
-from edgetts.pack.remembered import forget_default, read_default, write_default
 
 app = typer.Typer(
     help="Keep model packs under names, and choose the one that speaks by default.",

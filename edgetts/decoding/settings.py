@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from edgetts.errors import UsageError
-from edgetts.pack.plain_fields import MAX_WHOLE, settle_types
+from edgetts.pack.plain_fields import MAX_WHOLE, coerce_types
 from edgetts.pack.plain_json import shown
 
 MAX_BEAMS = 16
@@ -52,7 +52,7 @@ class DecodeSettings:
     max_codes: int = 1500
 
     def __post_init__(self) -> None:
-        settle_types(self)
+        coerce_types(self)
         _check(0 < self.temperature <= MAX_TEMPERATURE, "temperature", self.temperature, "above 0 up to 10")
         _check(0 <= self.top_k <= MAX_WHOLE, "top_k", self.top_k, "0 (keep all) or more")
         _check(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 up to 1")
@@ -96,7 +96,7 @@ class FlowSettings:
     noise_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        settle_types(self)
+        coerce_types(self)
         if not 1 <= self.n_steps <= MAX_STEPS:
             raise UsageError(f"{shown(self.n_steps)} flow steps are not possible; choose 1 to {MAX_STEPS}.")
         if self.solver not in get_args(Solver):

@@ -52,7 +52,7 @@ class SemanticEncoderConfig:
 
 @dataclass(frozen=True)
 class SemanticCodecConfig:
-    """RepCodec: ConvNeXt encoder and one factorised codebook over semantic features."""
+    """RepCodec: ConvNeXt encoder and one factorized codebook over semantic features."""
 
     hidden_size: int  # of the semantic features
     codebook_size: int

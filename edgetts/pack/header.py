@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import PackError
-from edgetts.pack.plain_json import UnsoundJSON, read_json
+from edgetts.pack.plain_json import InvalidJSON, read_json
 
 METADATA = "__metadata__"
 MAX_HEADER_BYTES = 4 << 20  # real ones have some 100 bytes a tensor
-_MOST_DIMENSIONS = 8
+_MAX_DIMENSIONS = 8
 _LENGTH_BYTES = 8  # of the header, little-endian, before the JSON
 _BYTES = {
     "F64": 8,
@@ -41,24 +41,24 @@ def tensor_header(path: Path) -> dict[str, Any]:
         raise PackError(f"The pack is incomplete: {path} is missing; copy or convert it again.") from None
     except OSError as error:
         raise PackError(f"{path} cannot be read ({error.strerror or error}); check who may read it.") from None
-    except UnsoundJSON as error:
+    except InvalidJSON as error:
         raise PackError(f"{path} is not a valid tensor file ({error}); copy or convert the pack again.") from None
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The same for any file. Raises OSError, and UnsoundJSON, whose text completes a sentence."""
+    """The same for any file. Raises OSError, and InvalidJSON, whose text completes a sentence."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         length = file.read(_LENGTH_BYTES)
         n_bytes = struct.unpack("<Q", length)[0] if len(length) == _LENGTH_BYTES else size
         if n_bytes > min(MAX_HEADER_BYTES, size - _LENGTH_BYTES):
-            raise UnsoundJSON(f"its header would be {n_bytes} bytes long")
+            raise InvalidJSON(f"its header would be {n_bytes} bytes long")
         header: dict[str, Any] = read_json(file.read(n_bytes), max_bytes=MAX_HEADER_BYTES)
     if not isinstance(header, dict):
-        raise UnsoundJSON("its header is not a table")
+        raise InvalidJSON("its header is not a table")
     problem = _problem(header, size - _LENGTH_BYTES - n_bytes)
     if problem is not None:
-        raise UnsoundJSON(problem)
+        raise InvalidJSON(problem)
     return header
 
 
@@ -84,6 +84,6 @@ def _problem(header: dict[str, Any], n_data: int) -> str | None:
 def _sizes(values: Any) -> bool:
     return (
         isinstance(values, list)
-        and len(values) <= _MOST_DIMENSIONS
+        and len(values) <= _MAX_DIMENSIONS
         and all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values)
     )

@@ -2,7 +2,7 @@
 
 In: a pack folder. Out: a `Pack`: its dimensions, its tokenizer, and networks filled from memory-mapped
 files. On the CPU, a tensor that is stored in the dtype it is used in is not copied: it is the mapped file.
-Each defect of a pack has a `PackError` message of its own. Knows no network: the caller passes the class.
+Each kind of defect has its own `PackError` message. Knows no network: the caller passes the class.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 # and returns the names of the tensors it took (`edgetts.backends.linear`).
 Replace = Callable[[nn.Module, Mapping[str, Quantized]], Collection[str]]
 
-_PAGES_AT_ONCE = 32 << 20  # bytes of a file that stay in memory after they were copied
+_RELEASE_EVERY_BYTES = 32 << 20  # copied from a file before its pages are released
 STORED_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -60,7 +60,7 @@ def open_pack(path: str | Path, *, verify: bool = False, home: Path | None = Non
     """Open the pack folder at `path`.
 
     Checks the manifest, and that every file exists with the right size. The sha256 of a file is checked when it is
-    first used, or of all files now with `verify=True`; results are remembered in the cache folder under `home`
+    first used, or of all files now with `verify=True`; results are cached in the cache folder under `home`
     (default: the user's). Raises PackError.
     """
     folder = Path(path)
@@ -82,8 +82,8 @@ class FileWatch(Protocol):
     def watch(self, path: Path) -> None:
         """Called before a file is mapped."""
 
-    def was_cut(self, path: Path) -> bool:
-        """Whether something was read behind the end of a file that is watched."""
+    def was_truncated(self, path: Path) -> bool:
+        """Whether a watched file was read past its end."""
 
 
 class Pack:
@@ -145,8 +145,8 @@ class Pack:
         """Raise PackError if a file in use was overwritten in place. Replaced and deleted files keep their old
         content."""
         for name, stamp in self.used.copy().items():  # another thread may be opening files
-            was_cut = self.watch is not None and self.watch.was_cut(self.path / name)
-            if was_cut or (stamp is not None and stamp.was_written_into(Stamp.of(self.path / name))):
+            was_truncated = self.watch is not None and self.watch.was_truncated(self.path / name)
+            if was_truncated or (stamp is not None and stamp.was_written_into(Stamp.of(self.path / name))):
                 raise PackError(
                     f"{self.path / name} was overwritten while it was in use: load the pack again, and replace packs "
                     "by renaming a complete copy instead of copying over them."
@@ -263,7 +263,7 @@ class _ComponentFile:
         self._file: Any = opened
         if (self._file.metadata() or {}).get("format") != FORMAT:
             raise PackError(f"{self.path} is a tensor file of another program; convert the pack again.")
-        self._copied = 0  # bytes, since the pages of the file were last given back
+        self._copied = 0  # bytes, since the pages of the file were last released
         self.schemes = entry.scheme_of()
         self._stored = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118
         self.names = self._logical_names()
@@ -299,7 +299,7 @@ class _ComponentFile:
             moved = moved.to(dtype)  # after the move: less to transfer if the stored dtype is narrower
         if moved is not tensor:
             self._copied += tensor.nbytes
-            if self._copied >= _PAGES_AT_ONCE:
+            if self._copied >= _RELEASE_EVERY_BYTES:
                 self._copied = 0
                 give_back_whole(tensor)
         return moved

@@ -4,7 +4,7 @@ In: a path, a pack's name or None, and optionally a home folder. Out: paths. Rea
 command line reads them once and passes the home folder. Opens no pack.
 
 Under the home folder (or, without one, platformdirs' data and cache folders): `packs/`, `voices/`,
-`cache/`. The default pack is the one that was chosen (`edgetts.pack.remembered`), else `packs/default`, else the one
+`cache/`. The default pack is the one that was chosen (`edgetts.pack.default_pack`), else `packs/default`, else the one
 that comes with the package.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from edgetts.errors import PackError
-from edgetts.pack.remembered import read_default
+from edgetts.pack.default_pack import read_default
 
 APP_NAME = "edgetts"
 DEFAULT_PACK = "default"
@@ -43,12 +43,12 @@ class LocatedPack:
 
 
 def data_folder(home: Path | None = None) -> Path:
-    """The folder of what cannot be made again: packs and named voices."""
+    """The folder of data that cannot be made again: packs and named voices."""
     return home if home is not None else platformdirs.user_data_path(APP_NAME, appauthor=False)
 
 
 def cache_folder(home: Path | None = None) -> Path:
-    """The folder of what can be made again, such as voices of recordings."""
+    """The folder of data that can be made again, such as cached voices of recordings."""
     return home / "cache" if home is not None else platformdirs.user_cache_path(APP_NAME, appauthor=False)
 
 
@@ -89,7 +89,7 @@ def locate_pack(given: str | os.PathLike[str] | None = None, home: Path | None =
     if (builtin / MANIFEST).is_file():
         return LocatedPack(builtin, is_builtin=True)
     raise PackError(
-        "There is no model pack on this machine yet: make one with `edgetts setup`, or name one with pack=."
+        "There is no model pack on this machine yet: make one with `edgetts setup`, or give a pack folder with pack=."
     )
 
 
@@ -111,7 +111,7 @@ def _named(given: str, home: Path | None) -> LocatedPack:
     try:
         path = Path(given).expanduser()
         is_name = bool(given) and Path(given).name == given and given not in (os.curdir, os.pardir)
-        # Any folder here may have the name of a pack: only another pack comes before that.
+        # A folder here with the same name takes precedence only if it is a pack.
         is_known = is_name and (packs / given / MANIFEST).is_file() and not (path / MANIFEST).is_file()
         if given and path.exists() and not is_known:
             return LocatedPack(path, is_builtin=path.resolve() == builtin_pack())

@@ -6,12 +6,12 @@ here opens a tensor file or knows a network; importing it imports no torch.
 
 Format, one JSON table:
   format, format_version   what this is: "edgetts-pack", 3
-  family                   the model family, one of `edgetts.families`; none: the first there was
+  family                   the model family, one of `edgetts.families`; absent: IndexTTS-2
   name, description, created_by, recipe, license   for people
   encoder_id               which encoders made a voice that fits this pack
   model                    all dimensions (`edgetts.pack.config.ModelConfig`)
   text                     options of the text front end, a flat table
-  defaults                 synthesis options that suit this model better than upstream's, a flat table
+  defaults                 synthesis options of this model where they differ from upstream's, a flat table
   components               per component: file, dtype, and its quantized tensors, by scheme
   files                    per file: bytes and sha256
   quality                  figures measured when the pack was made, or null
@@ -32,7 +32,7 @@ from edgetts.families import FAMILIES, UNKNOWN_FAMILIES, UNNAMED_FAMILY
 from edgetts.pack.checksum import CHECKSUM, checksum, sealed
 from edgetts.pack.entries import MAKE_AGAIN, MANIFEST_FILE, Manifest
 from edgetts.pack.manifest_reader import ManifestReader
-from edgetts.pack.plain_json import UnsoundJSON, read_json
+from edgetts.pack.plain_json import InvalidJSON, read_json
 from edgetts.pack.plain_json import shown as _shown
 from edgetts.pack.strict import to_dict
 
@@ -141,7 +141,7 @@ def manifest_table(data: bytes, where: str) -> dict[str, Any]:
     """The JSON table of a manifest, its content not checked yet. Raises PackError."""
     try:
         table = read_json(data, max_bytes=MAX_MANIFEST_BYTES)
-    except UnsoundJSON as error:
+    except InvalidJSON as error:
         raise PackError(f"{where} is damaged: {error}; {MAKE_AGAIN}.") from error
     if not isinstance(table, dict):
         raise PackError(f"{where} is damaged: it holds {_shown(table)}, not a JSON table; {MAKE_AGAIN}.")

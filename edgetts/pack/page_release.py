@@ -53,7 +53,7 @@ def give_back_whole(tensor: Tensor) -> None:
 
 
 def drop_weights(module: nn.Module) -> None:
-    """Empty the parameters of a module whose weights have been taken in another form, and give their memory back."""
+    """Empty the parameters of a module whose weights have been taken in another form, and release their memory."""
     for parameter in module.parameters():
         parameter.data = parameter.data.new_empty(0)
     give_back_freed()

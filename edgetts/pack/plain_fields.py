@@ -15,7 +15,7 @@ from edgetts.pack.plain_json import shown
 MAX_WHOLE = 2**53  # integers up to here are exact as floats; upper bound of settings without another
 
 
-def settle_types(settings: Any) -> None:
+def coerce_types(settings: Any) -> None:
     """Convert every field of a settings dataclass to its declared type; numpy scalars are accepted.
 
     Integers are accepted as float; bools and strings are not numbers. Raises UsageError, naming the field.

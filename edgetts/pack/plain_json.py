@@ -1,6 +1,6 @@
 """Reads untrusted JSON within bounds.
 
-In: bytes. Out: plain values, or an `UnsoundJSON` whose text completes a sentence ("it is nested deeper than ...").
+In: bytes. Out: plain values, or an `InvalidJSON` whose text completes a sentence ("it is nested deeper than ...").
 Length, depth and number of values are checked in the bytes before parsing, so a hostile or damaged file cannot exhaust
 memory or stack. Knows no file format.
 """
@@ -22,17 +22,17 @@ _OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
 _QUOTE = ord('"')
 
 
-class UnsoundJSON(ValueError):
+class InvalidJSON(ValueError):
     """The bytes are not acceptable JSON. The text completes a sentence about the file."""
 
 
 def read_json(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Any:
-    """The value of `data`. Raises UnsoundJSON and nothing else.
+    """The value of `data`. Raises InvalidJSON and nothing else.
 
     Stricter than the standard: no duplicate keys, infinite numbers, lone surrogates or integers of very many digits.
     """
     if len(data) > max_bytes:
-        raise UnsoundJSON(f"it is {len(data)} bytes long and at most {max_bytes} are allowed")
+        raise InvalidJSON(f"it is {len(data)} bytes long and at most {max_bytes} are allowed")
     _check_marks(data, max_depth)
     try:
         value = json.loads(
@@ -44,12 +44,12 @@ def read_json(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Any
         )
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnsoundJSON:
+    except InvalidJSON:
         raise
     except UnicodeError as error:
-        raise UnsoundJSON("it is not UTF-8 text") from error
+        raise InvalidJSON("it is not UTF-8 text") from error
     except ValueError as error:
-        raise UnsoundJSON(f"it is not valid JSON ({shown(str(error))})") from error
+        raise InvalidJSON(f"it is not valid JSON ({shown(str(error))})") from error
     return value
 
 
@@ -77,13 +77,13 @@ def _check_marks(data: bytes, max_depth: int) -> None:
     for n_before, mark in enumerate(_MARKS.finditer(data)):
         first = data[mark.start()]
         if n_before >= MAX_MARKS:
-            raise UnsoundJSON(f"it holds more than {MAX_MARKS} values")
+            raise InvalidJSON(f"it holds more than {MAX_MARKS} values")
         if first == _QUOTE:
             in_text = not in_text
         elif not in_text and first in _OPENING:
             depth += 1
             if depth > max_depth:
-                raise UnsoundJSON(f"it is nested deeper than {max_depth} levels")
+                raise InvalidJSON(f"it is nested deeper than {max_depth} levels")
         elif not in_text and first in _CLOSING:
             depth -= 1
 
@@ -91,18 +91,18 @@ def _check_marks(data: bytes, max_depth: int) -> None:
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        raise UnsoundJSON("a key is given twice")
+        raise InvalidJSON("a key is given twice")
     return table
 
 
 def _integer(text: str) -> int:
     if len(text) > MAX_DIGITS:
-        raise UnsoundJSON(f"a number in it has {len(text)} digits")
+        raise InvalidJSON(f"a number in it has {len(text)} digits")
     return int(text)
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise UnsoundJSON(f"{text[:20]} in it is not a finite number")
+        raise InvalidJSON(f"{text[:20]} in it is not a finite number")
     return number

@@ -1,14 +1,14 @@
 """Checks that a file of a pack matches its manifest, and that it did not change since it was loaded.
 
 In: a path and its manifest entry. Out: nothing, or a `PackError` that names the file. The size is checked every time.
-The sha256 is computed at first use and remembered in the cache folder with the file's size, times and inode, so that
+The sha256 is computed at first use and cached with the file's size, times and inode, so that
 later starts do not read the file again; a changed file is read again.
 
 Not detected: a write through a shared mapping into a dirty page, which changes no time, and silent disk errors.
 `edgetts info PACK --verify` reads everything again.
 
 The files of a pack in use are mapped. Replacing or deleting them is safe: the old content stays. Overwriting them in
-place is not: other content changes the sound, and reading behind the end of a truncated file raises SIGBUS. This
+place is not: other content changes the sound, and reading past the end of a truncated file raises SIGBUS. This
 program never does that, but `rsync --inplace` and `cp` do. `Stamp` detects it before a call and before each chunk. With
 the compiled library on Linux, SIGBUS gives zeros instead of ending the process (`edgetts.backends.mapped_files`), so
 that a truncated file is detected too; without it, the process dies.
@@ -28,11 +28,11 @@ from typing import Any
 from edgetts.errors import PackError
 from edgetts.files import replace_file
 from edgetts.pack.entries import FileEntry
-from edgetts.pack.plain_json import UnsoundJSON, read_json
+from edgetts.pack.plain_json import InvalidJSON, read_json
 
-MEMORY_FILE = "verified.json"
-_MAX_REMEMBERED = 512
-_MAX_MEMORY_BYTES = 1 << 20
+CACHE_FILE = "verified.json"
+_MAX_ENTRIES = 512
+_MAX_CACHE_BYTES = 1 << 20
 _CHUNK_BYTES = 4 << 20
 _CLOCK_STEP_NS = 20_000_000  # file times advance by the kernel's tick: two writes within one get the same time
 _OWNER_ONLY, _OWNER_FOLDER = 0o600, 0o700
@@ -78,16 +78,16 @@ def check_size(path: Path, entry: FileEntry) -> None:
 
 
 class Verifier:
-    """Checks files by sha256 and remembers the results in `cache_dir` (None: remembers nothing)."""
+    """Checks files by sha256 and caches the results in `cache_dir` (None: no cache)."""
 
     def __init__(self, cache_dir: Path | None) -> None:
-        self._memory = None if cache_dir is None else cache_dir / MEMORY_FILE
+        self._cache = None if cache_dir is None else cache_dir / CACHE_FILE
 
     def check(self, path: Path, entry: FileEntry, *, force: bool = False) -> None:
-        """Raises PackError if the content differs from the manifest. force: read the file even if it is remembered."""
+        """Raise PackError if the content differs from the manifest. force: read the file even if a result is cached."""
         check_size(path, entry)
         key, seen = str(path.resolve()), _seen(path, entry)
-        if not force and self._remembered().get(key) == seen:
+        if not force and self._cached().get(key) == seen:
             return
         started_ns = time.time_ns()
         if file_sha256(path) != entry.sha256:
@@ -95,34 +95,34 @@ class Verifier:
                 f"{path} was altered after the pack was made: its sha256 differs from the manifest; "
                 "copy or convert the pack again."
             )
-        # Not remembered if written while it was read, or so recently that a later write could have the same times.
+        # Not cached if written while it was read, or so recently that a later write could have the same times.
         if _seen(path, entry) == seen and path.stat().st_ctime_ns < started_ns - _CLOCK_STEP_NS:
-            self._remember(key, seen)
+            self._cache_result(key, seen)
 
-    def _remembered(self) -> dict[str, Any]:
-        if self._memory is None:
+    def _cached(self) -> dict[str, Any]:
+        if self._cache is None:
             return {}
         # No cache yet, a damaged one, or one that other users can write: the files are read again.
         try:
-            with self._memory.open("rb") as file:
+            with self._cache.open("rb") as file:
                 if not _is_ours(os.fstat(file.fileno())):
                     return {}
-                table = read_json(file.read(_MAX_MEMORY_BYTES + 1), max_bytes=_MAX_MEMORY_BYTES, max_depth=2)
-        except (OSError, UnsoundJSON):
+                table = read_json(file.read(_MAX_CACHE_BYTES + 1), max_bytes=_MAX_CACHE_BYTES, max_depth=2)
+        except (OSError, InvalidJSON):
             return {}
         return table if isinstance(table, dict) else {}
 
-    def _remember(self, key: str, seen: list[Any]) -> None:
-        if self._memory is None:
+    def _cache_result(self, key: str, seen: list[Any]) -> None:
+        if self._cache is None:
             return
-        table = self._remembered()
+        table = self._cached()
         table.pop(key, None)
         table[key] = seen
-        table = dict(list(table.items())[-_MAX_REMEMBERED:])
+        table = dict(list(table.items())[-_MAX_ENTRIES:])
         # If the cache folder cannot be written (read-only system, full disk), only time is lost.
         with contextlib.suppress(OSError):
-            self._memory.parent.mkdir(parents=True, exist_ok=True, mode=_OWNER_FOLDER)
-            replace_file(self._memory, json.dumps(table).encode(), mode=_OWNER_ONLY)
+            self._cache.parent.mkdir(parents=True, exist_ok=True, mode=_OWNER_FOLDER)
+            replace_file(self._cache, json.dumps(table).encode(), mode=_OWNER_ONLY)
 
 
 def _seen(path: Path, entry: FileEntry) -> list[Any]:

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from edgetts.pack.plain_json import UnsoundJSON, read_json
+from edgetts.pack.plain_json import InvalidJSON, read_json
 from edgetts.server.faults import Fault, fault_of, refused
 
 JSON_TYPES = ("application/json", "text/json")
@@ -30,7 +30,7 @@ def json_object(data: bytes, max_bytes: int, what: str = "request") -> dict[str,
     """Parse a JSON object. Raises Fault, which calls it `what`, for anything else."""
     try:
         value = read_json(data, max_bytes=max_bytes)
-    except UnsoundJSON as error:
+    except InvalidJSON as error:
         raise refused(f"The {what} is not valid: {error}.", code="invalid_json") from None
     if not isinstance(value, dict):
         raise refused(f"The {what} must be a JSON object.", code="invalid_json")

@@ -20,7 +20,7 @@ from edgetts.errors import UsageError, VoiceError
 from edgetts.families import FAMILIES, UNNAMED_FAMILY, Family
 from edgetts.files import create_file, replace_file
 from edgetts.pack.header import METADATA, read_header
-from edgetts.pack.plain_json import UnsoundJSON, listed, read_json, shown
+from edgetts.pack.plain_json import InvalidJSON, listed, read_json, shown
 from edgetts.text.config import ALL_LANGUAGES
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Voice:
                 raise VoiceError(f"{source} is not a usable voice file: {listed(problems)}.")
             with safe_open(source, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in header}
-        except (UnsoundJSON, SafetensorError, OSError) as error:
+        except (InvalidJSON, SafetensorError, OSError) as error:
             raise VoiceError(
                 f"{source} is damaged or not a voice file ({error}). "
                 "Make it again with `edgetts voices add NAME RECORDING`."
@@ -243,7 +243,7 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
         )
     try:
         about = read_json(text.encode(), max_bytes=_MAX_ABOUT_BYTES, max_depth=_MAX_ABOUT_DEPTH)
-    except UnsoundJSON as error:
+    except InvalidJSON as error:
         raise VoiceError(f"{source} is damaged: its description is not usable ({error}).") from error
     version = about.get("format_version") if isinstance(about, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
@@ -295,7 +295,7 @@ def language_in(path: Path) -> str | None:
     """The language of a voice file, from its header. Raises VoiceError, naming the file, if that is not usable."""
     try:
         about = _read_about((read_header(path).get(METADATA) or {}).get(METADATA_KEY), path)
-    except (UnsoundJSON, OSError) as error:
+    except (InvalidJSON, OSError) as error:
         raise VoiceError(f"{path} is damaged or not a voice file ({error}).") from error
     language: str | None = about["language"]
     return language

@@ -29,13 +29,13 @@ watch = find_watch()
 watch.watch(path if sys.argv[2] == "watched" else path.with_name("other"))
 with path.open("rb") as file:
     mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
-assert mapped[-1] == 1 and not watch.was_cut(path)
+assert mapped[-1] == 1 and not watch.was_truncated(path)
 os.truncate(path, mmap.PAGESIZE + 1)
-assert mapped[0] == 1 and not watch.was_cut(path)
+assert mapped[0] == 1 and not watch.was_truncated(path)
 assert mapped[len(mapped) // 2] == 0 and mapped[-1] == 0 and mapped[mmap.PAGESIZE] == 1
-print(watch.was_cut(path))
+print(watch.was_truncated(path))
 watch.watch(path)
-print(watch.was_cut(path))
+print(watch.was_truncated(path))
 """
 SPEAK = """
 import os, sys

@@ -13,7 +13,7 @@ from edgetts.bench.machine import Rates, describe_machine, measure_rates, peak_r
 from edgetts.bench.page import render
 from edgetts.bench.report import Report, StageReport, compare
 from edgetts.bench.run import Plan, measure
-from edgetts.bench.stages import STAGES, Call, Candidate, run_in_turn, voice_of_length
+from edgetts.bench.stages import STAGES, Call, Candidate, run_interleaved, voice_of_length
 from edgetts.bench.work import Sizes, Work, stage_works, whole_floor_s
 from edgetts.decoding.settings import FlowSettings
 from edgetts.errors import UsageError
@@ -88,7 +88,7 @@ def test_candidates_run_stage_by_stage(mini_pack: Path) -> None:
 
     call = Call(voice_of_length(pack, 0.5), (20, 30, 25), 12, QUICK)
     candidates = [Watched("a", Pipeline(pack, CPU), call), Watched("b", Pipeline(pack, CPU, compute="reference"), call)]
-    run_in_turn(candidates)
+    run_interleaved(candidates)
     assert order == [(s, n) for s in ("prefill", "features", "dit_step", "s2mel", "vocoder") for n in "ab"]
     for each in candidates:
         assert set(each.seconds) >= set(STAGES) and each.n_codes == 12

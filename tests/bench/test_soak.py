@@ -9,7 +9,7 @@ import pytest
 
 import edgetts
 from edgetts.bench.run import Plan
-from edgetts.bench.soak import MOST_WORDS, SETTLED_AFTER, Soak, measure_soak, texts
+from edgetts.bench.soak import MAX_WORDS, SETTLED_AFTER, Soak, measure_soak, texts
 from edgetts.bench.stages import voice_of_length
 from edgetts.errors import GenerationError, UsageError
 from edgetts.options import SynthesisOptions
@@ -24,7 +24,7 @@ WITHOUT_BOUNDS_MB = 250  # what 40 calls grew by at the time when nothing was bo
 
 def test_texts_are_the_same_each_time_and_of_all_lengths() -> None:
     assert texts(300) == texts(300) and texts(300)[:20] == texts(20)
-    assert {len(text.split()) for text in texts(300)} == set(range(1, MOST_WORDS + 1))
+    assert {len(text.split()) for text in texts(300)} == set(range(1, MAX_WORDS + 1))
 
 
 def test_figures() -> None:

@@ -36,8 +36,8 @@ def test_all_that_speech_needs_is_prepared(mini_pack: Path, monkeypatch: pytest.
     pipeline = Pipeline(open_pack(mini_pack), CPU, compute="exact", runner="eager")
     with torch.inference_mode():
         speaker = pipeline.speaker(voice_of_length(pipeline.pack, 2.0))
-        n_keys = warming.fill_decoding(pipeline, speaker, IDS)
-        n_lengths = warming.fill_sound(pipeline, speaker)
+        n_keys = warming.prepare_decoding(pipeline, speaker, IDS)
+        n_lengths = warming.prepare_sound(pipeline, speaker)
     beams = {n_rows for n_rows, _ in buckets}
     assert beams == {1, SynthesisOptions.of(pipeline.pack.manifest.defaults, {}).n_beams}
     assert all({b for n, b in buckets if n == rows} >= {256, 512} for rows in beams)
@@ -56,4 +56,4 @@ def test_nothing_is_prepared_where_nothing_is_replayed(mini_pack: Path) -> None:
     pipeline: Any = Pipeline(open_pack(mini_pack), CPU, compute="exact")
     with torch.inference_mode():
         speaker = pipeline.speaker(voice_of_length(pipeline.pack, 1.0))
-        assert warming.fill_decoding(pipeline, speaker, IDS) + warming.fill_sound(pipeline, speaker) == 0
+        assert warming.prepare_decoding(pipeline, speaker, IDS) + warming.prepare_sound(pipeline, speaker) == 0

@@ -16,8 +16,8 @@ from helpers.trees import copy_tree
 
 from edgetts.cli import pack_use
 from edgetts.cli.pack_use import users_of
+from edgetts.pack.default_pack import read_default, write_default
 from edgetts.pack.locate import builtin_pack, locate_pack
-from edgetts.pack.remembered import read_default, write_default
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from helpers.voices import voice_for
 from typer.testing import Result
 
 from edgetts.cli.setup import ask, plan
+from edgetts.pack.default_pack import read_default
 from edgetts.pack.locate import locate_pack
 from edgetts.pack.manifest import read_manifest
-from edgetts.pack.remembered import read_default
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ def test_pages_are_given_back_while_a_file_is_read(mini_pack: Path, monkeypatch:
     """Where numbers are converted; a tensor that is used in place stays."""
     given: list[Tensor] = []
     monkeypatch.setattr(load, "give_back_whole", given.append)
-    monkeypatch.setattr(load, "_PAGES_AT_ONCE", 1 << 16)
+    monkeypatch.setattr(load, "_RELEASE_EVERY_BYTES", 1 << 16)
     pack = load.open_pack(mini_pack)
     wide = pack.state_dict("vocoder", CPU)
     n_first = len(given)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgetts.pack.plain_json import MAX_DEPTH, MAX_MARKS, UnsoundJSON, listed, read_json, shown
+from edgetts.pack.plain_json import MAX_DEPTH, MAX_MARKS, InvalidJSON, listed, read_json, shown
 
 MAX_BYTES = 4 << 20
 
@@ -52,7 +52,7 @@ def test_sound_json_is_read_as_ever(data: bytes) -> None:
     ],
 )
 def test_what_is_refused(data: bytes, reason: str) -> None:
-    with pytest.raises(UnsoundJSON, match=reason) as caught:
+    with pytest.raises(InvalidJSON, match=reason) as caught:
         read_json(data, max_bytes=MAX_BYTES)
     assert len(str(caught.value)) < 200 and str(caught.value).isprintable()
 
@@ -63,7 +63,7 @@ def test_memory_is_bounded_by_the_length(unit: bytes) -> None:
     tracemalloc.start()
     try:
         read_json(data, max_bytes=MAX_BYTES)
-    except UnsoundJSON:
+    except InvalidJSON:
         pass
     finally:
         peak = tracemalloc.get_traced_memory()[1]
@@ -78,7 +78,7 @@ def test_the_stack_does_not_grow() -> None:
     def deeper(n: int) -> object:
         return deeper(n - 1) if n else read_json(b"[" * 100_000, max_bytes=MAX_BYTES)
 
-    with pytest.raises(UnsoundJSON, match="nested"):
+    with pytest.raises(InvalidJSON, match="nested"):
         deeper(limit // 2)
 
 

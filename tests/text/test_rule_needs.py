@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from edgetts.text.readings import chinese, english
-from edgetts.text.readings.rule import CAPITALS, FIGURES, PLAIN, SIGNS, Rule, level_of
+from edgetts.text.readings.rule import CAPITALS, DIGITS, PLAIN, SIGNS, Rule, level_of
 
 RULES = [*english.RULES, *chinese.RULES]
 _CATEGORIES = {
@@ -43,7 +43,7 @@ def alphabet() -> set[str]:
 
 
 ALPHABET = alphabet()
-BELOW = {level: {char for char in ALPHABET if level_of(char) < level} for level in (CAPITALS, SIGNS, FIGURES)}
+BELOW = {level: {char for char in ALPHABET if level_of(char) < level} for level in (CAPITALS, SIGNS, DIGITS)}
 
 
 def is_possible(parts: Iterable[tuple[Any, Any]], flags: int, chars: set[str]) -> bool:
@@ -103,9 +103,9 @@ def test_a_rule_needs_what_it_says(each: Rule) -> None:
 
 
 def test_a_rule_that_says_too_much_is_seen() -> None:
-    for source, needs in ((r"(?<=\w)[IVX]+", SIGNS), (r"(?i:approx)(?=[ .])", CAPITALS), (r"\d*%", FIGURES)):
+    for source, needs in ((r"(?<=\w)[IVX]+", SIGNS), (r"(?i:approx)(?=[ .])", CAPITALS), (r"\d*%", DIGITS)):
         assert reachable(Rule(source, lambda _: "", needs=needs))
-        assert needs < FIGURES or not reachable(Rule(source, lambda _: "", needs=SIGNS))
+        assert needs < DIGITS or not reachable(Rule(source, lambda _: "", needs=SIGNS))
 
 
 def test_levels() -> None:
@@ -113,7 +113,7 @@ def test_levels() -> None:
         PLAIN: ["", "well, it's fine; is it?", "a\nb"],
         CAPITALS: ["Yes", "so.", "(so)", "naïve", "你好，世界。", "a – b"],
         SIGNS: ["a@b", "snake_case", "5".replace("5", "#"), "a/b", "😀", "€", "a\u0301"],
-        FIGURES: ["5", "x²", "½", "٣", "a1#"],
+        DIGITS: ["5", "x²", "½", "٣", "a1#"],
     }
     assert {text: level_of(text) for of in texts.values() for text in of} == {
         text: level for level, of in texts.items() for text in of

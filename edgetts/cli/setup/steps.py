@@ -19,9 +19,9 @@ from edgetts.cli.pack_options import shares
 from edgetts.cli.packs import reference_of
 from edgetts.cli.setup.plan import SetupPlan
 from edgetts.errors import AudioError, UsageError, VoiceError
+from edgetts.pack.default_pack import read_default, write_default
 from edgetts.pack.entries import VOICE_SUFFIX
 from edgetts.pack.locate import cache_folder, data_folder
-from edgetts.pack.remembered import read_default, write_default
 
 if TYPE_CHECKING:
     from edgetts.api import TTS

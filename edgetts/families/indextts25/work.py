@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from edgetts.bench.counting import counted, flops, meta, weight_bytes
+from edgetts.bench.counting import flops, meta, on_meta, weight_bytes
 from edgetts.models import registry
 from edgetts.pack.load import Pack
 
 
 def features(pack: Pack, _n_prefix: int, n_codes: int) -> tuple[float, float]:
     """(bytes, operations) of S2Mel's input: the codec's decoder."""
-    decoder = counted(registry.component("codec_decoder"), pack.config)
+    decoder = on_meta(registry.component("codec_decoder"), pack.config)
     quantized = meta(1, n_codes, pack.config.semantic_codec.hidden_size)
     return weight_bytes(pack, "codec_decoder"), flops(lambda: decoder(quantized))
 

@@ -29,7 +29,7 @@ constexpr size_t max_line_bytes = 5000;  // addresses and a path of at most 4096
 struct WatchedFile {
     char* path;
     size_t length;
-    std::atomic<int> was_cut;
+    std::atomic<int> was_truncated;
 };
 
 WatchedFile files[max_files];
@@ -128,7 +128,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
         return;
     }
     if (file >= 0) {
-        files[file].was_cut.store(1, std::memory_order_release);
+        files[file].was_truncated.store(1, std::memory_order_release);
         // All of the mapping after the page: the file is truncated, so what follows is missing too.
         void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
@@ -149,7 +149,7 @@ EDGETTS_API int edgetts_watch_file(const char* path) {
     const size_t length = strlen(path);
     const int known = find(path, length);
     if (known >= 0) {
-        files[known].was_cut.store(0, std::memory_order_release);
+        files[known].was_truncated.store(0, std::memory_order_release);
         return 1;
     }
     const int n = n_files.load(std::memory_order_relaxed);
@@ -158,7 +158,7 @@ EDGETTS_API int edgetts_watch_file(const char* path) {
     memcpy(copy, path, length + 1);
     files[n].path = copy;
     files[n].length = length;
-    files[n].was_cut.store(0, std::memory_order_relaxed);
+    files[n].was_truncated.store(0, std::memory_order_relaxed);
     n_files.store(n + 1, std::memory_order_release);
     if (!is_installed) {
         struct sigaction action;
@@ -174,7 +174,7 @@ EDGETTS_API int edgetts_watch_file(const char* path) {
 // Whether a read past the end of the file happened since it was watched.
 EDGETTS_API int edgetts_watched_file_was_cut(const char* path) {
     const int file = find(path, strlen(path));
-    return file >= 0 && files[file].was_cut.load(std::memory_order_acquire);
+    return file >= 0 && files[file].was_truncated.load(std::memory_order_acquire);
 }
 #else
 EDGETTS_API int edgetts_watch_file(const char*) { return 0; }

@@ -7,7 +7,7 @@ English, the most specific forms come first, plain digits last.
 from __future__ import annotations
 
 from edgetts.text.readings import phone, web, zh_dates, zh_money, zh_numbers, zh_signs, zh_special, zh_units
-from edgetts.text.readings.rule import FIGURES, SIGNS, Rules, ascii_only, needing
+from edgetts.text.readings.rule import DIGITS, SIGNS, Rules, ascii_only, needing
 from edgetts.text.traced import TracedText
 
 _MOBILE_DIGITS = 11
@@ -22,9 +22,9 @@ def _groups(parts: list[str]) -> str:
     )
 
 
-_WEB = ascii_only(web.rules(web.ZH_SIGNS, zh_numbers.name_digits, zh_numbers.digits, apart=""))
+_WEB = ascii_only(web.rules(web.ZH_SIGNS, zh_numbers.name_digits, zh_numbers.digits, separator=""))
 _PHONE = ascii_only(phone.rules(_groups, plus="加"))
-_WITH_FIGURES = (
+_WITH_DIGITS = (
     *zh_signs.BEFORE_QUANTITIES,
     *zh_special.EARLY,
     *_PHONE,
@@ -35,7 +35,7 @@ _WITH_FIGURES = (
 )
 RULES = (
     *needing(SIGNS, _WEB),
-    *needing(FIGURES, _WITH_FIGURES),
+    *needing(DIGITS, _WITH_DIGITS),
     *needing(SIGNS, (*zh_signs.NUMBERS, *zh_special.LATE, *zh_signs.AFTER_NUMBERS)),
 )
 _ALL = Rules(RULES, spaced=False)

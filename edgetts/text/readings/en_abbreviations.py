@@ -59,23 +59,19 @@ _REFERENCES = {
     "lvl": "level", "c": "circa", "l": "line", "ll": "lines",
 }  # fmt: skip
 _ANSWER_BEFORE = frozenset(words("or and said say says answer answered is was yes a the with mean means"))
-_NEEDS_STOP = frozenset(words("no NO c P v sec tab art ex pt ref l ll op ch p Ex Tab Art Ref Op Pt"))
-# Kept together or spelled although a lexicon has other words of the same letters.
+_NEEDS_PERIOD = frozenset(words("no NO c P v sec tab art ex pt ref l ll op ch p Ex Tab Art Ref Op Pt"))
+# Letters with periods that are kept together.
 _SAID_TOGETHER = frozenset(("USA", "UK"))
 _MAX_SPELLED = 3  # letters with periods; more are a word (N.A.T.O.)
+# Capitals that are spelled although the lexicon has words of the same letters.
 _LETTERS = {"US": "U S", "AI": "A I"}
-_NEVER_LAST = (
-    "also known as",
-    "for example",
-    "that is",
-    "versus",
-    "namely",
-    "compare",
-)  # in a sentence, except at the end of the text
-_MAY_END = ("et cetera", "et al", "respectively")  # a sentence before any capital letter
+# These end a sentence only at the end of the text.
+_NEVER_LAST = ("also known as", "for example", "that is", "versus", "namely", "compare")
+# These end a sentence before any capital letter.
+_MAY_END = ("et cetera", "et al", "respectively")
 
 
-def _stopped(match: re.Match[str], spoken: str, *, any_capital: bool = False) -> str:
+def _with_period(match: re.Match[str], spoken: str, *, any_capital: bool = False) -> str:
     ends = match.group().endswith(".") and ends_sentence(match, any_capital=any_capital)
     return spoken + "." if ends else spoken
 
@@ -84,11 +80,11 @@ def _word(match: re.Match[str]) -> str:
     spoken = _WORDS[match.group()]
     if spoken in _NEVER_LAST and match.string[match.end() : match.end() + 2].strip():
         return spoken
-    return _stopped(match, spoken, any_capital=spoken in _MAY_END)
+    return _with_period(match, spoken, any_capital=spoken in _MAY_END)
 
 
 def _street(match: re.Match[str]) -> str | None:
-    return _stopped(match, f"{match['name']} {_STREETS[match['kind']]}")
+    return _with_period(match, f"{match['name']} {_STREETS[match['kind']]}")
 
 
 def _saint(_match: re.Match[str]) -> str:
@@ -98,12 +94,12 @@ def _saint(_match: re.Match[str]) -> str:
 def _letters(match: re.Match[str]) -> str:
     letters = match.group().replace(".", "")
     is_word = letters in _SAID_TOGETHER or len(letters) > _MAX_SPELLED
-    return _stopped(match, letters if is_word else " ".join(letters))
+    return _with_period(match, letters if is_word else " ".join(letters))
 
 
 def _reference(match: re.Match[str]) -> str | None:
     name = match["name"]
-    if (name in _NEEDS_STOP and not match["stop"]) or (name == "no" and previous_word(match) in _ANSWER_BEFORE):
+    if (name in _NEEDS_PERIOD and not match["dot"]) or (name == "no" and previous_word(match) in _ANSWER_BEFORE):
         return None
     return _REFERENCES[name] + " "
 
@@ -118,7 +114,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"(?<![\w.])(?<!\d )(?:{either(_WORDS)})(?![\w])", _word),
     rule(rf"(?<![\w/])(?:{either(_BARE_WORDS)})(?![\w/.]\w|\w|/)", lambda m: _BARE_WORDS[m.group()], needs=PLAIN),
     rule(
-        rf"(?<![\w./-])(?P<name>{either(_REFERENCES)})(?P<stop>\.?)(?: ?(?=#?\d)|(?<=\.) (?=(?:[IVX]{{2,5}}|[VX])\b))",
+        rf"(?<![\w./-])(?P<name>{either(_REFERENCES)})(?P<dot>\.?)(?: ?(?=#?\d)|(?<=\.) (?=(?:[IVX]{{2,5}}|[VX])\b))",
         _reference,
     ),
     rule(r"№ ?(?=\d)", "number "),
@@ -137,13 +133,13 @@ RULES: tuple[Rule, ...] = (
     rule(rf"\b(?P<t>{either(_BARE_TITLES)}) (?=[A-Z])", lambda m: TITLES[m["t"]] + " "),
     rule(
         rf"(?<=[\w&])(?P<gap>,? )(?P<e>{either(_ENDINGS)})(?:\.|(?=,))",
-        lambda m: _stopped(m, m["gap"] + _ENDINGS[m["e"]]),
+        lambda m: _with_period(m, m["gap"] + _ENDINGS[m["e"]]),
     ),
     rule(r"\b(?P<e>Jr|Sr)\.(?= [a-z])", lambda m: _ENDINGS[m["e"]]),
-    rule(r"\bProf\.", lambda m: _stopped(m, "professor")),
-    rule(r"\b(?P<kind>Blvd|Hwy|Pkwy|Ave|Rd)\b\.?", lambda m: _stopped(m, _STREETS[m["kind"]])),
+    rule(r"\bProf\.", lambda m: _with_period(m, "professor")),
+    rule(r"\b(?P<kind>Blvd|Hwy|Pkwy|Ave|Rd)\b\.?", lambda m: _with_period(m, _STREETS[m["kind"]])),
     rule(r"(?<=[A-Z][a-z])(?P<gap>,? )(?P<e>Jr|Sr|Inc|Ltd|Corp)\b(?!\.)", lambda m: m["gap"] + _ENDINGS[m["e"]]),
-    rule(r"\bPh\.? ?D\.?(?!\w)", lambda m: _stopped(m, "P H D")),
+    rule(r"\bPh\.? ?D\.?(?!\w)", lambda m: _with_period(m, "P H D")),
     rule(r"(?<![\w.])(?:[A-Z]\.){2,8}(?!\w)|(?<![\w.])(?:[A-Z]\.){1,8}[A-Z](?![\w])", _letters),
     rule(rf"\b(?:{either(_LETTERS)})\b(?!\.\w| ?\$)", _capital_words),
     rule(

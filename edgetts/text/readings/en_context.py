@@ -14,7 +14,7 @@ _PREVIOUS = re.compile(r"([A-Za-z.'’]{1,24})[ -]$")
 _NEXT = re.compile(r" ([A-Za-z']{1,24})")
 
 # "a $5 bill" is a five dollar bill, but not before these words.
-_STANDS_ALONE = (
+_NOT_MODIFIED = (
     "a|about|above|after|again|ago|all|an|and|another|any|are|around|as|at|back|because|been|before|below|but|by|came|"
     "can|could|did|does|down|each|every|for|from|had|has|have|he|her|here|his|if|in|into|is|it|its|just|less|may|"
     "might|more|must|my|no|not|now|of|off|on|only|or|our|out|over|per|plus|she|should|since|so|than|that|the|their|"
@@ -24,7 +24,7 @@ _STANDS_ALONE = (
 _ARTICLE = re.compile(
     r"(?:^|[\s('\"“‘])(?:(?:a|an)(?: [a-z]{1,20})?|the|this|that|his|her|our|your|their|my|its) $", re.IGNORECASE
 )
-_NOUN = re.compile(rf" (?!(?:{_STANDS_ALONE})\b)[a-z]{{3,}}")
+_NOUN = re.compile(rf" (?!(?:{_NOT_MODIFIED})\b)[a-z]{{3,}}")
 
 
 def is_adjective(match: re.Match[str]) -> bool:

@@ -30,13 +30,13 @@ _DAYS = {
 _DAY_NAMES, _MONTH_NAMES = either(_DAYS), either(_NUMBER_OF)
 _MONTH = rf"(?<![A-Za-z])(?P<month>{_MONTH_NAMES})\b\.?"
 _DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])"
-_DAY_2 = r"(?P<upto>0?[1-9]|[12]\d|3[01])"
-_TH = r"(?:st|nd|rd|th)?"
+_LAST_DAY = r"(?P<upto>0?[1-9]|[12]\d|3[01])"
+_NTH = r"(?:st|nd|rd|th)?"  # ordinal suffix
 _YEAR = r"(?P<year>1\d{3}|20\d{2})"
-_NO_MORE = r"(?![\d:/%]|[.,]\d|-\d)"
+_DATE_END = r"(?![\d:/%]|[.,]\d|-\d)"
 _NOT_A_DAY = r"(?! (?:miles|km|kilometers|meters|hours|days|steps|times|people|pages|men|minutes|million|percent)\b)"
 _MAX_HOUR, _MAX_MINUTE, _NOON = 24, 59, 12
-_HALF_DAY = r"(?P<half>[apAP])(?:\.?[mM]\b\.?|\.[mM]\.?(?![\w.]))"
+_AM_PM = r"(?P<am_pm>[apAP])(?:\.?[mM]\b\.?|\.[mM]\.?(?![\w.]))"
 
 
 def _date(match: re.Match[str]) -> str | None:
@@ -76,7 +76,7 @@ def _month_year(match: re.Match[str]) -> str:
     return f"{_MONTHS[_NUMBER_OF[match['month']] - 1]} {year(int(match['year']))}"
 
 
-def _figures(match: re.Match[str]) -> str:
+def _month_in_digits(match: re.Match[str]) -> str:
     return f"{_MONTHS[int(match['month']) - 1]} {year(int(match['year']))}"
 
 
@@ -90,24 +90,24 @@ def _month_name(match: re.Match[str]) -> str:
 
 def _time(match: re.Match[str]) -> str | None:
     groups = match.groupdict()
-    spoken = _clock(groups["hour"], groups["minute"], groups.get("second"), groups.get("half"))
+    spoken = _clock(groups["hour"], groups["minute"], groups.get("second"), groups.get("am_pm"))
     if spoken is None:
         return None
     if groups.get("hour2"):
-        until = _clock(groups["hour2"], groups["minute2"], None, groups.get("half2"))
+        until = _clock(groups["hour2"], groups["minute2"], None, groups.get("am_pm2"))
         if until is None:
             return None
         spoken += f" to {until}"
-    return spoken + half_stop(match)
+    return spoken + am_pm_period(match)
 
 
-def _clock(hour: str, minute: str | None, second: str | None, half: str | None) -> str | None:
+def _clock(hour: str, minute: str | None, second: str | None, am_pm: str | None) -> str | None:
     hours, minutes = int(hour), int(minute or "0")
-    if hours > _MAX_HOUR or minutes > _MAX_MINUTE or (half and not 1 <= hours <= _NOON):
+    if hours > _MAX_HOUR or minutes > _MAX_MINUTE or (am_pm and not 1 <= hours <= _NOON):
         return None
     if minutes:
         spoken = f"{cardinal(hours)} {'oh ' if minutes < 10 else ''}{cardinal(minutes)}"
-    elif half or (second and int(second)):
+    elif am_pm or (second and int(second)):
         spoken = cardinal(hours)
     elif hours in (0, _MAX_HOUR):
         spoken = "midnight"
@@ -116,36 +116,36 @@ def _clock(hour: str, minute: str | None, second: str | None, half: str | None) 
     if second and int(second):
         name = "second" if int(second) == 1 else "seconds"
         spoken += ("" if minutes else " o'clock") + f" and {cardinal(int(second))} {name}"
-    return spoken + (f" {HALVES[half.lower()]}" if half else "")
+    return spoken + (f" {AM_PM_WORDS[am_pm.lower()]}" if am_pm else "")
 
 
-HALVES = {"a": "A M", "p": "P M"}
+AM_PM_WORDS = {"a": "A M", "p": "P M"}
 # Capitalized words that continue a time of day: "5 p.m. EST", "7 p.m. Monday".
-_GOES_ON = re.compile(
+_CONTINUATION = re.compile(
     rf" (?:[A-Z]{{2,3}}T|[ECMP]T|UTC|Eastern|Central|Mountain|Pacific|Atlantic|Greenwich|Standard|Daylight|"
     rf"[A-Z][a-z]{{1,20}} (?:[Tt]ime|Standard|Daylight)|{_DAY_NAMES}|(?:{'|'.join(_DAYS.values())})|{_MONTH_NAMES})\b"
 )
 
 
-def _stop(match: re.Match[str]) -> str:
+def _period(match: re.Match[str]) -> str:
     """The period if "the 5th of Oct." ends a sentence."""
     return "." if match.group().endswith(".") and ends_sentence(match) else ""
 
 
-def half_stop(match: re.Match[str]) -> str:
+def am_pm_period(match: re.Match[str]) -> str:
     """The period if "7 p.m." ends a sentence: before any capital letter, except of a continuation."""
-    goes_on = _GOES_ON.match(match.string, match.end()) is not None
-    return "." if match.group().endswith(".") and ends_sentence(match, any_capital=not goes_on) else ""
+    is_continued = _CONTINUATION.match(match.string, match.end()) is not None
+    return "." if match.group().endswith(".") and ends_sentence(match, any_capital=not is_continued) else ""
 
 
 def _hours_to(match: re.Match[str]) -> str | None:
-    first = _clock(match["hour"], None, None, match["half1"] or match["half"])
-    last = _clock(match["hour2"], None, None, match["half"])
+    first = _clock(match["hour"], None, None, match["am_pm1"] or match["am_pm"])
+    last = _clock(match["hour2"], None, None, match["am_pm"])
     if first is None or last is None:
         return None
-    if not match["half1"]:
+    if not match["am_pm1"]:
         first = cardinal(int(match["hour"]))
-    return f"{first} to {last}{half_stop(match)}"
+    return f"{first} to {last}{am_pm_period(match)}"
 
 
 def _decade(match: re.Match[str]) -> str:
@@ -192,7 +192,7 @@ def _years(match: re.Match[str]) -> str | None:
 def _era(match: re.Match[str]) -> str:
     letters = " ".join(match["era"].replace(".", "").upper())
     if match["year"]:
-        return f"{year(int(match['year']))} {letters}{_stop(match)}"
+        return f"{year(int(match['year']))} {letters}{_period(match)}"
     return f"{letters} {year(int(match['later']))}"
 
 
@@ -203,7 +203,7 @@ def _duration(match: re.Match[str]) -> str:
 
 
 _HOUR, _MINUTE = r"(?<![\d:.,/])(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)", r"(?::(?P<second>[0-5]\d))?"
-_LATER = rf"(?: ?[{DASHES}] ?(?P<hour2>\d{{1,2}}):(?P<minute2>[0-5]\d)(?: ?(?P<half2>[apAP])\.?[mM]\b\.?)?)?"
+_UNTIL = rf"(?: ?[{DASHES}] ?(?P<hour2>\d{{1,2}}):(?P<minute2>[0-5]\d)(?: ?(?P<am_pm2>[apAP])\.?[mM]\b\.?)?)?"
 
 RULES: tuple[Rule, ...] = (
     rule(
@@ -223,12 +223,12 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(
         r"(?<![A-Za-z])(?P<name>Tue|Tues|Weds|Thu|Thur|Thurs)(?:\.|(?=,))",
-        lambda m: _DAYS[m["name"]] + _stop(m),
+        lambda m: _DAYS[m["name"]] + _period(m),
         needs=CAPITALS,
     ),
     rule(
-        rf"(?<![A-Za-z])(?P<m1>{_MONTH_NAMES})\.? (?P<d1>\d{{1,2}}){_TH} ?[{DASHES}] ?(?P<m2>{_MONTH_NAMES})\.? "
-        rf"(?P<d2>\d{{1,2}}){_TH}{_NO_MORE}",
+        rf"(?<![A-Za-z])(?P<m1>{_MONTH_NAMES})\.? (?P<d1>\d{{1,2}}){_NTH} ?[{DASHES}] ?(?P<m2>{_MONTH_NAMES})\.? "
+        rf"(?P<d2>\d{{1,2}}){_NTH}{_DATE_END}",
         _between_days,
     ),
     # "T" between date and time in ISO 8601.
@@ -247,18 +247,18 @@ RULES: tuple[Rule, ...] = (
         _date,
     ),
     rule(r"(?<![\d./-])(?P<month>0[1-9])/(?P<day>0[1-9]|[12]\d|3[01])(?![\d/])", _date),
-    rule(rf"(?<![\d./-]){_YEAR}[-/](?P<month>0[1-9]|1[0-2])(?![\d/-])", _figures),
-    rule(rf"(?<![\d./-])(?P<month>0[1-9]|1[0-2])/{_YEAR}(?![\d/-])", _figures),
+    rule(rf"(?<![\d./-]){_YEAR}[-/](?P<month>0[1-9]|1[0-2])(?![\d/-])", _month_in_digits),
+    rule(rf"(?<![\d./-])(?P<month>0[1-9]|1[0-2])/{_YEAR}(?![\d/-])", _month_in_digits),
     # With a month's name.
-    rule(rf"{_MONTH} {_DAY}{_TH}(?: ?[{DASHES}] ?{_DAY_2}{_TH})?(?P<comma>,)? {_YEAR}{_NO_MORE}", _date),
-    rule(rf"{_MONTH} {_DAY}{_TH}(?: ?[{DASHES}] ?{_DAY_2}{_TH})?{_NO_MORE}(?![A-Za-z]){_NOT_A_DAY}", _date),
+    rule(rf"{_MONTH} {_DAY}{_NTH}(?: ?[{DASHES}] ?{_LAST_DAY}{_NTH})?(?P<comma>,)? {_YEAR}{_DATE_END}", _date),
+    rule(rf"{_MONTH} {_DAY}{_NTH}(?: ?[{DASHES}] ?{_LAST_DAY}{_NTH})?{_DATE_END}(?![A-Za-z]){_NOT_A_DAY}", _date),
     rule(
-        rf"(?<![\d.,:/-]){_DAY}{_TH}(?: ?[{DASHES}] ?{_DAY_2}{_TH})?(?: of)? {_MONTH}"
-        rf"(?:(?P<comma>,)? {_YEAR}{_NO_MORE})?"
+        rf"(?<![\d.,:/-]){_DAY}{_NTH}(?: ?[{DASHES}] ?{_LAST_DAY}{_NTH})?(?: of)? {_MONTH}"
+        rf"(?:(?P<comma>,)? {_YEAR}{_DATE_END})?"
         r"(?![\d'’])",
         _date,
     ),
-    rule(rf"{_MONTH},? {_YEAR}{_NO_MORE}(?!s\b)", _month_year),
+    rule(rf"{_MONTH},? {_YEAR}{_DATE_END}(?!s\b)", _month_year),
     rule(
         rf"(?<![A-Za-z])(?P<month>{either(k for k in _SHORT if k not in ('Mar', 'Jun', 'Jul'))})\.(?= \w)",
         _month_name,
@@ -266,14 +266,14 @@ RULES: tuple[Rule, ...] = (
     ),
     # The clock.
     rule(r"(?<=:\d\d)(?:\.\d{1,6})?Z\b", " U T C"),
-    rule(rf"(?<![\d:.,/])(?P<hour>\d{{1,2}})\.(?P<minute>[0-5]\d) ?{_HALF_DAY}", _time),
-    rule(rf"{_HOUR}{_MINUTE}(?: ?{_HALF_DAY})?{_LATER}(?![\d:]|\.\d)", _time),
+    rule(rf"(?<![\d:.,/])(?P<hour>\d{{1,2}})\.(?P<minute>[0-5]\d) ?{_AM_PM}", _time),
+    rule(rf"{_HOUR}{_MINUTE}(?: ?{_AM_PM})?{_UNTIL}(?![\d:]|\.\d)", _time),
     rule(
-        rf"(?<![\d:.,/$€£])(?P<hour>\d{{1,2}})(?: ?(?P<half1>[apAP])\.?[mM]\b\.?)? ?[{DASHES}] ?"
-        rf"(?P<hour2>\d{{1,2}}) ?{_HALF_DAY}",
+        rf"(?<![\d:.,/$€£])(?P<hour>\d{{1,2}})(?: ?(?P<am_pm1>[apAP])\.?[mM]\b\.?)? ?[{DASHES}] ?"
+        rf"(?P<hour2>\d{{1,2}}) ?{_AM_PM}",
         _hours_to,
     ),
-    rule(rf"(?<![\d:.,/$€£])(?P<hour>\d{{1,2}})(?P<minute>) ?{_HALF_DAY}", _time),
+    rule(rf"(?<![\d:.,/$€£])(?P<hour>\d{{1,2}})(?P<minute>) ?{_AM_PM}", _time),
     rule(
         r"(?<![\w.,])(?:(?P<h>\d{1,3})h ?(?P<m>\d{1,2})m(?:in)?(?: ?(?P<s>\d{1,2})s)?)(?!\w)",
         _duration,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from edgetts.text.readings.en_context import is_count, is_year_before, next_word
-from edgetts.text.readings.en_dates import HALVES, half_stop
+from edgetts.text.readings.en_dates import AM_PM_WORDS, am_pm_period
 from edgetts.text.readings.en_numbers import VULGAR, cardinal, fraction, number, ordinal, pair, year
 from edgetts.text.readings.en_units import UNIT_SIGNS
 from edgetts.text.readings.prepare import GREEK, superscript
@@ -35,7 +35,7 @@ _MAX_DENOMINATOR, _OTHER_DENOMINATORS = 20, frozenset((32, 50, 64, 100, 1000))
 _RATED = re.compile(
     r"\b(?:rat(?:ed|ing|e|es)|scor(?:ed|e|es|ing)|gave|give|gives|got|get|review|grade)\b[^.!?]{0,24}$", re.I
 )
-_HALF = 50
+_FIFTY = 50
 _OUT_OF = frozenset((5, 10, 20, 100))
 _FIRST_YEAR, _LAST_YEAR = 1100, 2099
 _FIRST_OLD_YEAR = 1001
@@ -70,7 +70,7 @@ def _mixed_slash(match: re.Match[str]) -> str | None:
 
 def _fraction(match: re.Match[str]) -> str | None:
     n, d = int(match["n"]), int(match["d"])
-    if n == d == _HALF:
+    if n == d == _FIFTY:
         return "fifty fifty"
     if _RATED.search(match.string[max(0, match.start() - 40) : match.start()]) and d in _OUT_OF:
         return f"{cardinal(n)} out of {cardinal(d)}"
@@ -83,7 +83,7 @@ def _fraction(match: re.Match[str]) -> str | None:
 
 def _range(match: re.Match[str]) -> str:
     a, b = match["a"], match["b"]
-    if a == b == str(_HALF):
+    if a == b == str(_FIFTY):
         return "fifty fifty"
     if len(a) == len(b) == _MODEL_DIGITS and a.isdecimal() and b.isdecimal() and a > b:
         return f"{pair(a)} {pair(b)}"  # Boeing 747-400
@@ -142,8 +142,8 @@ def _scaled(match: re.Match[str]) -> str:
     return f"{number(match['n'])} {_SCALES[match['scale'].strip()]}"
 
 
-def _half(match: re.Match[str]) -> str:
-    return HALVES[match["half"]] + half_stop(match)
+def _am_pm(match: re.Match[str]) -> str:
+    return AM_PM_WORDS[match["am_pm"]] + am_pm_period(match)
 
 
 def _sign(match: re.Match[str]) -> str:
@@ -237,7 +237,7 @@ NUMBERS: tuple[Rule, ...] = (
 )
 AFTER_NUMBERS: tuple[Rule, ...] = (
     rule(f"[{''.join(_SIGN_WORDS)}]", _sign, needs=CAPITALS),
-    rule(r"(?<![\w.])(?P<half>[ap])\.m\.", _half, needs=CAPITALS),
+    rule(r"(?<![\w.])(?P<am_pm>[ap])\.m\.", _am_pm, needs=CAPITALS),
     rule(r"(?<=[A-Z])/(?=[A-Z])", " "),
     rule(r"(?<![\w/])/(?=[A-Za-z])", "slash "),
     rule(r"(?<=\w)\\(?=\w)", " backslash "),

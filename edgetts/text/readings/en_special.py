@@ -1,4 +1,4 @@
-"""English special forms with digits: book and bank numbers, verses, coordinates, music, ions, ratios, pairs.
+"""English special forms with digits: ISBN and IBAN, Bible verses, coordinates, music, ions, ratios, currency pairs.
 
 In: text before telephone numbers, money, dates and units are read. Out: words, or a form that those rules read
 correctly: "ISBN 978-3-16-148410-0", "EUR/USD 1.08", "Psalm 23:1-6", "40° 26′ N", "6/8 time", "5m users", "-1/2".

@@ -72,7 +72,7 @@ _PLURALS = {
     "gigahertz": "gigahertz", "terahertz": "terahertz", "lux": "lux", "horsepower": "horsepower", "bar": "bars",
     "hundredweight": "hundredweight",
 }  # fmt: skip
-_ONLY_GLUED = frozenset(("in", "t", "N", "J", "MP", "ac"))  # units only without a space: not "5 in the morning"
+_GLUED_ONLY = frozenset(("in", "t", "N", "J", "MP", "ac"))  # units only without a space: not "5 in the morning"
 _SCALES = {"C": "Celsius", "F": "Fahrenheit"}
 _PER_WORDS = {
     "h": "hour", "hr": "hour", "s": "second", "sec": "second", "min": "minute", "d": "day", "day": "day",
@@ -89,7 +89,7 @@ UNIT_SIGNS = frozenset(_UNITS)
 _UNIT = rf"(?P<unit>{either(_UNITS)})"
 _END = r"(?![A-Za-z0-9²³°])(?!-[A-Za-z])"
 _PER_UNIT = rf"(?:/(?P<per>{either(_PER_WORDS)})(?![A-Za-z0-9/]))?"
-_STOP = r"(?:(?<=ft|lb|oz|in|hr|yd|mi)\.(?= [a-z\d]|,)|(?<=lbs|hrs|yrs|min|sec|gal|pts)\.(?= [a-z\d]|,))?"
+_PERIOD = r"(?:(?<=ft|lb|oz|in|hr|yd|mi)\.(?= [a-z\d]|,)|(?<=lbs|hrs|yrs|min|sec|gal|pts)\.(?= [a-z\d]|,))?"
 _SIGNED = rf"(?:(?<![\w)\]])(?P<minus>[{MINUS}]) ?)?"
 
 
@@ -116,7 +116,7 @@ def plural(unit: str) -> str:
 def _measure(match: re.Match[str]) -> str | None:
     groups = match.groupdict()
     sign, gap = groups["unit"], groups.get("gap") or ""
-    if gap and sign in _ONLY_GLUED and not match.group().endswith("."):
+    if gap and sign in _GLUED_ONLY and not match.group().endswith("."):
         return None
     name = _UNITS[sign]
     amount = groups["amount"]
@@ -214,7 +214,7 @@ RULES: tuple[Rule, ...] = (
     rule(
         rf"{_SIGNED}{NOT_INSIDE}(?<![A-Za-z/⁄])(?<![A-Za-z]-)(?P<amount>{NUMBER})"
         rf"(?: ?[{DASHES}] ?(?P<upto>{NUMBER}))?{NOT_GOING_ON}(?P<gap>[ -]?)"
-        rf"{_UNIT}(?:(?<=[%‰‱°])|{_END}){_PER_UNIT}{_STOP}",
+        rf"{_UNIT}(?:(?<=[%‰‱°])|{_END}){_PER_UNIT}{_PERIOD}",
         _measure,
     ),
     rule(r"(?<=degrees )[CF]\b", lambda m: _SCALES[m.group()], needs=CAPITALS),

@@ -20,10 +20,10 @@ from edgetts.text.readings import (
     phone,
     web,
 )
-from edgetts.text.readings.rule import CAPITALS, FIGURES, SIGNS, Rules, ascii_only, needing
+from edgetts.text.readings.rule import CAPITALS, DIGITS, SIGNS, Rules, ascii_only, needing
 from edgetts.text.traced import TracedText
 
-_WEB = ascii_only(web.rules({**web.EN_SIGNS, "point": "point"}, en_names.name_digits, en_numbers.digits, apart=" "))
+_WEB = ascii_only(web.rules({**web.EN_SIGNS, "point": "point"}, en_names.name_digits, en_numbers.digits, separator=" "))
 
 
 def _groups(parts: list[str]) -> str:
@@ -31,7 +31,7 @@ def _groups(parts: list[str]) -> str:
 
 
 _PHONE = ascii_only(phone.rules(_groups, plus="plus "))
-_WITH_FIGURES = (
+_WITH_DIGITS = (
     *en_signs.BEFORE_QUANTITIES,
     *en_special.EARLY,
     *_PHONE,
@@ -45,14 +45,14 @@ _WITH_FIGURES = (
 _SPACED = (
     *needing(SIGNS, _WEB),
     *needing(CAPITALS, (*en_abbreviations.RULES, *en_roman.RULES)),
-    *needing(FIGURES, _WITH_FIGURES),
+    *needing(DIGITS, _WITH_DIGITS),
     *needing(SIGNS, (*en_written.BEFORE_SIGNS, *en_signs.NUMBERS)),
 )
-_LEFT = needing(SIGNS, (*en_written.AFTER_SIGNS, *en_signs.AFTER_NUMBERS))
-RULES = (*_SPACED, *_LEFT)
-_FIRST, _THEN = Rules(_SPACED, spaced=True), Rules(_LEFT, spaced=False)
+_UNSPACED = needing(SIGNS, (*en_written.AFTER_SIGNS, *en_signs.AFTER_NUMBERS))
+RULES = (*_SPACED, *_UNSPACED)
+_SPACED_RULES, _UNSPACED_RULES = Rules(_SPACED, spaced=True), Rules(_UNSPACED, spaced=False)
 
 
 def read(text: TracedText) -> TracedText:
     """The spoken form of `text`."""
-    return _THEN.apply(_FIRST.apply(text))
+    return _UNSPACED_RULES.apply(_SPACED_RULES.apply(text))

@@ -25,10 +25,10 @@ _ZH_WORDS = (
     "电话|手机|手机号|号码|座机|传真|热线|拨打|拨|致电|来电|联系|联系电话|客服|验证码|房间号|密码|邮编|学号|工号|编号|单号|订单号|账号|卡号|"
     "尾号|身份证|身份证号|QQ|微信|代码|股票代码|车牌|房号|口令|呼叫|打"
 )
-_BEHIND = r"(?:\.|:|：| is| at| to| no\.?| number| #| ID)?(?: is| at| to)?"
+_AFTER_WORD = r"(?:\.|:|：| is| at| to| no\.?| number| #| ID)?(?: is| at| to)?"
 _EMERGENCY = "911|112|999|000|111|101|211|311|411|511|611|711|811"
 _ROUND = "00000"
-_NOT_COUNTED = r"(?! [a-z]{2,20}s\b)"  # no plural follows, as in "order 12000 chips"
+_NOT_COUNTED = r"(?! [a-z]{2,20}s\b)"  # not before a plural: "order 12000 chips"
 _BEFORE_COUNTS = r"(?! ?(?:people|times|of|men|women|calls? per|percent|million|years|days|miles))"
 
 
@@ -84,11 +84,11 @@ def rules(say: Callable[[list[str]], str], *, plus: str) -> tuple[Rule, ...]:
         ),  # a state and its ZIP code
         # Identified by the word before.
         rule(
-            rf"(?P<before>\b(?i:{_EN_WORDS}|{_EN_CODES}){_BEHIND} )"
+            rf"(?P<before>\b(?i:{_EN_WORDS}|{_EN_CODES}){_AFTER_WORD} )"
             rf"(?P<digits>\d{{5,12}}(?:{_GAP}\d{{2,8}}){{0,4}}){end}{_NOT_COUNTED}",
             spoken,
         ),
-        rule(rf"(?P<before>\b(?i:{_EN_CODES}|ext\.){_BEHIND} )(?P<digits>\d{{3,4}}){end}{_NOT_COUNTED}", spoken),
+        rule(rf"(?P<before>\b(?i:{_EN_CODES}|ext\.){_AFTER_WORD} )(?P<digits>\d{{3,4}}){end}{_NOT_COUNTED}", spoken),
         rule(
             rf"(?P<before>(?:{_ZH_WORDS})(?:是|为|：|:|，|号| )?)(?P<digits>\d{{3,15}}(?:[ -]\d{{2,8}}){{0,4}})"
             rf"{end}(?![元块个人年月日米次分秒天岁万亿千百多行条张页字句台部位名折])",

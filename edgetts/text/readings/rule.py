@@ -17,14 +17,15 @@ from edgetts.text.traced import TracedText
 
 _LOG = logging.getLogger(__name__)
 
-# Levels of a text, by the characters in it; each includes those after it. CAPITALS: anything but lower-case ASCII
-# letters, white space and `,;:!?'`. SIGNS: neither a letter nor a mark of plain prose. FIGURES: digits.
-PLAIN, CAPITALS, SIGNS, FIGURES = range(4)
+# Levels of a text, by its characters, ascending; a text has the highest level of any character in it. CAPITALS:
+# anything but lower-case ASCII letters, white space and `,;:!?'`. SIGNS: neither a letter nor a mark of plain prose.
+# DIGITS: digits.
+PLAIN, CAPITALS, SIGNS, DIGITS = range(4)
 _HIGHER_LEVELS = (
-    (FIGURES, re.compile("[\\d²³¹⁰-₉¼-¾⅐-⅞]")),
+    (DIGITS, re.compile("[\\d²³¹⁰-₉¼-¾⅐-⅞]")),
     (SIGNS, re.compile(r"""[^\w\s.,;:!?'’‘"“”()…–—\-，。！？、；：（）《》]|_""")),
 )
-_CAPITALS = re.compile(r"[^a-z\s,;:!?'’]")  # has what the others have
+_CAPITALS = re.compile(r"[^a-z\s,;:!?'’]")  # also matches signs and digits
 
 MAX_DIGITS = 15  # a longer run is read digit by digit, before any other rule looks at it
 
@@ -56,7 +57,7 @@ class Rule:
 
 
 def rule(pattern: str, read: Read | str, flags: int = 0, *, needs: int | None = None) -> Rule:
-    """A rule from the source of its pattern. read: a function, or the words for every match."""
+    """A rule from the source of its pattern. read: a function of the match, or the words for every match."""
     if isinstance(read, str):
         words = read
         return Rule(pattern, lambda _: words, flags, needs)
@@ -89,7 +90,7 @@ class Rules:
         every = [(place, each, around(each.read)) for place, each in enumerate(rules)]
         self._by_level = [
             [(place, each, read) for place, each, read in every if each.needs is None or each.needs <= level]
-            for level in range(FIGURES + 1)
+            for level in range(DIGITS + 1)
         ]
 
     def apply(self, text: TracedText) -> TracedText:
@@ -102,10 +103,10 @@ class Rules:
             for place, each, read in self._by_level[level]:
                 if place <= done:
                     continue
-                said = text.substitute(each.pattern, _logged(each, read) if is_logged else read)
-                if said is text:
+                spoken = text.substitute(each.pattern, _logged(each, read) if is_logged else read)
+                if spoken is text:
                     continue
-                text, new = said, level_of(said.text)
+                text, new = spoken, level_of(spoken.text)
                 if new != level:
                     done, level = place, new
                     break

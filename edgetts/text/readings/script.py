@@ -15,9 +15,9 @@ from edgetts.text.traced import TracedText
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _IN_BOTH_SETS = frozenset("後")  # traditional although in GB 2312
 # Traditional characters that upstream's table does not convert.
-_LEFT_OUT = {"瞭": "了", "於": "于", "纔": "才", "祂": "他", "囉": "啰", "牠": "它", "祇": "只"}
+_MISSING_IN_TABLE = {"瞭": "了", "於": "于", "纔": "才", "祂": "他", "囉": "啰", "牠": "它", "祇": "只"}
 _PARTICLE = re.compile("(?<![名顯显原專专譯译土巨遺遗論论拙新編编卓昭所])著(?![名作者稱称書书述錄录稿])")
-_DRY = re.compile("乾(?![坤隆卦陵元])")
+_DRY_NOT_NAME = re.compile("乾(?![坤隆卦陵元])")
 
 
 class Simplifier:
@@ -40,8 +40,8 @@ class Simplifier:
         if as_upstream or not table:
             return text.translate(table) if table else text
         # In traditional text 著 stands for 着 or 著, and 乾 mostly for 干.
-        text = text.substitute(_PARTICLE, lambda _: "着").substitute(_DRY, lambda _: "干")
-        return text.translate(table | {ord(char): simple for char, simple in _LEFT_OUT.items()})
+        text = text.substitute(_PARTICLE, lambda _: "着").substitute(_DRY_NOT_NAME, lambda _: "干")
+        return text.translate(table | {ord(char): simple for char, simple in _MISSING_IN_TABLE.items()})
 
 
 @lru_cache(maxsize=1 << 15)  # of the characters in use

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from edgetts.text.readings.rule import CAPITALS, Rule, rule, words
 
-_TOP = (
+_TOP_LEVEL_DOMAINS = (
     "com|org|net|edu|gov|mil|int|info|biz|io|ai|app|dev|co|uk|us|de|fr|es|it|nl|eu|ch|at|be|se|no|dk|fi|pl|cz|ru|cn|jp|"
     "kr|tw|hk|in|au|nz|ca|br|mx|za|tv|me|cc|xyz|online|tech|site|blog|wiki|fm|ly|gg|to|sh|rs|py"
 )
@@ -22,7 +22,7 @@ _PATH = r"[/?#](?:[\w\-.~:/?#@!$&*+,;=%]{0,400}[\w/=~&-])?"
 _NOT_WORD = r"(?<![\w@./-])"
 _RUNS = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]")
 _SHORT = 3  # letters; domains and labels of at most this length are spelled unless listed
-_SAID_WHOLE = frozenset(
+_SPOKEN_AS_WORDS = frozenset(
     words("com org net edu gov int info biz app dev co io api blog shop news mail docs wiki tech me")
 )
 _SOFTWARE = "[Vv]ersion|[Rr]elease|Python|Java|Node|PHP|Ruby|iOS|macOS|Android|Firefox|Chrome|PyTorch|CUDA|Ubuntu|Linux"
@@ -49,9 +49,9 @@ ZH_SIGNS = {
 
 
 def rules(
-    signs: Mapping[str, str], number: Callable[[str], str], digits: Callable[[str], str], *, apart: str
+    signs: Mapping[str, str], number: Callable[[str], str], digits: Callable[[str], str], *, separator: str
 ) -> tuple[Rule, ...]:
-    """number: reads the digits of a name. digits: reads digits one by one. apart: separator of words."""
+    """number: reads the digits of a name. digits: reads digits one by one. separator: between words."""
 
     def address(text: str) -> str:
         words: list[str] = []
@@ -62,7 +62,7 @@ def rules(
                 words.append(_letters(run))
             else:
                 words.append(signs.get(run, run))
-        return apart.join(words)
+        return separator.join(words)
 
     def url(match: re.Match[str]) -> str:
         rest = match["rest"].rstrip("/")
@@ -72,7 +72,7 @@ def rules(
         """A scheme without a valid address after it; spelled if it has no vowel."""
         name = match["scheme"]
         name = name if re.search("[aeiouAEIOU]", name) else " ".join(name.upper())
-        return apart + apart.join((name, *(signs[sign] for sign in match["signs"]))) + apart
+        return separator + separator.join((name, *(signs[sign] for sign in match["signs"]))) + separator
 
     def plain(match: re.Match[str]) -> str:
         return address(re.sub(r"^www\.", "", match.group().rstrip("/"), flags=re.IGNORECASE))
@@ -83,13 +83,13 @@ def rules(
             return None
         said = [digits(part) if len(part) > 2 or (part[0] == "0" and len(part) > 1) else number(part) for part in parts]
         port = match.groupdict().get("port") or ""
-        port = f"{apart}{signs[port[0]]}{apart}{number(port[1:])}" if port else ""
-        before = f"{match['v'].rstrip()}{apart or ' ' * match['v'].endswith(' ')}" if match["v"] else ""
+        port = f"{separator}{signs[port[0]]}{separator}{number(port[1:])}" if port else ""
+        before = f"{match['v'].rstrip()}{separator or ' ' * match['v'].endswith(' ')}" if match["v"] else ""
         point = (
             signs["."] if len(parts) == 4 and all(int(part) < 256 for part in parts) else signs.get("point", signs["."])
         )
-        stage = apart + match["rc"].lstrip("-") if match["rc"] else ""
-        return before + f"{apart}{point}{apart}".join(said) + stage + port
+        suffix = separator + match["rc"].lstrip("-") if match["rc"] else ""
+        return before + f"{separator}{point}{separator}".join(said) + suffix + port
 
     return (
         rule(
@@ -103,9 +103,7 @@ def rules(
         ),
         rule(rf"{_NOT_WORD}(?i:www\.){_HOST}(?::\d{{1,5}})?(?:{_PATH})?(?<![.,;:!?])", plain, needs=CAPITALS),
         rule(
-            rf"{_NOT_WORD}{_LABEL}(?:\.{_LABEL}){{0,4}}\.(?:{_TOP})(?::\d{{2,5}})?(?:(?={{_}}){_PATH})?(?![\w@])(?!\.[A-Za-z])".replace(
-                "(?={_})", ""
-            ),
+            rf"{_NOT_WORD}{_LABEL}(?:\.{_LABEL}){{0,4}}\.(?:{_TOP_LEVEL_DOMAINS})(?::\d{{2,5}})?(?:{_PATH})?(?![\w@])(?!\.[A-Za-z])",
             lambda m: plain(m) if re.search("[A-Za-z]", m.group().split(".")[0]) else None,
             needs=CAPITALS,
         ),
@@ -130,7 +128,7 @@ def rules(
 
 def _letters(run: str) -> str:
     """A run of letters in an address; spelled if it is too short for a word."""
-    if run.lower() in _SAID_WHOLE or len(run) > _SHORT:
+    if run.lower() in _SPOKEN_AS_WORDS or len(run) > _SHORT:
         return run
     vowels = sum(char in "aeiouyAEIOUY" for char in run)
     if len(run) == 1 or (vowels and run.islower()):

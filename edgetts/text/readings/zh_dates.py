@@ -14,18 +14,18 @@ from edgetts.text.readings.zh_numbers import cardinal, digits
 _MONTH, _DAY = r"(?P<month>0?[1-9]|1[0-2])", r"(?P<day>0?[1-9]|[12]\d|3[01])"
 _YEAR = r"(?P<year>1\d{3}|20\d{2})"
 _MAX_HOUR, _MAX_MINUTE = 24, 59
-_SPORT = re.compile(
+_SCORE_BEFORE = re.compile(
     r"(?:比分|战胜|击败|战平|逼平|险胜|大胜|完胜|负于|不敌|领先|落后|大比分|总分|以|赢|输|胜|负|平|局|比例|长宽比)[^。！？\n]{0,6}$"
 )
-_WON = re.compile(r"(?:的?比分|战胜|击败|险胜|大胜|获胜|取胜|领先|落后|战平|逼平|不敌|负于|完胜)")
-_HALF_BEFORE = re.compile("[早晚中凌上下](?:上|午|晨) ?\\Z")
-_HALVES = {"a": "上午", "p": "下午"}
+_SCORE_AFTER = re.compile(r"(?:的?比分|战胜|击败|险胜|大胜|获胜|取胜|领先|落后|战平|逼平|不敌|负于|完胜)")
+_AM_PM_BEFORE = re.compile("[早晚中凌上下](?:上|午|晨) ?\\Z")
+_AM_PM_WORDS = {"a": "上午", "p": "下午"}
 
 
 def is_score(match: re.Match[str]) -> bool:
     """Whether two numbers are a score, by the words next to them."""
     before = match.string[max(0, match.start() - 12) : match.start()]
-    return _SPORT.search(before) is not None or _WON.match(match.string, match.end()) is not None
+    return _SCORE_BEFORE.search(before) is not None or _SCORE_AFTER.match(match.string, match.end()) is not None
 
 
 def _n(text: str) -> str:
@@ -56,8 +56,8 @@ def _time(match: re.Match[str]) -> str | None:
     spoken = clock(match["hour"], match["minute"], match["second"])
     if spoken is None:
         return None
-    if match["half"]:
-        spoken = _half(match) + spoken
+    if match["am_pm"]:
+        spoken = _am_pm(match) + spoken
     if match["hour2"]:
         until = clock(match["hour2"], match["minute2"], None)
         if until is None:
@@ -66,17 +66,17 @@ def _time(match: re.Match[str]) -> str | None:
     return spoken
 
 
-def _half(match: re.Match[str]) -> str:
-    """What am or pm says, if it was not said before."""
+def _am_pm(match: re.Match[str]) -> str:
+    """The Chinese word for am or pm; "" if the text before already has one."""
     return (
         ""
-        if _HALF_BEFORE.search(match.string, max(0, match.start() - 3), match.start())
-        else _HALVES[match["half"].lower()]
+        if _AM_PM_BEFORE.search(match.string, max(0, match.start() - 3), match.start())
+        else _AM_PM_WORDS[match["am_pm"].lower()]
     )
 
 
-def _half_day(match: re.Match[str]) -> str:
-    return _half(match) + (clock(match["hour"], "0", None) or "")
+def _hour_only(match: re.Match[str]) -> str:
+    return _am_pm(match) + (clock(match["hour"], "0", None) or "")
 
 
 def _year(match: re.Match[str]) -> str | None:
@@ -117,11 +117,11 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<![\d.,])(?P<y>1\d|20)(?P<t>\d0)(?=年代)", lambda m: digits(m.group())),
     rule(
         rf"(?<![\d:.,/])(?P<hour>\d{{1,2}}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?"
-        rf"(?: ?(?P<half>[ap])\.?m(?![A-Za-z\d])\.?)?"
+        rf"(?: ?(?P<am_pm>[ap])\.?m(?![A-Za-z\d])\.?)?"
         rf"(?: ?[{DASHES}至到] ?(?P<hour2>\d{{1,2}}):(?P<minute2>[0-5]\d))?{_FORWARD}",
         _time,
         re.IGNORECASE,
     ),
-    rule(r"(?<![\d:.,/$])(?P<hour>1[0-2]|[1-9]) ?(?P<half>[ap])\.?m(?![A-Za-z\d])\.?", _half_day, re.IGNORECASE),
+    rule(r"(?<![\d:.,/$])(?P<hour>1[0-2]|[1-9]) ?(?P<am_pm>[ap])\.?m(?![A-Za-z\d])\.?", _hour_only, re.IGNORECASE),
     rule(r"(?<![\d第.,:])2(?=点(?![\d]))", "两"),
 )

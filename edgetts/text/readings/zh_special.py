@@ -1,4 +1,4 @@
-"""Chinese special forms with digits and signs: plates, memorable dates, book numbers, pairs, code, arrows.
+"""Chinese special forms with digits and signs: license plates, dates of events, ISBNs, currency pairs, code, arrows.
 
 In: simplified text before telephone numbers, money, dates and units are read. Out: words, or a form that those rules
 read correctly: "粤B·88888", "9·11事件", "10.1假期", "USD/CNY", "《1984》", "24/3/5", "C++语言", "wx_123", "↑3%".
@@ -18,7 +18,7 @@ _PROVINCES = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕
 _CURRENCIES = either({*CODE_NAMES.values(), "人民币", "美金", "港币"})
 _MONTHS, _DAYS = 12, 31
 _ION = {"⁺": "正", "⁻": "负"}
-_MEMORABLE = "假期|长假|黄金周|节(?![课点省约目拍])|大促|购物|事件|事变|运动|晚会|地震|暴雨|惨案|起义"
+_EVENTS = "假期|长假|黄金周|节(?![课点省约目拍])|大促|购物|事件|事变|运动|晚会|地震|暴雨|惨案|起义"
 _RUN = re.compile(r"\d|[^\d]+")
 
 
@@ -60,7 +60,7 @@ EARLY: tuple[Rule, ...] = (
     # 9·11, 3·15, 12·9: digit by digit; 10.1假期, 3.8节: without the point.
     rule(r"(?<![\d.,])\d{1,2}[·•・]\d{1,2}(?![\d.,·倍万亿%])", lambda m: digits(m.group())),
     rule(
-        rf"(?<![\d.,第])(?P<m>[1-9]\d?)\.(?P<d>[1-9]\d?)(?=(?:{_MEMORABLE}))",
+        rf"(?<![\d.,第])(?P<m>[1-9]\d?)\.(?P<d>[1-9]\d?)(?=(?:{_EVENTS}))",
         lambda m: cardinal(int(m["m"])) + cardinal(int(m["d"])),
     ),
     rule(r"(?<=《)(?:1\d|20)\d\d(?=》)", lambda m: digits(m.group())),

@@ -41,7 +41,7 @@ _PER = {
     "d": "天", "week": "周", "month": "月", "mo": "月", "year": "年", "hour": "小时", "night": "晚", "hr": "小时",
     "dL": "分升", "dl": "分升", "cm²": "平方厘米", "cm³": "立方厘米",
 }  # fmt: skip
-_GLUED = frozenset(("in", "us", "s", "t", "h", "g", "l", "N", "J", "V", "W", "m"))  # units only without a space
+_GLUED_ONLY = frozenset(("in", "us", "s", "t", "h", "g", "l", "N", "J", "V", "W", "m"))  # units only without a space
 _SIGNED = rf"(?:(?<![A-Za-z0-9)\]%°])(?P<minus>[{MINUS}]) ?)?"
 _SHARES = {"%": "百分之", "％": "百分之", "‰": "千分之", "‱": "万分之"}
 _END = r"(?![A-Za-z0-9²³])"
@@ -56,7 +56,7 @@ def per(written: str) -> str:
 def _measure(match: re.Match[str]) -> str | None:
     groups = match.groupdict()
     sign = groups["unit"]
-    if groups["gap"] and sign in _GLUED:
+    if groups["gap"] and sign in _GLUED_ONLY:
         return None
     unit = _UNITS[sign]
     low = number(groups["amount"], counts=True)

@@ -1,4 +1,4 @@
-"""The default pack that the user chose: remembered whole, read strictly, found again or said to be gone."""
+"""The default pack that the user chose: written atomically, read strictly, found again or reported as missing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from edgetts.errors import PackError
 from edgetts.pack import locate
+from edgetts.pack.default_pack import DEFAULT_FILE, forget_default, read_default, write_default
 from edgetts.pack.locate import LocatedPack, known_packs, locate_pack
-from edgetts.pack.remembered import DEFAULT_FILE, forget_default, read_default, write_default
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgetts.errors import PackError
 from edgetts.files import replace_file
-from edgetts.pack.plain_json import UnsoundJSON, read_json
+from edgetts.pack.plain_json import InvalidJSON, read_json
 
 DEFAULT_FILE = "default-pack.json"
 FORMAT = 1
@@ -36,7 +36,7 @@ def read_default(data_folder: Path) -> str | None:
         raise PackError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}): {_REMEDY}.") from None
     try:
         return _pack_of(read_json(data, max_bytes=_MAX_BYTES, max_depth=2))
-    except UnsoundJSON as problem:
+    except InvalidJSON as problem:
         raise PackError(f"{path} does not name a default pack ({problem}): {_REMEDY}.") from None
 
 
@@ -63,12 +63,12 @@ def forget_default(data_folder: Path) -> None:
 
 
 def _pack_of(table: Any) -> str:
-    """The value of a sound table. Raises UnsoundJSON."""
+    """The value of a sound table. Raises InvalidJSON."""
     if not isinstance(table, dict) or set(table) != {"format", "pack"}:
-        raise UnsoundJSON("it is not a table of a format and a pack")
+        raise InvalidJSON("it is not a table of a format and a pack")
     if table["format"] != FORMAT or isinstance(table["format"], bool):
-        raise UnsoundJSON(f"its format is {table['format']!r:.40}, and this edgetts reads {FORMAT}")
+        raise InvalidJSON(f"its format is {table['format']!r:.40}, and this edgetts reads {FORMAT}")
     pack = table["pack"]
     if not isinstance(pack, str) or not (Path(pack).is_absolute() or _NAME.fullmatch(pack)) or "\0" in pack:
-        raise UnsoundJSON(f"{pack!r:.80} is neither a name nor an absolute path")
+        raise InvalidJSON(f"{pack!r:.80} is neither a name nor an absolute path")
     return pack

@@ -1,6 +1,6 @@
-"""What a benchmark compares with: other packs, of any family of models, and the plain fp32 form of each family.
+"""The baselines of a benchmark: other packs of any family, and the plain fp32 form of each family.
 
-In: names as the user gives them. Out: `Other`s, opened and not loaded, with their calls; and facts about packs, with
+In: names as the user gives them. Out: `Baseline`s, opened and not loaded, with their calls; and facts about packs, with
 the time and memory of enrollment. Every call speaks for the same seconds with the same settings; codes, text and voice
 are made for its pack. Does not time stages (`stages`).
 """
@@ -15,7 +15,7 @@ from typing import Final
 
 import torch
 
-from edgetts.bench.footprint import Watch
+from edgetts.bench.footprint import PeakSampler
 from edgetts.bench.report import PackReport
 from edgetts.bench.stages import Call, Candidate, voice_of_length
 from edgetts.compute import Compute
@@ -37,8 +37,8 @@ CallOf = Callable[[Pack], Call]
 
 
 @dataclass(frozen=True)
-class Other:
-    """A candidate to compare with. Its pack is open; `candidate` loads its networks."""
+class Baseline:
+    """A candidate to compare the measured pack with. Its pack is open; `candidate` loads its networks."""
 
     name: str
     pack: Pack
@@ -52,7 +52,7 @@ class Other:
 
 
 def call_of(pack: Pack, text: str, seconds: float, prompt_s: float, options: SynthesisOptions) -> Call:
-    """The call that a pack is measured with. Raises UsageError for a text without speech."""
+    """The call to measure a pack with. Raises UsageError for a text without speech."""
     frontend = frontend_of(pack, None, DEFAULT_NORMALIZER, tokenizer_of(pack))
     segments = frontend.segments(text, options.max_segment_tokens).segments
     if not segments:
@@ -61,31 +61,31 @@ def call_of(pack: Pack, text: str, seconds: float, prompt_s: float, options: Syn
     return Call(voice_of_length(pack, prompt_s), tuple(segments[0].ids), n_codes, options)
 
 
-def others_of(names: Sequence[str], pack: Pack, call: Call, call_for: CallOf, home: Path | None) -> list[Other]:
-    """The candidates of these names, opened to fail early. REFERENCE: of each family that is measured, one.
+def baselines_of(names: Sequence[str], pack: Pack, call: Call, call_for: CallOf, home: Path | None) -> list[Baseline]:
+    """The candidates of these names, opened to fail early. REFERENCE: one of each measured family.
 
     pack, call: of the measured pack. call_for: makes the call of another one.
     """
-    others: list[Other] = []
+    baselines: list[Baseline] = []
     taken = {pack.path.name}
     for given in dict.fromkeys(names):
         if given != REFERENCE:
             opened = open_pack(locate_pack(given, home).path, home=home)
             name = given if Path(given).name in taken else Path(given).name
             taken.add(name)
-            others.append(Other(name, opened, call_for(opened), is_reference=False))
+            baselines.append(Baseline(name, opened, call_for(opened), is_reference=False))
     if REFERENCE in names:
-        others.append(Other(REFERENCE, pack, call, is_reference=True))
+        baselines.append(Baseline(REFERENCE, pack, call, is_reference=True))
         seen = {pack.config.family}
-        for other in list(others):
+        for other in list(baselines):
             if other.pack.config.family not in seen:
                 seen.add(other.pack.config.family)
-                others.append(replace(other, name=f"{REFERENCE} of {other.name}", is_reference=True))
-    return others
+                baselines.append(replace(other, name=f"{REFERENCE} of {other.name}", is_reference=True))
+    return baselines
 
 
 def about(pack: Pack, name: str) -> PackReport:
-    """What a pack, called `name` in the report, is and takes on disk."""
+    """Family and sizes on disk of a pack, called `name` in the report."""
     manifest, family = pack.manifest, family_of(pack.config)
     files = {manifest.components[name].file for name in family.run_components if name in manifest.components}
     return PackReport(
@@ -97,17 +97,18 @@ def about(pack: Pack, name: str) -> PackReport:
 
 
 def with_enrollment(report: PackReport, pack: Pack, prompt_s: float, repeats: int, device: torch.device) -> PackReport:
-    """Also learning a voice of noise: seconds with loading the encoders, as always, and the memory that it adds."""
+    """The report with the time and memory of enrolling noise; the time includes loading the encoders, as in every
+    enrollment."""
     generator = torch.Generator().manual_seed(0)
     heard, heard_16k = (
         torch.randn(round(prompt_s * rate), generator=generator) * _RECORDING_LEVEL
         for rate in (pack.config.audio.sample_rate, enroll.ENCODER_RATE)
     )
-    seconds, most = [], 0.0
+    seconds, peak = [], 0.0
     for _ in range(repeats):
         before, started = held_now(), time.perf_counter()
-        with Watch() as watch:
+        with PeakSampler() as sampler:
             enroll.enroll(pack, heard, heard_16k, device=device)
         seconds.append(time.perf_counter() - started)
-        most = max(most, watch.most - before)
-    return replace(report, enroll_seconds=tuple(seconds), enroll_bytes=most)
+        peak = max(peak, sampler.peak - before)
+    return replace(report, enroll_seconds=tuple(seconds), enroll_bytes=peak)
