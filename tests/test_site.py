@@ -86,3 +86,16 @@ def test_every_page_is_in_the_navigation(site: Path) -> None:
     for page in (ROOT / "docs").rglob("*.md"):
         name = page.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
         assert f'href="{name}"' in index, f"{name} is not in the navigation of mkdocs.yml"
+
+
+def test_no_mark_of_the_source_is_shown(site: Path) -> None:
+    """Bars in tables are the usual victims: an entity in code, or a backslash, is shown as it is."""
+    for path in site.rglob("*.html"):
+        html = path.read_text(encoding="utf-8")
+        assert not re.findall(r"&amp;#\d+;|<code>[^<]*\\\|[^<]*</code>", html), path.name
+
+
+def test_errors_of_a_function_are_no_part_of_its_last_argument(site: Path) -> None:
+    items = re.findall(r"<li>(.*?)</li>", text(site, "reference/python.html"), flags=re.DOTALL)
+    assert len(items) > 50 and not [item for item in items if " Raises " in item]
+    assert "<p>Raises PackError" in text(site, "reference/python.html")

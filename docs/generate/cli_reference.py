@@ -56,7 +56,7 @@ def _options(command: Any) -> str:
         names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
         value = "" if parameter.is_flag or parameter.count else f" `{parameter.metavar or _type(parameter)}`"
         panel = getattr(parameter, "rich_help_panel", None) or "Options"
-        panels.setdefault(panel, []).append(f"| {names}{value.replace('|', '&#124;')} | {_line(parameter.help)} |")
+        panels.setdefault(panel, []).append(f"| {names}{value} | {_line(parameter.help)} |")
     tables = []
     for panel, rows in panels.items():
         title = f"**{panel}**\n\n" if len(panels) > 1 else ""
@@ -72,7 +72,10 @@ def _type(parameter: Any) -> str:
 
 
 def _line(text: str | None) -> str:
-    return re.sub(r"(?<!`)<(\w)", r"&lt;\1", " ".join((text or "").split())).replace("|", "&#124;")
+    """One line of a table or list: bars would end a cell, except in code, where nothing is replaced."""
+    parts = " ".join((text or "").split()).split("`")
+    parts[::2] = [re.sub(r"<(\w)", r"&lt;\1", part).replace("|", "&#124;") for part in parts[::2]]
+    return "`".join(parts)
 
 
 def _text(help_text: str | None) -> str:

@@ -42,6 +42,8 @@ _WIDE = 100  # characters of a signature in one line
 # The convention of the docstrings: `name: text`, `name, name: text`, `name (shape): text`, at the start of a sentence.
 _ARGUMENT = re.compile(r"(?:^|(?<=[.;] ))([a-z_]+(?:, [a-z_]+)*)( \([^)]*\))?: ")
 
+_RAISES = re.compile(r"(?<=[.;] )Raises [A-Z].*$")
+
 
 def markdown() -> str:
     parts: list[str] = []
@@ -131,7 +133,10 @@ def _doc(thing: Any, names: set[str]) -> str:
                 items[-1] += f" {name}{shape or ''}: {text.strip()}"
             else:
                 lead += f" {name}{shape or ''}: {text.strip()}"
-        paragraphs += [part for part in (lead, "\n".join(items)) if part]
+        raises = ""
+        if items and (match := _RAISES.search(items[-1])):  # of the function, not of its last argument
+            items[-1], raises = items[-1][: match.start()].strip(), match[0]
+        paragraphs += [part for part in (lead, "\n".join(items), raises) if part]
     return "\n\n".join(paragraphs) + "\n"
 
 
