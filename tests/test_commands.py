@@ -42,6 +42,14 @@ def test_there_are_commands_and_reasons() -> None:
         assert block.reason is None or len(block.reason) >= 10, f"{block}: why is it not run?"
 
 
+@pytest.mark.parametrize("block", [b for b in [*SHELL, *PYTHON] if runs(b)], ids=str)
+def test_what_is_run_needs_no_checkout(block: Block) -> None:
+    """Blocks are run where a user is, in a folder without these."""
+    assert not re.search(r"\b(?:tests|docs|recipes|packaging)/[\w/]+\.py\b|-m recipes\.", block.code), (
+        f"{block}: say why not"
+    )
+
+
 def test_other_languages_are_shown_only() -> None:
     """A shell block under another name would be neither run nor marked."""
     for page in PAGES:
