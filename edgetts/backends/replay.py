@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 _WARM_UPS = 2  # runs before a capture: libraries and kernels initialize at their first call
-MOST_UNITS = 48
+MAX_UNITS = 48
 """Units kept with their graphs; the least recently used is dropped first."""
 
 
@@ -117,7 +117,7 @@ def reason(error: RuntimeError) -> str:
 class Replays(Generic[KeyT, UnitT]):
     """A cache of units by key. The first request of a key returns none: a capture pays off only for a repeated key."""
 
-    def __init__(self, runner: UnitRunner, most: int = MOST_UNITS) -> None:
+    def __init__(self, runner: UnitRunner, most: int = MAX_UNITS) -> None:
         self.runner = runner
         self._most = most
         self._units: OrderedDict[KeyT, UnitT | None] = OrderedDict()  # None: requested once

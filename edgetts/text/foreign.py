@@ -69,7 +69,7 @@ _ALSO_ENGLISH = frozenset(_ALSO_ENGLISH_TEXT.split())
 
 
 def foreign_language(text: str) -> str | None:
-    """The English name of the language of `text` if it certainly is one of those above, else None."""
+    """The English name of the language of `text` if it is certainly one of those above, else None."""
     words = [match.group().casefold() for match, _ in zip(_WORD.finditer(text), range(MAX_WORDS), strict=False)]
     counts = {language: sum(word in known for word in words) for language, known in _WORDS.items()}
     language = max(counts, key=lambda name: counts[name])

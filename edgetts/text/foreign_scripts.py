@@ -1,7 +1,7 @@
-"""Says which scripts of a text a model cannot speak: Cyrillic for a model of English, say.
+"""Names the scripts of a text that a model cannot speak, such as Cyrillic for a model of English.
 
 In: the characters that the model does not know, and its languages. Out: one sentence for the letters of other scripts,
-and the characters that are left, which belong to none: emoji, signs, rare Chinese characters.
+and the characters that are left, which belong to no script: emoji, signs, rare Chinese characters.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def spoken_languages(languages: Sequence[str]) -> str:
 
 
 def script_of(char: str) -> str | None:
-    """What the letters of the script of `char` are called; None for Latin ones and for what is no letter."""
+    """The name of the letters of the script of `char`; None for Latin letters and other characters."""
     if not (char.isalpha() or unicodedata.category(char).startswith("M")):
         return None
     return _SCRIPTS.get(unicodedata.name(char, "").partition(" ")[0])

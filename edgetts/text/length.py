@@ -15,13 +15,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LEAST_PHONE_S = 0.042
-LEAST_LETTER_S = 0.035
-LEAST_CHARACTER_S = 0.07
+MIN_PHONE_S = 0.042
+MIN_LETTER_S = 0.035
+MIN_CHARACTER_S = 0.07
 # The maximum is for phones only: the number of silent letters of a word varies too much.
-MOST_BASE_S = 0.7  # per segment
-MOST_PHONE_S = 0.25  # 1.4 times the slowest recording
-MOST_MARK_S = 0.6  # per pause
+MAX_BASE_S = 0.7  # per segment
+MAX_PHONE_S = 0.25  # 1.4 times the slowest recording
+MAX_MARK_S = 0.6  # per pause
 MAX_SILENCE_S = 0.6  # inside a sentence; words are lost after a longer one. The longest in 800 recordings is 0.16 s
 
 _WIDE = re.compile("[\u1100-\u11ff\u2e80-\ua4cf\ua840-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -45,10 +45,10 @@ def spoken_length(tokens: Sequence[str], *, phones: bool) -> SpokenLength:
     n_wide = len(_WIDE.findall("".join(letters)))
     n_letters = len(letters) - n_wide
     if not phones:
-        return SpokenLength(LEAST_LETTER_S * n_letters + LEAST_CHARACTER_S * n_wide, math.inf, math.inf)
+        return SpokenLength(MIN_LETTER_S * n_letters + MIN_CHARACTER_S * n_wide, math.inf, math.inf)
     n_pauses = sum(token in _PAUSES for token in tokens[:-1])
     return SpokenLength(
-        least_s=LEAST_PHONE_S * n_letters,
-        most_s=MOST_BASE_S + MOST_PHONE_S * n_letters + MOST_MARK_S * n_pauses,
+        least_s=MIN_PHONE_S * n_letters,
+        most_s=MAX_BASE_S + MAX_PHONE_S * n_letters + MAX_MARK_S * n_pauses,
         max_silence_s=MAX_SILENCE_S,
     )

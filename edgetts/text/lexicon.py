@@ -21,7 +21,7 @@ from edgetts.text.unknown_words import STRESS, UnknownWords, plural
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_WORD_LETTERS = 64  # longer words are not looked up
-KEPT_WORDS = 4096
+CACHED_WORDS = 4096
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _SPELLED = re.compile(r"[^\W\d_](?= [^\W\d_](?![\w']))")  # a letter before another single letter
@@ -29,7 +29,7 @@ _APOSTROPHE = "'"
 _PLURAL = "'S"
 _SENTENCE_START = re.compile(r"(?:^|[.?!…])[^\w]*$")
 _CAPITALS = re.compile(r"[^\W\d_a-z]{2,}(?:s|'[^\W\d_]+)?$")
-_BEFORE = 8  # characters in which the end of the sentence before is looked for
+_BEFORE = 8  # characters that are searched for the end of the sentence before
 
 
 class Lexicon:
@@ -49,15 +49,15 @@ class Lexicon:
         except OSError as error:
             raise PackError(f"The lexicon {path} cannot be read ({error.strerror}): {advice}.") from error
         self.path = path
-        self._kept = lru_cache(maxsize=KEPT_WORDS)(self._look_up)  # most words of a text repeat
+        self._cached = lru_cache(maxsize=CACHED_WORDS)(self._look_up)  # most words of a text repeat
         self.unknown: UnknownWords | None = None
         if pronouncer is not None:
             self.unknown = UnknownWords(self.phones, self.letter, pronouncer)
-            self._guessed = lru_cache(maxsize=KEPT_WORDS)(self._guess)
+            self._guessed = lru_cache(maxsize=CACHED_WORDS)(self._guess)
 
     def phones(self, word: str) -> str | None:
         """The phones of `word`; None: not in the lexicon. Raises `PackError` for a damaged line."""
-        return None if len(word) > MAX_WORD_LETTERS else self._kept(word)
+        return None if len(word) > MAX_WORD_LETTERS else self._cached(word)
 
     def _look_up(self, word: str) -> str | None:
         wanted = word.encode("utf-8", "surrogatepass")
@@ -85,7 +85,7 @@ class Lexicon:
         cased = text.text if written is None else written
         shouted = not any(char.islower() for char in cased)
 
-        def said(match: re.Match[str]) -> str:
+        def replace(match: re.Match[str]) -> str:
             word, start = match.group(), match.start()
             if len(word) == 1 and _SPELLED.match(match.string, start) and cased[text.origins[start]].isupper():
                 return self.letter(word) or word
@@ -103,7 +103,7 @@ class Lexicon:
             is_name = cased[first].isupper() and not _SENTENCE_START.search(cased[max(0, first - _BEFORE) : first])
             return self._guessed(word, is_capitals, is_name)
 
-        return text.substitute(_WORD, said)
+        return text.substitute(_WORD, replace)
 
     def letter(self, letter: str) -> str | None:
         """The name of a letter, which can differ from the word of one letter: then it is that of its plural without the
@@ -127,7 +127,7 @@ class Lexicon:
         return whole + endings
 
     def _guess(self, word: str, is_capitals: bool, is_name: bool) -> str:
-        """The phones of a word that the lexicon lacks: by the rules, with the endings behind its apostrophes."""
+        """The phones of a word that the lexicon lacks: by the rules, with the endings after its apostrophes."""
         assert self.unknown is not None
         parts, endings = word.split(_APOSTROPHE), []
         while len(parts) > 1:

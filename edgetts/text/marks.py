@@ -17,7 +17,7 @@ from edgetts.text.traced import TracedText
 
 FULL_STOP, COMMA, ELLIPSIS = ".", ",", "…"
 PAUSE_MARKS = (",", ".", "?", "!", "...", "-", "'")  # possible marks of a pack
-LEAST_MARKS = (COMMA, FULL_STOP)  # required; the others are replaced by these
+REQUIRED_MARKS = (COMMA, FULL_STOP)  # required; the others are replaced by these
 _STRENGTH = {mark: rank for rank, mark in enumerate((COMMA, ELLIPSIS, FULL_STOP, "!", "?"))}
 
 _ELLIPSIS = re.compile(rf"(?:{ELLIPSIS}|\.[ ]?\.)(?:[ ]?[.{ELLIPSIS}])*")
@@ -38,10 +38,10 @@ _SOUND = re.compile(_LETTER)
 def check_marks(marks: Sequence[str]) -> None:
     """Raise UsageError for a list of marks with an unknown one or without the required ones."""
     unknown = [mark for mark in marks if mark not in PAUSE_MARKS]
-    if unknown or not set(LEAST_MARKS) <= set(marks):
+    if unknown or not set(REQUIRED_MARKS) <= set(marks):
         raise UsageError(
             f"The marks {list(marks)} are not usable: choose from {' '.join(PAUSE_MARKS)}, with at least "
-            f"{' and '.join(LEAST_MARKS)} among them."
+            f"{' and '.join(REQUIRED_MARKS)} among them."
         )
 
 

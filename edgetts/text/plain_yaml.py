@@ -1,6 +1,6 @@
 """Reads untrusted YAML within bounds that are checked during parsing.
 
-In: text. Out: plain values, or an `UnsoundYAML` whose text ends a sentence ("it refers to ..."). Refused are features
+In: text. Out: plain values, or an `InvalidYAML` whose text ends a sentence ("it refers to ..."). Refused are features
 that can grow without bounds: aliases, which expand a few bytes to any number of values, and numbers of very many
 digits. Does not know file formats.
 """
@@ -17,18 +17,18 @@ MAX_NUMBER_CHARS = 40  # of a number; 64 bits need 20
 _MAX_REASON = 200
 
 
-class UnsoundYAML(ValueError):
+class InvalidYAML(ValueError):
     """The defect of the text, as the end of a sentence."""
 
 
 def read_yaml(text: str) -> Any:
-    """The value of `text`. Raises only UnsoundYAML."""
+    """The value of `text`. Raises only InvalidYAML."""
     try:
         return yaml.load(text, Loader=_BoundedLoader)
-    except UnsoundYAML:
+    except InvalidYAML:
         raise
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError, AttributeError, KeyError, TypeError) as error:
-        raise UnsoundYAML(" ".join(str(error).split())[:_MAX_REASON] or type(error).__name__) from error
+        raise InvalidYAML(" ".join(str(error).split())[:_MAX_REASON] or type(error).__name__) from error
 
 
 class _BoundedLoader(yaml.SafeLoader):
@@ -39,13 +39,13 @@ class _BoundedLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise UnsoundYAML("it has an alias (`*`), which is not allowed: write the value out")
+            raise InvalidYAML("it has an alias (`*`), which is not allowed: write the value out")
         self.n_nodes += 1
         if self.n_nodes > MAX_NODES:
-            raise UnsoundYAML(f"it has more than {MAX_NODES} values")
+            raise InvalidYAML(f"it has more than {MAX_NODES} values")
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise UnsoundYAML(f"it is nested deeper than {MAX_DEPTH} levels")
+            raise InvalidYAML(f"it is nested deeper than {MAX_DEPTH} levels")
         try:
             return super().compose_node(parent, index)
         finally:
@@ -53,7 +53,7 @@ class _BoundedLoader(yaml.SafeLoader):
 
     def number(self, node: Any) -> Any:
         if len(str(node.value)) > MAX_NUMBER_CHARS:
-            raise UnsoundYAML(f"a number in it has {len(str(node.value))} characters")
+            raise InvalidYAML(f"a number in it has {len(str(node.value))} characters")
         if node.tag == "tag:yaml.org,2002:int":
             return self.construct_yaml_int(node)
         return self.construct_yaml_float(node)

@@ -1,11 +1,11 @@
 """Phones of a word from its spelling, for words that the lexicon lacks: a joint n-gram model of letters and phones.
 
 In: the tables of a pack's `pronouncer.safetensors`, and words in its letters. Out: phones. A word is a sequence of
-pairs: a letter, and the none to three phones that it stands for. The model has the chance of a pair after those before
-it (back-off n-grams, up to seven pairs), and a beam search finds the likeliest phones. The work grows with the length
-of the word, which is bounded. No floating-point library decides: the same phones on every machine. Source: Bisani and
-Ney 2008, "Joint-sequence models for grapheme-to-phoneme conversion"; `recipes/tiny/stages/train_pronouncer.py` counts.
-Does not know texts, rules of spelling or the lexicon.
+pairs: a letter, and the none to three phones that it stands for. The model gives the probability of a pair after those
+before it (back-off n-grams, up to seven pairs), and a beam search finds the likeliest phones. The work grows with the
+length of the word, which is bounded. Uses no floating-point library, so every machine finds the same phones. Source:
+Bisani and Ney 2008, "Joint-sequence models for grapheme-to-phoneme conversion";
+`recipes/tiny/stages/train_pronouncer.py` counts. Does not know texts, rules of spelling or the lexicon.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Table = npt.NDArray[np.uint8]
 
 MAX_LETTERS = 40  # of a word; longer ones are not words
 START, END, FIRST_PAIR = 0, 1, 2  # symbols
-CHANCE_STEP = 1 / 12  # nats; a chance is exp(-step * byte)
+CHANCE_STEP = 1 / 12  # nats; a probability is exp(-step * byte)
 BACK_OFF_STEP, BACK_OFF_ZERO = 1 / 12, 128  # of a context without the pair: exp(step * (byte - zero))
 PAIRS = "pairs"  # in the metadata: one `LETTER<tab>PHONES` a line
 BEAMS = 12
 PARTS = ("symbols", "chances", "back_offs", "children")
 
-_MOST_SYMBOLS = 256  # of a byte
-_MOST_NGRAMS = 1 << 20
+_MAX_SYMBOLS = 256  # of a byte
+_MAX_NGRAMS = 1 << 20
 _LONGEST_CHUNK = 12  # characters
 _ORDERS = range(2, 10)
 
@@ -48,7 +48,7 @@ class Pronouncer:
             raise self._damaged("its pairs are not a letter and its phones each")
         self._chunks = ["", "", *(chunk for _, chunk in lines)]
         self._n_symbols = len(self._chunks)
-        if self._n_symbols > _MOST_SYMBOLS or len({tuple(line) for line in lines}) != len(lines):
+        if self._n_symbols > _MAX_SYMBOLS or len({tuple(line) for line in lines}) != len(lines):
             raise self._damaged(f"its {len(lines)} pairs are too many or not distinct")
         self._options: dict[str, list[int]] = {}
         for symbol, (letter, _) in enumerate(lines, FIRST_PAIR):
@@ -65,7 +65,7 @@ class Pronouncer:
         """Check the tables of n-grams of `k` pairs against those of k - 1, and keep them."""
         found = {part: tables[f"{part}.{k}"] for part in PARTS[: 2 if is_last else 4]}
         for part, table in found.items():
-            if table.dtype != np.uint8 or table.ndim != 1 or not 0 < len(table) <= _MOST_NGRAMS:
+            if table.dtype != np.uint8 or table.ndim != 1 or not 0 < len(table) <= _MAX_NGRAMS:
                 raise self._damaged(f"its table {part}.{k} is no list of bytes")
         symbols = found["symbols"]
         if any(len(table) != len(symbols) for table in found.values()) or int(symbols.max()) >= self._n_symbols:
@@ -107,13 +107,13 @@ class Pronouncer:
         return max(beams, key=lambda beam: beam[0] + self._next(beam[1], END)[0])[2]
 
     def _next(self, context: tuple[int, ...], symbol: int) -> tuple[float, tuple[int, ...]]:
-        """The log chance of `symbol`, and the context after it.
+        """The log probability of `symbol`, and the context after it.
 
         A context has, for K from 1 on, the place among the n-grams of K pairs of the last K ones, -1 if those are not
         in the tables.
         """
         chance: float | None = None
-        waived = 0.0  # back-offs of the longer contexts
+        back_off = 0.0  # back-offs of the longer contexts
         longest = len(self._first) - 1  # pairs of a context
         places = [symbol]
         for k, place in enumerate(context, 1):
@@ -124,12 +124,12 @@ class Pronouncer:
             places.append(self._symbols[k + 1].find(symbol, first[place], first[place + 1]))
         for k in range(len(places) - 1, 0, -1):
             if places[k] >= 0:
-                chance = waived + self._chances[k + 1][places[k]]
+                chance = back_off + self._chances[k + 1][places[k]]
                 break
             if k <= longest and context[k - 1] >= 0:
-                waived += self._back_offs[k][context[k - 1]]
+                back_off += self._back_offs[k][context[k - 1]]
         if chance is None:
-            chance = waived + self._chances[1][symbol]
+            chance = back_off + self._chances[1][symbol]
         after = places[:longest]
         while len(after) > 1 and after[-1] < 0:
             after.pop()

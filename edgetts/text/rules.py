@@ -4,7 +4,7 @@ For parity; `readings` are the default. In: text in one language. Out: spoken te
 cannot read. Uses `wetext`, which has those rules as compiled transducers. It takes half a second and 100 MB to load, so
 it is loaded for the first text that needs it; plain sentences do not. Its time grows faster than the length of the text
 and it raises on some inputs, so it gets pieces of at most `MAX_PIECE_CHARS` characters, and if it raises, ever smaller
-parts, the smallest of which stay unchanged.
+parts; the smallest ones that still fail stay unchanged.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The words of a subtitle file, SubRip or WebVTT, without what is only for a screen.
+"""Extracts the spoken words of a subtitle file, SubRip or WebVTT.
 
-In: the text of a file. Out: what the cues say, and how many there are; None if the text is no subtitle file. Left out
+In: the text of a file. Out: the text of its cues and their number; None if the text is no subtitle file. Left out
 are numbers, times, the header, NOTE, STYLE and REGION blocks of WebVTT, settings, tags and the dashes of dialogs.
-Lines of a cue are joined. A cue goes on in the line of the one before if its sentence does, else it begins a line.
-Whether a text is a subtitle file is told by its beginning: the header, or a first cue. Text outside of cues is kept.
+Lines of a cue are joined. A cue that continues a sentence stays on its line; any other begins a line.
+A text is a subtitle file if it begins with the header or a cue. Text outside of cues is kept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CONTINUED = (",", "，", "、")
 
 @dataclass(frozen=True)
 class SubtitleText:
-    """What a subtitle file says."""
+    """The text of a subtitle file."""
 
     text: str
     n_cues: int

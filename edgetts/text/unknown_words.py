@@ -1,7 +1,7 @@
 """Phones of words that the lexicon lacks: inflections and compounds of words that it has, letters, or by spelling.
 
-In: a word in capitals, how it is written, and what the lexicon has. Out: its phones, several words for a spelled one,
-or None. Rules come first where they are certain; what is left is for the pronouncer, which knows no words.
+In: a word in capitals, its letter case in the text, and a lookup in the lexicon. Out: its phones, several words for a
+spelled one, or None. Rules come first where they are certain; the pronouncer, which knows no words, reads the rest.
 Deterministic, and bounded by the length of the word. Does not know texts.
 """
 
@@ -92,7 +92,7 @@ def stressed(phones: str) -> str:
     return _VOWEL.sub(lambda vowel: STRESS + vowel.group(), phones, count=1)
 
 
-_SAID: Mapping[str, Callable[[str], str]] = {
+_SUFFIXED: Mapping[str, Callable[[str], str]] = {
     "S": plural,
     "ES": plural,
     "IES": plural,
@@ -105,7 +105,7 @@ _SAID: Mapping[str, Callable[[str], str]] = {
 
 
 class UnknownWords:
-    """What to say for words that are not in the lexicon. Safe to share between threads."""
+    """Finds phones for words that are not in the lexicon. Safe to share between threads."""
 
     def __init__(self, look_up: LookUp, letter: LookUp, pronouncer: Pronouncer) -> None:
         """look_up: the phones that the lexicon has of a word in capitals; letter: the name of a letter."""
@@ -143,7 +143,7 @@ class UnknownWords:
                 stem = of(word.removesuffix(ending))
                 phones = self._look_up(stem) if stem and len(stem) >= _SHORTEST_STEM else None
                 if phones is not None:
-                    return _SAID[ending](phones)
+                    return _SUFFIXED[ending](phones)
         return None
 
     def compound(self, word: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 _EITHER = "\"'*_"  # both opening and closing; also Markdown's emphasis
 _OPENING = frozenset("“‘«‹„‚([{「『（【《〈¿¡" + _EITHER)
 _CLOSING = frozenset("”’»›)]}」』）】》〉…。，！？；：" + _EITHER)
-_MOST_MARKS = 8  # examined on each side of a cut
+_MAX_MARKS = 8  # examined on each side of a cut
 _LONGEST_WORD = 64  # characters; longer words may be split
 _IN_NUMBERS = frozenset(",.:/-$€£")  # between digits, or before one
 _ENDING = frozenset(".,!?;:")  # closing unless a letter or digit follows, as in 5.50
@@ -18,13 +18,13 @@ _ENDING = frozenset(".,!?;:")  # closing unless a letter or digit follows, as in
 
 def cut_before(text: str, at: int) -> int:
     """The cut in `text` before a segment whose first spoken character is at offset `at`."""
-    most = at + _MOST_MARKS
-    while at < min(most, len(text)) and _closes(text, at):
+    limit = at + _MAX_MARKS
+    while at < min(limit, len(text)) and _closes(text, at):
         at += 1  # this mark closes the segment before
-    while at < min(most, len(text)) and text[at].isspace():
+    while at < min(limit, len(text)) and text[at].isspace():
         at += 1
-    start, least = at, max(0, at - _MOST_MARKS)
-    while start > least and text[start - 1] in _OPENING:
+    start, lowest = at, max(0, at - _MAX_MARKS)
+    while start > lowest and text[start - 1] in _OPENING:
         start -= 1
     return start if _is_edge(text, start) or not _has_either(text[start:at]) else at
 

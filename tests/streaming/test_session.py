@@ -209,7 +209,7 @@ def test_each_segment_must_be_long_enough(
 def test_words_that_a_heard_segment_lost_are_named(tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "Hello world."
     ends_after([30], monkeypatch, pace_s=0.05)
-    monkeypatch.setattr("edgetts.text.length.LEAST_LETTER_S", 0.08)  # 0.8 s: 40 codes, and 45 are allowed
+    monkeypatch.setattr("edgetts.text.length.MIN_LETTER_S", 0.08)  # 0.8 s: 40 codes, and 45 are allowed
     stream = tts.stream(text, voice, chunks=(18,), **GUARDED)
     assert len(joined(list(stream)))
     (spoken,) = stream.segments

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from edgetts.text.length import LEAST_CHARACTER_S, LEAST_LETTER_S, LEAST_PHONE_S, spoken_length
+from edgetts.text.length import MIN_CHARACTER_S, MIN_LETTER_S, MIN_PHONE_S, spoken_length
 
 FASTEST_PHONE_S, SLOWEST_PHONE_S = 0.060, 0.180  # of the teacher's 3200 recordings
 
 
 def test_marks_and_stress_take_no_time() -> None:
     bare, marked = (spoken_length(list(t), phones=True) for t in ("▁wʌn▁tu", "▁wˈʌn,▁tu...'-!"))
-    assert bare.least_s == marked.least_s == 5 * LEAST_PHONE_S
+    assert bare.least_s == marked.least_s == 5 * MIN_PHONE_S
 
 
 def test_the_fastest_and_the_slowest_recording_fit() -> None:
@@ -33,6 +33,6 @@ def test_a_pause_inside_needs_time_and_one_at_the_end_does_not() -> None:
 def test_word_pieces_count_by_their_letters() -> None:
     one, five = spoken_length(["▁HELLO"], phones=False), spoken_length(["▁", *"HELLO"], phones=False)
     assert one == five
-    assert math.isclose(one.least_s, 5 * LEAST_LETTER_S) and one.most_s == math.inf
-    assert math.isclose(spoken_length(["▁你", "好", "。"], phones=False).least_s, 2 * LEAST_CHARACTER_S)
+    assert math.isclose(one.least_s, 5 * MIN_LETTER_S) and one.most_s == math.inf
+    assert math.isclose(spoken_length(["▁你", "好", "。"], phones=False).least_s, 2 * MIN_CHARACTER_S)
     assert spoken_length(["▁...", "▁'", "-"], phones=False).least_s == 0

@@ -42,7 +42,7 @@ _CACHE_BYTES = {
     "cpu": 64 << 20,
     "cuda": 128 << 20,
 }  # larger than any cache: weights come from DRAM, as in a decoding step
-_MOST_COPIES = 64
+_MAX_COPIES = 64
 _ROUNDS = 3
 # What libraries raise when a kernel or the library does not work on this machine.
 _REFUSALS = (ImportError, EdgeTTSError, RuntimeError, AttributeError, TypeError, ValueError, OSError, AssertionError)
@@ -171,7 +171,7 @@ def measure_kernel(kernel: Kernel, weight: Quantized, device: torch.device, dtyp
     if trial.problem:
         return trial
     n_bytes = sum(part.numel() * part.element_size() for part in weight.parts.values())
-    n_copies = min(_MOST_COPIES, 1 + _CACHE_BYTES[device.type] // n_bytes)
+    n_copies = min(_MAX_COPIES, 1 + _CACHE_BYTES[device.type] // n_bytes)
     try:
         copies = [kernel.pack(_copy(weight, device)) for _ in range(n_copies)]
         x = torch.ones(1, weight.shape[1], dtype=dtype or _usual_dtype(device), device=device)

@@ -20,7 +20,7 @@ DOT_ROWS, DOT_OUTPUTS = (16, 32, 64), 64  # block sizes for many rows; `dot_rows
 _WIDE_DEPTH_BYTES = 256  # of a row of tiles: 64 rows of them would need more than the 48 KiB that every card has
 PROGRAMS_A_CORE = 2  # target; below it the inputs are split (split-K), so that a narrow output fills the GPU
 _INTERPRETED_CORES = 8
-_MOST_SPLITS = 8
+_MAX_SPLITS = 8
 _SUM_BLOCK = 256
 
 
@@ -90,7 +90,7 @@ def few_rows(n_rows: int) -> int:
 def splits(n_programs: int, n_steps: int, device: torch.device) -> tuple[int, int]:
     """The number of splits of the inputs, and the loop steps per split."""
     wanted = triton.cdiv(PROGRAMS_A_CORE * _n_cores(device), n_programs)
-    n_each = triton.cdiv(n_steps, max(1, min(wanted, _MOST_SPLITS, n_steps)))
+    n_each = triton.cdiv(n_steps, max(1, min(wanted, _MAX_SPLITS, n_steps)))
     return triton.cdiv(n_steps, n_each), n_each
 
 
