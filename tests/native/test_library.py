@@ -78,7 +78,7 @@ def test_the_process_ends_while_threads_sleep() -> None:
         "p = pack_int8(torch.ones(256, 64, dtype=torch.int8), torch.ones(256), library=find_library())\n"
         "print(linear(p, torch.ones(1, 64), activations=Activations.INT8, n_threads=4).sum().item())\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stderr
     assert float(run.stdout) == pytest.approx(256 * 64, rel=1e-2)
 
