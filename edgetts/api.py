@@ -29,7 +29,6 @@ import torch
 from edgetts.backends.compile_cache import keep_compiled
 from edgetts.backends.device import pick_device
 from edgetts.backends.kernels import AUTO
-from edgetts.backends.mapped_files import find_watch
 from edgetts.backends.numbers import default_compute
 from edgetts.backends.process import bound_heaps, check_process, is_forked
 from edgetts.compute import Compute, check_compute
@@ -39,6 +38,7 @@ from edgetts.options import AUTO_LANGUAGE, OptionKeywords, SampleType, Synthesis
 from edgetts.pack.entries import EMOTION
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import LocatedPack, locate_pack
+from edgetts.pack.mapped_files import find_watch
 from edgetts.pack.page_release import give_back_freed
 from edgetts.pack.text import frontend_of, tokenizer_of
 from edgetts.pipeline import Pipeline

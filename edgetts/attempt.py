@@ -8,6 +8,7 @@ code is certain decodes again in float32. The caller asks for each step, and may
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class GuardedCodes:
-    """Iterate, then read `attempt`. `close` releases the decoder where not all steps were asked for."""
+    """Iterate once, then read `attempt`. `close` releases the decoder where not all steps were asked for."""
 
     def __init__(
         self,
@@ -33,11 +34,11 @@ class GuardedCodes:
         prompt: GPTPrompt,
         options: SynthesisOptions,
         seed: int,
-        expected: Expected,
+        expected: Expected | None = None,
         sounds: CodeSounds | None = None,
     ) -> None:
-        """sounds: tells which words the codes lack; None: the codes do not tell."""
-        config = networks.config
+        """expected: bounds on the duration. sounds: tells which words the codes lack; None: the codes do not tell."""
+        config, expected = networks.config, expected or Expected()
         limit = min(options.max_codes, max_codes_limit(config.gpt))
         cap = cap_codes(prompt.n_text_tokens, config.code_rate, limit, expected=expected) if options.guards else limit
         if cap < expected.least_s * config.code_rate:  # max_codes is too low for the whole text
@@ -55,33 +56,37 @@ class GuardedCodes:
         self._finding: Finding | None = None
         self._stream: CodeStream | None = None
 
-    def __iter__(self) -> GuardedCodes:
-        return self
-
-    def __next__(self) -> list[int]:
-        new = None if self._finding is not None else self._step()
-        if new is None:
-            self.close()
-            raise StopIteration
-        if self._guard is not None:
-            for code in new:
-                self._finding = self._finding or self._guard.add(code)
-        return new
-
-    @property
-    def codes(self) -> list[int]:
-        """All codes so far."""
-        return [] if self._stream is None else self._stream.codes
+    def __iter__(self) -> Iterator[list[int]]:
+        """The codes that each step made certain."""
+        networks = self._networks
+        while True:
+            with networks.widening("gpt", can_repeat=lambda: self._stream is None or not self._stream.codes):
+                self._stream = CodeStream(
+                    networks.gpt,
+                    self._prompt,
+                    self._settings,
+                    torch.Generator().manual_seed(self._seed),
+                    networks.stepper,
+                    networks.decoders,
+                )
+                for new in self._stream:
+                    if self._guard is not None:
+                        self._finding = next(filter(None, map(self._guard.add, new)), None)
+                    yield new
+                    if self._finding is not None:
+                        self.close()
+                        break
+                return
 
     @property
     def attempt(self) -> Attempt:
         """The outcome, once the steps have ended.
 
         The part that a guard objects to is cut off, so that the attempt is usable if none is better and no words are
-        missing.
+        missing. Silence is added up to `tail_s`.
         """
         assert self._stream is not None, "no step was asked for"
-        config, codes, finding, problem = self._networks.config, self.codes, self._finding, None
+        config, codes, finding, problem = self._networks.config, self._stream.codes, self._finding, None
         if self._options.guards:
             if self._guard is None:
                 finding = find_problem(codes, config.code_rate, config.silence_code, self._expected.settings())
@@ -96,37 +101,14 @@ class GuardedCodes:
                 finding=finding,
                 stopped=self._stream.stopped,
             )
-        return Attempt(self._ringing_out(codes), self._seed, problem)
+        silence = config.silence_code
+        if silence is not None and codes:  # the sound of the last code decays in silence instead of breaking off
+            n_silent = round(self._options.tail_s * config.code_rate / self._options.duration_factor)
+            n_silent = min(n_silent, max_codes_limit(config.gpt) - len(codes)) - n_at_end(codes, silence)
+            codes = codes + [silence] * max(0, n_silent)
+        return Attempt(codes, self._seed, problem)
 
     def close(self) -> None:
         """End decoding, and release the decoder."""
         if self._stream is not None:
             self._stream.close()
-
-    def _step(self) -> list[int] | None:
-        """The codes that the next step made certain; None after the last step."""
-        while True:
-            with self._networks.widening("gpt", can_repeat=lambda: not self.codes):
-                if self._stream is None:
-                    gpt = self._networks.gpt
-                    self._stream = CodeStream(
-                        gpt,
-                        self._prompt.to(gpt.dtype),
-                        self._settings,
-                        torch.Generator().manual_seed(self._seed),
-                        self._networks.stepper,
-                        self._networks.decoders,
-                    )
-                return next(self._stream, None)
-            self._stream = None  # the GPT overflowed and was loaded again
-
-    def _ringing_out(self, codes: list[int]) -> list[int]:
-        """Codes padded with silence up to `tail_s`, so that the sound of the last code decays instead of breaking
-        off."""
-        config, options = self._networks.config, self._options
-        silence = config.silence_code
-        if silence is None or not codes:
-            return codes
-        wanted = round(options.tail_s * config.code_rate / options.duration_factor)
-        wanted = min(wanted, max_codes_limit(config.gpt) - len(codes))
-        return codes + [silence] * max(0, wanted - n_at_end(codes, silence))

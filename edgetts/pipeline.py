@@ -156,12 +156,6 @@ class Pipeline:
             found = family_of(self.config).part("frontend").language_number(language)
         return found
 
-    def codes(
-        self, prompt: GPTPrompt, options: SynthesisOptions, seed: int, expected: Expected | None = None
-    ) -> GuardedCodes:
-        """The codes of one attempt, step by step. expected: bounds on the duration."""
-        return GuardedCodes(self.networks, prompt, options, seed, expected or Expected(), self.code_sounds)
-
     def feature_pass(self, prompt: GPTPrompt) -> FeaturePass:
         """Computes S2Mel's input from the codes of a segment, chunk by chunk."""
         made: FeaturePass = family_of(self.config).part("features").feature_pass(self.networks, prompt)
@@ -266,7 +260,8 @@ class Pipeline:
         expected = replace(expected or Expected(), ids=tuple(text_ids))
         attempts = Attempts(seed, options.n_attempts)
         for attempt_seed in attempts.seeds():
-            with contextlib.closing(self.codes(prompt, options, attempt_seed, expected)) as decoding:
+            decoding = GuardedCodes(self.networks, prompt, options, attempt_seed, expected, self.code_sounds)
+            with contextlib.closing(decoding):
                 for _ in decoding:
                     if should_stop is not None and should_stop():
                         raise Cancelled("The speech was cancelled.")

@@ -15,10 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("progress", "files", "compute", "distribution"),
-    ("text", "audio"),
+    ("text", "audio", "native"),  # native: compiled code, which packs and backends call
     ("pack",),
     ("models",),
-    ("native", "decoding"),  # compiled kernels, which only the backends name; algorithms
+    ("decoding",),  # algorithms
     ("backends",),
     ("options",),  # the ranges of a call's knobs
     ("voices", "attempt"),

@@ -13,6 +13,7 @@ from helpers.paths import GOLDEN
 from helpers.voices import golden_voice
 from safetensors.torch import load_file
 
+from edgetts.attempt import GuardedCodes
 from edgetts.backends.linear import kernels_used
 from edgetts.compute import Compute
 from edgetts.decoding.attempts import derive_seed
@@ -213,7 +214,9 @@ def test_an_abrupt_end_rings_out(pipeline: Pipeline, speaker: Speaker, monkeypat
 
     def made(ending: list[int], tail_s: float) -> list[int]:
         give_codes(monkeypatch, [[1, 2, 3, *ending]])
-        decoding = pipeline.codes(pipeline.prompt(speaker, IDS), dataclasses.replace(QUICK, tail_s=tail_s), 1)
+        decoding = GuardedCodes(
+            pipeline.networks, pipeline.prompt(speaker, IDS), dataclasses.replace(QUICK, tail_s=tail_s), 1
+        )
         list(decoding)
         return decoding.attempt.codes
 

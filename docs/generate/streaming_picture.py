@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -47,21 +48,17 @@ def measure() -> dict[str, Any]:
     from edgetts.attempt import GuardedCodes
     from edgetts.bench.machine import describe_machine
     from edgetts.pack.locate import builtin_pack
-    from edgetts.pipeline import Pipeline
     from edgetts.streaming.renderer import SegmentRenderer
 
     decoded: list[list[float]] = []
     rendered: list[tuple[float, float]] = []
-    codes, step, render = Pipeline.codes, GuardedCodes.__next__, SegmentRenderer.render
+    steps, render = GuardedCodes.__iter__, SegmentRenderer.render
 
-    def noted_codes(self: Pipeline, *values: Any) -> GuardedCodes:
+    def noted_steps(self: GuardedCodes) -> Iterator[list[int]]:
         decoded.append([time.perf_counter()])
-        return codes(self, *values)
-
-    def noted_step(self: GuardedCodes) -> list[int]:
-        new = step(self)
-        decoded[-1] += [time.perf_counter()] * len(new)
-        return new
+        for new in steps(self):
+            decoded[-1] += [time.perf_counter()] * len(new)
+            yield new
 
     def noted_render(self: SegmentRenderer, *values: Any, **more: Any) -> Any:
         start = time.perf_counter()
@@ -74,8 +71,7 @@ def measure() -> dict[str, Any]:
             for _chunk in tts.stream(TEXT, dtype="int16"):
                 pass
         with (
-            patch.object(Pipeline, "codes", noted_codes),
-            patch.object(GuardedCodes, "__next__", noted_step),
+            patch.object(GuardedCodes, "__iter__", noted_steps),
             patch.object(SegmentRenderer, "render", noted_render),
         ):
             stream = tts.stream(TEXT)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgetts.decoding.settings import DecodeSettings
+
 DEAD_BEAM_SCORE = -1e9
 """Initial score of all beams but the first: before the first code all beams are equal."""
 
@@ -66,15 +68,21 @@ class _Finished:
 
 
 class BeamSearch:
-    """The state of one search. `n_beams` at least 2, `stop_code` ends a sequence and is not part of it."""
+    """The state of one search. `n_beams` at least 2, `stop_code` ends a sequence and is not part of it.
 
-    def __init__(self, n_beams: int, length_penalty: float, stop_code: int) -> None:
+    done: no open beam can beat the finished sequences, or there are `max_codes`. stopped: the winner has its stop code.
+    """
+
+    def __init__(self, n_beams: int, length_penalty: float, stop_code: int, max_codes: int) -> None:
         self.n_beams = n_beams
         self.length_penalty = length_penalty
         self.stop_code = stop_code
+        self.max_codes = max_codes
         self.scores = [0.0] + [DEAD_BEAM_SCORE] * (n_beams - 1)
         self.n_codes = 0
         self.done = False
+        self.stopped = False
+        self._is_won = False
         self._finished: list[_Finished] = []
         self.added: list[Candidate] = []
         """What each beam added at the latest step, and to which beam."""
@@ -91,11 +99,9 @@ class BeamSearch:
         """Candidates per step: enough to continue even if each beam's best is the stop code."""
         return 2 * self.n_beams
 
-    def step(self, candidates: list[Candidate]) -> list[Candidate]:
-        """Take `n_candidates` candidates, best first; returns the code and parent of each beam.
-
-        Sets `done` when no open beam can beat the finished sequences.
-        """
+    def step(self, candidates: list[Candidate]) -> list[int]:
+        """Take `n_candidates` candidates, best first. Returns the codes that became certain: all open beams and
+        finished sequences share them; with the last step, the rest of the winner's."""
         length = self.n_codes + 1
         chosen: list[Candidate] = []
         for rank, candidate in enumerate(candidates):
@@ -117,11 +123,15 @@ class BeamSearch:
         self.n_codes = length
         if len(self._finished) == self.n_beams:
             attainable = self._normalized(max(c.score for c in candidates), length)
-            self.done = min(h.score for h in self._finished) >= attainable
-        return chosen
+            self._is_won = min(h.score for h in self._finished) >= attainable
+        self.done = self._is_won or length == self.max_codes
+        if not self.done:
+            return self._newly_settled()
+        best = self.best()
+        self.stopped = best.stopped
+        return best.codes[self._n_settled :]
 
-    def newly_settled(self) -> list[int]:
-        """Codes that are certain since the last call: all open beams and finished sequences share them."""
+    def _newly_settled(self) -> list[int]:
         ends = [*self._beams, *(f.end for f in self._finished)]
         n_codes = min(e.n_codes for e in ends)
         shared = {e.first(n_codes) for e in ends}
@@ -135,7 +145,7 @@ class BeamSearch:
     def best(self) -> Hypothesis:
         """The winner. Open beams compete, too, unless the search ended because they could not win."""
         finished = list(self._finished)
-        if not self.done:
+        if not self._is_won:
             for beam, score in zip(self._beams, self.scores, strict=True):
                 self._compete(finished, beam, score, self.n_codes, stopped=False)
         # Among equal scores the one found last wins, as in upstream's stable sort.
@@ -161,37 +171,29 @@ class OneBeam:
     n_shared_codes = 0  # no beam replaces another
     scores = (0.0,)
 
-    def __init__(self, stop_code: int) -> None:
+    def __init__(self, stop_code: int, max_codes: int) -> None:
         self.stop_code = stop_code
-        self.n_codes = 0  # the stop code included
+        self.max_codes = max_codes
+        self.n_codes = 0
         self.done = False
+        self.stopped = False
         self.added: list[Candidate] = []
-        self._codes: list[int] = []
-        self._n_settled = 0
 
-    def step(self, candidates: list[Candidate]) -> list[Candidate]:
-        """Take the best candidate. Sets `done` if it is the stop code."""
+    def step(self, candidates: list[Candidate]) -> list[int]:
+        """Take the best candidate. Returns its code, or nothing if that is the stop code."""
         self.added = candidates[:1]
-        code = self.added[0].code
+        code = candidates[0].code
         self.n_codes += 1
-        self.done = code == self.stop_code
-        if not self.done:
-            self._codes.append(code)
-        return self.added
-
-    def newly_settled(self) -> list[int]:
-        """Codes since the last call."""
-        settled = self._codes[self._n_settled :]
-        self._n_settled = len(self._codes)
-        return settled
-
-    def best(self) -> Hypothesis:
-        return Hypothesis(0.0, list(self._codes), self.done)
+        self.stopped = code == self.stop_code
+        self.done = self.stopped or self.n_codes == self.max_codes
+        return [] if self.stopped else [code]
 
 
 Search = BeamSearch | OneBeam
 
 
-def search_with(n_beams: int, length_penalty: float, stop_code: int) -> Search:
+def search_with(settings: DecodeSettings, stop_code: int) -> Search:
     """A new search. One beam needs no length penalty: no other sequence competes with it."""
-    return OneBeam(stop_code) if n_beams == 1 else BeamSearch(n_beams, length_penalty, stop_code)
+    if settings.n_beams == 1:
+        return OneBeam(stop_code, settings.max_codes)
+    return BeamSearch(settings.n_beams, settings.length_penalty, stop_code, settings.max_codes)

@@ -46,47 +46,6 @@ def max_codes_limit(config: GPTConfig) -> int:
 Stepper = Callable[[Tensor, KVCache], Tensor]  # called like the GPT: embeddings (B, T, C), cache -> hidden (B, T, C)
 
 
-class _HostDecoder:
-    """Runs the network: prefill once, then one step per code for all rows."""
-
-    def __init__(self, gpt: GPT, prefix: Tensor, n_rows: int, max_codes: int, stepper: Stepper | None) -> None:
-        self._gpt = gpt
-        self._stepper = stepper or gpt
-        self._prefix = prefix
-        self._n_prefix = prefix.shape[1] + 1  # with the start code
-        # The last code is never fed, but the start code is.
-        self._cache = KVCache.allocate(
-            gpt.config, self._n_prefix + max_codes, batch=n_rows, device=prefix.device, dtype=prefix.dtype
-        )
-        self._positions = torch.arange(gpt.config.n_mel_positions, device=prefix.device)
-
-    def start(self) -> Tensor:
-        """Logits (rows, K) fp32 of the first code, the same for each row."""
-        start = torch.full((1, 1), self._gpt.config.start_mel_token, device=self._prefix.device)
-        embedded = torch.cat([self._prefix, self._gpt.mel_embed(start, self._positions[:1])], dim=1)
-        hidden = self._gpt(embedded, self._cache.rows(1))  # (1, P, C)
-        self._cache.share_first_row(self._n_prefix)
-        return self._logits(hidden).expand(self._cache.batch, -1)
-
-    def step(self, codes: list[int]) -> Tensor:
-        """Feed one code per row; logits (rows, K) fp32 of the next."""
-        position = self._cache.length - self._n_prefix + 2  # position 1 is skipped
-        fed = torch.tensor(codes, device=self._prefix.device).unsqueeze(1)  # (rows, 1)
-        embedded = self._gpt.mel_embed(fed, self._positions[position : position + 1])
-        return self._logits(self._stepper(embedded, self._cache))
-
-    def reorder(self, parents: list[int], n_shared_codes: int) -> None:
-        """Row b continues row `parents[b]`. The two share their first `n_shared_codes` codes."""
-        order = torch.tensor(parents, device=self._prefix.device)
-        self._cache.reorder(order, self._n_prefix + n_shared_codes)
-
-    def _logits(self, hidden: Tensor) -> Tensor:
-        logits = self._gpt.logits(hidden[:, -1:])[:, 0].float()  # (rows, K)
-        if not math.isfinite(float(logits.max())):
-            raise not_finite(self._cache.length - self._n_prefix)
-        return logits
-
-
 class CodeStream:
     """Codes of one text: an iterator over the steps of the network, each computed when it is asked for.
 
@@ -95,7 +54,7 @@ class CodeStream:
     no further step and calls `close`. Arguments as of `generate_codes`. The decoder is released after the last step or
     an error.
 
-    codes: all so far. stopped: the last step chose the stop code.
+    codes: all so far.
     """
 
     @torch.inference_mode()
@@ -109,16 +68,20 @@ class CodeStream:
         decoders: BurstDecoders | None = None,
     ) -> None:
         generator = _checked(gpt, settings, generator)
+        prompt = prompt.to(gpt.dtype)  # the GPT may have been reloaded in another dtype
         self.codes: list[int] = []
-        self.stopped = False
-        self._max_codes = settings.max_codes
         self._is_closed = False
-        self._search = search_with(settings.n_beams, settings.length_penalty, gpt.config.stop_mel_token)
+        self._search = search_with(settings, gpt.config.stop_mel_token)
         self._steps: _HostSteps | BurstReader
         if decoders is not None:  # makes the same choices as the search, one burst ahead of it
             self._steps = BurstReader(decoders, prompt, settings, generator)
         else:
-            self._steps = _HostSteps(gpt, prompt, settings, generator, stepper, self._search)
+            self._steps = _HostSteps(gpt, prompt.embeddings, settings, generator, stepper or gpt, self._search)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the stop code ended the codes."""
+        return self._search.stopped
 
     def __iter__(self) -> CodeStream:
         return self
@@ -127,19 +90,13 @@ class CodeStream:
     def __next__(self) -> list[int]:
         if self._is_closed:
             raise StopIteration
-        search = self._search
         try:
-            search.step(self._steps.next())
+            new = self._search.step(self._steps.next())
         except BaseException:
             self.close()
             raise
-        if search.done or search.n_codes == self._max_codes:
-            best = search.best()
-            self.stopped = best.stopped
-            new = best.codes[len(self.codes) :]
+        if self._search.done:
             self.close()
-        else:
-            new = search.newly_settled()
         self.codes += new
         return new
 
@@ -172,7 +129,8 @@ def generate_codes(
 
 
 class _HostSteps:
-    """Candidates of each code, one network step at a time: repetition penalty, filters, then the choice.
+    """Candidates of each code: a prefill, then one network step for all beams per code; repetition penalty, filters and
+    choice on the host.
 
     With several beams the scores are log-probabilities, to which the beam's score is added.
     """
@@ -180,32 +138,33 @@ class _HostSteps:
     def __init__(
         self,
         gpt: GPT,
-        prompt: GPTPrompt,
+        prefix: Tensor,
         settings: DecodeSettings,
         generator: torch.Generator | None,
-        stepper: Stepper | None,
+        stepper: Stepper,
         search: Search,
     ) -> None:
-        device = prompt.embeddings.device
+        device = prefix.device
+        self._gpt = gpt
+        self._prefix = prefix
         self._settings = settings
         self._generator = generator
+        self._stepper = stepper
         self._search = search
-        self._decoder = _HostDecoder(gpt, prompt.embeddings, settings.n_beams, settings.max_codes, stepper)
+        self._n_prefix = prefix.shape[1] + 1  # with the start code
+        # The last code is never fed, but the start code is.
+        self._cache = KVCache.allocate(
+            gpt.config, self._n_prefix + settings.max_codes, batch=settings.n_beams, device=device, dtype=prefix.dtype
+        )
+        self._positions = torch.arange(gpt.config.n_mel_positions, device=device)
         self._seen = start_seen(gpt.config, settings.n_beams, device)
         self._rows = torch.arange(settings.n_beams, device=device)
 
     def next(self) -> list[Candidate]:
         """The candidates of the first code, or of the code after those in `search.added`."""
-        search, added = self._search, self._search.added
-        if added:
-            parents, codes = [c.beam for c in added], [c.code for c in added]
-            if parents != list(range(len(parents))):
-                self._decoder.reorder(parents, search.n_shared_codes)
-                self._seen = self._seen[parents]
-            self._seen[self._rows, codes] = True
-            logits = self._decoder.step(codes)  # (beams, K)
-        else:
-            logits = self._decoder.start()
+        logits = self._next_logits(self._search.added) if self._search.added else self._first_logits()  # (beams, K)
+        if not math.isfinite(float(logits.max())):
+            raise not_finite(self._cache.length - self._n_prefix)
         is_one = self._settings.n_beams == 1
         scores = logits if is_one else logits.log_softmax(dim=-1)
         scores = penalize_repetition(scores, self._seen, self._settings.repetition_penalty)
@@ -214,11 +173,34 @@ class _HostSteps:
         if is_one:
             pick = scores.argmax() if self._generator is None else sample(scores, 1, self._generator)
             return [Candidate(0.0, int(pick), 0)]  # no other beam's score is compared with its own
-        scores = scores + torch.tensor(search.scores, device=scores.device).unsqueeze(1)
-        return _candidates(scores, search.n_candidates, self._generator)
+        scores = scores + torch.tensor(self._search.scores, device=scores.device).unsqueeze(1)
+        return _candidates(scores, self._search.n_candidates, self._generator)
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _first_logits(self) -> Tensor:
+        """Logits (beams, K) fp32 of the first code, the same for each beam."""
+        start = torch.full((1, 1), self._gpt.config.start_mel_token, device=self._prefix.device)
+        embedded = torch.cat([self._prefix, self._gpt.mel_embed(start, self._positions[:1])], dim=1)
+        hidden = self._gpt(embedded, self._cache.rows(1))  # (1, P, C)
+        self._cache.share_first_row(self._n_prefix)
+        logits: Tensor = self._gpt.logits(hidden[:, -1:])[:, 0].float()
+        return logits.expand(self._cache.batch, -1)
+
+    def _next_logits(self, added: list[Candidate]) -> Tensor:
+        """Feed what each beam added; logits (beams, K) fp32 of the next code."""
+        fed = torch.tensor([[c.code] for c in added], device=self._prefix.device)  # (beams, 1)
+        parents = [c.beam for c in added]
+        if parents != list(range(len(parents))):  # beam b continues beam `parents[b]`
+            order = torch.tensor(parents, device=self._prefix.device)
+            self._cache.reorder(order, self._n_prefix + self._search.n_shared_codes)
+            self._seen = self._seen[order]
+        self._seen[self._rows, fed[:, 0]] = True
+        position = self._cache.length - self._n_prefix + 2  # position 1 is skipped
+        hidden = self._stepper(self._gpt.mel_embed(fed, self._positions[position : position + 1]), self._cache)
+        logits: Tensor = self._gpt.logits(hidden[:, -1:])[:, 0].float()
+        return logits
 
 
 def _candidates(scores: Tensor, n: int, generator: torch.Generator | None) -> list[Candidate]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,6 +31,7 @@ from edgetts.pack.entries import (
 from edgetts.pack.header import tensor_header
 from edgetts.pack.locate import cache_folder
 from edgetts.pack.manifest import FORMAT, read_manifest
+from edgetts.pack.mapped_files import FileWatch
 from edgetts.pack.meta_init import init_on_meta
 from edgetts.pack.page_release import give_back_whole
 from edgetts.pack.schemes import SCHEMES, Quantized, layout_problem
@@ -74,16 +75,6 @@ def open_pack(path: str | Path, *, verify: bool = False, home: Path | None = Non
         pack.verify()
     logger.info("opened pack %s (%s, %.0f MB)", folder, manifest.name, manifest.total_bytes / 1e6)
     return pack
-
-
-class FileWatch(Protocol):
-    """Keeps a truncated file from ending the process (`edgetts.backends.mapped_files`)."""
-
-    def watch(self, path: Path) -> None:
-        """Called before a file is mapped."""
-
-    def was_truncated(self, path: Path) -> bool:
-        """Whether a watched file was read past its end."""
 
 
 class Pack:

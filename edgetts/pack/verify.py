@@ -10,7 +10,7 @@ Not detected: a write through a shared mapping into a dirty page, which changes 
 The files of a pack in use are mapped. Replacing or deleting them is safe: the old content stays. Overwriting them in
 place is not: other content changes the sound, and reading past the end of a truncated file raises SIGBUS. This
 program never does that, but `rsync --inplace` and `cp` do. `Stamp` detects it before a call and before each chunk. With
-the compiled library on Linux, SIGBUS gives zeros instead of ending the process (`edgetts.backends.mapped_files`), so
+the compiled library on Linux, SIGBUS gives zeros instead of ending the process (`edgetts.pack.mapped_files`), so
 that a truncated file is detected too; without it, the process dies.
 """
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from edgetts.attempt import GuardedCodes
 from edgetts.backends.lanes import Lane, Mark
 from edgetts.decoding.attempts import Attempt, Attempts, derive_seed, words_missing
 from edgetts.decoding.settings import FlowSettings
@@ -180,7 +181,10 @@ class Session:
             n_codes = 0
             if segment.prompt is None:
                 segment.prompt = pipeline.prompt(self._speaker, segment.queued.ids, segment.queued.language)
-            decoding = pipeline.codes(segment.prompt, self._options, segment.seed, segment.queued.expected)
+            prompt, expected = segment.prompt, segment.queued.expected
+            decoding = GuardedCodes(
+                pipeline.networks, prompt, self._options, segment.seed, expected, pipeline.code_sounds
+            )
             with contextlib.closing(decoding):
                 for new in decoding:
                     for _ in new:

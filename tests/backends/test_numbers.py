@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from edgetts import TTS
+from edgetts.attempt import GuardedCodes
 from edgetts.backends import device as devices
 from edgetts.backends import networks, prepare
 from edgetts.backends.device import choose_device, memory_in_words, pick_device, probe_cuda
@@ -222,7 +223,7 @@ def test_a_gpt_in_16_bits(mini_pack: Path, monkeypatch: pytest.MonkeyPatch) -> N
     speaker, options = speaker_of(pipeline), SynthesisOptions(n_beams=1, guards=False, max_codes=12, do_sample=False)
     prompt = pipeline.prompt(speaker, [5, 6, 7])
     assert prompt.embeddings.dtype == BF16
-    decoding = pipeline.codes(prompt, options, 1)
+    decoding = GuardedCodes(pipeline.networks, prompt, options, 1)
     assert len(list(decoding)) == 12
     codes = decoding.attempt.codes
     latents, same = pipeline.features(prompt, codes), exact.features(exact.prompt(speaker, [5, 6, 7]), codes)
@@ -231,7 +232,7 @@ def test_a_gpt_in_16_bits(mini_pack: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     head = pipeline.gpt.mel_head
     monkeypatch.setattr(head, "weight", torch.nn.Parameter(head.weight * torch.inf, requires_grad=False))
-    decoding = pipeline.codes(prompt, options, 1)
+    decoding = GuardedCodes(pipeline.networks, prompt, options, 1)
     codes = [code for new in decoding for code in new]
     assert decoding.attempt.codes == codes and len(codes) == 12 and pipeline.gpt.mel_head.weight.dtype == FP32
     assert pipeline.features(prompt, codes).dtype == FP32  # the prompt is of the GPT that was there before

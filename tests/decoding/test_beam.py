@@ -61,27 +61,27 @@ def reference(scores: Scores, n_beams: int, penalty: float, max_codes: int) -> t
 
 
 def run(scores: Scores, n_beams: int, penalty: float, max_codes: int) -> tuple[list[int], bool]:
-    search = BeamSearch(n_beams, penalty, STOP)
+    search = BeamSearch(n_beams, penalty, STOP, max_codes)
     histories: list[tuple[int, ...]] = [()] * n_beams
     settled: list[int] = []
-    while not search.done and search.n_codes < max_codes:
+    while not search.done:
         options = [
             Candidate(total + s, code, beam)
             for beam, total in enumerate(search.scores)
             for code, s in enumerate(scores(histories[beam]))
         ]
         options.sort(key=lambda c: -c.score)
-        added = search.step(options[: search.n_candidates])
+        settled += search.step(options[: search.n_candidates])
+        added = search.added
         # What a cache may leave uncopied really is shared.
         for beam, c in enumerate(added):
             n = search.n_shared_codes
             assert histories[beam][:n] == histories[c.beam][:n]
         histories = [(*histories[c.beam], c.code) for c in added]
-        settled += search.newly_settled()
-        assert all(list(h[: len(settled)]) == settled for h in histories)
+        assert search.done or all(list(h[: len(settled)]) == settled for h in histories)
     winner = search.best()
     assert search.best() == winner  # looking does not change it
-    assert winner.codes[: len(settled)] == settled
+    assert winner.codes == settled and winner.stopped == search.stopped
     return winner.codes, winner.stopped
 
 
@@ -108,17 +108,17 @@ def test_the_random_tables_reach_both_endings() -> None:
 
 
 def test_a_stop_beyond_the_best_n_is_dropped() -> None:
-    search = BeamSearch(2, 0.0, STOP)
+    search = BeamSearch(2, 0.0, STOP, 99)
     search.step([Candidate(-0.1, 0, 0), Candidate(-0.2, 1, 0), Candidate(-0.3, STOP, 0), Candidate(-9.0, 2, 0)])
     assert search.best().codes == [0]
-    search = BeamSearch(2, 0.0, STOP)
+    search = BeamSearch(2, 0.0, STOP, 99)
     search.step([Candidate(-0.1, STOP, 0), Candidate(-0.2, 1, 0), Candidate(-0.3, 2, 0), Candidate(-9.0, 3, 0)])
     assert search.best().codes == []
     assert search.best().stopped
 
 
 def test_a_dropped_stop_does_not_count_towards_the_end() -> None:
-    search = BeamSearch(2, 0.0, STOP)
+    search = BeamSearch(2, 0.0, STOP, 99)
     search.step([Candidate(-0.1, 0, 0), Candidate(-0.2, 1, 0), Candidate(-0.3, 2, 0), Candidate(-0.4, 3, 0)])
     search.step([Candidate(-0.2, STOP, 0), Candidate(-0.3, 0, 0), Candidate(-0.4, STOP, 1), Candidate(-9.0, 2, 0)])
     search.step([Candidate(-0.5, 0, 0), Candidate(-0.6, 1, 0), Candidate(-0.7, 2, 0), Candidate(-0.8, 3, 0)])
@@ -126,7 +126,7 @@ def test_a_dropped_stop_does_not_count_towards_the_end() -> None:
 
 
 def test_of_equals_the_later_wins() -> None:
-    search = BeamSearch(2, 0.0, STOP)
+    search = BeamSearch(2, 0.0, STOP, 99)
     search.step([Candidate(-1.0, 0, 0), Candidate(-1.0, 1, 0), Candidate(-2.0, 2, 0), Candidate(-2.0, 3, 0)])
     search.step([Candidate(-2.0, STOP, 0), Candidate(-2.0, STOP, 1), Candidate(-3.0, 0, 0), Candidate(-3.0, 0, 1)])
     assert search.done
@@ -135,21 +135,25 @@ def test_of_equals_the_later_wins() -> None:
 
 @pytest.mark.parametrize(("penalty", "winner"), [(0.0, []), (2.0, [0, 0])])
 def test_length_penalty_prefers_longer(penalty: float, winner: list[int]) -> None:
-    search = BeamSearch(2, penalty, STOP)
+    search = BeamSearch(2, penalty, STOP, 99)
     search.step([Candidate(-1.0, STOP, 0), Candidate(-1.1, 0, 0), Candidate(-5.0, 1, 0), Candidate(-9.0, 2, 0)])
     search.step([Candidate(-1.2, 0, 0), Candidate(-6.0, 1, 1), Candidate(-7.0, 2, 0), Candidate(-9.0, 3, 0)])
     assert search.best().codes == winner
 
 
 def test_codes_are_settled_when_all_beams_agree() -> None:
-    search = BeamSearch(2, 0.0, STOP)
-    search.step([Candidate(-1.0, 1, 0), Candidate(-2.0, 2, 0), Candidate(-9.0, 1, 1), Candidate(-9.0, 2, 1)])
-    assert search.newly_settled() == []
-    search.step([Candidate(-1.5, 1, 0), Candidate(-1.6, 2, 0), Candidate(-9.0, 1, 1), Candidate(-9.0, 2, 1)])
-    assert search.newly_settled() == [1]
-    assert search.newly_settled() == []
+    search = BeamSearch(2, 0.0, STOP, 99)
+    assert (
+        search.step([Candidate(-1.0, 1, 0), Candidate(-2.0, 2, 0), Candidate(-9.0, 1, 1), Candidate(-9.0, 2, 1)]) == []
+    )
+    assert search.step(
+        [Candidate(-1.5, 1, 0), Candidate(-1.6, 2, 0), Candidate(-9.0, 1, 1), Candidate(-9.0, 2, 1)]
+    ) == [1]
     # A finished sequence may still win: what comes after it is not certain.
-    search.step([Candidate(-1.7, STOP, 0), Candidate(-1.8, 1, 1), Candidate(-1.9, 2, 1), Candidate(-9.0, 2, 0)])
-    assert search.newly_settled() == []
-    search.step([Candidate(-2.0, 2, 0), Candidate(-2.1, 1, 0), Candidate(-9.0, 1, 1), Candidate(-9.0, 2, 1)])
-    assert search.newly_settled() == []
+    assert (
+        search.step([Candidate(-1.7, STOP, 0), Candidate(-1.8, 1, 1), Candidate(-1.9, 2, 1), Candidate(-9.0, 2, 0)])
+        == []
+    )
+    assert (
+        search.step([Candidate(-2.0, 2, 0), Candidate(-2.1, 1, 0), Candidate(-9.0, 1, 1), Candidate(-9.0, 2, 1)]) == []
+    )

@@ -281,14 +281,14 @@ def _speak(engine: Engine, speaker: Speaker, options: SynthesisOptions) -> dict[
 @contextmanager
 def _listening(codes_at: list[float]) -> Iterator[None]:
     """Notes when each code comes to the stream; those of a burst come together."""
-    step = GuardedCodes.__next__
+    steps = GuardedCodes.__iter__
 
-    def noted(decoding: GuardedCodes) -> list[int]:
-        new = step(decoding)
-        codes_at.extend([time.perf_counter()] * len(new))
-        return new
+    def noted(decoding: GuardedCodes) -> Iterator[list[int]]:
+        for new in steps(decoding):
+            codes_at.extend([time.perf_counter()] * len(new))
+            yield new
 
-    with patch.object(GuardedCodes, "__next__", noted):
+    with patch.object(GuardedCodes, "__iter__", noted):
         yield
 
 

@@ -20,6 +20,7 @@ import torch
 from rich.progress import track
 
 from edgetts import TTS
+from edgetts.attempt import GuardedCodes
 from edgetts.decoding.spoken import NO_SOUND, CodeSounds
 from edgetts.models.gpt import GPT
 from edgetts.options import SynthesisOptions
@@ -83,7 +84,7 @@ def spoken_pairs(pack: Path, sentences: Sequence[str]) -> Pairs:
     for k, sentence in enumerate(track(sentences, description="codes")):
         for segment in frontend.segments(sentence, options.max_segment_tokens).segments:
             speaker, ids = speakers[k % len(speakers)], list(segment.ids)
-            decoding = pipeline.codes(pipeline.prompt(speaker, ids), options, seed=k)
+            decoding = GuardedCodes(pipeline.networks, pipeline.prompt(speaker, ids), options, seed=k)
             codes = [code for step in decoding for code in step]
             codes = codes[:-TAIL] if len(codes) > 2 * TAIL else codes
             head = attention.gpt.condition(speaker.conditioning_latents, speaker.emotion_vector)

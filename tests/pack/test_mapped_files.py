@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edgetts.backends.mapped_files import find_watch
 from edgetts.native.library import find_library
 from edgetts.pack.locate import builtin_pack
+from edgetts.pack.mapped_files import find_watch
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux") or find_library() is None,
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 READ = """
 import faulthandler, mmap, os, sys
 from pathlib import Path
-from edgetts.backends.mapped_files import find_watch
+from edgetts.pack.mapped_files import find_watch
 faulthandler.enable()
 path = Path(sys.argv[1])
 watch = find_watch()
@@ -78,7 +78,7 @@ def test_a_watched_file_reads_as_zeros_behind_its_end(file: Path) -> None:
 THREADS = """
 import mmap, os, sys, threading, zlib
 from pathlib import Path
-from edgetts.backends.mapped_files import find_watch
+from edgetts.pack.mapped_files import find_watch
 path = Path(sys.argv[1])
 watch = find_watch()
 watch.watch(path)
@@ -125,5 +125,5 @@ def test_a_pack_that_is_truncated_while_it_speaks_is_told(tmp_path: Path) -> Non
 
 def test_an_older_library_watches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_watch() is not None
-    monkeypatch.setattr("edgetts.backends.mapped_files.find_library", lambda: None)
+    monkeypatch.setattr("edgetts.pack.mapped_files.find_library", lambda: None)
     assert find_watch() is None
