@@ -85,7 +85,7 @@ DEFAULTS: dict[str, Any] = {
     "first_steps": 2,
     "noise_scale": 0.0,  # less than in training: what noise the flow is given stays audible
     "tail_s": 0.1,  # without it one in ten endings is cut off
-    "adapt_steps": 100,  # takes seconds per new voice; the right voice is the nearest one twice as often
+    "adapt_steps": 60,  # takes seconds per new voice; the right voice is the nearest one more than twice as often
     COMPUTE: "fast",
 }
 LOWEST_PITCH, HIGHEST_PITCH = 70, 400  # Hz
