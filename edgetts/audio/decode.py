@@ -2,7 +2,8 @@
 
 In: a binary file and the wanted length. Out: a `Sound`. All samples in the file are read, whatever its header says; a
 file shorter than declared gets a notice. Less than a second of sound before damage, and files that are no recordings,
-are an `AudioError`. Does not know what the samples are for.
+are an `AudioError`. Silence of any length, rate and number of channels fits into half a megabyte: how much is decoded
+has a bound. Does not know what the samples are for.
 
 Channels are averaged as upstream does (`librosa.load`), except where that would lose the sound.
 """
@@ -33,6 +34,9 @@ FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "C
 MIN_SECONDS = 1.0  # below this the encoders see too few frames to describe a voice
 MIN_SAMPLE_RATE = 4_000  # Hz; below, almost no formant is left
 MAX_SAMPLE_RATE = 768_000  # Hz; above, the header is damaged
+ALWAYS_SECONDS = 16.0  # decoded if wanted, whatever that takes; what is used has 15 s
+MAX_SAMPLES = 12_000_000  # else decoded of a recording: two minutes at 96 kHz, and
+MAX_VALUES = 48_000_000  # samples times channels: two minutes of 8 channels at 48 kHz
 MAX_FRAMES = 1 << 34  # a header that declares more is ignored
 BLOCK_FRAMES = 1 << 12  # per read; a read that fails loses its whole block
 BLOCK_VALUES = 1 << 18  # samples times channels per read
@@ -80,7 +84,7 @@ class _Stream:
 
 
 def decode(file: BinaryIO, size: int, name: str, wanted_seconds: float, *, keep_silent_channels: bool) -> Sound:
-    """The first `wanted_seconds` of a recording, or all of it.
+    """The first `wanted_seconds` of a recording, or all of it; fewer at high rates and of many channels (`_n_wanted`).
 
     name: for messages. keep_silent_channels: include silent channels in the average, as upstream does.
     """
@@ -89,7 +93,7 @@ def decode(file: BinaryIO, size: int, name: str, wanted_seconds: float, *, keep_
     notices: list[str] = []
     first = _decode_channels(opened, content.pieces, wanted_seconds, notices, keep_silent_channels)
     rate, parts, damage = first.sample_rate, [first.samples], first.damage
-    wanted, start = math.ceil(wanted_seconds * rate), 0
+    wanted, start = _n_wanted(wanted_seconds, rate, first.n_channels), 0
     while first.is_ogg and damage is None and sum(map(len, parts)) < wanted:
         found = next_ogg_stream(file, start, size)
         if found is None:
@@ -243,7 +247,7 @@ def _decode_stream(opened: _Opened, pieces: Sequence[Piece], seconds: float, cha
             )
         blocks: list[Samples] = []
         squares, n_read, damage = np.zeros(n_channels), 0, None
-        for frames in _blocks(sound, math.ceil(seconds * rate)):
+        for frames in _blocks(sound, _n_wanted(seconds, rate, n_channels)):
             if isinstance(frames, str):
                 damage = frames
                 break
@@ -255,6 +259,12 @@ def _decode_stream(opened: _Opened, pieces: Sequence[Piece], seconds: float, cha
         samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
         total = int(sound.frames) if 0 < sound.frames < MAX_FRAMES else 0
         return _Stream(samples, rate, n_channels, total, damage, sound.format == "OGG", squares / max(n_read, 1))
+
+
+def _n_wanted(seconds: float, rate: int, n_channels: int) -> int:
+    """Frames to decode."""
+    most = max(math.ceil(ALWAYS_SECONDS * rate), min(MAX_SAMPLES, MAX_VALUES // n_channels))
+    return min(math.ceil(seconds * rate), most)
 
 
 def _blocks(sound: soundfile.SoundFile, wanted: int) -> Iterator[npt.NDArray[np.float32] | str]:

@@ -18,6 +18,7 @@ from edgetts.audio.splice import Piece
 
 ID3_MAGIC = b"ID3"
 ID3_HEADER_BYTES = 10
+MAX_TAGS = 64  # in a row; files have one or two
 SEARCH_BYTES = 1 << 16  # of other data that is skipped before or between frames
 HEADER_BYTES = 4
 MPEG_1, MPEG_2, MPEG_25 = 3, 2, 0  # version field of the header
@@ -62,14 +63,15 @@ class MpegStream:
 
 
 def id3_end(file: BinaryIO, position: int = 0) -> int:
-    """End of the ID3v2 tags (pictures, titles) at `position`."""
-    while True:
+    """End of the ID3v2 tags (pictures, titles) at `position`, of the first MAX_TAGS."""
+    for _ in range(MAX_TAGS):
         file.seek(position)
         head = file.read(ID3_HEADER_BYTES)
         if len(head) < ID3_HEADER_BYTES or head[:3] != ID3_MAGIC:
             return position
         # A "synchsafe" size: seven bits a byte.
         position += ID3_HEADER_BYTES + sum((b & 0x7F) << (7 * (3 - i)) for i, b in enumerate(head[6:10]))
+    return position
 
 
 def mpeg_stream(file: BinaryIO, size: int, wanted_seconds: float) -> MpegStream | None:

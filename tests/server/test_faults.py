@@ -25,6 +25,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from edgetts.audio.io import read_sound_bytes
+from edgetts.errors import AudioError
 from edgetts.server.settings import Limits
 
 BODY = {"voice": VOICE, "options": QUICK, "response_format": "pcm"}
@@ -215,22 +216,57 @@ def test_what_grows_when_it_is_unpacked_stays_small(daemon: Running) -> None:
         assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
 
 
-def test_minutes_of_sound_in_a_small_upload_are_not_unpacked(daemon: Running) -> None:
-    file = io.BytesIO()
-    silence = np.zeros(1 << 20, np.int16)
-    with soundfile.SoundFile(file, "w", 96_000, 1, format="FLAC") as flac:
-        for _ in range(40):
-            flac.write(silence)
-    bomb = file.getvalue()
-    assert len(bomb) < 1 << 20  # for 168 MB of decoded samples
-    answer = daemon.client.post("/v1/voices", data={"name": "x"}, files={"file": ("x.flac", bomb)})
-    assert answer.status_code == 400, answer.text
+# What is small when it is packed: format, its coding, rate, channels, seconds. Without bounds, the first would take 900 MB.
+BOMBS = {
+    "flac, highest rate": ("FLAC", "PCM_16", 655_350, 1, 130),
+    "flac, 8 channels": ("FLAC", "PCM_16", 192_000, 8, 130),
+    "ogg vorbis, high rate": ("OGG", "VORBIS", 192_000, 1, 125),
+    "ogg vorbis, many channels": ("OGG", "VORBIS", 48_000, 64, 40),
+    "ogg opus, long": ("OGG", "OPUS", 48_000, 1, 200),
+    "mp3, long": ("MP3", "MPEG_LAYER_III", 8_000, 1, 300),
+}
+MOST_DECODED = 180 << 20  # bytes, copies included
+
+
+def bomb_of(format: str, coding: str, rate: int, n_channels: int, seconds: int) -> bytes:
+    """A file with a tenth of a second of noise, and then silence."""
+    file, block = io.BytesIO(), np.zeros((rate // 10, n_channels), np.float32)
+    with soundfile.SoundFile(file, "w", rate, n_channels, format=format, subtype=coding) as out:
+        out.write(np.random.default_rng(0).uniform(-0.1, 0.1, block.shape).astype(np.float32))
+        for _ in range(10 * seconds):
+            out.write(block)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_minutes_of_sound_in_a_small_upload_are_not_unpacked(daemon: Running, kind: str) -> None:
+    bomb = bomb_of(*BOMBS[kind])
+    assert len(bomb) < 2 << 20
     tracemalloc.start()
     try:
-        read_sound_bytes(bomb, 16.0, "bomb")
-        assert tracemalloc.get_traced_memory()[1] < 30 << 20
+        answer = daemon.client.post("/v1/voices", data={"name": "x"}, files={"file": ("x", bomb)})
+        most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["code"] == "audio_unusable"
+    assert most < MOST_DECODED
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        pytest.param(b"ID3\x04" + bytes(6), id="tags"),
+        pytest.param(b"OggS" + bytes(22) + b"\0", id="ogg pages"),
+        pytest.param(b"OggS\0\2" + bytes(20) + b"\0", id="beginnings of ogg streams"),
+        pytest.param(b"RIFF\xff\xff\xff\xffWAVE" + b"abcd\0\0\0\0", id="riff chunks"),
+    ],
+)
+def test_a_container_of_nothing_but_headers_is_refused_at_once(bomb: bytes) -> None:
+    started = time.thread_time()
+    with pytest.raises(AudioError):
+        read_sound_bytes(bomb * ((16 << 20) // len(bomb)), 120.0, "it")
+    assert time.thread_time() - started < 1.0  # of its own thread: others do not count
 
 
 def test_a_pack_that_is_taken_away_and_comes_back_as_another(mini_pack: Path, tmp_path: Path) -> None:
