@@ -121,7 +121,7 @@ def list_packs(context: typer.Context, as_json: JsonOption = False) -> None:
 def use(context: typer.Context, pack: PackName, as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """Make a pack the default: a name of `edgetts packs list`, a folder, or builtin.
 
-    A daemon that is running keeps its pack until it is started again.
+    A running daemon that was started without a pack of its own takes this one within seconds, once nobody speaks.
 
     Example:
 

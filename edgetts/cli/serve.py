@@ -181,7 +181,7 @@ def serve(
             streams=_DEFAULTS.streams if streams is None else streams, waiting=queue, text_characters=max_characters
         ),
     )
-    open_pack = _opener(known, pack, device=device, compute=compute, budget=budget)
+    open_pack, locate = _opener(known, pack, device=device, compute=compute, budget=budget)
     verbosity = context.parent.params.get("verbose", 0) if context.parent is not None else 0
     show_logs(max(1, verbosity), with_date=True)
 
@@ -194,7 +194,7 @@ def serve(
         from edgetts.server.service import Service
 
     async def run() -> None:
-        service = Service(Host(open_pack, settings.keep_alive_s), settings)
+        service = Service(Host(open_pack, settings.keep_alive_s, locate), settings)
         sockets = passed_sockets(known.n_passed_sockets)
         daemon = Daemon(service, supervisor=known.notify_socket, watchdog_s=known.watchdog_s, sockets=sockets)
         await daemon.run()
@@ -208,18 +208,22 @@ def _token(known: Environment) -> str | None:
 
 def _opener(
     known: Environment, pack: str | None, *, device: str | None, compute: str | None, budget: int | None
-) -> Callable[[], TTS]:
-    """A function that opens the pack of the flags, also after the pack was replaced."""
-    from edgetts.pack.locate import locate_pack
+) -> tuple[Callable[[], TTS], Callable[[], Path]]:
+    """Functions that open the pack of the flags, or else the default of that moment, and that find its folder."""
+    from edgetts.pack.locate import LocatedPack, locate_pack
 
     compute_mode = compute_name(compute)
-    locate_pack(pack or known.pack, known.home)  # misuse is reported before torch is imported
+
+    def locate() -> LocatedPack:
+        return locate_pack(pack or known.pack, known.home)
+
+    locate()  # misuse is reported before torch is imported
 
     def load() -> TTS:
         from edgetts.api import TTS
 
         return TTS.load(
-            locate_pack(pack or known.pack, known.home),
+            locate(),
             device=device or known.device or "auto",
             home=known.home,
             kernel=known.kernel or "auto",
@@ -227,4 +231,4 @@ def _opener(
             memory_budget=budget,
         )
 
-    return load
+    return load, lambda: locate().path

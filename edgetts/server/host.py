@@ -1,7 +1,10 @@
-"""The networks of a daemon: loaded on demand, unloaded when idle, reopened when their pack was replaced.
+"""The networks of a daemon: loaded on demand, unloaded when idle, exchanged when another pack is to speak.
 
-In: a function that opens a pack, and the idle time. Out: a `TTS` for the duration of a block. Use it from one event
-loop; slow work runs in threads.
+In: a function that opens a pack, one that says which, and the idle time. Out: a `TTS` for the duration of a block. Use
+it from one event loop; slow work runs in threads.
+
+Another pack takes over when nobody speaks: a while after `edgetts packs use` or after its folder was replaced, or with
+the next request, whichever comes first.
 
 What requests freed is returned to the system a few seconds after the last one: how much an idle daemon holds does not
 depend on how many spoke at once, nor on voices that were learned.
@@ -14,6 +17,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetts.errors import PackError
@@ -26,15 +30,25 @@ logger = logging.getLogger(__name__)
 
 _WARM_TEXT = "Good morning."  # warm-up text
 _MAX_TOKENS = 120
+FOLLOW_S = 5.0  # between two looks at which pack is to speak
 SETTLED_S = 5.0  # after the last request; the next sentence of a conversation comes sooner
 
 
 class Host:
-    """open_pack: makes a TTS without loading networks. keep_alive_s: idle time before unloading; None: never unload."""
+    """open_pack: makes a TTS without loading networks. keep_alive_s: idle time before unloading; None: never unload.
 
-    def __init__(self, open_pack: Callable[[], TTS], keep_alive_s: float | None = None) -> None:
+    locate: the folder of the pack that is to speak; raises PackError. None: always the same."""
+
+    def __init__(
+        self,
+        open_pack: Callable[[], TTS],
+        keep_alive_s: float | None = None,
+        locate: Callable[[], Path] | None = None,
+    ) -> None:
         self._open = open_pack
         self._keep_alive_s = keep_alive_s
+        self._locate = locate
+        self._warned = ""  # of a pack that cannot take over: said once
         self._tts: TTS | None = None
         self._opening = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
@@ -52,8 +66,12 @@ class Host:
         return self._tts
 
     async def tts(self) -> TTS:
-        """The open TTS. It is reopened if its pack's folder has changed: at once if a file was overwritten, after all
-        running streams if the folder was replaced. Raises PackError."""
+        """The open TTS. It is reopened if its pack's folder has changed, or another pack is to speak: at once if a file
+        was overwritten, else after all running streams. Raises PackError."""
+        return await self._current(n_own=0)
+
+    async def _current(self, n_own: int) -> TTS:
+        """n_own: how many of the users are the caller."""
         async with self._opening:
             if self._tts is not None:
                 try:
@@ -64,22 +82,52 @@ class Host:
                     self._tts = None
             if self._tts is None:
                 self._tts = await asyncio.to_thread(self._open)
-            elif self.n_users <= 1 and not self._tts.pack.is_current():
+            elif self.n_users <= n_own and self._is_outdated(self._tts):
                 await self._replace(self._tts)
             return self._tts
 
+    def _is_outdated(self, tts: TTS) -> bool:
+        """Whether another pack is to speak, or none can be found."""
+        try:
+            is_other = self._locate is not None and self._locate() != tts.pack.path
+        except PackError:
+            return True
+        return is_other or not tts.pack.is_current()
+
     async def _replace(self, old: TTS) -> None:
-        """Open the pack that took the old one's place. Without a sound one the old one, whose files are in memory,
-        goes on."""
+        """Open the pack that is to speak now. Without a sound one the old one, whose files are in memory, goes on."""
         try:
             self._tts = await asyncio.to_thread(self._open)
         except PackError as error:
             if not old.is_loaded:
                 raise
-            logger.warning("the pack was taken away; what is loaded goes on: %s", error)
+            if str(error) != self._warned:
+                logger.warning("the pack was taken away; what is loaded goes on: %s", error)
+            self._warned = str(error)
             return
-        logger.info("the pack was replaced")
+        self._warned = ""
+        new = self._tts.pack
+        if new.path == old.pack.path:
+            logger.info("the pack was replaced")
+        else:
+            logger.info("another pack speaks from now on: %s instead of %s", new.manifest.name, old.pack.manifest.name)
         old.close()
+
+    async def follow(self) -> None:
+        """If nobody speaks and another pack is to speak, open it, and load it if the one before was loaded."""
+        if self._tts is None or self.n_users or not self._is_outdated(self._tts):
+            return
+        was_loaded = self._tts.is_loaded
+        with contextlib.suppress(PackError):  # the next request says so
+            async with self.use() as tts:
+                if was_loaded:
+                    await asyncio.to_thread(_load, tts)
+
+    async def keep_following(self) -> None:
+        """`follow`, again and again."""
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            await self.follow()
 
     async def load(self) -> None:
         """Load the networks and run every stage once, so that the first request is fast."""
@@ -101,7 +149,7 @@ class Host:
             self._settled.cancel()
         self.n_users += 1
         try:
-            yield await self.tts()
+            yield await self._current(n_own=1)
         finally:
             self.n_users -= 1
             if self.n_users == 0:

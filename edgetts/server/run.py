@@ -22,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edgetts.backends.process import bound_heaps
 from edgetts.errors import UsageError
+from edgetts.server import tasks
 from edgetts.server.app import application
 from edgetts.server.faults import CutShort
 from edgetts.server.local import LocalServer, listen
@@ -139,6 +140,8 @@ class Daemon:
                 logger.info("listening on %s", ", ".join(self.urls))
                 if self._watchdog is not None:
                     self._watchdog.start()
+                following = self._loop.create_task(self.service.host.keep_following())
+                more.push_async_callback(tasks.cancel, following)
                 if self._on_ready is not None:
                     self._on_ready(self)
                 await self._first(serving, self._stopping.wait())

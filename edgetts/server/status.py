@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edgetts import __version__
+from edgetts.errors import PackError
 from edgetts.server.faults import Fault
 from edgetts.server.service import Service
 
@@ -70,7 +71,12 @@ def routes(service: Service) -> list[Route]:
 
 async def model_names(service: Service) -> list[str]:
     """Valid values of `model`: the name of the pack, then the aliases."""
-    tts = service.host.opened or await service.host.tts()
+    try:
+        tts = await service.host.tts()  # another pack may have taken over
+    except PackError:
+        if service.host.opened is None:
+            raise
+        tts = service.host.opened  # its name stays while its folder is gone
     name = tts.pack.manifest.name
     return [name, *(alias for alias in ALIASES if alias != name)]
 

@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
 
 from edgetts.api import TTS
 from edgetts.pack.load import open_pack
+from edgetts.pack.locate import locate_pack
 from edgetts.server.host import Host
 from edgetts.server.run import Daemon
 from edgetts.server.service import Service
@@ -69,14 +71,15 @@ def until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 @contextlib.contextmanager
-def running(home: Path, pack: Path | str, **settings: object) -> Iterator[Running]:
-    """A daemon with these settings, on a port of its own. home: where its voices are."""
+def running(home: Path, pack: Path | str | None, **settings: object) -> Iterator[Running]:
+    """A daemon with these settings, on a port of its own. home: where its voices are. pack: None: the default of home."""
     ready, failed = threading.Event(), list[BaseException]()
     made = list[Daemon]()
 
     async def serve() -> None:
         settled = Settings(port=0, **settings)
-        host = Host(lambda: TTS.load(pack, device="cpu", home=home), settled.keep_alive_s)
+        locate = partial(locate_pack, pack, home)
+        host = Host(lambda: TTS.load(locate(), device="cpu", home=home), settled.keep_alive_s, lambda: locate().path)
         daemon = Daemon(Service(host, settled), on_ready=lambda _daemon: ready.set())
         made.append(daemon)
         await daemon.run()

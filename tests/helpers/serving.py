@@ -39,17 +39,19 @@ def free_port() -> int:
 
 def start(
     home: Path,
-    pack: Path | str,
+    pack: Path | str | None,
     *options: str,
     port: int | None = None,
     before: Sequence[str] = (),
     log: Path | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> Served:
-    """Start it, without waiting. home: also has its Unix socket. before: a command that runs it, such as faketime."""
+    """Start it, without waiting. home: also has its Unix socket. pack: None: the default of home. before: a command that
+    runs it, such as faketime."""
     port = port or free_port()
     path = home / "daemon.sock"
-    serve = [sys.executable, "-m", "edgetts", "serve", "--pack", str(pack), "--device", "cpu"]
+    serve = [sys.executable, "-m", "edgetts", "serve", "--device", "cpu"]
+    serve += [] if pack is None else ["--pack", str(pack)]
     with contextlib.ExitStack() as stack:
         out = subprocess.DEVNULL if log is None else stack.enter_context(log.open("ab"))
         process = subprocess.Popen(
@@ -74,7 +76,7 @@ def wait(served: Served, seconds: float = START_S) -> None:
 
 
 @contextlib.contextmanager
-def serving(home: Path, pack: Path | str, *options: str, **more: object) -> Iterator[Served]:
+def serving(home: Path, pack: Path | str | None, *options: str, **more: object) -> Iterator[Served]:
     """As `start` and `wait`."""
     served = start(home, pack, *options, **more)  # type: ignore[arg-type]
     try:
