@@ -23,7 +23,8 @@ from websockets.sync.client import ClientConnection, connect
 
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 _START_S = 60.0
-_KEYS = {"Escape": (27, ""), "Enter": (13, "\r")}  # code, and the text that it types
+# Code, and the text that it types.
+_KEYS = {"Escape": (27, ""), "Enter": (13, "\r"), "End": (35, ""), "Home": (36, ""), "ArrowRight": (39, "")}
 CTRL = 2
 
 
@@ -107,6 +108,9 @@ class Page:
         """Replace the text of a field."""
         self.run(f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.focus(); e.select(); }})()")
         self.call("Input.insertText", text=text)
+
+    def focus(self, selector: str) -> None:
+        self.run(f"document.querySelector({json.dumps(selector)}).focus()")
 
     def press(self, key: str, modifiers: int = 0) -> None:
         number, text = _KEYS[key]

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from helpers.paths import DATA, TESTS
 
 from edgetts.api import TTS
 from edgetts.server.page import PATHS
+from edgetts.voices.voice import Voice
 
 TOKEN = "0123456789abcdef-0123456789"
 STATIC = TESTS.parent / "edgetts/server/static"
@@ -47,18 +49,26 @@ def test_the_files_of_the_page_need_no_token_and_load_nothing_from_elsewhere(dae
 @needs_browser
 @pytest.mark.slow
 def test_a_person_at_the_page(daemon: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Adaptation takes minutes and is tested elsewhere.
-    enroll = TTS.enroll
-    monkeypatch.setattr(TTS, "enroll", lambda *given, **more: enroll(*given, **{**more, "adapt_steps": 0}))
+    # Adaptation takes minutes and is tested elsewhere: here it is only heard how many steps the page asks for.
+    enroll, asked_steps = TTS.enroll, list[int | None]()
+
+    def learn(*given: Any, adapt_steps: int | None, **more: Any) -> Voice:
+        asked_steps.append(adapt_steps)
+        return enroll(*given, adapt_steps=0, **more)
+
+    monkeypatch.setattr(TTS, "enroll", learn)
     with browser(tmp_path / "profile") as page:
         page.size(1280, 860)
         page.save_downloads(tmp_path)
         page.go(f"{daemon.url}/")
         _enters_the_token(page)
         _hears_and_downloads(page, tmp_path)
+        _speaks_faster_and_slower(page, tmp_path)
         _stops(page, daemon)
         _is_told_what_went_wrong(page)
         _makes_a_voice_and_deletes_it(page, daemon)
+        _says_how_long_to_adapt(page, daemon)
+        assert asked_steps == [None, 12]  # empty: the model's own number
         refusals = [line for line in page.log if not re.search(r"status of 40[01]", line)]
         assert refusals == []  # nothing broke, nothing met the security policy
 
@@ -101,6 +111,29 @@ def _hears_and_downloads(page: Page, folder: Path) -> None:
     page.until("document.querySelector('#stop').disabled")
 
 
+def _speaks_faster_and_slower(page: Page, folder: Path) -> None:
+    """By the keys of the slider, whose ends are what the server takes."""
+    seconds, file = {}, folder / "this-is-read-at-a.wav"
+    for key, speed in (("Home", 0.5), ("End", 2.0)):
+        page.focus("#speed")
+        page.press(key)
+        assert page.text("#speed-value") == f"{speed:.2f} ×"
+        page.type("#text", f"This is read at a speed of its own, {key}.")
+        page.click("#go")
+        page.until(f"document.querySelector('#history li').innerText.includes('speed {speed:g}')", 60)
+        page.until("document.querySelector('#status').innerText === ''", 60)
+        page.click("#download")
+        until(lambda: file.exists() and file.stat().st_size > 0)
+        seconds[key] = soundfile.info(file).duration
+        file.unlink()
+    assert 2.0 < seconds["Home"] / seconds["End"] < 6.0  # four times, but for pauses and the last word
+    page.focus("#speed")
+    page.press("Home")
+    for _ in range(10):
+        page.press("ArrowRight")
+    assert page.text("#speed-value") == "1.00 ×"
+
+
 def _stops(page: Page, daemon: Running) -> None:
     page.type("#text", LONG)
     page.press("Enter", CTRL)
@@ -135,3 +168,17 @@ def _makes_a_voice_and_deletes_it(page: Page, daemon: Running) -> None:
     page.click("#delete")
     page.until("document.querySelector('#voice').value !== 'of the page'")
     assert not daemon.tts.store.has("of the page")
+
+
+def _says_how_long_to_adapt(page: Page, daemon: Running) -> None:
+    page.drop_file("#drop", DATA / "speech.ogg")
+    page.type("#name", "adapted")
+    page.type("#adapt", "1.5")
+    page.click("#make")
+    assert page.run("document.querySelector('#adapt').matches(':invalid')") is True  # and nothing was sent
+    assert page.run("document.querySelector('#make').disabled") is False
+    page.type("#adapt", "12")
+    page.click("#make")
+    page.until("document.querySelector('#learn-status').innerText.startsWith('The voice adapted is ready')", 120)
+    assert page.run("document.querySelector('#adapt').value") == ""
+    assert daemon.tts.store.has("adapted")
