@@ -87,6 +87,9 @@ class LiveSpeech:
             return working.result()
         finally:
             working.cancel()
+            # The error's traceback has this frame, and the frame would have the error: a cycle that keeps the stream
+            # and its networks until the next garbage collection.
+            del working
 
     def __aiter__(self) -> LiveSpeech:
         return self

@@ -142,6 +142,7 @@ async def unless_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        del working, task  # an error's traceback has this frame, and the frame would have the error: a cycle
 
 
 async def _gone(receive: Receive) -> None:

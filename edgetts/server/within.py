@@ -25,4 +25,5 @@ async def within(work: Awaitable[T], seconds: float | None) -> T:
         if not working.done():
             working.cancel()
             await asyncio.wait({working})
+        del working  # its error's traceback has this frame: a cycle
     raise asyncio.TimeoutError

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import os
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import httpx
@@ -14,8 +17,10 @@ from helpers.daemon import LONG, QUICK, VOICE, Running, home_of, running, until
 from helpers.load import Task, burden, descriptors, held_mib, n_thread_heaps, sha256_of_wav
 from helpers.serving import Served, serving
 from websockets.sync.client import connect
+from wyoming.audio import AudioStop
 from wyoming.client import AsyncTcpClient
 from wyoming.info import Describe
+from wyoming.tts import Synthesize, SynthesizeVoice
 
 from edgetts.api import TTS
 from edgetts.backends.process import ARENA_VARIABLES
@@ -105,6 +110,58 @@ def test_no_descriptor_stays_of_any_protocol(mini_pack: Path, tmp_path: Path) ->
         for _ in range(8):
             use_all_protocols(daemon, socket)
         until(lambda: descriptors(os.getpid()) <= before)  # by what they are open on
+
+
+@pytest.mark.parametrize("kind", ["http", "gone", "websocket", "websocket, pieces", "unix", "wyoming", "refused"])
+def test_the_networks_are_freed_when_they_are_unloaded(mini_pack: Path, tmp_path: Path, kind: str) -> None:
+    """And not some time later, when Python collects garbage: an idle process may not do that for hours."""
+    socket = tmp_path / "daemon.sock"
+    more = {"socket": socket, "wyoming": ("127.0.0.1", 0)}
+    with running(home_of(tmp_path, mini_pack), mini_pack, stop_s=1.0, **more) as daemon:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(2):
+                use(daemon, socket, kind)
+            until(lambda: daemon.service.host.n_users == 0)
+            engine = weakref.ref(daemon.tts.engine)
+            assert daemon.client.post("/v1/unload").status_code == 200
+            until(lambda: engine() is None)
+        finally:
+            gc.enable()
+
+
+def use(daemon: Running, socket: Path, kind: str) -> None:
+    """One request of that kind."""
+    if kind == "http":
+        assert daemon.speak("Hi.").status_code == 200
+    elif kind == "gone":
+        with daemon.client.stream("POST", "/v1/audio/speech", json={**BODY, "input": LONG}) as answer:
+            assert answer.status_code == 200
+    elif kind == "unix":
+        with Connection(socket).start(SpeechRequest("Hi.", VOICE, options=QUICK)) as stream:
+            assert sum(len(chunk.samples) for chunk in stream)
+    elif kind == "wyoming":
+        asyncio.run(synthesize(daemon.daemon.wyoming_port))
+    elif kind == "refused":
+        assert daemon.speak("Hi.", voice="nobody").status_code == 400
+        assert daemon.speak("Hi.", options={**QUICK, "max_codes": 1, "guards": True}).status_code in (200, 500)
+    else:
+        with connect(f"{daemon.url.replace('http', 'ws')}/v1/audio/stream") as spoken:
+            text = {} if "pieces" in kind else {"input": "Hi."}
+            spoken.send(json.dumps({"type": "speak", "id": "1", "voice": VOICE, "options": QUICK, **text}))
+            if not text:
+                spoken.send(json.dumps({"type": "text", "id": "1", "text": "Hi."}))
+                spoken.send(json.dumps({"type": "end", "id": "1"}))
+            while isinstance(told := spoken.recv(timeout=60), bytes) or json.loads(told)["type"] != "done":
+                assert "error" not in str(told)
+
+
+async def synthesize(port: int) -> None:
+    async with AsyncTcpClient("127.0.0.1", port) as client:
+        await client.write_event(Synthesize("Hi.", SynthesizeVoice(name=VOICE)).event())
+        while (event := await client.read_event()) is not None and not AudioStop.is_type(event.type):
+            assert event.type != "error"
 
 
 @pytest.mark.slow
