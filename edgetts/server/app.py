@@ -30,4 +30,5 @@ def application(service: Service) -> ASGIApp:
         ],
         exception_handlers={**handlers, ClientDisconnect: on_client_gone, HTTPException: on_http_error},
     )
+    app.router.redirect_slashes = False  # an address is right or unknown
     return Guard(app, service.settings)

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from helpers.daemon import QUICK, VOICE, Running
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgetts.server.api_request import FIELDS, ApiRequest, parse_request
@@ -80,6 +80,7 @@ def test_no_request_is_an_error_of_the_server(daemon: Running, text: str, table:
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(min_size=1, max_size=40), st.sampled_from(["/v1/voices/", "/v1/models/", "/page/"]), st.booleans())
+@example("/", "/v1/voices/", True)  # is decoded to a second slash
 def test_no_name_is_an_error_of_the_server(daemon: Running, name: str, path: str, deletes: bool) -> None:
     place = path + quote(name.encode("utf-8", "surrogatepass"), safe="")
     answer = daemon.client.request("DELETE" if deletes else "GET", place)
