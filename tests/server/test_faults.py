@@ -216,7 +216,7 @@ def test_what_grows_when_it_is_unpacked_stays_small(daemon: Running) -> None:
         assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
 
 
-# What is small when it is packed: format, its coding, rate, channels, seconds. Without bounds, the first would take 900 MB.
+# What is small when packed: format, coding, rate, channels, seconds. Without bounds the first would take 900 MB.
 BOMBS = {
     "flac, highest rate": ("FLAC", "PCM_16", 655_350, 1, 130),
     "flac, 8 channels": ("FLAC", "PCM_16", 192_000, 8, 130),

@@ -18,7 +18,7 @@ from helpers.paths import TESTS
 from helpers.serving import serving
 
 from edgetts.pack.locate import packs_folder
-from edgetts.pack.remembered import write_default
+from edgetts.pack.default_pack import write_default
 from edgetts.server import host
 
 BODY = {"voice": VOICE, "options": QUICK, "response_format": "wav"}
