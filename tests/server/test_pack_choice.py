@@ -17,8 +17,8 @@ from helpers.daemon import LONG, QUICK, VOICE, Running, home_of, running, until
 from helpers.paths import TESTS
 from helpers.serving import serving
 
-from edgetts.pack.locate import packs_folder
 from edgetts.pack.default_pack import write_default
+from edgetts.pack.locate import packs_folder
 from edgetts.server import host
 
 BODY = {"voice": VOICE, "options": QUICK, "response_format": "wav"}
