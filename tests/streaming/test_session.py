@@ -8,6 +8,7 @@ import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -215,6 +216,28 @@ def test_words_that_a_heard_segment_lost_are_named(tts: TTS, voice: Voice, monke
     (spoken,) = stream.segments
     assert spoken.attempts == 1 and len(spoken.codes) == 30
     assert [n for n in stream.notices if text in n and "words may be missing" in n], stream.notices
+
+
+def test_words_that_the_codes_lack_are_read_again_unless_heard(
+    tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "Hello world."
+    (segment,) = tts.frontend().segments(text, 20).segments
+    asked: list[tuple[int, ...]] = []  # attempts of less than 40 codes lack two words
+
+    def n_missing(ids: tuple[int, ...], codes: list[int]) -> int:
+        asked.append(ids)
+        return 2 if len(codes) < 40 else 0
+
+    monkeypatch.setattr(tts.pipeline, "code_sounds", SimpleNamespace(n_missing=n_missing))
+    ends_after([39, 41], monkeypatch)
+    said = tts.say(text, voice, **GUARDED)
+    assert (said.segments[0].attempts, len(said.segments[0].codes), said.notices) == (2, 41, ())
+    assert asked == [segment.ids] * 2
+    ends_after([39], monkeypatch, pace_s=0.05)
+    stream = tts.stream(text, voice, chunks=(18,), **GUARDED)
+    assert len(joined(list(stream))) and stream.segments[0].attempts == 1
+    assert [n for n in stream.notices if text in n and "2 words may be missing" in n], stream.notices
 
 
 def test_pieces_of_text_are_spoken_once_in_order(tts: TTS, voice: Voice) -> None:
