@@ -33,6 +33,7 @@ from recipes.tiny import dims
 from recipes.tiny.common import stage_weights
 from recipes.tiny.corpus.data import Corpus, phone_letters
 from recipes.tiny.corpus.text import N_TOKENS, TEXT_CONFIG, save_text_tables
+from recipes.tiny.stages.output_level import OUTPUT_DB, scaled
 from recipes.tiny.stages.s2mel_data import load_speaker_encoder
 from recipes.tiny.stages.swap_vocoder import INT8_RULES
 from recipes.tiny.stages.train_codec import hearing_weights, load_codec
@@ -164,7 +165,7 @@ def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], i
         "emotion": emotion_matrices(corpus, conditioning, style_of),
         "gpt": gpt["average_gpt"],
         "s2mel": final_weights(work),
-        "vocoder": with_pitch_net(work).state_dict(),
+        "vocoder": scaled(with_pitch_net(work).state_dict(), OUTPUT_DB),
     }
     return tensors, silence_code(corpus)
 
