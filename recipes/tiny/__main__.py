@@ -18,7 +18,7 @@ import torch
 from edgetts.pack.entries import PRONOUNCER_FILE
 from recipes.tiny.corpus import align, predicted_mels, prepare, synthetic
 from recipes.tiny.corpus.data import Corpus
-from recipes.tiny.corpus.excerpts import KIND
+from recipes.tiny.corpus.excerpts import PREDICTED_MEL
 from recipes.tiny.corpus.text import add_text
 from recipes.tiny.stages import (
     code_sounds,
@@ -96,7 +96,7 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, n_predicted: 
     ready = {v: names[v] for v in export.READY_VOICES if v in names} or dict(sorted(names.items())[:2])
     first, second = train_vocoder_istft.STAGES
     train_vocoder_istft.train(work, both, budget[first], stage=first)
-    if not base.has(KIND):
+    if not base.has(PREDICTED_MEL):
         pack = export.write(work / "pack_for_mels", work, base, export.DEFAULTS, ready)
         predicted_mels.add(pack, base, n_predicted)
     train_vocoder_istft.train(work, [base], budget[second], stage=second)
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for all results")
     parser.add_argument("--corpus", type=Path, help="folder with metadata.tsv and wav/")
     parser.add_argument("--hours", type=float, default=6.0, help="total time of all stages")
-    parser.add_argument("--quick", action="store_true", help="two minutes on synthetic buzzes")
+    parser.add_argument("--quick", action="store_true", help="two minutes of training on synthetic buzzes")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

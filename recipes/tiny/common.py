@@ -1,7 +1,7 @@
 """The training loop of all stages: time budget, checkpoints, logs, curves and a progress bar.
 
 In: a work folder, modules and their optimizers. Out: `WORK/STAGE/last.pt` (the full training state), `log.jsonl` and
-`curves.png`. It does not know what is trained. A new run starts from the weights in `WORK/STAGE/start.pt`, if
+`curves.png`. Does not know the networks. A new run starts from the weights in `WORK/STAGE/start.pt`, if
 `recipes.tiny.stages.init_from_pack` has written them.
 
 The budget of a stage is in minutes, not in steps: the learning rate is a cosine of the time spent, so a run ends on
@@ -79,7 +79,7 @@ class Run:
         self.step, self.spent_s = state["step"], state["spent_s"]
 
     def _start(self) -> None:
-        """Start from the weights of an earlier model; missing tensors and other shapes start fresh."""
+        """Start from the weights of an earlier model; missing and misshapen tensors are initialized."""
         start = self.folder / "start.pt"
         if not start.exists():
             return
@@ -278,7 +278,7 @@ def parameters_of(*modules: nn.Module) -> int:
 
 
 def stage_parser(doc: str | None, *, minutes: float) -> argparse.ArgumentParser:
-    """What every stage takes on the command line; a stage may add its own."""
+    """The command-line arguments of every stage; a stage may add its own."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--work", type=Path, required=True, help="folder of all stages")
     parser.add_argument("--corpus", type=Path, action="append", required=True, help="cached corpus; may be given again")
@@ -288,7 +288,7 @@ def stage_parser(doc: str | None, *, minutes: float) -> argparse.ArgumentParser:
 
 
 def stage_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The arguments that were given, with as many threads as they say."""
+    """Parse the arguments and set the number of threads."""
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     return args

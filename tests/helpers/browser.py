@@ -1,7 +1,7 @@
 """Headless Chromium by its DevTools protocol, over the `websockets` that the daemon needs anyway.
 
 In: selectors, scripts, files. Out: what the page shows, and pictures. Clicks and keys are real events, so that the
-page's rights (sound) are those of a person's.
+page's permissions (sound) are those of a user's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def program() -> str | None:
 
 
 class Page:
-    """One tab. log: what its console and its security policy said."""
+    """One tab. log: messages of its console and its security policy."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
@@ -57,9 +57,9 @@ class Page:
             if answer.get("id") == id:
                 assert "error" not in answer, answer["error"]
                 return answer["result"]
-            self._hear(answer)
+            self._on_event(answer)
 
-    def _hear(self, event: dict[str, Any]) -> None:
+    def _on_event(self, event: dict[str, Any]) -> None:
         params = event.get("params", {})
         if event.get("method") == "Log.entryAdded":
             self.log.append(params["entry"]["text"])
@@ -156,11 +156,11 @@ def browser(profile: Path) -> Iterator[Page]:
         start_new_session=True,  # the program may be a script that starts Chromium
     )
     try:
-        told, deadline = profile / "DevToolsActivePort", time.monotonic() + _START_S
-        while not (told.exists() and len(told.read_text().split()) == 2):
+        port_file, deadline = profile / "DevToolsActivePort", time.monotonic() + _START_S
+        while not (port_file.exists() and len(port_file.read_text().split()) == 2):
             assert process.poll() is None and time.monotonic() < deadline, "Chromium did not start"
             time.sleep(0.05)
-        port, path = told.read_text().split()
+        port, path = port_file.read_text().split()
         with connect(f"ws://127.0.0.1:{port}{path}", max_size=None, open_timeout=_START_S) as socket:
             yield Page(socket)
     finally:

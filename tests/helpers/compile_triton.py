@@ -1,7 +1,7 @@
-"""Compile every Triton kernel for a card that need not be here: `python compile_triton.py 90 bf16`, a line per kernel.
+"""Compile every Triton kernel for any GPU, present or not: `python compile_triton.py 90 bf16`, a line per kernel.
 
-Run without TRITON_INTERPRET. The compiler and its assembler come with Triton, so that what a card would refuse (a tile
-of an impossible shape, a type that its products lack) is found on any machine.
+Run without TRITON_INTERPRET. The compiler and its assembler come with Triton, so errors of a GPU (an impossible tile
+shape, a type without products) are found on any machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A checkpoint to change, and what its conversion says."""
+"""Changes checkpoints, and returns the error of their conversion."""
 
 from __future__ import annotations
 

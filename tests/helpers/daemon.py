@@ -33,7 +33,7 @@ INDEXTTS25 = "indextts-2.5"
 
 @dataclass
 class Running:
-    """A daemon at work, and what its tests ask it by."""
+    """A running daemon and its client."""
 
     daemon: Daemon
     client: httpx.Client
@@ -63,7 +63,7 @@ class Running:
 
 
 def until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for it. Raises AssertionError when it does not come about in time."""
+    """Wait until it is true. Raises AssertionError at the timeout."""
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, "it did not come about"

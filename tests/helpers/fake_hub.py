@@ -33,7 +33,7 @@ LICENSES = {W2V: "mit", MASKGCT: "cc-by-nc-4.0", CAMPPLUS: None, BIGVGAN: "mit",
 
 @dataclass
 class FakeHub:
-    """What the server holds and what was asked of it."""
+    """Content and faults of the server, and the requests that it got."""
 
     repositories: dict[str, dict[str, bytes]]
     url: str = ""

@@ -1,7 +1,7 @@
-"""How much work a text makes, counted and not timed: calls, and characters that regular expressions are given.
+"""Counts the work for a text instead of timing it: function calls, and characters passed to regular expressions.
 
-A clock cannot tell a busy machine from slow code. What is counted here grows with the square of the text where code
-looks at the whole text for each of its characters.
+Times depend on other work on the machine; counts do not. Counts grow with the square of the text if code reads the whole
+text for each character.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Codes that no network made: what decoding gives is decided by the test."""
+"""Replaces decoding by codes that the test chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which refusals of a kernel on a GPU are no failure: the library, its operator or the device is not there."""
+"""Refusals of a GPU kernel that are not failures: the library, its operator or the device is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgetts serve` as a process of its own, for measurements over minutes and for what kills it.
+"""`edgetts serve` as a process of its own, for long measurements and for tests that kill it.
 
 In: a pack, a home, more options. Out: its address and its process, ready to speak; it is ended with the block.
 """

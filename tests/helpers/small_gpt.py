@@ -1,4 +1,4 @@
-"""A GPT of two layers with random weights that never stops, and something to say: where speed of a test counts."""
+"""A GPT of two layers with random weights that never stops, and a prompt, for fast tests."""
 
 from __future__ import annotations
 

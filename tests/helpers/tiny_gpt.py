@@ -1,4 +1,4 @@
-"""The GPT of the built-in model with its weights in any scheme and by any kernel, and what is said to it."""
+"""The GPT of the built-in model with weights in any scheme and any kernel, and prompts for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXTS = (
 
 @dataclass(frozen=True)
 class Prompt:
-    """What codes are made from."""
+    """The inputs of decoding."""
 
     conditioning_latents: Tensor
     emotion_vector: Tensor

@@ -17,7 +17,16 @@ from recipes.tiny.common import Run, adamw, autocast, average_into
 from recipes.tiny.corpus import align, make_corpus, prepare, synthetic
 from recipes.tiny.corpus.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
 from recipes.tiny.corpus.lexicon import ipa
-from recipes.tiny.corpus.text import ALPHABET, N_TOKENS, SPACE, TOKENS, Forgetful, frontend, save_text_tables, text_ids
+from recipes.tiny.corpus.text import (
+    ALPHABET,
+    N_TOKENS,
+    SPACE,
+    TOKENS,
+    LossyLexicon,
+    frontend,
+    save_text_tables,
+    text_ids,
+)
 from recipes.tiny.evaluation import stress
 from recipes.tiny.stages.gpt_data import Row, spliced
 from recipes.tiny.stages.train_semantic_encoder import edit_distance
@@ -168,7 +177,9 @@ def test_the_runtime_reads_words_phone_by_phone_and_unknown_ones_by_letters(text
 
 def test_some_words_keep_their_letters_in_training(text_tables: Path) -> None:
     text = " ".join(["cat"] * 300)
-    words = spelled(text_ids(frontend(text_tables, Forgetful(text_tables / "lexicon.txt", 1)), text)).split(SPACE)[1:]
+    words = spelled(text_ids(frontend(text_tables, LossyLexicon(text_tables / "lexicon.txt", 1)), text)).split(SPACE)[
+        1:
+    ]
     assert words[-1].endswith(".")  # as the runtime closes a sentence without a mark
     words[-1] = words[-1].removesuffix(".")
     assert set(words) == {"kæt", "CAT"}

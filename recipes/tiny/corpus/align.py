@@ -24,7 +24,7 @@ from recipes.tiny import dims
 from recipes.tiny.common import autocast
 from recipes.tiny.corpus.data import Corpus, mask_of, pad, phone_letters
 from recipes.tiny.corpus.text import N_SPELLED, SPACE, TOKENS, add_text, reading_of
-from recipes.tiny.stages.train_codec import load_hearing
+from recipes.tiny.stages.train_codec import load_recognizer
 
 NEVER = -1e30
 BATCH = 16
@@ -167,9 +167,9 @@ def add_alignment(work: Path, corpora: Sequence[Corpus]) -> None:
     """Add arrays `phone` and `align` to every corpus that lacks them."""
     missing = [c for c in corpora if not c.has("align")]
     if missing:
-        hearing = load_hearing(work)
+        recognizer = load_recognizer(work)
         for corpus in missing:
-            _align(*hearing, corpus)
+            _align(*recognizer, corpus)
 
 
 @torch.no_grad()

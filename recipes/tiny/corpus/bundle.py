@@ -1,8 +1,8 @@
-"""A corpus as one small folder that a machine with nothing but PyTorch, NumPy and rich can read.
+"""Packs a corpus into a small folder for a machine that has only PyTorch, NumPy and rich.
 
 In: a cached corpus with `wav` and `pitch`, and with `predicted` if it has any. Out: `pack` writes the folder, without
-held-out recordings; `unpack` makes a cached corpus of it. Recordings stay compressed as they are, so the folder has
-the library that decodes them, too: libsndfile, as the package soundfile brings it, called without that package.
+held-out recordings; `unpack` makes a cached corpus of it. Recordings stay compressed, so the folder also has
+libsndfile, from the package soundfile, which decodes them without that package.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus
-from recipes.tiny.corpus.excerpts import KIND
+from recipes.tiny.corpus.excerpts import PREDICTED_MEL
 
 MEGABYTES, MEL_MEGABYTES = 25.0, 3.0
 SPEECH, INDEX, PITCH, MELS, LIBRARY = "speech.bin", "speech.json", "pitch.npz", "mels.npz", "libsndfile.so"
@@ -69,8 +69,8 @@ def pack(corpus: Corpus, out: Path, megabytes: float = MEGABYTES) -> int:
     """Write training recordings up to this size, and the mels that S2Mel predicted of them. Returns their number."""
     out.mkdir(parents=True, exist_ok=True)
     order = np.random.default_rng(0).permutation(corpus.training()).tolist()
-    if corpus.has(KIND):  # those with a mel first
-        order.sort(key=lambda i: corpus.length(KIND, i) == 0)
+    if corpus.has(PREDICTED_MEL):  # those with a mel first
+        order.sort(key=lambda i: corpus.length(PREDICTED_MEL, i) == 0)
     sizes: list[int] = []
     pitches: list[np.ndarray] = []
     mels: list[np.ndarray] = []
@@ -97,9 +97,12 @@ def pack(corpus: Corpus, out: Path, megabytes: float = MEGABYTES) -> int:
 
 def _stored_mel(corpus: Corpus, i: int, n_frames: int) -> np.ndarray:
     """(F, M) int8, empty where there is none or no room for more than `n_frames`."""
-    if not corpus.has(KIND) or (n_frames + corpus.length(KIND, i)) * dims.N_MELS > MEL_MEGABYTES * 1e6:
+    if (
+        not corpus.has(PREDICTED_MEL)
+        or (n_frames + corpus.length(PREDICTED_MEL, i)) * dims.N_MELS > MEL_MEGABYTES * 1e6
+    ):
         return np.zeros((0, dims.N_MELS), np.int8)
-    levels = (corpus.get(KIND, i).numpy() - MEL_ZERO) / MEL_STEP
+    levels = (corpus.get(PREDICTED_MEL, i).numpy() - MEL_ZERO) / MEL_STEP
     stored: np.ndarray = np.rint(levels).clip(-128, 127).astype(np.int8)
     return stored
 
@@ -130,5 +133,5 @@ def unpack(bundle: Path, cache: Path) -> Corpus:
     stored = np.load(bundle / MELS)
     if len(stored["mel"]):
         mels = (stored["mel"].astype(np.float32) * MEL_STEP + MEL_ZERO).astype(np.float16)
-        corpus.put(KIND, np.split(mels, np.cumsum(stored["sizes"])[:-1]))
+        corpus.put(PREDICTED_MEL, np.split(mels, np.cumsum(stored["sizes"])[:-1]))
     return corpus

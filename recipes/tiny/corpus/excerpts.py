@@ -1,4 +1,4 @@
-"""Random excerpts of a corpus: waveform, its mel and its pitch, at changing levels.
+"""Random excerpts of a corpus: waveform, its mel and its pitch, at random levels.
 
 In: corpora with `wav` and `pitch`. Out: batches. The mel is computed with the real samples around the excerpt, so its
 edges equal those of the whole recording. If a corpus has predicted mels (`predicted_mels`), a share of the excerpts can
@@ -19,16 +19,16 @@ from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.mel import mel_of
 
-AROUND = 2  # frames on either side that the first and last frame's mel depends on
+CONTEXT_FRAMES = 2  # frames on either side that the mel of the first and last frame depends on
 SILENT_PEAK = 0.02  # excerpts below are mostly skipped
 SKIP_SILENT = 0.8
-QUIETEST, LOUDEST_PEAK = 0.25, 0.99  # gains drawn: down to this factor, up to this peak
+MIN_GAIN, MAX_PEAK = 0.25, 0.99  # random gain: from this factor up to this peak
 PCM_SCALE = 32768
-KIND = "predicted"  # mels of S2Mel, (F, M)
+PREDICTED_MEL = "predicted"  # mels of S2Mel, (F, M)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ExcerptBatch:
     mel: Tensor  # (B, M, T)
     wave: Tensor  # (B, S)
     pitch: Tensor  # (B, T) periods per frame, 0 where unvoiced
@@ -41,7 +41,7 @@ class Excerpts:
     def __init__(self, corpora: Sequence[Corpus], n_frames: int, *, held: bool, predicted: float = 0.0) -> None:
         """predicted: share of predicted mels among excerpts of recordings that have one."""
         self.n_frames, self.predicted = n_frames, predicted
-        needed = n_frames + 2 * AROUND
+        needed = n_frames + 2 * CONTEXT_FRAMES
         self.places: list[tuple[Corpus, int, int]] = []  # corpus, recording, starts
         for corpus in corpora:
             for i in corpus.held_out() if held else corpus.training():
@@ -55,11 +55,11 @@ class Excerpts:
 
     def draw(
         self, n: int, generator: np.random.Generator, *, gain: bool = True, device: torch.device | str = "cpu"
-    ) -> Drawn:
+    ) -> ExcerptBatch:
         waves: list[Tensor] = []
         pitches: list[Tensor] = []
         given: dict[int, Tensor] = {}  # row of the batch: a predicted mel (M, T)
-        size = (self.n_frames + 2 * AROUND) * dims.HOP
+        size = (self.n_frames + 2 * CONTEXT_FRAMES) * dims.HOP
         while len(waves) < n:
             corpus, i, n_starts = self.places[generator.choice(len(self.places), p=self.shares)]
             start = int(generator.integers(n_starts))
@@ -67,25 +67,29 @@ class Excerpts:
             peak = float(wave.abs().max())
             if peak < SILENT_PEAK and generator.random() < SKIP_SILENT:
                 continue
-            found = self._predicted(corpus, i, start + AROUND, generator)
+            found = self._predicted(corpus, i, start + CONTEXT_FRAMES, generator)
             if found is not None:
                 given[len(waves)] = found
             elif gain:
-                highest = LOUDEST_PEAK / max(peak, SILENT_PEAK)
-                wave = wave * math.exp(generator.uniform(math.log(QUIETEST), math.log(max(highest, 1.0))))
+                highest = MAX_PEAK / max(peak, SILENT_PEAK)
+                wave = wave * math.exp(generator.uniform(math.log(MIN_GAIN), math.log(max(highest, 1.0))))
             waves.append(wave)
-            pitches.append(corpus.part("pitch", i, start + AROUND, start + AROUND + self.n_frames))
+            pitches.append(corpus.part("pitch", i, start + CONTEXT_FRAMES, start + CONTEXT_FRAMES + self.n_frames))
         batch = torch.stack(waves).to(device)
-        edge = AROUND * dims.HOP
-        mel = mel_of(batch)[:, :, AROUND:-AROUND].contiguous()
+        edge = CONTEXT_FRAMES * dims.HOP
+        mel = mel_of(batch)[:, :, CONTEXT_FRAMES:-CONTEXT_FRAMES].contiguous()
         for row, found in given.items():
             mel[row] = found.to(device)
         is_predicted = torch.tensor([row in given for row in range(n)], device=device)
-        return Drawn(mel, batch[:, edge:-edge], torch.stack(pitches).to(device), is_predicted)
+        return ExcerptBatch(mel, batch[:, edge:-edge], torch.stack(pitches).to(device), is_predicted)
 
     def _predicted(self, corpus: Corpus, i: int, start: int, generator: np.random.Generator) -> Tensor | None:
         """The predicted mel (M, T) of the excerpt with probability `predicted`, if there is one; else None."""
         end = start + self.n_frames
-        if generator.random() >= self.predicted or not corpus.has(KIND) or corpus.length(KIND, i) < end:
+        if (
+            generator.random() >= self.predicted
+            or not corpus.has(PREDICTED_MEL)
+            or corpus.length(PREDICTED_MEL, i) < end
+        ):
             return None
-        return corpus.part(KIND, i, start, end).T
+        return corpus.part(PREDICTED_MEL, i, start, end).T

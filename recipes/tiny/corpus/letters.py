@@ -1,9 +1,9 @@
-"""Aligns the letters of words with their phones, so that a network can learn one from the other letter by letter.
+"""Aligns the letters of words with their phones, so that a model can be trained letter by letter.
 
 In: words with phones of the lexicon. Out: for each word a chunk of phones per letter, of none to three phones: PHONE
 as `f`, nothing, `oʊ`, `n`, nothing. The alignment is found by expectation-maximization over all monotonic ones. Words
-that are not read letter by letter, such as HTTP, are left out. Also splits words into those to learn and those held
-out, all forms of a stem on the same side.
+that are not read letter by letter, such as HTTP, are left out. Also splits words into training and held-out
+ones, all forms of a stem on the same side.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import numpy as np
 from recipes.tiny.corpus.lexicon import STRESS
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-LONGEST_CHUNK = 3  # phones; X at the start of XRAY
+MAX_CHUNK = 3  # phones; X at the start of XRAY
 N_ROUNDS = 6
-LEAST_COUNT = 25  # a chunk that is rarer is no class of its own, and its words are left out
-LEAST_CHANCE = 1e-5  # geometric mean per letter of a word's best alignment, below which it is left out
+MIN_COUNT = 25  # a chunk that is rarer is no class of its own, and its words are left out
+MIN_PROBABILITY = 1e-5  # geometric mean per letter of a word's best alignment, below which it is left out
 HELD_OUT = 20  # one stem in so many
 
 # Phones of two symbols, and single ones; the stress belongs to the vowel after it.
@@ -40,7 +40,7 @@ def units(phones: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """What related words have in common: WALKER, WALKED and WALKS are one stem."""
+    """The common part of related words: WALKER, WALKED and WALKS are one stem."""
     found = word
     for _ in range(3):
         shorter = _ENDINGS.sub("", found)
@@ -51,7 +51,7 @@ def stem(word: str) -> str:
 
 
 def is_held_out(word: str) -> bool:
-    """Whether the word's stem is one of those that are not learned."""
+    """Whether the word's stem is held out."""
     return int.from_bytes(hashlib.sha256(stem(word).encode()).digest()[:4], "big") % HELD_OUT == 0
 
 
@@ -59,84 +59,85 @@ def align(words: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """A chunk of phones for each letter of each word of A to Z that can be read letter by letter."""
     plain = {w: [u.removeprefix(STRESS) for u in units(p)] for w, p in words.items() if set(w) <= set(LETTERS)}
     groups: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for word, said in plain.items():
-        if 0 < len(said) <= LONGEST_CHUNK * len(word):
-            groups[len(word), len(said)].append(word)
+    for word, phones_of_word in plain.items():
+        if 0 < len(phones_of_word) <= MAX_CHUNK * len(word):
+            groups[len(word), len(phones_of_word)].append(word)
     names: dict[str, int] = {}
     tables = {}
     for (n, m), group in groups.items():
         letters = np.array([[LETTERS.index(c) for c in word] for word in group])
-        # chunks[:, j, k]: number of the chunk of k phones from j on; -1: behind the end
-        chunks = np.full((len(group), m + 1, LONGEST_CHUNK + 1), -1)
+        # chunks[:, j, k]: number of the chunk of k phones from j on; -1: past the end
+        chunks = np.full((len(group), m + 1, MAX_CHUNK + 1), -1)
         for row, word in enumerate(group):
-            said = plain[word]
+            phones_of_word = plain[word]
             for j in range(m + 1):
-                for k in range(min(LONGEST_CHUNK, m - j) + 1):
-                    chunks[row, j, k] = names.setdefault("\t".join(said[j : j + k]), len(names))
+                for k in range(min(MAX_CHUNK, m - j) + 1):
+                    chunks[row, j, k] = names.setdefault("\t".join(phones_of_word[j : j + k]), len(names))
         tables[n, m] = letters, chunks
     size = np.array([0 if not name else 1 + name.count("\t") for name in names])
-    chance = np.tile(np.array([0.2, 0.6, 0.05, 0.002])[size], (len(LETTERS), 1))
-    chance /= chance.sum(1, keepdims=True)
+    probability = np.tile(np.array([0.2, 0.6, 0.05, 0.002])[size], (len(LETTERS), 1))
+    probability /= probability.sum(1, keepdims=True)
     for _ in range(N_ROUNDS):
-        counts = np.full_like(chance, 1e-9)
+        counts = np.full_like(probability, 1e-9)
         for letters, chunks in tables.values():
-            _count(letters, chunks, chance, counts)
-        chance = counts / counts.sum(1, keepdims=True)
+            _count(letters, chunks, probability, counts)
+        probability = counts / counts.sum(1, keepdims=True)
     found: dict[str, tuple[str, ...]] = {}
     for key, group in groups.items():
         letters, chunks = tables[key]
-        lengths, scores = _best(letters, chunks, chance)
+        lengths, scores = _best(letters, chunks, probability)
         for word, row, score in zip(group, lengths, scores, strict=True):
-            if score / len(word) < np.log(LEAST_CHANCE):
+            if score / len(word) < np.log(MIN_PROBABILITY):
                 continue
-            said, edges = units(words[word]), np.cumsum([0, *row])
-            found[word] = tuple("".join(said[a:b]) for a, b in pairwise(edges))
+            phones_of_word, edges = units(words[word]), np.cumsum([0, *row])
+            found[word] = tuple("".join(phones_of_word[a:b]) for a, b in pairwise(edges))
     common = Counter(chunk for chunks in found.values() for chunk in chunks)
-    return {w: chunks for w, chunks in found.items() if all(common[c] >= LEAST_COUNT for c in chunks)}
+    return {w: chunks for w, chunks in found.items() if all(common[c] >= MIN_COUNT for c in chunks)}
 
 
-def _emission(letters: np.ndarray, chunks: np.ndarray, chance: np.ndarray, i: int, j: int, k: int) -> np.ndarray:
-    """(N,) chance that letter i of each word is said as the k phones from j on."""
+def _emission(letters: np.ndarray, chunks: np.ndarray, probability: np.ndarray, i: int, j: int, k: int) -> np.ndarray:
+    """(N,) probability that letter i of each word is phones_of_word as the k phones from j on."""
     which = chunks[:, j, k]
-    return np.where(which < 0, 0.0, chance[letters[:, i], which])
+    return np.where(which < 0, 0.0, probability[letters[:, i], which])
 
 
-def _count(letters: np.ndarray, chunks: np.ndarray, chance: np.ndarray, counts: np.ndarray) -> None:
-    """Add to `counts` (letter, chunk) how often each is expected over all alignments of the words of one shape."""
+def _count(letters: np.ndarray, chunks: np.ndarray, probability: np.ndarray, counts: np.ndarray) -> None:
+    """Add to `counts` (letter, chunk) the expected number of each over all alignments of the words of one shape, by the
+    forward-backward algorithm."""
     n_words, n = letters.shape
     m = chunks.shape[1] - 1
-    ahead = np.zeros((n + 1, m + 1, n_words))
-    behind = np.zeros((n + 1, m + 1, n_words))
-    ahead[0, 0] = behind[n, m] = 1.0
+    forward = np.zeros((n + 1, m + 1, n_words))
+    backward = np.zeros((n + 1, m + 1, n_words))
+    forward[0, 0] = backward[n, m] = 1.0
     steps = {}
     for i in range(n):
         for j in range(m + 1):
-            for k in range(min(LONGEST_CHUNK, m - j) + 1):
-                step = _emission(letters, chunks, chance, i, j, k)
+            for k in range(min(MAX_CHUNK, m - j) + 1):
+                step = _emission(letters, chunks, probability, i, j, k)
                 steps[i, j, k] = step
-                ahead[i + 1, j + k] += ahead[i, j] * step
+                forward[i + 1, j + k] += forward[i, j] * step
     for i in range(n - 1, -1, -1):
         for j in range(m + 1):
-            for k in range(min(LONGEST_CHUNK, m - j) + 1):
-                behind[i, j] += steps[i, j, k] * behind[i + 1, j + k]
-    total = np.maximum(ahead[n, m], 1e-300)
+            for k in range(min(MAX_CHUNK, m - j) + 1):
+                backward[i, j] += steps[i, j, k] * backward[i + 1, j + k]
+    total = np.maximum(forward[n, m], 1e-300)
     for (i, j, k), step in steps.items():
-        share = ahead[i, j] * step * behind[i + 1, j + k] / total
+        share = forward[i, j] * step * backward[i + 1, j + k] / total
         np.add.at(counts, (letters[:, i], np.maximum(chunks[:, j, k], 0)), np.where(chunks[:, j, k] < 0, 0.0, share))
 
 
-def _best(letters: np.ndarray, chunks: np.ndarray, chance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _best(letters: np.ndarray, chunks: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The most likely alignment: phones per letter (N, letters), and its log likelihood (N,)."""
     n_words, n = letters.shape
     m = chunks.shape[1] - 1
     with np.errstate(divide="ignore"):
-        log = np.log(chance)
+        log = np.log(probability)
     score = np.full((n + 1, m + 1, n_words), -np.inf)
     score[0, 0] = 0.0
     back = np.zeros((n + 1, m + 1, n_words), dtype=int)
     for i in range(n):
         for j in range(m + 1):
-            for k in range(min(LONGEST_CHUNK, m - j) + 1):
+            for k in range(min(MAX_CHUNK, m - j) + 1):
                 which = chunks[:, j, k]
                 new = score[i, j] + np.where(which < 0, -np.inf, log[letters[:, i], which])
                 better = new > score[i + 1, j + k]

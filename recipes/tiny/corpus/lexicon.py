@@ -23,8 +23,8 @@ PHONES = "".join(sorted(set("".join((*IPA.values(), *UNSTRESSED.values())))))
 # Weak forms in sentences (the dictionary has the citation form), and endings of any word.
 WEAK = {"A": "ə", "TO": "tə", "'S": "z", "'LL": "əl", "'D": "d", "'VE": "v", "'RE": "ɚ"}
 
-# Of words that are said in two ways, the one that most texts mean, where the dictionary has another first; and
-# abbreviations that it lacks and that are words.
+# The more frequent of two pronunciations, if the dictionary has the other one first; and words and abbreviations that
+# it lacks.
 PREFERRED = {
     "LIVE": "lɪv", "LEAD": "lid", "WIND": "wɪnd", "RECORD": "ɹˈɛkɚd", "WINDS": "wɪndz", "LEADS": "lidz",
     "RECORDS": "ɹˈɛkɚdz", "JPEG": "dʒˈeɪpɛɡ", "GIF": "ɡɪf", "JSON": "dʒˈeɪsən", "YAML": "jˈæməl", "CUDA": "kˈudə",

@@ -36,10 +36,10 @@ STATES_PER_OCTAVE = 48
 UNVOICED_STRENGTH = 0.45  # normalized autocorrelation below which a frame is unvoiced
 SILENT_LEVEL = 0.03  # relative to the loudest frame
 SILENCE_STRENGTH = 2.0  # above any autocorrelation: silent frames are unvoiced
-OCTAVE_PRICE = 0.02  # per octave of lower pitch: prefers the shortest period among equal peaks
-JUMP_PRICE = 0.5  # per octave between frames
-VOICING_PRICE = 0.14  # for each onset and offset
-WIDEST_JUMP = 12  # states between two frames
+OCTAVE_COST = 0.02  # per octave of lower pitch: prefers the shortest period among equal peaks
+JUMP_COST = 0.5  # per octave between frames
+VOICING_COST = 0.14  # for each onset and offset
+MAX_JUMP = 12  # states between two frames
 
 PCM_SCALE = 32768
 Frames = npt.NDArray[np.float64]
@@ -115,7 +115,7 @@ def _voiced(waveform: npt.NDArray[np.float32], hop: int, rate: int) -> tuple[Fra
     lower = lags.astype(int)
     share = lags - lower
     strength = correlation[:, lower] * (1 - share) + correlation[:, lower + 1] * share  # (T, states)
-    score = strength - OCTAVE_PRICE * np.log2(lags / lags[-1])
+    score = strength - OCTAVE_COST * np.log2(lags / lags[-1])
     unvoiced = UNVOICED_STRENGTH + np.where(level < SILENT_LEVEL * level.max(), SILENCE_STRENGTH, 0.0)
     path = _best_path(score, unvoiced)
     voiced = np.flatnonzero(path >= 0)
@@ -127,23 +127,21 @@ def _voiced(waveform: npt.NDArray[np.float32], hop: int, rate: int) -> tuple[Fra
 def _best_path(score: Frames, unvoiced: Frames) -> npt.NDArray[np.int64]:
     """The state (T,) of each frame on the best path, -1 where unvoiced."""
     n_frames, n_states = score.shape
-    jumps = np.arange(-WIDEST_JUMP, WIDEST_JUMP + 1)
-    price = JUMP_PRICE * np.abs(jumps) / STATES_PER_OCTAVE
+    jumps = np.arange(-MAX_JUMP, MAX_JUMP + 1)
+    cost = JUMP_COST * np.abs(jumps) / STATES_PER_OCTAVE
     best, silent = score[0].copy(), float(unvoiced[0])
     came_from = np.zeros((n_frames, n_states + 1), np.int64)
     for t in range(1, n_frames):
-        around = np.lib.stride_tricks.sliding_window_view(
-            np.pad(best, WIDEST_JUMP, constant_values=-np.inf), len(jumps)
-        )
-        offers = around - price
-        choice = offers.argmax(1)
-        stayed = offers[np.arange(n_states), choice]
-        begins = silent - VOICING_PRICE > stayed
+        around = np.lib.stride_tricks.sliding_window_view(np.pad(best, MAX_JUMP, constant_values=-np.inf), len(jumps))
+        scores = around - cost
+        choice = scores.argmax(1)
+        stayed = scores[np.arange(n_states), choice]
+        begins = silent - VOICING_COST > stayed
         came_from[t, :n_states] = np.where(begins, -1, np.arange(n_states) + jumps[choice])
         loudest = int(best.argmax())
-        ends = best[loudest] - VOICING_PRICE
+        ends = best[loudest] - VOICING_COST
         came_from[t, n_states] = loudest if ends > silent else -1
-        best = np.where(begins, silent - VOICING_PRICE, stayed) + score[t]
+        best = np.where(begins, silent - VOICING_COST, stayed) + score[t]
         silent = max(float(ends), silent) + float(unvoiced[t])
     path = np.empty(n_frames, np.int64)
     path[-1] = int(best.argmax()) if best.max() > silent else -1

@@ -28,10 +28,10 @@ from edgetts.pipeline import Pipeline
 from edgetts.voices.enroll import ENCODER_RATE, enroll
 from edgetts.voices.voice import Voice
 from recipes.tiny.corpus.data import Corpus
-from recipes.tiny.corpus.excerpts import KIND, PCM_SCALE
+from recipes.tiny.corpus.excerpts import PCM_SCALE, PREDICTED_MEL
 
 CPU = torch.device("cpu")
-MOST_TOKENS = 400  # of a text: whole sentences
+MAX_TOKENS = 400  # of a text, so that it stays one segment
 
 
 def voice_of(pipeline: Pipeline, corpus: Corpus, i: int) -> Voice:
@@ -84,14 +84,14 @@ def add_predicted(pipeline: Pipeline, corpus: Corpus, chosen: Sequence[int]) -> 
     made: list[np.ndarray] = [np.zeros((0, pipeline.config.audio.n_mels), np.float16)] * len(corpus)
     others = prompts(corpus.items, sorted(chosen))
     for i, other in track(others.items(), description="mels"):
-        segments = frontend.segments(corpus.items[i]["text"], MOST_TOKENS).segments
+        segments = frontend.segments(corpus.items[i]["text"], MAX_TOKENS).segments
         if len(segments) != 1:
             continue
         ids = torch.tensor([list(segments[0].ids)])
         n_frames = corpus.length("wav", i) // hop
         mel = predict(pipeline, ids, _codes(voices[i]), voices[other], n_frames, seed=i)
         made[i] = mel.half().numpy()
-    corpus.put(KIND, made)
+    corpus.put(PREDICTED_MEL, made)
     return sum(len(mel) > 0 for mel in made)
 
 

@@ -2,8 +2,8 @@
 
 In: the alphabet below. Out: `tokenizer.json` (HF `tokenizers`, unigram, pieces of one character, a meta symbol for the
 space), and the ids of texts from the runtime's front end. Phones instead of letters or word pieces: a few thousand
-sentences teach how phones sound, but not English spelling. Words missing in the lexicon are spelled with letters, so in
-training some words are spelled, too (`text1`, `text2`, ...).
+sentences suffice to learn phones, but not English spelling. Words missing in the lexicon are spelled with letters, so
+in training some words are spelled, too (`text1`, `text2`, ...).
 
 Id 0: start of text, 1: end of text, 2: unknown.
 """
@@ -48,8 +48,8 @@ def save_tokenizer(path: Path) -> None:
     tokenizer.save(str(path))
 
 
-class Forgetful(Lexicon):
-    """A lexicon that randomly misses words, so that they are spelled."""
+class LossyLexicon(Lexicon):
+    """A lexicon that randomly drops words, which are then spelled."""
 
     def __init__(self, path: Path, seed: int) -> None:
         super().__init__(path)
@@ -83,7 +83,7 @@ def add_text(work: Path, corpora: Sequence[Corpus]) -> None:
     for corpus in corpora:
         for reading in range(1 + N_SPELLED):
             if not corpus.has(reading_of("text", reading)):
-                front = frontend(work, Forgetful(work / LEXICON_FILE, reading) if reading else None)
+                front = frontend(work, LossyLexicon(work / LEXICON_FILE, reading) if reading else None)
                 ids = [np.array(text_ids(front, it["text"]), np.int16) for it in corpus.items]
                 corpus.put(reading_of("text", reading), ids)
 

@@ -1,8 +1,8 @@
-"""Recordings as another vocoder renders them: what a vocoder at the frame rate learns from for a full-size pack.
+"""Renders recordings with another vocoder: training data of a vocoder at the frame rate for a full-size pack.
 
 In: recordings and a pack with the published spectrogram, whose vocoder is the teacher (BigVGAN). Out: a cached corpus
-with `wav`, the teacher's output for the mel of each recording, and `pitch`. Beside the recordings themselves it is a
-second corpus of `train_pitch` and `train_vocoder_istft`, and `swap_vocoder` puts the result into the pack:
+with `wav`, the teacher's output for the mel of each recording, and `pitch`. With the recordings themselves it is
+a second corpus for `train_pitch` and `train_vocoder_istft`, and `swap_vocoder` puts the result into the pack:
 
     python -m recipes.tiny.corpus.pitch --recordings DIR --out CACHE
     python -m recipes.tiny.corpus.vocoded --pack FULL.pack --corpus CACHE --out VOCODED
@@ -36,12 +36,12 @@ from recipes.tiny.corpus.pitch import add_pitch
 from recipes.tiny.mel import mel_of
 
 CPU = torch.device("cpu")
-LONGEST_FRAMES = 400  # rendered at once; longer recordings in parts that overlap
+MAX_FRAMES = 400  # rendered at once; longer recordings in parts that overlap
 OVERLAP_FRAMES = 24  # dropped on either side of an inner part
 
 
 def check_spectrogram(pack: Pack) -> None:
-    """Raises UsageError for a pack of another spectrogram than the stages train for."""
+    """Raises UsageError if the pack's spectrogram is not the one that the stages train for."""
     if pack.config.audio != dims.AUDIO:
         raise UsageError(
             f"The pack {pack.path} has the spectrogram {pack.config.audio}, and the stages train for {dims.AUDIO}: "
@@ -55,8 +55,8 @@ def rendered(vocoder: nn.Module, wave: torch.Tensor) -> np.ndarray:
     mel = mel_of(wave[None])
     n_frames = mel.shape[-1]
     parts = []
-    for start in range(0, n_frames, LONGEST_FRAMES):
-        end = min(start + LONGEST_FRAMES, n_frames)
+    for start in range(0, n_frames, MAX_FRAMES):
+        end = min(start + MAX_FRAMES, n_frames)
         first, last = max(0, start - OVERLAP_FRAMES), min(n_frames, end + OVERLAP_FRAMES)
         made = vocoder(mel[:, :, first:last]).flatten()
         parts.append(made[(start - first) * dims.HOP : (end - first) * dims.HOP])

@@ -33,7 +33,7 @@ from edgetts.voices.voice import Voice
 from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.excerpts import PCM_SCALE
-from recipes.tiny.corpus.predicted_mels import MOST_TOKENS, predict, voice_of
+from recipes.tiny.corpus.predicted_mels import MAX_TOKENS, predict, voice_of
 from recipes.tiny.evaluation import sound_metrics
 from recipes.tiny.evaluation.evaluate import options_of
 from recipes.tiny.evaluation.evaluate_vocoder import show
@@ -52,7 +52,7 @@ class Stages:
 
     def sounds(self, corpus: Corpus, i: int, prompt: Voice, wanted: tuple[str, ...]) -> Iterator[tuple[str, Wave]]:
         """Recording i, and what the stages make of it. Nothing for a text of several segments."""
-        segments = self.frontend.segments(corpus.items[i]["text"], MOST_TOKENS).segments
+        segments = self.frontend.segments(corpus.items[i]["text"], MAX_TOKENS).segments
         if len(segments) != 1:
             return
         ids = torch.tensor([list(segments[0].ids)])

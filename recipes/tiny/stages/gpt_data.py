@@ -28,8 +28,8 @@ REFERENCE_FRAMES = (80, 200)  # length of the conditioning recording
 OWN_EMOTION_SHARE = 0.25  # of batches whose emotion comes from the sentence itself
 SPELLED_READING_SHARE = 0.3  # of sentences
 SPLICED_SHARE = 0.6  # of sentences that are spliced
-MOST_PIECES = 6
-MOST_WORDS = 5  # of a piece, except the last
+MAX_PIECES = 6
+MAX_WORDS = 5  # of a piece, except the last
 FEWEST_CODES = 20
 SPACE_TOKEN = TOKENS.index(SPACE)
 
@@ -107,7 +107,7 @@ def _piece(row: Row, generator: np.random.Generator, *, first: bool, last: bool)
     if n == 0:
         return None
     a = 0 if first else int(generator.integers(n))
-    b = n if last else int(generator.integers(a + 1, min(n, a + MOST_WORDS) + 1))
+    b = n if last else int(generator.integers(a + 1, min(n, a + MAX_WORDS) + 1))
     bounds = [*starts.tolist(), len(row.ids) - 2], [*frames.tolist(), len(row.codes)]
     (t0, t1), (c0, c1) = ((bound[a], bound[b]) for bound in bounds)
     if first:
@@ -153,7 +153,7 @@ class Sentences:
             row = self._varied_row(corpus, i, generator)
             if generator.random() < SPLICED_SHARE:
                 others = self.by_voice[corpus.folder, corpus.items[i]["voice"]]
-                drawn = generator.choice(others, int(generator.integers(1, MOST_PIECES)))
+                drawn = generator.choice(others, int(generator.integers(1, MAX_PIECES)))
                 rest = [self._varied_row(corpus, int(k), generator) for k in drawn]
                 row = spliced([row, *rest], len(row.codes), generator)
             rows.append(row)

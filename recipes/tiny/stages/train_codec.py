@@ -41,7 +41,7 @@ def hearing_weights(work: Path, stage: str) -> dict[str, dict[str, Tensor]]:
     return stage_weights(work, "joint" if (work / "joint" / "last.pt").exists() else stage)
 
 
-def load_hearing(work: Path) -> tuple[SemanticEncoder, Recognizer, dict[str, int]]:
+def load_recognizer(work: Path) -> tuple[SemanticEncoder, Recognizer, dict[str, int]]:
     """The trained semantic encoder and recognizer, frozen, and the index of each phone."""
     w2v_bert.SelfAttention.forward = fast_attention  # type: ignore[method-assign]
     phones = (work / "phones.txt").read_text()
@@ -74,7 +74,7 @@ def add_features(work: Path, corpora: Sequence[Corpus]) -> None:
     stats_path = work / "stats.pt"
     if stats_path.exists() and all(c.has("feat") for c in corpora):
         return
-    encoder, _, _ = load_hearing(work)
+    encoder, _, _ = load_recognizer(work)
     for corpus in corpora:
         if corpus.has("feat"):
             continue
@@ -95,7 +95,7 @@ def load_codec(work: Path) -> SemanticCodec:
 def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
-    _, recognizer, number = load_hearing(work)
+    _, recognizer, number = load_recognizer(work)
     stats = torch.load(work / "stats.pt", weights_only=True)
     codec, decoder = SemanticCodec(dims.SEMANTIC_CODEC), SemanticCodecDecoder(dims.SEMANTIC_CODEC)
     book = codec.quantizer.only

@@ -24,7 +24,7 @@ from edgetts.models.repcodec import SemanticCodec, SemanticCodecDecoder
 from recipes.tiny import dims
 from recipes.tiny.common import Run, adamw, autocast, stage_arguments, stage_parser, stage_weights
 from recipes.tiny.corpus.data import Corpus, batches, mask_of, pad, phone_letters
-from recipes.tiny.stages.train_codec import load_hearing
+from recipes.tiny.stages.train_codec import load_recognizer
 from recipes.tiny.stages.train_semantic_encoder import ctc, error_rate, mask_features
 
 FRAMES_PER_BATCH = 2400
@@ -39,7 +39,7 @@ EVALUATE_EVERY = 150
 def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
     torch.manual_seed(0)
     generator = np.random.default_rng()
-    encoder, recognizer, number = load_hearing(work)
+    encoder, recognizer, number = load_recognizer(work)
     codec, decoder = SemanticCodec(dims.SEMANTIC_CODEC), SemanticCodecDecoder(dims.SEMANTIC_CODEC)
     state = stage_weights(work, "codec")
     codec.load_state_dict(state["codec"])

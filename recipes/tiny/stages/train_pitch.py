@@ -21,7 +21,7 @@ from edgetts.models.istft_vocoder import PitchNet
 from recipes.tiny import dims
 from recipes.tiny.common import Run, adamw, average_into, computing_time, stage_arguments, stage_parser
 from recipes.tiny.corpus.data import Corpus
-from recipes.tiny.corpus.excerpts import Drawn, Excerpts
+from recipes.tiny.corpus.excerpts import ExcerptBatch, Excerpts
 from recipes.tiny.dims import PITCH
 
 STAGE = "pitch"
@@ -70,7 +70,7 @@ class PitchTrainer:
         self.modules = {"pitch": self.net, "average": self.average}
         self.optimizers = {"pitch": self.optimizer}
 
-    def step(self, i: int, drawn: Drawn, generator: np.random.Generator) -> dict[str, Tensor]:
+    def step(self, i: int, drawn: ExcerptBatch, generator: np.random.Generator) -> dict[str, Tensor]:
         """Train on one batch; returns the loss. i: step number, from 0."""
         loss = pitch_loss(self.net(worsened(drawn.mel, generator)), drawn.pitch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -81,7 +81,7 @@ class PitchTrainer:
         return {"loss": loss.detach()}
 
     @torch.no_grad()
-    def errors(self, drawn: Drawn) -> dict[str, float]:
+    def errors(self, drawn: ExcerptBatch) -> dict[str, float]:
         """Evaluation figures of the moving average."""
         found, voicing = self.average.pitch(drawn.mel)
         voiced = drawn.pitch > 0

@@ -49,7 +49,7 @@ from recipes.tiny.common import (
     stage_weights,
 )
 from recipes.tiny.corpus.data import Corpus
-from recipes.tiny.corpus.excerpts import KIND, Drawn, Excerpts
+from recipes.tiny.corpus.excerpts import PREDICTED_MEL, ExcerptBatch, Excerpts
 from recipes.tiny.mel import mel_of
 from recipes.tiny.stages.adversarial import (
     Discriminators,
@@ -121,7 +121,7 @@ CPU_PLANS = {
 }
 
 
-def frames_of(drawn: Drawn, generator: np.random.Generator, pitch_net: PitchNet | None = None) -> Tensor:
+def frames_of(drawn: ExcerptBatch, generator: np.random.Generator, pitch_net: PitchNet | None = None) -> Tensor:
     """The input of `IstftVocoder.render`, from the recordings' pitch and a random phase.
 
     pitch_net: where predicted mels get their pitch from; it is needed if there are any.
@@ -174,7 +174,7 @@ class Trainer:
         )
 
     def step(
-        self, i: int, drawn: Drawn, generator: np.random.Generator, *, adversarial: bool, frozen: bool = False
+        self, i: int, drawn: ExcerptBatch, generator: np.random.Generator, *, adversarial: bool, frozen: bool = False
     ) -> dict[str, Tensor]:
         """Train on one batch; returns the losses. i: step number, from 0. frozen: train only the discriminators."""
         real = judged(drawn.wave)
@@ -194,7 +194,7 @@ class Trainer:
         average_into(self.average, self.vocoder, min(AVERAGE_DECAY, (i + 1) / (i + 20)))
         return {name: value.detach() for name, value in losses.items()}
 
-    def _spectral(self, drawn: Drawn, made: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _spectral(self, drawn: ExcerptBatch, made: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum, and the losses: of true mels `mel` and `stft`, of predicted ones `anchor`."""
         loss, losses = torch.zeros((), device=made.device), {}
         mels, predicted = mel_of(made), drawn.is_predicted
@@ -233,7 +233,7 @@ class Trainer:
         return losses
 
     @torch.no_grad()
-    def distances(self, drawn: Drawn, frames: Tensor) -> dict[str, float]:
+    def distances(self, drawn: ExcerptBatch, frames: Tensor) -> dict[str, float]:
         """Evaluation figures of the moving average."""
         made, real = judged(self.average.render(frames)), judged(drawn.wave)
         return {"mel": float(F.l1_loss(mel_of(made), mel_of(real))), "stft": float(stft_loss(made, real))}
@@ -309,7 +309,7 @@ def main() -> None:
     parser.add_argument("--predicted", type=float, default=PREDICTED_SHARE, help="share of excerpts with S2Mel's mel")
     args = stage_arguments(parser)
     corpora = [Corpus(c) for c in args.corpus]
-    if args.stage == PREDICTED_STAGE and not any(c.has(KIND) for c in corpora):
+    if args.stage == PREDICTED_STAGE and not any(c.has(PREDICTED_MEL) for c in corpora):
         parser.error("no corpus has predicted mels: make them with `python -m recipes.tiny.corpus.predicted_mels`")
     train(
         args.work,

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from recipes.tiny.common import Run, stage_weights
 from recipes.tiny.corpus.bundle import MEGABYTES, pack, unpack
 from recipes.tiny.corpus.data import Corpus
-from recipes.tiny.corpus.excerpts import KIND, Drawn, Excerpts
+from recipes.tiny.corpus.excerpts import PREDICTED_MEL, ExcerptBatch, Excerpts
 from recipes.tiny.stages.train_pitch import STAGE as PITCH_STAGE
 from recipes.tiny.stages.train_pitch import PitchTrainer
 from recipes.tiny.stages.train_vocoder_istft import CPU_PLAN, PREDICTED_SHARE, STAGE, Plan, Trainer, frames_of
@@ -52,7 +52,7 @@ DRY_STEPS = 2
 DRY_PLAN = dataclasses.replace(CPU_PLAN, batch=2, n_frames=24)
 
 
-def batches(excerpts: Excerpts, n: int, device: torch.device) -> Iterator[Drawn]:
+def batches(excerpts: Excerpts, n: int, device: torch.device) -> Iterator[ExcerptBatch]:
     """Endless batches, prepared ahead in a thread."""
     generators = np.random.default_rng().spawn(AHEAD)
     with ThreadPoolExecutor(AHEAD) as pool:
@@ -100,7 +100,7 @@ def _train(corpus: Corpus, work: Path, out: Path, minutes: float, device: torch.
     drawing = batches(training, plan.batch, device)
     for step in run:
         adversarial = dry or run.progress >= ADVERSARIAL_FROM
-        if corpus.has(KIND) and (dry or run.progress >= PREDICTED_FROM):
+        if corpus.has(PREDICTED_MEL) and (dry or run.progress >= PREDICTED_FROM):
             training.predicted = PREDICTED_SHARE
         losses = trainer.step(step, next(drawing), generator, adversarial=adversarial)
         if step % 20 == 0:  # float() synchronizes with the device
