@@ -254,8 +254,8 @@ def gpt_sizes(c: Table, n_conditioning_latents: int) -> dict[str, int]:
     }
 
 
-def acoustic_sizes(c: Table, features_per_code: int) -> dict[str, Any]:
-    """Arguments of `AcousticConfig`."""
+def s2mel_sizes(c: Table, features_per_code: int) -> dict[str, Any]:
+    """Arguments of `BaseS2MelConfig`."""
     regulator = "s2mel.length_regulator"
     semantic_dim = c.integer("semantic_codec.hidden_size")
     ratios = c.integers(f"{regulator}.sampling_ratios")

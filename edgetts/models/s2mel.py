@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edgetts.models import dit, length_regulator
 from edgetts.models.dit import DiT
 from edgetts.models.length_regulator import LengthRegulator
-from edgetts.pack.config import AcousticConfig, S2MelConfig
+from edgetts.pack.config import BaseS2MelConfig, S2MelConfig
 
 # Published tensors that these networks do not have (fnmatch patterns).
 EXPECTED_EXTRAS: tuple[str, ...] = (
@@ -36,7 +36,7 @@ class FlowMatching(nn.Module):
 class S2Mel(nn.Module):
     """`cfm.estimator` and `length_regulator`."""
 
-    def __init__(self, config: AcousticConfig) -> None:
+    def __init__(self, config: BaseS2MelConfig) -> None:
         super().__init__()
         self.cfm = FlowMatching(DiT(config.dit))
         self.length_regulator = LengthRegulator(config.length_regulator)

@@ -177,8 +177,8 @@ class DiTConfig:
 
 
 @dataclass(frozen=True)
-class AcousticConfig:
-    """What makes the mel."""
+class BaseS2MelConfig:
+    """S2Mel: the length regulator, and the flow-matching estimator that makes the mel."""
 
     length_regulator: LengthRegulatorConfig
     dit: DiTConfig
@@ -186,8 +186,8 @@ class AcousticConfig:
 
 
 @dataclass(frozen=True)
-class S2MelConfig(AcousticConfig):
-    """An `AcousticConfig` with a projection of the GPT's latents."""
+class S2MelConfig(BaseS2MelConfig):
+    """An `BaseS2MelConfig` with a projection of the GPT's latents."""
 
     latent_projection_dims: tuple[int, ...]  # of `gpt_layer`: GPT width, hidden widths, semantic width
 
@@ -250,7 +250,7 @@ class IstftVocoderConfig:
         return (self.n_fft - self.step) // 2
 
     def problems(self) -> list[str]:
-        """What does not fit together."""
+        """Contradictions between fields, one sentence each."""
         sizes = {f"pitch.{name}": size for name, size in dataclasses.asdict(self.pitch).items()}
         sizes = dataclasses.asdict(self) | sizes
         numbers = {name: size for name, size in sizes.items() if isinstance(size, (int, float))}
@@ -296,13 +296,13 @@ class ModelConfig:
     speaker_encoder: SpeakerEncoderConfig
     conditioning: EmotionConditioningConfig
     gpt: GPTConfig
-    s2mel: AcousticConfig
+    s2mel: BaseS2MelConfig
     vocoder: VocoderConfig | IstftVocoderConfig
     emotion: EmotionConfig
 
     @property
     def features_per_code(self) -> int:
-        """S2Mel's input has so many features for each code."""
+        """Number of features of S2Mel's input for each code."""
         return 1
 
     @property

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from edgetts.errors import UsageError
 from edgetts.text.traced import TracedText
 
-FULL_STOP, COMMA, ELLIPSIS = ".", ",", "…"
+PERIOD, COMMA, ELLIPSIS = ".", ",", "…"
 PAUSE_MARKS = (",", ".", "?", "!", "...", "-", "'")  # possible marks of a pack
-REQUIRED_MARKS = (COMMA, FULL_STOP)  # required; the others are replaced by these
-_STRENGTH = {mark: rank for rank, mark in enumerate((COMMA, ELLIPSIS, FULL_STOP, "!", "?"))}
+REQUIRED_MARKS = (COMMA, PERIOD)  # required; the others are replaced by these
+_STRENGTH = {mark: rank for rank, mark in enumerate((COMMA, ELLIPSIS, PERIOD, "!", "?"))}
 
 _ELLIPSIS = re.compile(rf"(?:{ELLIPSIS}|\.[ ]?\.)(?:[ ]?[.{ELLIPSIS}])*")
 _LETTER = r"[^\W_]"
@@ -73,7 +73,7 @@ def sentence_starts(text: str) -> list[int]:
 def _instead_of_ellipsis(match: re.Match[str]) -> str:
     """A period before a capital letter or at the end of the text, else a comma."""
     after = match.string[match.end() :].lstrip(" '\"")
-    mark = FULL_STOP if not after or after[0].isupper() else COMMA
+    mark = PERIOD if not after or after[0].isupper() else COMMA
     return mark + " "
 
 
@@ -91,7 +91,7 @@ def _strongest(run: str, marks: Sequence[str]) -> str:
     strongest = max((mark for mark in run if mark in _STRENGTH), key=lambda mark: _STRENGTH[mark])
     if strongest == ELLIPSIS or strongest in marks:
         return strongest
-    return FULL_STOP
+    return PERIOD
 
 
 def _closed(text: TracedText) -> TracedText:
@@ -99,5 +99,5 @@ def _closed(text: TracedText) -> TracedText:
     if text.text[-1:] in ("", ".", "?", "!", ELLIPSIS):
         return text
     if text.text[-1] in (COMMA, "-"):
-        return TracedText(text.text[:-1] + FULL_STOP, text.origins)
-    return TracedText(text.text + FULL_STOP, (*text.origins, text.origins[-1]))
+        return TracedText(text.text[:-1] + PERIOD, text.origins)
+    return TracedText(text.text + PERIOD, (*text.origins, text.origins[-1]))

@@ -43,7 +43,7 @@ def model_config(c: Table, w: Table, v: Table) -> IndexTTS2Config:
         ),
         gpt=gpt,
         s2mel=S2MelConfig(
-            **published.acoustic_sizes(c, 1),
+            **published.s2mel_sizes(c, 1),
             latent_projection_dims=(gpt.model_dim, *LATENT_PROJECTION_HIDDEN, codec.hidden_size),
         ),
         vocoder=published.vocoder(v, sound),

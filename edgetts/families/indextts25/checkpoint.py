@@ -9,7 +9,7 @@ from edgetts.families import published
 from edgetts.families.indextts25.dims import IndexTTS25Config, LanguageGPTConfig, UpsamplingCodecConfig
 from edgetts.families.published import Published
 from edgetts.families.table import Table
-from edgetts.pack.config import AcousticConfig, EmotionConditioningConfig
+from edgetts.pack.config import BaseS2MelConfig, EmotionConditioningConfig
 from edgetts.text.config import TextConfig
 
 FEATURE_RATE = 50.0  # features per second: the frame rate of w2v-BERT
@@ -50,7 +50,7 @@ def model_config(c: Table, w: Table, v: Table) -> IndexTTS25Config:
             emotion_conformer=conformer, emotion_perceiver=perceiver, model_dim=gpt.model_dim
         ),
         gpt=gpt,
-        s2mel=AcousticConfig(**published.acoustic_sizes(c, factor)),
+        s2mel=BaseS2MelConfig(**published.s2mel_sizes(c, factor)),
         vocoder=published.vocoder(v, sound),
         emotion=published.emotion(c),
     )

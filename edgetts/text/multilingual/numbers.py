@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 MAX_NUMBER = 10**12  # larger ones are read digit by digit
-_FEW = 2  # decimals that are read as one number: 3,25 "coma veinticinco"
+_MAX_JOINT_DECIMALS = 2  # more are read digit by digit: 3,25 "coma veinticinco"
 _one_at_a_time = threading.Lock()  # the Arabic converter is stateful
 
 _AR_ALONE = (("مئتا", "مئتان"), ("ألفا", "ألفان"), ("مليونا", "مليونان"), ("مليارا", "ملياران"))
@@ -45,9 +45,9 @@ def spanish_ordinal(number: int, *, feminine: bool) -> str:
     return " ".join(word[:-1] + "a" for word in words.split()) if feminine else words
 
 
-def spanish_digits(figures: str) -> str:
+def spanish_digits(digits_text: str) -> str:
     """Digit by digit."""
-    return " ".join(_words(int(figure), "es") for figure in figures)
+    return " ".join(_words(int(digit), "es") for digit in digits_text)
 
 
 def arabic(number: int) -> str:
@@ -87,14 +87,18 @@ def arabic_oblique(words: str) -> str:
     return " ".join(found)
 
 
-def arabic_digits(figures: str) -> str:
+def arabic_digits(digits_text: str) -> str:
     """Digit by digit."""
-    return " ".join(_words(int(figure), "ar") for figure in figures)
+    return " ".join(_words(int(digit), "ar") for digit in digits_text)
 
 
-def decimals(figures: str, number: Callable[[int], str], digits: Callable[[str], str]) -> str:
+def decimals(digits_text: str, number: Callable[[int], str], digits: Callable[[str], str]) -> str:
     """The digits after the decimal mark: one number if they are few and do not begin with 0, else digit by digit."""
-    return number(int(figures)) if len(figures) <= _FEW and figures[0] != "0" else digits(figures)
+    return (
+        number(int(digits_text))
+        if len(digits_text) <= _MAX_JOINT_DECIMALS and digits_text[0] != "0"
+        else digits(digits_text)
+    )
 
 
 @lru_cache(maxsize=1024)

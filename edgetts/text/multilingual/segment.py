@@ -59,7 +59,7 @@ def segment_edges(
 def _chunks(text: str, whole: Iterable[tuple[int, int]], budget: int, count: Count) -> list[int]:
     """The edges of clauses, of annotations, and of parts of clauses that are over the budget."""
     edges = [0]
-    for start, stop, is_whole in _stretches(text, whole):
+    for start, stop, is_whole in _spans_between(text, whole):
         if is_whole:
             edges.append(stop)
             continue
@@ -83,7 +83,7 @@ def _whole_spans(text: str, more: Iterable[tuple[int, int]]) -> Iterator[tuple[i
             done = stop
 
 
-def _stretches(text: str, whole: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
+def _spans_between(text: str, whole: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
     """The nonempty spans that are not cut, and those between them."""
     done = 0
     for start, stop in whole:

@@ -15,11 +15,11 @@ from edgetts.text.traced import TracedText
 
 _MONTHS = words("enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre")
 _NUMBER = (
-    r"\d{1,3}(?:,\d{3}){1,5}\.\d{1,2}|\d{1,3}(?:,\d{3}){2,5}"  # as in America
+    r"\d{1,3}(?:,\d{3}){1,5}\.\d{1,2}|\d{1,3}(?:,\d{3}){2,5}"  # as in Mexico and the United States
     r"|\d{1,3}(?:\.\d{3}){1,5}(?:,\d{1,9})?|\d{1,18}(?:[.,]\d{1,9})?"
 )
 _GROUPED = re.compile(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?")
-_IN_AMERICA = re.compile(r"\d{1,3}(?:,\d{3})+\.\d{1,2}|\d{1,3}(?:,\d{3}){2,}")  # where commas group
+_COMMA_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+\.\d{1,2}|\d{1,3}(?:,\d{3}){2,}")  # where commas group
 _LEFT = r"(?<![\w.,/:])"  # not preceded by a part of a number or word
 
 _ABBREVIATIONS = {
@@ -48,8 +48,8 @@ _WEB_SIGN = re.compile("[@./:_-]")
 _DATE = re.compile(r"(?<![\w/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?![\w/-])")
 _ISO_DATE = re.compile(r"(?<![\w/.-])(\d{4})-(\d{2})-(\d{2})(?![\w/-])")
 _TIME = re.compile(r"(?<![\w:.,])([01]?\d|2[0-4])[:h]([0-5]\d)(?: ?(h|hs|horas)\b)?(?![\w:]|[.,]\d)")
-_STOPPED_TIME = re.compile(r"(?<=las )([01]?\d|2[0-4])\.([0-5]\d)(?!\w|[.,]\d)")
-_HALF_DAY = re.compile(
+_TIME_WITH_PERIOD = re.compile(r"(?<=las )([01]?\d|2[0-4])\.([0-5]\d)(?!\w|[.,]\d)")
+_AM_PM = re.compile(
     r"(?<![\w.])([ap])(?:\. ?m\.|(?<=\d [ap])m\b)(?P<end>(?=\s*$|\s+(?-i:[A-ZÁÉÍÓÚ¿¡])))?", re.IGNORECASE
 )
 _SPACED = re.compile(r"(?<![\w.,+])(?<!\d )(?:\d{1,2}(?: \d{3}){1,4}|\d{3}(?: 000){1,4})(?![\w,]|[ .]\d)")
@@ -57,7 +57,7 @@ _PHONE = re.compile(
     r"(?<![\w.,/-])(?:\+\d{1,3}[ -])?\(?\d{2,4}\)?(?:[ -]\d{2,4}){2,4}(?![\w/-])"
     r"|(?<![\w.,/-])\d{3}-\d{4}(?![\w/-])|\+\d{8,14}\b"
 )
-_PHONE_FIGURES = 7  # at least
+_MIN_PHONE_DIGITS = 7
 _ORDINAL = re.compile(r"(?<![\w.,])(\d{1,3})\.?(er|[ºª]|[oa](?= ))(?!\w)")
 _CENTURY = re.compile(
     r"\b([Ss]iglos?|[Cc]apítulo|[Tt]omo|[Vv]olumen|[Aa]cto|[Pp]arte)( )([IVXL]{1,7})(?:( ?[-–] ?| y )([IVXL]{1,7}))?\b"
@@ -111,7 +111,7 @@ _RANGE = re.compile(r"(?<![\w.,-])(\d{1,6})[-–](\d{1,6})(?![\w-]|[.,]\d)")
 _SLASH = re.compile(r"(?<=\d)/(?=\d)")
 _MINUS = re.compile(r"(?<![\w\d.,)])[-−](?=\d)")
 _CARDINAL = re.compile(rf"(?P<number>{_NUMBER})(?P<noun>(?: [a-záéíóúñ]+)?)")
-_LETTER_FIGURE = re.compile(r"(?<=[^\W\d_])[-–]?(?=\d)|(?<=\d)(?=[^\W\d_])")
+_LETTER_DIGIT = re.compile(r"(?<=[^\W\d_])[-–]?(?=\d)|(?<=\d)(?=[^\W\d_])")
 _OTHERS = {"&": " y ", "+": " más ", "=": " igual a ", "×": " por ", "÷": " entre ", "#": " número ", "@": " arroba ",
            "%": " por ciento ", "€": " euros ", "£": " libras ", "©": "", "®": "", "™": ""}  # fmt: skip
 _OTHER = re.compile(f"[{re.escape(''.join(_OTHERS))}]")
@@ -124,9 +124,7 @@ _FEMININE_NOUNS = frozenset(
 )
 _NOT_FEMININE = frozenset(words("día días mapa mapas a hasta para"))
 _AFTER_LAS = re.compile(r"\blas? $", re.IGNORECASE)
-_JOINTS = frozenset(
-    ("", "de", "del", "y", "a", "o", "en", "e", "es", "por", "con", "al", "coma", "más", "menos")
-)  # no nouns
+_NOT_NOUNS = frozenset(("", "de", "del", "y", "a", "o", "en", "e", "es", "por", "con", "al", "coma", "más", "menos"))
 _NOUN = re.compile(r" ([a-záéíóúñ]+)")
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50}
 
@@ -140,9 +138,9 @@ def read(text: TracedText) -> TracedText:
     text = text.substitute(_ROMAN_NAME, _roman_name)
     text = text.substitute(_DATE, lambda m: _date(m, int(m[1]), int(m[3]), int(m[4])))
     text = text.substitute(_ISO_DATE, lambda m: _date(m, int(m[3]), int(m[2]), int(m[1])))
-    text = text.substitute(_STOPPED_TIME, lambda m: f"{m[1]}:{m[2]}")
+    text = text.substitute(_TIME_WITH_PERIOD, lambda m: f"{m[1]}:{m[2]}")
     text = text.substitute(_TIME, _time)
-    text = text.substitute(_HALF_DAY, _half_day)
+    text = text.substitute(_AM_PM, _am_pm)
     text = text.substitute(_MONEY, _money)
     text = text.substitute(
         _PERCENT, lambda m: _minus(m) + _said(m["number"]) + (" por ciento" if m["sign"] == "%" else " por mil")
@@ -155,14 +153,14 @@ def read(text: TracedText) -> TracedText:
     text = text.substitute(_RANGE, lambda m: f"{m[1]} a {m[2]}")
     text = text.substitute(_SLASH, lambda _: " barra ")
     text = text.substitute(_MINUS, lambda _: "menos ")
-    text = text.substitute(_LETTER_FIGURE, lambda _: " ")
+    text = text.substitute(_LETTER_DIGIT, lambda _: " ")
     text = text.substitute(_CARDINAL, _cardinal)
     return text.substitute(_OTHER, lambda m: _OTHERS[m.group()])
 
 
 def _parts(written: str) -> tuple[int, str]:
     """The integer part and the decimals: a period before three digits groups them, a comma does not."""
-    if _IN_AMERICA.fullmatch(written):
+    if _COMMA_GROUPED.fullmatch(written):
         whole, _, rest = written.replace(",", "").partition(".")
     elif _GROUPED.fullmatch(written):
         whole, _, rest = written.replace(".", "").partition(",")
@@ -212,7 +210,7 @@ def _time(match: re.Match[str]) -> str:
     return said + (" horas" if match[3] else "")
 
 
-def _half_day(match: re.Match[str]) -> str:
+def _am_pm(match: re.Match[str]) -> str:
     said = "a eme" if match[1] in "aA" else "pe eme"
     return said + "." if match["end"] is not None and match.group().endswith(".") else said
 
@@ -288,7 +286,7 @@ def _roman_name(match: re.Match[str]) -> str:
 
 def _phone(match: re.Match[str]) -> str:
     groups = re.findall(r"\d+", match.group())
-    if sum(map(len, groups)) < _PHONE_FIGURES:
+    if sum(map(len, groups)) < _MIN_PHONE_DIGITS:
         return match.group()
     said = ", ".join(numbers.spanish_digits(group) for group in groups)
     return f"más {said}" if match.group().startswith("+") else said
@@ -297,9 +295,9 @@ def _phone(match: re.Match[str]) -> str:
 def _cardinal(match: re.Match[str]) -> str:
     noun = match["noun"]
     word = noun.strip()
-    if _AFTER_LAS.search(match.string, max(0, match.start() - 4), match.start()) and word in _JOINTS:
+    if _AFTER_LAS.search(match.string, max(0, match.start() - 4), match.start()) and word in _NOT_NOUNS:
         return _said(match["number"], feminine=True) + noun
-    if word in _JOINTS:
+    if word in _NOT_NOUNS:
         return _said(match["number"]) + noun
     return _said(match["number"], feminine=_is_feminine(word)) + noun
 
