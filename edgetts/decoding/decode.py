@@ -158,7 +158,6 @@ class _HostSteps:
         )
         self._positions = torch.arange(gpt.config.n_mel_positions, device=device)
         self._seen = start_seen(gpt.config, settings.n_beams, device)
-        self._rows = torch.arange(settings.n_beams, device=device)
 
     def next(self) -> list[Candidate]:
         """The candidates of the first code, or of the code after those in `search.added`."""
@@ -196,7 +195,7 @@ class _HostSteps:
             order = torch.tensor(parents, device=self._prefix.device)
             self._cache.reorder(order, self._n_prefix + self._search.n_shared_codes)
             self._seen = self._seen[order]
-        self._seen[self._rows, fed[:, 0]] = True
+        self._seen.scatter_(1, fed, True)
         position = self._cache.length - self._n_prefix + 2  # position 1 is skipped
         hidden = self._stepper(self._gpt.mel_embed(fed, self._positions[position : position + 1]), self._cache)
         logits: Tensor = self._gpt.logits(hidden[:, -1:])[:, 0].float()
