@@ -51,7 +51,7 @@ SHARES = {
 }
 QUICK_MINUTES = 2.0
 N_PREDICTED, QUICK_PREDICTED = 600, 12
-N_TABLE_SENTENCES = 400
+N_TABLE, QUICK_TABLE = 400, 4  # sentences
 
 
 def cached(corpus: Path, cache: Path, resampled: bool, workers: int) -> Corpus:
@@ -61,8 +61,11 @@ def cached(corpus: Path, cache: Path, resampled: bool, workers: int) -> Corpus:
     return Corpus(cache)
 
 
-def run(work: Path, corpus: Path, minutes: float, *, workers: int, n_predicted: int = N_PREDICTED) -> Path:
-    """All stages; returns the pack's folder. n_predicted: recordings with a mel of S2Mel."""
+def run(
+    work: Path, corpus: Path, minutes: float, *, workers: int, n_predicted: int = N_PREDICTED, n_table: int = N_TABLE
+) -> Path:
+    """All stages; returns the pack's folder. n_predicted: recordings with a mel of S2Mel; n_table: sentences for
+    `code_sounds`."""
     budget = {stage: share * minutes for stage, share in SHARES.items()}
     base = cached(corpus, work / "cache" / "base", False, workers)
     other = cached(corpus, work / "cache" / "resampled", True, workers)
@@ -101,7 +104,7 @@ def run(work: Path, corpus: Path, minutes: float, *, workers: int, n_predicted: 
         predicted_mels.add(pack, base, n_predicted)
     train_vocoder_istft.train(work, [base], budget[second], stage=second)
     pack = export.write(work / "pack", work, base, export.DEFAULTS, ready)
-    code_sounds.add(pack, [item["text"] for item in base.items[:N_TABLE_SENTENCES]])
+    code_sounds.add(pack, [item["text"] for item in base.items[:n_table]])
     return pack
 
 
@@ -118,7 +121,11 @@ def main() -> None:
         if args.work.is_symlink() or (args.work.exists() and any(args.work.iterdir())):
             parser.error(f"--work {args.work} is not empty: give a new folder, or remove it")
         corpus = synthetic.make(args.work / "buzzes")
-        print(run(args.work, corpus, QUICK_MINUTES, workers=args.threads, n_predicted=QUICK_PREDICTED))
+        print(
+            run(
+                args.work, corpus, QUICK_MINUTES, workers=args.threads, n_predicted=QUICK_PREDICTED, n_table=QUICK_TABLE
+            )
+        )
         return
     if args.corpus is None:
         parser.error(

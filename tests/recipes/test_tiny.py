@@ -29,6 +29,7 @@ from recipes.tiny.corpus.text import (
 )
 from recipes.tiny.evaluation import stress
 from recipes.tiny.stages.gpt_data import Row, spliced
+from recipes.tiny.stages.output_level import OUTPUT_DB, scaled
 from recipes.tiny.stages.train_semantic_encoder import edit_distance
 from recipes.tiny.stages.train_vocoder_istft import PREDICTED_STAGE, with_pitch_net
 
@@ -243,13 +244,14 @@ def test_averaging_moves_towards_the_source() -> None:
 def test_the_whole_recipe_makes_a_pack_that_speaks(tmp_path: Path) -> None:
     """On buzzes and in seconds: the pack is whole and runs; nobody would understand it."""
     from edgetts import TTS
-    from recipes.tiny.__main__ import QUICK_PREDICTED, run
+    from recipes.tiny.__main__ import QUICK_PREDICTED, QUICK_TABLE, run
 
     buzzes = synthetic.make(tmp_path / "buzzes", n=48)
     work = tmp_path / "work"
-    pack = run(work, buzzes, minutes=0.5, workers=1, n_predicted=QUICK_PREDICTED)
+    pack = run(work, buzzes, minutes=0.5, workers=1, n_predicted=QUICK_PREDICTED, n_table=QUICK_TABLE)
     assert isinstance(open_pack(pack).config.vocoder, IstftVocoderConfig)
-    trained = with_pitch_net(work).state_dict()  # of both of the vocoder's stages, and of the pitch stage
+    # Of both of the vocoder's stages, and of the pitch stage.
+    trained = scaled(with_pitch_net(work).state_dict(), OUTPUT_DB)
     assert (work / PREDICTED_STAGE / "last.pt").exists()
     for name, value in open_pack(pack).state_dict("vocoder").items():
         assert (value - trained[name]).abs().max() <= 0.01 * trained[name].abs().max() + 1e-6, name
