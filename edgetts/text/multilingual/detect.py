@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from edgetts.text.config import Language
 from edgetts.text.multilingual import pronunciation
 from edgetts.text.readings.en_units import UNIT_SIGNS
-from edgetts.text.readings.language import Run, is_toned_syllable, sentence_spans
+from edgetts.text.readings.language import Run, add_run, is_toned_syllable, sentence_spans
 from edgetts.text.readings.rule import words
 
 _CLOSING = "\"'”’»)）」』】》"
@@ -90,10 +90,7 @@ def runs(text: str, spoken: Sequence[Language], previous: Language | None = None
     for start, stop, language, is_sure in sentences:
         if language and (is_sure or _is_news(language, current)):
             current = language
-        if found and found[-1].language == current:
-            found[-1] = Run(found[-1].start, stop, current)
-        else:
-            found.append(Run(start, stop, current))
+        add_run(found, Run(start, stop, current))
     return found
 
 

@@ -66,11 +66,16 @@ def runs(
     for start, stop, (language, is_sure) in judged:
         if is_sure and language is not None:
             current = language
-        if found and found[-1].language == current:
-            found[-1] = Run(found[-1].start, stop, current)
-        else:
-            found.append(Run(start, stop, current))
+        add_run(found, Run(start, stop, current))
     return found
+
+
+def add_run(found: list[Run], new: Run) -> None:
+    """Add the next run; one of the same language makes the last one longer."""
+    if found and found[-1].language == new.language:
+        found[-1] = Run(found[-1].start, new.stop, new.language)
+    else:
+        found.append(new)
 
 
 def sentence_spans(text: str, end: re.Pattern[str]) -> Iterator[tuple[int, int]]:
