@@ -18,7 +18,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -127,8 +127,9 @@ def figures(
     seed: int,
     options: dict[str, Any],
     judges: Judges,
+    keep: Callable[[dict[str, Any]], object] = lambda _so_far: None,
 ) -> dict[str, Any]:
-    """`enroll_s`, and by set and group what `judged` gives."""
+    """`enroll_s`, and by set and group what `judged` gives. keep: gets the figures so far after each set."""
     steps = options.get("adapt_steps")
     result: dict[str, Any] = {"enroll_s": {}, "sets": {name: {} for name in sets}}
     for group in groups:
@@ -139,6 +140,7 @@ def figures(
         result["enroll_s"] |= {name: round(s, 2) for name, s in learned["seconds"].items()}
         for name, texts in sets.items():
             result["sets"][name][group] = judged(tts, texts, learned["voices"], judges, seed, options)
+            keep(result)
     return result
 
 
@@ -195,9 +197,12 @@ def main() -> None:
             "seed": args.seed,
             "options": options,
         }
-        result |= figures(tts, sets, recordings, args.group or GROUPS, args.seed, options, judges)
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+        def keep(so_far: dict[str, Any]) -> None:
+            if args.json:
+                args.json.write_text(json.dumps(result | so_far, indent=1) + "\n")
+
+        result |= figures(tts, sets, recordings, args.group or GROUPS, args.seed, options, judges, keep)
     show(result, Console(width=160))
 
 
