@@ -50,6 +50,12 @@ def test_what_is_run_needs_no_checkout(block: Block) -> None:
     )
 
 
+def test_environments_are_made_beside_the_program() -> None:
+    """In a clone, `edgetts` is the program's folder: what is put there would be installed with it."""
+    made = [name for block in SHELL for name in re.findall(r"-m venv (?:-\S+ )*(\S+)", block.code)]
+    assert made and not [name for name in made if (ROOT / name).exists() and not name.startswith(".")]
+
+
 def test_other_languages_are_shown_only() -> None:
     """A shell block under another name would be neither run nor marked."""
     for page in PAGES:
