@@ -77,7 +77,9 @@ class Soak:
         self._rests_since = time.monotonic()
         self.done: Counter[str] = Counter()
         self.wrong: list[str] = []
-        self._http = httpx.AsyncClient(base_url=served.url, timeout=TIMEOUT_S)
+        # Shorter than the daemon's 5 s, or both would close and use a connection at the same moment.
+        limits = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
+        self._http = httpx.AsyncClient(base_url=served.url, timeout=TIMEOUT_S, limits=limits)
 
     async def run(self, seconds: float, samples: Path) -> None:
         work = [self._client(number) for number in range(max(LEVELS))]

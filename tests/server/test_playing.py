@@ -163,6 +163,11 @@ def test_a_loudspeaker_that_is_not_there(speakers: Speakers, monkeypatch: pytest
     assert failed.exit_code == 1 and "no sound output device" in failed.stderr
 
 
+def n_asked(daemon: Running) -> int:
+    """Connections whose request has been read."""
+    return sum(connection._speaking is not None for connection in daemon.daemon.local._connections)
+
+
 @pytest.mark.parametrize("place", ["here", "server"])
 def test_a_second_call_waits_and_an_interruption_replaces_both(daemon: Running, speakers: Speakers, place: str) -> None:
     speakers.n_holding = 1
@@ -170,7 +175,7 @@ def test_a_second_call_waits_and_an_interruption_replaces_both(daemon: Running, 
     first = Call(daemon, speakers, LONG, on_server=on_server)
     until(lambda: bool(speakers.all and speakers.all[0].heard))
     second = Call(daemon, speakers, "I wait.", on_server=on_server)
-    until(lambda: len(daemon.daemon.local._connections) == 2)
+    until(lambda: n_asked(daemon) == 2)  # both have said that they play
     third = say("At once.", "--play-on", place, "--interrupt")
     assert third.exit_code == 0, third.stderr
     for error in (first.ended(), second.ended()):

@@ -79,7 +79,7 @@ def test_systemd_finds_nothing_wrong(scope: str, installation: Installation, tmp
 def test_exposure_is_what_the_page_says(tmp_path: Path) -> None:
     done = analyze(tmp_path, {SERVICE: service_unit(generic("system"))}, "security", "--offline=yes", "--no-pager")
     found = re.search(r"exposure level for edgetts.service: ([\d.]+)", done.stdout)
-    said = re.search(r"exposure of\s+([\d.]+)", DAEMON_PAGE.read_text(encoding="utf-8"))
+    said = re.search(r"exposure\s+as\s+([\d.]+)", DAEMON_PAGE.read_text(encoding="utf-8"))
     assert found is not None and said is not None
     assert abs(float(found[1]) - float(said[1])) < 0.3  # versions of systemd weigh differently
 
