@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from edgetts.backends.runners import CompiledRunner, EagerRunner, GraphRunner, R
 from edgetts.backends.step_state import KEY_BUCKET
 from edgetts.backends.step_watch import NotReplayable, WatchedRunner
 from edgetts.decoding.bursts import BURST
-from edgetts.decoding.decode import DecodeResult, generate_codes
+from edgetts.decoding.decode import CodeStream, DecodeResult, generate_codes
 from edgetts.decoding.settings import DecodeSettings
 from edgetts.errors import UsageError
 from edgetts.models.gpt import GPT
@@ -233,7 +234,9 @@ def test_one_capture_for_each_kind_and_bucket(n_beams: int, do_sample: bool) -> 
         assert generate_codes(gpt, small_prompt(gpt), settings, generator, decoders=pool) == expected
         assert runner.captured == [(n_beams, do_sample, KEY_BUCKET), (n_beams, do_sample, 2 * KEY_BUCKET)]
     more = settings_of(n_beams, do_sample, 600)
-    generate_codes(gpt, small_prompt(gpt), more, torch.Generator(), lambda: len(runner.captured) == 3, decoders=pool)
+    with contextlib.closing(CodeStream(gpt, small_prompt(gpt), more, torch.Generator(), decoders=pool)) as stream:
+        while len(runner.captured) < 3:
+            next(stream)
     assert runner.captured[2:] == [(n_beams, do_sample, KEY_BUCKET)]
 
 

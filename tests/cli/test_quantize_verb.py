@@ -109,7 +109,8 @@ def test_the_built_in_pack_by_name(edgetts: Edgetts, tmp_path: Path, monkeypatch
     )
     pack = open_pack(tmp_path / "tiny.pack", verify=True)
     assert pack.manifest.recipe == "cpu-arm64" and pack.manifest.encoder_id == source.manifest.encoder_id
-    assert 0 < pack.manifest.total_bytes <= source.manifest.total_bytes
+    headers = 1024  # of safetensors files: another writer pads them in another way
+    assert 0 < pack.manifest.total_bytes <= source.manifest.total_bytes + headers
     size = f"{pack.manifest.total_bytes / 2**20:.1f} MiB"
     assert f"tiny.pack: {size} in " in made.stdout
     assert re.search(f"^size +{size}$", edgetts("info", "tiny.pack").stdout, re.MULTILINE)

@@ -73,6 +73,6 @@ def test_statistics_that_do_not_fit_the_encoder_are_said(
         assert (
             notice.startswith("note: No voice can be enrolled with this pack: ") and "wav2vec2bert_stats.pt" in notice
         )
-        assert "makes features 64 wide, and its statistics and codec take 1024," in notice
+        assert "makes features 64 wide, and its statistics and codec take 1024." in notice
         assert edgetts(verb, mini_checkpoint, tmp_path / verb, *more, "--force", "--quiet").stderr == ""
     assert enrollment_notice(read_manifest(builtin_pack()).model) is None

@@ -35,6 +35,7 @@ class RandomPack:
     """scheme, group: of the GPT's linear layers, with the head in int8, as the recipes have it; None: fp32 weights."""
 
     path = Path("random")
+    code_sounds_path = None  # drawn codes are no sounds
 
     def __init__(self, config: ModelConfig, scheme: str | None = "int4_group", group: int | None = 32) -> None:
         self.config = config

@@ -80,6 +80,7 @@ class Fixed:
 
 
 def test_figures_of_known_verdicts(tts: TTS) -> None:
+    pytest.importorskip("jiwer", reason="counts the wrong words; extra train")
     texts = ["One two three four.", "Five six seven eight.", "Nine ten."]
     recordings = {name: Path("unused") for name in ("af_heart", "am_michael")}  # ready voices: nothing is enrolled
     kept: list[str] = []  # after each set, so that a long run that is stopped was not for nothing

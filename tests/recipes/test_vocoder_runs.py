@@ -128,7 +128,7 @@ def test_a_long_recording_is_rendered_in_parts(corpus: Corpus, monkeypatch: pyte
     wave = corpus.get("wav", 3).float() / 32768
     wave = wave[: len(wave) // dims.HOP * dims.HOP]
     whole = vocoded.rendered(Frames(), wave)
-    monkeypatch.setattr(vocoded, "LONGEST_FRAMES", 17)
+    monkeypatch.setattr(vocoded, "MAX_FRAMES", 17)
     assert len(whole) == len(wave) and np.array_equal(vocoded.rendered(Frames(), wave), whole)
     monkeypatch.setattr(vocoded, "OVERLAP_FRAMES", 0)
     assert not np.array_equal(vocoded.rendered(Frames(), wave), whole)

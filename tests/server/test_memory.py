@@ -32,6 +32,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="as
 
 BODY = {"voice": VOICE, "options": QUICK, "response_format": "wav"}
 TEXTS = ("Yes.", "The kettle is boiling, and nobody has noticed it.", "One, two, three, four, five.")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # as the tests have: the sound is compared
 MOST_MIB = 32.0  # more when idle, after many requests, than after a few
 
 
@@ -40,7 +41,7 @@ def test_all_threads_of_a_daemon_share_one_heap(
 ) -> None:
     for name in ARENA_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    with serving(home_of(tmp_path, mini_pack), mini_pack) as served:
+    with serving(home_of(tmp_path, mini_pack), mini_pack, variables=ONE_THREAD) as served:
         tasks = tasks_of(mini_pack, tmp_path, VOICE, **QUICK)
         assert burden(served.url, tasks, 0.5).wrong == []
         assert n_thread_heaps(served.process.pid) == 0
@@ -167,8 +168,7 @@ async def synthesize(port: int) -> None:
 @pytest.mark.slow
 def test_an_idle_daemon_holds_no_more_after_many_requests(tmp_path: Path) -> None:
     tasks = tasks_of("builtin", tmp_path, "af_heart")
-    one_thread = {"OMP_NUM_THREADS": "1"}  # as the tests have: the sound is compared
-    with serving(tmp_path, "builtin", variables=one_thread) as served:
+    with serving(tmp_path, "builtin", variables=ONE_THREAD) as served:
         held = []
         for clients, seconds in ((1, 10.0), (4, 40.0), (1, 20.0), (4, 40.0)):
             assert burden(served.url, (tasks * 2)[:clients], seconds).wrong == []
