@@ -1,4 +1,4 @@
-"""The evaluation over sets of sentences, with judges whose verdicts are known; spelling; speed in turns."""
+"""The evaluation of sets of texts with recognizers of known output, text normalization, and the comparison of speed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from edgetts import TTS
-from recipes.tiny.evaluation import listeners, sets, turns
+from recipes.tiny.evaluation import compare_speed, listeners, sets
 from recipes.tiny.evaluation.evaluate import UNHEARD
 
 EVALUATION = Path(sets.__file__).parent
@@ -109,7 +109,7 @@ def test_ratios_are_those_of_the_same_round() -> None:
     """A slow minute slows both packs: the ratio of medians would be 1.5."""
 
     def rows(*offline: float) -> list[dict[str, float]]:
-        return [dict.fromkeys(turns.KINDS, value) for value in offline]
+        return [dict.fromkeys(compare_speed.KINDS, value) for value in offline]
 
-    found = turns.compared({"new": rows(1.0, 6.0, 1.5), "old": rows(2.0, 12.0, 1.0)})
-    assert found["ratio"] == dict.fromkeys(turns.KINDS, 0.5) and found["new"]["offline"] == 1.5
+    found = compare_speed.compared({"new": rows(1.0, 6.0, 1.5), "old": rows(2.0, 12.0, 1.0)})
+    assert found["ratio"] == dict.fromkeys(compare_speed.KINDS, 0.5) and found["new"]["offline"] == 1.5

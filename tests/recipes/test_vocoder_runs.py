@@ -79,7 +79,7 @@ def test_a_gpu_run_from_bundle_to_work_folder(corpus: Corpus, tmp_path: Path) ->
     run = Run(tmp_path / "work", STAGE, 1.0, {"vocoder": fresh_vocoder.fresh()}, {})  # and training goes on from it
     assert torch.equal(run.modules["vocoder"].state_dict()["head.weight"], sent["head.weight"])
     (tmp_path / "work" / STAGE / "last.pt").touch()
-    with pytest.raises(SystemExit, match="would go on from itself"):
+    with pytest.raises(SystemExit, match="training would resume from it"):
         vocoder_gpu.take(tmp_path / "result", tmp_path / "work")
 
 

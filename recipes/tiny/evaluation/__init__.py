@@ -1,1 +1,1 @@
-"""Evaluation of any pack: words, speakers, streams, solvers, dtypes."""
+"""Evaluation of packs: words, voices, sound, prosody, streams, speed, solvers, dtypes."""

@@ -1,13 +1,18 @@
-"""Which stage costs how much sound quality: held-out recordings through ever more of a pack.
+"""Measures the loss of sound quality by stage, on held-out recordings.
 
 In: a pack and a cached corpus with `wav` (`recipes.tiny.corpus.pitch`), whose items have texts and voices. Out: mean
-figures (`sound_metrics`) of held-out recordings; of the vocoder's output for their true mel; of the vocoder's output
-for S2Mel's mel of their own codes, with another recording of the voice as prompt; and of the whole model's reading of
-their text in the voice of that other recording, as a table and as JSON. Seeds are fixed.
+metrics (`sound_metrics`) of four kinds of sound, as a table and as JSON:
+
+- the held-out recordings;
+- the vocoder's output for their true mels;
+- the vocoder's output for mels that S2Mel predicts from their codes, with another recording of the voice as prompt;
+- the whole model's reading of their texts, in the voice of that other recording.
+
+Seeds are fixed.
 
     python -m recipes.tiny.evaluation.by_stage --corpus CACHE [--pack PACK] [--limit 30] [--option noise_scale=0.4]
 
-The judge is an optional package: `pip install -e '.[train]'`.
+DNSMOS and PESQ are optional packages: `pip install -e '.[train]'`.
 """
 
 from __future__ import annotations
@@ -44,14 +49,14 @@ RECORDING, COPY, CODES, WHOLE = STAGES = ("recording", "true mel", "true codes",
 
 
 class Stages:
-    """One pack; the sound of a recording after each stage."""
+    """Runs recordings through the stages of one pack."""
 
     def __init__(self, pipeline: Pipeline, options: SynthesisOptions) -> None:
         self.pipeline, self.options = pipeline, options
         self.frontend = frontend_of(pipeline.pack)
 
     def sounds(self, corpus: Corpus, i: int, prompt: Voice, wanted: tuple[str, ...]) -> Iterator[tuple[str, Wave]]:
-        """Recording i, and what the stages make of it. Nothing for a text of several segments."""
+        """The wanted kinds of sound of recording `i`. Yields nothing if the text has several segments."""
         segments = self.frontend.segments(corpus.items[i]["text"], MAX_TOKENS).segments
         if len(segments) != 1:
             return
@@ -78,7 +83,7 @@ class Stages:
 
 
 def chosen(corpus: Corpus, limit: int) -> dict[int, int]:
-    """Held-out recordings, evenly, each with the training recording of the voice that is its prompt."""
+    """At most `limit` evenly spaced held-out recordings, each with a training recording of the voice as prompt."""
     by_voice: dict[str, list[int]] = defaultdict(list)
     for i in corpus.training():
         by_voice[corpus.items[i]["voice"]].append(i)
@@ -89,7 +94,7 @@ def chosen(corpus: Corpus, limit: int) -> dict[int, int]:
 
 @torch.inference_mode()
 def figures(stages: Stages, corpus: Corpus, pairs: Mapping[int, int], wanted: tuple[str, ...]) -> dict[str, Any]:
-    """Means by stage."""
+    """Mean metrics by stage."""
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     for i, other in track(pairs.items(), description="recordings"):
         prompt = voice_of(stages.pipeline, corpus, other)
@@ -106,8 +111,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="cached corpus")
     parser.add_argument("--pack", type=Path, help="default: the built-in one")
-    parser.add_argument("--limit", type=int, default=30, help="recordings, evenly over the held-out ones")
-    parser.add_argument("--stage", action="append", choices=STAGES, help="default: all of them")
+    parser.add_argument("--limit", type=int, default=30, help="number of held-out recordings, evenly spaced")
+    parser.add_argument("--stage", action="append", choices=STAGES, help="may be repeated (default: all)")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="synthesis option")
     parser.add_argument("--compute", choices=get_args(Compute), default=DEFAULT_COMPUTE)
     parser.add_argument("--threads", type=int, default=1)

@@ -1,13 +1,14 @@
-"""Evaluates a pack: words, voice, spectrum and speed, as a table and as JSON.
+"""Evaluates a pack: words, voice, sound and speed, as a table and as JSON.
 
 In: a pack, a fixed list of sentences (`sentences.txt`, not in the training data) and recordings of voices. Out: word
-and character error rate (Whisper tiny), speaker similarity (resemblyzer: cosine, and how often the right voice is the
-nearest), quality (DNSMOS), hum at the frame rate (`sound_metrics`), real-time factor; with the teacher's recordings
-also the teacher's error rate, the mel-cepstral distance to them and the ratio of lengths.
+and character error rate (Whisper tiny), speaker similarity (Resemblyzer: cosine, and how often the right voice is the
+nearest), quality (DNSMOS), hum at the frame rate (`sound_metrics`) and real-time factor. With the teacher's recordings
+also the teacher's error rate, the mel-cepstral distance to them and the ratio of durations. Voices are `heard` if they
+are in the training data, else `unheard`.
 
     python -m recipes.tiny.evaluation.evaluate --voices DIR [--pack PACK] [--teacher DIR] [--limit 80] [--json FILE]
 
-The judges are optional packages: `pip install -e '.[train]'`.
+The evaluation models are optional packages: `pip install -e '.[train]'`.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ from recipes.tiny.evaluation.sound_metrics import alone, means
 from recipes.tiny.mel import mel_of
 
 GROUPS = ("heard", "unheard")
-UNHEARD = ("af_nova", "am_puck", "bf_lily", "bm_daniel")  # never in the training set
+UNHEARD = ("af_nova", "am_puck", "bf_lily", "bm_daniel")  # not in the training data
 SENTENCES = Path(__file__).parents[1] / "sentences.txt"
 N_CEPSTRA = 13
 DB_PER_NEPER = 10 / np.log(10) * np.sqrt(2)
-CLIPPED = 0.999
-LENGTH_RATIOS = (0.6, 1.6)  # of the teacher's
+CLIPPED = 0.999  # absolute sample value from which a sample counts as clipped
+LENGTH_RATIOS = (0.6, 1.6)  # accepted range of durations, relative to the teacher's
 
 _SPELLED = {"mom": "mum", "ok": "okay", "gray": "grey", "colour": "color", "neighbour": "neighbor"}
 
 
-class Ear:
-    """Resemblyzer's voice embedding."""
+class VoiceEmbedder:
+    """Resemblyzer's voice encoder: waveform -> unit embedding (256,)."""
 
     def __init__(self) -> None:
         from resemblyzer import VoiceEncoder
@@ -64,22 +65,23 @@ class Ear:
 
 
 def recordings_in(folder: Path) -> dict[str, Path]:
-    """Recordings of voices by file name."""
+    """The audio files of a folder by file name without extension."""
     return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in (".flac", ".wav", ".ogg", ".mp3")}
 
 
 def options_of(given: list[str]) -> dict[str, Any]:
-    """`NAME=VALUE`, the value as JSON."""
+    """Parse `NAME=VALUE` options; the values are JSON."""
     return {k: json.loads(v) for k, _, v in (o.partition("=") for o in given)}
 
 
 def words(text: str) -> str:
+    """Lower-case words without punctuation, in one spelling."""
     plain = re.sub(r"[^a-z' ]", " ", text.lower().replace("’", "'").replace("-", " "))
     return " ".join(_SPELLED.get(w, w) for w in plain.split())
 
 
 def mel_cepstral_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """dB between two mono signals at the pack's rate, aligned by dynamic time warping."""
+    """Mel-cepstral distance in dB of two mono signals at the pack's rate, aligned by dynamic time warping."""
 
     def cepstra(samples: np.ndarray) -> np.ndarray:
         mel = mel_of(torch.from_numpy(samples)[None])[0].numpy().T  # (T, M)
@@ -109,10 +111,10 @@ def evaluate(
     first_seed: int = 0,
     wanted: Sequence[str] = GROUPS,
 ) -> dict[str, Any]:
-    """wanted: which of the voices read; the nearest voice is that of all of them."""
+    """All metrics. wanted: groups of voices that read; the nearest voice is searched among all voices."""
     import jiwer
 
-    listener, ear = Listener(), Ear()
+    listener, embedder = Listener(), VoiceEmbedder()
     ready = tts.ready_voices()
     enrolled, embeddings = {}, {}
     groups = {
@@ -121,7 +123,7 @@ def evaluate(
     }
     groups = {group: names for group, names in groups.items() if group in wanted}
     for name, path in voices.items():
-        embeddings[name] = ear(read_audio(path, JUDGE_RATE, 15.0).samples, JUDGE_RATE)
+        embeddings[name] = embedder(read_audio(path, JUDGE_RATE, 15.0).samples, JUDGE_RATE)
         if not any(name in names for names in groups.values()):
             continue
         steps = options.get("adapt_steps")
@@ -151,9 +153,9 @@ def evaluate(
             transcript = listener(samples, audio.sample_rate)
             said.append(words(sentence))
             heard.append(words(transcript))
-            if len(samples) >= audio.sample_rate:  # shorter speech cannot be evaluated
+            if len(samples) >= audio.sample_rate:  # DNSMOS needs at least a second
                 sounds.append(alone(samples))
-            embedding = ear(samples, audio.sample_rate)
+            embedding = embedder(samples, audio.sample_rate)
             scores = {v: float(embedding @ e) for v, e in embeddings.items()}
             cosines.append(scores[voice])
             nearest.append(max(scores, key=lambda v: scores[v]) == voice)
@@ -176,7 +178,7 @@ def evaluate(
 def against_teacher(
     tts: TTS, teacher: Path, listener: Listener, options: dict[str, Any], n: int = 16
 ) -> dict[str, Any]:
-    """Compare held-out recordings of the teacher with the pack's reading of the same sentence in the same voice."""
+    """Compare held-out recordings of the teacher with the pack's readings of the same sentences in the same voices."""
     import jiwer
 
     rows = [line.rstrip("\n").split("\t") for line in (teacher / "metadata.tsv").read_text().splitlines()]
@@ -241,12 +243,10 @@ def main() -> None:
     parser.add_argument("--voices", type=Path, required=True, help="folder with one recording per voice")
     parser.add_argument("--teacher", type=Path, default=None, help="corpus folder with metadata.tsv and wav/")
     parser.add_argument("--sentences", type=Path, default=SENTENCES)
-    parser.add_argument("--group", choices=GROUPS, action="append", help="voices that read (default: both groups)")
+    parser.add_argument("--group", choices=GROUPS, action="append", help="group of voices to evaluate (default: both)")
     parser.add_argument("--limit", type=int, default=None, help="maximum number of sentences")
     parser.add_argument("--json", type=Path, default=None)
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the first sentence; incremented for each further one"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first sentence; each further one adds 1")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="synthesis option")
     parser.add_argument("--compute", choices=get_args(Compute), default=DEFAULT_COMPUTE)
     parser.add_argument("--threads", type=int, default=2)

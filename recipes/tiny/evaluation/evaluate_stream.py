@@ -1,14 +1,14 @@
-"""Streamed speech against offline speech of one pack: words, voice, seams, first sound, a chunk timeline.
+"""Compares streamed with offline speech of one pack: words, voice, seams, first sound, chunk timeline.
 
-In: a pack, our sentences, optionally recordings of the voices. Out: a table and JSON. Both use the same seed, so the
-codes are equal and differences come from chunking alone.
+In: a pack, the sentences of `sentences.txt`, optionally recordings of voices. Out: JSON. In `quality`, offline and
+streamed speech have the same seed, so the codes are equal and all differences come from chunking.
 
     python -m recipes.tiny.evaluation.evaluate_stream quality --pack PACK [--voices DIR] [--limit 60] [--chunks 30,45]
     python -m recipes.tiny.evaluation.evaluate_stream first-sound --pack PACK [--runs 20]
     python -m recipes.tiny.evaluation.evaluate_stream timeline --pack PACK --picture timeline.png
     python -m recipes.tiny.evaluation.evaluate_stream feed --pack PACK [--tokens 500]
 
-Options of the synthesis are given as `--option name=value`. The judges: `pip install -e '.[train]'`.
+Synthesis options are given as `--option name=value`. The evaluation models: `pip install -e '.[train]'`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from edgetts.voices.voice import Voice
 from recipes.tiny.evaluation import seams
 from recipes.tiny.evaluation.evaluate import SENTENCES, options_of, recordings_in
 
-PAUSES_S = (0.0, 0.0, 0.01, 0.03, 0.12)  # between the tokens of a language model
-JUDGED_SECONDS = 15.0
+PAUSES_S = (0.0, 0.0, 0.01, 0.03, 0.12)  # between simulated tokens of a language model
+JUDGED_SECONDS = 15.0  # of a voice's recording
 
 
 def sentences(limit: int) -> list[str]:
@@ -41,15 +41,17 @@ def sentences(limit: int) -> list[str]:
 
 
 def quality(tts: TTS, voices: dict[str, Voice | str], recordings: dict[str, Path], arguments: Any) -> dict[str, Any]:
-    """Word error rate, similarity and seams, offline and streamed."""
+    """Word error rate and similarity, offline and streamed, and the seams of the streams."""
     import jiwer
 
     from edgetts.audio.io import read_audio
-    from recipes.tiny.evaluation.evaluate import Ear, words
+    from recipes.tiny.evaluation.evaluate import VoiceEmbedder, words
     from recipes.tiny.evaluation.listeners import JUDGE_RATE, Listener
 
-    listener, ear = Listener(), Ear()
-    references = {n: ear(read_audio(p, JUDGE_RATE, JUDGED_SECONDS).samples, JUDGE_RATE) for n, p in recordings.items()}
+    listener, embedder = Listener(), VoiceEmbedder()
+    references = {
+        n: embedder(read_audio(p, JUDGE_RATE, JUDGED_SECONDS).samples, JUDGE_RATE) for n, p in recordings.items()
+    }
     said: list[str] = []
     heard: dict[str, list[str]] = {"offline": [], "stream": []}
     likeness: dict[str, list[float]] = {"offline": [], "stream": [], "stream to offline": []}
@@ -66,7 +68,7 @@ def quality(tts: TTS, voices: dict[str, Voice | str], recordings: dict[str, Path
         embeddings = []
         for kind, samples in (("offline", offline.samples), ("stream", streamed)):
             heard[kind].append(words(listener(samples, tts.sample_rate)))
-            embeddings.append(ear(samples, tts.sample_rate))
+            embeddings.append(embedder(samples, tts.sample_rate))
             if name in references:
                 likeness[kind].append(float(embeddings[-1] @ references[name]))
         likeness["stream to offline"].append(float(embeddings[0] @ embeddings[1]))
@@ -84,7 +86,7 @@ def quality(tts: TTS, voices: dict[str, Voice | str], recordings: dict[str, Path
 
 
 def first_sound(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str, Any]:
-    """Milliseconds from the call to the first chunk that is not silent, warm."""
+    """Milliseconds from the call to the first chunk that is not silent, after two warm-up calls."""
     times: list[float] = []
     texts = sentences(arguments.runs + 2)
     for k, text in enumerate(texts):
@@ -92,7 +94,7 @@ def first_sound(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str
         with tts.stream(text, voice, seed=k, **arguments.options) as stream:
             next(c for c in stream if c.samples.any())
             times.append(1e3 * (time.perf_counter() - started))
-            for _ in stream:  # to the end, so that the latency model is updated as in use
+            for _ in stream:  # to the end, so that the latency model is updated as in normal use
                 pass
     warm = sorted(times[2:])
     return {
@@ -104,7 +106,7 @@ def first_sound(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str
 
 
 def timeline(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str, Any]:
-    """Arrival of each chunk and the time when playback needed it; `late`: chunks that caused an underrun."""
+    """Plot when each chunk arrived and when playback needed it. `late`: number of chunks that caused an underrun."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -128,7 +130,7 @@ def timeline(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str, A
         axes.barh(row, seconds, left=heard, color=f"C{segment % 10}")
         axes.plot([came], [row], "k|", markersize=9)
     axes.invert_yaxis()
-    axes.set_xlabel("seconds since the call; bar: heard, mark: made")
+    axes.set_xlabel("seconds since the call; bar: playback, mark: arrival")
     axes.set_ylabel("chunk (color: segment)")
     figure.tight_layout()
     figure.savefig(arguments.picture)
@@ -145,9 +147,10 @@ def timeline(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str, A
 
 
 def feed(tts: TTS, voice: Voice | str | None, arguments: Any) -> dict[str, Any]:
-    """Text fed like tokens of a language model:
+    """Stream text that arrives like the tokens of a language model.
 
-    is all of it spoken once and in order, and how soon after each clause.
+    `complete` and `in_order`: the segments cover the text once, in order. `clause_to_sound_ms`: delay from the end of a
+    clause to its first sound.
     """
     text = " ".join(sentences(1000) * 3)
     pieces = re.findall(r"\s?\S{1,4}", text)[: arguments.tokens]
@@ -180,8 +183,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("quality", "first-sound", "timeline", "feed"))
     parser.add_argument("--pack", default=None)
-    parser.add_argument("--voice", default=None, help="default: all ready voices, or the first")
-    parser.add_argument("--voices", type=Path, default=None, help="folder of recordings, to enroll and to compare with")
+    parser.add_argument(
+        "--voice", default=None, help="default: the first of --voices or of the ready voices; not for `quality`"
+    )
+    parser.add_argument(
+        "--voices", type=Path, default=None, help="folder with recordings of voices, to enroll and to compare with"
+    )
     parser.add_argument("--limit", type=int, default=60)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=500)

@@ -1,13 +1,13 @@
-"""Copy synthesis: compares recordings with a vocoder's output for their true mel, as a table and as JSON.
+"""Copy synthesis: compares recordings with a vocoder's output for their true mels, as a table and as JSON.
 
-In: a pack, or the work folder of a vocoder in training; recordings. Out: mean figures (`sound_metrics`) of the
+In: recordings, and a pack or the work folder of a vocoder in training. Out: mean metrics (`sound_metrics`) of the
 recordings and of the vocoder's output, for held-out recordings of training voices and for unseen voices. DNSMOS
-estimates opinion scores; PESQ, STFT and MCD compare with the recording; `comb` is the fraction of a band's energy at
+estimates opinion scores. PESQ, STFT and MCD compare with the recording. `comb` is the fraction of a band's energy at
 multiples of the frame rate.
 
     python -m recipes.tiny.evaluation.evaluate_vocoder --teacher DIR [--pack PACK | --work WORK] [--json FILE]
 
-The judges are optional packages: `pip install -e '.[train]'`.
+DNSMOS and PESQ are optional packages: `pip install -e '.[train]'`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Vocode = Callable[[Tensor], Tensor]
 
 
 def load(pack: Path | None, work: Path | None, compute: Compute) -> Vocode:
-    """Log-mel (B, M, T) -> waveform (B, S)."""
+    """The vocoder: log-mel (B, M, T) -> waveform (B, S)."""
     if work is not None:
         vocoder, _ = prepare_vocoder(with_pitch_net(work), compute, CPU)
         return vocoder
@@ -55,20 +55,21 @@ def load(pack: Path | None, work: Path | None, compute: Compute) -> Vocode:
 
 
 def read(path: Path) -> Wave:
+    """A recording at the pack's rate, cut to whole frames."""
     samples, rate = sf.read(path, dtype="float32")
     wave: Wave = resample(samples, rate, dims.SAMPLE_RATE)
     return wave[: len(wave) // dims.HOP * dims.HOP]
 
 
 def sets(teacher: Path, limit: int) -> dict[str, list[Path]]:
-    """Recordings by set: held-out recordings of training voices, and unseen voices."""
+    """Two sets of recordings: held-out ones of training voices, at most `limit`, and those of unseen voices."""
     held = [Path(item["path"]) for i, item in enumerate(read_metadata(teacher)) if is_held_out(i)]
     unheard = [p for p in sorted((teacher / "eval_voices").iterdir()) if p.stem in UNHEARD]
     return {"held out": held[:limit], "unheard voices": unheard}
 
 
 def figures(paths: list[Path], vocode: Vocode | None, what: str) -> dict[str, float]:
-    """Means over recordings: of the vocoder's output, or without a vocoder of the recordings."""
+    """Mean metrics of the vocoder's output for the recordings, or without a vocoder of the recordings themselves."""
     rows = []
     for path in track(paths, description=what):
         real = read(path)

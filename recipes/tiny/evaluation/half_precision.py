@@ -1,7 +1,7 @@
-"""Errors of DiT and vocoder in fp16 and bf16 against float32, with the flow's state in fp32.
+"""Measures the errors of DiT and vocoder in fp16 and bf16 against fp32, with the flow's state in fp32.
 
-In: a pack in float32. Out: a table of log-mel and STFT-magnitude differences with equal codes, latents and noise.
-Weights and activations are in half precision; inputs and outputs of each network are cast.
+In: a pack in float32. Out: a table of mean log-mel differences and spectral convergence, for equal codes, latents and
+noise. Weights and activations are in half precision; the inputs and outputs of each network are cast.
 
     python -m recipes.tiny.evaluation.half_precision --pack PACK [--voice RECORDING] [--steps 10]
 """
@@ -33,6 +33,7 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 @torch.inference_mode()
 def compare(pack_path: Path, voice: Path | None, n_steps: int) -> None:
+    """Print the table. voice: a recording, or None for the first ready voice."""
     pack = open_pack(pack_path)
     pipeline = Pipeline(pack, CPU, compute="exact")
     speaker = pipeline.speaker(find_voice(pack, voice))
@@ -79,7 +80,7 @@ def compare(pack_path: Path, voice: Path | None, n_steps: int) -> None:
 
 
 def spectral_convergence(found: Tensor, expected: Tensor) -> float:
-    """Norm of the difference of STFT magnitudes over the norm of the expected."""
+    """Norm of the difference of STFT magnitudes, divided by the norm of the expected magnitudes."""
     window = torch.hann_window(1024)
     a, b = (torch.stft(x, 1024, 256, window=window, return_complex=True).abs() for x in (found, expected))
     return float((a - b).norm() / b.norm())

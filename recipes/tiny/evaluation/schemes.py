@@ -1,7 +1,7 @@
-"""All quantization schemes and methods on the tiny model: sizes, KL divergence, sound, optionally words and voice.
+"""Compares quantization schemes and methods on the tiny model: size, KL divergence, sound, optionally words and voice.
 
-In: the tiny pack in float32 (`python -m recipes.tiny.stages.export --float32`). Out: a Markdown table, and all figures
-as JSON. Rows differ only in the GPT's linear layers; int4 and NF4 keep embeddings and head in int8, as the recipes do.
+In: the tiny pack in float32 (`python -m recipes.tiny.stages.export --float32`). Out: a Markdown table, and all metrics
+as JSON. Rows differ only in the GPT. The int4 and NF4 rows keep embeddings and head in int8, as the recipes do.
 
     python -m recipes.tiny.evaluation.schemes --pack PACK --work DIR [--voices DIR] [--limit 40] [--only NAME ...]
 """
@@ -32,12 +32,13 @@ GROUPS = (32, 64, 128)
 
 
 def gpt_rule(scheme: str, group: int | None = None, method: str = "rtn") -> str:
+    """A TOML rule for the linear layers of the GPT."""
     size = "" if group is None else f", group_size = {group}"
     return f'  {{ pattern = "gpt.h.*.weight", scheme = "{scheme}"{size}, method = "{method}" }},\n'
 
 
 def schemes() -> dict[str, str]:
-    """TOML of the GPT's table by name."""
+    """The TOML of the GPT's component for each row, by name."""
     table = {
         "fp16": 'dtype = "float16"\n',
         "bf16": 'dtype = "bfloat16"\n',
@@ -54,13 +55,14 @@ def schemes() -> dict[str, str]:
 
 
 def recipe(name: str, gpt: str) -> str:
+    """A recipe with this table for the GPT and all other components in float32."""
     others = [c for c in INDEXTTS_2.components if c not in (*ALWAYS_FP32, "gpt")]
     parts = [f'format = 1\nname = "{name}"\ndescription = "Comparison of schemes"\n\n[components.gpt]\n{gpt}']
     return "\n".join([*parts, *(f'[components.{c}]\ndtype = "float32"\n' for c in others)])
 
 
 def judged(pack: Path, voices: Path, limit: int) -> dict[str, Any]:
-    """Word and voice figures, as in `evaluate`."""
+    """Word error rate, similarity and real-time factor, averaged over the groups of voices of `evaluate`."""
     from edgetts import TTS
     from recipes.tiny.evaluation.evaluate import SENTENCES, evaluate, recordings_in
 
@@ -87,7 +89,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for packs and figures")
     parser.add_argument("--voices", type=Path, help="recordings, to evaluate words and voice")
     parser.add_argument("--limit", type=int, default=40, help="sentences to evaluate")
-    parser.add_argument("--only", nargs="*", help="names of schemes")
+    parser.add_argument("--only", nargs="*", help="names of rows")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     print("| GPT | size | KL | top-1 | log-mel | WER | similarity |\n|---|---|---|---|---|---|---|")

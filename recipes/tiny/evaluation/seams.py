@@ -1,10 +1,11 @@
-"""Seams of streamed speech: do chunk borders differ measurably from the rest, and are there clicks?
+"""Measures whether the seams between chunks of streamed speech differ from the rest, and detects clicks.
 
-In: a waveform and the positions of its seams. Out: per measure, the fraction of seams above the 95th percentile of the
-interior of the same speech (5 % if they do not differ), and the positions of clicks. Numpy only.
+In: a waveform and the positions of its seams. Out: for each of two measures, the fraction of seams above the 95th
+percentile of the interior of the same speech (5 % if they do not differ), and the positions of clicks. Needs only NumPy
+and SciPy.
 
-Measures in short windows, at seams and elsewhere: the largest step between two samples relative to the local level, and
-the largest change of the spectrum between two frames.
+Both measures are maxima over short windows, at seams and elsewhere: the largest step between two samples relative to
+the local level, and the largest change of the spectrum between two frames.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ CLICK_AROUND_S = 0.02
 
 @dataclass(frozen=True)
 class SeamReport:
-    """Shares of seams above the interior's 95th percentile; `clicks` at seams, in samples."""
+    """Fractions of seams above the interior's 95th percentile, and the positions of clicks at seams, in samples."""
 
     n_seams: int
     flux_above: float
@@ -61,7 +62,7 @@ def spectral_flux(samples: Samples, rate: int) -> npt.NDArray[np.float64]:
 
 
 def find_clicks(samples: Samples, rate: int) -> list[int]:
-    """Positions of clicks: impulses and jumps where linear prediction suddenly fails."""
+    """Sample positions of clicks: impulses and jumps where the error of linear prediction peaks."""
     x = samples.astype(np.float64)
     if len(x) < 4 * LPC_ORDER:
         return []
@@ -81,7 +82,7 @@ def find_clicks(samples: Samples, rate: int) -> list[int]:
 
 
 def report(samples: Samples, rate: int, seams: list[int]) -> SeamReport:
-    """Measures at `seams` (sample positions) against those of all windows in between."""
+    """Compare windows at `seams` (sample positions) with windows of mostly speech that are away from all seams."""
     window = int(WINDOW_S * rate)
     steps, flux, hop = sample_steps(samples, rate), spectral_flux(samples, rate), int(HOP_S * rate)
     speech = np.abs(samples) > QUIET

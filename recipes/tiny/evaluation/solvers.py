@@ -1,7 +1,7 @@
-"""Quality of faster flow settings: solvers, guidance, grids, short prompts, presets.
+"""Compares faster flow settings: solvers, guidance, time grids, short prompts, presets.
 
-In: a pack, recordings of voices. Out: a table, and all figures as JSON. All rows use the same codes and noise (same
-seed and GPT settings); only S2Mel's settings differ. The distance is between log-mels of the audio and of the first
+In: a pack and recordings of voices. Out: a table, and all metrics as JSON. All rows use the same codes and noise (same
+seed and GPT settings); only S2Mel's settings differ. The distance is the mean difference of log-mels from the first
 row, which has upstream's settings.
 
     python -m recipes.tiny.evaluation.solvers --voices DIR [--pack PACK] [--limit 24] [--json FILE] [--only NAME ...]
@@ -23,7 +23,7 @@ import torch
 from edgetts import TTS
 from edgetts.audio.io import read_audio
 from edgetts.options import PRESETS
-from recipes.tiny.evaluation.evaluate import SENTENCES, Ear, recordings_in, words
+from recipes.tiny.evaluation.evaluate import SENTENCES, VoiceEmbedder, recordings_in, words
 from recipes.tiny.evaluation.listeners import JUDGE_RATE, Listener
 from recipes.tiny.mel import mel_of
 
@@ -55,13 +55,13 @@ ROWS = _FLOWS | _PRESETS
 
 
 def measure(tts: TTS, recordings: Mapping[str, Path], limit: int, only: list[str] | None) -> dict[str, Any]:
-    """Figures of each row."""
+    """The metrics of each row; the first row is always measured."""
     import jiwer
 
-    listener, ear = Listener(), Ear()
+    listener, embedder = Listener(), VoiceEmbedder()
     names = list(recordings)
     voices = {n: tts.enroll(path, name=n, adapt_steps=0) for n, path in recordings.items()}
-    embeddings = {n: ear(read_audio(p, JUDGE_RATE, 15.0).samples, JUDGE_RATE) for n, p in recordings.items()}
+    embeddings = {n: embedder(read_audio(p, JUDGE_RATE, 15.0).samples, JUDGE_RATE) for n, p in recordings.items()}
     sentences = SENTENCES.read_text(encoding="utf-8").splitlines()[:limit]
     exact: list[np.ndarray] = []
     figures: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def measure(tts: TTS, recordings: Mapping[str, Path], limit: int, only: list[str
             rtfs.append(audio.compute_seconds / audio.seconds)
             said.append(words(sentence))
             heard.append(words(listener(audio.samples, audio.sample_rate)))
-            likeness.append(float(ear(audio.samples, audio.sample_rate) @ embeddings[name]))
+            likeness.append(float(embedder(audio.samples, audio.sample_rate) @ embeddings[name]))
         figures[row] = {
             "log_mel": statistics.fmean(distances),
             "word_error_rate": jiwer.wer(said, heard),
@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pack", type=Path, default=None)
     parser.add_argument("--voices", type=Path, required=True, help="folder with one recording per voice")
-    parser.add_argument("--limit", type=int, default=24, help="sentences")
+    parser.add_argument("--limit", type=int, default=24, help="number of sentences")
     parser.add_argument("--only", nargs="*", help="rows to run besides the first")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -1,7 +1,7 @@
-"""Objective audio metrics: hum at the frame rate, harmonics-to-noise ratio, distances to a recording.
+"""Objective sound metrics: hum at the frame rate, harmonics-to-noise ratio, DNSMOS, distances to a recording.
 
-In: waveforms (S,) at the pack's rate, float32. Out: numbers. It does not know the synthesizer. External packages (PESQ,
-DNSMOS) are loaded at first use.
+In: waveforms (S,) at the pack's rate, float32. Out: numbers. The metrics do not depend on the synthesizer. Optional
+packages (PESQ, DNSMOS) are imported at first use.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DB_PER_NEPER = 10 / np.log(10) * np.sqrt(2)
 
 
 def comb_shares(waveform: Wave, rate: int = dims.SAMPLE_RATE, hop: int = dims.HOP) -> list[float]:
-    """Share of each band's energy within 1.5 Hz of a multiple of the frame rate; 0.035 is chance level.
+    """Share of each band's energy within 1.5 Hz of a multiple of the frame rate; 0.035 for a flat spectrum.
 
     Raises ValueError for less than a second.
     """
@@ -63,23 +63,25 @@ def cepstral_distance(made: Wave, real: Wave) -> float:
 
 
 def spectral_distance(made: Wave, real: Wave) -> float:
-    """Multi-resolution STFT distance, as in training."""
+    """Multi-resolution STFT distance, the loss of vocoder training."""
     return float(stft_loss(torch.from_numpy(made)[None], torch.from_numpy(real)[None]))
 
 
 def at_judge_rate(waveform: Wave) -> Wave:
+    """The waveform at `JUDGE_RATE`, the input rate of PESQ and DNSMOS."""
     heard: Wave = soxr.resample(waveform, dims.SAMPLE_RATE, JUDGE_RATE).astype(np.float32).clip(-1, 1)
     return heard
 
 
 def wideband_pesq(made: Wave, real: Wave) -> float:
+    """Wideband PESQ with `real` as the reference."""
     from pesq import pesq
 
     return float(pesq(JUDGE_RATE, at_judge_rate(real), at_judge_rate(made), "wb"))
 
 
 def dnsmos(waveform: Wave) -> dict[str, float]:
-    """Microsoft's estimates of opinion scores: `overall`, `signal`, `p808`."""
+    """Microsoft's DNSMOS estimates of mean opinion scores: `overall`, `signal`, `p808`."""
     from speechmos import dnsmos as judge
 
     found: dict[str, Any] = judge.run(at_judge_rate(waveform), JUDGE_RATE, return_df=False)
@@ -95,13 +97,13 @@ def alone(waveform: Wave) -> dict[str, float]:
 
 
 def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each figure over the rows that have it."""
+    """Mean of each metric over the rows that have it, without nan."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: float(np.nanmean([row[name] for row in rows if name in row])) for name in names}
 
 
 def against(made: Wave, real: Wave) -> dict[str, float]:
-    """Metrics against the reference recording."""
+    """Metrics of `made`, and its distances to the reference recording; the longer one is cut."""
     n = min(len(made), len(real))
     made, real = made[:n], real[:n]
     return {

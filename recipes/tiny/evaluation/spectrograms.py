@@ -1,7 +1,7 @@
-"""Spectrograms of the same sentences side by side: the teacher's recording, and the reading of each pack.
+"""Plots spectrograms of the same sentences side by side: the teacher's recording, and each pack's reading.
 
-In: a corpus folder, packs. Out: one picture: a row per held-out recording, a column for the recording and for each
-pack, which reads its text in the voice of that recording. The texts are not shown: they belong to the corpus.
+In: a corpus folder and packs. Out: one picture, with a row per held-out recording, a column for the recordings and a
+column per pack, which reads the text in the voice of the recording. The texts belong to the corpus and are not shown.
 
     python -m recipes.tiny.evaluation.spectrograms --teacher DIR --pack OLD --pack NEW --picture FILE.png [--limit 5]
 """
@@ -27,11 +27,11 @@ RECORDING = "recording"
 SIZE, STEP = 1024, 256
 HIGHEST_HZ = 8000
 RANGE_DB = 70
-WORDS = (5, 9)  # of the sentences shown
+WORDS = (5, 9)  # range of the sentences shown
 
 
 def spectrogram(waveform: Wave) -> np.ndarray:
-    """(bins, frames) in dB below the loudest bin, from -RANGE_DB to 0."""
+    """Magnitudes (bins, frames) up to `HIGHEST_HZ`, in dB relative to the loudest bin, clipped at -`RANGE_DB`."""
     padded = np.pad(waveform, SIZE // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, SIZE)[::STEP] * np.hanning(SIZE)
     power = np.abs(np.fft.rfft(frames)).T[: int(HIGHEST_HZ / dims.SAMPLE_RATE * SIZE)]
@@ -41,7 +41,7 @@ def spectrogram(waveform: Wave) -> np.ndarray:
 
 
 def draw(columns: dict[str, list[Wave]], titles: list[str], picture: Path) -> None:
-    """columns: name -> one waveform per title."""
+    """Save the picture. columns: name -> one waveform per title."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -71,7 +71,7 @@ def draw(columns: dict[str, list[Wave]], titles: list[str], picture: Path) -> No
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, required=True, help="folder with metadata.tsv and wav/")
-    parser.add_argument("--pack", type=Path, action="append", required=True, help="may be given again")
+    parser.add_argument("--pack", type=Path, action="append", required=True, help="may be repeated")
     parser.add_argument("--picture", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=5)
     args = parser.parse_args()
@@ -85,7 +85,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         for k, pack in enumerate(args.pack):
             tts = TTS.load(pack, device="cpu", home=Path(home))
-            voices = [tts.enroll(item["path"], adapt_steps=0) for item in shown]  # they were heard in training
+            voices = [tts.enroll(item["path"], adapt_steps=0) for item in shown]  # training voices need no adaptation
             made = [
                 tts.say(item["text"], voice, seed=i).samples
                 for i, (item, voice) in enumerate(zip(shown, voices, strict=True))

@@ -1,7 +1,7 @@
-"""Stress test with many odd sentences: is the speech always audible, of plausible length and intact?
+"""Stress test with many random texts: checks that the speech is audible, intact and of plausible duration.
 
 In: a pack, and sentences from which runs of 1 to 25 words are cut at random. Out: how often the speech was not finite,
-clipped, silent, or ended by a guard or by max_codes, and its length relative to the teacher's pace, a linear fit of
+clipped, silent, or had a notice, and its duration relative to the teacher's. The teacher's duration is a linear fit of
 seconds to letters and words over the teacher's recordings (`metadata.tsv`).
 
     python -m recipes.tiny.evaluation.stress [--pack PACK] [--teacher CORPUS] [--n 200] [--json FILE]
@@ -31,7 +31,7 @@ SILENT_PEAK = 0.01
 
 
 def pieces(sentences: Sequence[str], n: int, seed: int = 0) -> list[str]:
-    """n texts of 1 to 25 words, each a run of words of a sentence, capitalized and with a period."""
+    """n texts of 1 to 25 consecutive words, which may span sentences, capitalized and with a period."""
     chance = random.Random(seed)
     words = " ".join(sentences).split()
     made = []
@@ -44,11 +44,12 @@ def pieces(sentences: Sequence[str], n: int, seed: int = 0) -> list[str]:
 
 
 def size(text: str) -> tuple[float, float, float]:
+    """The regressors of a text's duration: letters, words, and 1."""
     return float(sum(c.isalpha() for c in text)), float(len(text.split())), 1.0
 
 
 def pace(teacher: Path) -> np.ndarray:
-    """Seconds per letter, per word and per recording (3,), at normal speed: least squares over the teacher's corpus."""
+    """Seconds per letter, word and recording (3,), at normal speed, by least squares over the teacher's corpus."""
     rows = [line.split("\t") for line in (teacher / "metadata.tsv").read_text(encoding="utf-8").splitlines()]
     sizes = np.array([size(row[5]) for row in rows])
     seconds = np.array([float(row[3]) * float(row[2]) for row in rows])
@@ -57,6 +58,7 @@ def pace(teacher: Path) -> np.ndarray:
 
 
 def stress(tts: TTS, texts: Sequence[str], teacher: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The texts with each problem, and with `teacher` the range of duration ratios. The ready voices alternate."""
     problems: dict[str, list[str]] = {"not finite": [], "clipped": [], "silent": [], "noticed": []}
     line = pace(teacher) if teacher is not None else None
     ratios = []

@@ -1,1 +1,1 @@
-"""Training, stage by stage, and what makes a pack of it."""
+"""Training stages, one network per file, and the export of the trained networks as a pack."""

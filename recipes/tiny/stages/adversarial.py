@@ -1,10 +1,10 @@
-"""Losses of vocoder training: spectral distances, and discriminators.
+"""Losses for vocoder training: spectral distances and discriminators.
 
-In: waveforms (B, S), generated ("made") and real. Out: losses. It does not know the generator.
+In: generated (`made`) and real waveforms (B, S). Out: losses. This file does not depend on the generator.
 
-Discriminators: multi-period (MPD, Kong et al. 2020, "HiFi-GAN") and multi-resolution (MRD, Jang et al. 2021,
-"UnivNet"), and one of the log-mel, a twentieth of the work, which sees whether a spectrum is too smooth. Losses: least
-squares and feature matching. The sizes suit a CPU.
+The waveform discriminators are multi-period (MPD, Kong et al. 2020, "HiFi-GAN") and multi-resolution (MRD, Jang et al.
+2021, "UnivNet"). A third kind classifies the log-mel at a twentieth of the compute, and detects oversmoothed spectra.
+The losses are least squares (LSGAN) and feature matching. The default sizes suit a CPU.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from recipes.tiny.mel import mel_of
 
 STFT_SIZES = (256, 512, 1024, 2048)
 MAGNITUDE_FLOOR = 1e-4
-Verdicts = list[list[Tensor]]  # per discriminator: features of its layers, then its output
+Outputs = list[list[Tensor]]  # per discriminator: the features of each layer, then the output
 
 
 def magnitude(x: Tensor, size: int) -> Tensor:
-    """(B, S) -> (B, size / 2 + 1, frames)."""
+    """STFT magnitude of waveforms (B, S), floored: (B, size / 2 + 1, frames)."""
     window = torch.hann_window(size, device=x.device)
     spectrum = torch.stft(x, size, size // 4, size, window, return_complex=True)
     return (spectrum.real.square() + spectrum.imag.square()).clamp_min(MAGNITUDE_FLOOR**2).sqrt()
 
 
 def stft_loss(made: Tensor, real: Tensor) -> Tensor:
-    """Spectral convergence and log-magnitude distance, over several resolutions."""
+    """Spectral convergence plus half the L1 distance of log magnitudes, averaged over `STFT_SIZES`."""
     total = torch.zeros((), device=made.device)
     for size in STFT_SIZES:
         a, b = magnitude(made, size), magnitude(real, size)
@@ -43,6 +43,8 @@ def stft_loss(made: Tensor, real: Tensor) -> Tensor:
 
 
 class PeriodDiscriminator(nn.Module):
+    """Discriminator of a waveform folded into rows of one period (MPD)."""
+
     def __init__(self, period: int, widths: Sequence[int]) -> None:
         super().__init__()
         self.period = period
@@ -51,7 +53,7 @@ class PeriodDiscriminator(nn.Module):
         self.last = weight_norm(nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0)))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Waveform (B, S) -> features of each layer, then the output."""
+        """Waveforms (B, S) -> features of each layer, then the output."""
         x = x[:, : x.shape[1] // self.period * self.period].view(len(x), 1, -1, self.period)
         features = []
         for conv in self.convs:
@@ -61,6 +63,8 @@ class PeriodDiscriminator(nn.Module):
 
 
 class ResolutionDiscriminator(nn.Module):
+    """Discriminator of the log-magnitude spectrogram at one FFT size (MRD)."""
+
     def __init__(self, size: int, widths: Sequence[int], strides: Sequence[tuple[int, int]]) -> None:
         super().__init__()
         self.size = size
@@ -71,6 +75,7 @@ class ResolutionDiscriminator(nn.Module):
         self.last = weight_norm(nn.Conv2d(widths[-1], 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Waveforms (B, S) -> features of each layer, then the output."""
         spectrum = magnitude(x, self.size).log().transpose(1, 2)[:, None]  # (B, 1, frames, bins)
         features = []
         for conv in self.convs:
@@ -80,7 +85,7 @@ class ResolutionDiscriminator(nn.Module):
 
 
 class MelDiscriminator(nn.Module):
-    """Of patches of the log-mel."""
+    """Discriminator of log-mel patches."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -90,6 +95,7 @@ class MelDiscriminator(nn.Module):
         self.last = weight_norm(nn.Conv2d(widths[-1], 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Waveforms (B, S) -> features of each layer, then the output."""
         mel = ((mel_of(x) - MEL_CENTER) / MEL_SCALE)[:, None]  # (B, 1, M, T)
         features = []
         for conv in self.convs:
@@ -99,6 +105,8 @@ class MelDiscriminator(nn.Module):
 
 
 class Discriminators(nn.ModuleList):
+    """All discriminators of one training run: period, then resolution, then mel."""
+
     def __init__(
         self,
         periods: Sequence[int] = (2, 3, 5, 7),
@@ -109,36 +117,36 @@ class Discriminators(nn.ModuleList):
         resolution_strides: Sequence[tuple[int, int]] = ((1, 2), (1, 2), (1, 2), (1, 1)),  # frames, bins
         mel_widths: Sequence[int] = (),
     ) -> None:
-        """mel_widths: none: no discriminator of the mel."""
+        """mel_widths: channels of the mel discriminator; empty for none."""
         super().__init__(
             [PeriodDiscriminator(p, period_widths) for p in periods]
             + [ResolutionDiscriminator(s, resolution_widths, resolution_strides) for s in resolutions]
             + ([MelDiscriminator(mel_widths)] if mel_widths else [])
         )
 
-    def forward(self, x: Tensor) -> Verdicts:
+    def forward(self, x: Tensor) -> Outputs:
         with autocast(x.device.type):
             return [[f.float() for f in d(x)] for d in self]
 
 
-def judge_loss(of_real: Verdicts, of_made: Verdicts) -> Tensor:
-    """Loss of the discriminators: targets 1 for real, 0 for made."""
+def discriminator_loss(of_real: Outputs, of_made: Outputs) -> Tensor:
+    """Least-squares loss of the discriminators: target 1 for real, 0 for generated."""
     loss = torch.zeros((), device=of_real[0][-1].device)
     for real, made in zip(of_real, of_made, strict=True):
         loss = loss + (real[-1] - 1).square().mean() + made[-1].square().mean()
     return loss
 
 
-def adversarial_loss(of_made: Verdicts) -> Tensor:
-    """Adversarial loss of the vocoder: target 1."""
+def adversarial_loss(of_made: Outputs) -> Tensor:
+    """Least-squares loss of the vocoder: target 1 for generated."""
     loss = torch.zeros((), device=of_made[0][-1].device)
     for made in of_made:
         loss = loss + (made[-1] - 1).square().mean()
     return loss
 
 
-def matching_loss(of_real: Verdicts, of_made: Verdicts, weights: Sequence[float]) -> Tensor:
-    """Feature matching: relative distance of the discriminators' features. weights: one per discriminator."""
+def matching_loss(of_real: Outputs, of_made: Outputs, weights: Sequence[float]) -> Tensor:
+    """Feature matching: L1 distance relative to the real features. weights: one per discriminator."""
     loss = torch.zeros((), device=of_real[0][-1].device)
     for real, made, weight in zip(of_real, of_made, weights, strict=True):
         for a, b in zip(real[:-1], made[:-1], strict=True):

@@ -1,9 +1,9 @@
-"""Stage `code_sounds`: which sound of the text each code is, so that the runtime notices words that were skipped.
+"""Stage `code_sounds`: maps each code to a phone, so that the runtime can detect skipped words.
 
-In: a pack, and sentences, one a line. Out: `code_sounds.json` in the pack (`edgetts.decoding.spoken`). The pack samples
-codes of each sentence in its own voices; the GPT's heads that were trained on the alignment say which text token each
-code belongs to; a code is the sound that it has most often. Nothing is written if the codes do not tell sounds apart,
-as those of an untrained model.
+In: a pack and sentences, one per line. Out: `code_sounds.json` in the pack (read by `edgetts.decoding.spoken`). The
+pack samples codes for each sentence in its own voices. The GPT's attention heads with guided training give the text
+token of each code, and each code maps to its most frequent phone. Nothing is written if the codes do not distinguish
+phones, for example those of an untrained model.
 
     python -m recipes.tiny.stages.code_sounds --pack PACK [--sentences FILE] [--limit 400]
 """
@@ -33,17 +33,17 @@ from recipes.tiny.stages.train_gpt import GUIDED
 
 SENTENCES = Path(__file__).parents[1] / "sentences.txt"
 MARKS = frozenset(",.?!'ˈ-")  # tokens without a sound
-FEWEST = 3  # codes, to say what a code is
-LEAST_SHARE = 0.5  # of a table's codes that must be the sound that it says
-TAIL = 5  # codes at the end, where attention has nothing left to follow
-# Sounds that speakers and dictionaries exchange, and neighbors of which each is often heard as the other.
+FEWEST = 3  # occurrences below which a code is not mapped
+LEAST_SHARE = 0.5  # of the sampled codes that must agree with the table
+TAIL = 5  # codes at the end, where attention no longer follows the text
+# Phones that speakers or dictionaries interchange, and similar phones that are often confused.
 ALIKE = ("ɜɚ", "əʌ", "əɪ", "əɚ", "ɑɔ", "iɪ", "ʌɑ", "eɛ", "əɛ", "æə", "əɑ", "dt", "sz")
 
 Pairs = Iterator[tuple[list[int], list[int]]]
 
 
 class Attention:
-    """The plain GPT of a pack, and which text token its guided heads look at for each code."""
+    """The GPT of a pack without runtime optimizations, and the text token that its guided heads attend to per code."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         config = pipeline.config.gpt
@@ -56,7 +56,7 @@ class Attention:
             )
 
     def tokens_of(self, head: torch.Tensor, ids: Sequence[int], codes: Sequence[int]) -> list[int]:
-        """Index in `ids` for each code; -1 and len(ids): the brackets around the text. head: (1, N, C), the voice."""
+        """Index into `ids` per code; -1: the start token, len(ids): the stop token. head: (1, N, C), the voice."""
         config = self.gpt.config
         text = self.gpt.text_embed(torch.tensor([[config.start_text_token, *ids, config.stop_text_token]]))
         inputs = torch.tensor([[config.start_mel_token, *codes]])
@@ -75,7 +75,7 @@ class Attention:
 
 @torch.inference_mode()
 def spoken_pairs(pack: Path, sentences: Sequence[str]) -> Pairs:
-    """Per sentence, each code and the text token of the same place in two lists."""
+    """Per segment, two lists of equal length: the codes, and the text token of each."""
     tts = TTS.load(pack, device="cpu")
     pipeline = Pipeline(tts.pack, torch.device("cpu"), compute="exact")
     attention, frontend = Attention(pipeline), tts.frontend()
@@ -94,7 +94,7 @@ def spoken_pairs(pack: Path, sentences: Sequence[str]) -> Pairs:
 
 
 def table(pairs: Pairs, n_codes: int, silence: int | None) -> CodeSounds | None:
-    """None if less than `LEAST_SHARE` of the codes are the sound that the table says."""
+    """The table from codes to phones; None if it agrees with less than `LEAST_SHARE` of the sampled codes."""
     counts: dict[int, Counter[int]] = defaultdict(Counter)
     for codes, tokens in pairs:
         for code, token in zip(codes, tokens, strict=True):
@@ -102,7 +102,7 @@ def table(pairs: Pairs, n_codes: int, silence: int | None) -> CodeSounds | None:
                 counts[code][token] += 1
     total = sum(sum(found.values()) for found in counts.values())
     right = sum(found.most_common(1)[0][1] for found in counts.values())
-    print(f"{len(counts)} codes; {right / max(1, total):.1%} of their places have the sound that the table says")
+    print(f"{len(counts)} codes; {right / max(1, total):.1%} of their occurrences agree with the table")
     if right < LEAST_SHARE * max(1, total):
         return None
     known = {code: found for code, found in counts.items() if sum(found.values()) >= FEWEST and code != silence}
@@ -115,13 +115,14 @@ def table(pairs: Pairs, n_codes: int, silence: int | None) -> CodeSounds | None:
 
 
 def table_json(sounds: CodeSounds) -> bytes:
+    """The content of `code_sounds.json`."""
     alike = sorted([a, b] for a, b in sounds.alike if a < b)
     content = {"token_of_code": list(sounds.token_of_code), "word_start": sounds.word_start, "alike": alike}
     return (json.dumps(content) + "\n").encode()
 
 
 def add(pack: Path, sentences: Sequence[str]) -> bool:
-    """Make the table of a pack and put it into the pack. False: its codes do not tell sounds apart."""
+    """Add the table to a pack. Returns False, and writes nothing, if the codes do not distinguish phones."""
     config = open_pack(pack).config
     sounds = table(spoken_pairs(pack, sentences), config.gpt.n_mel_codes, config.silence_code)
     if sounds is not None:
@@ -139,7 +140,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     sentences = args.sentences.read_text(encoding="utf-8").splitlines()[: args.limit]
     print(
-        "written" if add(args.pack, sentences) else "the codes of this pack do not tell sounds apart: nothing written"
+        "written" if add(args.pack, sentences) else "nothing written: the codes of this pack do not distinguish phones"
     )
 
 

@@ -1,11 +1,11 @@
 """Stage `export`: writes the trained networks as a model pack, with ready voices.
 
-In: a work folder with all stages, and a corpus for the emotion matrix and the voices. Out: a pack folder: int8 per
-output channel for the large matrices, fp16 for the rest.
+In: a work folder with all stages, a corpus for the emotion matrix and the silence code, and a recording of each ready
+voice. Out: a pack folder with large matrices in int8 per output channel and most other weights in fp16.
 
-Emotion matrix: the teacher's speech is neutral, so each row is the mean emotion vector of the few recordings of a voice
-that are extreme in pitch, pitch range, level and pace, in the typical direction of the emotion (`DIRECTIONS`). It
-exercises the emotion path; it changes liveliness and pace at most.
+Emotion matrix: the teacher's speech is neutral. Each row is the mean emotion vector of the recordings of one voice that
+deviate most in pitch, pitch range, level and pace toward the typical values of the emotion (`DIRECTIONS`). The matrix
+exercises the emotion path; at most it changes liveliness and pace.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from recipes.tiny.corpus.text import N_TOKENS, TEXT_CONFIG, save_text_tables
 from recipes.tiny.stages.output_level import OUTPUT_DB, scaled
 from recipes.tiny.stages.s2mel_data import load_speaker_encoder
 from recipes.tiny.stages.swap_vocoder import INT8_RULES
-from recipes.tiny.stages.train_codec import hearing_weights, load_codec
+from recipes.tiny.stages.train_codec import latest_weights, load_codec
 from recipes.tiny.stages.train_s2mel import final_weights
 from recipes.tiny.stages.train_vocoder_istft import with_pitch_net
 
@@ -64,10 +64,10 @@ LICENSE = (
     "MIT, as the project itself. Synthetic voices; see LICENSE-NOTE.md."
 )
 DESCRIPTION = "Built-in demonstration model: plain English, small networks, the same code path as IndexTTS-2."
-# Codes repeat in a small codebook, so no repetition penalty. Greedy or narrow sampling holds sounds too long, so top_p
-# is high. Three steps of the multistep solver, the first of them guided, with a second of prompt sound as good as five
-# with three seconds, and take less than half the time. In long segments the GPT sometimes loses its position; 80 tokens
-# are about fifteen words.
+# Codes repeat often in a small codebook, so there is no repetition penalty. Greedy or narrow sampling prolongs sounds,
+# so top_p is high. Three steps of the multistep solver (the first with guidance) and a 1 s prompt sound as good as five
+# steps and a 3 s prompt, in less than half the time. In long segments the GPT sometimes loses its position in the text;
+# 80 tokens are about fifteen words.
 DEFAULTS: dict[str, Any] = {
     "do_sample": True,
     "temperature": 0.8,
@@ -84,16 +84,16 @@ DEFAULTS: dict[str, Any] = {
     "cfg_until": 0.3,
     "prompt_s": 1.0,
     "first_steps": 2,
-    "noise_scale": 0.0,  # less than in training: what noise the flow is given stays audible
-    "tail_s": 0.1,  # without it one in ten endings is cut off
-    "adapt_steps": 60,  # takes seconds per new voice; the right voice is the nearest one more than twice as often
+    "noise_scale": 0.0,  # lower than in training: part of the initial noise remains audible
+    "tail_s": 0.1,  # without it, one ending in ten is cut off
+    "adapt_steps": 60,  # seconds per new voice, but the right voice is nearest more than twice as often
     COMPUTE: "fast",
 }
 LOWEST_PITCH, HIGHEST_PITCH = 70, 400  # Hz
 
 
 def pitch(waveform: np.ndarray) -> tuple[float, float]:
-    """Median and standard deviation of the log pitch of voiced frames, by autocorrelation."""
+    """Median and standard deviation of ln(pitch in Hz) over voiced frames, by autocorrelation; 0 if none is voiced."""
     size, hop = 1024, 512
     frames = np.lib.stride_tricks.sliding_window_view(waveform, size)[::hop] * np.hanning(size)
     power = np.abs(np.fft.rfft(frames, 2 * size)) ** 2
@@ -108,7 +108,7 @@ def pitch(waveform: np.ndarray) -> tuple[float, float]:
 
 
 def emotion_matrices(corpus: Corpus, conditioning: Conditioning, style_of: Any) -> dict[str, Tensor]:
-    """`speaker_matrix` (rows, 192) and `emotion_matrix` (rows, C), grouped by emotion."""
+    """`speaker_matrix` (rows, 192) and `emotion_matrix` (rows, C), ordered by emotion, then by voice."""
     by_voice: dict[str, list[int]] = defaultdict(list)
     for i, item in enumerate(corpus.items):
         by_voice[item["voice"]].append(i)
@@ -139,7 +139,7 @@ def emotion_matrices(corpus: Corpus, conditioning: Conditioning, style_of: Any) 
 
 
 def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], int]:
-    """Tensors of every component, and the silence code."""
+    """The tensors of each component, and the silence code."""
     codec = load_codec(work).state_dict()
     gpt = stage_weights(work, "gpt")
     config = dims.model_config(N_TOKENS, None, (1,) * len(DIRECTIONS))
@@ -156,7 +156,7 @@ def trained(work: Path, corpus: Corpus) -> tuple[dict[str, dict[str, Tensor]], i
 
     stats = torch.load(work / "stats.pt", weights_only=True)
     tensors = {
-        "semantic_encoder": hearing_weights(work, "semantic_encoder")["encoder"],
+        "semantic_encoder": latest_weights(work, "semantic_encoder")["encoder"],
         "semantic_statistics": {"mean": stats["mean"], "std": stats["std"]},
         "codec_encoder": {k: v for k, v in codec.items() if k.startswith("encoder.")},
         "quantizer": {k: v for k, v in codec.items() if k.startswith("quantizer.")},
@@ -191,7 +191,7 @@ def write(
     *,
     float32: bool = False,
 ) -> Path:
-    """Write the pack as shipped, or all in float32 for comparisons."""
+    """Write the pack in the shipped precision, or entirely in float32 for comparisons. Returns `target`."""
     tensors, silence = trained(work, corpus)
     n_rows = len(tensors["emotion"]["speaker_matrix"]) // len(DIRECTIONS)
     config = dims.model_config(N_TOKENS, silence, (n_rows,) * len(DIRECTIONS))
@@ -208,7 +208,7 @@ def write(
             description=DESCRIPTION,
             text=to_dict(TEXT_CONFIG),
             defaults=defaults,
-            without=(EMOTION,),  # the matrix exercises the path; its effect is not audible
+            without=(EMOTION,),  # the matrix only exercises the emotion path; its effect is not audible
             force=True,
         ) as writer:
             for component, values in tensors.items():
@@ -239,7 +239,7 @@ def write(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--corpus", type=Path, required=True, help="cached corpus, for emotions and silence")
+    parser.add_argument("--corpus", type=Path, required=True, help="cached corpus, for emotions and the silence code")
     parser.add_argument("--voices", type=Path, required=True, help="folder with a recording of each ready voice")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(

@@ -2,11 +2,10 @@
 
 In: corpora with `feat`, `codes`, `align` and `phone` arrays. Out: `Batch`es.
 
-- The conditioners get *another* recording of the same voice, so that they cannot leak the words. Sometimes the emotion
-  conditioner gets the sentence itself, to learn what varies within a voice.
-- Most sentences are spliced from words of several recordings of a voice: a few thousand sentences are soon memorized,
-and
-  a GPT that recites them skips words.
+- The conditioners get *another* recording of the same voice, so that they cannot leak the words. In some batches the
+  emotion conditioner gets the sentence itself, to learn the variation within a voice.
+- Most sentences are spliced from words of several recordings of one voice. The GPT soon memorizes a few thousand
+  sentences, and a GPT that recites memorized sentences skips words.
 """
 
 from __future__ import annotations
@@ -24,18 +23,20 @@ from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus, pad
 from recipes.tiny.corpus.text import N_SPELLED, SPACE, TOKENS, reading_of
 
-REFERENCE_FRAMES = (80, 200)  # length of the conditioning recording
+REFERENCE_FRAMES = (80, 200)  # range of the length of the conditioning recording
 OWN_EMOTION_SHARE = 0.25  # of batches whose emotion comes from the sentence itself
 SPELLED_READING_SHARE = 0.3  # of sentences
 SPLICED_SHARE = 0.6  # of sentences that are spliced
 MAX_PIECES = 6
-MAX_WORDS = 5  # of a piece, except the last
-FEWEST_CODES = 20
+MAX_WORDS = 5  # per piece, except the last
+FEWEST_CODES = 20  # of a spliced sentence
 SPACE_TOKEN = TOKENS.index(SPACE)
 
 
 @dataclass
 class Batch:
+    """Padded sentences and the recordings that condition them."""
+
     text: Tensor  # (B, Tt) with start and stop
     text_lengths: Tensor  # (B,)
     codes: Tensor  # (B, Tc)
@@ -66,16 +67,16 @@ class Row:
         return starts, torch.searchsorted(self.position(), starts.float())
 
     def position(self) -> Tensor:
-        """(Tc,) the token of each code, rising."""
+        """Text token of each code as a fractional index (Tc,), increasing."""
         return self.align * (len(self.ids) - 2) + 0.5
 
 
 def spliced(rows: Sequence[Row], longest: int, generator: np.random.Generator) -> Row:
-    """A sentence spliced from several: first words of the first, some words of the others, last words of the last.
+    """Splice several sentences: the first words of the first, some words of the others, the last words of the last.
 
-    At most `longest` codes; the first sentence unchanged if nothing fits.
+    The result has at most `longest` codes. If no splice fits, the first sentence is returned unchanged.
 
-    The codes are recorded ones, so the GPT can neither memorize whole sentences nor guess words from those before.
+    All codes come from recordings. The GPT can neither memorize whole sentences nor predict words from earlier ones.
     """
     tokens, positions, codes, phones = [], [], [], []
     n_tokens = n_codes = 0
@@ -117,7 +118,7 @@ def _piece(row: Row, generator: np.random.Generator, *, first: bool, last: bool)
 
 
 class Sentences:
-    """Sentences with codes, and for each of them other recordings of the same voice."""
+    """Sentences with codes, each with other recordings of the same voice; draws batches."""
 
     def __init__(
         self, corpora: Sequence[Corpus], weights: Sequence[int], held_out: bool, most_codes: int = dims.MAX_CODES
@@ -135,12 +136,13 @@ class Sentences:
         self.lengths = [c.length("text", i) + c.length("codes", i) + dims.N_LATENTS + 5 for c, i in self.entries]
 
     def row(self, corpus: Corpus, i: int, reading: int = 0) -> Row:
+        """Recording `i` in one of its readings; 0 is the usual one."""
         ids = torch.tensor([0, *corpus.get(reading_of("text", reading), i).tolist(), 1])
         align = corpus.get(reading_of("align", reading), i)
         return Row(ids, corpus.get("codes", i).long(), align, corpus.get("phone", i).long())
 
     def _varied_row(self, corpus: Corpus, i: int, generator: np.random.Generator) -> Row:
-        """A row in the usual reading, or sometimes in a spelled one."""
+        """Recording `i` in the usual reading, or in a spelled one with probability `SPELLED_READING_SHARE`."""
         spelled = generator.random() < SPELLED_READING_SHARE
         return self.row(corpus, i, int(generator.integers(1, 1 + N_SPELLED)) if spelled else 0)
 
@@ -160,6 +162,7 @@ class Sentences:
         return rows
 
     def batch(self, positions: Sequence[int], generator: np.random.Generator) -> Batch:
+        """The sentences at `positions` of `entries`; spliced and in varied readings, unless held out."""
         chosen = [self.entries[k] for k in positions]
         n_reference = int(generator.integers(*REFERENCE_FRAMES))
         own = generator.random() < OWN_EMOTION_SHARE

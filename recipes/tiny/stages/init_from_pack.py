@@ -1,8 +1,8 @@
 """Initializes all training stages from the weights of a pack.
 
-In: a pack with the dimensions in `dims`, usually the shipped one. Out: `WORK/STAGE/start.pt` for the stages, and
-`WORK/stats.pt`. Parts that a pack lacks (recognizer, codec decoder, discriminators, optimizers) start fresh, so the
-stages that need them (`semantic_encoder`, `joint`) must run again before the codes are used.
+In: a pack with the dimensions in `dims`, usually the shipped one. Out: `WORK/STAGE/start.pt` of each stage, and
+`WORK/stats.pt`. A pack lacks the recognizer, codec decoder, discriminators and optimizer states. They start from
+scratch, so the stages that need them (`semantic_encoder`, `joint`) must run again before the codes are used.
 
     python -m recipes.tiny.stages.init_from_pack --work WORK [--pack PACK]
 """
@@ -18,7 +18,7 @@ from edgetts.pack.config import VOCODER_KINDS
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
 
-# Stage -> its modules -> the components of the pack that fill each.
+# Stage -> its modules -> the pack components that initialize each module.
 MODULES: dict[str, dict[str, tuple[str, ...]]] = {
     "semantic_encoder": {"encoder": ("semantic_encoder",)},
     "codec": {"codec": ("codec_encoder", "quantizer")},
@@ -31,7 +31,7 @@ MODULES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "s2mel": {"s2mel": ("s2mel",), "average": ("s2mel",)},
 }
-# By the vocoder's kind.
+# The same for the vocoder, by kind.
 VOCODER_MODULES: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
     "bigvgan": {"vocoder": {"vocoder": ("vocoder",), "average": ("vocoder",)}},
     "istft": {
@@ -42,12 +42,13 @@ VOCODER_MODULES: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
 
 
 def weights(pack: Pack, component: str) -> dict[str, torch.Tensor]:
-    """Tensors of `component`, or of `component/prefix`."""
+    """Tensors of a component; `component/prefix` selects those with the prefix."""
     name, _, prefix = component.partition("/")
     return pack.state_dict(name, prefix=prefix)
 
 
 def start_from(pack: Pack, work: Path) -> None:
+    """Write the start weights of all stages, and the statistics of the semantic features."""
     kind = next(kind for kind, config in VOCODER_KINDS.items() if isinstance(pack.config.vocoder, config))
     for stage, modules in (MODULES | VOCODER_MODULES[kind]).items():
         folder = work / stage

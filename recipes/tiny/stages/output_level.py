@@ -1,8 +1,8 @@
-"""Stage `output_level`: how loud the iSTFT vocoder renders a mel.
+"""Stage `output_level`: scales the output of the iSTFT vocoder.
 
-S2Mel with guidance makes mels about 5 dB louder than its recordings, and every tenth sentence was cut off at full
-scale. The gains of the vocoder's sources share one bias, in nepers, so a constant on it scales the waveform exactly.
-`export` lowers it by `OUTPUT_DB`; for a pack that is written already:
+S2Mel with guidance predicts mels about 5 dB louder than its training recordings, and one sentence in ten clipped. The
+gains of the vocoder's sources share one bias, in nepers, so adding a constant to it scales the waveform exactly.
+`export` adds `OUTPUT_DB`. For an existing pack:
 
     python -m recipes.tiny.stages.output_level --pack PACK --db -4
 """
@@ -26,14 +26,14 @@ NEPERS_PER_DB = math.log(10) / 20
 
 
 def scaled(tensors: Mapping[str, Any], db: float) -> dict[str, Any]:
-    """The tensors of an iSTFT vocoder whose output is `db` louder. Raises PackError for other vocoders."""
+    """Tensors of an iSTFT vocoder with its output raised by `db` decibels. Raises PackError for other vocoders."""
     if BIAS not in tensors:
-        raise PackError("This vocoder has no common gain: only `istft` ones have.")
+        raise PackError("This vocoder has no common gain. Only `istft` vocoders have one.")
     return {**tensors, BIAS: tensors[BIAS] + db * NEPERS_PER_DB}
 
 
 def scale_pack(pack: Path, db: float) -> None:
-    """Scale the output of a written pack. Raises PackError."""
+    """Scale the output of an existing pack. Raises PackError."""
     from safetensors.torch import load, save
 
     name = open_pack(pack).manifest.components["vocoder"].file

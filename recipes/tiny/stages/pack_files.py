@@ -1,4 +1,4 @@
-"""Adds files to a written pack: its manifest lists them and gets a new checksum."""
+"""Adds files to an existing pack: lists them in its manifest and renews the checksum."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgetts.pack.manifest import manifest_json
 
 
 def put_files(pack: Path, contents: Mapping[str, bytes]) -> None:
-    """Add or replace files by name. Raises PackError if the pack is not whole, before or after."""
+    """Add or replace files by name. Raises PackError if the pack is not valid, before or after."""
     manifest = open_pack(pack).manifest
     files = dict(manifest.files)
     for name, data in contents.items():

@@ -1,16 +1,16 @@
 """Stage `relabel_codes`: realigns the phones, and assigns each frame a code of its own phone.
 
 In: corpora with `feat`, `text` and phones, and the trained stage `joint`. Out, in each corpus: new `phone` and `align`;
-`heard` (T50,) int16, the codec's code of each frame; and `codes` (T50,) int16, the nearest code that belongs to the
+`heard` (T50,) int16, the codec's own code of each frame; and `codes` (T50,) int16, the nearest code that belongs to the
 frame's phone. In `WORK/joint/last.pt`: new codebook rows for rarely used codes.
 
-`align` divides blanks between phones by a rule. The frame classifier of `joint` gives better phone boundaries, so the
-alignment is searched again with it.
+`align` divides blanks between phones by a rule. The frame classifier of `joint` gives better phone boundaries, so this
+stage aligns again with it.
 
-A small codec encodes a wrong phone in every sixth frame, although the phone is known. Each code belongs to the phone it
-is used for most often, and a frame gets the nearest code of its own phone, with few changes within a phone. So the
-codes match the text and S2Mel's target. Recordings at run time have the codec's own codes (`heard`), so prompts in
-training use those.
+A small codec encodes a wrong phone in one frame in six, although the phone is known. Each code belongs to the phone for
+which it occurs most often. A frame gets the nearest code of its own phone, and changes of code within a phone are
+penalized. The codes then match the text and S2Mel's target. At run time the codec encodes the recordings of voices, so
+prompts in training use its own codes (`heard`).
 """
 
 from __future__ import annotations
@@ -34,54 +34,56 @@ from recipes.tiny.corpus.data import Corpus, n_phones, phone_letters
 from recipes.tiny.corpus.text import add_text
 from recipes.tiny.stages.train_codec import load_codec
 
-SAME_CODES = {"ᵻ": "ɪ", "ʔ": "t"}  # too rare for their own codes
-FEWEST_CODES = 4  # of a phone
-SWITCH_COST = 0.2  # cost of a change of code, in cosine similarity
+SAME_CODES = {"ᵻ": "ɪ", "ʔ": "t"}  # phones too rare to have codes of their own
+FEWEST_CODES = 4  # per phone
+SWITCH_COST = 0.2  # of a change of code, in cosine similarity
 NEVER = -1e6
-TELLER_LR, TELLER_EPOCHS, TELLER_BATCH = 3e-3, 4, 8
+CLASSIFIER_LR, CLASSIFIER_EPOCHS, CLASSIFIER_BATCH = 3e-3, 4, 8
 RARE = 1e-4  # fraction of frames below which a code counts as unused
 
 Array = np.ndarray[Any, Any]
 
 
-def numbers(work: Path) -> dict[str, int]:
+def phone_numbers(work: Path) -> dict[str, int]:
+    """The index of each phone; 0 is the CTC blank."""
     return {p: i + 1 for i, p in enumerate((work / "phones.txt").read_text())}
 
 
-def load_teller(work: Path, corpus: Corpus) -> nn.Linear:
-    """The frame classifier of `joint`; for encoders from a pack, one trained here on the first alignment."""
-    teller = nn.Linear(dims.SEMANTIC, n_phones(work))
+def load_phone_classifier(work: Path, corpus: Corpus) -> nn.Linear:
+    """The frame classifier of `joint`; without that stage, one trained here on the alignment of `corpus`."""
+    classifier = nn.Linear(dims.SEMANTIC, n_phones(work))
     if (work / "joint" / "last.pt").exists():
-        teller.load_state_dict(stage_weights(work, "joint")["teller"])
+        classifier.load_state_dict(stage_weights(work, "joint")["teller"])
     else:
-        _teach(teller, corpus)
-    return teller.requires_grad_(False)
+        _train_classifier(classifier, corpus)
+    return classifier.requires_grad_(False)
 
 
-def _teach(teller: nn.Linear, corpus: Corpus) -> None:
+def _train_classifier(classifier: nn.Linear, corpus: Corpus) -> None:
+    """Train the classifier on the training recordings, in place."""
     generator = np.random.default_rng(0)
-    optimizer = torch.optim.AdamW(teller.parameters(), lr=TELLER_LR)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=CLASSIFIER_LR)
     recordings = corpus.training()
     with torch.enable_grad():
-        for _ in range(TELLER_EPOCHS):
-            for part in np.array_split(generator.permutation(recordings), max(1, len(recordings) // TELLER_BATCH)):
+        for _ in range(CLASSIFIER_EPOCHS):
+            for part in np.array_split(generator.permutation(recordings), max(1, len(recordings) // CLASSIFIER_BATCH)):
                 features = torch.cat([corpus.get("feat", int(i)) for i in part])
                 phones = torch.cat([corpus.get("phone", int(i)).long() for i in part])
                 optimizer.zero_grad()
-                torch.autograd.backward(F.cross_entropy(teller(features), phones))
+                torch.autograd.backward(F.cross_entropy(classifier(features), phones))
                 optimizer.step()
 
 
 @torch.no_grad()
 def align_again(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Replace the arrays `phone` and `align`, from the frame classifier."""
-    teller, number = load_teller(work, corpora[0]), numbers(work)
+    """Replace the arrays `phone` and `align` by an alignment with the frame classifier."""
+    classifier, number = load_phone_classifier(work, corpora[0]), phone_numbers(work)
     for corpus in corpora:
         phones, shares = [], []
         for i in track(range(len(corpus)), description="alignment", transient=True):
             item = corpus.items[i]
             targets = np.array([number[p] for p in phone_letters(item["phones"]) if p in number], np.int64)
-            path = viterbi(teller(corpus.get("feat", i)).log_softmax(-1).numpy(), targets)
+            path = viterbi(classifier(corpus.get("feat", i)).log_softmax(-1).numpy(), targets)
             phones.append(np.where(path >= 0, targets[path.clip(min=0)] if len(targets) else 0, 0).astype(np.int16))
             shares.append(positions(corpus, i, phone_times(path), number))
         corpus.put("phone", phones)
@@ -89,13 +91,13 @@ def align_again(work: Path, corpora: Sequence[Corpus]) -> None:
 
 
 def frames(codec: SemanticCodec, corpus: Corpus, i: int) -> Tensor:
-    """(T, D) directions that the codebook's rows are compared with."""
+    """Unit vectors (T, D) of the frames, which are compared with the normalized codebook rows."""
     projected = codec.quantizer.only.project_in(codec.encoder(corpus.get("feat", i)[None]))
     return F.normalize(projected[0], dim=-1)
 
 
 def used_for(codec: SemanticCodec, corpus: Corpus, same: Array) -> Array:
-    """(K, P) how often each code occurs in frames of each phone."""
+    """Number of frames of each phone with each code, (K, P), over the training recordings."""
     book = codec.quantizer.only
     counts = np.zeros((book.codebook.num_embeddings, len(same)))
     rows = F.normalize(book.codebook.weight, dim=-1)
@@ -106,7 +108,7 @@ def used_for(codec: SemanticCodec, corpus: Corpus, same: Array) -> Array:
 
 
 def renew_rare_codes(codec: SemanticCodec, corpus: Corpus, counts: Array, same: Array) -> int:
-    """Replace codebook rows of rare codes by frames of phones that need more codes. Returns the number replaced."""
+    """Replace the codebook rows of rare codes by frames of phones that need more codes. Returns how many."""
     generator = np.random.default_rng(0)
     owner = counts.argmax(1)
     rare = list(np.flatnonzero(counts.sum(1) < RARE * counts.sum()))
@@ -133,7 +135,7 @@ def renew_rare_codes(codec: SemanticCodec, corpus: Corpus, counts: Array, same: 
 def _frames_of(
     codec: SemanticCodec, corpus: Corpus, phone: int, same: Array, generator: np.random.Generator
 ) -> list[Tensor]:
-    """Up to 16 random frames (D,) of a phone."""
+    """Up to 16 random frames (D,) of a phone, scaled to the mean norm of the codebook rows."""
     size = codec.quantizer.only.codebook.weight.norm(dim=-1).mean()
     found: list[Tensor] = []
     for i in generator.permutation(corpus.training())[:1200]:
@@ -144,25 +146,25 @@ def _frames_of(
     return [found[k] for k in order[:16]]
 
 
-def steady(likeness: Array) -> Array:
-    """(T,) codes with the highest total likeness (T, K), minus `SWITCH_COST` per change (Viterbi)."""
-    score = likeness[0]
-    came = np.zeros(likeness.shape, np.int64)
-    stay = np.arange(likeness.shape[1])
-    for t in range(1, len(likeness)):
+def best_codes(similarity: Array) -> Array:
+    """Codes (T,) that maximize the total similarity (T, K) minus `SWITCH_COST` per change (Viterbi)."""
+    score = similarity[0]
+    previous = np.zeros(similarity.shape, np.int64)
+    stay = np.arange(similarity.shape[1])
+    for t in range(1, len(similarity)):
         best = int(score.argmax())
         moves = score[best] - SWITCH_COST > score
-        came[t] = np.where(moves, best, stay)
-        score = likeness[t] + np.where(moves, score[best] - SWITCH_COST, score)
-    path = np.empty(len(likeness), np.int64)
+        previous[t] = np.where(moves, best, stay)
+        score = similarity[t] + np.where(moves, score[best] - SWITCH_COST, score)
+    path = np.empty(len(similarity), np.int64)
     path[-1] = score.argmax()
-    for t in range(len(likeness) - 1, 0, -1):
-        path[t - 1] = came[t, path[t]]
+    for t in range(len(similarity) - 1, 0, -1):
+        path[t - 1] = previous[t, path[t]]
     return path
 
 
 def _owners(work: Path, codec: SemanticCodec, corpus: Corpus, same: Array, *, renew: bool) -> Tensor:
-    """(K,) the phone of each code; -1: none."""
+    """Phone of each code (K,); -1 for unused codes. renew: replace rare codes first, and store the new codebook."""
     counts = used_for(codec, corpus, same)
     if renew:
         print(renew_rare_codes(codec, corpus, counts, same), "codes renewed")
@@ -179,8 +181,8 @@ def _owners(work: Path, codec: SemanticCodec, corpus: Corpus, same: Array, *, re
 
 @torch.no_grad()
 def add_codes(work: Path, corpora: Sequence[Corpus], *, renew: bool) -> None:
-    """Add arrays `heard` and `codes`. renew: replace rare codes; not after other networks were trained on the codes."""
-    codec, number = load_codec(work), numbers(work)
+    """Add the arrays `heard` and `codes`. renew: replace rare codes; only before other networks train on the codes."""
+    codec, number = load_codec(work), phone_numbers(work)
     same = np.arange(n_phones(work))
     for rare, common in SAME_CODES.items():
         if rare in number and common in number:
@@ -196,11 +198,11 @@ def add_codes(work: Path, corpora: Sequence[Corpus], *, renew: bool) -> None:
     for corpus in corpora:
         heard, codes = [], []
         for i in track(range(len(corpus)), description="codes", transient=True):
-            likeness = frames(codec, corpus, i) @ rows.T  # (T, K)
+            similarity = frames(codec, corpus, i) @ rows.T  # (T, K)
             phone = torch.from_numpy(same[corpus.get("phone", i).numpy()])
             foreign = (owner[None] != phone[:, None]) & has_codes[phone][:, None]
-            heard.append(likeness.argmax(-1).to(torch.int16).numpy())
-            codes.append(steady(likeness.masked_fill(foreign, NEVER).numpy()).astype(np.int16))
+            heard.append(similarity.argmax(-1).to(torch.int16).numpy())
+            codes.append(best_codes(similarity.masked_fill(foreign, NEVER).numpy()).astype(np.int16))
         corpus.put("heard", heard)
         corpus.put("codes", codes)
 
@@ -209,8 +211,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, action="append", required=True)
-    parser.add_argument("--keep-codebook", action="store_true", help="keep it: other networks were trained on it")
-    parser.add_argument("--keep-alignment", action="store_true", help="keep it: it was realigned before")
+    parser.add_argument(
+        "--keep-codebook", action="store_true", help="do not replace rare codes: other networks use them"
+    )
+    parser.add_argument("--keep-alignment", action="store_true", help="do not align again")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -1,9 +1,9 @@
-"""Batches of the stage `s2mel`, and the arrays they need: styles, and latents of a trained GPT.
+"""Batches of the stage `s2mel`, and the arrays they need: styles, and the latents of a trained GPT.
 
 In: corpora with `codes`, `heard`, `mel`, `fbank` and `phone` arrays; trained networks. Out: arrays `style` and
-`latent`, and `Batch`es. An item is an excerpt of a recording, with part of another recording of the same voice as
-prompt and style; the prompt has the codes that the codec finds in it (`heard`), as at synthesis. Items of a batch have
-one length, because the length regulator's group norm must not see padding.
+`latent`, and `Batch`es. An item is an excerpt of a recording. Its prompt is an excerpt of another
+recording of the same voice, and that recording also gives the style. The prompt has the codec's own codes (`heard`), as
+at synthesis. All items of a batch have the same length, because the length regulator's group norm must not see padding.
 """
 
 from __future__ import annotations
@@ -30,22 +30,23 @@ from recipes.tiny.corpus.text import N_TOKENS
 from recipes.tiny.stages.gpt_data import Batch as GPTBatch
 from recipes.tiny.stages.train_gpt import sequence
 
-# (prompt, target) mel frames and items per batch. Some prompts are long, because users give long recordings, and a
-# stream's prompt is its own earlier speech.
+# Mel frames of prompt and target, and items per batch. Some prompts are long, because users give long recordings and
+# because the prompt of a stream is its own earlier speech.
 SHAPES = ((96, 176, 12), (258, 192, 7), (258, 384, 5), (48, 480, 6), (320, 96, 8))
 SHAPE_SHARES = (0.4, 0.25, 0.12, 0.15, 0.08)
-REFERENCE_CODES = 200  # input of the GPT's conditioners
+REFERENCE_CODES = 200  # frames of the recording for the GPT's conditioners
 LATENTS_BATCH = 16
 
 
 def load_speaker_encoder(work: Path) -> SpeakerEncoder:
+    """The trained speaker encoder, frozen."""
     encoder = SpeakerEncoder(dims.SPEAKER_ENCODER)
     encoder.load_state_dict(stage_weights(work, "speaker_encoder")["encoder"])
     return encoder.eval().requires_grad_(False)
 
 
 def add_styles(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Array `style` (1, 192) of every recording, unless the current speaker encoder has made it already."""
+    """Add the array `style` (1, 192) of each recording, unless it is newer than the speaker encoder."""
     encoder = load_speaker_encoder(work)
     for corpus in corpora:
         if corpus.has("style", since=stage_file(work, "speaker_encoder")):
@@ -60,9 +61,10 @@ def add_styles(work: Path, corpora: Sequence[Corpus]) -> None:
 
 @torch.no_grad()
 def add_latents(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Array `latent` (T50, C) fp16: the GPT's latents of every recording's codes, conditioned on another recording.
+    """Add the array `latent` (T50, C) fp16: the GPT's latents of each recording's codes.
 
-    Skipped if the current GPT has made them already.
+    The GPT is conditioned on a random training recording of the same voice. A corpus whose latents are newer than the
+    GPT is skipped.
     """
     state = stage_weights(work, "gpt")
     config = dims.model_config(N_TOKENS, None, (1,) * 8)
@@ -70,7 +72,7 @@ def add_latents(work: Path, corpora: Sequence[Corpus]) -> None:
     gpt.load_state_dict(state["average_gpt"])
     conditioning.load_state_dict(state["average_conditioning"])
     generator = np.random.default_rng(0)
-    for corpus in corpora:  # a corpus can be given twice
+    for corpus in corpora:  # a corpus may be given twice
         if corpus.has("latent", since=stage_file(work, "gpt")):
             continue
         order = sorted(range(len(corpus)), key=lambda i: corpus.length("codes", i))
@@ -89,7 +91,7 @@ def add_latents(work: Path, corpora: Sequence[Corpus]) -> None:
 def _latents(
     gpt: GPT, conditioning: Conditioning, corpus: Corpus, chosen: Sequence[int], references: Sequence[int]
 ) -> list[Tensor]:
-    """(T, C) for each; the latent of a code is the hidden state that predicts it."""
+    """Latents (T, C) of each chosen recording. The latent of a code is the hidden state that predicts it."""
     ends = torch.tensor([0]), torch.tensor([1])
     text, text_lengths = pad([torch.cat([ends[0], corpus.get("text", i).long(), ends[1]]) for i in chosen])
     codes, code_lengths = pad([corpus.get("codes", i).long() for i in chosen])
@@ -106,6 +108,8 @@ def _latents(
 
 @dataclass
 class Batch:
+    """Excerpts of equal length, with prompts and styles."""
+
     mel: Tensor  # (B, M, Tt) target
     semantic: Tensor  # (B, n, C) features of its codes
     prompt: Tensor  # (B, M, Tp)
@@ -115,7 +119,7 @@ class Batch:
 
 
 class Pairs:
-    """Recordings in order of length, each with others of the same voice."""
+    """Recordings sorted by length, each with others of the same voice; draws batches."""
 
     def __init__(self, corpora: Sequence[Corpus], codec: SemanticCodec, held_out: bool) -> None:
         self.codec = codec
@@ -133,7 +137,7 @@ class Pairs:
         return corpus.folder, item["voice"], float(item.get("factor", 1.0)) > 1
 
     def _reference(self, corpus: Corpus, i: int, generator: np.random.Generator) -> int:
-        """Another recording of the same voice; of resampled ones, with the nearest factor."""
+        """A random other recording of the same voice, with a resampling factor close to that of recording `i`."""
         others = self.by_voice[self._voice(corpus, i)]
         factor = float(corpus.items[i].get("factor", 1.0))
         drawn = [others[k] for k in generator.integers(0, len(others), 12)]
@@ -142,6 +146,7 @@ class Pairs:
         return nearest
 
     def batch(self, generator: np.random.Generator, model: LatentS2Mel, latents: bool) -> Batch:
+        """A random batch in one of `SHAPES`. latents: add the GPT's latents, projected by `model`, to the features."""
         n_prompt, n_target, size = SHAPES[generator.choice(len(SHAPES), p=SHAPE_SHARES)]
         n_target = min(n_target, int(self.lengths[-1]) - 2)
         m_prompt, n_codes = int(n_prompt / dims.FRAMES_PER_CODE), int(n_target / dims.FRAMES_PER_CODE) + 1
@@ -167,14 +172,14 @@ class Pairs:
         return Batch(*stacked)
 
     def _chosen(self, n_frames: int, size: int, generator: np.random.Generator) -> list[tuple[Corpus, int]]:
-        """`size` recordings of at least n_frames; the longest recording must have them."""
+        """`size` random recordings of at least `n_frames`. The longest recording must have that many."""
         first = int(np.searchsorted(self.lengths, n_frames))
         return [self.entries[k] for k in generator.integers(first, len(self.lengths), size)]
 
     def _prompt(
         self, corpus: Corpus, i: int, n_frames: int, n_codes: int, generator: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        """mel (M, n_frames) and codes (n_codes,) of a recording, repeated if it is too short."""
+        """A random excerpt: mel (M, n_frames) and codes (n_codes,). A recording that is too short is repeated."""
         mel, codes = corpus.get("mel", i), corpus.get("heard", i).long()
         if len(mel) < n_frames + 2 or len(codes) < n_codes + 2:
             times = max(-(-(n_frames + 2) // len(mel)), -(-(n_codes + 2) // len(codes)))

@@ -1,6 +1,6 @@
 """Copies a pack with another vocoder; all other files stay byte-identical, including voices.
 
-In: a pack and an iSTFT vocoder, or the work folder where one was trained. Out: a new pack. Voices stay valid, because
+In: a pack, and an iSTFT vocoder or the work folder where one was trained. Out: a new pack. Voices stay valid, because
 they do not depend on the vocoder.
 
     python -m recipes.tiny.stages.swap_vocoder --pack PACK --work WORK --out NEW [--int8]
@@ -32,7 +32,10 @@ INT8_RULES = tuple(SchemeRule(name, "int8_channel") for name in ("stack.convnext
 def swap_vocoder(
     source: Path, target: Path, vocoder: IstftVocoder, *, dtype: str = "float16", rules: Sequence[SchemeRule] = ()
 ) -> Path:
-    """Write the pack `source` with this vocoder to `target`, which must not exist. Raises UsageError."""
+    """Write a copy of the pack `source` with this vocoder to `target`.
+
+    Raises UsageError if `target` exists, or if the vocoder does not fit the mels of the pack.
+    """
     manifest = open_pack(source).manifest
     if target.exists():
         raise UsageError(f"{target} exists already: give another name.")
@@ -40,8 +43,8 @@ def swap_vocoder(
     audio = model.audio
     if (vocoder.config.n_mels, vocoder.config.hop_length) != (audio.n_mels, audio.hop_length):
         raise UsageError(
-            f"The vocoder takes {vocoder.config.n_mels} mels every {vocoder.config.hop_length} samples, and the pack "
-            f"{source} makes {audio.n_mels} every {audio.hop_length}: train one for this pack."
+            f"The vocoder takes {vocoder.config.n_mels} mel bands every {vocoder.config.hop_length} samples, but the "
+            f"pack {source} makes {audio.n_mels} every {audio.hop_length}: train a vocoder for this pack."
         )
     tensors = {name: LazyTensor.of(value.detach().cpu()) for name, value in vocoder.state_dict().items()}
     problems = component_problems(COMPONENT, {name: t.shape for name, t in tensors.items()}, model)

@@ -1,11 +1,11 @@
-"""Stage `codec`: semantic features to one code per frame.
+"""Stage `codec`: encodes semantic features as one code per frame.
 
 In: corpora with `sem` features and a trained semantic encoder. Out: `WORK/codec/last.pt` (encoder, quantizer,
 decoder), `WORK/stats.pt` (mean and standard deviation of the features), and in each corpus the array `feat` (T50, C),
 normalized features.
 
-Losses: reconstruction of the features from codes, and CTC of the frozen recognizer on the reconstruction, so that
-phonetic information is kept first. Evaluation: phone error rate through the codes, fraction of variance kept, and
+Losses: reconstruction of the features from the codes, and CTC of the frozen recognizer on the reconstruction, which
+favors phonetic information. Evaluation: phone error rate through the codes, fraction of variance explained, and
 perplexity of the codes.
 """
 
@@ -36,8 +36,8 @@ RESTART_UNTIL = 0.7  # of the budget
 EVALUATE_EVERY = 250
 
 
-def hearing_weights(work: Path, stage: str) -> dict[str, dict[str, Tensor]]:
-    """Weights of the joint stage if it was run, else of `stage`."""
+def latest_weights(work: Path, stage: str) -> dict[str, dict[str, Tensor]]:
+    """Weights of the stage `joint` if it has run, else of `stage`."""
     return stage_weights(work, "joint" if (work / "joint" / "last.pt").exists() else stage)
 
 
@@ -45,7 +45,7 @@ def load_recognizer(work: Path) -> tuple[SemanticEncoder, Recognizer, dict[str, 
     """The trained semantic encoder and recognizer, frozen, and the index of each phone."""
     w2v_bert.SelfAttention.forward = fast_attention  # type: ignore[method-assign]
     phones = (work / "phones.txt").read_text()
-    state = hearing_weights(work, "semantic_encoder")
+    state = latest_weights(work, "semantic_encoder")
     encoder, recognizer = SemanticEncoder(dims.SEMANTIC_ENCODER), Recognizer(len(phones))
     encoder.load_state_dict(state["encoder"])
     recognizer.load_state_dict(state["recognizer"])
@@ -55,8 +55,8 @@ def load_recognizer(work: Path) -> tuple[SemanticEncoder, Recognizer, dict[str, 
 
 
 @torch.no_grad()
-def hear(encoder: SemanticEncoder, corpus: Corpus) -> list[Tensor]:
-    """Hidden states (T50, C) of every recording, batched by length."""
+def encode_all(encoder: SemanticEncoder, corpus: Corpus) -> list[Tensor]:
+    """The encoder's hidden states (T50, C) of each recording, computed in batches of similar length."""
     order = sorted(range(len(corpus)), key=lambda i: corpus.length("sem", i))
     hidden_states: list[Tensor] = [torch.empty(0)] * len(corpus)
     for start in range(0, len(order), 16):
@@ -70,7 +70,7 @@ def hear(encoder: SemanticEncoder, corpus: Corpus) -> list[Tensor]:
 
 
 def add_features(work: Path, corpora: Sequence[Corpus]) -> None:
-    """Add the array `feat` to every corpus that lacks it; the statistics come from the first corpus."""
+    """Add the array `feat` to each corpus that lacks it. Without `stats.pt`, the first of them gives the statistics."""
     stats_path = work / "stats.pt"
     if stats_path.exists() and all(c.has("feat") for c in corpora):
         return
@@ -78,7 +78,7 @@ def add_features(work: Path, corpora: Sequence[Corpus]) -> None:
     for corpus in corpora:
         if corpus.has("feat"):
             continue
-        hidden = hear(encoder, corpus)
+        hidden = encode_all(encoder, corpus)
         if not stats_path.exists():
             everything = torch.cat(hidden)
             torch.save({"mean": everything.mean(0), "std": everything.std(0)}, stats_path)
@@ -87,8 +87,9 @@ def add_features(work: Path, corpora: Sequence[Corpus]) -> None:
 
 
 def load_codec(work: Path) -> SemanticCodec:
+    """The trained codec without its decoder, frozen."""
     codec = SemanticCodec(dims.SEMANTIC_CODEC)
-    codec.load_state_dict(hearing_weights(work, "codec")["codec"])
+    codec.load_state_dict(latest_weights(work, "codec")["codec"])
     return codec.eval().requires_grad_(False)
 
 
@@ -117,8 +118,8 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
         quantized, codes, projected, entries_ = codec(z.float())
         with autocast("cpu"):
             rebuilt = decoder(quantized, mask).float()
-            heard = recognizer(rebuilt * stats["std"] + stats["mean"], mask)
-        return x, lengths, mask, quantized, codes, projected, entries_, rebuilt, heard
+            log_probs = recognizer(rebuilt * stats["std"] + stats["mean"], mask)
+        return x, lengths, mask, quantized, codes, projected, entries_, rebuilt, log_probs
 
     def evaluate() -> dict[str, float]:
         edits = total = 0
@@ -128,8 +129,8 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
         for start in range(0, len(held), 16):
             part = held[start : start + 16]
             with torch.no_grad():
-                x, lengths, mask, _, codes, _, _, rebuilt, heard = forward(part)
-            e, t = error_rate(heard, lengths, [target(c, i) for c, i in part])
+                x, lengths, mask, _, codes, _, _, rebuilt, log_probs = forward(part)
+            e, t = error_rate(log_probs, lengths, [target(c, i) for c, i in part])
             edits, total = edits + e, total + t
             error += float((rebuilt - x)[mask].square().sum())
             variance += float(x[mask].square().sum())
@@ -141,11 +142,11 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
     used = torch.zeros(dims.CODEBOOK)
     for step in run:
         chosen = [entries[k] for k in next(loader)]
-        x, lengths, mask, quantized, codes, projected, entries_, rebuilt, heard = forward(chosen)
+        x, lengths, mask, quantized, codes, projected, entries_, rebuilt, log_probs = forward(chosen)
         reconstruction = F.mse_loss(rebuilt[mask], x[mask]) + 0.5 * F.mse_loss(quantized[mask], x[mask])
         commitment = F.mse_loss(projected[mask], entries_[mask].detach())
         codebook = F.mse_loss(entries_[mask], projected[mask].detach())
-        recognition = ctc(heard, lengths, [target(c, i) for c, i in chosen])
+        recognition = ctc(log_probs, lengths, [target(c, i) for c, i in chosen])
         loss = reconstruction + COMMITMENT_WEIGHT * commitment + codebook + CTC_WEIGHT * recognition
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -166,7 +167,9 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
 
 def main() -> None:
     parser = stage_parser(__doc__, minutes=6)
-    parser.add_argument("--only-features", action="store_true", help="no training: features of the corpora")
+    parser.add_argument(
+        "--only-features", action="store_true", help="add the features to the corpora, without training"
+    )
     args = stage_arguments(parser)
     corpora = [Corpus(c) for c in args.corpus]
     add_features(args.work, corpora)

@@ -3,14 +3,13 @@
 In: corpora with `feat`, `codes` and `align` arrays, and their texts. Out: `WORK/gpt/last.pt` (GPT, conditioning, and
 moving averages of both; the pack gets the averages). `gpt_data` makes the batches.
 
-- Codes have position 0, 2, 3, ... in decoding and 0, 1, 2, ... in the latent pass (see `edgetts/models/gpt.py`);
-training
-  alternates between both.
+- Codes have the positions 0, 2, 3, ... in decoding and 0, 1, 2, ... in the latent pass (see `edgetts/models/gpt.py`).
+  Training alternates between the two.
 - Some input codes are replaced by random ones, so that the next code depends on the text, not only on earlier codes.
-- Guided attention: one head in each of four layers is trained on the alignment (`recipes.tiny.corpus.align`). With a
-  few hours of speech a transformer is slow to learn it by itself.
-- An auxiliary linear layer predicts the phone from the hidden state of each code: pronunciation is learned sooner, and
-  the latents, which are the same hidden states, carry it to S2Mel.
+- Guided attention: one head in each of four layers is trained on the alignment (`recipes.tiny.corpus.align`). From a
+  few hours of speech, a transformer learns the alignment only slowly without it.
+- An auxiliary linear layer predicts the phone of each code from the hidden state. The GPT learns pronunciation sooner,
+  and the latents, which are the same hidden states, carry the phones to S2Mel.
 
 Evaluation: cross-entropy and accuracy on held-out recordings.
 """
@@ -50,7 +49,7 @@ EVALUATE_EVERY = 300
 
 
 def initialize(gpt: GPT) -> None:
-    """GPT-2's initialization; torch's default is too large for embeddings."""
+    """Initialize the weights as in GPT-2; torch's default is too large for embeddings."""
     for name, parameter in gpt.named_parameters():
         if parameter.ndim < 2:
             continue
@@ -61,7 +60,10 @@ def initialize(gpt: GPT) -> None:
 def sequence(
     gpt: GPT, conditioning: Conditioning, batch: Batch, codes_in: Tensor, skip_position: bool
 ) -> tuple[Tensor, Tensor]:
-    """Embeddings (B, L, C), the parts of each row concatenated, and the indices of code positions (B, Tc + 1)."""
+    """Input embeddings (B, L, C) of voice, text and codes, concatenated and padded, and code positions (B, Tc + 1).
+
+    skip_position: number the codes as in decoding.
+    """
     with autocast("cpu"):
         latents = conditioning.speaker_latents(
             batch.reference, mask_of(batch.reference_lengths, batch.reference.shape[1])
@@ -87,7 +89,7 @@ def sequence(
 
 
 class Guide:
-    """Guided attention loss: compares the attention of the GUIDED heads with the alignment."""
+    """Guided attention: records the attention of the `GUIDED` heads and compares it with the alignment."""
 
     def __init__(self, gpt: GPT) -> None:
         self.captured: dict[int, Tensor] = {}
@@ -98,6 +100,7 @@ class Guide:
             )
 
     def loss(self, gpt: GPT, batch: Batch, where: Tensor) -> Tensor:
+        """Cross-entropy between the attention of the last forward pass and a Gaussian around the aligned token."""
         size = gpt.config.head_dim
         n_head = gpt.n_conditioning_tokens
         longest = int(batch.text_lengths.max())
@@ -122,7 +125,7 @@ class Guide:
 
 
 def code_loss(gpt: GPT, hidden: Tensor, batch: Batch, where: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy per code (including stop) and accuracy."""
+    """Cross-entropy and accuracy of the next code, including the stop code."""
     hidden = hidden.gather(1, where[..., None].expand(-1, -1, hidden.shape[-1]))  # (B, Tc + 1, C)
     targets = F.pad(batch.codes, (0, 1))
     rows = torch.arange(len(targets))
@@ -142,6 +145,7 @@ def phone_loss(phone_head: nn.Module, hidden: Tensor, batch: Batch, where: Tenso
 
 
 def optimizers_of(gpt: GPT, conditioning: Conditioning) -> dict[str, torch.optim.Optimizer]:
+    """Muon for the matrices of the GPT's layers, AdamW for all other parameters."""
     matrices = [p for p in gpt.gpt.h.parameters() if p.ndim == 2]
     others = nn.ModuleList([conditioning])
     rest = [p for n, p in gpt.named_parameters() if not (n.startswith("gpt.h.") and p.ndim == 2)]
@@ -168,7 +172,7 @@ def train(
     guide = Guide(gpt)
     phone_head = nn.Linear(dims.MODEL, n_phones(work))
     optimizers = optimizers_of(gpt, conditioning) | {"teller": adamw([phone_head], PEAK_LR_OTHERS)}
-    modules = {
+    modules = {  # the names are keys of the checkpoint
         "gpt": gpt,
         "conditioning": conditioning,
         "average_gpt": average_gpt,
@@ -241,7 +245,7 @@ def main() -> None:
         "--most-codes",
         type=int,
         default=dims.MAX_CODES,
-        help="skip longer recordings: the alignment is learned sooner on short ones",
+        help="skip recordings with more codes; short ones teach the alignment sooner",
     )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

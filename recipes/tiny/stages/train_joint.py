@@ -1,11 +1,11 @@
-"""Stage `joint`: semantic encoder, codec and recognizer fine-tuned end to end, through the codes.
+"""Stage `joint`: fine-tunes semantic encoder, codec and recognizer end to end, through the codes.
 
 In: corpora with `sem`, the trained stages `semantic_encoder` and `codec` (or start weights), and the alignment of
-phones (`recipes.tiny.corpus.align`). Out: `WORK/joint/last.pt`, which replaces both. CTC losses on the features and on
-their reconstruction from codes train the encoder to produce features that survive quantization.
+phones (`recipes.tiny.corpus.align`). Out: `WORK/joint/last.pt`, which replaces both stages. CTC losses on the
+features and on their reconstruction from codes train the encoder to produce features that survive quantization.
 
-CTC needs only one frame per phone, but speech is made from the code of every frame, so a linear layer must also predict
-the phone of each frame, before and after the codebook.
+CTC needs only one frame per phone, but the code of every frame contributes to the speech. A linear classifier therefore
+predicts the phone of each frame, before and after the codebook.
 
 Evaluation on held-out recordings: both phone error rates, and the fraction of frames whose code identifies the phone.
 """
@@ -30,9 +30,9 @@ from recipes.tiny.stages.train_semantic_encoder import ctc, error_rate, mask_fea
 FRAMES_PER_BATCH = 2400
 ENCODER_LR = 6e-4
 CODEC_LR = 1.2e-3
-RECONSTRUCTION_WEIGHT = 0.1  # small: a small GPT learns codes that are close to phones
+RECONSTRUCTION_WEIGHT = 0.1  # low, so that codes stay close to phones, which a small GPT learns more easily
 CTC_WEIGHT = 0.3
-FROZEN_STEPS = 100  # the encoder is frozen while fresh parts settle
+FROZEN_STEPS = 100  # the encoder is frozen while untrained parts settle
 EVALUATE_EVERY = 150
 
 
@@ -43,17 +43,23 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
     codec, decoder = SemanticCodec(dims.SEMANTIC_CODEC), SemanticCodecDecoder(dims.SEMANTIC_CODEC)
     state = stage_weights(work, "codec")
     codec.load_state_dict(state["codec"])
-    if "decoder" in state:  # not in a pack
+    if "decoder" in state:  # a pack has no decoder
         decoder.load_state_dict(state["decoder"])
-    teller = nn.Linear(dims.SEMANTIC, len(number) + 1)  # features of a frame -> its phone
+    classifier = nn.Linear(dims.SEMANTIC, len(number) + 1)  # features of a frame -> its phone
     stats = torch.load(work / "stats.pt", weights_only=True)
     for module in (encoder, recognizer):
         module.train().requires_grad_(True)
     optimizers = {
         "encoder": adamw([encoder, recognizer], ENCODER_LR),
-        "codec": adamw([codec, decoder, teller], CODEC_LR),
+        "codec": adamw([codec, decoder, classifier], CODEC_LR),
     }
-    modules = {"encoder": encoder, "recognizer": recognizer, "codec": codec, "decoder": decoder, "teller": teller}
+    modules = {  # the names are keys of the checkpoint
+        "encoder": encoder,
+        "recognizer": recognizer,
+        "codec": codec,
+        "decoder": decoder,
+        "teller": classifier,
+    }
     run = Run(work, "joint", minutes, modules, dict(optimizers), warmup_steps=30)
     entries = [(c, i) for c in corpora for i in c.training()]
     loader = batches([c.length("sem", i) for c, i in entries], FRAMES_PER_BATCH, generator)
@@ -66,18 +72,18 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
         mask = mask_of(lengths)
         with autocast("cpu"):
             hidden = encoder(x, mask)
-            heard = recognizer(hidden, mask)
+            log_probs = recognizer(hidden, mask)
             features = (hidden.float() - stats["mean"]) / stats["std"]
             z = codec.encoder(features, mask)
         quantized, codes, projected, chosen = codec(z.float())
         with autocast("cpu"):
             rebuilt = decoder(quantized, mask).float()
-            heard_again = recognizer(rebuilt * stats["std"] + stats["mean"], mask)
-        return mask, features, heard, quantized, codes, projected, chosen, rebuilt, heard_again
+            through_codes = recognizer(rebuilt * stats["std"] + stats["mean"], mask)
+        return mask, features, log_probs, quantized, codes, projected, chosen, rebuilt, through_codes
 
-    def told(features: Tensor, phones: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and accuracy of the frames' phones."""
-        logits = teller(features[mask])
+    def classify(features: Tensor, phones: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and accuracy of the phone of each frame."""
+        logits = classifier(features[mask])
         return F.cross_entropy(logits, phones[mask]), (logits.argmax(-1) == phones[mask]).float().mean()
 
     def evaluate() -> dict[str, float]:
@@ -92,10 +98,10 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
             x, lengths = pad([corpora[0].get("sem", i) for i in part])
             targets = [target(corpora[0], i) for i in part]
             with torch.no_grad():
-                mask, _, heard, quantized, _, _, _, _, again = forward(x, lengths)
+                mask, _, log_probs, quantized, _, _, _, _, log_probs_again = forward(x, lengths)
                 phones, _ = pad([corpora[0].get("phone", i).long() for i in part])
-                shares.append(float(told(quantized, phones, mask)[1]))
-            for k, probabilities in enumerate((heard, again)):
+                shares.append(float(classify(quantized, phones, mask)[1]))
+            for k, probabilities in enumerate((log_probs, log_probs_again)):
                 e, t = error_rate(probabilities, lengths, targets)
                 edits[k] += e
             total += t
@@ -104,22 +110,22 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
         return {
             "phone_error_rate": edits[0] / total,
             "through_codes": edits[1] / total,
-            "frames_told": float(np.mean(shares)),
+            "frames_right": float(np.mean(shares)),
         }
 
     for step in run:
         chosen_entries = [entries[k] for k in next(loader)]
         x, lengths = pad([mask_features(c.get("sem", i), generator) for c, i in chosen_entries])
         targets = [target(c, i) for c, i in chosen_entries]
-        mask, features, heard, quantized, _, projected, chosen, rebuilt, again = forward(x, lengths)
+        mask, features, log_probs, quantized, _, projected, chosen, rebuilt, log_probs_again = forward(x, lengths)
         aim = features.detach()[mask]
         reconstruction = F.mse_loss(rebuilt[mask], aim) + 0.5 * F.mse_loss(quantized[mask], aim)
         commitment = F.mse_loss(projected[mask], chosen[mask].detach())
         codebook = F.mse_loss(chosen[mask], projected[mask].detach())
-        direct, through = ctc(heard, lengths, targets), ctc(again, lengths, targets)
+        direct, through = ctc(log_probs, lengths, targets), ctc(log_probs_again, lengths, targets)
         phones, _ = pad([c.get("phone", i).long() for c, i in chosen_entries])
-        before, _ = told(features, phones, mask)
-        after, right = told(quantized, phones, mask)
+        before, _ = classify(features, phones, mask)
+        after, right = classify(quantized, phones, mask)
         loss = before + after + CTC_WEIGHT * (direct + through)
         loss = loss + RECONSTRUCTION_WEIGHT * reconstruction + 0.25 * commitment + codebook
         for optimizer in optimizers.values():
@@ -134,8 +140,8 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
             direct=direct.detach(),
             through=through.detach(),
             reconstruction=reconstruction.detach(),
-            tells=after.detach(),
-            frames_told=right,
+            phones=after.detach(),
+            frames_right=right,
         )
         if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
             run.write_log({"eval": {k: round(float(v), 4) for k, v in evaluate().items()}})

@@ -1,9 +1,9 @@
-"""Stage `pitch`: the pitch network of the iSTFT vocoder, from mel to pitch and voicing.
+"""Stage `pitch`: trains the pitch network of the iSTFT vocoder, which predicts pitch and voicing from the mel.
 
-In: corpora with `wav`; `pitch` is added. Out: `WORK/pitch/last.pt`. Losses: cross-entropy of pitch classes (blurred
-targets) in voiced frames, and voicing. Augmentation: levels, and blurred or noisy mels, like predicted ones. Evaluation
-on held-out recordings: fraction of voiced frames off by more than half a semitone, mean error of the others in cents,
-fraction of wrong voicing.
+In: corpora with `wav`; the stage adds `pitch`. Out: `WORK/pitch/last.pt`. Losses: cross-entropy of pitch classes with
+blurred targets in voiced frames, and binary cross-entropy of voicing. Augmentation: random levels, and blurred or noisy
+mels, which resemble predicted ones. Evaluation on held-out recordings: fraction of voiced frames off by half a semitone
+or more, mean error of the other voiced frames in cents, and fraction of frames with wrong voicing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STAGE = "pitch"
 BATCH, FRAMES = 24, 96
 PEAK_LR = 2e-3
 AVERAGE_DECAY = 0.995
-BLUR_CLASSES = 1.2  # standard deviation of the target
+BLUR_CLASSES = 1.2  # standard deviation of the target distribution, in classes
 SMOOTHED_SHARE, NOISY_SHARE, NOISE = 0.25, 0.5, 0.15
 LARGEST_GRADIENT = 5.0
 EVALUATE_EVERY = 250
@@ -37,21 +37,22 @@ WRONG_CENTS = 50.0
 
 
 def targets_of(pitch: Tensor) -> Tensor:
-    """Periods per frame (B, T) -> probabilities (B, T, classes)."""
+    """Pitch in periods per frame (B, T) -> target probabilities (B, T, classes)."""
     place = PITCH.classes_per_octave * (pitch.clamp_min(PITCH.lowest) / PITCH.lowest).log2()
     away = torch.arange(PITCH.n_classes, device=pitch.device) - place[..., None]
     return (-0.5 * (away / BLUR_CLASSES).square()).softmax(-1)
 
 
 def pitch_loss(logits: Tensor, pitch: Tensor) -> Tensor:
+    """Loss of logits (B, T, classes + 1), the last of them voicing, for a pitch (B, T), 0 where unvoiced."""
     voiced = pitch > 0
     classes = -(targets_of(pitch) * logits[..., :-1].log_softmax(-1)).sum(-1)
     voicing = F.binary_cross_entropy_with_logits(logits[..., -1], voiced.float())
     return (classes * voiced).sum() / voiced.sum().clamp_min(1) + voicing
 
 
-def worsened(mel: Tensor, generator: np.random.Generator) -> Tensor:
-    """Augmentation: some rows blurred over time, some with noise."""
+def augmented(mel: Tensor, generator: np.random.Generator) -> Tensor:
+    """Mels (B, M, T) with random augmentation: blur over time in some rows, noise in some."""
     smooth = F.avg_pool1d(mel, 3, 1, 1, count_include_pad=False)
     rows = len(mel)
     blurred = torch.from_numpy(generator.random(rows) < SMOOTHED_SHARE)
@@ -61,7 +62,7 @@ def worsened(mel: Tensor, generator: np.random.Generator) -> Tensor:
 
 
 class PitchTrainer:
-    """Network, moving average and optimizer; `step` is one batch."""
+    """The network, its moving average and optimizer; `step` trains on one batch."""
 
     def __init__(self, device: torch.device) -> None:
         self.net = PitchNet(dims.N_MELS, PITCH).to(device)
@@ -72,7 +73,7 @@ class PitchTrainer:
 
     def step(self, i: int, drawn: ExcerptBatch, generator: np.random.Generator) -> dict[str, Tensor]:
         """Train on one batch; returns the loss. i: step number, from 0."""
-        loss = pitch_loss(self.net(worsened(drawn.mel, generator)), drawn.pitch)
+        loss = pitch_loss(self.net(augmented(drawn.mel, generator)), drawn.pitch)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.net.parameters(), LARGEST_GRADIENT)
@@ -82,7 +83,7 @@ class PitchTrainer:
 
     @torch.no_grad()
     def errors(self, drawn: ExcerptBatch) -> dict[str, float]:
-        """Evaluation figures of the moving average."""
+        """Evaluation metrics of the moving average."""
         found, voicing = self.average.pitch(drawn.mel)
         voiced = drawn.pitch > 0
         both = voiced & (voicing > 0.5)
@@ -96,7 +97,7 @@ class PitchTrainer:
 
 
 def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
-    from recipes.tiny.corpus.pitch import add_pitch  # it decodes sound, which `vocoder_gpu` does without
+    from recipes.tiny.corpus.pitch import add_pitch  # imports audio libraries that `vocoder_gpu` does not need
 
     torch.manual_seed(0)
     for corpus in corpora:

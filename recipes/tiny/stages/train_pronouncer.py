@@ -1,16 +1,15 @@
-"""Stage `pronouncer`: from the spelling of a word to its phones, for words that the lexicon lacks.
+"""Stage `pronouncer`: grapheme-to-phoneme conversion for words that the lexicon lacks.
 
-In: the lexicon (`WORK/lexicon.txt`). Out: `WORK/pronouncer.safetensors`, which a pack carries
-(`edgetts.text.pronouncer` reads it), at most 1 MB. Counts instead of training, some seconds: words are aligned letter
-by letter (`recipes.tiny.corpus.letters`), and pairs of a letter and its phones are counted as n-grams with modified
-Kneser-Ney smoothing (Chen and Goodman 1998). Of the n-grams those are kept that change the likelihood of the words
-most.
+In: the lexicon (`WORK/lexicon.txt`). Out: `WORK/pronouncer.safetensors`, at most 1 MB, a file of the pack
+(`edgetts.text.pronouncer` reads it). The model is a joint n-gram model and takes seconds to estimate. Words are aligned
+letter by letter (`recipes.tiny.corpus.letters`). N-grams of pairs of a letter and its phones are counted, with modified
+Kneser-Ney smoothing (Chen and Goodman 1998). Pruning keeps the n-grams that change the likelihood of the words most.
 
     python -m recipes.tiny.stages.train_pronouncer --work WORK [--evaluate] [--pack PACK]
 
---evaluate: first count without one stem in twenty, in all its forms, and print the errors per phone and per word on
-those words, with and without the stress. A word is right if any pronunciation of the dictionary is met.
---pack: put lexicon and pronouncer into this pack and renew its manifest.
+--evaluate: first count without one stem in twenty, in all its forms, and print the error rates of phones and words on
+the held-out words, with and without stress. A word is right if it matches any pronunciation in the dictionary.
+--pack: put the lexicon and the pronouncer into this pack and renew its manifest.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ from recipes.tiny.corpus.letters import LETTERS, align, is_held_out, units
 from recipes.tiny.corpus.lexicon import STRESS, all_pronunciations
 from recipes.tiny.stages.pack_files import put_files
 
-ORDER = 7  # pairs
-BITS = 9  # of a symbol in a key
+ORDER = 7  # pairs in the longest n-grams
+BITS = 9  # per symbol in a key
 MOST_NGRAMS = 240_000
-LEAST_PAIRS = 8  # a rarer pair is no symbol, and its words are left out
-N_HALVINGS = 20  # of the threshold's range
-MOST_NATS = 60.0
+LEAST_PAIRS = 8  # words with a rarer pair are left out
+N_HALVINGS = 20  # of the bisection for the pruning threshold
+MOST_NATS = 60.0  # upper bound of the pruning threshold
 LEAST_CHANCE = 1e-9
 MOST_BYTE = 255
 
@@ -50,7 +49,7 @@ Aligned = Mapping[str, tuple[str, ...]]
 
 @dataclass
 class Counts:
-    """All n-grams of the words."""
+    """The counts of all n-grams of the words."""
 
     pairs: list[tuple[str, str]]
     keys: dict[int, Keys]  # by number of pairs, ascending; the last pair in the low bits
@@ -58,7 +57,7 @@ class Counts:
 
     @property
     def order(self) -> int:
-        """Pairs of the longest n-grams."""
+        """The number of pairs in the longest n-grams."""
         return max(self.keys)
 
 
@@ -75,6 +74,7 @@ def tail(keys: Keys, k: int) -> Keys:
 
 
 def count(aligned: Aligned) -> Counts:
+    """Count the n-grams of up to `ORDER` pairs, with start and end symbols."""
     found = Counter(pair for word, chunks in aligned.items() for pair in zip(word, chunks, strict=True))
     pairs = [pair for pair, n in sorted(found.items(), key=lambda entry: (-entry[1], entry[0])) if n >= LEAST_PAIRS]
     symbols = {pair: number for number, pair in enumerate(pairs, runtime.FIRST_PAIR)}
@@ -98,7 +98,7 @@ def count(aligned: Aligned) -> Counts:
 
 
 def continuations(found: Counts, k: int) -> npt.NDArray[np.int64]:
-    """How many different pairs come before each n-gram; how often it is there where none can."""
+    """Continuation counts: distinct pairs before each n-gram. Plain counts at full order and at the start of words."""
     keys, counts = found.keys[k], found.counts[k]
     if k == found.order:
         return counts
@@ -111,7 +111,7 @@ def continuations(found: Counts, k: int) -> npt.NDArray[np.int64]:
 
 
 def discounts(counts: npt.NDArray[np.int64]) -> Chances:
-    """What is taken from n-grams seen not at all, once, twice, and more often (Chen and Goodman 1998)."""
+    """The discounts for counts of 0, 1, 2, and 3 or more (Chen and Goodman 1998)."""
     n1, n2, n3, n4 = (int((counts == n).sum()) for n in (1, 2, 3, 4))
     if not (n1 and n2 and n3):
         return np.array([0.0, 0.5, 0.5, 0.5])
@@ -120,7 +120,10 @@ def discounts(counts: npt.NDArray[np.int64]) -> Chances:
 
 
 def smoothed(found: Counts) -> tuple[dict[int, Chances], dict[int, Chances]]:
-    """The chance of every n-gram, and how much its last pair gains in nats by the whole context, times its count."""
+    """By order: the conditional probability of each n-gram's last pair, and its log-likelihood gain over backing off.
+
+    The gains are in nats, times the counts.
+    """
     chances: dict[int, Chances] = {}
     gains: dict[int, Chances] = {}
     for k in range(1, found.order + 1):
@@ -140,7 +143,7 @@ def smoothed(found: Counts) -> tuple[dict[int, Chances], dict[int, Chances]]:
 
 
 def chosen(found: Counts, gains: Mapping[int, Chances], most: int) -> dict[int, npt.NDArray[np.bool_]]:
-    """Which n-grams to keep: those that gain most, and what they begin with; about `most`."""
+    """Masks of the n-grams to keep: those with the largest gains, and their prefixes; about `most` in total."""
 
     def above(threshold: float) -> dict[int, npt.NDArray[np.bool_]]:
         kept = {1: np.ones(len(found.keys[1]), bool)}
@@ -160,7 +163,7 @@ def chosen(found: Counts, gains: Mapping[int, Chances], most: int) -> dict[int, 
 
 
 def tables(found: Counts, most: int = MOST_NGRAMS) -> tuple[dict[str, npt.NDArray[np.uint8]], dict[str, str]]:
-    """The tables of the runtime, and their metadata."""
+    """The quantized tables that the runtime reads, and their metadata."""
     chances, gains = smoothed(found)
     kept = chosen(found, gains, most)
     keys = {k: found.keys[k][kept[k]] for k in kept if kept[k].any()}
@@ -169,7 +172,7 @@ def tables(found: Counts, most: int = MOST_NGRAMS) -> tuple[dict[str, npt.NDArra
     back_offs: dict[int, Chances] = {}
 
     def chance_of(wanted: Keys, k: int) -> Chances:
-        """Of n-grams of `k` pairs, by backing off where they are not kept."""
+        """Probabilities of n-grams of `k` pairs, with back-off for those that were pruned."""
         at = np.minimum(np.searchsorted(keys[k], wanted), len(keys[k]) - 1)
         there = keys[k][at] == wanted
         result: Chances = np.where(there, chance[k][at], 0.0)
@@ -211,7 +214,7 @@ def distance(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def errors(said: Callable[[str], str], words: Sequence[str], right: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """Errors per phone and per word against the nearest of a word's pronunciations; `plain`: without the stress."""
+    """Error rates of phones and words against the nearest known pronunciation; `plain`: without stress."""
     wrong: Counter[str] = Counter()
     for word in words:
         phones = said(word)
@@ -226,7 +229,7 @@ def errors(said: Callable[[str], str], words: Sequence[str], right: Mapping[str,
 
 
 def evaluate(aligned: Aligned) -> dict[str, float]:
-    """Errors on one stem in twenty, counted without it."""
+    """Error rates on the held-out stems, with a model estimated without them."""
     pronouncer = Pronouncer(*tables(count({w: c for w, c in aligned.items() if not is_held_out(w)})), "counts")
     right = all_pronunciations()
     held = sorted(word for word in right if set(word) <= set(LETTERS) and is_held_out(word))
@@ -234,6 +237,7 @@ def evaluate(aligned: Aligned) -> dict[str, float]:
 
 
 def write(work: Path, aligned: Aligned) -> Path:
+    """Write the pronouncer to `work`, and return its path."""
     from safetensors.numpy import save_file
 
     path = work / PRONOUNCER_FILE
@@ -243,12 +247,13 @@ def write(work: Path, aligned: Aligned) -> Path:
 
 
 def put_into(pack: Path, work: Path) -> None:
-    """Replace lexicon and pronouncer of a pack by those in `work`, and renew its manifest. Raises PackError."""
+    """Replace the lexicon and the pronouncer of a pack by those in `work`. Raises PackError."""
     put_files(pack, {name: (work / name).read_bytes() for name in (LEXICON_FILE, PRONOUNCER_FILE)})
     tokenizer_of(open_pack(pack, verify=True))
 
 
 def aligned_words(work: Path) -> dict[str, tuple[str, ...]]:
+    """The words of the lexicon, with the phones of each letter."""
     lines = (work / LEXICON_FILE).read_text(encoding="utf-8").splitlines()
     return align(dict(line.split("\t") for line in lines))
 
@@ -257,7 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder with lexicon.txt")
     parser.add_argument("--evaluate", action="store_true")
-    parser.add_argument("--pack", type=Path, help="pack that gets the files")
+    parser.add_argument("--pack", type=Path, help="pack to put the files into")
     args = parser.parse_args()
     aligned = aligned_words(args.work)
     if args.evaluate:

@@ -1,19 +1,19 @@
-"""Stage `s2mel`: codes to mel, by flow matching.
+"""Stage `s2mel`: predicts the mel from codes, by flow matching.
 
-In: corpora with `codes`, `heard`, `mel`, `fbank`, a trained codec and speaker encoder; for the second stage also a
+In: corpora with `codes`, `heard`, `mel` and `fbank`, a trained codec and speaker encoder; for the second stage also a
 trained GPT. Out: `WORK/STAGE/last.pt` (S2Mel and its moving average). `s2mel_data` makes the batches.
 
-Two stages. `s2mel`: the condition comes from the codebook's features of the codes alone, and `gpt_layer` returns zero.
-`s2mel_latents`: continues with the GPT's latents.
+There are two stages. In `s2mel`, the condition is computed from the codebook features of the codes alone, and
+`gpt_layer` returns zero. `s2mel_latents` continues with the GPT's latents.
 
-A tenth of the items lose prompt, style and condition: the unconditional branch of classifier-free guidance. Two
-auxiliary linear layers predict the phone of each frame from the condition, and the mel from condition and style (the
-prior loss of Popov et al. 2021, "Grad-TTS"); training converges sooner.
+A tenth of the items are trained without prompt, style and condition, for classifier-free guidance. Two auxiliary linear
+layers predict the phone of each frame from the condition, and the mel from condition and style (the prior loss of Popov
+et al. 2021, "Grad-TTS"). They speed up convergence.
 
-The meaning of codes is learned near flow time 0, where the input has nothing of the mel yet, so half of the items are
-there. The flow starts from less noise than usual (`NOISE_SCALE`): a small network leaves some noise in the mel, and
-words are clearer without. At synthesis it starts from none (`noise_scale` in the pack's defaults), which sounds better
-still.
+The network learns the meaning of the codes near flow time 0, where the input contains almost none of the mel. Half of
+the flow times are therefore early. The flow starts from less noise than usual (`NOISE_SCALE`), because a small network
+leaves some noise in the mel, and words are clearer without it. At synthesis it starts from zeros (`noise_scale` in the
+pack's defaults), which sounds better still.
 
 Evaluation: the flow-matching error on held-out recordings at fixed times.
 """
@@ -40,10 +40,10 @@ from recipes.tiny.stages.s2mel_data import Batch, Pairs, add_latents, add_styles
 from recipes.tiny.stages.train_codec import load_codec
 
 NOISE_SCALE = 0.3
-EARLY_SHARE = 0.5  # of items whose flow time is below EARLY_UNTIL
+EARLY_SHARE = 0.5  # of items, drawn below EARLY_UNTIL
 EARLY_UNTIL = 0.2
-DROPPED_SHARE = 0.1
-WEIGHTS = {"flow": 1.0, "tells": 0.15, "prior": 0.5}
+DROPPED_SHARE = 0.1  # of items without prompt, style and condition
+WEIGHTS = {"flow": 1.0, "phones": 0.15, "prior": 0.5}
 STAGES = ("s2mel", "s2mel_latents")
 PEAK_LR_MATRICES = 8e-4  # Muon
 PEAK_LR_OTHERS = 6e-4
@@ -53,12 +53,12 @@ EVALUATE_EVERY = 300
 
 
 def flow_times(n: int) -> Tensor:
-    """(n,) flow times, EARLY_SHARE of them below EARLY_UNTIL."""
+    """Random flow times (n,); a share `EARLY_SHARE` of them is uniform below `EARLY_UNTIL`, the rest below 1."""
     return torch.rand(n) * torch.where(torch.rand(n) < EARLY_SHARE, EARLY_UNTIL, 1.0)
 
 
-class Aims(nn.Module):
-    """Auxiliary losses of the condition: linear layers that are only used in training."""
+class AuxiliaryHeads(nn.Module):
+    """Auxiliary linear layers on the condition, which are only used in training."""
 
     def __init__(self, content_dim: int, phones: int, mean_mel: Tensor) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Aims(nn.Module):
         self.mel.bias.data.copy_(mean_mel)
 
     def forward(self, condition: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """condition (B, T, C) -> cross-entropy of the phones, mean absolute error of the mel."""
+        """Condition (B, T, C) -> cross-entropy of the phones, and mean absolute error of the mel."""
         styles = batch.style[:, None].expand(-1, condition.shape[1], -1)
         prior = self.mel(torch.cat([condition, styles], -1)).transpose(1, 2)
         phones = F.cross_entropy(self.phone(condition).flatten(0, 1), batch.phones.flatten())
@@ -75,11 +75,11 @@ class Aims(nn.Module):
 
 
 def flow_losses(
-    model: LatentS2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Tensor, aims: Aims
+    model: LatentS2Mel, batch: Batch, t: Tensor, noise: Tensor, dropped: Tensor, auxiliary: AuxiliaryHeads
 ) -> dict[str, Tensor]:
-    """By name in `WEIGHTS`: absolute plus half the squared error of the target's velocity, and the auxiliary losses.
+    """The losses by their names in `WEIGHTS`; `flow` is the absolute plus half the squared error of the velocity.
 
-    t (B,); dropped (B,) bool: items without prompt, style and condition; noise (B, M, Tt).
+    t: flow times (B,). noise: (B, M, Tt). dropped: (B,) bool, items without prompt, style and condition.
     """
     n_prompt, n_target = batch.prompt.shape[-1], batch.mel.shape[-1]
     with autocast("cpu"):
@@ -96,12 +96,12 @@ def flow_losses(
         prompt = F.pad(batch.prompt, (0, n_target)) * keep
         velocity = model.estimator(x, prompt, t, batch.style * keep[:, 0], condition * keep)
     error = velocity.float()[..., n_prompt:] - (batch.mel - noise)
-    phones, prior = aims(condition[:, n_prompt:], batch)
-    return {"flow": error.square().mean() * 0.5 + error.abs().mean(), "tells": phones, "prior": prior}
+    phones, prior = auxiliary(condition[:, n_prompt:], batch)
+    return {"flow": error.square().mean() * 0.5 + error.abs().mean(), "phones": phones, "prior": prior}
 
 
 def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str = "s2mel") -> None:
-    """Train one of `STAGES`; the second one continues the first."""
+    """Train one of `STAGES`; the second continues the first."""
     torch.manual_seed(0)
     generator = np.random.default_rng()
     config = dims.model_config(N_TOKENS, None, (1,) * 8)
@@ -114,9 +114,9 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
     nn.init.zeros_(model.gpt_layer[-1].bias)  # type: ignore[arg-type]
     average = copy.deepcopy(model)
     mean_mel = torch.cat([corpora[0].get("mel", i) for i in corpora[0].training()[:100]]).mean(0)
-    aims = Aims(config.s2mel.dit.content_dim, n_phones(work), mean_mel)
-    optimizers = optimizers_of(model, aims, LR_SCALES[stage])
-    run = Run(work, stage, minutes, {"s2mel": model, "average": average, "aims": aims}, optimizers)
+    auxiliary = AuxiliaryHeads(config.s2mel.dit.content_dim, n_phones(work), mean_mel)
+    optimizers = optimizers_of(model, auxiliary, LR_SCALES[stage])
+    run = Run(work, stage, minutes, {"s2mel": model, "average": average, "aims": auxiliary}, optimizers)
     pairs, held = Pairs(corpora, codec, False), Pairs(corpora[:1], codec, True)
 
     def evaluate() -> dict[str, float]:
@@ -129,7 +129,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
                 t = torch.full((len(batch.mel),), (k + 0.5) / 8)
                 noise = NOISE_SCALE * torch.randn(batch.mel.shape, generator=fixed)
                 none = torch.zeros(len(t), dtype=torch.bool)
-                for name, loss in flow_losses(average, batch, t, noise, none, aims).items():
+                for name, loss in flow_losses(average, batch, t, noise, none, auxiliary).items():
                     found[name].append(float(loss))
         return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
 
@@ -138,7 +138,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
         t = flow_times(len(batch.mel))
         dropped = torch.rand(len(t)) < DROPPED_SHARE
         noise = NOISE_SCALE * torch.randn(batch.mel.shape)
-        parts = flow_losses(model, batch, t, noise, dropped, aims)
+        parts = flow_losses(model, batch, t, noise, dropped, auxiliary)
         loss = sum((WEIGHTS[name] * part for name, part in parts.items()), torch.zeros(()))
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
@@ -153,7 +153,8 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
     run.write_log({"eval": evaluate()})
 
 
-def optimizers_of(model: LatentS2Mel, aims: Aims, scale: float) -> dict[str, torch.optim.Optimizer]:
+def optimizers_of(model: LatentS2Mel, auxiliary: AuxiliaryHeads, scale: float) -> dict[str, torch.optim.Optimizer]:
+    """Muon for the matrices of the transformer, AdamW for all other parameters. scale: of the learning rates."""
     matrices = [p for p in model.estimator.transformer.layers.parameters() if p.ndim == 2]
     known = {id(p) for p in matrices}
     rest = nn.ParameterList([p for p in model.parameters() if id(p) not in known])
@@ -161,12 +162,12 @@ def optimizers_of(model: LatentS2Mel, aims: Aims, scale: float) -> dict[str, tor
         "muon": torch.optim.Muon(
             matrices, lr=scale * PEAK_LR_MATRICES, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
         ),
-        "adamw": adamw([rest, aims], scale * PEAK_LR_OTHERS, betas=(0.9, 0.95)),
+        "adamw": adamw([rest, auxiliary], scale * PEAK_LR_OTHERS, betas=(0.9, 0.95)),
     }
 
 
 def final_weights(work: Path) -> dict[str, Tensor]:
-    """The averaged LatentS2Mel weights of the last trained stage."""
+    """The averaged weights of the last of `STAGES` that was trained."""
     done = [stage for stage in STAGES if (work / stage / "last.pt").exists()]
     return stage_weights(work, done[-1] if done else STAGES[0])["average"]
 

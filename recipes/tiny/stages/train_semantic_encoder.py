@@ -1,10 +1,11 @@
 """Stage `semantic_encoder`: a small conformer with the architecture of w2v-BERT, trained to recognize phones.
 
 In: corpora with `sem` features and phones. Out: `WORK/semantic_encoder/last.pt`, with the encoder and, for the codec
-stage, the recognizer on top. Trained with CTC on phones. The stored encoder ends one layer below the recognizer, where
-features describe every frame and not only CTC's spikes.
+stage, the recognizer on top. Both are trained with CTC on phones. The recognizer has a conformer layer of its own, so
+the features of the encoder describe every frame, not only the spikes of CTC.
 
-Resampled copies of the recordings change the voice but not the words, which makes the features speaker-independent.
+Resampled copies of the recordings have a different voice but the same words, which makes the features less dependent on
+the speaker.
 Evaluation: phone error rate on held-out recordings.
 """
 
@@ -26,13 +27,13 @@ from recipes.tiny.corpus.data import Corpus, batches, mask_of, pad, phone_letter
 
 FRAMES_PER_BATCH = 2400
 PEAK_LR = 1.2e-3
-MASKED_BANDS = 40  # at most, of 160 per recording
-MASKED_FRAMES = 12
+MASKED_BANDS = 40  # of 160; fewer are masked
+MASKED_FRAMES = 12  # per span; fewer are masked
 EVALUATE_EVERY = 400
 
 
 def fast_attention(self: w2v_bert.SelfAttention, x: Tensor, mask: Tensor | None) -> Tensor:
-    """Equal to the network's attention, with a cheaper gradient: a skewed view instead of gather."""
+    """Same result as the network's attention, with a cheaper gradient: a skewed view replaces gather."""
     q, k, v = (self._heads(linear(x)) for linear in (self.linear_q, self.linear_k, self.linear_v))
     batch, heads, time = q.shape[:3]
     scores = q @ self.distance_embedding.weight.T * self.head_dim**-0.5  # (B, H, T, n_distances)
@@ -54,7 +55,7 @@ def fast_attention(self: w2v_bert.SelfAttention, x: Tensor, mask: Tensor | None)
 
 
 class Recognizer(nn.Module):
-    """A conformer layer and a linear layer: semantic features -> log-probabilities of phones (B, T, n + 1)."""
+    """A conformer layer and a linear layer: features -> log-probabilities of blank and phones (B, T, n + 1)."""
 
     def __init__(self, n_phones: int) -> None:
         super().__init__()
@@ -67,12 +68,13 @@ class Recognizer(nn.Module):
 
 
 def ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
+    """CTC loss of log-probabilities (B, T, n + 1); blank is 0."""
     target_lengths = torch.tensor([len(t) for t in targets])
     return F.ctc_loss(log_probs.transpose(0, 1), torch.cat(list(targets)), lengths, target_lengths, zero_infinity=True)
 
 
 def error_rate(log_probs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> tuple[int, int]:
-    """Edit distance of greedy decoding, and the number of phones."""
+    """Total edit distance of greedy CTC decoding, and the number of target phones."""
     edits = total = 0
     for row, n, target in zip(log_probs.argmax(-1), lengths, targets, strict=True):
         path = torch.unique_consecutive(row[: int(n)])
@@ -82,6 +84,7 @@ def error_rate(log_probs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) ->
 
 
 def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
+    """Levenshtein distance."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         above, row[0] = row[0], i
@@ -91,7 +94,7 @@ def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def mask_features(x: Tensor, generator: np.random.Generator) -> Tensor:
-    """Mask a span of frames and a span of bands (SpecAugment)."""
+    """A copy of features (T, 160) with two spans of frames and one span of bands masked (SpecAugment)."""
     x = x.clone()
     for _ in range(2):
         start, width = generator.integers(0, max(1, len(x))), generator.integers(0, MASKED_FRAMES)
@@ -103,7 +106,7 @@ def mask_features(x: Tensor, generator: np.random.Generator) -> Tensor:
 
 
 def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, keep_encoder: bool = False) -> None:
-    """keep_encoder: train only the recognizer, on the start weights of the encoder."""
+    """Train the encoder and the recognizer. keep_encoder: train only the recognizer, on the encoder's start weights."""
     w2v_bert.SelfAttention.forward = fast_attention  # type: ignore[method-assign]
     torch.manual_seed(0)
     generator = np.random.default_rng(0)

@@ -1,10 +1,10 @@
-"""Stage `speaker_encoder`: CAM++ trained as a classifier of voices; the embedding is kept.
+"""Stage `speaker_encoder`: trains CAM++ as a classifier of voices, for its embedding.
 
-In: corpora with `fbank`. Out: `WORK/speaker_encoder/last.pt`. Each voice is a class; resampled up or down it is another
-class, because it sounds like another person and there are only a few dozen voices. Additive angular margin loss (Deng
-et al. 2019).
+In: corpora with `fbank`. Out: `WORK/speaker_encoder/last.pt`. Each voice is a class. A voice resampled up or down is
+another class, because it sounds like another person and there are only a few dozen voices. The loss is the additive
+angular margin (Deng et al. 2019).
 
-Evaluation: how often a held-out recording is nearest to the mean of its own voice.
+Evaluation: how often the embedding of a held-out recording is nearest to the mean of its own class.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from recipes.tiny.common import Run, adamw, stage_arguments, stage_parser
 from recipes.tiny.corpus.data import Corpus
 
 BATCH = 24
-CROP_FRAMES = (120, 240)  # 100 per second
+CROP_FRAMES = (120, 240)  # range; 100 frames per second
 PEAK_LR = 2e-3
 MARGIN = 0.2
 SCALE = 24.0
@@ -37,7 +37,7 @@ def class_of(item: dict[str, object]) -> str:
 
 
 def crops(chosen: Sequence[tuple[Corpus, int]], length: int, generator: np.random.Generator) -> Tensor:
-    """(B, length, M), each minus its mean; short recordings are repeated."""
+    """Random crops (B, length, M), each minus its mean over time; short recordings are repeated."""
     rows = []
     for corpus, i in chosen:
         x = corpus.get("fbank", i)
@@ -50,11 +50,14 @@ def crops(chosen: Sequence[tuple[Corpus, int]], length: int, generator: np.rando
 
 
 class MarginHead(nn.Module):
+    """Classifier with an additive angular margin; only used in training."""
+
     def __init__(self, n_classes: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(n_classes, dims.STYLE))
 
     def forward(self, embedding: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, C) and labels (B,) -> loss and accuracy. margin: in radians."""
         cosine = F.normalize(embedding) @ F.normalize(self.weight).T
         angle = cosine.clamp(-1 + 1e-6, 1 - 1e-6).acos()
         own = F.one_hot(labels, len(self.weight)).bool()
@@ -78,14 +81,14 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
         held = [(c, i) for c in corpora for i in c.held_out()]
         known = [entries[k] for k in same.permutation(len(entries))[:600]]
         with torch.no_grad():
-            heard = [encoder(crops(known[k : k + 40], 200, same)) for k in range(0, len(known), 40)]
-            vectors = F.normalize(torch.cat(heard))
+            embeddings = [encoder(crops(known[k : k + 40], 200, same)) for k in range(0, len(known), 40)]
+            vectors = F.normalize(torch.cat(embeddings))
             means = torch.zeros(len(names), dims.STYLE)
             means.index_add_(0, torch.tensor([labels[class_of(c.items[i])] for c, i in known]), vectors)
-            asked = F.normalize(
+            queries = F.normalize(
                 torch.cat([encoder(crops(held[k : k + 40], 200, same)) for k in range(0, len(held), 40)])
             )
-        right = (asked @ F.normalize(means).T).argmax(1)
+        right = (queries @ F.normalize(means).T).argmax(1)
         truth = torch.tensor([labels[class_of(c.items[i])] for c, i in held])
         encoder.train()
         return float((right == truth).float().mean())

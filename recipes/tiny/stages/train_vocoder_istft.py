@@ -1,14 +1,14 @@
-"""Stage `vocoder_istft`: the iSTFT vocoder, mel spectrogram to waveform.
+"""Stage `vocoder_istft`: trains the iSTFT vocoder, which converts a mel spectrogram to a waveform.
 
-In: corpora with `wav`; `pitch` is added. Out: `WORK/vocoder_istft/last.pt` (vocoder, its moving average,
-discriminators). First spectral losses only, for minutes, then also discriminators (`recipes.tiny.stages.adversarial`).
-The sources use the recordings' pitch and a random initial phase. The pitch network is trained separately
-(`train_pitch`), before or after; `with_pitch_net` combines both.
+In: corpora with `wav`; the stage adds `pitch`. Out: `WORK/vocoder_istft/last.pt` (vocoder, its moving average,
+discriminators). The first part of the budget uses only spectral losses; then discriminators are added
+(`recipes.tiny.stages.adversarial`). The sources use the recordings' pitch and a random initial phase. The pitch network
+is trained separately (`train_pitch`), before or after; `with_pitch_net` combines both.
 
-A second stage, `vocoder_predicted`, goes on with a share of excerpts with S2Mel's mel (`predicted_mels`). Such a mel is
-smoother than that of a recording and has a melody of its own, so there is no recording of it to compare with. Its pitch
-is that of the pitch network, trained before. The discriminators tell its sound from recordings, and a blurred mel keeps
-it near what S2Mel said (`anchor`).
+A second stage, `vocoder_predicted`, continues on a mixture of recorded mels and mels predicted by S2Mel
+(`predicted_mels`). A predicted mel is smoother than a recorded one and has a pitch contour of its own, so no recording
+matches it. Its pitch comes from the pitch network, which must be trained before. The discriminators compare its sound
+with recordings, and an L1 loss between blurred mels (`anchor`) keeps it close to S2Mel's prediction.
 
 The budget counts CPU time. Evaluation: spectral distances of held-out excerpts, with the recordings' pitch.
 """
@@ -53,36 +53,36 @@ from recipes.tiny.corpus.excerpts import PREDICTED_MEL, ExcerptBatch, Excerpts
 from recipes.tiny.mel import mel_of
 from recipes.tiny.stages.adversarial import (
     Discriminators,
-    Verdicts,
+    Outputs,
     adversarial_loss,
-    judge_loss,
+    discriminator_loss,
     matching_loss,
     stft_loss,
 )
 
 STAGES = STAGE, PREDICTED_STAGE = ("vocoder_istft", "vocoder_predicted")
-EDGE = source_reach(dims.VOCODER) + 1  # frames on either side with incomplete sources
+EDGE = source_reach(dims.VOCODER) + 1  # frames at either end with incomplete sources
 BETAS = (0.8, 0.99)
 ADVERSARIAL_FROM = 0.2  # of the budget
 PREDICTED_SHARE = 0.6  # of the excerpts
-FROZEN_UNTIL = 0.1  # of the second stage's budget: its discriminators are fresh
+FROZEN_UNTIL = 0.1  # of the second stage's budget, in which only its new discriminators train
 MEL_WEIGHT, STFT_WEIGHT, ADVERSARIAL_WEIGHT, FEATURE_WEIGHT = 10.0, 3.0, 1.0, 0.5
-ANCHOR_WEIGHT, ANCHOR_BLUR = 10.0, (5, 5)  # mels, frames
+ANCHOR_WEIGHT, ANCHOR_BLUR = 10.0, (5, 5)  # blur over mel bands and frames
 # Generated speech has its own phase, so features of the period discriminators do not match sample by sample.
 PERIOD_MATCHING, RESOLUTION_MATCHING = 0.2, 1.0
 AVERAGE_DECAY = 0.996
 LARGEST_GRADIENT, LARGEST_JUDGE_GRADIENT = 10.0, 5.0
 EVALUATE_EVERY = 250
 N_EVALUATED = 64  # excerpts
-LONGEST_START = 1 << 14  # frames: random offset of the noise
+LONGEST_START = 1 << 14  # frames; range of the random offset of the noise
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes that depend on the machine."""
+    """Sizes and learning rates of a training run, chosen for the machine and the stage."""
 
     batch: int
-    n_frames: int  # per excerpt; the outermost are excluded from losses
+    n_frames: int  # per excerpt; those at the edges are excluded from the losses
     periods: tuple[int, ...]
     period_widths: tuple[int, ...]
     resolutions: tuple[int, ...]
@@ -112,7 +112,8 @@ CPU_PLAN = Plan(
     resolution_widths=(16, 24, 32, 32),
     resolution_strides=((1, 2), (2, 2), (1, 2), (1, 2)),
 )
-# The fine structure of the sound is there; what S2Mel's mels lack can be seen in the mel.
+# The second stage needs few waveform discriminators: the fine structure is learned, and the remaining defects of
+# predicted mels are visible in the mel.
 CPU_PLANS = {
     STAGE: CPU_PLAN,
     PREDICTED_STAGE: dataclasses.replace(
@@ -122,9 +123,9 @@ CPU_PLANS = {
 
 
 def frames_of(drawn: ExcerptBatch, generator: np.random.Generator, pitch_net: PitchNet | None = None) -> Tensor:
-    """The input of `IstftVocoder.render`, from the recordings' pitch and a random phase.
+    """The input of `IstftVocoder.render`: mels, the recordings' pitch, and a random phase.
 
-    pitch_net: where predicted mels get their pitch from; it is needed if there are any.
+    pitch_net: gives the pitch of predicted mels; required if there are any.
     """
     voicing = (drawn.pitch > 0).float()
     pitch = torch.where(drawn.pitch > 0, drawn.pitch, SILENT_PITCH)
@@ -143,19 +144,19 @@ def frames_of(drawn: ExcerptBatch, generator: np.random.Generator, pitch_net: Pi
     return torch.cat([drawn.mel, rows], dim=1)
 
 
-def judged(wave: Tensor) -> Tensor:
-    """Cut off the incomplete edges."""
+def without_edges(wave: Tensor) -> Tensor:
+    """The waveform without the edges whose sources are incomplete."""
     edge = EDGE * dims.HOP
     return wave[..., edge:-edge]
 
 
 def blurred(mel: Tensor) -> Tensor:
-    """Log-mel (B, M, T), averaged over neighboring bands and frames."""
+    """Log-mel (B, M, T), averaged over neighboring bands and frames, without padding."""
     return F.avg_pool2d(mel[:, None], ANCHOR_BLUR, 1)[:, 0]
 
 
 class Trainer:
-    """Vocoder, discriminators and their optimizers; `step` is one batch."""
+    """Vocoder, discriminators and their optimizers; `step` trains on one batch."""
 
     def __init__(self, plan: Plan, device: torch.device, config: IstftVocoderConfig = dims.VOCODER) -> None:
         self.plan, self.device = plan, device
@@ -163,10 +164,10 @@ class Trainer:
         self.vocoder.pitch_net.requires_grad_(False)
         self.average = copy.deepcopy(self.vocoder)
         self.judges = plan.discriminators().to(device)
-        self.made_by = adamw([self.vocoder], plan.lr, betas=BETAS)
-        self.judged_by = adamw([self.judges], plan.judge_lr, betas=BETAS)
+        self.vocoder_optimizer = adamw([self.vocoder], plan.lr, betas=BETAS)
+        self.discriminator_optimizer = adamw([self.judges], plan.judge_lr, betas=BETAS)
         self.modules = {"vocoder": self.vocoder, "average": self.average, "judges": self.judges}
-        self.optimizers = {"vocoder": self.made_by, "judges": self.judged_by}
+        self.optimizers = {"vocoder": self.vocoder_optimizer, "judges": self.discriminator_optimizer}
         self.weights = (
             *(PERIOD_MATCHING,) * len(plan.periods),
             *(RESOLUTION_MATCHING,) * len(plan.resolutions),
@@ -177,25 +178,25 @@ class Trainer:
         self, i: int, drawn: ExcerptBatch, generator: np.random.Generator, *, adversarial: bool, frozen: bool = False
     ) -> dict[str, Tensor]:
         """Train on one batch; returns the losses. i: step number, from 0. frozen: train only the discriminators."""
-        real = judged(drawn.wave)
+        real = without_edges(drawn.wave)
         with autocast(self.device.type), torch.set_grad_enabled(not frozen):
-            made = judged(self.vocoder.render(frames_of(drawn, generator, self.vocoder.pitch_net)))
+            made = without_edges(self.vocoder.render(frames_of(drawn, generator, self.vocoder.pitch_net)))
         if frozen:
-            return {"judges": self._train_judges(self.judges(real), made)}
+            return {"judges": self._train_discriminators(self.judges(real), made)}
         loss, losses = self._spectral(drawn, made, real)
         if adversarial:
-            found = self._judge(real, made, ~drawn.is_predicted)
+            found = self._adversarial(real, made, ~drawn.is_predicted)
             loss = loss + ADVERSARIAL_WEIGHT * found["adversarial"] + FEATURE_WEIGHT * found["matching"]
             losses |= found
-        self.made_by.zero_grad(set_to_none=True)
+        self.vocoder_optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.vocoder.parameters(), LARGEST_GRADIENT)
-        self.made_by.step()
+        self.vocoder_optimizer.step()
         average_into(self.average, self.vocoder, min(AVERAGE_DECAY, (i + 1) / (i + 20)))
         return {name: value.detach() for name, value in losses.items()}
 
     def _spectral(self, drawn: ExcerptBatch, made: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum, and the losses: of true mels `mel` and `stft`, of predicted ones `anchor`."""
+        """The weighted sum and its parts: `mel` and `stft` for recorded mels, `anchor` for predicted ones."""
         loss, losses = torch.zeros((), device=made.device), {}
         mels, predicted = mel_of(made), drawn.is_predicted
         share = predicted.float().mean()
@@ -204,28 +205,32 @@ class Trainer:
             losses["stft"] = stft_loss(made[~predicted], real[~predicted])
             loss = loss + (1 - share) * (MEL_WEIGHT * losses["mel"] + STFT_WEIGHT * losses["stft"])
         if predicted.any():
-            said = drawn.mel[predicted][..., EDGE:-EDGE]
-            losses["anchor"] = F.l1_loss(blurred(mels[predicted]), blurred(said))
+            target = drawn.mel[predicted][..., EDGE:-EDGE]
+            losses["anchor"] = F.l1_loss(blurred(mels[predicted]), blurred(target))
             loss = loss + share * ANCHOR_WEIGHT * losses["anchor"]
         return loss, losses
 
-    def _train_judges(self, of_real: Verdicts, made: Tensor) -> Tensor:
-        verdict = judge_loss(of_real, self.judges(made.detach()))
-        self.judged_by.zero_grad(set_to_none=True)
-        torch.autograd.backward(verdict)
+    def _train_discriminators(self, of_real: Outputs, made: Tensor) -> Tensor:
+        """One optimizer step of the discriminators; returns their loss."""
+        judges_loss = discriminator_loss(of_real, self.judges(made.detach()))
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(judges_loss)
         nn.utils.clip_grad_norm_(self.judges.parameters(), LARGEST_JUDGE_GRADIENT)
-        self.judged_by.step()
-        return verdict
+        self.discriminator_optimizer.step()
+        return judges_loss
 
-    def _judge(self, real: Tensor, made: Tensor, paired: Tensor) -> dict[str, Tensor]:
-        """Train the discriminators, then return the adversarial losses of the vocoder. paired (B,) bool."""
+    def _adversarial(self, real: Tensor, made: Tensor, paired: Tensor) -> dict[str, Tensor]:
+        """Train the discriminators, then return the adversarial losses of the vocoder.
+
+        paired: (B,) bool, rows where `real` is the recording of the same mel; only these use feature matching.
+        """
         of_real = self.judges(real)
-        verdict = self._train_judges(of_real, made)
+        judges_loss = self._train_discriminators(of_real, made)
         self.judges.requires_grad_(False)
         of_made = self.judges(made)
         self.judges.requires_grad_(True)
-        losses = {"judges": verdict, "adversarial": adversarial_loss(of_made)}
-        wanted, found = ([[f[paired] for f in d] for d in verdicts] for verdicts in (of_real, of_made))
+        losses = {"judges": judges_loss, "adversarial": adversarial_loss(of_made)}
+        wanted, found = ([[f[paired] for f in d] for d in outputs] for outputs in (of_real, of_made))
         losses["matching"] = torch.zeros((), device=made.device)
         if paired.any():
             wanted = [[f.detach() for f in d] for d in wanted]
@@ -234,8 +239,8 @@ class Trainer:
 
     @torch.no_grad()
     def distances(self, drawn: ExcerptBatch, frames: Tensor) -> dict[str, float]:
-        """Evaluation figures of the moving average."""
-        made, real = judged(self.average.render(frames)), judged(drawn.wave)
+        """Evaluation metrics of the moving average."""
+        made, real = without_edges(self.average.render(frames)), without_edges(drawn.wave)
         return {"mel": float(F.l1_loss(mel_of(made), mel_of(real))), "stft": float(stft_loss(made, real))}
 
 
@@ -250,14 +255,14 @@ def train(
     frozen_until: float | None = None,
     predicted: float = PREDICTED_SHARE,
 ) -> None:
-    """Train one of `STAGES`; the second one continues the first, and needs the stage `pitch`.
+    """Train one of `STAGES`; the second continues the first and needs the stage `pitch`.
 
-    plan: default: that of the stage in `CPU_PLANS`.
-    adversarial_from: share of the first stage's budget without discriminators. frozen_until: share with nothing but
-    them, at the start; default: none in the first stage, `FROZEN_UNTIL` in the second one. predicted: share of excerpts
-    with S2Mel's mel in the second stage, of recordings that have one.
+    plan: default: the stage's entry in `CPU_PLANS`. adversarial_from: initial share of the first stage's budget without
+    discriminators. frozen_until: initial share of the budget that trains only the discriminators; default: 0 in the
+    first stage, `FROZEN_UNTIL` in the second. predicted: share of excerpts with S2Mel's mel in the second stage, among
+    recordings that have one.
     """
-    from recipes.tiny.corpus.pitch import add_pitch  # it decodes sound, which `vocoder_gpu` does without
+    from recipes.tiny.corpus.pitch import add_pitch  # imports audio libraries that `vocoder_gpu` does not need
 
     continues = stage != STAGE
     plan = plan or CPU_PLANS[stage]
@@ -303,8 +308,8 @@ def with_pitch_net(work: Path) -> IstftVocoder:
 
 def main() -> None:
     parser = stage_parser(__doc__, minutes=90)
-    parser.add_argument("--adversarial-from", type=float, default=ADVERSARIAL_FROM, help="share of the budget")
-    parser.add_argument("--frozen-until", type=float, help="first share of the budget, for discriminators alone")
+    parser.add_argument("--adversarial-from", type=float, default=ADVERSARIAL_FROM, help="share without discriminators")
+    parser.add_argument("--frozen-until", type=float, help="initial share of the budget for discriminators alone")
     parser.add_argument("--stage", choices=STAGES, default=STAGE)
     parser.add_argument("--predicted", type=float, default=PREDICTED_SHARE, help="share of excerpts with S2Mel's mel")
     args = stage_arguments(parser)

@@ -1,13 +1,14 @@
 """Trains the iSTFT vocoder on a remote GPU in minutes, from one small folder.
 
-    python -m recipes.tiny.stages.vocoder_gpu pack --corpus CACHE --out BUNDLE        # here: recordings and their pitch
-    python -m recipes.tiny.stages.vocoder_gpu train --bundle BUNDLE --out RESULT      # there: pitch, then vocoder
-    python -m recipes.tiny.stages.vocoder_gpu take --result RESULT --work WORK        # here: weights for the stages
+    python -m recipes.tiny.stages.vocoder_gpu pack --corpus CACHE --out BUNDLE        # locally: recordings and pitch
+    python -m recipes.tiny.stages.vocoder_gpu train --bundle BUNDLE --out RESULT      # remotely: pitch, then vocoder
+    python -m recipes.tiny.stages.vocoder_gpu take --result RESULT --work WORK        # locally: start weights
 
-In: a cached corpus (`recipes.tiny.corpus.pitch`), best with mels of S2Mel (`recipes.tiny.corpus.predicted_mels`), which
-the last half of the training uses. Out: files of at most 16 MB, for `train_vocoder_istft` (to continue), `swap_vocoder`
-and `evaluate_vocoder`. The remote machine needs this folder, `edgetts/`, torch, numpy and rich, and nothing of what the
-package depends on besides. `train --dry-run` runs a few small steps anywhere.
+In: a cached corpus (`recipes.tiny.corpus.pitch`), preferably with predicted mels
+(`recipes.tiny.corpus.predicted_mels`), which the second half of the vocoder's training uses. Out: files of at most
+16 MB, for `train_vocoder_istft` (to continue), `swap_vocoder` and `evaluate_vocoder`. The remote machine needs
+`recipes/`, `edgetts/`, torch, numpy and rich, but no other dependency of the package. `train --dry-run` runs a few
+small steps on any machine.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ MINUTES, PITCH_MINUTES = 6.5, 0.6
 ADVERSARIAL_FROM, PREDICTED_FROM = 0.12, 0.5  # of the vocoder's minutes
 EVALUATE_EVERY = 500
 N_EVALUATED = 128
-AHEAD = 4  # batches prepared ahead
+AHEAD = 4  # batches prepared in advance, one per thread
 WARMUP_STEPS = 200
 GPU_PLAN = Plan(
     batch=48,
@@ -53,7 +54,7 @@ DRY_PLAN = dataclasses.replace(CPU_PLAN, batch=2, n_frames=24)
 
 
 def batches(excerpts: Excerpts, n: int, device: torch.device) -> Iterator[ExcerptBatch]:
-    """Endless batches, prepared ahead in a thread."""
+    """Endless batches, prepared in advance by `AHEAD` threads."""
     generators = np.random.default_rng().spawn(AHEAD)
     with ThreadPoolExecutor(AHEAD) as pool:
         waiting = [pool.submit(excerpts.draw, n, g, device=device) for g in generators]
@@ -65,7 +66,7 @@ def batches(excerpts: Excerpts, n: int, device: torch.device) -> Iterator[Excerp
 
 
 def train(bundle: Path, out: Path, minutes: float, device: torch.device, *, dry: bool) -> None:
-    """Run both stages; moving averages and logs go to `out`, the rest to a temporary folder."""
+    """Run both stages. Moving averages and logs go to `out`, everything else to a temporary folder."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         _train(unpack(bundle, Path(folder) / "cache"), Path(folder) / "work", out, minutes, device, dry=dry)
@@ -116,17 +117,23 @@ def _train(corpus: Corpus, work: Path, out: Path, minutes: float, device: torch.
 
 
 def save(out: Path, stage: str, module: nn.Module) -> None:
+    """Write the weights to `OUT/STAGE.pt`."""
     state: dict[str, Tensor] = {name: value.cpu() for name, value in module.state_dict().items()}
     torch.save(state, out / f"{stage}.pt")
 
 
 def take(result: Path, work: Path) -> None:
-    """Copy the results to where the stages start from, and where `stage_weights` finds them."""
+    """Copy the results to `WORK/STAGE/start.pt`, where the stages start and `stage_weights` finds them.
+
+    Raises SystemExit if a stage has a checkpoint already.
+    """
     for stage, network in ((PITCH_STAGE, "pitch"), (STAGE, "vocoder")):
         state = torch.load(result / f"{stage}.pt", weights_only=True, map_location="cpu")
         folder = work / stage
         if (folder / "last.pt").exists():
-            raise SystemExit(f"{folder / 'last.pt'} would go on from itself: give another --work, or move it away.")
+            raise SystemExit(
+                f"{folder / 'last.pt'} exists, and training would resume from it: give another --work, or move it."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         torch.save({network: state, "average": state}, folder / "start.pt")
         assert stage_weights(work, stage)["average"].keys() == state.keys()

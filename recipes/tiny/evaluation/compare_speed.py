@@ -1,10 +1,10 @@
-"""Speed of two packs in turns: on a shared machine a figure says little without the other pack's of the same minute.
+"""Compares the speed of two packs, measured alternately, because the load of a shared machine varies.
 
-In: two packs. Out: per pack the real-time factor of `say` and of streams, and milliseconds to the first sound, medians
-over rounds in which both packs read the same sentences with the same seeds, one after the other; and their ratios. As a
-table and as JSON.
+In: two packs. Out, as JSON: for each pack the real-time factor of `say` and of streams, and the milliseconds to the
+first sound, as medians over rounds, and the ratios of the packs. In each round both packs read the same sentences, one
+pack after the other; `say` uses the same seeds.
 
-    python -m recipes.tiny.evaluation.turns --pack NEW --against OLD [--rounds 5] [--compute fast] [--json FILE]
+    python -m recipes.tiny.evaluation.compare_speed --pack NEW --against OLD [--rounds 5] [--compute fast] [--json FILE]
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KINDS = ("offline", "streamed", "first_sound_ms")
 
 
 def one_round(tts: TTS, texts: Sequence[str], voice: str, seed: int) -> dict[str, float]:
-    """The three figures over these texts. Streams have no seed, so their chunks follow the measured speed."""
+    """The three metrics over these texts. Streams get no seed, so their chunk sizes adapt to the measured speed."""
     began = time.perf_counter()
     seconds = sum(tts.say(text, voice, seed=seed + k).seconds for k, text in enumerate(texts))
     offline = (time.perf_counter() - began) / seconds
@@ -48,7 +48,7 @@ def one_round(tts: TTS, texts: Sequence[str], voice: str, seed: int) -> dict[str
 
 
 def compared(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
-    """Medians by pack, and for the first pack the median over rounds of its ratio to the second."""
+    """Medians by pack, and the medians over rounds of the ratio of the first pack to the second."""
     new, old = rows.values()
     result: dict[str, Any] = {
         name: {kind: statistics.median(row[kind] for row in part) for kind in KINDS} for name, part in rows.items()
@@ -62,10 +62,10 @@ def compared(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pack", default="builtin", help="a pack (default: the built-in one)")
-    parser.add_argument("--against", required=True, help="another one")
+    parser.add_argument("--against", required=True, help="the pack to compare with")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--limit", type=int, default=6, help="sentences a round")
-    parser.add_argument("--compute", choices=get_args(Compute), default="fast", help="of both")
+    parser.add_argument("--limit", type=int, default=6, help="sentences per round")
+    parser.add_argument("--compute", choices=get_args(Compute), default="fast", help="compute mode of both packs")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
