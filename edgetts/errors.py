@@ -66,7 +66,7 @@ class DownloadError(EdgeTTSError):
 
 
 class GenerationError(EdgeTTSError):
-    """The model failed on this text and no allowed retry helped."""
+    """Speech could not be made: words are missing in every attempt, results are not numbers, or memory ran out."""
 
 
 class NonFiniteError(GenerationError):

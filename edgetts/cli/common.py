@@ -54,7 +54,7 @@ PackOption = Annotated[
         "-p",
         metavar="PACK",
         help="Model pack: a folder, the name of one under the user's packs, or builtin. "
-        "Default: $EDGETTS_PACK, the pack called 'default', the built-in one.",
+        "Default: $EDGETTS_PACK, the pack chosen with `edgetts packs use`, the one called 'default', the built-in one.",
         rich_help_panel="Model",
         show_default=False,
         autocompletion=complete.packs,

@@ -46,7 +46,7 @@ class Attempt:
 
     @property
     def loss(self) -> tuple[bool, int]:
-        """What to compare attempts by: whether words are certainly missing, and how many seem to be."""
+        """Sort key, smaller is better: whether words are certainly missing, and how many seem to be missing."""
         return self.is_loss, 0 if self.problem is None else self.problem.n_missing
 
 

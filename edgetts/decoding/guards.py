@@ -74,7 +74,7 @@ class Problem:
 
     @property
     def is_worth_telling(self) -> bool:
-        """False: nothing but a single word that its codes do not show, which is as often there as not."""
+        """False if only one word seems to be missing, by its sounds: half of such findings are false alarms."""
         return self.is_loss or self.what != _seem_missing(1)
 
     def __str__(self) -> str:

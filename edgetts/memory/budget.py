@@ -43,7 +43,7 @@ class Budget:
     def of(cls, n_bytes: int, pack: Pack, compute: Compute, place: Place) -> Budget:
         """The budget of this process, counting the memory that it holds now.
 
-        Raises UsageError, with the need of the shortest usual segment, if not even a second of speech fits.
+        Raises UsageError if one second of speech does not fit; its message says what the shortest usual segment needs.
         """
         budget = cls(n_bytes, pack.config, weigh(pack, compute, place), compute, place, place.start())
         given = {"n_beams": 1, "max_segment_tokens": MIN_SEGMENT_TOKENS, "guards": True}

@@ -87,7 +87,7 @@ class Host:
             return self._tts
 
     def _is_outdated(self, tts: TTS) -> bool:
-        """Whether another pack is to speak, or none can be found."""
+        """Whether another pack is to speak: one was chosen, the files were replaced, or none is found any more."""
         try:
             is_other = self._locate is not None and self._locate() != tts.pack.path
         except PackError:

@@ -1,8 +1,8 @@
 """Runs a stream: one thread decodes codes, another renders sound from them, segment by segment.
 
 In: an engine, a speaker, segments of text as they arrive, options, a schedule. Out: sounds in a `StreamState`, in
-order, each as soon as it is rendered. The codes of the next chunk are decoded while one is rendered, unless playback
-has not started yet; the codes of the next segment follow the last code of this one. Does not know text and playback.
+order, each as soon as it is rendered. While a chunk is rendered the next one's codes are decoded, but on the CPU not
+while the listener waits for it in silence. The next segment's codes follow the last code. Knows no text or playback.
 
 Before any sample of a segment is output, a guard's objection means another attempt, and words missing in all attempts
 are an error. After that, the rest of the segment is cut off, with a notice.
