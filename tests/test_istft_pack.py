@@ -56,7 +56,7 @@ def test_what_is_there_is_not_replaced(mini_pack: Path, pack_path: Path) -> None
 
 
 def test_a_vocoder_of_other_mels_is_refused(mini_pack: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="takes 40 mels"):
+    with pytest.raises(UsageError, match="takes 40 mel bands"):
         swap_vocoder(mini_pack, tmp_path / "pack", filled(dataclasses.replace(ISTFT, n_mels=40)))
     assert not (tmp_path / "pack").exists()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from helpers.fake_hub import FakeHub, repositories_of, serve
 from helpers.paths import TESTS
 from helpers.terminal import CTRL_C, Terminal
 from helpers.voices import voice_for
+
+from edgetts.cli.setup.ask import ask
 
 ROOT = TESTS.parent
 UNCHANGED, RESUMES = "note: Stopped; nothing was changed.", "note: Stopped; the same command goes on where it stopped."
@@ -55,6 +59,23 @@ def test_at_a_question(n_answered: int, environment: dict[str, str], home: Path,
         terminal.close()
     assert terminal.shown.endswith(f"^C\n{UNCHANGED}\n") and "Traceback" not in terminal.shown
     assert not home.exists()
+
+
+def test_ctrl_c_while_a_question_is_printed_ends_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come before the answer is waited for."""
+
+    class Screen(io.StringIO):
+        interrupted = False
+
+        def flush(self) -> None:
+            if not self.interrupted:
+                self.interrupted = True
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stderr", Screen())
+    with pytest.raises(KeyboardInterrupt):
+        ask("Name?", "me", str)
+    assert sys.stderr.getvalue() == "Name? [me] \n"  # type: ignore[attr-defined]
 
 
 def test_at_the_question_of_a_download(environment: dict[str, str], home: Path, tmp_path: Path) -> None:

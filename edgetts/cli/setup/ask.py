@@ -40,8 +40,8 @@ def ask(question: str, default: str, read: Callable[[str], str]) -> str:
     """
     shown = f" [{default}]" if default else ""
     for _ in range(_MOST_WRONG):
-        print(f"{printable(question)}{shown} ", end="", file=sys.stderr, flush=True)
-        try:
+        try:  # Ctrl-C may come as soon as the question is read
+            print(f"{printable(question)}{shown} ", end="", file=sys.stderr, flush=True)
             line = sys.stdin.readline()
         except KeyboardInterrupt:
             to_stderr("")
