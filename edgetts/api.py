@@ -61,6 +61,7 @@ from edgetts.text.tokenizer import TextTokenizer
 from edgetts.voices.emotion import Emotion
 from edgetts.voices.library import VoiceLibrary
 from edgetts.voices.names import is_recording
+from edgetts.voices.speaker import make_speaker
 from edgetts.voices.store import VoiceStore
 from edgetts.voices.voice import Voice
 
@@ -462,7 +463,7 @@ class TTS:
             emotion_voice = self.voices.resolve(request.emotion.recording, adapt_steps=0, progress=progress)
         # After enrollment, which loads and frees networks of its own.
         engine = self.engine
-        speaker = engine.pipeline.speaker(voice, request.emotion, emotion_voice, options.prompt_s)
+        speaker = make_speaker(engine.pipeline.networks, voice, request.emotion, emotion_voice, options.prompt_s)
         seed = secrets.randbits(32) if options.seed is None else options.seed
         state, feed, n_tokens = StreamState(on_sound), None, None
         queue: Iterator[QueuedSegment]

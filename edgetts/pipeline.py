@@ -1,4 +1,4 @@
-"""The stages of the run phase: token ids and a voice to codes, features, mel and waveform.
+"""The stages of the run phase: token ids and a speaker to codes, features, mel and waveform.
 
 Holds GPT, S2Mel, vocoder, codebook and emotion matrices, but no encoder. Each stage is a method, which streaming calls
 chunk by chunk; `speak` runs all of them on one segment. Does not know text, files, schedules or playback.
@@ -35,9 +35,7 @@ from edgetts.errors import Cancelled
 from edgetts.families import family_of
 from edgetts.models.vocoder import frames_of, reach, render
 from edgetts.options import SynthesisOptions
-from edgetts.voices.emotion import Emotion
-from edgetts.voices.speaker import Speaker, make_speaker
-from edgetts.voices.voice import Voice
+from edgetts.voices.speaker import Speaker
 
 if TYPE_CHECKING:
     from edgetts.backends.device_decoder import DeviceDecoders
@@ -118,25 +116,6 @@ class Pipeline:
     @property
     def vocoder(self) -> torch.nn.Module:
         return self.networks.vocoder
-
-    # --- voice -------------------------------------------------------------------------------------
-
-    def speaker(
-        self,
-        voice: Voice,
-        emotion: Emotion | None = None,
-        emotion_voice: Voice | None = None,
-        prompt_s: float | None = None,
-    ) -> Speaker:
-        """Move a voice to the device and apply an emotion.
-
-        emotion_voice: the voice enrolled from the emotion's recording, if it has one. prompt_s: keep only the last
-        seconds of the prompt; None: all of it.
-        Raises VoiceError if a voice was made by other encoders or adapted to another S2Mel.
-        """
-        check_process()
-        speaker = make_speaker(self.pack, self.networks, voice, emotion, emotion_voice)
-        return speaker if prompt_s is None else speaker.with_prompt(round(prompt_s * self.config.audio.frame_rate))
 
     # --- stages ------------------------------------------------------------------------------------
 

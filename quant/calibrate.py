@@ -30,7 +30,7 @@ from edgetts.pipeline import Pipeline
 from edgetts.progress import CountedProgress
 from edgetts.quant import texts
 from edgetts.voices.enroll import ENCODER_RATE, enroll
-from edgetts.voices.speaker import Speaker
+from edgetts.voices.speaker import Speaker, make_speaker
 from edgetts.voices.voice import Voice
 
 CPU = torch.device("cpu")
@@ -148,7 +148,7 @@ def own_recording(home: Path | None) -> tuple[Samples, int]:
     pipeline = Pipeline(pack, CPU, compute="exact")
     frontend = frontend_of(pack)
     options = SynthesisOptions.of(pack.manifest.defaults, {})
-    speaker = pipeline.speaker(find_voice(pack, None))
+    speaker = make_speaker(pipeline.networks, find_voice(pack, None))
     plan = frontend.segments(texts.VOICE, options.max_segment_tokens)
     parts = [
         pipeline.speak(speaker, segment.ids, options, _VOICE_SEED, language=segment.language).waveform

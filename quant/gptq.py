@@ -32,6 +32,7 @@ from edgetts.quant import hqq
 from edgetts.quant.calibrate import CPU, Speech, decoding_embeddings, find_voice, make_samples
 from edgetts.quant.recipe import CalibrationSettings
 from edgetts.quant.schemes import Encode, Parts, SchemeRule, int4_parts
+from edgetts.voices.speaker import make_speaker
 
 _BLOCKS = "gpt.h."
 _INPUTS_AT_ONCE = 128
@@ -173,7 +174,7 @@ def _speak(
 ) -> tuple[list[Tensor], GPT]:
     """The first block's input of each sample (1, T, C), and the GPT."""
     pipeline = Pipeline(pack, CPU, compute="reference")  # reference: only the GPT is used, so nothing else is optimized
-    speaker = pipeline.speaker(find_voice(pack, speech.voice))
+    speaker = make_speaker(pipeline.networks, find_voice(pack, speech.voice))
     spoken = speech.calibration(text_config_of(pack).languages, settings.n_texts)
     samples = make_samples(
         pipeline, speaker, spoken, max_codes=settings.max_codes, seed=settings.seed, progress=progress, what="listening"

@@ -31,7 +31,7 @@ from edgetts.quant.report_page import page
 from edgetts.quant.source import REPORT_FILE
 from edgetts.quant.writer import PackWriter
 from edgetts.voices.enroll import mel_spectrogram
-from edgetts.voices.speaker import Speaker
+from edgetts.voices.speaker import Speaker, make_speaker
 
 N_TEXTS = 6
 MAX_CODES = 120  # per text: 2.4 s of published speech
@@ -57,7 +57,7 @@ def measure(
     """The quality table of the complete, unpublished pack in `writer`; adds the page to it."""
     made = open_pack(writer.folder, home=original.home)
     pipeline = Pipeline(original, CPU, compute="reference")  # reference: no second form of any weight in memory
-    speaker = pipeline.speaker(find_voice(original, speech.voice))
+    speaker = make_speaker(pipeline.networks, find_voice(original, speech.voice))
     spoken = speech.held_out(text_config_of(original).languages, N_TEXTS)
     samples = make_samples(
         pipeline, speaker, spoken, max_codes=MAX_CODES, seed=_SEED, progress=progress, what="measuring"

@@ -135,7 +135,7 @@ class Code:
             return part.untyped_storage().data_ptr() in self._derived
         if type(part) is int:
             return part == self._first
-        if isinstance(part, (np.ndarray, bytes, memoryview)):
+        if isinstance(part, np.ndarray):
             return len(part) > 0  # samples: no recording is read in this call
         return numbers_of(part)[:1] == [self._first]
 

@@ -23,6 +23,7 @@ import torch
 from edgetts import TTS
 from edgetts.errors import UsageError
 from edgetts.voices.voice import Voice
+from edgetts.voices.speaker import make_speaker
 PACK, VOICE, HOME = map(Path, sys.argv[1:4])
 torch.set_num_threads(2)
 QUICK = {"n_beams": 1, "n_steps": 2, "max_codes": 45, "guards": False, "seed": 3}
@@ -68,7 +69,7 @@ print(json.dumps({
     "enroll": in_child(lambda: tts.enroll(HOME / "missing.wav")),
     "engine": in_child(lambda: tts.engine),
     "pipeline": in_child(lambda: tts.pipeline),
-    "kept_pipeline": in_child(lambda p=tts.pipeline: p.speaker(voice)),
+    "kept_pipeline": in_child(lambda p=tts.pipeline: make_speaker(p.networks, voice)),
     "another_pack": in_child(lambda: digest(load())),
     "grandchild": in_child(lambda: in_child(lambda: digest(tts))),
     "parent": attempt(lambda: len(digest(tts))),
@@ -80,7 +81,7 @@ tts = load()
 voice = Voice.load(VOICE)
 stream = tts.stream(iter(["One two three. ", "Four five six. "]), voice, **QUICK)
 next(stream)
-state = stream._reader.state
+state = stream._state
 held, go = threading.Event(), threading.Event()
 
 def hold():

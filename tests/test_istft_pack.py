@@ -28,6 +28,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pipeline import Pipeline
 from edgetts.quant.quantize import quantize
+from edgetts.voices.speaker import make_speaker
 from recipes.tiny.stages.swap_vocoder import INT8_RULES, swap_vocoder
 
 CPU = torch.device("cpu")
@@ -82,10 +83,10 @@ def test_ways_to_compute(pack_path: Path, compute: Compute) -> None:
 
 def test_speaks(pack_path: Path, mini_pack: Path) -> None:
     pipeline = Pipeline(open_pack(pack_path), CPU)
-    speaker = pipeline.speaker(golden_voice(mini_pack))
+    speaker = make_speaker(pipeline.networks, golden_voice(mini_pack))
     spoken = pipeline.speak(speaker, IDS, QUICK, seed=3)
     other = Pipeline(open_pack(mini_pack), CPU)
-    same = other.speak(other.speaker(golden_voice(mini_pack)), IDS, QUICK, seed=3)
+    same = other.speak(make_speaker(other.networks, golden_voice(mini_pack)), IDS, QUICK, seed=3)
     assert spoken.codes == same.codes  # all but the last stage is the same
     assert spoken.waveform.shape == same.waveform.shape and not torch.equal(spoken.waveform, same.waveform)
     assert spoken.waveform.isfinite().all() and spoken.waveform.std() > 1e-4

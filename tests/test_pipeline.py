@@ -28,7 +28,7 @@ from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pipeline import Pipeline
 from edgetts.voices.emotion import Emotion
-from edgetts.voices.speaker import Speaker
+from edgetts.voices.speaker import Speaker, make_speaker
 
 QUICK = SynthesisOptions(n_beams=1, n_steps=2, max_codes=20, guards=False)
 IDS = (20, 30, 25, 41)
@@ -41,7 +41,7 @@ def pipeline(mini_pack: Path) -> Pipeline:
 
 @pytest.fixture(scope="module")
 def speaker(pipeline: Pipeline, mini_pack: Path) -> Speaker:
-    return pipeline.speaker(golden_voice(mini_pack))
+    return make_speaker(pipeline.networks, golden_voice(mini_pack))
 
 
 @pytest.mark.parametrize("compute", ["reference", "fast"])
@@ -243,8 +243,8 @@ def test_cancelling(pipeline: Pipeline, speaker: Speaker) -> None:
 def test_emotion_changes_the_vector_and_only_that(pipeline: Pipeline, mini_pack: Path) -> None:
     voice = golden_voice(mini_pack)
     other = dataclasses.replace(voice, emotion_vector=voice.emotion_vector + 1)
-    plain = pipeline.speaker(voice)
-    mixed = pipeline.speaker(voice, Emotion(recording="other", alpha=0.25), other)
+    plain = make_speaker(pipeline.networks, voice)
+    mixed = make_speaker(pipeline.networks, voice, Emotion(recording="other", alpha=0.25), other)
     assert torch.allclose(mixed.emotion_vector, plain.emotion_vector + 0.25)
     assert torch.equal(mixed.conditioning_latents, plain.conditioning_latents)
 
@@ -252,9 +252,9 @@ def test_emotion_changes_the_vector_and_only_that(pipeline: Pipeline, mini_pack:
 def test_other_encoders_and_codes_out_of_range_are_refused(pipeline: Pipeline, mini_pack: Path) -> None:
     voice = golden_voice(mini_pack)
     with pytest.raises(VoiceError, match="other encoders"):
-        pipeline.speaker(dataclasses.replace(voice, encoder_id="0" * 64))
+        make_speaker(pipeline.networks, dataclasses.replace(voice, encoder_id="0" * 64))
     with pytest.raises(VoiceError, match="outside the codebook"):
-        pipeline.speaker(dataclasses.replace(voice, reference_codes=voice.reference_codes + 10_000))
+        make_speaker(pipeline.networks, dataclasses.replace(voice, reference_codes=voice.reference_codes + 10_000))
 
 
 def test_no_encoder_parameter_is_resident(pipeline: Pipeline) -> None:

@@ -45,9 +45,9 @@ class Networks:
     def __init__(
         self, pack: Pack, device: torch.device, kernel: str, compute: Compute, runner: RunnerName = "auto"
     ) -> None:
-        self.device = device
+        self.pack = pack
         self.config = pack.config
-        self._pack = pack
+        self.device = device
         self._kernel = kernel
         self._runner = runner
         self._notices: list[str] = []
@@ -130,7 +130,7 @@ class Networks:
 
     def _take_gpt(self, compute: Compute) -> None:
         """Load the GPT, `decoders` and `stepper`. Decoding uses the first of decoders, stepper and GPT that exists."""
-        self.gpt = load_gpt(self._pack, self.device, self._kernel, compute)
+        self.gpt = load_gpt(self.pack, self.device, self._kernel, compute)
         self.decoders = device_decoders(self.gpt, self.device, self._runner)
         self.stepper = fused_step(self.gpt)
 
@@ -140,9 +140,9 @@ class Networks:
         if stage == "gpt":
             self._take_gpt(_WIDE)
         elif stage == "s2mel":
-            self.s2mel, self.prepared[stage] = _load_s2mel(self._pack, self.device, _WIDE)
+            self.s2mel, self.prepared[stage] = _load_s2mel(self.pack, self.device, _WIDE)
         else:
-            self.vocoder, self.prepared[stage] = _load_vocoder(self._pack, self.device, _WIDE)
+            self.vocoder, self.prepared[stage] = _load_vocoder(self.pack, self.device, _WIDE)
         give_back_freed()
         self._notices.append(f"The stage {stage} overflowed in {narrow} and computes in float32 from now on.")
 

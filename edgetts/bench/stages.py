@@ -32,7 +32,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.load import Pack
 from edgetts.pipeline import Pipeline
-from edgetts.voices.speaker import Speaker
+from edgetts.voices.speaker import Speaker, make_speaker
 from edgetts.voices.voice import Voice
 
 STAGES = ("prefill", "decode_per_code", "features", "dit_step", "s2mel", "vocoder", "whole")
@@ -116,7 +116,7 @@ def _reference(config: ModelConfig, n_features: int, generator: torch.Generator)
 @torch.inference_mode()
 def run_interleaved(candidates: Sequence[Candidate]) -> None:
     """One repeat of every stage for every candidate; adds the times to the candidates."""
-    turns = [(each, each.pipeline.speaker(each.call.voice)) for each in candidates]
+    turns = [(each, make_speaker(each.pipeline.networks, each.call.voice)) for each in candidates]
     for each, speaker in turns:
         _prefill(each, speaker)
     prompts = [each.pipeline.prompt(speaker, each.call.text_ids) for each, speaker in turns]

@@ -22,7 +22,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.pipeline import VOCODER_WINDOW, Pipeline
 from edgetts.streaming.engine import Engine
 from edgetts.streaming.renderer import Seams
-from edgetts.voices.speaker import Speaker
+from edgetts.voices.speaker import Speaker, make_speaker
 
 LENGTHS_S = (0.5, 2.0)  # of speech: a first chunk and a usual one
 PROMPT_S = 5.0  # of a usual voice
@@ -73,7 +73,7 @@ def warm(engine: Engine, text_ids: Sequence[int]) -> WarmUp:
         engine.speeds.save(engine.speeds_path)
     n_buckets = 0
     with torch.inference_mode():
-        speaker = pipeline.speaker(voice)
+        speaker = make_speaker(pipeline.networks, voice)
         n_buckets += prepare_decoding(pipeline, speaker, text_ids) + prepare_sound(pipeline, speaker)
     return WarmUp(run_s[0], run_s[1], total, n_buckets)
 

@@ -87,6 +87,7 @@ class Pack:
         self._verifier = Verifier(cache_folder(home))
         self.used: dict[str, Stamp | None] = {}  # files in use, and their state when they were opened
         self.watch: FileWatch | None = None  # of the mapped files, if the process has one
+        self._was_truncated: dict[str, Callable[[], bool]] = {}  # of watched files
 
     def __repr__(self) -> str:
         about = self.manifest
@@ -121,10 +122,9 @@ class Pack:
         if name not in self.manifest.files:
             raise PackError(f"The pack {self.path} has no file {name!r}.")
         path = self.path / name
-        stamp = Stamp.of(path)
-        self._verifier.check(path, self.manifest.files[name])
+        stamp = self._verifier.check(path, self.manifest.files[name])
         if self.watch is not None and name not in self.used:
-            self.watch.watch(path)
+            self._was_truncated[name] = self.watch.watch(path)
         self.used[name] = stamp
         return path
 
@@ -136,8 +136,9 @@ class Pack:
         """Raise PackError if a file in use was overwritten in place. Replaced and deleted files keep their old
         content."""
         for name, stamp in self.used.copy().items():  # another thread may be opening files
-            was_truncated = self.watch is not None and self.watch.was_truncated(self.path / name)
-            if was_truncated or (stamp is not None and stamp.was_written_into(Stamp.of(self.path / name))):
+            was_truncated = self._was_truncated.get(name)
+            is_cut = was_truncated is not None and was_truncated()
+            if is_cut or (stamp is not None and stamp.was_written_into(Stamp.of(self.path / name))):
                 raise PackError(
                     f"{self.path / name} was overwritten while it was in use: load the pack again, and replace packs "
                     "by renaming a complete copy instead of copying over them."

@@ -70,12 +70,9 @@ class ManifestReader:
         text = self._table(table.get("text"), "text")
         defaults = self._table(table.get("defaults"), "defaults")
         quality = None if table.get("quality") is None else self._table(table["quality"], "quality")
-        files = {
-            self._file_name(name, "files"): self._file(entry, _inside("files", name))
-            for name, entry in self._table(table.get("files"), "files").items()
-        }
+        files = {name: self._file(name, entry) for name, entry in self._table(table.get("files"), "files").items()}
         components = {
-            name: self._component(entry, _inside("components", name))
+            name: self._component(name, entry)
             for name, entry in self._table(table.get("components"), "components").items()
         }
         self._refuse_other_families(components)
@@ -111,7 +108,8 @@ class ManifestReader:
                 f"{other.title}; {MAKE_AGAIN}."
             )
 
-    def _component(self, value: Any, path: str) -> ComponentEntry:
+    def _component(self, name: str, value: Any) -> ComponentEntry:
+        path = f"components.{printable(name)}"
         table = self._table(value, path)
         self._keys(table, ("file", "dtype", "schemes"), f"{path}.")
         file = self._file_name(table.get("file"), f"{path}.file")
@@ -141,11 +139,14 @@ class ManifestReader:
             tensors = []
         return SchemeGroup(str(scheme), group_size, tuple(tensors))
 
-    def _file(self, value: Any, path: str) -> FileEntry:
+    def _file(self, name: str, value: Any) -> FileEntry:
+        self._file_name(name, "files")
+        path = f"files.{printable(name)}"
         table = self._table(value, path)
         self._keys(table, ("bytes", "sha256"), f"{path}.")
         size, digest = table.get("bytes"), table.get("sha256")
-        most = MAX_FILE_BYTES if path.endswith(TENSORS_SUFFIX) and READY_VOICES not in path else MAX_SMALL_FILE_BYTES
+        is_large = name.endswith(TENSORS_SUFFIX) and not name.startswith(READY_VOICES)
+        most = MAX_FILE_BYTES if is_large else MAX_SMALL_FILE_BYTES
         if not _is_int(size) or not 0 <= size <= most:
             self.problems.append(f"{path}.bytes must be a size up to {most}, not {_shown(size)}")
         if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
@@ -173,11 +174,6 @@ class ManifestReader:
     def _keys(self, table: Mapping[str, Any], allowed: tuple[str, ...], prefix: str) -> None:
         self.problems += [f"unknown key {_shown(prefix + key)}" for key in table if key not in allowed]
         self.problems += [f"missing key {prefix}{key}" for key in allowed if key not in table]
-
-
-def _inside(path: str, key: str) -> str:
-    """The path of a value in the table, safe for a one-line message."""
-    return f"{path}.{printable(key)}"
 
 
 def _is_int(value: Any) -> TypeGuard[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from edgetts.native.library import find_library
@@ -25,22 +26,18 @@ class FileWatch:
         for function in (self._watch, self._was_cut):
             function.restype, function.argtypes = ctypes.c_int, [ctypes.c_char_p]
 
-    def watch(self, path: Path) -> None:
-        """Watch a file from now on, and forget earlier reads past its end. Call it before the file is mapped."""
-        if not self._watch(_real(path)):
-            logger.info("%s is not watched: truncating it ends the process", path)
+    def watch(self, path: Path) -> Callable[[], bool]:
+        """Watch a file from now on, and forget earlier reads past its end. Call it before the file is mapped.
 
-    def was_truncated(self, path: Path) -> bool:
-        """Whether the process read past the end of a watched file."""
-        return bool(self._was_cut(_real(path)))
+        Returns what tells whether the process has read past its end. Links on the path may lead elsewhere by then.
+        """
+        name = os.fsencode(os.path.realpath(path)).replace(b"\n", b"\\012")  # as the kernel shows it
+        if not self._watch(name):
+            logger.info("%s is not watched: truncating it ends the process", path)
+        return lambda: bool(self._was_cut(name))
 
 
 def find_watch() -> FileWatch | None:
     """The watch; None if the native library is missing or too old for it."""
     library = find_library()
     return None if library is None or not hasattr(library.c, "edgetts_watch_file") else FileWatch(library.c)
-
-
-def _real(path: Path) -> bytes:
-    """The path as the kernel shows it."""
-    return os.fsencode(os.path.realpath(path)).replace(b"\n", b"\\012")

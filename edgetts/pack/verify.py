@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,13 @@ _WRITABLE_BY_OTHERS = 0o022
 
 @dataclass(frozen=True)
 class Stamp:
-    """Identity, size and modification time of a file."""
+    """Identity, size and times of a file."""
 
     device: int
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int = field(compare=False)  # cannot be set; other links and modes change it, too
 
     @classmethod
     def of(cls, path: Path) -> Stamp | None:
@@ -55,7 +56,7 @@ class Stamp:
             stat = path.stat()
         except OSError:
             return None
-        return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
     def was_written_into(self, now: Stamp | None) -> bool:
         """Whether the same file has new content. False if it was replaced or deleted."""
@@ -63,11 +64,12 @@ class Stamp:
         return same_file and now != self
 
 
-def check_size(path: Path, entry: FileEntry) -> None:
-    """Raises PackError if the file is missing or its size differs from the manifest."""
-    if not path.is_file():
+def check_size(path: Path, entry: FileEntry) -> Stamp:
+    """The file's stamp. Raises PackError if the file is missing or its size differs from the manifest."""
+    stamp = Stamp.of(path) if path.is_file() else None
+    if stamp is None:
         raise PackError(f"The pack is incomplete: {path} is missing; copy or convert the pack again.")
-    size = path.stat().st_size
+    size = stamp.size
     if size < entry.bytes:
         raise PackError(f"{path} is truncated: it has {size} of {entry.bytes} bytes; copy or convert the pack again.")
     if size > entry.bytes:
@@ -75,6 +77,7 @@ def check_size(path: Path, entry: FileEntry) -> None:
             f"{path} does not belong to this pack: it has {size} bytes instead of {entry.bytes}; "
             "copy or convert the pack again."
         )
+    return stamp
 
 
 class Verifier:
@@ -83,12 +86,16 @@ class Verifier:
     def __init__(self, cache_dir: Path | None) -> None:
         self._cache = None if cache_dir is None else cache_dir / CACHE_FILE
 
-    def check(self, path: Path, entry: FileEntry, *, force: bool = False) -> None:
-        """Raise PackError if the content differs from the manifest. force: read the file even if a result is cached."""
-        check_size(path, entry)
-        key, seen = str(path.resolve()), _seen(path, entry)
+    def check(self, path: Path, entry: FileEntry, *, force: bool = False) -> Stamp:
+        """The stamp of a file, from before it was read. Raises PackError if the content differs from the manifest.
+
+        force: read the file even if a result is cached.
+        """
+        stamp = check_size(path, entry)
+        # With ctime: an edit that restores mtime is detected.
+        key, seen = str(path.resolve()), [entry.sha256, stamp.size, stamp.mtime_ns, stamp.ctime_ns, stamp.inode]
         if not force and self._cached().get(key) == seen:
-            return
+            return stamp
         started_ns = time.time_ns()
         if file_sha256(path) != entry.sha256:
             raise PackError(
@@ -96,8 +103,11 @@ class Verifier:
                 "copy or convert the pack again."
             )
         # Not cached if written while it was read, or so recently that a later write could have the same times.
-        if _seen(path, entry) == seen and path.stat().st_ctime_ns < started_ns - _CLOCK_STEP_NS:
+        now = Stamp.of(path)
+        is_same = now is not None and now == stamp and now.ctime_ns == stamp.ctime_ns
+        if is_same and stamp.ctime_ns < started_ns - _CLOCK_STEP_NS:
             self._cache_result(key, seen)
+        return stamp
 
     def _cached(self) -> dict[str, Any]:
         if self._cache is None:
@@ -123,12 +133,6 @@ class Verifier:
         with contextlib.suppress(OSError):
             self._cache.parent.mkdir(parents=True, exist_ok=True, mode=_OWNER_FOLDER)
             replace_file(self._cache, json.dumps(table).encode(), mode=_OWNER_ONLY)
-
-
-def _seen(path: Path, entry: FileEntry) -> list[Any]:
-    """What identifies a checked file. Includes ctime, which cannot be set: an edit that restores mtime is detected."""
-    stat = path.stat()
-    return [entry.sha256, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def _is_ours(stat: os.stat_result) -> bool:

@@ -264,6 +264,7 @@ class Session:
         speeds.add("speech", len(segment.queued.ids), (segment.end - segment.start) / self.sample_rate)
         with state.changed:
             segment.notices += pipeline.networks.take_notices()
+            segment.prompt = None  # the next segment has its own, and the states in it take memory
             state.n_segments_done += 1
             state.changed.notify_all()
 

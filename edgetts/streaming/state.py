@@ -50,7 +50,7 @@ class SegmentState:
     """Progress of a segment; final once its last samples were output."""
 
     queued: QueuedSegment
-    prompt: GPTPrompt | None = None  # made with the first attempt
+    prompt: GPTPrompt | None = None  # from the first attempt until the segment is rendered
     seed: int = 0  # of the attempt that was kept
     attempts: int = 0
     codes: list[int] = field(default_factory=list)

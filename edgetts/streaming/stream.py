@@ -24,71 +24,7 @@ from edgetts.options import SampleType
 from edgetts.streaming.chunk import AudioChunk
 from edgetts.streaming.session import Session
 from edgetts.streaming.source import TextFeed, slices
-from edgetts.streaming.state import Samples, SegmentState, Sound, StreamState
-
-
-class _Reader:
-    """Turns waiting samples into chunks; used by both kinds of stream."""
-
-    def __init__(self, state: StreamState, sample_rate: int, dtype: SampleType) -> None:
-        self.state = state
-        self._sample_rate = sample_rate
-        self._dtype = dtype
-        self.offset = 0  # samples taken so far
-        self.is_over = False
-
-    def take(self, *, wait: bool) -> AudioChunk | None:
-        """The next chunk; None at the end, or if there is none yet and `wait` is False.
-
-        Raises the stream's error, after the chunks that were made before it.
-        """
-        state = self.state
-        with state.changed:
-            # Keep the last samples until it is known whether they are the last. That is immediate, unless text is still
-            # arriving, which is not waited for.
-            while not self._is_decided():
-                if not wait:
-                    return None
-                state.changed.wait()
-            if self.is_over:
-                return None
-            if state.sounds:
-                sound = state.sounds.pop(0)
-                state.changed.notify_all()
-                self.is_over = state.is_complete and not state.sounds
-                return self._chunk(sound, state)
-            self.is_over = True
-            if state.error is not None:
-                raise state.error
-            if state.is_complete:
-                return self._chunk(Sound(np.zeros(0, np.float32), len(state.segments) - 1, True), state)
-            return None  # closed
-
-    def _is_decided(self) -> bool:
-        state = self.state
-        if self.is_over or state.is_complete or state.is_cancelled:
-            return True
-        # The end of the text so far: `complete` follows in a moment, or more text will.
-        is_end = len(state.sounds) == 1 and state.sounds[0].ends_segment
-        may_be_last = is_end and state.has_all_segments and state.sounds[0].segment == len(state.segments) - 1
-        return bool(state.sounds) and not may_be_last
-
-    def _chunk(self, sound: Sound, state: StreamState) -> AudioChunk:
-        queued = state.segments[sound.segment].queued
-        offset, self.offset = self.offset, self.offset + len(sound.samples)
-        is_newest = sound.ends_segment and sound.segment == len(state.segments) - 1
-        return AudioChunk(
-            samples=sound.samples if self._dtype == "float32" else _to_int16(sound.samples),
-            sample_rate=self._sample_rate,
-            offset=offset,
-            text=queued.text,
-            start=queued.start,
-            end=queued.end,
-            segment=sound.segment,
-            ends_segment=sound.ends_segment,
-            awaits_text=is_newest and state.is_waiting_for_text and not self.is_over,
-            last=self.is_over,
-        )
+from edgetts.streaming.state import Samples, SegmentState, Sound
 
 
 class SpeechStream:
@@ -106,8 +42,11 @@ class SpeechStream:
         self.started_at = session.state.started_at
         self.feed = feed
         self._notices = notices
-        self._reader = _Reader(session.state, session.sample_rate, dtype)
+        self._dtype = dtype
+        self._state = session.state
         self._session = session
+        self._n_taken = 0  # samples
+        self._has_last = False  # the last chunk was taken
         # The threads know the session, not this object: when it is dropped, they end.
         self._finalizer = weakref.finalize(self, session.close)
 
@@ -119,15 +58,14 @@ class SpeechStream:
     @property
     def compute_seconds(self) -> float:
         """Seconds from the start to the last samples, or until now if the stream is not complete."""
-        return (self._reader.state.completed_at or time.perf_counter()) - self.started_at
+        return (self._state.completed_at or time.perf_counter()) - self.started_at
 
     @property
     def segments(self) -> tuple[SegmentState, ...]:
         """The segments spoken so far; complete after the last chunk."""
         check_process()
-        state = self._reader.state
-        with state.changed:
-            return tuple(state.segments)
+        with self._state.changed:
+            return tuple(self._state.segments)
 
     @property
     def speed_notice(self) -> str | None:
@@ -145,39 +83,89 @@ class SpeechStream:
         return (*self._notices, *self._session.notices, *of_segments)
 
     def __repr__(self) -> str:
-        state = self._reader.state
-        seconds, n_segments = self._reader.offset / self.sample_rate, len(state.segments)
-        at = "over" if self.is_over else "waiting for text" if state.is_waiting_for_text else "speaking"
+        seconds, n_segments = self._n_taken / self.sample_rate, len(self._state.segments)
+        at = "over" if self.is_over else "waiting for text" if self._state.is_waiting_for_text else "speaking"
         return f"SpeechStream({seconds:.2f} s taken, segments so far: {n_segments}, {at}, seed={self.seed})"
 
     def __iter__(self) -> SpeechStream:
         return self
 
     def __next__(self) -> AudioChunk:
-        chunk = self._next(wait=True)
+        chunk = self._take(wait=True)
         if chunk is None:
             raise StopIteration
         return chunk
 
     def take_ready(self) -> AudioChunk | None:
         """The next chunk if one is ready, else None; `is_over` tells whether more can come."""
-        return self._next(wait=False)
+        return self._take(wait=False)
 
     @property
     def is_over(self) -> bool:
         """Whether the last chunk was taken or the stream closed."""
-        return self._reader.is_over or not self._finalizer.alive
+        return self._has_last or not self._finalizer.alive
 
-    def _next(self, *, wait: bool) -> AudioChunk | None:
+    def _take(self, *, wait: bool) -> AudioChunk | None:
+        """The next chunk; None at the end, or if there is none yet and `wait` is False.
+
+        Raises the stream's error, after the chunks that were made before it.
+        """
         check_process()
+        state = self._state
         try:
-            chunk = self._reader.take(wait=wait)
+            with state.changed:
+                # Keep the last samples until it is known whether they are the last. That is immediate, unless text is
+                # still arriving, which is not waited for.
+                while not self._is_decided():
+                    if not wait:
+                        return None
+                    state.changed.wait()
+                chunk = None if self._has_last else self._next_chunk()
         except BaseException:  # Ctrl-C, too: no work may continue in the background
             self.close()
             raise
-        if self._reader.is_over:
+        if self._has_last:
             self.close()
         return chunk
+
+    def _is_decided(self) -> bool:
+        state = self._state
+        if self._has_last or state.is_complete or state.is_cancelled:
+            return True
+        # The end of the text so far: `complete` follows in a moment, or more text will.
+        is_end = len(state.sounds) == 1 and state.sounds[0].ends_segment
+        may_be_last = is_end and state.has_all_segments and state.sounds[0].segment == len(state.segments) - 1
+        return bool(state.sounds) and not may_be_last
+
+    def _next_chunk(self) -> AudioChunk | None:
+        """The oldest waiting samples as a chunk; an empty one if none are left; None if the stream was closed."""
+        state = self._state
+        if state.sounds:
+            sound = state.sounds.pop(0)
+            state.changed.notify_all()
+            self._has_last = state.is_complete and not state.sounds
+        else:
+            self._has_last = True
+            if state.error is not None:
+                raise state.error
+            if not state.is_complete:
+                return None
+            sound = Sound(np.zeros(0, np.float32), len(state.segments) - 1, ends_segment=True)
+        queued = state.segments[sound.segment].queued
+        offset, self._n_taken = self._n_taken, self._n_taken + len(sound.samples)
+        is_newest = sound.ends_segment and sound.segment == len(state.segments) - 1
+        return AudioChunk(
+            samples=sound.samples if self._dtype == "float32" else _to_int16(sound.samples),
+            sample_rate=self.sample_rate,
+            offset=offset,
+            text=queued.text,
+            start=queued.start,
+            end=queued.end,
+            segment=sound.segment,
+            ends_segment=sound.ends_segment,
+            awaits_text=is_newest and state.is_waiting_for_text and not self._has_last,
+            last=self._has_last,
+        )
 
     def play(self, device: str | None = None) -> None:
         """Play what has not been taken yet, while the rest is synthesized, and return when it has been heard.
@@ -203,7 +191,7 @@ class SpeechStream:
 
     def close(self) -> None:
         """Stop within one step of the work and free its memory. May be called twice."""
-        self._reader.is_over = True
+        self._has_last = True
         self._finalizer()
 
     def __enter__(self) -> SpeechStream:

@@ -62,9 +62,9 @@ class VoiceLibrary:
         if reference is None:
             return self._default()
         if isinstance(reference, str) and not looks_like_path(reference):
-            ready = self.ready()
+            ready = self._pack.manifest.ready_voices()
             if reference in ready and not self._store.has(reference):
-                return Voice.load(ready[reference])
+                return Voice.load(self._pack.file(ready[reference]))
             return self._store.load(reference, others=ready)
         if isinstance(reference, (str, Path)):
             reference = Path(reference).expanduser()
@@ -113,14 +113,14 @@ class VoiceLibrary:
         return SynthesisOptions.of(self._pack.manifest.defaults, given)
 
     def _default(self) -> Voice:
-        ready = self.ready()
+        ready = self._pack.manifest.ready_voices()
         if not ready:
             known = ", ".join(self._store.names())
             raise UsageError(
                 "This pack has no voice of its own: give a recording, a voice file or a name with voice="
                 + (f" ({known})." if known else ".")
             )
-        return Voice.load(next(iter(ready.values())))
+        return Voice.load(self._pack.file(next(iter(ready.values()))))
 
     def _remembered(
         self, take: Take, name: str, adapt_steps: int | None, progress: Progress | None, tell: Tell | None

@@ -7,16 +7,16 @@ Shapes: B is 1; T codes, F mel frames, C channels, M mel bands, N latents, D sty
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from edgetts.backends.networks import Networks
+from edgetts.backends.process import check_process
 from edgetts.errors import VoiceError
 from edgetts.families import family_of
 from edgetts.models.dit import AdaLNModulation
 from edgetts.models.voice_offsets import n_offsets, voice_offsets
-from edgetts.pack.load import Pack
 from edgetts.voices.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
 from edgetts.voices.voice import Voice
 
@@ -32,28 +32,23 @@ class Speaker:
     prompt_condition: torch.Tensor  # (1, F, C)
     offsets: AdaLNModulation | None = None  # of an adapted voice; added to the DiT's conditions
 
-    def with_prompt(self, n_frames: int) -> Speaker:
-        """This speaker with only the last `n_frames` of the prompt, or all of it if it is shorter.
-
-        The DiT recomputes the prompt at each step, at the cost of as many frames of speech.
-        """
-        return replace(
-            self,
-            reference_mel=self.reference_mel[:, :, -n_frames:],
-            prompt_condition=self.prompt_condition[:, -n_frames:],
-        )
-
 
 @torch.inference_mode()
 def make_speaker(
-    pack: Pack, networks: Networks, voice: Voice, emotion: Emotion | None = None, emotion_voice: Voice | None = None
+    networks: Networks,
+    voice: Voice,
+    emotion: Emotion | None = None,
+    emotion_voice: Voice | None = None,
+    prompt_s: float | None = None,
 ) -> Speaker:
     """Move a voice to the networks' device and apply an emotion.
 
-    emotion_voice: the voice enrolled from the emotion's recording, if it has one.
+    emotion_voice: the voice enrolled from the emotion's recording, if it has one. prompt_s: keep only the last seconds
+    of the prompt, which the DiT computes again at each step, at the cost of as many seconds of speech; None: all of it.
     Raises VoiceError if a voice was made by other encoders or adapted to another S2Mel.
     """
-    config, device = pack.config, networks.device
+    check_process()
+    pack, config, device = networks.pack, networks.config, networks.device
     for each in filter(None, (voice, emotion_voice)):
         each.check(pack.manifest.encoder_id, pack.manifest.family)
         each.check_fits(config)
@@ -81,11 +76,13 @@ def make_speaker(
     reference_mel = voice.reference_mel.to(device)
     family = family_of(config).part("voice")
     features = family.reference_features(voice, networks.quantizer, device)  # (1, T, C), as S2Mel was trained on
+    condition = networks.s2mel.length_regulator(features, reference_mel.shape[-1])
+    n_kept = reference_mel.shape[-1] if prompt_s is None else round(prompt_s * config.audio.frame_rate)
     return Speaker(
         conditioning_latents=voice.conditioning_latents.to(device),
         emotion_vector=vector,
         style=style if offsets is None else style + offsets.style,
-        reference_mel=reference_mel,
-        prompt_condition=networks.s2mel.length_regulator(features, reference_mel.shape[-1]),
+        reference_mel=reference_mel[:, :, -n_kept:],
+        prompt_condition=condition[:, -n_kept:],
         offsets=None if offsets is None else offsets.times,
     )

@@ -21,7 +21,7 @@ from edgetts.errors import GenerationError, NonFiniteError, PackError, UsageErro
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pipeline import Pipeline
-from edgetts.voices.speaker import Speaker
+from edgetts.voices.speaker import Speaker, make_speaker
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
@@ -158,7 +158,7 @@ def narrow(mini_pack: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
 def speaker_of(pipeline: Pipeline) -> Speaker:
     from edgetts.bench.stages import voice_of_length
 
-    return pipeline.speaker(voice_of_length(pipeline.pack, 0.3))
+    return make_speaker(pipeline.networks, voice_of_length(pipeline.pack, 0.3))
 
 
 @torch.inference_mode()

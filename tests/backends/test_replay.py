@@ -23,7 +23,7 @@ from edgetts.bench.stages import voice_of_length
 from edgetts.decoding.settings import FlowSettings
 from edgetts.pack.load import open_pack
 from edgetts.pipeline import Pipeline
-from edgetts.voices.speaker import Speaker
+from edgetts.voices.speaker import Speaker, make_speaker
 
 CPU = torch.device("cpu")
 FLOW = FlowSettings(n_steps=3, solver="euler", cfg_rate=0.7, cfg_until=0.5)  # two branches, then one
@@ -45,7 +45,7 @@ def pipeline_with(runner: Any, pack: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def speaker_of(pipeline: Pipeline) -> Speaker:
-    return pipeline.speaker(voice_of_length(pipeline.pack, PROMPT_S))
+    return make_speaker(pipeline.networks, voice_of_length(pipeline.pack, PROMPT_S))
 
 
 def n_for_a_bucket(speaker: Speaker, more: int = 0) -> int:
@@ -120,7 +120,7 @@ def test_at_most_63_frames_of_the_prompt_are_left_out(
 
 def test_a_short_prompt_is_kept(mini_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, bucketed = (pipeline_with(runner, mini_pack, monkeypatch) for runner in (None, WatchedUnits()))
-    speaker = plain.speaker(voice_of_length(plain.pack, 0.5))  # 43 frames
+    speaker = make_speaker(plain.networks, voice_of_length(plain.pack, 0.5))  # 43 frames
     n_frames = -speaker.reference_mel.shape[-1] % LENGTH_BUCKET + LENGTH_BUCKET + 30
     assert torch.equal(mel_of(bucketed, speaker, n_frames), mel_of(plain, speaker, n_frames))
 

@@ -17,6 +17,7 @@ from edgetts.bench.stages import voice_of_length
 from edgetts.options import SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pipeline import Pipeline
+from edgetts.voices.speaker import make_speaker
 
 CPU = torch.device("cpu")
 IDS = tuple(range(5, 15))
@@ -35,7 +36,7 @@ def test_all_that_speech_needs_is_prepared(mini_pack: Path, monkeypatch: pytest.
     monkeypatch.setattr(warming, "reach", lambda config: 32)  # one window
     pipeline = Pipeline(open_pack(mini_pack), CPU, compute="exact", runner="eager")
     with torch.inference_mode():
-        speaker = pipeline.speaker(voice_of_length(pipeline.pack, 2.0))
+        speaker = make_speaker(pipeline.networks, voice_of_length(pipeline.pack, 2.0))
         n_keys = warming.prepare_decoding(pipeline, speaker, IDS)
         n_lengths = warming.prepare_sound(pipeline, speaker)
     beams = {n_rows for n_rows, _ in buckets}
@@ -55,5 +56,5 @@ def test_all_that_speech_needs_is_prepared(mini_pack: Path, monkeypatch: pytest.
 def test_nothing_is_prepared_where_nothing_is_replayed(mini_pack: Path) -> None:
     pipeline: Any = Pipeline(open_pack(mini_pack), CPU, compute="exact")
     with torch.inference_mode():
-        speaker = pipeline.speaker(voice_of_length(pipeline.pack, 1.0))
+        speaker = make_speaker(pipeline.networks, voice_of_length(pipeline.pack, 1.0))
         assert warming.prepare_decoding(pipeline, speaker, IDS) + warming.prepare_sound(pipeline, speaker) == 0

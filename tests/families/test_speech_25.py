@@ -29,6 +29,7 @@ from edgetts.pack.load import open_pack
 from edgetts.streaming.renderer import Seams, SegmentRenderer
 from edgetts.voices import enroll as enrollment
 from edgetts.voices.adapt import adapt
+from edgetts.voices.speaker import make_speaker
 from edgetts.voices.voice import Voice
 
 CPU = torch.device("cpu")
@@ -90,7 +91,7 @@ def test_the_languages_that_were_found_are_named(tts: TTS, voice: Voice) -> None
 
 def test_a_language_changes_the_codes(tts: TTS, voice: Voice) -> None:
     pipeline = tts.engine.pipeline
-    speaker = pipeline.speaker(voice)
+    speaker = make_speaker(pipeline.networks, voice)
     ids = [60, 61, 62, 63, 64]
     prompts = [pipeline.prompt(speaker, ids, language).embeddings for language in ("en", "es", None)]
     assert len({float(prompt.sum()) for prompt in prompts}) == 3
@@ -231,7 +232,7 @@ def test_features_in_parts_are_those_of_the_whole(mini_pack_25: Path) -> None:
 def test_with_enough_lookahead_the_features_that_are_heard_are_those_of_the_whole(tts: TTS, voice: Voice) -> None:
     """The codec's decoder looks ahead by 10 codes, 35 frames; the usual lookahead is less."""
     pipeline = tts.engine.pipeline
-    speaker, rate = pipeline.speaker(voice), pipeline.config.audio.frame_rate
+    speaker, rate = make_speaker(pipeline.networks, voice), pipeline.config.audio.frame_rate
     prompt = pipeline.prompt(speaker, [60, 61, 62], "en")
     whole = pipeline.features(prompt, CODES)
     settings = SynthesisOptions(n_steps=1).flow_settings()
@@ -284,7 +285,7 @@ def test_lookahead_changes_a_stream_and_not_the_whole(tts: TTS, voice: Voice) ->
 def test_many_chunks_are_close_to_one(tts: TTS, voice: Voice) -> None:
     """Log-mel of chunks of 0.6 s against one chunk: inside, and around the seams."""
     pipeline = tts.engine.pipeline
-    speaker = pipeline.speaker(voice)
+    speaker = make_speaker(pipeline.networks, voice)
     prompt = pipeline.prompt(speaker, [60, 61, 62], "en")
     settings = SynthesisOptions(n_steps=4).flow_settings()
     mels = []

@@ -49,6 +49,7 @@ from edgetts.streaming.schedule import SEEDED_S, FixedSeconds
 from edgetts.streaming.session import Session
 from edgetts.streaming.state import QueuedSegment, StreamState
 from edgetts.streaming.stream import SpeechStream
+from edgetts.voices.speaker import make_speaker
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
@@ -233,18 +234,19 @@ def per_run(work: Callable[[], Any], check: Check, n: int = 3) -> float:
 
 def stream(check: Check) -> dict[str, Any]:
     """The whole, streamed as a user hears it: first sound, real-time factor, stalls between codes, peak memory."""
-    pipeline, speaker = published(check)
+    pipeline, _ = published(check)
+    voice = voice_of_length(pipeline.pack, PROMPT_S)
     engine = Engine(pipeline, LatencyModel())
     n_codes = 24 if check.dry_run else 400
     found: dict[str, Any] = {}
     for preset in ("best", "balanced", "fast"):
         options = SynthesisOptions(**{**PRESETS[preset], "max_codes": n_codes, "guards": False, "n_beams": 1})
-        spoken_to = _prompted(pipeline, speaker, options)
+        speaker = make_speaker(pipeline.networks, voice, prompt_s=options.prompt_s)
         if check.dry_run:
             options = SynthesisOptions(n_steps=2, max_codes=n_codes, guards=False, n_beams=1)
-        _speak(engine, spoken_to, options)  # captures, compiles, fills caches
+        _speak(engine, speaker, options)  # captures, compiles, fills caches
         reset_peak_memory(check.device)
-        found[preset] = _speak(engine, spoken_to, options)
+        found[preset] = _speak(engine, speaker, options)
         if check.device.type == "cuda":
             found[preset]["peak_mib"] = torch.cuda.max_memory_allocated(check.device) / MIB
         else:
@@ -310,7 +312,7 @@ def built_in(check: Check) -> dict[str, Any]:
     for compute, device in plans:
         pipeline = Pipeline(pack, device, compute=compute)  # type: ignore[arg-type]
         with torch.inference_mode():
-            speaker = _prompted(pipeline, pipeline.speaker(voice), options)
+            speaker = make_speaker(pipeline.networks, voice, prompt_s=options.prompt_s)
             prompt = pipeline.prompt(speaker, ids)
             own = generate_codes(pipeline.gpt, prompt, GREEDY, None, decoders=pipeline.decoders).codes[:60]
             codes = codes or own
@@ -364,7 +366,7 @@ def _whole(
 ) -> dict[str, float]:
     voice = voice_of_length(pipeline.pack, PROMPT_S)
     with torch.inference_mode():
-        speaker = pipeline.speaker(voice)
+        speaker = make_speaker(pipeline.networks, voice)
         times = []
         for _ in range(2):
             synchronize(check.device)
@@ -414,13 +416,7 @@ def published(check: Check, compute: str = "fast", **how: Any) -> tuple[Pipeline
     """The published size with drawn int4 weights, and a voice of noise; small in a dry run."""
     pack = RandomPack(published_config("mini" if check.dry_run else "full"))
     pipeline = Pipeline(pack, check.device, compute=compute, **how)  # type: ignore[arg-type]
-    return pipeline, pipeline.speaker(voice_of_length(pack, PROMPT_S))  # type: ignore[arg-type]
-
-
-def _prompted(pipeline: Pipeline, speaker: Speaker, options: SynthesisOptions) -> Speaker:
-    if options.prompt_s is None:
-        return speaker
-    return speaker.with_prompt(round(options.prompt_s * pipeline.config.audio.frame_rate))
+    return pipeline, make_speaker(pipeline.networks, voice_of_length(pack, PROMPT_S))  # type: ignore[arg-type]
 
 
 def _bytes_per_code(pipeline: Pipeline) -> int:

@@ -96,6 +96,16 @@ def test_speaking_refuses_before_it_reads(folder: Path, tmp_path: Path) -> None:
         tts.stream("Hello.")
 
 
+def test_a_voice_needs_no_other_of_the_pack(folder: Path, tmp_path: Path) -> None:
+    tts = TTS.load(folder, home=tmp_path / "home")
+    first, second, *_ = tts.ready_voices()
+    overwrite(folder / "voices" / f"{second}.safetensors")
+    tts = TTS.load(folder, home=tmp_path / "home")
+    assert tts.voice().name == tts.voice(first).name == first
+    with pytest.raises(PackError, match=f"{second}.safetensors was altered after the pack was made"):
+        tts.voice(second)
+
+
 def test_a_stream_ends_where_a_file_is_written_into(folder: Path, tmp_path: Path) -> None:
     """Else what follows would sound otherwise, without a word."""
     with TTS.load(folder, home=tmp_path / "home").stream("The river ran past the old mill. " * 12, seed=1) as stream:

@@ -27,6 +27,7 @@ from edgetts.pack.load import open_pack
 from edgetts.pipeline import Pipeline
 from edgetts.quant import calibrate, report
 from edgetts.quant.quantize import quantize
+from edgetts.voices.speaker import make_speaker
 from edgetts.voices.voice import Voice
 
 CPU = torch.device("cpu")
@@ -128,7 +129,7 @@ def test_what_is_in_the_pack(small: Path, mini_pack: Path) -> None:
 def test_it_speaks_as_stored(small: Path, mini_pack: Path, mini_voice: Path) -> None:
     pipeline = Pipeline(open_pack(small), CPU)
     assert sum(kernels_used(pipeline.gpt).values()) == 4 * pipeline.config.gpt.n_layers + 1
-    speaker = pipeline.speaker(Voice.load(mini_voice))
+    speaker = make_speaker(pipeline.networks, Voice.load(mini_voice))
     options = SynthesisOptions.of(pipeline.pack.manifest.defaults, {"max_codes": 8, "guards": False})
     spoken = pipeline.speak(speaker, [5, 9, 20], options, 3)
     assert torch.isfinite(spoken.waveform).all() and spoken.waveform.abs().max() > 0

@@ -18,6 +18,7 @@ from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pipeline import Pipeline
 from edgetts.voices import adapt
+from edgetts.voices.speaker import make_speaker
 from edgetts.voices.voice import Voice
 
 CPU = torch.device("cpu")
@@ -90,13 +91,15 @@ def test_an_adapted_voice_speaks_otherwise_and_only_with_its_pack(pack: Pack, vo
     pipeline = Pipeline(pack, CPU)
     options = SynthesisOptions.of(pack.manifest.defaults, {"max_codes": 30, "guards": False})
     ids, changed = (20, 30, 25, 41), adapted(pack, voice, 3)
-    plain, moved = (pipeline.speak(pipeline.speaker(v), ids, options, seed=1) for v in (voice, changed))
+    plain, moved = (pipeline.speak(make_speaker(pipeline.networks, v), ids, options, seed=1) for v in (voice, changed))
     assert plain.codes == moved.codes  # the GPT is not touched
     assert float((plain.waveform - moved.waveform).abs().max()) > 0.01
     none = dataclasses.replace(changed, offsets=torch.zeros_like(changed.offsets))  # type: ignore[arg-type]
-    assert torch.equal(pipeline.speak(pipeline.speaker(none), ids, options, seed=1).waveform, plain.waveform)
+    assert torch.equal(
+        pipeline.speak(make_speaker(pipeline.networks, none), ids, options, seed=1).waveform, plain.waveform
+    )
     with pytest.raises(VoiceError, match="adapted to another S2Mel"):
-        pipeline.speaker(dataclasses.replace(changed, adapted_to="0" * 64))
+        make_speaker(pipeline.networks, dataclasses.replace(changed, adapted_to="0" * 64))
 
 
 def test_recordings_are_adapted_to_as_asked_and_remembered_so(tmp_path: Path) -> None:

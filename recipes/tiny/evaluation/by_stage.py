@@ -34,6 +34,7 @@ from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.text import frontend_of
 from edgetts.pipeline import Pipeline
+from edgetts.voices.speaker import make_speaker
 from edgetts.voices.voice import Voice
 from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus
@@ -74,7 +75,7 @@ class Stages:
             mel = predict(self.pipeline, ids, codes, prompt, n_frames, seed=i, options=self.options)
             yield CODES, self._wave(mel.T[None])
         if WHOLE in wanted:
-            speaker = self.pipeline.speaker(prompt, prompt_s=self.options.prompt_s)
+            speaker = make_speaker(self.pipeline.networks, prompt, prompt_s=self.options.prompt_s)
             yield WHOLE, self.pipeline.speak(speaker, ids[0].tolist(), self.options, seed=i).waveform.flatten().numpy()
 
     def _wave(self, mel: torch.Tensor) -> Wave:

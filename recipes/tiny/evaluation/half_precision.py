@@ -24,6 +24,7 @@ from edgetts.pipeline import Pipeline
 from edgetts.quant import texts
 from edgetts.quant.calibrate import CPU, find_voice, make_samples
 from edgetts.voices.enroll import mel_spectrogram
+from edgetts.voices.speaker import make_speaker
 
 _SEED = 5
 _MAX_CODES = 150
@@ -36,7 +37,7 @@ def compare(pack_path: Path, voice: Path | None, n_steps: int) -> None:
     """Print the table. voice: a recording, or None for the first ready voice."""
     pack = open_pack(pack_path)
     pipeline = Pipeline(pack, CPU, compute="exact")
-    speaker = pipeline.speaker(find_voice(pack, voice))
+    speaker = make_speaker(pipeline.networks, find_voice(pack, voice))
     spoken = texts.choose(texts.HELD_OUT, text_config_of(pack).languages, _N_TEXTS)
     samples = make_samples(pipeline, speaker, spoken, max_codes=_MAX_CODES, seed=_SEED)
     settings = FlowSettings(n_steps=n_steps, solver="euler", cfg_rate=0.7)

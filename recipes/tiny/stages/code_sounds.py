@@ -27,6 +27,7 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.entries import CODE_SOUNDS_FILE
 from edgetts.pack.load import open_pack
 from edgetts.pipeline import Pipeline
+from edgetts.voices.speaker import make_speaker
 from recipes.tiny.corpus.text import SPACE, TOKENS
 from recipes.tiny.stages.pack_files import put_files
 from recipes.tiny.stages.train_gpt import GUIDED
@@ -80,7 +81,7 @@ def spoken_pairs(pack: Path, sentences: Sequence[str]) -> Pairs:
     pipeline = Pipeline(tts.pack, torch.device("cpu"), compute="exact")
     attention, frontend = Attention(pipeline), tts.frontend()
     options = SynthesisOptions.of(tts.pack.manifest.defaults, {"guards": False})
-    speakers = [pipeline.speaker(tts.voice(name)) for name in tts.ready_voices()]
+    speakers = [make_speaker(pipeline.networks, tts.voice(name)) for name in tts.ready_voices()]
     for k, sentence in enumerate(track(sentences, description="codes")):
         for segment in frontend.segments(sentence, options.max_segment_tokens).segments:
             speaker, ids = speakers[k % len(speakers)], list(segment.ids)
