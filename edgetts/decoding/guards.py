@@ -71,11 +71,7 @@ class Problem:
     what: str
     is_loss: bool  # words are certainly missing
     n_missing: int = 0  # words that seem to be missing, by their sounds
-
-    @property
-    def is_worth_telling(self) -> bool:
-        """False if only one word seems to be missing, by its sounds: half of such findings are false alarms."""
-        return self.is_loss or self.what != _seem_missing(1)
+    is_worth_telling: bool = True  # False if one such word is all: half of these findings are false alarms
 
     def __str__(self) -> str:
         return self.what
@@ -153,12 +149,9 @@ def judge(
     if not stopped:
         return Problem(f"no end after {len(codes) / code_rate:.1f} s, cut off", False, n_missing)
     if n_missing:
-        return Problem(_seem_missing(n_missing), False, n_missing)
+        what = "a word may be missing" if n_missing == 1 else f"{n_missing} words may be missing"
+        return Problem(what, False, n_missing, is_worth_telling=n_missing > 1)
     return None
-
-
-def _seem_missing(n_words: int) -> str:
-    return "a word may be missing" if n_words == 1 else f"{n_words} words may be missing"
 
 
 class CodeGuard:

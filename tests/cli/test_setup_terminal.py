@@ -20,7 +20,7 @@ from helpers.voices import voice_for
 from edgetts.cli.setup.ask import ask
 
 ROOT = TESTS.parent
-UNCHANGED, RESUMES = "note: Stopped; nothing was changed.", "note: Stopped; the same command goes on where it stopped."
+RESUMES = "note: Stopped; the same command goes on where it stopped."
 
 
 @pytest.fixture(scope="module")
@@ -41,23 +41,35 @@ QUESTIONS = (
     ("Name (? lists them)", "reference-fp32"),
     ("File", ""),
     ("Do you agree to these licenses? [no]", "y"),
-    ("Go on? [yes]", None),
+    ("Go on? [yes]", ""),
 )
 
 
-@pytest.mark.parametrize("n_answered", range(len(QUESTIONS)), ids=lambda n: QUESTIONS[n][0])
-def test_at_a_question(n_answered: int, environment: dict[str, str], home: Path, tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "setup", environment=environment)
+@pytest.mark.parametrize(
+    ("words", "questions", "said"),
+    [pytest.param(["setup"], QUESTIONS[:n], "changed", id=QUESTIONS[n - 1][0]) for n in range(1, len(QUESTIONS) + 1)]
+    + [pytest.param(["download", "--model", "IndexTTS-2"], QUESTIONS[3:4], "downloaded", id="download")],
+)
+def test_at_a_question(
+    words: list[str],
+    questions: tuple[tuple[str, str], ...],
+    said: str,
+    environment: dict[str, str],
+    home: Path,
+    tmp_path: Path,
+) -> None:
+    """The last one is not answered."""
+    terminal = Terminal(tmp_path, *words, environment=environment)
     try:
-        for question, answer in QUESTIONS[:n_answered]:
+        for question, answer in questions[:-1]:
             terminal.wait_for(question)
             terminal.type(f"{answer}\n")
-        terminal.wait_for(QUESTIONS[n_answered][0])
+        terminal.wait_for(questions[-1][0])
         terminal.type(CTRL_C)
         assert terminal.ends() == 130, terminal.shown
     finally:
         terminal.close()
-    assert terminal.shown.endswith(f"^C\n{UNCHANGED}\n") and "Traceback" not in terminal.shown
+    assert terminal.shown.endswith(f"^C\nnote: Stopped; nothing was {said}.\n") and "Traceback" not in terminal.shown
     assert not home.exists()
 
 
@@ -76,17 +88,6 @@ def test_ctrl_c_while_a_question_is_printed_ends_its_line(monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         ask("Name?", "me", str)
     assert sys.stderr.getvalue() == "Name? [me] \n"  # type: ignore[attr-defined]
-
-
-def test_at_the_question_of_a_download(environment: dict[str, str], home: Path, tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "download", "--model", "IndexTTS-2", environment=environment)
-    try:
-        terminal.wait_for("Do you agree to these licenses?")
-        terminal.type(CTRL_C)
-        assert terminal.ends() == 130, terminal.shown
-    finally:
-        terminal.close()
-    assert terminal.shown.endswith("^C\nnote: Stopped; nothing was downloaded.\n") and not home.exists()
 
 
 # What is stopped in each step: it says that it was reached, and waits. Later steps see what earlier runs have left.
