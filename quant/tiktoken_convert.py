@@ -72,16 +72,6 @@ _LETTERS = _byte_letters()
 _BYTES = {letter: byte for byte, letter in enumerate(_LETTERS)}
 
 
-def convert_tiktoken(source: Path, target: Path) -> int:
-    """Writes `target` (a `tokenizer.json`) for the vocabulary `source`; returns the number of ids.
-
-    Raises `CheckpointError` as `read_tiktoken` does.
-    """
-    tokenizer = read_tiktoken(source)
-    target.write_text(tokenizer.to_str(), encoding="utf-8")
-    return int(tokenizer.get_vocab_size())
-
-
 def read_tiktoken(source: Path) -> Tokenizer:
     """The equivalent `Tokenizer` of the vocabulary `source`. Raises `CheckpointError` when it is missing or damaged."""
     return build_tiktoken(read_bounded(source, MAX_VOCABULARY_BYTES, "vocabulary", ".tiktoken file"), str(source))

@@ -45,16 +45,6 @@ class _Model:
     escape_whitespaces: bool = True
 
 
-def convert_tokenizer(source: Path, target: Path) -> int:
-    """Writes `target` (a `tokenizer.json`) for the SentencePiece model `source`; returns its piece count.
-
-    Raises `CheckpointError` as `read_tokenizer` does.
-    """
-    tokenizer = read_tokenizer(source)
-    target.write_text(tokenizer.to_str(), encoding="utf-8")
-    return int(tokenizer.get_vocab_size())
-
-
 def read_tokenizer(source: Path) -> Tokenizer:
     """The equivalent `Tokenizer` of the SentencePiece model `source`.
 
@@ -85,7 +75,7 @@ def read_bounded(source: Path, most: int, what: str, usual: str) -> bytes:
 def build_tokenizer(data: bytes, name: str) -> Tokenizer:
     """The equivalent `Tokenizer` for the bytes of a SentencePiece model; `name` is for messages.
 
-    Raises `CheckpointError` as `convert_tokenizer` does.
+    Raises `CheckpointError` as `read_tokenizer` does.
     """
     try:
         model = _parse_model(data)

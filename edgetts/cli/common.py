@@ -23,6 +23,8 @@ from edgetts.cli.flags import with_flags
 from edgetts.errors import UsageError, one_line, printable
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from edgetts.compute import Compute
 
 STDIO = "-"
@@ -210,21 +212,19 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, os.PathLike) else value
 
 
+DESCRIPTION_WIDTH = 40  # characters of the current stage
 _NEVER_REACHED = 1.0 + 1e-9  # reaching the total would stop the clock, but another stage may follow
 
 
-class ProgressBar:
-    """A progress bar on stderr, if that is a terminal; erased at the end.
-
-    Call it with the current stage and its progress (0 to 1); the bar appears with the first call.
-    """
+class TerminalBar:
+    """A bar on stderr, if that is a terminal: it appears with the first progress and is erased at the end."""
 
     def __init__(self, *, enabled: bool = True) -> None:
-        self._enabled = enabled and sys.stderr is not None and sys.stderr.isatty()
+        self._is_shown = enabled and sys.stderr is not None and sys.stderr.isatty()
         self._bar: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> ProgressBar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -232,24 +232,32 @@ class ProgressBar:
             self._bar.stop()
             self._bar = None
 
-    def __call__(self, what: str, share: float) -> None:
-        if not self._enabled:
+    def _columns(self) -> list[Any]:
+        """What stands right of the bar: columns of rich."""
+        raise NotImplementedError
+
+    def _show(self, what: str, done: float, total: float) -> None:
+        if not self._is_shown:
             return
         if self._bar is None:
-            self._start()
-        self._bar.update(self._task, description=one_line(what)[:40], completed=min(max(share, 0.0), 1.0))
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as RichProgress
 
-    def _start(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as RichProgress
+            about = TextColumn("{task.description}", markup=False)
+            self._bar = RichProgress(about, BarColumn(), *self._columns(), console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("", total=total, completed=done)
+            self._bar.start()
+        self._bar.update(self._task, description=what, completed=done, total=total)
 
-        self._bar = RichProgress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=_NEVER_REACHED)
-        self._bar.start()
+
+class ProgressBar(TerminalBar):
+    """Call it with the current stage and its progress (0 to 1)."""
+
+    def __call__(self, what: str, share: float) -> None:
+        self._show(one_line(what)[:DESCRIPTION_WIDTH], min(max(share, 0.0), 1.0), _NEVER_REACHED)
+
+    def _columns(self) -> list[Any]:
+        from rich.progress import TimeElapsedColumn
+
+        return [TimeElapsedColumn()]

@@ -15,6 +15,7 @@ import typer
 from edgetts.cli.common import (
     JsonOption,
     QuietOption,
+    TerminalBar,
     environment,
     print_json,
     print_line,
@@ -142,49 +143,22 @@ def _pack_to_make(home: Path | None) -> Path:
     return packs / ("indextts2" if (packs / DEFAULT_PACK).exists() else DEFAULT_PACK)
 
 
-class ByteProgressBar:
+class ByteProgressBar(TerminalBar):
     """Progress in bytes: a bar on a terminal; elsewhere, if `lines`, a line for each file."""
 
     def __init__(self, *, enabled: bool, lines: bool = False) -> None:
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._show_bar = enabled and terminal
-        self._show_lines = lines and not terminal
+        super().__init__(enabled=enabled)
+        self._prints_lines = lines and not (sys.stderr is not None and sys.stderr.isatty())
         self._what = ""
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> ByteProgressBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        if self._show_lines and what != self._what:
+        if self._prints_lines and what != self._what:
             print_notice(f"Fetching {what}.")
         self._what = what
-        if not self._show_bar:
-            return
-        if self._bar is None:
-            self._start(done, total)
         file = one_line(what).partition(" of ")[0]  # without the repository, one line of a terminal is enough
-        self._bar.update(self._task, description=file[:DESCRIPTION_WIDTH], completed=done, total=total)
+        self._show(file[:DESCRIPTION_WIDTH], done, total)
 
-    def _start(self, done: int, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-        from rich.progress import Progress as RichProgress
+    def _columns(self) -> list[Any]:
+        from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
-        self._bar = RichProgress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=total, completed=done)
-        self._bar.start()
+        return [DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from edgetts.quant.tokenizer_convert import convert_tokenizer
+from edgetts.quant.tokenizer_convert import read_tokenizer
 from edgetts.text.config import TextConfig
 from edgetts.text.tokenizer import TextTokenizer
 
@@ -59,5 +59,5 @@ def small_tokenizer(folder: Path, config: TextConfig = CONFIG) -> TextTokenizer:
     """The runtime tokenizer, converted from the model above into `folder`."""
     source, target = folder / "small.model", folder / "tokenizer.json"
     source.write_bytes(model_bytes())
-    convert_tokenizer(source, target)
+    read_tokenizer(source).save(str(target))
     return TextTokenizer(target, config)

@@ -15,7 +15,6 @@ from edgetts.quant.tiktoken_convert import (
     SPECIAL_TOKENS,
     WORDS,
     build_tiktoken,
-    convert_tiktoken,
     piece_bytes,
     read_tiktoken,
 )
@@ -102,12 +101,11 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(SHARED is None, reason="needs the published vocabulary in ../shared")
-def test_every_published_id_round_trips(tmp_path: Path) -> None:
+def test_every_published_id_round_trips() -> None:
     assert SHARED is not None
     source = SHARED / "reference-2.5/real/multilingual_zh_ja_yue_char_del.tiktoken"
-    target = tmp_path / "tokenizer.json"
-    assert convert_tiktoken(source, target) == 60509
-    tokenizer = Tokenizer.from_file(str(target))
+    tokenizer = Tokenizer.from_str(read_tiktoken(source).to_str())
+    assert tokenizer.get_vocab_size() == 60509
     pieces = [base64.b64decode(line.split()[0]) for line in source.read_text().splitlines()]
     assert len(pieces) == 58836
     for rank, piece in enumerate(pieces):

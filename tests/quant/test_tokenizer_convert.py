@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgetts.errors import CheckpointError
 from edgetts.quant.protobuf import WireError, read_fields
-from edgetts.quant.tokenizer_convert import MAX_MODEL_BYTES, build_tokenizer, convert_tokenizer
+from edgetts.quant.tokenizer_convert import MAX_MODEL_BYTES, build_tokenizer, read_tokenizer
 
 UNKNOWN_ID = 2
 
@@ -75,14 +75,14 @@ def test_a_damaged_model_is_refused(data: bytes) -> None:
 
 def test_missing_and_oversized_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
-        convert_tokenizer(tmp_path / "none.model", tmp_path / "tokenizer.json")
+        read_tokenizer(tmp_path / "none.model")
     with pytest.raises(CheckpointError, match="cannot be read"):
-        convert_tokenizer(tmp_path, tmp_path / "tokenizer.json")
+        read_tokenizer(tmp_path)
     big = tmp_path / "big.model"
     with big.open("wb") as file:
         file.truncate(MAX_MODEL_BYTES + 1)
     with pytest.raises(CheckpointError, match="at most"):
-        convert_tokenizer(big, tmp_path / "tokenizer.json")
+        read_tokenizer(big)
 
 
 @given(st.binary(max_size=300))
@@ -133,11 +133,11 @@ def test_ids_are_those_of_sentencepiece(byte_fallback: bool) -> None:
 
 
 @pytest.mark.skipif(SHARED is None, reason="needs the published text model in ../shared")
-def test_the_published_model_gives_the_golden_ids(tmp_path: Path) -> None:
+def test_the_published_model_gives_the_golden_ids() -> None:
     assert SHARED is not None
-    pieces = convert_tokenizer(SHARED / "reference/real/bpe.model", tmp_path / "tokenizer.json")
-    assert pieces == 12_000
-    vocabulary = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    converted = read_tokenizer(SHARED / "reference/real/bpe.model")
+    assert converted.get_vocab_size() == 12_000
+    vocabulary = json.loads(converted.to_str())["model"]["vocab"]
     place = {text: i for i, (text, _) in enumerate(vocabulary)}
     for case in json.loads((GOLDEN / "text.json").read_text(encoding="utf-8")):
         assert [place.get(token, UNKNOWN_ID) for token in case["tokens"]] == case["ids"]

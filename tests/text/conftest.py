@@ -9,7 +9,7 @@ import pytest
 from helpers.paths import GOLDEN, SHARED
 from helpers.small_tokenizer import CONFIG, small_tokenizer
 
-from edgetts.quant.tokenizer_convert import convert_tokenizer
+from edgetts.quant.tokenizer_convert import read_tokenizer
 from edgetts.text.frontend import TextFrontend
 from edgetts.text.normalize import TextNormalizer
 from edgetts.text.tokenizer import TextTokenizer
@@ -52,5 +52,5 @@ def published_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokeniz
     if SHARED is None:
         pytest.skip("needs the published text model in ../shared")
     target = tmp_path_factory.mktemp("published") / "tokenizer.json"
-    convert_tokenizer(SHARED / "reference/real/bpe.model", target)
+    read_tokenizer(SHARED / "reference/real/bpe.model").save(str(target))
     return TextTokenizer(target, CONFIG)

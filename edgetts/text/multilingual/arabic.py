@@ -68,7 +68,6 @@ _PHONE = re.compile(
     r"(?<![\w.,/-])(?:\+\d{1,3}[ -])?\d{2,4}(?:[ -]\d{2,4}){2,4}(?![\w/-])"
     r"|(?<![\w.,/-])\d{3}-\d{4}(?![\w/-])|\+\d{8,14}\b"
 )
-_MIN_PHONE_DIGITS = 7
 _FRACTIONS = {
     (1, 2): "نصف",
     (1, 3): "ثلث",
@@ -205,11 +204,7 @@ def _fraction(match: re.Match[str]) -> str:
 
 
 def _phone(match: re.Match[str]) -> str:
-    groups = re.findall(r"\d+", match.group())
-    if sum(map(len, groups)) < _MIN_PHONE_DIGITS:
-        return match.group()
-    said = "، ".join(numbers.arabic_digits(group) for group in groups)
-    return f"زائد {said}" if match.group().startswith("+") else said
+    return numbers.phone(match.group(), numbers.arabic_digits, "، ", "زائد ")
 
 
 def _cardinal(match: re.Match[str]) -> str:

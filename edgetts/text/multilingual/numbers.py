@@ -5,12 +5,14 @@ In: whole numbers, decimals as written. Out: words. Does not know texts.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from functools import lru_cache
 
 MAX_NUMBER = 10**12  # larger ones are read digit by digit
 _MAX_JOINT_DECIMALS = 2  # more are read digit by digit: 3,25 "coma veinticinco"
+_MIN_PHONE_DIGITS = 7
 _one_at_a_time = threading.Lock()  # the Arabic converter is stateful
 
 _AR_ALONE = (("مئتا", "مئتان"), ("ألفا", "ألفان"), ("مليونا", "مليونان"), ("مليارا", "ملياران"))
@@ -90,6 +92,14 @@ def arabic_oblique(words: str) -> str:
 def arabic_digits(digits_text: str) -> str:
     """Digit by digit."""
     return " ".join(_words(int(digit), "ar") for digit in digits_text)
+
+
+def phone(written: str, digits: Callable[[str], str], comma: str, plus: str) -> str:
+    """Each group of a telephone number digit by digit; figures that are too few for one as they are."""
+    groups = re.findall(r"\d+", written)
+    if sum(map(len, groups)) < _MIN_PHONE_DIGITS:
+        return written
+    return (plus if written.startswith("+") else "") + comma.join(map(digits, groups))
 
 
 def decimals(digits_text: str, number: Callable[[int], str], digits: Callable[[str], str]) -> str:

@@ -57,7 +57,6 @@ _PHONE = re.compile(
     r"(?<![\w.,/-])(?:\+\d{1,3}[ -])?\(?\d{2,4}\)?(?:[ -]\d{2,4}){2,4}(?![\w/-])"
     r"|(?<![\w.,/-])\d{3}-\d{4}(?![\w/-])|\+\d{8,14}\b"
 )
-_MIN_PHONE_DIGITS = 7
 _ORDINAL = re.compile(r"(?<![\w.,])(\d{1,3})\.?(er|[ºª]|[oa](?= ))(?!\w)")
 _CENTURY = re.compile(
     r"\b([Ss]iglos?|[Cc]apítulo|[Tt]omo|[Vv]olumen|[Aa]cto|[Pp]arte)( )([IVXL]{1,7})(?:( ?[-–] ?| y )([IVXL]{1,7}))?\b"
@@ -285,11 +284,7 @@ def _roman_name(match: re.Match[str]) -> str:
 
 
 def _phone(match: re.Match[str]) -> str:
-    groups = re.findall(r"\d+", match.group())
-    if sum(map(len, groups)) < _MIN_PHONE_DIGITS:
-        return match.group()
-    said = ", ".join(numbers.spanish_digits(group) for group in groups)
-    return f"más {said}" if match.group().startswith("+") else said
+    return numbers.phone(match.group(), numbers.spanish_digits, ", ", "más ")
 
 
 def _cardinal(match: re.Match[str]) -> str:
