@@ -13,6 +13,7 @@ _FOLDER = files("edgetts.server") / "static"
 _FILES = {
     "/": ("index.html", "text/html"),
     "/page/page.css": ("page.css", "text/css"),
+    "/page/emotions.js": ("emotions.js", "text/javascript"),
     "/page/page.js": ("page.js", "text/javascript"),
     "/page/sound.js": ("sound.js", "text/javascript"),
     "/page/wave.js": ("wave.js", "text/javascript"),

@@ -236,14 +236,9 @@ class Session:
             codes, seed_now, is_last = self._next_codes(segment, renderer, seed, n_previous)
             if renderer is None or seed_now != seed:  # the first part, or a new attempt
                 assert segment.prompt is not None  # there are codes
+                features, stretch = pipeline.feature_pass(segment.prompt), self._options.duration_factor
                 renderer = SegmentRenderer(
-                    pipeline,
-                    self._speaker,
-                    pipeline.feature_pass(segment.prompt),
-                    seed_now,
-                    self._seams,
-                    speeds.add,
-                    self._options.duration_factor,
+                    pipeline, self._speaker, features, seed_now, self._seams, speeds.add, stretch
                 )
                 seed, n_previous = seed_now, 0
             n_before = renderer.n_codes

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import itertools
 import threading
 import time
-import weakref
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +19,6 @@ from helpers.streams import QUICK, TEXT, own_threads
 from edgetts.api import TTS, AudioChunk, SpeechStream
 from edgetts.backends.lanes import Held, HostLane, Lanes, Timer
 from edgetts.decoding.attempts import Attempt, derive_seed
-from edgetts.decoding.prompt import GPTPrompt
 from edgetts.errors import GenerationError, UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.streaming.renderer import SegmentRenderer
@@ -109,37 +106,6 @@ def test_no_codes_are_made_while_a_listener_waits(tts: TTS, voice: Voice, monkey
     assert sum(len(c.samples) for c in chunks)
     assert made[0] <= 1  # the one that was being made
     assert sum(made[1:]) > 1
-
-
-def test_freed_memory_is_looked_after_at_the_end_of_each_segment(
-    tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks: list[str] = []
-    monkeypatch.setattr(tts.engine.freed, "look", lambda: looks.append(threading.current_thread().name))
-    with tts.stream(TEXT, voice, chunks=(10,), max_segment_tokens=20, **QUICK) as stream:
-        chunks = list(stream)
-    n_segments = chunks[-1].segment + 1
-    assert len(chunks) > 2 * n_segments and looks == ["edgetts-sound"] * n_segments
-
-
-def test_the_prompt_of_a_segment_is_freed_when_it_is_rendered(
-    tts: TTS, voice: Voice, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The states in it take megabytes in a large model, and a stream may speak for hours."""
-    prompts: list[weakref.ref[GPTPrompt]] = []
-
-    def followed(*call: Any) -> GPTPrompt:
-        made = prompt(*call)
-        prompts.append(weakref.ref(made))
-        return made
-
-    prompt = tts.pipeline.prompt
-    monkeypatch.setattr(tts.pipeline, "prompt", followed)
-    with tts.stream(TEXT, voice, chunks=(10,), max_segment_tokens=20, **QUICK) as stream:
-        chunks = list(stream)
-        gc.collect()
-        assert len(prompts) == len(stream.segments) == chunks[-1].segment + 1 > 1
-        assert [alive for alive in prompts if alive() is not None] == []
 
 
 def test_codes_and_sound_are_computed_each_in_a_lane_and_timed_there(
