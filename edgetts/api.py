@@ -376,10 +376,11 @@ class TTS:
 
         text: a string, or pieces of one that arrive meanwhile, cut anywhere (a language model's tokens, the lines of
         a pipe); each clause is spoken as soon as it is complete. dtype: of the samples, float32 in [-1, 1] or int16.
-        chunks: sizes in codes (50 a second), the last one repeating; fixed sizes give the same sound on every machine.
-        None: with a seed 30, 60, 120, so that the seed reproduces the sound (unless a guard fires in a segment that
-        was output in part); without one by the measured latency of this machine. "whole": one chunk per segment, with
-        the sound of `say`, for texts whose audio is too long for memory.
+        chunks: sizes in codes (50 a second), the last one repeating. With them text, voice, options and seed decide the
+        sound, and nothing else, however fast or busy the machine is. None: with a seed 30, 60, 120; without one by the
+        measured latency of this machine, so that timing decides: the seed that the stream reports may give other
+        chunks, and another reading where a guard objects. A text in pieces is also cut by when they arrive. "whole":
+        one chunk per segment, with the sound of `say`, for texts whose audio is too long for memory.
         Other arguments as for `say`. Several streams may be open at the same time and run concurrently. Errors of the
         synthesis are raised while iterating.
         """

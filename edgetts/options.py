@@ -86,7 +86,8 @@ class SynthesisOptions:
     max_segment_tokens: int = 120  # 20 to 600
     # Of the text, one that the model speaks; "auto": found for each sentence; None: the voice's own, else "auto".
     language: str | None = None
-    # Reproducibility: None draws a random seed, which the result reports.
+    # Reproducibility: None draws a random seed, which the result reports. In a stream without a seed and without chunk
+    # sizes timing decides the chunks, so that the reported seed may give another sound.
     seed: int | None = None
     # Guards against failures of the model.
     guards: bool = True  # cap codes by text length, detect silence runs and repeat loops

@@ -57,6 +57,13 @@ class Schedule(Protocol):
     def is_urgent(self, state: BufferState, /) -> bool:
         """Whether the listener waits in silence for this chunk, so that fewer flow steps are worth it."""
 
+    def settled(self, n_codes: int, n_parts: int, n_output: int, /) -> tuple[int, int]:
+        """How many of a segment's first `n_codes` codes can no longer be replaced, and how many chunks they make.
+
+        n_parts: chunks of the segments before. n_output: codes whose samples were output. A segment of which nothing is
+        settled may be decoded again; of another one, a guard cuts off the rest.
+        """
+
 
 class Whole:
     """One chunk per segment: offline."""
@@ -68,6 +75,9 @@ class Whole:
 
     def is_urgent(self, _state: BufferState) -> bool:
         return False
+
+    def settled(self, _n_codes: int, _n_parts: int, _n_output: int) -> tuple[int, int]:
+        return 0, 0  # all codes are there before anything is output
 
 
 @dataclass(frozen=True)
@@ -82,10 +92,21 @@ class Fixed:
             raise UsageError(f"Chunks of {self.sizes} codes are not possible; give numbers of 1 or more, as 30,60.")
 
     def target(self, state: BufferState) -> int | None:
-        return self.sizes[min(state.n_parts, len(self.sizes) - 1)]
+        return self._size(state.n_parts)
 
     def is_urgent(self, state: BufferState) -> bool:
         return state.n_parts == 0
+
+    def settled(self, n_codes: int, n_parts: int, _n_output: int) -> tuple[int, int]:
+        """Chunks whose codes are there count as output. Whether they were depends on how fast the machine is, and the
+        sound must not. The code beyond them stays too: so they are rendered as chunks with something to follow."""
+        n_settled, n_chunks = 0, 0
+        while n_codes >= (end := n_settled + self._size(n_parts + n_chunks)) + self.codes_beyond:
+            n_settled, n_chunks = end, n_chunks + 1
+        return (n_settled + self.codes_beyond if n_chunks else 0), n_chunks
+
+    def _size(self, n_parts: int) -> int:
+        return self.sizes[min(n_parts, len(self.sizes) - 1)]
 
 
 @dataclass(frozen=True)
@@ -209,6 +230,9 @@ class Adaptive:
         # Without reserve the listener waits for the pre-buffer, not for this chunk.
         is_tight = self.estimator.is_tight(state.context_frames)
         return state.previous_codes == 0 and not state.lead_s and not is_tight
+
+    def settled(self, _n_codes: int, _n_parts: int, n_output: int) -> tuple[int, int]:
+        return n_output, 0
 
     def _first(self, state: BufferState) -> int:
         """The smallest first chunk that plays until the next, smallest sustainable one is ready."""

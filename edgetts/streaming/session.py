@@ -4,8 +4,8 @@ In: an engine, a speaker, segments of text as they arrive, options, a schedule. 
 order, each as soon as it is rendered. While a chunk is rendered the next one's codes are decoded, but on the CPU not
 while the listener waits for it in silence. The next segment's codes follow the last code. Knows no text or playback.
 
-Before any sample of a segment is output, a guard's objection means another attempt, and words missing in all attempts
-are an error. After that, the rest of the segment is cut off, with a notice.
+Before any code of a segment is settled (`Schedule.settled`: output, or about to be), a guard's objection means another
+attempt, and words missing in all attempts are an error. After that, the rest is cut off, with a notice.
 """
 
 from __future__ import annotations
@@ -125,13 +125,14 @@ class Session:
     # --- codes -------------------------------------------------------------------------------------
 
     def _make_codes(self) -> None:
-        state = self.state
+        state, n_parts = self.state, 0
         for index, queued in enumerate(self._queue):
-            segment = SegmentState(queued)
+            segment = SegmentState(queued, n_parts_before=n_parts)
             with state.changed:
                 state.segments.append(segment)
                 state.changed.notify_all()
             self._speak(segment, derive_seed(self.seed, index))
+            n_parts += self._settled(segment)[1] + 1  # and the last one
             with state.changed:
                 state.wait_until(lambda: len(state.segments) - state.n_segments_done <= MAX_SEGMENTS_AHEAD)
         with state.changed:
@@ -139,16 +140,12 @@ class Session:
             state.changed.notify_all()
 
     def _speak(self, segment: SegmentState, seed: int) -> None:
-        """Decode one segment, again while a guard objects and attempts are left.
-
-        Raises GenerationError if words are missing in all attempts. A segment that was output in part is not decoded
-        again: it gets a notice instead.
-        """
+        """Decode a segment, again until no guard objects or a code is settled. Raises GenerationError."""
         state = self.state
         attempts = Attempts(seed, self._options.n_attempts)
         for attempt_seed in attempts.seeds():
             with state.changed:
-                if attempts.number and segment.is_output:
+                if attempts.number and self._settled(segment)[0]:
                     break
                 segment.codes.clear()
                 segment.seed = attempt_seed
@@ -156,19 +153,21 @@ class Session:
             attempts.add(self._attempt(segment))
         kept = attempts.kept
         with state.changed:
-            if segment.is_output:
+            n_settled, _ = self._settled(segment)
+            if n_settled:
                 kept = attempts.latest
             elif kept.is_loss or not kept.codes:
                 raise words_missing(kept.problem, segment.attempts, segment.queued.written)
             segment.seed = kept.seed
-            # Rendered codes cannot be replaced.
-            n_rendered = segment.n_rendered
-            segment.codes[:] = kept.codes if len(kept.codes) >= n_rendered else segment.codes[:n_rendered]
+            segment.codes[:] = kept.codes if len(kept.codes) >= n_settled else segment.codes[:n_settled]
             if kept.problem is not None and kept.problem.is_worth_telling:
                 missing = ", and words may be missing" if kept.is_loss else ""
                 segment.notices.append(f"{kept.problem}{missing}")
             segment.is_done = True
             state.changed.notify_all()
+
+    def _settled(self, segment: SegmentState) -> tuple[int, int]:
+        return self._schedule.settled(len(segment.codes), segment.n_parts_before, segment.n_rendered)
 
     def _attempt(self, segment: SegmentState) -> Attempt:
         """Decode a segment once, and hand each code to the sound as soon as it is certain."""
@@ -251,7 +250,7 @@ class Session:
                     is_last = False
                     continue
                 if len(samples) or is_last:
-                    segment.is_output, segment.n_rendered = True, len(codes)
+                    segment.n_rendered = len(codes)
             n_previous = len(codes) - n_before
             self._n_parts += 1
             self._give(samples, index, ends_segment=is_last)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,12 +13,15 @@ from edgetts.decoding.settings import DecodeSettings
 
 
 class MadeCodes:
-    """As `decoding.decode.CodeStream`: a code each step, then the stop code, or the end at `max_codes`."""
+    """As `decoding.decode.CodeStream`: a code each step, then the stop code, or the end at `max_codes`.
 
-    def __init__(self, codes: Sequence[int], max_codes: int, pace_s: float) -> None:
+    pause: called between a code, when it has been taken, and the next step.
+    """
+
+    def __init__(self, codes: Sequence[int], max_codes: int, pause: Callable[[], None]) -> None:
         self.codes: list[int] = []
         self.stopped = False
-        self._steps = self._made(codes, max_codes, pace_s)
+        self._steps = self._made(codes, max_codes, pause)
 
     def __iter__(self) -> Iterator[list[int]]:
         return self._steps
@@ -28,11 +32,11 @@ class MadeCodes:
     def close(self) -> None:
         self._steps.close()
 
-    def _made(self, codes: Sequence[int], max_codes: int, pace_s: float) -> Any:
+    def _made(self, codes: Sequence[int], max_codes: int, pause: Callable[[], None]) -> Any:
         for code in codes[:max_codes]:
             self.codes.append(code)
             yield [code]
-            time.sleep(pace_s)
+            pause()
         if len(codes) < max_codes:
             self.stopped = True
             yield []
@@ -54,6 +58,6 @@ def give_codes(
     def stream(_gpt: Any, _prompt: Any, settings: DecodeSettings, *_others: Any) -> MadeCodes:
         codes = next(remaining, None)
         assert codes is not None, "more attempts than expected"
-        return MadeCodes(codes, max_codes or settings.max_codes, pace_s)
+        return MadeCodes(codes, max_codes or settings.max_codes, partial(time.sleep, pace_s))
 
     monkeypatch.setattr("edgetts.attempt.CodeStream", stream)

@@ -127,6 +127,17 @@ def test_fixed_sizes_repeat_the_last() -> None:
             Fixed(sizes)
 
 
+def test_codes_of_chunks_of_fixed_sizes_are_settled_once_they_are_there() -> None:
+    """With the code after them; what was output does not matter. Of other schedules, only that does."""
+    fixed = Fixed((30, 60))
+    settled = [fixed.settled(n_codes, 0, n_output) for n_output in (0, 30) for n_codes in (0, 30, 31, 90, 91, 151)]
+    assert settled == [(0, 0), (0, 0), (31, 1), (31, 1), (91, 2), (151, 3)] * 2
+    assert [fixed.settled(n_codes, 5, 0) for n_codes in (60, 61)] == [(0, 0), (61, 1)]
+    adaptive = Adaptive(estimator(measured(0.1, 0.1)))
+    assert [adaptive.settled(500, 0, n_output)[0] for n_output in (0, 40)] == [0, 40]
+    assert Whole().settled(500, 0, 0) == (0, 0)
+
+
 def test_only_a_part_that_is_waited_for_is_urgent() -> None:
     adaptive, fixed = Adaptive(estimator(measured(0.1, 0.1))), Fixed((30,))
     first, starved = BufferState(30, None, 0, 0, 0), BufferState(30, 0.0, 4, 0, 0)

@@ -192,7 +192,7 @@ SeedOption = Annotated[
         "--seed",
         panel=SAMPLING,
         help="0 to 2^53 - 1. The same seed and settings give the same audio. Played or piped speech is made in chunks "
-        "(--chunks): it differs from that of a file, and may vary if a guard fires in mid-sentence. [random]",
+        "(--chunks): it differs from that of a file. [random]",
     ),
 ]
 TemperatureOption = Annotated[
