@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgetts.backends.own_thread import in_own_thread
 from edgetts.errors import PackError
 from edgetts.pack.page_release import give_back_freed
 
@@ -121,7 +122,7 @@ class Host:
         with contextlib.suppress(PackError):  # the next request says so
             async with self.use() as tts:
                 if was_loaded:
-                    await asyncio.to_thread(_load, tts)
+                    await in_own_thread(_load, tts)
 
     async def keep_following(self) -> None:
         """`follow`, again and again."""
@@ -132,7 +133,7 @@ class Host:
     async def load(self) -> None:
         """Load the networks and run every stage once, so that the first request is fast."""
         async with self.use() as tts:
-            await asyncio.to_thread(_load, tts)
+            await in_own_thread(_load, tts)
 
     async def unload(self) -> None:
         """Unload the networks; running streams keep them until they end."""

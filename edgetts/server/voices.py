@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from edgetts.backends.own_thread import in_own_thread
 from edgetts.errors import Cancelled, UsageError, VoiceError
 from edgetts.planner import spoken_language
 from edgetts.server.faults import Fault, fault_of, refused, without_paths
@@ -152,7 +153,7 @@ async def _enroll_and_store(service: Service, name: str, data: bytes, options: d
     try:
         async with service.learning.slot(), service.host.use() as tts:
             try:
-                voice = await asyncio.to_thread(_enroll, tts, name, data, options, left)
+                voice = await in_own_thread(_enroll, tts, name, data, options, left)
             finally:
                 left.set()
         outcome = "added"

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgetts.audio.formats import FULL_SCALE, to_pcm16
+from edgetts.backends.own_thread import in_own_thread
 from edgetts.backends.process import check_process, is_forked
 from edgetts.decoding.attempts import shown
 from edgetts.errors import UsageError
@@ -31,7 +32,7 @@ class SpeechStream:
     """Iterate over it for `AudioChunk`s; close it, or leave a `with` block, to stop at once.
 
     session: running. notices: of the text; may grow while text arrives. feed: for the text of a session that has none
-    yet. started_at: by `time.perf_counter`. seed: repeats this stream, given the same chunk sizes.
+    yet. started_at: by `time.perf_counter`. seed: repeats this stream, given the same fixed chunk sizes.
     """
 
     def __init__(
@@ -282,7 +283,7 @@ class AsyncSpeechStream:
             with contextlib.suppress(RuntimeError):  # the loop was closed: no task waits
                 loop.call_soon_threadsafe(wake)
 
-        self._stream = await asyncio.to_thread(self._start, tell)
+        self._stream = await in_own_thread(self._start, tell)
         feed = self._stream.feed
         if self._text is not None and feed is not None:
             pump = loop.create_task(_pump_async(self._text, feed, room))

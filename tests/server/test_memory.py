@@ -8,9 +8,11 @@ import hashlib
 import json
 import os
 import sys
+import threading
 import time
 import weakref
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -26,7 +28,7 @@ from wyoming.tts import Synthesize, SynthesizeVoice
 from edgetts.api import TTS
 from edgetts.backends.process import ARENA_VARIABLES
 from edgetts.request import SpeechRequest
-from edgetts.server import host
+from edgetts.server import host, voices
 from edgetts.server.client import Connection
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux what a process holds")
@@ -163,6 +165,31 @@ def use(daemon: Running, socket: Path, kind: str) -> None:
                 spoken.send(json.dumps({"type": "end", "id": "1"}))
             while isinstance(told := spoken.recv(timeout=60), bytes) or json.loads(told)["type"] != "done":
                 assert "error" not in str(told)
+
+
+def test_threads_that_compute_end(mini_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries keep buffers and more threads for each that computes, until it ends."""
+    computed: dict[str, list[threading.Thread]] = {}
+
+    def noting(owner: object, name: str) -> None:
+        work = getattr(owner, name)
+
+        def noted(*given: Any, **named: Any) -> Any:
+            computed.setdefault(name, []).append(threading.current_thread())
+            return work(*given, **named)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    noting(host, "_load")
+    noting(voices, "_enroll")
+    noting(TTS, "start")
+    with running(home_of(tmp_path, mini_pack), mini_pack, stop_s=1.0) as daemon:
+        for _ in range(2):
+            assert daemon.speak("Hi.").status_code == 200
+            files = {"file": ("a.wav", b"no recording")}
+            assert daemon.client.post("/v1/voices", data={"name": "x"}, files=files).status_code == 400
+        assert {name: len(threads) for name, threads in computed.items()} == {"_load": 1, "start": 2, "_enroll": 2}
+        until(lambda: not any(thread.is_alive() for threads in computed.values() for thread in threads))
 
 
 async def synthesize(port: int) -> None:
