@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from edgetts.errors import CheckpointError, PackError
 from edgetts.pack import page_release as mapped
 from edgetts.pack.header import tensor_header
-from edgetts.pack.load import STORED_DTYPES
+from edgetts.pack.mapped_tensors import DTYPES
 from edgetts.pack.plain_json import shown
 from edgetts.quant.lazy import LazyTensor
 
@@ -40,7 +40,7 @@ _MAX_KEY_CHARS = 1000
 # Keys and name prefixes that training wrappers add.
 _WRAPPERS = ("state_dict", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.")
-_DTYPES = {name: STORED_DTYPES[name] for name in ("F64", "F32", "F16", "BF16", "I64", "I32")}
+_DTYPES = {name: DTYPES[name] for name in ("F64", "F32", "F16", "BF16", "I64", "I32")}
 
 
 def open_tensors(path: Path, unwrap: Sequence[str] = ()) -> dict[str, LazyTensor]:

@@ -32,6 +32,7 @@ from edgetts.pack.header import tensor_header
 from edgetts.pack.locate import cache_folder
 from edgetts.pack.manifest import FORMAT, read_manifest
 from edgetts.pack.mapped_files import FileWatch
+from edgetts.pack.mapped_tensors import DTYPES, MappedTensors
 from edgetts.pack.meta_init import init_on_meta
 from edgetts.pack.page_release import give_back_whole
 from edgetts.pack.schemes import SCHEMES, Quantized, layout_problem
@@ -45,16 +46,6 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Replace = Callable[[nn.Module, Mapping[str, Quantized]], Collection[str]]
 
 _RELEASE_EVERY_BYTES = 32 << 20  # copied from a file before its pages are released
-STORED_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-}
 
 
 def open_pack(path: str | Path, *, verify: bool = False, home: Path | None = None) -> Pack:
@@ -246,9 +237,10 @@ class _ComponentFile:
             raise PackError(f"The pack {pack.path} has no component {component!r}; there are {known}.")
         entry: ComponentEntry = pack.manifest.components[component]
         self.path = pack.file(entry.file)
-        tensor_header(self.path)
+        header = tensor_header(self.path)
         try:
             opened: Any = safe_open(str(self.path), framework="pt", device="cpu")
+            self._tensors = MappedTensors(self.path, header)
         except (SafetensorError, OSError) as error:
             what = f"{self.path} is not a valid tensor file ({error})"
             raise PackError(f"{what}; convert the pack again.") from error
@@ -267,9 +259,9 @@ class _ComponentFile:
         # Each tensor that was handed out keeps the whole mapping alive. Pages of converted tensors are no longer
         # needed; pages that are used in place are read again when they are used.
         if self._stored:
-            give_back_whole(self._file.get_tensor(next(iter(self._stored))))
+            give_back_whole(self._tensors.tensor(next(iter(self._stored))))
         self._stored.clear()
-        del self._file
+        del self._file, self._tensors
 
     def shape(self, name: str) -> tuple[int, ...]:
         if name in self.schemes:
@@ -279,13 +271,13 @@ class _ComponentFile:
     def quantized(self, name: str, device: torch.device | str) -> Quantized:
         """The stored parts of a quantized tensor."""
         group = self.schemes[name]
-        parts = {part: self._file.get_tensor(f"{name}.{part}").to(device) for part in SCHEMES[group.scheme].parts}
+        parts = {part: self._tensors.tensor(f"{name}.{part}").to(device) for part in SCHEMES[group.scheme].parts}
         return Quantized(group.scheme, group.group_size, self.shape(name), parts)
 
     def tensor(self, name: str, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:
         if name in self.schemes:
             return self.quantized(name, device).decode(dtype or torch.float32)
-        tensor: Tensor = self._file.get_tensor(name)
+        tensor = self._tensors.tensor(name)
         moved = tensor.to(device)
         if dtype is not None and tensor.is_floating_point():
             moved = moved.to(dtype)  # after the move: less to transfer if the stored dtype is narrower
@@ -306,12 +298,12 @@ class _ComponentFile:
                 parts.add(stored)
                 if stored not in self._stored:
                     problems.append(f"missing tensor {stored}")
-                elif STORED_DTYPES.get(self._stored[stored].get_dtype()) != dtype:
+                elif DTYPES.get(self._stored[stored].get_dtype()) != dtype:
                     problems.append(f"tensor {stored} is not {dtype}")
             if len(problems) == found:
                 problems += self._misfits(name, group)
         for name, stored_slice in self._stored.items():
-            if stored_slice.get_dtype() not in STORED_DTYPES:
+            if stored_slice.get_dtype() not in DTYPES:
                 problems.append(f"tensor {name} has the unknown number format {stored_slice.get_dtype()}")
         if problems:
             listed = "; ".join(problems)

@@ -145,6 +145,8 @@ class Voice:
         import torch
         from safetensors import SafetensorError, safe_open
 
+        from edgetts.pack.mapped_tensors import MappedTensors
+
         source = Path(path)
         try:
             size = source.stat().st_size
@@ -161,8 +163,9 @@ class Voice:
             problems = _declared_problems(header, FAMILIES[about["family"]], adapted=bool(about["adapted_to"]))
             if problems:
                 raise VoiceError(f"{source} is not a usable voice file: {listed(problems)}.")
-            with safe_open(source, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in header}
+            with safe_open(source, framework="pt"):  # raises if it is not valid
+                file = MappedTensors(source, header)
+                tensors: dict[str, Any] = {name: file.tensor(name) for name in header}
         except (InvalidJSON, SafetensorError, OSError) as error:
             raise VoiceError(
                 f"{source} is damaged or not a voice file ({error}). "
