@@ -4,7 +4,8 @@ and removed, the model unloaded now and then. Memory, descriptors and threads ar
 Prints a summary; exit code 1 if anything went wrong or something grew. What grows is judged by samples at rest: the
 networks are loaded, and no request has been open for so long that the daemon has returned what is freed and closed idle
 connections. What it holds then does not depend on the load. While clients speak memory goes up and down with them; there
-the medians of the first and the last third are compared.
+the medians of the first and the last third are compared. Where the sound is determined, with a seed and thus chunks of
+fixed sizes, it is compared to the bit; other sound must be as long as its text and not silent.
 
     PYTHONPATH=tests python tests/server/soak.py --minutes 60 --samples soak.jsonl
     PYTHONPATH=tests python tests/server/soak.py --minutes 1440 --samples day.jsonl
@@ -30,19 +31,19 @@ import httpx
 import numpy as np
 from helpers.load import Task, descriptors, held_mib, memory_mib, sha256_of_wav
 from helpers.paths import DATA
+from helpers.plausible import Plausible, Samples, of_events, of_file, of_pcm
 from helpers.serving import Served, free_port, serving
+from helpers.soaked import summarize
 from websockets.asyncio.client import connect
 from wyoming.audio import AudioStop
 from wyoming.client import AsyncTcpClient
 from wyoming.tts import Synthesize, SynthesizeVoice
 
 from edgetts.api import TTS
-from edgetts.pack.page_release import KEPT_FREE_BYTES
 from edgetts.request import SpeechRequest
 from edgetts.server.client import Connection
-from edgetts.server.host import SETTLED_S
 
-VOICE = "af_heart"
+VOICE, RATE = "af_heart", 22_050
 TEXTS = (
     "Yes.",
     "The kettle is boiling, and nobody has noticed it.",
@@ -52,12 +53,6 @@ TEXTS = (
 )
 LEVELS = (1, 3, 0, 2, 6, 1, 4, 0)  # clients, a minute each; 0: from the end of the last request
 SAMPLE_S, PHASE_S, VOICE_S, UNLOAD_S, TIMEOUT_S = 10.0, 60.0, 45.0, 900.0, 600.0
-WARM_UP = 0.15  # of the time, which says nothing about growth
-AT_REST_S = SETTLED_S + 2.0  # without a request; uvicorn closes idle connections after 5 s
-MOST_MIB_PER_HOUR, MOST_DESCRIPTORS_PER_HOUR = 12.0, 2.0  # at rest
-MOST_MIB_BUSY = KEPT_FREE_BYTES / 2**20  # from the first to the last third
-LEAST_AT_REST = 12
-QUANTITIES = ("memory_mib", "held_mib", "descriptors", "threads")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -65,12 +60,19 @@ class Soak:
     """think_s: mean pause of a client between two requests. hurry: by what all times are divided."""
 
     def __init__(
-        self, served: Served, wyoming_port: int, tasks: list[Task], think_s: float, hurry: float = 1.0
+        self,
+        served: Served,
+        wyoming_port: int,
+        tasks: list[Task],
+        plausible: dict[str, Plausible],
+        think_s: float,
+        hurry: float = 1.0,
     ) -> None:
         self._hurry = hurry
         self._served = served
         self._wyoming_port = wyoming_port
         self._tasks = tasks
+        self._plausible = plausible  # by text
         self._think_s = think_s
         self._level = 0
         self._n_open = 0  # requests
@@ -164,67 +166,76 @@ class Soak:
         answer = await self._http.post("/v1/audio/speech", json=task.body)
         if answer.status_code == 429:
             return "429"
-        heard = sha256_of_wav(22_050, answer.content[44:]) if answer.status_code == 200 else answer.text
+        heard = sha256_of_wav(RATE, answer.content[44:]) if answer.status_code == 200 else answer.text
         assert heard == task.sha256, heard
         return "wav"
 
     async def _format(self, chance: random.Random) -> str:
         kind = chance.choice(("mp3", "opus", "flac", "pcm"))
-        speed = chance.choice((0.8, 1.0, 1.5))
-        body = {"input": chance.choice(TEXTS), "voice": VOICE, "response_format": kind, "speed": speed}
+        speed, text = chance.choice((0.8, 1.0, 1.5)), chance.choice(TEXTS)
+        body = {"input": text, "voice": VOICE, "response_format": kind, "speed": speed}
         answer = await self._http.post("/v1/audio/speech", json=body)
-        return _status(answer.status_code, len(answer.content), kind)
+        if answer.status_code == 200:
+            samples, rate = (of_pcm(answer.content), RATE) if kind == "pcm" else of_file(answer.content)
+            self._plausible[text].check(samples, rate, speed)
+        return _status(answer.status_code, kind)
 
     async def _sse(self, chance: random.Random) -> str:
-        body = {"input": chance.choice(TEXTS), "voice": VOICE, "response_format": "pcm", "stream_format": "sse"}
+        text = chance.choice(TEXTS)
+        body = {"input": text, "voice": VOICE, "response_format": "pcm", "stream_format": "sse"}
         answer = await self._http.post("/v1/audio/speech", json=body)
-        assert answer.status_code == 429 or "speech.audio.done" in answer.text
-        return _status(answer.status_code, len(answer.content), "sse")
+        if answer.status_code == 200:
+            assert "speech.audio.done" in answer.text
+            self._plausible[text].check(of_events(answer.text), RATE)
+        return _status(answer.status_code, "sse")
 
     async def _gone(self, chance: random.Random) -> str:
         body = {"input": " ".join(TEXTS) * 3, "voice": VOICE, "response_format": "pcm"}
         async with self._http.stream("POST", "/v1/audio/speech", json=body) as answer:
             async for _ in answer.aiter_raw():
                 break
-        return _status(answer.status_code, 1000, "gone")
+        return _status(answer.status_code, "gone")
 
     async def _socket(self, chance: random.Random) -> str:
         url = f"{self._served.url.replace('http', 'ws')}/v1/audio/stream"
         async with connect(url, open_timeout=TIMEOUT_S) as socket:
             await socket.send(json.dumps({"type": "speak", "id": "1", "voice": VOICE}))
-            for word in chance.choice(TEXTS).split(" "):
+            text, heard = chance.choice(TEXTS), b""
+            for word in text.split(" "):
                 await socket.send(json.dumps({"type": "text", "id": "1", "text": word + " "}))
             await socket.send(json.dumps({"type": "end", "id": "1"}))
-            n_bytes = 0
             async for message in socket:
                 if isinstance(message, bytes):
-                    n_bytes += len(message)
+                    heard += message
                 elif (told := json.loads(message))["type"] == "error":
                     assert told["error"]["code"] == "queue_full", told
                     return "429"
                 elif told["type"] == "done":
                     break
-        return _status(200, n_bytes, "websocket")
+        self._plausible[text].check(of_pcm(heard), RATE)
+        return "websocket"
 
     async def _wyoming(self, chance: random.Random) -> str:
-        n_bytes = 0
+        text, heard = chance.choice(TEXTS), b""
         async with AsyncTcpClient("127.0.0.1", self._wyoming_port) as client:
-            await client.write_event(Synthesize(chance.choice(TEXTS), SynthesizeVoice(name=VOICE)).event())
+            await client.write_event(Synthesize(text, SynthesizeVoice(name=VOICE)).event())
             while (event := await client.read_event()) is not None and not AudioStop.is_type(event.type):
                 assert event.type != "error" or event.data["code"] == "queue_full", event.data
                 if event.type == "error":
                     return "429"
-                n_bytes += len(event.payload or b"")
-        return _status(200, n_bytes, "wyoming")
+                heard += event.payload or b""
+        self._plausible[text].check(of_pcm(heard), RATE)
+        return "wyoming"
 
     async def _unix(self, chance: random.Random) -> str:
         request = SpeechRequest(text=chance.choice(TEXTS), voice=VOICE)
 
-        def speak() -> int:
+        def speak() -> Samples:
             with Connection(self._served.socket).start(request) as stream:
-                return sum(len(chunk.samples) for chunk in stream)
+                return np.concatenate([chunk.samples for chunk in stream])
 
-        return _status(200, await asyncio.to_thread(speak), "unix")
+        self._plausible[request.text].check(await asyncio.to_thread(speak), RATE)
+        return "unix"
 
     async def _change_voices(self) -> None:
         """A voice is made, speaks and goes, under a name of its own each time."""
@@ -247,7 +258,9 @@ class Soak:
         spoken = await self._http.post("/v1/audio/speech", json=body)
         removed = await self._http.delete(f"/v1/voices/{name}")
         assert removed.status_code == 200, removed.text
-        return _status(spoken.status_code, len(spoken.content), "voice")
+        if spoken.status_code == 200:
+            self._plausible[TEXTS[1]].check(of_pcm(spoken.content[44:]), RATE)
+        return _status(spoken.status_code, "voice")
 
     async def _unload(self) -> None:
         while True:
@@ -257,63 +270,23 @@ class Soak:
                 self.done["unload"] += 1
 
 
-def _status(status: int, n_bytes: int, name: str) -> str:
+def _status(status: int, name: str) -> str:
     if status == 429:
         return "429"
     assert status == 200, f"status {status}"
-    assert n_bytes > 500, f"{n_bytes} bytes of sound"
     return name
 
 
-def tasks_of(tts: TTS) -> list[Task]:
-    """A task per text, with the hash of what this process says."""
-    tasks = []
+def expected(tts: TTS) -> tuple[list[Task], dict[str, Plausible]]:
+    """A task per text, with the hash of what this process says; and what other sound of each text is like."""
+    tasks, plausible = [], {}
     for number, text in enumerate(TEXTS):
         with tts.stream(text, VOICE, dtype="int16", seed=number) as stream:
             samples = b"".join(chunk.samples.tobytes() for chunk in stream)
         body = {"input": text, "voice": VOICE, "seed": number, "response_format": "wav"}
         tasks.append(Task(body, sha256_of_wav(tts.sample_rate, samples)))
-    return tasks
-
-
-def summarize(samples: Path) -> int:
-    """Prints what the samples say; 1 if something was wrong or grew."""
-    rows = [json.loads(line) for line in samples.read_text().splitlines()]
-    settled = [row for row in rows if row["minute"] >= WARM_UP * rows[-1]["minute"]]
-    rest = [row for row in settled if row["rests_s"] >= AT_REST_S and row["state"] == "loaded"]
-    busy = [row for row in settled if row["streams"]]
-    print(f"{rows[-1]['minute']:.0f} minutes, {rows[-1]['cpu_s'] / rows[-1]['minute'] / 0.6:.0f} % of a core")
-    print("done:", ", ".join(f"{n} {kind}" for kind, n in sorted(rows[-1]["done"].items())))
-    print("| | samples | first third, median | last third, median | least | most | slope an hour |")
-    print("|---|---|---|---|---|---|---|")
-    slopes = {name: _row(f"{name}, at rest", rest, name)[0] for name in QUANTITIES}
-    growth = {name: _row(f"{name}, while clients speak", busy, name)[1] for name in QUANTITIES}
-    wrong = rows[-1]["wrong"]
-    print(f"wrong: {wrong}", *dict.fromkeys(text for row in rows for text in row["last_wrong"]), sep="\n")
-    problems = [] if not wrong else ["something was wrong"]
-    if len(rest) < LEAST_AT_REST:
-        problems.append(f"only {len(rest)} samples at rest; {LEAST_AT_REST} are needed to judge")
-    if slopes["memory_mib"] > MOST_MIB_PER_HOUR:
-        problems.append(f"memory at rest grew by more than {MOST_MIB_PER_HOUR:g} MiB an hour")
-    if slopes["descriptors"] > MOST_DESCRIPTORS_PER_HOUR:
-        problems.append(f"descriptors at rest grew by more than {MOST_DESCRIPTORS_PER_HOUR:g} an hour")
-    if growth["memory_mib"] > MOST_MIB_BUSY:
-        problems.append(f"memory while clients speak grew by more than {MOST_MIB_BUSY:g} MiB")
-    print("verdict:", "; ".join(problems) or "flat")
-    return int(bool(problems))
-
-
-def _row(title: str, rows: list[dict[str, float]], name: str) -> tuple[float, float]:
-    """Prints a row of the table. Returns the slope an hour, and from the first to the last third."""
-    if len(rows) < 3:
-        return 0.0, 0.0
-    hours, values = (np.array([row[key] for row in rows], float) for key in ("minute", name))
-    third = len(values) // 3
-    first, last = (float(np.median(part)) for part in (values[:third], values[-third:]))
-    slope = float(np.polyfit(hours / 60, values, 1)[0])
-    figures = f"{first:.0f} | {last:.0f} | {values.min():.0f} | {values.max():.0f} | {slope:+.1f}"
-    print(f"| {title} | {len(values)} | {figures} |")
-    return slope, last - first
+        plausible[text] = Plausible.like(of_pcm(samples), tts.sample_rate)
+    return tasks, plausible
 
 
 def main() -> int:
@@ -330,10 +303,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         home, port = Path(folder), free_port()
         tts = TTS.load("builtin", device="cpu", home=home)
-        tasks = tasks_of(tts)
+        tasks, plausible = expected(tts)
         tts.close()
         with serving(home, "builtin", "--wyoming", f"tcp://127.0.0.1:{port}", log=given.log) as served:
-            soak = Soak(served, port, tasks, given.think, given.hurry)
+            soak = Soak(served, port, tasks, plausible, given.think, given.hurry)
             asyncio.run(soak.run(given.minutes * 60, given.samples))
     return summarize(given.samples)
 
