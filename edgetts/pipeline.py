@@ -191,10 +191,13 @@ class Pipeline:
                 solved = solve_flow(estimator, padded, known, conditions, speaker.style, settings, stop)
                 return self.networks.check_finite("s2mel", solved[:, :, known.shape[-1] :])
 
-    def waveform(self, mel: torch.Tensor, start: int = 0, should_stop: ShouldStop | None = None) -> torch.Tensor:
+    def waveform(
+        self, mel: torch.Tensor, start: int = 0, should_stop: ShouldStop | None = None, gain: float = 1.0
+    ) -> torch.Tensor:
         """Waveform (S,) float32 on the CPU, from frame `start` on, of the mel (1, M, F) of a segment so far.
 
         Computed in windows, each with the receptive field around it, so that the result does not depend on them.
+        gain: factor, the speaker's.
         Raises Cancelled between two windows if `should_stop` returns True.
         """
         n_frames, hop = mel.shape[-1], self.config.audio.hop_length
@@ -210,7 +213,7 @@ class Pipeline:
             more = (left - right) % self.networks.window_bucket  # earlier frames change no sample
             left -= more if more <= left else 0
             with self.networks.widening("vocoder"):
-                samples = render(self.vocoder, frames[:, :, left:right])[0].float().cpu()
+                samples = render(self.vocoder, frames[:, :, left:right], gain)[0].float().cpu()
                 self.networks.check_finite("vocoder", samples)
                 parts.append(samples[(first - left) * hop : (last - left) * hop])
                 first = last  # not reached where the window overflows: it is rendered again
@@ -252,7 +255,7 @@ class Pipeline:
         condition = self.condition(self.features(prompt, codes), options.duration_factor)
         noise = self.noise(condition.shape[1], torch.Generator().manual_seed(kept.seed))
         mel = self.mel(speaker, condition, noise, options.flow_settings(), should_stop)
-        waveform = self.waveform(mel, should_stop=should_stop)
+        waveform = self.waveform(mel, should_stop=should_stop, gain=speaker.gain)
         notices = [*self.notices, *self.networks.take_notices()]
         notices += [str(kept.problem)] if kept.problem is not None and kept.problem.is_worth_telling else []
         return SegmentSpeech(waveform, tuple(codes), kept.seed, attempts.number, tuple(notices))

@@ -190,6 +190,7 @@ def show(context: typer.Context, name: NameArgument, pack: PackOption = None, as
         "encoder_id": voice.encoder_id,
         "language": voice.language,
         "adapt_steps": voice.adapt_steps,
+        "level_db": voice.level_db,
         "notices": voice.notices,
     }
     if as_json:
@@ -204,6 +205,8 @@ def show(context: typer.Context, name: NameArgument, pack: PackOption = None, as
     ]
     if voice.adapt_steps:
         lines.append(("adapted", f"in {voice.adapt_steps} steps, to S2Mel {voice.adapted_to[:12]}"))
+    if voice.level_db is not None:
+        lines.append(("level", f"{voice.level_db:.1f} dB, evened where the pack has a level of speech"))
     for label, text in [*lines, *(("notice", notice) for notice in voice.notices)]:
         print_line(f"{label:<12}{one_line(text)}")  # text of a voice file may have control characters
 

@@ -112,8 +112,8 @@ class IstftVocoder(nn.Module):
         pitch, voicing = self.pitch_net.pitch(mel)
         return torch.cat([mel, pitch_rows(pitch, voicing)], dim=1)
 
-    def render(self, frames: Tensor) -> Tensor:
-        """Frames (B, M + N_PITCH_ROWS, T) -> waveform (B, S), clamped to [-1, 1]."""
+    def render(self, frames: Tensor, gain: float = 1.0) -> Tensor:
+        """Frames (B, M + N_PITCH_ROWS, T) -> waveform (B, S), times `gain`, clamped to [-1, 1]."""
         n_mels, hop = self.config.n_mels, self.config.hop_length
         mel, rows = frames[:, :n_mels], frames[:, n_mels:]
         pulses, noise, modulated = self._spectra(sources_of(rows, hop)).unbind(1)  # (B, T', K) complex
@@ -121,7 +121,8 @@ class IstftVocoder(nn.Module):
         rest = torch.view_as_real(noise) * gains[:, :, 1, :, None]
         rest = rest + torch.view_as_real(modulated) * gains[:, :, 2, :, None]
         spectra = torch.polar(gains[:, :, 0], delays) * pulses + torch.view_as_complex(rest)
-        return self._waveform(spectra, mel.shape[-1] * hop).clamp(-1.0, 1.0)
+        waveform = self._waveform(spectra, mel.shape[-1] * hop)
+        return (waveform if gain == 1.0 else waveform * gain).clamp(-1.0, 1.0)
 
     def filters(self, mel: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Gain of each source (B, T', 3, K) and phase of the pulses (B, T', K); T' short frames, K bins."""

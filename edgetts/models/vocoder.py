@@ -35,7 +35,12 @@ def frames_of(vocoder: nn.Module, mel: Tensor) -> Tensor:
     return vocoder.with_pitch(mel) if isinstance(vocoder, IstftVocoder) else mel
 
 
-def render(vocoder: nn.Module, frames: Tensor) -> Tensor:
-    """Consecutive frames (B, C, T) -> waveform (B, S). The outermost `reach` frames are inexact: they lack context."""
-    waveform: Tensor = vocoder.render(frames) if isinstance(vocoder, IstftVocoder) else vocoder(frames)
-    return waveform
+def render(vocoder: nn.Module, frames: Tensor, gain: float = 1.0) -> Tensor:
+    """Consecutive frames (B, C, T) -> waveform (B, S), times `gain`, in [-1, 1].
+
+    The outermost `reach` frames are inexact: they lack context.
+    """
+    if isinstance(vocoder, IstftVocoder):
+        return vocoder.render(frames, gain)
+    waveform: Tensor = vocoder(frames)
+    return waveform if gain == 1.0 else (waveform * gain).clamp(-1.0, 1.0)

@@ -18,6 +18,7 @@ GLOSSARY_FILE = "glossary.yaml"
 LEXICON_FILE = "lexicon.txt"
 PRONOUNCER_FILE = "pronouncer.safetensors"
 CODE_SOUNDS_FILE = "code_sounds.json"  # which sound of the text each code is, for models whose codes tell
+SPEECH_LEVEL_FILE = "speech_level.json"  # at which every voice speaks, for models that even it out
 READY_VOICES = "voices/"  # prefix of the voice files that come with the pack
 VOICE_SUFFIX = TENSORS_SUFFIX
 

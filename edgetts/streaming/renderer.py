@@ -107,7 +107,7 @@ class SegmentRenderer:
         mel = self._extend_mel(new, settings, should_stop)
         n_frames = mel.shape[-1]
         started = self._measured.mark()
-        waveform = self._pipeline.waveform(mel, self._n_given, should_stop)
+        waveform = self._pipeline.waveform(mel, self._n_given, should_stop, self._speaker.gain)
         around = min(self._n_given, reach(self._pipeline.config.vocoder))
         self._measured.note("vocoder", n_frames - self._n_given + around, started)
         self._measured.settle(wait=True)  # the samples are on the host, so all of it is done

@@ -20,6 +20,7 @@ from edgetts.errors import UsageError
 from edgetts.progress import Progress
 from edgetts.voices import enroll as enrollment
 from edgetts.voices.adapt import EXCERPT_FRAMES, EXCERPTS_PER_STEP, adapt
+from edgetts.voices.level import SpeechLevel
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ def learn(
     progress: Progress,
     tell: Callable[[str], None] | None = None,
 ) -> Voice:
-    """Enroll a voice from `take` and adapt it according to `options`. tell: gets a sentence first if it takes long."""
+    """Enroll a voice from `take`, adapt it according to `options`, measure its level if the pack has one.
+
+    tell: gets a sentence first if it takes long.
+    """
     if tell is not None:
         notice = time_notice(pack, options.adapt_steps, device)
         if notice is not None:
@@ -83,16 +87,17 @@ def learn(
         notices=take.notices,
         progress=progress,
     )
-    if not options.adapt_steps:
-        return voice
-    return adapt(
-        pack,
-        voice,
-        steps=options.adapt_steps,
-        noise_scale=options.noise_scale,
-        device=device,
-        progress=progress,
-    )
+    if options.adapt_steps:
+        voice = adapt(
+            pack,
+            voice,
+            steps=options.adapt_steps,
+            noise_scale=options.noise_scale,
+            device=device,
+            progress=progress,
+        )
+    level = SpeechLevel.of_pack(pack)
+    return voice if level is None else level.measured(pack, voice, options, device)
 
 
 def time_notice(pack: Pack, steps: int, device: torch.device) -> str | None:

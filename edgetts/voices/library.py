@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetts.errors import UsageError
 from edgetts.options import SynthesisOptions
-from edgetts.pack.entries import VOICE_SUFFIX
+from edgetts.pack.entries import SPEECH_LEVEL_FILE, VOICE_SUFFIX
 from edgetts.pack.page_release import give_back_freed
 from edgetts.progress import Progress, no_progress
 from edgetts.voices.names import looks_like_path
@@ -133,7 +133,8 @@ class VoiceLibrary:
             known = self._store.cached(
                 take.content_hash, manifest.encoder_id, adapted_to, steps, notices=notices, model=manifest.model
             )
-            if known is not None:
+            # One of before the pack had a level of speech is learned again.
+            if known is not None and (known.level_db is not None or SPEECH_LEVEL_FILE not in manifest.files):
                 return replace(known, notices=take.notices)
             voice = self._learn(take, name, options, progress, tell)
             problem = self._store.remember(take.content_hash, voice)

@@ -18,6 +18,7 @@ from edgetts.families import family_of
 from edgetts.models.dit import AdaLNModulation
 from edgetts.models.voice_offsets import n_offsets, voice_offsets
 from edgetts.voices.emotion import Emotion, matrix_rows, merge_vectors, mix_weights
+from edgetts.voices.level import SpeechLevel
 from edgetts.voices.voice import Voice
 
 
@@ -31,6 +32,7 @@ class Speaker:
     reference_mel: torch.Tensor  # (1, M, F)
     prompt_condition: torch.Tensor  # (1, F, C)
     offsets: AdaLNModulation | None = None  # of an adapted voice; added to the DiT's conditions
+    gain: float = 1.0  # of waveforms, so that all voices have one level
 
 
 @torch.inference_mode()
@@ -73,6 +75,7 @@ def make_speaker(
             )
         _, rows = matrix_rows(style, matrices["speaker_matrix"], matrices["emotion_matrix"], config.emotion.group_sizes)
         vector = mix_weights(vector, rows, emotion.effective_weights())
+    level = SpeechLevel.of_pack(pack)
     reference_mel = voice.reference_mel.to(device)
     family = family_of(config).part("voice")
     features = family.reference_features(voice, networks.quantizer, device)  # (1, T, C), as S2Mel was trained on
@@ -85,4 +88,5 @@ def make_speaker(
         reference_mel=reference_mel[:, :, -n_kept:],
         prompt_condition=condition[:, -n_kept:],
         offsets=None if offsets is None else offsets.times,
+        gain=1.0 if level is None else level.gain(voice),
     )

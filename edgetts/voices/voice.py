@@ -40,6 +40,7 @@ _FLOAT_FORMATS, _WHOLE_FORMATS = ("F32", "F16", "BF16", "F64"), ("I64", "I32")
 _MAX_ABOUT_BYTES, _MAX_ABOUT_DEPTH = 256 << 10, 8
 _MAX_ID, _MAX_NAME, _MAX_NOTICE, _MAX_NOTICES = 128, 200, 2_000, 50
 _MAX_ADAPT_STEPS = 100_000
+_LOWEST_LEVEL_DB, _HIGHEST_LEVEL_DB = -120.0, 20.0  # of full scale; speech is near -20
 _MAX_OFFSETS = 1 << 20  # numbers; the published model has 37 056
 # Name, number of dimensions, integer?
 _TENSORS = (
@@ -73,6 +74,8 @@ class Voice:
     offsets (1, N): of an adapted voice, added to S2Mel's conditions (`edgetts.voices.adapt`), else None.
     adapted_to, adapt_steps: the S2Mel that the offsets were learned with, and in how many steps.
     language: of texts for which none is given, one of `ALL_LANGUAGES`; None: found for each sentence.
+    level_db: of its speech as the networks make it, in dB relative to full scale (`edgetts.voices.level`); None: not
+      measured, and its speech gets no gain.
     """
 
     conditioning_latents: torch.Tensor
@@ -91,6 +94,7 @@ class Voice:
     adapted_to: str = ""
     adapt_steps: int = 0
     language: str | None = None
+    level_db: float | None = None
 
     def __eq__(self, other: object) -> bool:
         """Whether all fields and all values of tensors are equal."""
@@ -123,6 +127,8 @@ class Voice:
             "name": self.name,
             "notices": list(self.notices),
         }
+        if self.level_db is not None:  # a reader that does not know it speaks without the gain
+            about["level_db"] = self.level_db
         if self.offsets is not None:
             about |= {"format_version": 2, "adapted_to": self.adapted_to, "adapt_steps": self.adapt_steps}
         if self.family != UNNAMED_FAMILY:
@@ -260,6 +266,7 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
     notices = about.get("notices")
     adapted_to, adapt_steps = about.get("adapted_to", ""), about.get("adapt_steps", 0)
     family, language = about.get("family", UNNAMED_FAMILY), about.get("language")
+    level_db = about.get("level_db")
     sound = (
         isinstance(family, str)
         and family in FAMILIES
@@ -272,6 +279,7 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
         and all(_is_text(notice, _MAX_NOTICE) for notice in notices)
         and _is_text(adapted_to, _MAX_ID)
         and _is_number(adapt_steps, int, _MAX_ADAPT_STEPS)
+        and (level_db is None or _is_number(level_db, float, _HIGHEST_LEVEL_DB, _LOWEST_LEVEL_DB))
     )
     if not sound:
         raise VoiceError(f"{source} is damaged: its description has missing or wrong fields.")
@@ -284,6 +292,7 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
         "adapted_to": adapted_to,
         "adapt_steps": adapt_steps,
         "language": language,
+        "level_db": None if level_db is None else float(level_db),
     }
 
 
@@ -308,8 +317,8 @@ def _is_text(value: Any, longest: int) -> bool:
     return isinstance(value, str) and len(value) <= longest
 
 
-def _is_number(value: Any, kind: type[float], most: float) -> bool:
-    return isinstance(value, (int, kind)) and not isinstance(value, bool) and 0 <= value <= most
+def _is_number(value: Any, kind: type[float], most: float, least: float = 0.0) -> bool:
+    return isinstance(value, (int, kind)) and not isinstance(value, bool) and least <= value <= most
 
 
 def _declared_problems(header: dict[str, Any], family: Family, *, adapted: bool) -> list[str]:

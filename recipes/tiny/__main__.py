@@ -25,6 +25,7 @@ from recipes.tiny.stages import (
     export,
     relabel_codes,
     s2mel_data,
+    speech_level,
     train_codec,
     train_gpt,
     train_joint,
@@ -52,6 +53,7 @@ SHARES = {
 QUICK_MINUTES = 2.0
 N_PREDICTED, QUICK_PREDICTED = 600, 12
 N_TABLE, QUICK_TABLE = 400, 4  # sentences
+N_LEVEL = 32  # of them
 
 
 def cached(corpus: Path, cache: Path, resampled: bool, workers: int) -> Corpus:
@@ -65,7 +67,7 @@ def run(
     work: Path, corpus: Path, minutes: float, *, workers: int, n_predicted: int = N_PREDICTED, n_table: int = N_TABLE
 ) -> Path:
     """All stages; returns the pack's folder. n_predicted: recordings with a mel of S2Mel; n_table: sentences for
-    `code_sounds`."""
+    `code_sounds` and, of them, `speech_level`."""
     budget = {stage: share * minutes for stage, share in SHARES.items()}
     base = cached(corpus, work / "cache" / "base", False, workers)
     other = cached(corpus, work / "cache" / "resampled", True, workers)
@@ -104,7 +106,9 @@ def run(
         predicted_mels.add(pack, base, n_predicted)
     train_vocoder_istft.train(work, [base], budget[second], stage=second)
     pack = export.write(work / "pack", work, base, export.DEFAULTS, ready)
-    code_sounds.add(pack, [item["text"] for item in base.items[:n_table]])
+    texts = [item["text"] for item in base.items[:n_table]]
+    code_sounds.add(pack, texts)
+    speech_level.add(pack, texts[:N_LEVEL])
     return pack
 
 

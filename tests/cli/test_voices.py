@@ -71,6 +71,15 @@ def test_life_of_a_voice(edgetts: Edgetts, file: Path, home: Path, tmp_path: Pat
     assert edgetts("voices", "list").stdout == builtin
 
 
+def test_a_voice_with_a_level(edgetts: Edgetts, file: Path, tmp_path: Path) -> None:
+    made = make_voice(level_db=-21.26).save(tmp_path / "leveled.safetensors")
+    for name, path, level in (("plain", file, None), ("leveled", made, -21.26)):
+        assert edgetts("voices", "add", name, path).exit_code == 0
+        assert json.loads(edgetts("voices", "show", name, "--json").stdout)["level_db"] == level
+        lines = [line.split()[:3] for line in edgetts("voices", "show", name).stdout.splitlines()]
+        assert (["level", "-21.3", "dB,"] in lines) == (level is not None)
+
+
 def test_a_voice_with_a_language(edgetts: Edgetts, file: Path) -> None:
     assert edgetts("voices", "add", "ana", file, "--lang", "es").exit_code == 0
     assert edgetts("voices", "list").stdout.startswith("ana (es)\n")

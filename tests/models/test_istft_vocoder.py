@@ -46,6 +46,19 @@ def test_samples_per_frame_in_range(vocoder: IstftVocoder) -> None:
     assert 0.001 < waveform[0].std() < 1
 
 
+@torch.inference_mode()
+def test_a_gain_comes_before_the_clamp(vocoder: IstftVocoder) -> None:
+    """A voice that is too loud is not cut off first and lowered then; nor does a gain exceed full scale."""
+    frames = vocoder.with_pitch(mel_of(33))
+    frames[:, : ISTFT.n_mels] += 4  # so loud that some samples are cut off
+    as_it_is, quarter, most = (vocoder.render(frames, gain) for gain in (1.0, 0.25, 100.0))
+    assert torch.equal(vocoder.render(frames), as_it_is)
+    inside = as_it_is.abs() < 1
+    assert torch.allclose(quarter[inside], 0.25 * as_it_is[inside], atol=1e-6) and most.abs().max() == 1.0
+    cut_off = ~inside
+    assert cut_off.any() and (quarter[cut_off].abs() > 0.25).all()
+
+
 @pytest.mark.parametrize("config", [ISTFT, *OTHER_SHAPES])
 @torch.inference_mode()
 def test_windows_are_the_whole(config: IstftVocoderConfig) -> None:

@@ -1,11 +1,13 @@
 """Measures output levels: consistency between sentences and voices, noise in pauses, clicks.
 
 In: a pack and the sentences of `sentences.txt`. Out: JSON. Each sentence gives the speech level (RMS of the louder
-frames), the level of the quietest frames (pauses and ends), the largest step between samples in pauses (clicks), and
-the larger of the first and last sample. The summary has the mean and spread of the speech level by voice, the mean
-distance from the speech level to the quiet level, and the worst edges and clicks.
+frames), the level of the quietest frames (pauses and ends), the largest step between samples in pauses (clicks), the
+larger of the first and last sample, and the peak. The summary has the mean and spread of the speech level by voice, the
+mean distance from the speech level to the quiet level, and the worst edges, clicks and peaks.
 
-    python -m recipes.tiny.evaluation.levels [--pack PACK] [--limit 24] [--json FILE]
+    python -m recipes.tiny.evaluation.levels [--pack PACK] [--voices DIR] [--limit 24] [--json FILE]
+
+The ready voices speak, or with `--voices` those that the pack learns from its recordings.
 """
 
 from __future__ import annotations
@@ -22,42 +24,35 @@ import numpy as np
 import torch
 
 from edgetts import TTS
-from recipes.tiny.evaluation.evaluate import SENTENCES
+from edgetts.audio.level import FRAME_SECONDS, decibels, frame_levels, speech_level_db
+from edgetts.voices.voice import Voice
+from recipes.tiny.evaluation.evaluate import SENTENCES, recordings_in
 from recipes.tiny.evaluation.sound_metrics import Wave
 
-FRAME_S = 0.02
-SPEECH_RANGE_DB = 25.0  # frames further below the loudest are not speech
 QUIET_SHARE = 0.05  # of the frames, for the quiet level
 PAUSE_RANGE_DB = 45.0  # frames further below the speech level are pauses
-FLOOR = 1e-6  # of amplitudes; -120 dB
-
-
-def decibels(amplitude: float) -> float:
-    """Level relative to full scale, at least -120 dB."""
-    return float(20 * np.log10(max(amplitude, FLOOR)))
 
 
 def levels(waveform: Wave, rate: int) -> dict[str, float]:
-    """`speech`, `quiet`, `edges` and `click` in dB relative to full scale; `click` is nan without pauses.
+    """`speech`, `quiet`, `edges`, `click` and `peak` in dB relative to full scale; `click` is nan without pauses.
 
     Raises ValueError for less than ten frames.
     """
-    size = round(FRAME_S * rate)
-    n = len(waveform) // size
+    found = frame_levels(waveform, rate)
+    n = len(found)
     if n < 10:
         raise ValueError(f"{len(waveform)} samples are too few for levels")
-    frames = waveform[: n * size].astype(np.float64).reshape(n, size)
-    found = np.maximum(np.sqrt((frames**2).mean(1)), FLOOR)
-    loud = found >= found.max() * 10 ** (-SPEECH_RANGE_DB / 20)
-    speech = float(np.sqrt((found[loud] ** 2).mean()))
+    frames = waveform[: n * round(FRAME_SECONDS * rate)].astype(np.float64).reshape(n, -1)
+    speech = speech_level_db(waveform, rate)
     quiet = np.sort(found)[: max(1, int(QUIET_SHARE * n))]
-    pauses = found < speech * 10 ** (-PAUSE_RANGE_DB / 20)
+    pauses = found < 10 ** ((speech - PAUSE_RANGE_DB) / 20)
     steps = np.abs(np.diff(frames[pauses], axis=1))
     return {
-        "speech": decibels(speech),
+        "speech": speech,
         "quiet": decibels(float(np.sqrt((quiet**2).mean()))),
         "edges": decibels(float(max(abs(waveform[0]), abs(waveform[-1])))),
         "click": decibels(float(steps.max())) if steps.size else float("nan"),
+        "peak": decibels(float(np.abs(waveform).max())),
     }
 
 
@@ -73,7 +68,8 @@ def summary(rows: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
         "between_voices": max(means.values()) - min(means.values()),
         "quiet_below_speech": float(np.mean([r["speech"] - r["quiet"] for r in everything])),
         "worst": {
-            name: float(np.nanmax([r[name] for r in everything] + [decibels(0.0)])) for name in ("edges", "click")
+            name: float(np.nanmax([r[name] for r in everything] + [decibels(0.0)]))
+            for name in ("edges", "click", "peak")
         },
     }
 
@@ -81,7 +77,8 @@ def summary(rows: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pack", default=None, help="pack folder (default: as `edgetts say` finds it)")
-    parser.add_argument("--limit", type=int, default=24, help="number of sentences; the ready voices alternate")
+    parser.add_argument("--voices", type=Path, default=None, help="folder with recordings of voices to learn and use")
+    parser.add_argument("--limit", type=int, default=24, help="number of sentences; the voices alternate")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -89,10 +86,13 @@ def main() -> None:
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as home:
         tts = TTS.load(args.pack, device="cpu", home=Path(home) if args.pack else None)
-        voices = list(tts.ready_voices())
+        voices: dict[str, str | Voice] = {name: name for name in tts.ready_voices()}
+        if args.voices is not None:
+            voices = {name: tts.enroll(path, name=name) for name, path in recordings_in(args.voices).items()}
+        names = list(voices)
         for k, sentence in enumerate(SENTENCES.read_text(encoding="utf-8").splitlines()[: args.limit]):
-            voice = voices[k % len(voices)]
-            rows[voice].append(levels(tts.say(sentence, voice, seed=k).samples, tts.sample_rate))
+            name = names[k % len(names)]
+            rows[name].append(levels(tts.say(sentence, voices[name], seed=k).samples, tts.sample_rate))
     found = summary(rows)
     print(json.dumps(found, indent=1))
     if args.json:

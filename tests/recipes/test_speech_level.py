@@ -1,0 +1,44 @@
+"""A pack gets one level for all voices: from its own speech, whatever levels it had before."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgetts.pack.entries import SPEECH_LEVEL_FILE
+from edgetts.pack.load import open_pack
+from edgetts.pack.locate import builtin_pack
+from edgetts.voices.level import SpeechLevel
+from edgetts.voices.voice import Voice
+from recipes.tiny.stages import speech_level
+
+SENTENCES = [
+    "The children were asleep when the train came in.",
+    "Nobody knew where the old key had been hidden.",
+    "We walked along the river until it was dark.",
+    "A bird sat on the fence and began to sing.",
+]
+
+
+def levels(pack: Path) -> dict[str, float]:
+    opened = open_pack(pack, verify=True)
+    found = {name: Voice.load(opened.file(file)).level_db for name, file in opened.manifest.ready_voices().items()}
+    return {name: level for name, level in found.items() if level is not None}
+
+
+def test_a_pack_gets_its_level(tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    shutil.copytree(builtin_pack(), pack)
+    assert not speech_level.add(pack, SENTENCES[:1])  # one utterance for four
+    assert (pack / SPEECH_LEVEL_FILE).read_bytes() == (builtin_pack() / SPEECH_LEVEL_FILE).read_bytes()
+    assert speech_level.add(pack, SENTENCES, db=-28.0)
+    found = SpeechLevel.of_pack(open_pack(pack))
+    assert found is not None and found.level_db == -28.0
+    assert [len(row) for row in found.codes] == [speech_level.N_CODES] * speech_level.N_UTTERANCES
+    shipped, made = levels(builtin_pack()), levels(pack)
+    assert len(made) == 4 and set(shipped) == set(made)
+    assert max(shipped.values()) - min(shipped.values()) > 4
+    for name, level in made.items():  # of four sentences instead of 32, and not of the leveled speech
+        assert level == pytest.approx(shipped[name], abs=1.5)
