@@ -20,7 +20,7 @@ from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.excerpts import PREDICTED_MEL
 
-MEGABYTES, MEL_MEGABYTES = 25.0, 3.0
+MEGABYTES, MEL_MEGABYTES = 17.0, 3.0  # a checkout of 42 MB and the folder travel together, 64 MiB in all
 SPEECH, INDEX, PITCH, MELS, LIBRARY = "speech.bin", "speech.json", "pitch.npz", "mels.npz", "libsndfile.so"
 PITCH_STEP = 1e-3  # resolution of the stored pitch, periods per frame
 MEL_STEP, MEL_ZERO = 0.07, -5.0  # of the stored mels, natural logarithm: -13.9 to 3.9 in 8 bits
