@@ -12,16 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgetts.pack.entries import LEXICON_FILE, TOKENIZER_FILE
 from edgetts.text.config import TextConfig
-from edgetts.text.frontend import TextFrontend
 from edgetts.text.lexicon import Lexicon
-from edgetts.text.tokenizer import TextTokenizer
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.lexicon import PHONES, STRESS, save_lexicon
+
+if TYPE_CHECKING:
+    from edgetts.text.frontend import TextFrontend
 
 SPACE = "▁"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ',.?!-" + STRESS + PHONES
@@ -61,6 +63,10 @@ class LossyLexicon(Lexicon):
 
 def frontend(work: Path, lexicon: Lexicon | None = None) -> TextFrontend:
     """The runtime's text front end, so that training and synthesis get the same ids."""
+    # Here, because a GPU machine that trains may lack the library of the tokenizer.
+    from edgetts.text.frontend import TextFrontend
+    from edgetts.text.tokenizer import TextTokenizer
+
     lexicon = lexicon or Lexicon(work / LEXICON_FILE)
     return TextFrontend(TextTokenizer(work / TOKENIZER_FILE, TEXT_CONFIG, lexicon), None)
 

@@ -82,7 +82,7 @@ def flow_losses(
     t: flow times (B,). noise: (B, M, Tt). dropped: (B,) bool, items without prompt, style and condition.
     """
     n_prompt, n_target = batch.prompt.shape[-1], batch.mel.shape[-1]
-    with autocast("cpu"):
+    with autocast(batch.mel.device.type):
         condition = torch.cat(
             [
                 model.length_regulator(batch.prompt_semantic, n_prompt),

@@ -1,0 +1,174 @@
+"""Packs what S2Mel learns from into a small folder for a machine that has only PyTorch, NumPy and rich.
+
+In: a pack, and a cached corpus with `mel`, `fbank`, `feat`, `text`, `codes`, `heard` and `phone`. Out: `pack` writes
+the folder, without held-out recordings; `unpack` reads it. Mels are stored in 8 bits. The GPT's latents are too large:
+the folder has each voice's conditioning instead, and the machine computes them with the pack's GPT. The folder also has
+the small libraries that opening a pack needs; they are found with `PYTHONPATH=BUNDLE/libraries`.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgetts.models import registry
+from edgetts.pack.load import Pack
+from recipes.tiny import dims
+from recipes.tiny.corpus.data import Corpus
+
+MEGABYTES = 22.0  # of the whole folder, about 1.5 hours of speech: checkout and folder travel together
+MEL_STEP, MEL_ZERO = 0.1, -5.0  # of the stored mels, natural logarithm: -17.8 to 7.7 in 8 bits
+REFERENCES = 2  # recordings per voice that the latents are computed for
+REFERENCE_CODES = 200  # of their frames
+BLOCK = 50  # recordings that are compressed together
+INDEX, ARRAYS, FEATURES, LIBRARIES = "index.json", "arrays.npz", "features.xz", "libraries"
+NEEDED = ("safetensors", "platformdirs")
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Recordings, one after the other. F mel frames and T codes in all, N recordings, V voices."""
+
+    mel: Array  # (F, M) float16
+    n_frames: Array  # (N,)
+    codes: Array  # (T,) the target's
+    heard: Array  # (T,) the codec's own, for prompts
+    phones: Array  # (T,)
+    n_codes: Array  # (N,)
+    ids: list[list[int]]  # of the texts
+    style: Array  # (N, 192) float32
+    voice: Array  # (N,)
+    factor: Array  # (N,) of resampling
+    latents: Array  # (V, REFERENCES, N latents, C) float16: conditioning of the GPT
+    emotions: Array  # (V, REFERENCES, C) float16
+
+    @property
+    def n_phones(self) -> int:
+        return int(self.phones.max()) + 1
+
+
+@torch.inference_mode()
+def pack(model: Pack, corpus: Corpus, out: Path, megabytes: float = MEGABYTES) -> int:
+    """Write training recordings until the folder has this size. Returns their number. Raises ValueError for none."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in NEEDED:
+        _copy_library(name, out / LIBRARIES)
+    order = np.random.default_rng(0).permutation(corpus.training()).tolist()
+    room = megabytes * 1e6 - _size(out / LIBRARIES) - _heads_size(corpus)
+    blocks: list[bytes] = []
+    kept: list[int] = []
+    for first in range(0, len(order), BLOCK):
+        part = order[first : first + BLOCK]
+        blocks.append(lzma.compress(_stored(corpus, part)))
+        if sum(map(len, blocks)) + len(kept + part) * dims.STYLE * 2 > room:
+            blocks.pop()
+            break
+        kept += part
+    if not kept:
+        raise ValueError(f"no recording fits into {megabytes} MB")
+    names = sorted({corpus.items[i]["voice"] for i in kept})
+    speaker_encoder = registry.SPEAKER_ENCODER.load(model)
+    fbanks = (corpus.get("fbank", i) for i in kept)
+    styles = [speaker_encoder((fbank - fbank.mean(0, keepdim=True))[None])[0].numpy() for fbank in fbanks]
+    latents, emotions = _heads(model, corpus, kept, names)
+    (out / FEATURES).write_bytes(b"".join(blocks))
+    np.savez_compressed(
+        out / ARRAYS,
+        sizes=[len(block) for block in blocks],
+        n_frames=[corpus.length("mel", i) for i in kept],
+        n_codes=[corpus.length("codes", i) for i in kept],
+        style=np.stack(styles).astype(np.float16),
+        voice=[names.index(corpus.items[i]["voice"]) for i in kept],
+        factor=[float(corpus.items[i].get("factor", 1.0)) for i in kept],
+        latents=latents,
+        emotions=emotions,
+    )
+    (out / INDEX).write_text(json.dumps([corpus.get("text", i).tolist() for i in kept]))
+    return len(kept)
+
+
+def unpack(bundle: Path) -> Features:
+    """The recordings of a folder written by `pack`."""
+    about = np.load(bundle / ARRAYS)
+    ends = np.cumsum(about["sizes"])
+    content = (bundle / FEATURES).read_bytes()
+    n_frames, n_codes = about["n_frames"], about["n_codes"]
+    mels: list[Array] = []
+    numbers: list[Array] = []  # rows: codes, heard, phones
+    for k, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        block = lzma.decompress(content[start:end])
+        here = slice(k * BLOCK, (k + 1) * BLOCK)
+        n_mel, n = int(n_frames[here].sum()) * dims.N_MELS, int(n_codes[here].sum())
+        steps = np.frombuffer(block, np.int8, n_mel).reshape(dims.N_MELS, -1)
+        mels.append((np.cumsum(steps, axis=0, dtype=np.int8).T * MEL_STEP + MEL_ZERO).astype(np.float16))
+        numbers.append(np.frombuffer(block, np.int16, 3 * n, n_mel).reshape(3, n))
+    codes, heard, phones = np.concatenate(numbers, axis=1)
+    return Features(
+        mel=np.concatenate(mels),
+        n_frames=n_frames,
+        codes=codes,
+        heard=heard,
+        phones=phones,
+        n_codes=n_codes,
+        ids=json.loads((bundle / INDEX).read_text()),
+        style=about["style"].astype(np.float32),
+        voice=about["voice"],
+        factor=about["factor"],
+        latents=about["latents"],
+        emotions=about["emotions"],
+    )
+
+
+def _stored(corpus: Corpus, chosen: Sequence[int]) -> bytes:
+    """Mels as differences between neighboring bands, band by band, modulo 256; then the codes and phones in 16 bits."""
+    mel = torch.cat([corpus.get("mel", i) for i in chosen]).numpy()
+    levels = np.rint((mel - MEL_ZERO) / MEL_STEP).clip(-128, 127).astype(np.int8)
+    steps = np.diff(levels, axis=1, prepend=np.int8(0)).astype(np.int8)
+    numbers = [torch.cat([corpus.get(kind, i) for i in chosen]).short().numpy() for kind in ("codes", "heard", "phone")]
+    return bytes(steps.T.tobytes()) + np.stack(numbers).tobytes()
+
+
+def _heads(model: Pack, corpus: Corpus, kept: Sequence[int], names: Sequence[str]) -> tuple[Array, Array]:
+    """Conditioning latents (V, REFERENCES, N, C) and emotion vectors (V, REFERENCES, C), float16."""
+    conditioning = registry.SPEAKER_CONDITIONING.load(model)
+    by_voice: dict[str, list[int]] = defaultdict(list)
+    for i in kept:
+        by_voice[corpus.items[i]["voice"]].append(i)
+    latents, emotions = [], []
+    for name in names:
+        for k in range(REFERENCES):
+            own = by_voice[name]
+            features = corpus.get("feat", own[k % len(own)])[:REFERENCE_CODES][None]
+            latents.append(conditioning.speaker_latents(features)[0].half().numpy())
+            emotions.append(conditioning.emotion_vector(features)[0].half().numpy())
+    shape = (len(names), REFERENCES)
+    return np.stack(latents).reshape(*shape, *latents[0].shape), np.stack(emotions).reshape(*shape, -1)
+
+
+def _heads_size(corpus: Corpus) -> int:
+    n_voices = len({item["voice"] for item in corpus.items})
+    return 2 * n_voices * REFERENCES * (dims.N_LATENTS + 1) * dims.MODEL
+
+
+def _copy_library(name: str, target: Path) -> None:
+    found = find_spec(name)
+    if found is None or found.submodule_search_locations is None:
+        raise ValueError(f"the library {name} is missing: pip install {name}")
+    ignored = shutil.ignore_patterns("__pycache__", "*.dist-info")
+    shutil.copytree(next(iter(found.submodule_search_locations)), target / name, ignore=ignored, dirs_exist_ok=True)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
