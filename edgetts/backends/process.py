@@ -1,4 +1,4 @@
-"""Process-wide setup: refuse to compute in a fork, and bound the caches of oneDNN and glibc.
+"""Process-wide setup: refuse to compute in a fork, bound the caches of oneDNN and glibc, and keep what is used again.
 
 In: calls before threads are started, and before networks are loaded or used. Out: UsageError in a forked child; smaller
 caches otherwise.
@@ -8,6 +8,11 @@ in a process that speaks texts of many lengths. Only the primitives of the curre
 gives threads up to eight heaps per core, each fragmented on its own; with one heap, a stage reuses what another freed.
 Heaps that exist stay, so a program that loads networks in a thread bounds them before its first thread: with the four
 heaps that a daemon had without that, it held 90 MB more after a few calls.
+
+glibc takes blocks above a threshold from the system and returns them when they are freed, and it raises the threshold
+to the size of the blocks that it sees freed. Where weights are used as they are mapped, few large blocks are, and the
+activations of each layer are taken from the system and returned: thousands of page faults for each sentence of a small
+model. So the thresholds are set to where glibc would raise them.
 
 These are properties of the process, so this module has global state. It does not know networks.
 """
@@ -25,7 +30,10 @@ CACHE_VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "DNNL_PRIMITIVE_CACHE_CAPA
 CACHED_PRIMITIVES = 96
 ARENA_VARIABLES = ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
 HEAPS = 1
-_M_ARENA_MAX = -8  # of mallopt, malloc.h
+THRESHOLD_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
+HEAP_BLOCK_BYTES = 32 << 20  # blocks up to this size come from the heap: glibc's highest threshold
+HEAP_KEPT_BYTES = 2 * HEAP_BLOCK_BYTES  # free at the end of the heap, beyond which it shrinks: glibc's ratio
+_M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1  # of mallopt, malloc.h
 
 FORKED = (
     "This process was forked from one in which networks are loaded, and the compute libraries do not work after a "
@@ -81,12 +89,16 @@ def _bound_primitives() -> None:
 
 
 def bound_heaps() -> None:
-    """Bound the number of glibc heaps, unless the user did. Call it before the first thread: its heap would stay.
+    """Bound the number of glibc heaps, and set the thresholds, unless the user did.
 
-    Does nothing with other C libraries. `prepare_process` does it too, for programs that have no threads yet.
+    Call it before the first thread, whose heap would stay; `prepare_process` does it for programs that have no threads
+    yet. Does nothing with other C libraries.
     """
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in ARENA_VARIABLES):
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    if mallopt is None:
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    if not any(name in os.environ for name in ARENA_VARIABLES):
         mallopt(_M_ARENA_MAX, HEAPS)
+    if not any(name in os.environ for name in THRESHOLD_VARIABLES):
+        mallopt(_M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, HEAP_KEPT_BYTES)

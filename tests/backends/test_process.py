@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -92,7 +93,22 @@ def test_a_fork_is_told_and_the_process_itself_goes_on(monkeypatch: pytest.Monke
             ask()
 
 
-def test_heaps_are_left_alone_where_the_user_bounded_them(monkeypatch: pytest.MonkeyPatch) -> None:
+THRESHOLDS = [(-3, process.HEAP_BLOCK_BYTES), (-1, process.HEAP_KEPT_BYTES)]
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [
+        (None, [(-8, process.HEAPS), *THRESHOLDS]),
+        ("MALLOC_ARENA_MAX", THRESHOLDS),
+        ("MALLOC_MMAP_THRESHOLD_", [(-8, process.HEAPS)]),
+        ("MALLOC_TRIM_THRESHOLD_", [(-8, process.HEAPS)]),
+        ("GLIBC_TUNABLES", []),
+    ],
+)
+def test_heaps_are_left_alone_where_the_user_set_them(
+    variable: str | None, expected: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[object] = []
 
     class Library:
@@ -101,20 +117,48 @@ def test_heaps_are_left_alone_where_the_user_bounded_them(monkeypatch: pytest.Mo
             return 1
 
     monkeypatch.setattr(process.ctypes, "CDLL", lambda _name: Library())
-    for name in process.ARENA_VARIABLES:
+    for name in (*process.ARENA_VARIABLES, *process.THRESHOLD_VARIABLES):
         monkeypatch.delenv(name, raising=False)
+    if variable is not None:
+        monkeypatch.setenv(variable, "7")
     monkeypatch.setattr(sys, "platform", "linux")
     process.bound_heaps()
-    assert asked == [(-8, process.HEAPS)]
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
-    process.bound_heaps()
-    monkeypatch.delenv("MALLOC_ARENA_MAX")
+    assert asked == expected
     monkeypatch.setattr(sys, "platform", "darwin")
     process.bound_heaps()
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(process.ctypes, "CDLL", lambda _name: object())  # another C library
     process.bound_heaps()
-    assert len(asked) == 1
+    assert asked == expected
+
+
+FAULTS = """
+import resource, torch
+from edgetts.backends.process import bound_heaps
+bound_heaps()
+torch.set_num_threads(1)
+x = torch.ones(1 << 20)  # 4 MB
+
+def layers():
+    for _ in range(8):
+        kept = [x + 1 for _ in range(4)]  # all of a layer's are freed before the next one's are made
+        del kept
+
+layers()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    layers()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="glibc"
+)
+def test_activations_are_not_taken_from_the_system_again_and_again() -> None:
+    kept = {n: v for n, v in os.environ.items() if n not in (*process.ARENA_VARIABLES, *process.THRESHOLD_VARIABLES)}
+    run = subprocess.run([sys.executable, "-c", FAULTS], env=kept, capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 1000  # 80 times 16 MB are 330 000 pages
 
 
 def test_without_onednn_nothing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
