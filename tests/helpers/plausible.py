@@ -6,17 +6,17 @@ In: the sound of the same text with another seed. Out: AssertionError if another
 from __future__ import annotations
 
 import base64
-import io
 import json
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from edgetts.audio.formats import FULL_SCALE
+from edgetts.audio.io import read_sound_bytes
 
 LEAST, MOST, MORE_S = 0.4, 2.5, 1.0  # times the length of the other sound, and seconds more at most
+MOST_FILE_S = 600.0  # read of a file
 LEAST_LEVEL = 0.25  # times that of the other sound
 Samples = npt.NDArray[np.float32]
 
@@ -53,9 +53,9 @@ def of_events(text: str) -> Samples:
 
 
 def of_file(data: bytes) -> tuple[Samples, int]:
-    """Of a whole file in another format, and its rate."""
-    samples, sample_rate = soundfile.read(io.BytesIO(data), dtype="float32")
-    return samples, sample_rate
+    """Of a whole file in another format, and its rate. A streamed file does not say how long it is."""
+    sound = read_sound_bytes(data, MOST_FILE_S, "what was heard")
+    return sound.samples, sound.sample_rate
 
 
 def _level(samples: Samples) -> float:

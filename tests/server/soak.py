@@ -42,6 +42,7 @@ from wyoming.tts import Synthesize, SynthesizeVoice
 from edgetts.api import TTS
 from edgetts.request import SpeechRequest
 from edgetts.server.client import Connection
+from edgetts.server.encoder import PCM_RATE
 
 VOICE, RATE = "af_heart", 22_050
 TEXTS = (
@@ -176,7 +177,7 @@ class Soak:
         body = {"input": text, "voice": VOICE, "response_format": kind, "speed": speed}
         answer = await self._http.post("/v1/audio/speech", json=body)
         if answer.status_code == 200:
-            samples, rate = (of_pcm(answer.content), RATE) if kind == "pcm" else of_file(answer.content)
+            samples, rate = (of_pcm(answer.content), PCM_RATE) if kind == "pcm" else of_file(answer.content)
             self._plausible[text].check(samples, rate, speed)
         return _status(answer.status_code, kind)
 
@@ -186,7 +187,7 @@ class Soak:
         answer = await self._http.post("/v1/audio/speech", json=body)
         if answer.status_code == 200:
             assert "speech.audio.done" in answer.text
-            self._plausible[text].check(of_events(answer.text), RATE)
+            self._plausible[text].check(of_events(answer.text), PCM_RATE)
         return _status(answer.status_code, "sse")
 
     async def _gone(self, chance: random.Random) -> str:
