@@ -12,7 +12,7 @@ heaps that a daemon had without that, it held 90 MB more after a few calls.
 glibc takes blocks above a threshold from the system and returns them when they are freed, and it raises the threshold
 to the size of the blocks that it sees freed. Where weights are used as they are mapped, few large blocks are, and the
 activations of each layer are taken from the system and returned: thousands of page faults for each sentence of a small
-model. So the thresholds are set to where glibc would raise them.
+model. So the thresholds are set to where glibc would raise them, except in a daemon.
 
 These are properties of the process, so this module has global state. It does not know networks.
 """
@@ -45,6 +45,7 @@ class _Process:
     """The process in which networks were first loaded; a fork inherits it."""
 
     id: int | None = None
+    keeps_freed: bool | None = None  # of `bound_heaps`; None: not called yet
 
 
 def prepare_process() -> None:
@@ -88,8 +89,11 @@ def _bound_primitives() -> None:
         del os.environ[CACHE_VARIABLES[0]]
 
 
-def bound_heaps() -> None:
+def bound_heaps(*, keeps_freed: bool = True) -> None:
     """Bound the number of glibc heaps, and set the thresholds, unless the user did.
+
+    keeps_freed: False for a process that mostly rests, as a daemon: the thresholds stay, and what is freed goes back to
+    the system at once. The first call decides.
 
     Call it before the first thread, whose heap would stay; `prepare_process` does it for programs that have no threads
     yet. Does nothing with other C libraries.
@@ -99,6 +103,8 @@ def bound_heaps() -> None:
         return
     if not any(name in os.environ for name in ARENA_VARIABLES):
         mallopt(_M_ARENA_MAX, HEAPS)
-    if not any(name in os.environ for name in THRESHOLD_VARIABLES):
+    if _Process.keeps_freed is None:
+        _Process.keeps_freed = keeps_freed
+    if _Process.keeps_freed and not any(name in os.environ for name in THRESHOLD_VARIABLES):
         mallopt(_M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES)
         mallopt(_M_TRIM_THRESHOLD, HEAP_KEPT_BYTES)

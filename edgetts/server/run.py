@@ -120,7 +120,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until stopped. Raises UsageError if it cannot listen, and PackError."""
-        bound_heaps()  # before the first thread, which loads the networks
+        bound_heaps(keeps_freed=False)  # before the first thread, which loads the networks
         self._loop = asyncio.get_running_loop()
         listening = self._sockets()
         self.local = local = self._local()

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -122,6 +123,7 @@ def test_heaps_are_left_alone_where_the_user_set_them(
     if variable is not None:
         monkeypatch.setenv(variable, "7")
     monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(process._Process, "keeps_freed", None)
     process.bound_heaps()
     assert asked == expected
     monkeypatch.setattr(sys, "platform", "darwin")
@@ -132,10 +134,24 @@ def test_heaps_are_left_alone_where_the_user_set_them(
     assert asked == expected
 
 
+def test_the_first_call_decides_whether_freed_memory_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon's memory goes back to the system, also after the networks are loaded."""
+    asked: list[tuple[int, int]] = []
+    library = SimpleNamespace(mallopt=lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda _name: library)
+    for name in (*process.ARENA_VARIABLES, *process.THRESHOLD_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(process._Process, "keeps_freed", None)
+    process.bound_heaps(keeps_freed=False)
+    process.bound_heaps()
+    assert asked == [(-8, process.HEAPS)] * 2
+
+
 FAULTS = """
-import resource, torch
+import resource, sys, torch
 from edgetts.backends.process import bound_heaps
-bound_heaps()
+bound_heaps(keeps_freed=sys.argv[1] == "kept")
 torch.set_num_threads(1)
 x = torch.ones(1 << 20)  # 4 MB
 
@@ -157,8 +173,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 )
 def test_activations_are_not_taken_from_the_system_again_and_again() -> None:
     kept = {n: v for n, v in os.environ.items() if n not in (*process.ARENA_VARIABLES, *process.THRESHOLD_VARIABLES)}
-    run = subprocess.run([sys.executable, "-c", FAULTS], env=kept, capture_output=True, text=True, check=True)
-    assert int(run.stdout) < 1000  # 80 times 16 MB are 330 000 pages
+    run = [sys.executable, "-c", FAULTS]
+    freed = {
+        how: int(subprocess.run([*run, how], env=kept, capture_output=True, text=True, check=True).stdout)
+        for how in ("kept", "returned")
+    }
+    assert freed["kept"] < 1000 < freed["returned"]  # 80 times 16 MB are 330 000 pages, fewer where they are huge
 
 
 def test_without_onednn_nothing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
