@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edgetts import TTS
+from edgetts.errors import EdgeTTSError, GenerationError, UsageError
 from edgetts.pack.entries import SPEECH_LEVEL_FILE
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
@@ -26,6 +28,22 @@ def levels(pack: Path) -> dict[str, float]:
     opened = open_pack(pack, verify=True)
     found = {name: Voice.load(opened.file(file)).level_db for name, file in opened.manifest.ready_voices().items()}
     return {name: level for name, level in found.items() if level is not None}
+
+
+@pytest.mark.parametrize("error", [UsageError("512 is not a code."), GenerationError("Words are missing.")])
+def test_a_model_that_cannot_speak_keeps_its_levels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: EdgeTTSError
+) -> None:
+    """An untrained one, as of the quick run of the recipe."""
+
+    def say(*_: object, **__: object) -> None:
+        raise error
+
+    pack = tmp_path / "pack"
+    shutil.copytree(builtin_pack(), pack)
+    monkeypatch.setattr(TTS, "say", say)
+    assert not speech_level.add(pack, SENTENCES)
+    assert levels(pack) == levels(builtin_pack())
 
 
 def test_a_pack_gets_its_level(tmp_path: Path) -> None:

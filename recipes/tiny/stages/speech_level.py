@@ -24,7 +24,7 @@ from rich.progress import track
 
 from edgetts import TTS
 from edgetts.audio.level import speech_level_db
-from edgetts.errors import GenerationError
+from edgetts.errors import EdgeTTSError
 from edgetts.options import SynthesisOptions
 from edgetts.pack.entries import SPEECH_LEVEL_FILE
 from edgetts.voices.level import SpeechLevel
@@ -41,7 +41,8 @@ MAX_CODES = 400  # 8 s; of a model that does not end its sentences
 def add(pack: Path, sentences: Sequence[str], db: float = SPEECH_LEVEL_DB) -> bool:
     """Let all voices of an existing pack speak at `db` decibels relative to full scale.
 
-    Returns False, and writes nothing, if there are too few utterances that are long enough.
+    Returns False, and writes nothing, if there are too few utterances that are long enough. A sentence that the model
+    cannot speak does not count.
     """
     tts = TTS.load(pack, device="cpu")
     files = tts.pack.manifest.ready_voices()
@@ -52,7 +53,7 @@ def add(pack: Path, sentences: Sequence[str], db: float = SPEECH_LEVEL_DB) -> bo
         for j, (name, voice) in enumerate(voices.items()):
             try:
                 speech = tts.say(sentence, voice, seed=k, guards=False, max_codes=MAX_CODES)
-            except GenerationError as error:
+            except EdgeTTSError as error:  # an untrained model skips all words, or its codes are none
                 print(f"{name} does not count: {error}")
                 continue
             spoken[name].append(speech_level_db(speech.samples, speech.sample_rate))
