@@ -8,11 +8,14 @@ cost less. A machine slower than real time pre-buffers (`LatencyEstimator.prebuf
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from edgetts.audio.playback.sink import MIN_PREBUFFER_S, prebuffer_seconds
 from edgetts.errors import UsageError
 from edgetts.streaming.latency import LatencyModel
+
+if TYPE_CHECKING:
+    from edgetts.streaming.state import SegmentState
 
 SAFETY = 1.5  # a chunk may take this many times its estimate
 MARGIN_S = 0.05  # of audio left in the buffer when a chunk arrives as estimated
@@ -57,11 +60,10 @@ class Schedule(Protocol):
     def is_urgent(self, state: BufferState, /) -> bool:
         """Whether the listener waits in silence for this chunk, so that fewer flow steps are worth it."""
 
-    def settled(self, n_codes: int, n_parts: int, n_output: int, /) -> tuple[int, int]:
-        """How many of a segment's first `n_codes` codes can no longer be replaced, and how many chunks they make.
+    def settled(self, segment: SegmentState, /) -> tuple[int, int]:
+        """How many of a segment's codes so far can no longer be replaced, and how many chunks they make.
 
-        n_parts: chunks of the segments before. n_output: codes whose samples were output. A segment of which nothing is
-        settled may be decoded again; of another one, a guard cuts off the rest.
+        A segment of which nothing is settled may be decoded again; of another one, a guard cuts off the rest.
         """
 
 
@@ -76,7 +78,7 @@ class Whole:
     def is_urgent(self, _state: BufferState) -> bool:
         return False
 
-    def settled(self, _n_codes: int, _n_parts: int, _n_output: int) -> tuple[int, int]:
+    def settled(self, _segment: SegmentState) -> tuple[int, int]:
         return 0, 0  # all codes are there before anything is output
 
 
@@ -97,11 +99,12 @@ class Fixed:
     def is_urgent(self, state: BufferState) -> bool:
         return state.n_parts == 0
 
-    def settled(self, n_codes: int, n_parts: int, _n_output: int) -> tuple[int, int]:
+    def settled(self, segment: SegmentState) -> tuple[int, int]:
         """Chunks whose codes are there count as output. Whether they were depends on how fast the machine is, and the
         sound must not. The code beyond them stays too: so they are rendered as chunks with something to follow."""
         n_settled, n_chunks = 0, 0
-        while n_codes >= (end := n_settled + self._size(n_parts + n_chunks)) + self.codes_beyond:
+        n_codes, n_before = len(segment.codes), segment.n_parts_before
+        while n_codes >= (end := n_settled + self._size(n_before + n_chunks)) + self.codes_beyond:
             n_settled, n_chunks = end, n_chunks + 1
         return (n_settled + self.codes_beyond if n_chunks else 0), n_chunks
 
@@ -231,8 +234,8 @@ class Adaptive:
         is_tight = self.estimator.is_tight(state.context_frames)
         return state.previous_codes == 0 and not state.lead_s and not is_tight
 
-    def settled(self, _n_codes: int, _n_parts: int, n_output: int) -> tuple[int, int]:
-        return n_output, 0
+    def settled(self, segment: SegmentState) -> tuple[int, int]:
+        return segment.n_rendered, 0
 
     def _first(self, state: BufferState) -> int:
         """The smallest first chunk that plays until the next, smallest sustainable one is ready."""

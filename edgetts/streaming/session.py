@@ -132,7 +132,7 @@ class Session:
                 state.segments.append(segment)
                 state.changed.notify_all()
             self._speak(segment, derive_seed(self.seed, index))
-            n_parts += self._settled(segment)[1] + 1  # and the last one
+            n_parts += self._schedule.settled(segment)[1] + 1  # and the last one
             with state.changed:
                 state.wait_until(lambda: len(state.segments) - state.n_segments_done <= MAX_SEGMENTS_AHEAD)
         with state.changed:
@@ -145,7 +145,7 @@ class Session:
         attempts = Attempts(seed, self._options.n_attempts)
         for attempt_seed in attempts.seeds():
             with state.changed:
-                if attempts.number and self._settled(segment)[0]:
+                if attempts.number and self._schedule.settled(segment)[0]:
                     break
                 segment.codes.clear()
                 segment.seed = attempt_seed
@@ -153,7 +153,7 @@ class Session:
             attempts.add(self._attempt(segment))
         kept = attempts.kept
         with state.changed:
-            n_settled, _ = self._settled(segment)
+            n_settled, _ = self._schedule.settled(segment)
             if n_settled:
                 kept = attempts.latest
             elif kept.is_loss or not kept.codes:
@@ -165,9 +165,6 @@ class Session:
                 segment.notices.append(f"{kept.problem}{missing}")
             segment.is_done = True
             state.changed.notify_all()
-
-    def _settled(self, segment: SegmentState) -> tuple[int, int]:
-        return self._schedule.settled(len(segment.codes), segment.n_parts_before, segment.n_rendered)
 
     def _attempt(self, segment: SegmentState) -> Attempt:
         """Decode a segment once, and hand each code to the sound as soon as it is certain."""
