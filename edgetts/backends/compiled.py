@@ -3,12 +3,16 @@
 In: a plain function and a compiler. Out: the plain function until the compiled one has run once for every form of
 arguments seen, then the compiled one. Compilation takes seconds to minutes and runs in its own thread, so speech does
 not wait for it. If it fails, the plain function stays and `problem` says why. It does not know what is compiled.
+
+torch.compile counts recompilations per code object and refuses after eight, in all of a process: each function that is
+compiled gets a code object of its own (`own_code`), so that loading a model again does not use up the count.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -16,6 +20,23 @@ from torch import Tensor
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def own_code(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same Python function over a copy of its code object, which has a cache of compiled forms to itself."""
+    assert isinstance(function, FunctionType)
+    code = function.__code__.replace()
+    copied = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    copied.__kwdefaults__ = function.__kwdefaults__
+    return copied
+
+
+def is_compiler_error(error: Exception) -> bool:
+    """Whether torch.compile itself failed; nothing has run then."""
+    # Slow to import (1 s), and already imported if anything was compiled.
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+
+    return isinstance(error, TorchDynamoException | FailOnRecompileLimitHit)
 
 
 class Swapped(Generic[FunctionT]):
@@ -29,6 +50,7 @@ class Swapped(Generic[FunctionT]):
         self._shapes: set[tuple[Any, ...]] = set()  # forms of arguments compiled or queued
         self._waiting: list[tuple[Any, ...]] = []
         self._lock = threading.Lock()
+        self._guarded: Any = self._run_made  # one object: callers compare
         self.problem = ""
 
     def seen(self, *arguments: Any) -> None:
@@ -47,7 +69,21 @@ class Swapped(Generic[FunctionT]):
         """The compiled function once it is ready for every form seen, the plain one until then."""
         with self._lock:
             is_ready = self._made is not None and not self._waiting and self._thread is None and not self.problem
-            return self._made if is_ready and self._made is not None else self._plain
+            return self._guarded if is_ready else self._plain
+
+    def _run_made(self, *arguments: Any) -> Any:
+        """The compiled function; the plain one, and `problem`, if it must be compiled again here and cannot."""
+        made = self._made
+        if made is None or self.problem:
+            return self._plain(*arguments)
+        try:
+            return made(*arguments)
+        except Exception as error:
+            if not is_compiler_error(error):
+                raise
+            with self._lock:
+                self.problem = _first_line(error)
+            return self._plain(*arguments)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until no compilation is running, for warm-ups."""
@@ -70,7 +106,7 @@ class Swapped(Generic[FunctionT]):
             # Compilers raise many exception types, and the plain function gives the same result.
             except Exception as error:
                 with self._lock:
-                    self.problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+                    self.problem = _first_line(error)
                     self._waiting.clear()
                     self._thread = None
                 return
@@ -78,10 +114,14 @@ class Swapped(Generic[FunctionT]):
                 self._waiting.pop(0)
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def _form(value: Any) -> Any:
-    """What torch.compile specializes on: dtypes, devices and ranks; of sizes only 0, 1 or more."""
+    """What torch.compile specializes on: dtypes, devices, inference tensors and ranks; of sizes only 0, 1 or more."""
     if isinstance(value, Tensor):
-        return (value.dtype, value.device, *(_form(size) for size in value.shape))
+        return (value.dtype, value.device, value.is_inference(), *(_form(size) for size in value.shape))
     if isinstance(value, tuple):
         return tuple(_form(each) for each in value)
     return min(value, 2) if isinstance(value, int) else value

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgetts.backends.compiled import Compiler, Swapped
+from edgetts.backends.compiled import Compiler, Swapped, own_code
 from edgetts.backends.frame_ops import FrameOps, Rope
 from edgetts.models.dit import Block
 from edgetts.native.attention import attend, can_attend
@@ -74,7 +74,7 @@ def block_function(ops: FrameOps, attend: Attend) -> BlockFunction:
 
 def compile_block(function: Callable[..., Tensor], backend: Any = "inductor") -> Callable[..., Tensor]:
     """torch.compile of a whole layer with dynamic length and, once it is not 0, dynamic `begin`."""
-    compiled = torch.compile(function, backend=backend, fullgraph=True)
+    compiled: Callable[..., Tensor] = torch.compile(own_code(function), backend=backend, fullgraph=True)
     firsts: set[bool] = set()
 
     def block(*arguments: Any) -> Tensor:
@@ -132,6 +132,11 @@ class DiTBlocks:
         """Wait until no background compilation is running."""
         if self._swapped is not None:
             self._swapped.wait()
+
+    @property
+    def problem(self) -> str:
+        """Why the layers could not be compiled, or empty."""
+        return "" if self._swapped is None else self._swapped.problem
 
     def __call__(self, x: Tensor, conditions: Sequence[Tensor], rope: Rope, n_emitting: int, begin: int) -> Tensor:
         """(R, T, C) -> (R, T - begin, C).

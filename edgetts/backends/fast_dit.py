@@ -147,6 +147,12 @@ class FastDiT(nn.Module):
         """Wait until no background compilation is running, for warm-ups."""
         self._blocks.wait()
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Sentences for the user about slower ways of computing on this machine."""
+        problem = self._blocks.problem
+        return (f"The DiT runs without torch.compile, which is slower: {problem.rstrip('.')}.",) if problem else ()
+
     def forward(
         self,
         x: Tensor,

@@ -86,7 +86,9 @@ class Networks:
     def notices(self) -> tuple[str, ...]:
         """Sentences for the user about slower ways of computing on this machine."""
         decoding = () if self.decoders is None else self.decoders.notices
-        return (*decoding, *(() if self._sound is None else self._sound.notices))
+        estimator = self.s2mel.get_submodule("cfm.estimator")
+        flow = estimator.notices if isinstance(estimator, FastDiT) else ()
+        return (*decoding, *flow, *(() if self._sound is None else self._sound.notices))
 
     @property
     def flow_bucket(self) -> int:

@@ -108,7 +108,7 @@ def capture(
     return graph
 
 
-def reason(error: RuntimeError) -> str:
+def reason(error: Exception) -> str:
     """The first line of a message, or the first two if the first ends with a colon."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join(lines[: 1 + lines[0].endswith(":")]).rstrip(".")

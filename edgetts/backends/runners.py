@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import torch
 
+from edgetts.backends.compiled import is_compiler_error
 from edgetts.backends.decode_step import DecodeStep, decode_step
 from edgetts.backends.replay import GraphUnits, UnitRunner, capture, reason
 from edgetts.backends.step_state import StepKind
@@ -79,8 +80,8 @@ class CompiledRunner:
             try:
                 self._compiled(step.gpt, step.state, step.kind, bucket)
                 return
-            except RuntimeError as error:
-                if not _is_compiler_error(error):
+            except Exception as error:
+                if not is_compiler_error(error):
                     raise
                 self._compiled = None  # compilation failed before anything ran
                 self.notices.append(_notice("be compiled", error))
@@ -178,18 +179,10 @@ def compiled_step(backend: Any) -> Callable[..., None]:
     return compiled
 
 
-def _is_compiler_error(error: RuntimeError) -> bool:
-    from torch._dynamo.exc import (
-        TorchDynamoException,
-    )  # slow to import (1 s), and already imported if anything was compiled
-
-    return isinstance(error, TorchDynamoException)
-
-
 def _restore(step: DecodeStep, small: list[torch.Tensor]) -> None:
     for tensor, before in zip(step.state.small(), small, strict=True):
         tensor.copy_(before)
 
 
-def _notice(what: str, error: RuntimeError) -> str:
+def _notice(what: str, error: Exception) -> str:
     return f"The decoding step could not {what} ({reason(error)}): the eager step is used, which is slower."

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
 from helpers.s2mel_config import tiny_dit_config
 from torch import Tensor
+from torch._dynamo.exc import FailOnRecompileLimitHit, Unsupported
 
 from edgetts.backends.compiled import Swapped
 from edgetts.backends.dit_blocks import DiTBlocks, attend_at_once, block_function, compile_block
@@ -74,6 +77,77 @@ def test_a_compiler_that_fails_changes_nothing() -> None:
     assert swapped.current()(4) == 4 and swapped.problem == "no C++ compiler"
     swapped.seen(torch.ones(3, 3))
     assert swapped._thread is None  # it is not tried again
+
+
+class RefusesToRecompile:
+    """A compiler whose result ran once, and later has to be compiled again but is not."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.is_over = False
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def compiled(*arguments: Any) -> Any:
+            if self.is_over:
+                raise self.error
+            return function(*arguments)
+
+        return compiled
+
+
+@pytest.mark.parametrize("kind", [FailOnRecompileLimitHit, Unsupported])
+def test_what_cannot_be_compiled_again_is_computed_plainly_and_told(kind: type[Exception]) -> None:
+    compiler = RefusesToRecompile(kind("recompile limit reached"))
+    swapped = Swapped(lambda x: x + 1, compiler)
+    swapped.seen(torch.ones(3))
+    swapped.wait(10)
+    made = swapped.current()
+    compiler.is_over = True
+    assert made(4) == 5 and swapped.problem == "recompile limit reached"
+    compiler.is_over = False
+    assert made(4) == 5 and swapped.current()(4) == 5 and swapped.current() is not made
+
+
+def test_other_errors_of_a_compiled_function_are_raised() -> None:
+    compiler = RefusesToRecompile(RuntimeError("CUDA out of memory"))
+    swapped = Swapped(lambda x: x, compiler)
+    swapped.seen(torch.ones(3))
+    swapped.wait(10)
+    made, compiler.is_over = swapped.current(), True
+    with pytest.raises(RuntimeError, match="out of memory"):
+        made(4)
+    assert not swapped.problem
+
+
+def test_inference_tensors_are_another_form() -> None:
+    """torch.compile guards on it: what was compiled for one is compiled again for the other."""
+    compiler = Compiled()
+    compiler.may_end.set()
+    swapped = Swapped(lambda x: x, compiler)
+    swapped.seen(torch.ones(3))
+    swapped.wait(10)
+    with torch.inference_mode():
+        swapped.seen(torch.ones(3))
+    swapped.wait(10)
+    assert compiler.calls == 2
+
+
+def test_models_loaded_one_after_another_do_not_use_up_the_recompilations() -> None:
+    """torch.compile refuses the ninth form of a code object: here two kinds of layers in six kinds of models."""
+    for dtype, is_inference in product((torch.float32, torch.float64, torch.float16), (False, True)):
+        with torch.inference_mode(is_inference):
+            network = DiT(tiny_dit_config()).to(dtype).eval().requires_grad_(False)
+        layers = [layer for layer in network.transformer.layers if isinstance(layer, Block)]
+        ops = FunctionalFrameOps(dtype)
+        compiler = partial(compile_block, backend="eager")
+        blocks = DiTBlocks(layers, network.rope_dim, dtype, CPU, ops, compiler)
+        rope = ops.rope(rope_table(9, network.rope_dim, CPU))
+        with torch.inference_mode():
+            x = torch.randn(1, 9, tiny_dit_config().hidden_dim, dtype=dtype)
+            norms = [torch.randn(1, 2 * x.shape[-1], dtype=dtype) for _ in range(2 * len(layers))]
+            blocks(x, norms, rope, network.transformer.n_emitting, 0)
+            blocks.wait()
+        assert not blocks.problem, f"at {dtype}, {is_inference}: {blocks.problem}"
 
 
 def shaken() -> DiT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -48,7 +49,19 @@ def test_no_weight_is_measured_from_a_cache(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.gb_per_s == pytest.approx(64 * 68 / found.microseconds / 1e3)
 
 
-def test_cuda_is_timed_by_events(monkeypatch: pytest.MonkeyPatch) -> None:
+class Graph:
+    """Of a capture that never ran: its replay is written to the log."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def replay(self) -> None:
+        self.log.append("replay")
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happens in order, with an event that measures 12 ms."""
     log: list[str] = []
 
     class Event:
@@ -65,8 +78,30 @@ def test_cuda_is_timed_by_events(monkeypatch: pytest.MonkeyPatch) -> None:
             return 12.0  # milliseconds
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    return log
+
+
+def test_on_cuda_a_replayed_graph_is_timed(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+    """Not the launches, which take the host longer than a product takes the GPU."""
+
+    def captured(work: Callable[[], None], device: torch.device, pool: Any) -> Graph:
+        work()
+        return Graph(log)
+
+    monkeypatch.setattr(registry, "capture", captured)
     works = [lambda: log.append("work") or torch.ones(1) for _ in range(3)]  # type: ignore[func-returns-value]
-    assert registry._seconds(works, CUDA) == pytest.approx(0.004)
+    assert registry.seconds_each(works, CUDA) == pytest.approx(0.004)
+    assert log == ["work"] * 6 + ["record", "replay", "record", "wait"] * registry._ROUNDS
+
+
+def test_what_cannot_be_captured_is_launched_and_timed(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+    def refused(*_: Any) -> Graph:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(registry, "capture", refused)
+    works = [lambda: log.append("work") or torch.ones(1) for _ in range(3)]  # type: ignore[func-returns-value]
+    assert registry.seconds_each(works, CUDA) == pytest.approx(0.004)
     assert log == ["work"] * 3 + ["record", "work", "work", "work", "record", "wait"] * registry._ROUNDS
 
 

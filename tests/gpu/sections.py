@@ -7,6 +7,7 @@ built-in pack. Long because it is one list of measurements that is read from top
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -27,9 +28,10 @@ from helpers.refusals import is_missing
 from torch import Tensor
 
 from edgetts.attempt import GuardedCodes
+from edgetts.backends.compile_cache import VARIABLES
 from edgetts.backends.device_decoder import DeviceDecoders, device_decoders
 from edgetts.backends.kernels.base import dequantize, relative_error
-from edgetts.backends.kernels.registry import KERNELS, KernelChoice, kernel_names, try_kernel
+from edgetts.backends.kernels.registry import KERNELS, KernelChoice, kernel_names, seconds_each, try_kernel
 from edgetts.backends.linear import QuantizedLinear, kernels_used
 from edgetts.backends.step_watch import WatchedRunner
 from edgetts.bench.machine import describe_machine, measure_rates, peak_rss_mb, reset_peak_memory, synchronize
@@ -42,6 +44,7 @@ from edgetts.decoding.settings import DecodeSettings, FlowSettings
 from edgetts.options import PRESETS, SynthesisOptions
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
+from edgetts.pack.schemes import SCHEMES
 from edgetts.pipeline import Pipeline, Speaker
 from edgetts.streaming.engine import Engine
 from edgetts.streaming.latency import LatencyModel
@@ -208,7 +211,7 @@ def _speeds(kernel: Any, weights: list[Any], check: Check) -> dict[str, Any]:
         x = torch.randn(n_rows, weights[0].shape[1], device=check.device).to(dtype)
         error = relative_error(kernel.multiply(packed[0], x, None), dequantize(weights[0], x, None))
         check.expect(error < 2e-2, f"{kernel.name} with {n_rows} rows is wrong by {error:.1e}")
-        seconds = per_run(lambda x=x: [kernel.multiply(p, x, None) for p in packed], check) / len(packed)
+        seconds = seconds_each([lambda p=p, x=x: kernel.multiply(p, x, None) for p in packed], check.device)
         found[f"{n_rows} rows"] = f"{n_bytes / seconds / 1e9:.0f} GB/s, {seconds * 1e6:.1f} µs, error {error:.0e}"
     return found
 
@@ -244,7 +247,9 @@ def stream(check: Check) -> dict[str, Any]:
         speaker = make_speaker(pipeline.networks, voice, prompt_s=options.prompt_s)
         if check.dry_run:
             options = SynthesisOptions(n_steps=2, max_codes=n_codes, guards=False, n_beams=1)
-        _speak(engine, speaker, options)  # captures, compiles, fills caches
+        for _ in range(3):  # compiles, captures, fills caches
+            _speak(engine, speaker, options)
+            pipeline.networks.wait_for_compilers()
         reset_peak_memory(check.device)
         found[preset] = _speak(engine, speaker, options)
         if check.device.type == "cuda":
@@ -395,7 +400,8 @@ def second_start(check: Check) -> dict[str, Any]:
     """`edgetts warmup` of the built-in model twice, with caches of their own: the second one compiles nothing."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "XDG_CACHE_HOME": folder, "XDG_DATA_HOME": folder}
+        own = {name: value for name, value in os.environ.items() if name not in VARIABLES}  # set by this process
+        environment = {**own, "XDG_CACHE_HOME": folder, "XDG_DATA_HOME": folder}
         command = [sys.executable, "-m", "edgetts", "warmup", "--json", "--device", check.device.type]
         for name in ("cold", "warm"):
             started = time.perf_counter()
@@ -406,6 +412,8 @@ def second_start(check: Check) -> dict[str, Any]:
             check.expect(run.returncode == 0, f"edgetts warmup ended with {run.returncode}: {run.stderr[-300:]}")
             said = json.loads(run.stdout) if run.returncode == 0 else {}
             found[name] = {"seconds": time.perf_counter() - started, **said}
+    first = found["cold"].get("compiled", {"new_files": 0})
+    check.expect(check.dry_run or first["new_files"] > 0, "the first start wrote no file of compilers")
     made = found["warm"].get("compiled", {"misses": 0, "new_files": 0})
     check.expect(made["misses"] == 0, f"the second start compiled {made['misses']} graphs")
     check.expect(made["new_files"] == 0, f"the second start wrote {made['new_files']} files of compilers")
@@ -427,4 +435,12 @@ def _bytes_per_code(pipeline: Pipeline) -> int:
         for name, m in gpt.named_modules()
         if isinstance(m, QuantizedLinear) and (name == "mel_head" or name.startswith("gpt.h"))
     )
-    return sum(part.nbytes for layer in layers for part in layer._stored.parts.values())
+    group = pipeline.pack.group  # type: ignore[attr-defined]
+    return sum(_stored_bytes(layer, None if layer.scheme == "int8_channel" else group) for layer in layers)
+
+
+def _stored_bytes(layer: QuantizedLinear, group: int | None) -> int:
+    """Of its weight in the pack; the kernel may keep another form of it."""
+    scheme = SCHEMES[layer.scheme]
+    layout = scheme.layout((layer.out_features, layer.in_features), group)
+    return sum(math.prod(layout[part]) * dtype.itemsize for part, dtype in scheme.parts.items())
