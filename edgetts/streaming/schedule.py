@@ -7,15 +7,14 @@ cost less. A machine slower than real time pre-buffers (`LatencyEstimator.prebuf
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from itertools import accumulate
+from typing import ClassVar, Protocol
 
 from edgetts.audio.playback.sink import MIN_PREBUFFER_S, prebuffer_seconds
 from edgetts.errors import UsageError
 from edgetts.streaming.latency import LatencyModel
-
-if TYPE_CHECKING:
-    from edgetts.streaming.state import SegmentState
 
 SAFETY = 1.5  # a chunk may take this many times its estimate
 MARGIN_S = 0.05  # of audio left in the buffer when a chunk arrives as estimated
@@ -60,10 +59,11 @@ class Schedule(Protocol):
     def is_urgent(self, state: BufferState, /) -> bool:
         """Whether the listener waits in silence for this chunk, so that fewer flow steps are worth it."""
 
-    def settled(self, segment: SegmentState, /) -> tuple[int, int]:
-        """How many of a segment's codes so far can no longer be replaced, and how many chunks they make.
+    def settled(self, n_codes: int, n_rendered: int, n_before: int, /) -> tuple[int, int]:
+        """How many of a segment's `n_codes` codes so far can no longer be replaced, and how many chunks they make.
 
-        A segment of which nothing is settled may be decoded again; of another one, a guard cuts off the rest.
+        n_rendered: of these codes, those whose samples were output. n_before: chunks of the segments before. A segment
+        of which nothing is settled may be decoded again; of another one, a guard cuts off the rest.
         """
 
 
@@ -78,7 +78,7 @@ class Whole:
     def is_urgent(self, _state: BufferState) -> bool:
         return False
 
-    def settled(self, _segment: SegmentState) -> tuple[int, int]:
+    def settled(self, _n_codes: int, _n_rendered: int, _n_before: int) -> tuple[int, int]:
         return 0, 0  # all codes are there before anything is output
 
 
@@ -94,22 +94,20 @@ class Fixed:
             raise UsageError(f"Chunks of {self.sizes} codes are not possible; give numbers of 1 or more, as 30,60.")
 
     def target(self, state: BufferState) -> int | None:
-        return self._size(state.n_parts)
+        return self.sizes[min(state.n_parts, len(self.sizes) - 1)]
 
     def is_urgent(self, state: BufferState) -> bool:
         return state.n_parts == 0
 
-    def settled(self, segment: SegmentState) -> tuple[int, int]:
+    def settled(self, n_codes: int, _n_rendered: int, n_before: int) -> tuple[int, int]:
         """Chunks whose codes are there count as output. Whether they were depends on how fast the machine is, and the
         sound must not. The code beyond them stays too: so they are rendered as chunks with something to follow."""
-        n_settled, n_chunks = 0, 0
-        n_codes, n_before = len(segment.codes), segment.n_parts_before
-        while n_codes >= (end := n_settled + self._size(n_before + n_chunks)) + self.codes_beyond:
-            n_settled, n_chunks = end, n_chunks + 1
-        return (n_settled + self.codes_beyond if n_chunks else 0), n_chunks
-
-    def _size(self, n_parts: int) -> int:
-        return self.sizes[min(n_parts, len(self.sizes) - 1)]
+        sizes = self.sizes[n_before:] or self.sizes[-1:]  # of this segment's chunks, the last one repeating
+        ends, n_full = tuple(accumulate(sizes)), n_codes - self.codes_beyond
+        n_chunks, n_repeated = bisect_right(ends, n_full), max(0, n_full - ends[-1]) // sizes[-1]
+        if n_chunks == 0:
+            return 0, 0
+        return ends[n_chunks - 1] + n_repeated * sizes[-1] + self.codes_beyond, n_chunks + n_repeated
 
 
 @dataclass(frozen=True)
@@ -234,8 +232,8 @@ class Adaptive:
         is_tight = self.estimator.is_tight(state.context_frames)
         return state.previous_codes == 0 and not state.lead_s and not is_tight
 
-    def settled(self, segment: SegmentState) -> tuple[int, int]:
-        return segment.n_rendered, 0
+    def settled(self, _n_codes: int, n_rendered: int, _n_before: int) -> tuple[int, int]:
+        return n_rendered, 0
 
     def _first(self, state: BufferState) -> int:
         """The smallest first chunk that plays until the next, smallest sustainable one is ready."""

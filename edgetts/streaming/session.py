@@ -127,25 +127,31 @@ class Session:
     def _make_codes(self) -> None:
         state, n_parts = self.state, 0
         for index, queued in enumerate(self._queue):
-            segment = SegmentState(queued, n_parts_before=n_parts)
+            segment = SegmentState(queued)
             with state.changed:
                 state.segments.append(segment)
                 state.changed.notify_all()
-            self._speak(segment, derive_seed(self.seed, index))
-            n_parts += self._schedule.settled(segment)[1] + 1  # and the last one
+            n_parts += self._speak(segment, derive_seed(self.seed, index), n_parts)
             with state.changed:
                 state.wait_until(lambda: len(state.segments) - state.n_segments_done <= MAX_SEGMENTS_AHEAD)
         with state.changed:
             state.has_all_segments = True
             state.changed.notify_all()
 
-    def _speak(self, segment: SegmentState, seed: int) -> None:
-        """Decode a segment, again until no guard objects or a code is settled. Raises GenerationError."""
+    def _speak(self, segment: SegmentState, seed: int, n_before: int) -> int:
+        """Decode a segment, again until no guard objects or a code is settled. Raises GenerationError.
+
+        n_before: chunks of the segments before, with chunks of fixed sizes. Returns how many this one has.
+        """
         state = self.state
+
+        def settled() -> tuple[int, int]:
+            return self._schedule.settled(len(segment.codes), segment.n_rendered, n_before)
+
         attempts = Attempts(seed, self._options.n_attempts)
         for attempt_seed in attempts.seeds():
             with state.changed:
-                if attempts.number and self._schedule.settled(segment)[0]:
+                if attempts.number and settled()[0]:
                     break
                 segment.codes.clear()
                 segment.seed = attempt_seed
@@ -153,7 +159,7 @@ class Session:
             attempts.add(self._attempt(segment))
         kept = attempts.kept
         with state.changed:
-            n_settled, _ = self._schedule.settled(segment)
+            n_settled, _ = settled()
             if n_settled:
                 kept = attempts.latest
             elif kept.is_loss or not kept.codes:
@@ -165,6 +171,7 @@ class Session:
                 segment.notices.append(f"{kept.problem}{missing}")
             segment.is_done = True
             state.changed.notify_all()
+            return settled()[1] + 1  # and the last one
 
     def _attempt(self, segment: SegmentState) -> Attempt:
         """Decode a segment once, and hand each code to the sound as soon as it is certain."""

@@ -55,7 +55,6 @@ class SegmentState:
     attempts: int = 0
     codes: list[int] = field(default_factory=list)
     is_done: bool = False  # no more codes will come
-    n_parts_before: int = 0  # chunks of the segments before, with chunks of fixed sizes
     n_rendered: int = 0  # codes whose samples were output
     notices: list[str] = field(default_factory=list)
     start: int = 0  # samples from the beginning of the stream

@@ -44,6 +44,7 @@ def looping(start: int) -> Codes:
 CASES: dict[str, tuple[tuple[int, ...], tuple[tuple[Codes, ...], ...]]] = {
     "words are missing": ((18, 12), ((lacking(39), GOOD), (GOOD,))),
     "words are missing later": ((18, 12), ((GOOD,), (lacking(39), range(58)))),
+    "words are missing after a segment of one chunk": ((70, 12), ((GOOD,), (lacking(39), range(58)))),
     "words are missing twice": ((18, 12), ((lacking(39), lacking(17)), (lacking(9), lacking(39)))),
     "a loop": ((18, 12), ((looping(25),), (GOOD,))),
     "a loop in the first chunk": ((40, 12), ((looping(10),), (GOOD,))),

@@ -12,12 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgetts.decoding.guards import Expected
 from edgetts.errors import UsageError
 from edgetts.streaming.fair_lock import FairLock
 from edgetts.streaming.latency import STAGES, Cost, LatencyModel
 from edgetts.streaming.schedule import MIN_CHUNK_S, MIN_FIRST_S, Adaptive, BufferState, Fixed, LatencyEstimator, Whole
-from edgetts.streaming.state import QueuedSegment, SegmentState
 
 MIN_CHUNK_CODES = round(MIN_CHUNK_S * 50)
 CODE_RATE = 50.0
@@ -129,20 +127,26 @@ def test_fixed_sizes_repeat_the_last() -> None:
             Fixed(sizes)
 
 
-def segment(n_codes: int, *, n_output: int = 0, n_parts_before: int = 0) -> SegmentState:
-    queued = QueuedSegment("", "", (), 0, 0, 0.0, Expected(), 0.0)
-    return SegmentState(queued, codes=[0] * n_codes, n_parts_before=n_parts_before, n_rendered=n_output)
-
-
 def test_codes_of_chunks_of_fixed_sizes_are_settled_once_they_are_there() -> None:
     """With the code after them; what was output does not matter. Of other schedules, only that does."""
     fixed = Fixed((30, 60))
-    settled = [fixed.settled(segment(n, n_output=m)) for m in (0, 30) for n in (0, 30, 31, 90, 91, 151)]
-    assert settled == [(0, 0), (0, 0), (31, 1), (31, 1), (91, 2), (151, 3)] * 2
-    assert [fixed.settled(segment(n, n_parts_before=5)) for n in (60, 61)] == [(0, 0), (61, 1)]
+    settled = [fixed.settled(n, m, 0) for m in (0, 30) for n in (0, 30, 31, 90, 91, 150, 151)]
+    assert settled == [(0, 0), (0, 0), (31, 1), (31, 1), (91, 2), (91, 2), (151, 3)] * 2
+    assert [fixed.settled(n, 0, 5) for n in (60, 61)] == [(0, 0), (61, 1)]
     adaptive = Adaptive(estimator(measured(0.1, 0.1)))
-    assert [adaptive.settled(segment(500, n_output=m))[0] for m in (0, 40)] == [0, 40]
-    assert Whole().settled(segment(500)) == (0, 0)
+    assert [adaptive.settled(500, m, 0)[0] for m in (0, 40)] == [0, 40]
+    assert Whole().settled(500, 0, 0) == (0, 0)
+
+
+@pytest.mark.parametrize("sizes", [(1,), (30,), (5, 3), (30, 60, 120), (120, 7, 7, 40)])
+def test_settled_codes_are_those_of_the_chunks_that_are_rendered(sizes: tuple[int, ...]) -> None:
+    """Chunk by chunk: each is as long as the target of that part of the stream, and one code must follow it."""
+    fixed = Fixed(sizes)
+    for n_before, n_codes in itertools.product(range(len(sizes) + 2), range(400)):
+        end, n_chunks = 0, 0
+        while n_codes > (next_end := end + fixed.target(BufferState(0, 0.0, n_before + n_chunks, 0, 0))):
+            end, n_chunks = next_end, n_chunks + 1
+        assert fixed.settled(n_codes, 0, n_before) == (end + 1 if n_chunks else 0, n_chunks)
 
 
 def test_only_a_part_that_is_waited_for_is_urgent() -> None:
