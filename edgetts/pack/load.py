@@ -8,6 +8,7 @@ Each kind of defect has its own `PackError` message. Knows no network: the calle
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +42,7 @@ from edgetts.pack.verify import Stamp, Verifier, check_size
 logger = logging.getLogger(__name__)
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
+ReadT = TypeVar("ReadT")
 # Gets a network on the meta device and its quantized tensors, replaces layers by ones that compute with those tensors,
 # and returns the names of the tensors it took (`edgetts.backends.linear`).
 Replace = Callable[[nn.Module, Mapping[str, Quantized]], Collection[str]]
@@ -79,6 +81,8 @@ class Pack:
         self.used: dict[str, Stamp | None] = {}  # files in use, and their state when they were opened
         self.watch: FileWatch | None = None  # of the mapped files, if the process has one
         self._was_truncated: dict[str, Callable[[], bool]] = {}  # of watched files
+        self._kept: dict[str, Any] = {}  # by file, what was read from it
+        self._reading = threading.Lock()
 
     def __repr__(self) -> str:
         about = self.manifest
@@ -118,6 +122,17 @@ class Pack:
             self._was_truncated[name] = self.watch.watch(path)
         self.used[name] = stamp
         return path
+
+    def once(self, name: str, read: Callable[[Path], ReadT]) -> ReadT:
+        """What `read` makes of a small file of the pack: at the first call, and kept as long as the pack. Thread-safe.
+
+        Each file has one reader. Raises what `read` raises, and PackError as `file`; then the next call reads again.
+        """
+        with self._reading:
+            if name not in self._kept:
+                self._kept[name] = read(self.file(name))
+            kept: ReadT = self._kept[name]
+            return kept
 
     def is_current(self) -> bool:
         """Whether the folder still holds the files that were loaded. A long-running process reopens the pack if not."""

@@ -35,6 +35,7 @@ from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
     from edgetts.options import SynthesisOptions
+    from edgetts.pack.config import ModelConfig
     from edgetts.pack.load import Pack
 
 MAX_GAIN_DB = 9.0  # either way
@@ -59,11 +60,14 @@ class SpeechLevel:
         """The pack's level; None: each voice speaks at its own. Raises PackError if it does not fit the pack."""
         if SPEECH_LEVEL_FILE not in pack.manifest.files:
             return None
-        path = pack.file(SPEECH_LEVEL_FILE)
-        if family_of(pack.config).voice_reference != "reference_codes":
+        return pack.once(SPEECH_LEVEL_FILE, lambda path: cls._fitting(path, pack.config))
+
+    @classmethod
+    def _fitting(cls, path: Path, config: ModelConfig) -> SpeechLevel:
+        if family_of(config).voice_reference != "reference_codes":
             raise PackError(f"{path} is for models whose S2Mel takes codes: fetch the pack again.")
         found = cls.read(path)
-        if max(code for row in found.codes for code in row) >= pack.config.semantic_codec.codebook_size:
+        if max(code for row in found.codes for code in row) >= config.semantic_codec.codebook_size:
             raise PackError(f"{path} is for another model: fetch the pack again.")
         return found
 
@@ -83,11 +87,11 @@ class SpeechLevel:
             raise PackError(f"{path} is not a level of speech ({error}): fetch the pack again.") from error
         return cls(float(level), tuple(tuple(row) for row in rows))
 
-    def gain(self, voice: Voice) -> float:
-        """Factor of the voice's waveforms; 1 for a voice without a level."""
-        if voice.level_db is None:
+    def gain(self, level_db: float | None) -> float:
+        """Factor of the waveforms of a voice with this level; 1 for a voice without one."""
+        if level_db is None:
             return 1.0
-        db = max(-MAX_GAIN_DB, min(MAX_GAIN_DB, self.level_db - voice.level_db))
+        db = max(-MAX_GAIN_DB, min(MAX_GAIN_DB, self.level_db - level_db))
         return float(10 ** (db / 20))
 
     @torch.inference_mode()

@@ -88,5 +88,5 @@ def make_speaker(
         reference_mel=reference_mel[:, :, -n_kept:],
         prompt_condition=condition[:, -n_kept:],
         offsets=None if offsets is None else offsets.times,
-        gain=1.0 if level is None else level.gain(voice),
+        gain=1.0 if level is None else level.gain(voice.level_db),
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -99,8 +102,8 @@ def test_the_gain_is_the_difference_within_bounds(level: SpeechLevel, tts: TTS) 
     voice = tts.voice("af_heart")
     for above, gain_db in ((3.0, -3.0), (-4.0, 4.0), (30.0, -MAX_GAIN_DB), (-30.0, MAX_GAIN_DB)):
         told = dataclasses.replace(voice, level_db=level.level_db + above)
-        assert 20 * np.log10(level.gain(told)) == pytest.approx(gain_db)
-        assert make_speaker(tts.pipeline.networks, told).gain == level.gain(told)
+        assert 20 * np.log10(level.gain(told.level_db)) == pytest.approx(gain_db)
+        assert make_speaker(tts.pipeline.networks, told).gain == level.gain(told.level_db)
 
 
 @pytest.mark.parametrize("options", [{}, {"emotion": {"happy": 0.4}}, {"duration_factor": 1.2}])
@@ -112,7 +115,7 @@ def test_file_and_stream_have_the_gain_and_nothing_else(
     said = tts.say(text, voice, seed=1, **options).samples
     before = tts.say(text, plain, seed=1, **options).samples
     unclipped = np.abs(before) < 0.999
-    assert np.abs(said - before * level.gain(voice))[unclipped].max() < 1e-4
+    assert np.abs(said - before * level.gain(voice.level_db))[unclipped].max() < 1e-4
     for chunks in ((10_000,), (20, 40)):
         streams = []
         for each in (voice, plain):
@@ -120,7 +123,7 @@ def test_file_and_stream_have_the_gain_and_nothing_else(
                 streams.append(np.concatenate([chunk.samples for chunk in stream]))
         loud, quiet = streams
         unclipped = np.abs(quiet) < 0.9  # a seam between two chunks is a mean of both
-        assert np.abs(loud - quiet * level.gain(voice))[unclipped].max() < 1e-4
+        assert np.abs(loud - quiet * level.gain(voice.level_db))[unclipped].max() < 1e-4
         assert len(loud) == len(said) and (chunks != (10_000,) or np.array_equal(loud, said))
 
 
@@ -196,11 +199,34 @@ def test_an_unusable_level_is_refused(tmp_path: Path, changed: dict[str, object]
 
 
 def test_codes_outside_the_codebook_are_refused(tts: TTS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / SPEECH_LEVEL_FILE
-    monkeypatch.setattr(tts.pack, "file", lambda _name: path)
-    size = tts.pack.config.semantic_codec.codebook_size
-    path.write_text(json.dumps({**GOOD, "codes": [[size - 1]]}))
-    assert SpeechLevel.of_pack(tts.pack) == SpeechLevel(-22.0, ((size - 1,),))
+    path, pack = tmp_path / SPEECH_LEVEL_FILE, open_pack(tts.pack.path)
+    monkeypatch.setattr(pack, "file", lambda _name: path)
+    size = pack.config.semantic_codec.codebook_size
     path.write_text(json.dumps({**GOOD, "codes": [[size]]}))
     with pytest.raises(PackError, match="another model"):
-        SpeechLevel.of_pack(tts.pack)
+        SpeechLevel.of_pack(pack)
+    path.write_text(json.dumps({**GOOD, "codes": [[size - 1]]}))  # what was not usable is read again
+    assert SpeechLevel.of_pack(pack) == SpeechLevel(-22.0, ((size - 1,),))
+
+
+def test_the_level_is_read_once_per_pack(tts: TTS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By several threads at once, too; another pack has its own, and the level goes with the pack."""
+    read, paths = SpeechLevel.read, list[Path]()
+
+    def slow(path: Path) -> SpeechLevel:
+        paths.append(path)
+        time.sleep(0.05)  # long enough for all threads to ask
+        return read(path)
+
+    monkeypatch.setattr(SpeechLevel, "read", slow)
+    pack, other = open_pack(tts.pack.path), open_pack(tts.pack.path, home=tmp_path)
+    with ThreadPoolExecutor(4) as threads:
+        levels = list(threads.map(SpeechLevel.of_pack, [pack] * 4))
+    assert len(paths) == 1 and levels == [read(paths[0])] * 4
+    SpeechLevel.of_pack(other)
+    assert len(paths) == 2
+    gone = weakref.ref(levels[0])  # type: ignore[arg-type]
+    levels.clear()
+    assert gone() is not None
+    del pack
+    assert gone() is None
