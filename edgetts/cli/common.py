@@ -11,6 +11,7 @@ import json
 import math
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -216,7 +217,7 @@ DESCRIPTION_WIDTH = 40  # characters of the current stage
 _NEVER_REACHED = 1.0 + 1e-9  # reaching the total would stop the clock, but another stage may follow
 
 
-class TerminalBar:
+class TerminalBar(ABC):
     """A bar on stderr, if that is a terminal: it appears with the first progress and is erased at the end."""
 
     def __init__(self, *, enabled: bool = True) -> None:
@@ -232,9 +233,9 @@ class TerminalBar:
             self._bar.stop()
             self._bar = None
 
+    @abstractmethod
     def _columns(self) -> list[Any]:
         """What stands right of the bar: columns of rich."""
-        raise NotImplementedError
 
     def _show(self, what: str, done: float, total: float) -> None:
         if not self._is_shown:

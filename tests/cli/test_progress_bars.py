@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edgetts.cli.common import ProgressBar
+from edgetts.cli.common import ProgressBar, TerminalBar
 from edgetts.cli.download import ByteProgressBar
 
 
@@ -60,3 +60,8 @@ def test_who_wants_it_quiet_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
         shares("a stage", 0.5)
         sizes("a.bin", 1, 2)
     assert screen.getvalue() == ""
+
+
+def test_a_bar_that_does_not_say_what_stands_in_it_is_not_made() -> None:
+    with pytest.raises(TypeError, match="_columns"):
+        TerminalBar()  # type: ignore[abstract]
