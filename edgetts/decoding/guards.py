@@ -112,11 +112,6 @@ def cap_codes(
     return max(1, min(max_codes, math.ceil(seconds * code_rate)))
 
 
-def sound_s(codes: Sequence[int], code_rate: float, silence_code: int | None) -> float:
-    """Seconds of codes that are not silence."""
-    return sum(code != silence_code for code in codes) / code_rate
-
-
 def n_at_end(codes: Sequence[int], code: int) -> int:
     """Length of the run of `code` at the end."""
     return next((i for i, other in enumerate(reversed(codes)) if other != code), len(codes))
@@ -137,7 +132,7 @@ def judge(
 
     Too little speech for the text is a loss, whatever else was found.
     """
-    heard_s = sound_s(codes, code_rate, silence_code)
+    heard_s = sum(code != silence_code for code in codes) / code_rate
     if not codes or heard_s == 0:
         return Problem("nothing was said", is_loss=True)
     if heard_s < expected.least_s:

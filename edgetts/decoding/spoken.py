@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,9 @@ class CodeSounds:
         wanted, words = self._wanted(ids)
         if not wanted:
             return 0
-        spoken = _spoken(wanted, self._heard(codes), self.alike)
+        # A sound that lasts for several codes is one.
+        heard = [token for token, _ in groupby(self.token_of_code[code] for code in codes) if token != NO_SOUND]
+        spoken = _spoken(wanted, heard, self.alike)
         sounds = np.bincount(words)
         shares = np.bincount(words, weights=spoken)[sounds > 0] / sounds[sounds > 0]
         return int((shares < LEAST_SPOKEN).sum())
@@ -91,16 +94,6 @@ class CodeSounds:
                 wanted.append(token)
                 words.append(word)
         return wanted, words
-
-    def _heard(self, codes: Sequence[int]) -> list[int]:
-        heard: list[int] = []
-        before = NO_SOUND
-        for code in codes:
-            token = self.token_of_code[code]
-            if token not in (NO_SOUND, before):
-                heard.append(token)
-            before = token
-        return heard
 
 
 def _spoken(wanted: Sequence[int], heard: Sequence[int], alike: frozenset[tuple[int, int]]) -> Costs:

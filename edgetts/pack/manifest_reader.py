@@ -58,7 +58,7 @@ class ManifestReader:
 
     def manifest(self, table: dict[str, Any], *, is_sealed: bool) -> Manifest:
         required = {key: value for key, value in table.items() if key not in self._OPTIONAL}
-        self._keys(required, (*self._KEYS, CHECKSUM) if is_sealed else self._KEYS, "")
+        self._table(required, "", (*self._KEYS, CHECKSUM) if is_sealed else self._KEYS)
         without = table.get("without", [])
         if not isinstance(without, list) or not all(feature in FEATURES for feature in without):
             self.problems.append(f"without must be a list of {', '.join(FEATURES)}, not {_shown(without)}")
@@ -73,10 +73,9 @@ class ManifestReader:
         files = {name: self._file(name, entry) for name, entry in self._table(table.get("files"), "files").items()}
         components = {
             name: self._component(name, entry)
-            for name, entry in self._table(table.get("components"), "components").items()
+            for name, entry in self._table(table.get("components"), "components", self.family.components).items()
         }
         self._refuse_other_families(components)
-        self._keys(components, self.family.components, "components.")
         if len(files) > MAX_FILES:
             self.problems.append(f"files has {len(files)} entries, more than {MAX_FILES}")
         for name in (*(c.file for c in components.values()), TOKENIZER_FILE):
@@ -110,8 +109,7 @@ class ManifestReader:
 
     def _component(self, name: str, value: Any) -> ComponentEntry:
         path = f"components.{printable(name)}"
-        table = self._table(value, path)
-        self._keys(table, ("file", "dtype", "schemes"), f"{path}.")
+        table = self._table(value, path, ("file", "dtype", "schemes"))
         file = self._file_name(table.get("file"), f"{path}.file")
         dtype = table.get("dtype")
         if dtype not in DTYPES:
@@ -127,8 +125,7 @@ class ManifestReader:
         return ComponentEntry(file, str(dtype), schemes)
 
     def _scheme(self, value: Any, path: str) -> SchemeGroup:
-        table = self._table(value, path)
-        self._keys(table, ("scheme", "group_size", "tensors"), f"{path}.")
+        table = self._table(value, path, ("scheme", "group_size", "tensors"))
         scheme, group_size, tensors = (table.get(k) for k in ("scheme", "group_size", "tensors"))
         if scheme not in SCHEMES:
             self.problems.append(f"{path}.scheme {_shown(scheme)} is unknown; known are {', '.join(SCHEMES)}")
@@ -142,8 +139,7 @@ class ManifestReader:
     def _file(self, name: str, value: Any) -> FileEntry:
         self._file_name(name, "files")
         path = f"files.{printable(name)}"
-        table = self._table(value, path)
-        self._keys(table, ("bytes", "sha256"), f"{path}.")
+        table = self._table(value, path, ("bytes", "sha256"))
         size, digest = table.get("bytes"), table.get("sha256")
         is_large = name.endswith(TENSORS_SUFFIX) and not name.startswith(READY_VOICES)
         most = MAX_FILE_BYTES if is_large else MAX_SMALL_FILE_BYTES
@@ -165,15 +161,16 @@ class ManifestReader:
             self.problems.append(f"{path} has {len(value)} characters, more than {MAX_TEXT}")
         return str(value)
 
-    def _table(self, value: Any, path: str) -> dict[str, Any]:
-        if not isinstance(value, dict):
+    def _table(self, value: Any, path: str, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
+        """The table at a path, "" for the manifest itself. keys: all that it must have; None: any."""
+        table = value if isinstance(value, dict) else {}
+        if table is not value:
             self.problems.append(f"{path} must be a table, not {_shown(value)}")
-            return {}
-        return value
-
-    def _keys(self, table: Mapping[str, Any], allowed: tuple[str, ...], prefix: str) -> None:
-        self.problems += [f"unknown key {_shown(prefix + key)}" for key in table if key not in allowed]
-        self.problems += [f"missing key {prefix}{key}" for key in allowed if key not in table]
+        if keys is not None:
+            prefix = f"{path}." if path else ""
+            self.problems += [f"unknown key {_shown(prefix + key)}" for key in table if key not in keys]
+            self.problems += [f"missing key {prefix}{key}" for key in keys if key not in table]
+        return table
 
 
 def _is_int(value: Any) -> TypeGuard[int]:

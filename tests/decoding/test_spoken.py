@@ -44,6 +44,12 @@ def test_words_without_their_sounds_are_missing(spoken: list[int], n_missing: in
     assert SOUNDS.n_missing(TEXT, [4, *codes(*spoken, pause=2)]) == n_missing
 
 
+def test_silence_is_no_sound() -> None:
+    """As one it would cost as much as a wrong sound, and the cheapest alignment would be another."""
+    text = [WORD, 1, 2, WORD, 3]
+    assert SOUNDS.n_missing(text, [30, 10]) == SOUNDS.n_missing(text, [30, 3, 3, 10]) == 1
+
+
 def test_a_text_without_sounds_lacks_nothing() -> None:
     assert SOUNDS.n_missing([], codes(1)) == SOUNDS.n_missing([WORD, MARK], []) == 0
 
