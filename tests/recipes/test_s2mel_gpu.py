@@ -59,13 +59,22 @@ def level(i: int, n: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def bundle(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
-    assert feature_bundle.pack(open_pack(builtin_pack()), corpus, folder) == len(corpus.training())
+    assert feature_bundle.pack(open_pack(builtin_pack()), [corpus], folder) == len(corpus.training())
     return folder
 
 
 def order_of(corpus: Corpus) -> list[int]:
-    order: list[int] = np.random.default_rng(0).permutation(corpus.training()).tolist()
-    return order
+    return [i for _, i in feature_bundle._order([corpus])]
+
+
+def test_a_recording_in_two_corpora_is_taken_once(corpus: Corpus) -> None:
+    other = Corpus(corpus.folder)
+    other.items = [{**item, "factor": 1.2} for item in corpus.items[:20]]
+    order = feature_bundle._order([corpus, other])
+    names = [of.items[i]["name"] for of, i in order]
+    assert sorted(names) == sorted(corpus.items[i]["name"] for i in corpus.training())
+    assert {of is other for of, _ in order} == {True, False}
+    assert [i for _, i in order] != sorted(i for _, i in order)
 
 
 def test_what_is_packed_comes_out_again(corpus: Corpus, bundle: Path) -> None:
@@ -89,7 +98,7 @@ def test_levels_beyond_the_range_are_clipped(corpus: Corpus, tmp_path: Path) -> 
     loud = Corpus(corpus.folder)
     mel = np.full((300, 80), -30.0, np.float32)
     mel[::2, ::2] = 30.0
-    stored = feature_bundle._stored(_Only(loud, mel), [0])
+    stored = feature_bundle._stored([(_Only(loud, mel), 0)])
     steps = np.frombuffer(stored, np.int8, mel.size).reshape(80, -1)
     levels = np.cumsum(steps, axis=0, dtype=np.int8).T
     assert set(np.unique(levels)) == {-128, 127}
@@ -109,11 +118,11 @@ class _Only(Corpus):
 def test_a_bundle_keeps_to_its_size(corpus: Corpus, tmp_path: Path) -> None:
     model = open_pack(builtin_pack())
     base = 2.5  # libraries and voices
-    n = feature_bundle.pack(model, corpus, tmp_path / "few", megabytes=base)
+    n = feature_bundle.pack(model, [corpus], tmp_path / "few", megabytes=base)
     assert sum(p.stat().st_size for p in (tmp_path / "few").rglob("*") if p.is_file()) <= base * 1e6
     assert n > 0
     with pytest.raises(ValueError, match="no recording fits into 0.5 MB"):
-        feature_bundle.pack(model, corpus, tmp_path / "none", megabytes=0.5)
+        feature_bundle.pack(model, [corpus], tmp_path / "none", megabytes=0.5)
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -1,11 +1,11 @@
 """Trains S2Mel on a remote GPU in minutes, from one small folder and a pack.
 
-    python -m recipes.tiny.stages.s2mel_gpu pack --corpus CACHE --out BUNDLE [--pack PACK]   # locally: features
+    python -m recipes.tiny.stages.s2mel_gpu pack --corpus CACHE... --out BUNDLE [--pack PACK]   # locally: features
     export PYTHONPATH=BUNDLE/libraries                                                       # remotely
     python -m recipes.tiny.stages.s2mel_gpu train --bundle BUNDLE --out RESULT [--pack PACK]
     python -m recipes.tiny.stages.s2mel_gpu take --result RESULT --work WORK                 # locally: start weights
 
-In: a cached corpus with codes (`relabel_codes`) and the features of `train_codec`, and the pack whose S2Mel is trained
+In: cached corpora with codes (`relabel_codes`) and the features of `train_codec`, and the pack whose S2Mel is trained
 further, by default the built-in one. Out: `RESULT/s2mel.pt` of 14 MB, which `export` writes into a pack. It is the
 stage `s2mel_latents` of `train_s2mel`, with batches eight times as large that are drawn on the device. The remote
 machine needs this checkout, torch, numpy and rich. `train --dry-run` runs a few small steps on any machine.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import copy
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -29,11 +30,12 @@ from edgetts.models import registry
 from edgetts.models.s2mel import LatentS2Mel
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
-from recipes.tiny import dims
-from recipes.tiny.common import Run, average_into
-from recipes.tiny.corpus.data import Corpus, is_held_out
+from recipes.tiny.common import Run
+from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.feature_bundle import MEGABYTES, Features, pack, unpack
+from recipes.tiny.stages.replayed_step import ReplayedStep
 from recipes.tiny.stages.s2mel_data import SHAPE_SHARES, SHAPES, Batch
+from recipes.tiny.stages.s2mel_device_data import DeviceItems, Shape
 from recipes.tiny.stages.train_s2mel import (
     DROPPED_SHARE,
     LR_SCALES,
@@ -51,90 +53,9 @@ RESULT = "s2mel.pt"
 MINUTES = 6.0
 LARGER = 8  # times the batch of the CPU
 AVERAGE_DECAY = 0.9995
-EVALUATE_EVERY = 500
+EVALUATE_EVERY = 2000
 N_EVALUATED = 8  # batches
-CANDIDATES = 12  # recordings of which the one with the nearest resampling factor is the reference
 DRY_STEPS, DRY_BATCH = 2, 2
-
-
-class DeviceItems:
-    """The recordings of a bundle on a device, in random batches."""
-
-    def __init__(self, features: Features, latents: Tensor, table: Tensor, device: torch.device, *, held: bool) -> None:
-        """latents (T, C): of all codes; table (K, C): the codebook's features. held: only the held-out recordings."""
-        self._mel = torch.from_numpy(features.mel).to(device)
-        self._first_frame, self._n_frames = _offsets(features.n_frames), features.n_frames
-        self._first_code, self._n_codes = _offsets(features.n_codes), features.n_codes
-        self._codes, self._heard, self._phones = (
-            torch.from_numpy(x.astype(np.int64)).to(device) for x in (features.codes, features.heard, features.phones)
-        )
-        self._style = torch.from_numpy(features.style).to(device)
-        self._latents, self._table, self.device = latents, table, device
-        own = [i for i in range(len(features.voice)) if is_held_out(i) == held]
-        self._order = np.array(sorted(own, key=lambda i: features.n_frames[i]), dtype=np.int64)
-        self._factor = features.factor
-        by_voice: dict[tuple[int, bool], list[int]] = defaultdict(list)
-        self._group = [(int(v), float(f) > 1) for v, f in zip(features.voice, features.factor, strict=True)]
-        for i, group in enumerate(self._group):
-            if not is_held_out(i):
-                by_voice[group].append(i)
-        self._by_voice = {group: np.array(members) for group, members in by_voice.items()}
-
-    @property
-    def longest(self) -> int:
-        """Frames of the longest recording."""
-        return int(self._n_frames[self._order[-1]])
-
-    def batch(self, generator: np.random.Generator, model: LatentS2Mel, shape: tuple[int, int, int]) -> Batch:
-        """shape: frames of prompt and target, and items."""
-        n_prompt, n_target, size = shape
-        n_target = min(n_target, self.longest - 2)
-        m_prompt, n_codes = int(n_prompt / dims.FRAMES_PER_CODE), int(n_target / dims.FRAMES_PER_CODE) + 1
-        first = int(np.searchsorted(self._n_frames[self._order], n_target + 2))
-        chosen = self._order[generator.integers(first, len(self._order), size)]
-        references = np.array([self._reference(int(i), generator) for i in chosen])
-        cut = self._cut(generator, self._n_codes[chosen] - n_codes + 1)
-        frame = np.minimum(np.rint(cut * dims.FRAMES_PER_CODE).astype(np.int64), self._n_frames[chosen] - n_target)
-        at = np.minimum(cut[:, None] + np.arange(n_codes), self._n_codes[chosen][:, None] - 1)
-        codes = self._index(self._first_code[chosen][:, None] + at)
-        code_of = (torch.arange(n_target, device=self.device) / dims.FRAMES_PER_CODE).long()
-        semantic = self._table[self._codes[codes]] + model.project_latents(self._latents[codes].float())
-
-        cut = self._cut(generator, self._n_codes[references] - m_prompt)  # a recording that is too short is repeated
-        start = np.minimum(np.rint(cut * dims.FRAMES_PER_CODE).astype(np.int64), self._n_frames[references] - n_prompt)
-        frames = (np.maximum(start, 0)[:, None] + np.arange(n_prompt)) % self._n_frames[references][:, None]
-        heard = (cut[:, None] + np.arange(m_prompt)) % self._n_codes[references][:, None]
-        prompt = self._mel[self._index(self._first_frame[references][:, None] + frames)]
-        return Batch(
-            mel=self._mel[self._index(self._first_frame[chosen][:, None] + frame[:, None] + np.arange(n_target))]
-            .float()
-            .transpose(1, 2),
-            semantic=semantic,
-            prompt=prompt.float().transpose(1, 2),
-            prompt_semantic=self._table[self._heard[self._index(self._first_code[references][:, None] + heard)]],
-            style=self._style[self._index(references)],
-            phones=self._phones[codes][:, code_of],
-        )
-
-    def _reference(self, i: int, generator: np.random.Generator) -> int:
-        """A random other recording of the same voice, with a resampling factor close to that of recording `i`."""
-        others = self._by_voice.get(self._group[i])
-        if others is None:  # the voice has no other recording
-            return i
-        drawn = others[generator.integers(0, len(others), CANDIDATES)]
-        usable = drawn[drawn != i] if (drawn != i).any() else drawn
-        return int(usable[np.abs(self._factor[usable] - self._factor[i]).argmin()])
-
-    def _cut(self, generator: np.random.Generator, room: np.ndarray) -> np.ndarray:
-        starts: np.ndarray = generator.integers(0, np.maximum(room, 1))
-        return starts
-
-    def _index(self, index: np.ndarray) -> Tensor:
-        return torch.from_numpy(index).to(self.device, non_blocking=True)
-
-
-def _offsets(lengths: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
 
 
 @torch.inference_mode()
@@ -153,7 +74,11 @@ def latents_of(model: Pack, features: Features, device: torch.device) -> Tensor:
 
 
 def train(bundle: Path, out: Path, model: Path, minutes: float, device: torch.device, *, dry: bool) -> None:
-    """Train the S2Mel of the pack `model` further. Its moving average and the log go to `out`."""
+    """Train the S2Mel of the pack `model` further. Its moving average and the log go to `out`.
+
+    minutes: from here on, the preparation included.
+    """
+    started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     source, features = open_pack(model, home=out / "home"), unpack(bundle)
@@ -166,25 +91,32 @@ def train(bundle: Path, out: Path, model: Path, minutes: float, device: torch.de
     mean_mel = torch.from_numpy(features.mel[:20_000].astype(np.float32)).mean(0)
     auxiliary = AuxiliaryHeads(source.config.s2mel.dit.content_dim, features.n_phones, mean_mel).to(device)
     optimizers = optimizers_of(network, auxiliary, LR_SCALES[STAGE])
+    peak = optimizers["adamw"].param_groups[0]["lr"]
     items, held = (DeviceItems(features, latents, table, device, held=h) for h in (False, True))
     generator, n_evaluated = np.random.default_rng(), 1 if dry else N_EVALUATED
+
+    def losses(numbers: Tensor, shape: Shape) -> dict[str, Tensor]:
+        batch = items.gather(numbers, network, shape)
+        parts = _losses(network, auxiliary, batch, flow_times(shape[2], device), DROPPED_SHARE)
+        return {name: WEIGHTS[name] * part for name, part in parts.items()}
+
+    parameters = [*network.parameters(), *auxiliary.parameters()]
+    one_step = ReplayedStep(losses, parameters, list(optimizers.values()), (network, average), device)
     with tempfile.TemporaryDirectory() as work:
-        run = Run(Path(work), STAGE, minutes, {"s2mel": network}, optimizers, curves=False)
+        spent = (time.monotonic() - started) / 60
+        # Without the optimizers: the run would change their learning rates.
+        rates = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        run = Run(Path(work), STAGE, max(0.05, minutes - spent), {"s2mel": network}, {"rate": rates}, curves=False)
+        run.write_log({"prepared_s": round(60 * spent, 1), "recordings": len(features.voice), "peak_lr": peak})
         run.write_log({"eval": errors(average, auxiliary, held, n_evaluated)})
         for step in run:
             n_prompt, n_target, size = SHAPES[generator.choice(len(SHAPES), p=SHAPE_SHARES)]
-            batch = items.batch(generator, network, (n_prompt, n_target, DRY_BATCH if dry else LARGER * size))
-            parts = _losses(network, auxiliary, batch, flow_times(len(batch.mel)).to(device), DROPPED_SHARE)
-            loss = sum((WEIGHTS[name] * part for name, part in parts.items()), torch.zeros((), device=device))
-            for optimizer in optimizers.values():
-                optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            for optimizer in optimizers.values():
-                optimizer.step()
-            average_into(average, network, min(AVERAGE_DECAY, (step + 1) / (step + 20)))
-            if step % 20 == 0:  # float() synchronizes with the device
-                run.log(**{name: part.detach() for name, part in parts.items()})
+            shape = items.fitting((n_prompt, n_target, DRY_BATCH if dry else LARGER * size))
+            decay = min(AVERAGE_DECAY, (step + 1) / (step + 20))
+            rate = rates.param_groups[0]["lr"]
+            parts = one_step(items.draw(generator, shape), shape, rate=rate, decay=decay)
+            if step % 50 == 0:  # float() synchronizes with the device
+                run.log(**{name: part / WEIGHTS[name] for name, part in parts.items()})
             if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
                 run.write_log({"eval": errors(average, auxiliary, held, n_evaluated)})
             if dry and step == DRY_STEPS - 1:
@@ -198,7 +130,7 @@ def _losses(
     model: LatentS2Mel, auxiliary: AuxiliaryHeads, batch: Batch, t: Tensor, dropped_share: float
 ) -> dict[str, Tensor]:
     dropped = torch.rand(len(t), device=t.device) < dropped_share
-    noise = NOISE_SCALE * torch.randn(batch.mel.shape, device=t.device)
+    noise = NOISE_SCALE * torch.randn_like(batch.mel)
     return flow_losses(model, batch, t, noise, dropped, auxiliary)
 
 
@@ -237,7 +169,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
     packing = verbs.add_parser("pack")
-    packing.add_argument("--corpus", type=Path, required=True, help="cached corpus with codes and features")
+    packing.add_argument(
+        "--corpus", type=Path, action="append", required=True, help="with codes and features; may be given again"
+    )
     packing.add_argument("--out", type=Path, required=True)
     packing.add_argument("--megabytes", type=float, default=MEGABYTES)
     training = verbs.add_parser("train")
@@ -255,7 +189,7 @@ def main() -> None:
         take(args.result, args.work)
     elif args.verb == "pack":
         model = open_pack(args.pack or builtin_pack())
-        print(f"{pack(model, Corpus(args.corpus), args.out, args.megabytes)} recordings in {args.out}")
+        print(f"{pack(model, [Corpus(c) for c in args.corpus], args.out, args.megabytes)} recordings in {args.out}")
     else:
         device = torch.device("cpu" if args.dry_run else "cuda")
         train(args.bundle, args.out, args.pack or builtin_pack(), args.minutes, device, dry=args.dry_run)

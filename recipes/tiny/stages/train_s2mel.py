@@ -52,9 +52,10 @@ AVERAGE_DECAY = 0.998
 EVALUATE_EVERY = 300
 
 
-def flow_times(n: int) -> Tensor:
+def flow_times(n: int, device: torch.device | None = None) -> Tensor:
     """Random flow times (n,); a share `EARLY_SHARE` of them is uniform below `EARLY_UNTIL`, the rest below 1."""
-    return torch.rand(n) * torch.where(torch.rand(n) < EARLY_SHARE, EARLY_UNTIL, 1.0)
+    times = torch.rand(n, device=device)
+    return times * torch.where(torch.rand(n, device=device) < EARLY_SHARE, EARLY_UNTIL, 1.0)
 
 
 class AuxiliaryHeads(nn.Module):
