@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -88,6 +89,28 @@ def test_at_a_rate_of_zero_nothing_moves() -> None:
     step(drawn()[0], "any", rate=0.0, decay=1.0)
     for a, b, c in zip(network().parameters(), model.parameters(), average.parameters(), strict=True):
         assert torch.equal(a, b) and torch.equal(a, c)
+
+
+def test_where_a_capture_fails_it_trains_all_the_same_and_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    model, average = network(), network()
+    step = ReplayedStep(
+        lambda numbers, _: losses_of(model, numbers),
+        list(model.parameters()),
+        optimizers_of(model),
+        (model, average),
+        CPU,
+    )
+    monkeypatch.setattr(step, "_capture", refused)
+    monkeypatch.setattr(step, "_device", SimpleNamespace(type="cuda"))
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, _: tensor)
+    before = [p.detach().clone() for p in model.parameters()]
+    for _ in range(2):
+        step(drawn()[0], "any", rate=1.0, decay=0.5)
+    assert "stream is capturing" in step.problem
+    assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
 @pytest.mark.gpu

@@ -28,8 +28,8 @@ from edgetts.pack.load import Pack
 from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus
 
-MEGABYTES = 22.0  # of the whole folder, about 1.5 hours of speech: checkout and folder travel together
-MEL_STEP, MEL_ZERO = 0.125, -5.0  # of the stored mels, natural logarithm: -21 to 10.9 in 8 bits, wrong by 0.3 dB
+MEGABYTES = 22.0  # of the whole folder, about 2 hours of speech: checkout and folder travel together
+MEL_STEP, MEL_ZERO = 0.2, -5.0  # of the stored mels, natural logarithm: -30.6 to 20.4 in 8 bits, wrong by 0.5 dB
 REFERENCES = 2  # recordings per voice that the latents are computed for
 REFERENCE_CODES = 200  # of their frames
 BLOCK = 50  # recordings that are compressed together

@@ -45,6 +45,7 @@ class ReplayedStep:
         self._decay = torch.ones((), device=device)
         self._graphs: dict[Hashable, tuple[Any, Tensor, dict[str, Tensor]]] = {}
         self._pool: Any = None
+        self.problem = ""  # why no more steps are captured, for the log
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 if "capturable" in group:
@@ -55,11 +56,14 @@ class ReplayedStep:
 
         decay: of the moving average. The losses are on the device and overwritten by the next step of the same key.
         """
-        if self._device.type != "cuda":
-            self._set(rate, decay)
-            return self._step(numbers, key)
+        if self._device.type == "cuda" and not self.problem and key not in self._graphs:
+            try:
+                self._graphs[key] = self._capture(numbers, key)
+            except RuntimeError as error:
+                self.problem = f"Steps are launched one kernel at a time, since a capture failed: {error}"
         if key not in self._graphs:
-            self._graphs[key] = self._capture(numbers, key)
+            self._set(rate, decay)
+            return self._step(numbers.to(self._device), key)
         graph, given, losses = self._graphs[key]
         self._set(rate, decay)
         given.copy_(numbers)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import tempfile
 import time
 from collections import defaultdict
@@ -76,7 +77,8 @@ def latents_of(model: Pack, features: Features, device: torch.device) -> Tensor:
 def train(bundle: Path, out: Path, model: Path, minutes: float, device: torch.device, *, dry: bool) -> None:
     """Train the S2Mel of the pack `model` further. Its moving average and the log go to `out`.
 
-    minutes: from here on, the preparation included.
+    The average is written whenever it is better than before on held-out recordings of the bundle: the network could
+    learn hours of speech by heart. minutes: from here on, the preparation included.
     """
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
@@ -109,6 +111,16 @@ def train(bundle: Path, out: Path, model: Path, minutes: float, device: torch.de
         run = Run(Path(work), STAGE, max(0.05, minutes - spent), {"s2mel": network}, {"rate": rates}, curves=False)
         run.write_log({"prepared_s": round(60 * spent, 1), "recordings": len(features.voice), "peak_lr": peak})
         run.write_log({"eval": errors(average, auxiliary, held, n_evaluated)})
+
+        def keep_if_better(least: float) -> float:
+            """Write the average if its error on held-out recordings is the least so far, which is returned."""
+            found = errors(average, auxiliary, held, n_evaluated)
+            run.write_log({"eval": found, **({"problem": one_step.problem} if one_step.problem else {})})
+            if found["flow"] < least:
+                torch.save({name: value.half().cpu() for name, value in average.state_dict().items()}, out / RESULT)
+            return min(found["flow"], least)
+
+        kept = math.inf
         for step in run:
             n_prompt, n_target, size = SHAPES[generator.choice(len(SHAPES), p=SHAPE_SHARES)]
             shape = items.fitting((n_prompt, n_target, DRY_BATCH if dry else LARGER * size))
@@ -118,12 +130,11 @@ def train(bundle: Path, out: Path, model: Path, minutes: float, device: torch.de
             if step % 50 == 0:  # float() synchronizes with the device
                 run.log(**{name: part / WEIGHTS[name] for name, part in parts.items()})
             if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
-                run.write_log({"eval": errors(average, auxiliary, held, n_evaluated)})
+                kept = keep_if_better(kept)
             if dry and step == DRY_STEPS - 1:
                 break
-        run.write_log({"eval": errors(average, auxiliary, held, n_evaluated)})
+        keep_if_better(kept)
         (out / f"{STAGE}.jsonl").write_text((Path(work) / STAGE / "log.jsonl").read_text())
-    torch.save({name: value.half().cpu() for name, value in average.state_dict().items()}, out / RESULT)
 
 
 def _losses(
