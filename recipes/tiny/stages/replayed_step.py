@@ -37,8 +37,9 @@ class ReplayedStep:
         clipped_to: float = 1.0,
     ) -> None:
         """average: a network and its moving average; only their parameters. clipped_to: the norm of all gradients."""
-        self._losses, self._parameters, self._optimizers = losses, list(parameters), list(optimizers)
-        self._network, self._average = (list(module.parameters()) for module in average)
+        self._losses, self._optimizers = losses, list(optimizers)
+        self._parameters: list[Tensor] = list(parameters)
+        self._network, self._average = (list[Tensor](module.parameters()) for module in average)
         self._device, self._clipped_to = device, clipped_to
         self._before = [parameter.detach().clone() for parameter in parameters]
         self._rate = torch.zeros((), device=device)
@@ -106,7 +107,7 @@ class ReplayedStep:
         return graph, given, losses
 
 
-def _move(tensors: Sequence[Tensor], toward: Sequence[Tensor], share: Tensor) -> None:
+def _move(tensors: list[Tensor], toward: list[Tensor], share: Tensor) -> None:
     """In place, by a share of the distance."""
     distances = torch._foreach_sub(toward, tensors)
     torch._foreach_mul_(distances, share)
