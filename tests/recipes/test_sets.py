@@ -56,6 +56,19 @@ def test_the_sets_have_the_sizes_that_were_promised(name: str) -> None:
     assert len(set(texts)) == len(texts) == SETS[name]
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_is_no_copy_of_one_that_was_read_before(name: str) -> None:
+    def lines(path: Path) -> list[frozenset[str]]:
+        return [frozenset(listeners.plain(line).split()) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    fresh = EVALUATION / f"{name}.txt"
+    others = [words for path in EVALUATION.parent.rglob("*.txt") if path != fresh for words in lines(path)]
+    assert len(others) > sum(SETS.values())
+    for words in lines(fresh):
+        nearest = max(others, key=lambda other: len(words & other) / len(words | other))
+        assert len(words & nearest) / len(words | nearest) <= 0.5, (set(words), set(nearest))
+
+
 class Fixed:
     """Hears every second text as it is, the others without their last word; every voice is af_heart's."""
 
