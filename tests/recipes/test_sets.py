@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from edgetts import TTS
-from recipes.tiny.evaluation import compare_speed, listeners, sets
+from recipes.tiny.corpus.make_corpus import TEACHER_RATE
+from recipes.tiny.evaluation import compare_speed, listeners, sets, teacher
 from recipes.tiny.evaluation.evaluate import UNHEARD
 
 EVALUATION = Path(sets.__file__).parent
@@ -110,6 +111,52 @@ def test_figures_of_known_verdicts(tts: TTS) -> None:
     console = Console(width=160, record=True)
     sets.show({"pack": "p", "compute": "fast", "options": {}, "seed": 5, **found}, console)
     assert "10.0%" in console.export_text() and json.dumps(found)
+
+
+class Teacher:
+    """Hums for a second, and remembers what it was asked to read."""
+
+    def __init__(self, _styles: Path) -> None:
+        self.asked: list[tuple[str, str, float]] = []
+
+    def say(self, text: str, voice: str, speed: float) -> tuple[np.ndarray, int, str]:
+        self.asked.append((text, voice, speed))
+        hum = 0.5 * np.sin(np.arange(TEACHER_RATE) * 2 * np.pi * 200 / TEACHER_RATE)
+        return hum.astype(np.float32), TEACHER_RATE, "phones"
+
+
+def test_the_teacher_reads_the_same_texts_in_the_heard_voices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jiwer", reason="counts the wrong words; extra train")
+    texts = ["One two three four.", "Five six seven eight.", "Nine ten.", "Not read."]
+    (tmp_path / "few.txt").write_text("\n".join(texts))
+    for name in ("af_heart", "am_michael", *UNHEARD):
+        (tmp_path / f"{name}.wav").touch()
+    made: list[Teacher] = []
+    rates: set[int] = set()
+
+    class Judges(Fixed):
+        def __init__(self, recordings: Any, _threads: int, *, sound: bool) -> None:
+            super().__init__(texts)
+            assert len(recordings) == 6 and not sound
+
+        def nearest(self, samples: np.ndarray, rate: int) -> str:
+            rates.add(rate)
+            assert len(samples) == rate  # a second at the pack's rate
+            return "am_michael"
+
+    monkeypatch.setattr(teacher, "Kokoro", lambda styles: made.append(Teacher(styles)) or made[0])
+    monkeypatch.setattr(teacher, "Judges", Judges)
+    argv = ["--styles", "styles", "--voices", str(tmp_path), "--set", str(tmp_path / "few.txt"), "--limit", "3"]
+    monkeypatch.setattr("sys.argv", ["teacher", *argv, "--no-sound", "--json", str(tmp_path / "floor.json")])
+    teacher.main()
+    voices = ["af_heart", "am_michael", "af_heart"]
+    assert made[0].asked == [(text, voice, 1.0) for text, voice in zip(texts, voices, strict=False)]
+    few = json.loads((tmp_path / "floor.json").read_text())["sets"]["few"]["teacher"]
+    assert few["wer"] == {"base": pytest.approx(1 / 10), "tiny": pytest.approx(2 / 10)}
+    assert few["nearest"] == pytest.approx(1 / 3) and few["seconds"] == pytest.approx(3) and rates == {22_050}
+    assert "Kokoro-82M" in capsys.readouterr().out
 
 
 def test_a_group_without_recordings_is_refused(tts: TTS) -> None:

@@ -32,6 +32,8 @@ from rich.table import Table
 from edgetts import TTS
 from edgetts.audio.io import read_audio
 from edgetts.compute import COMPUTE, Compute
+from edgetts.speech import Audio
+from edgetts.text.frontend import TextFrontend
 from edgetts.voices.voice import Voice
 from recipes.tiny.evaluation.evaluate import CLIPPED, GROUPS, UNHEARD, VoiceEmbedder, options_of, recordings_in
 from recipes.tiny.evaluation.levels import levels
@@ -77,12 +79,15 @@ def enrolled(tts: TTS, recordings: Mapping[str, Path], names: Sequence[str], ste
 
 
 def judged(
-    tts: TTS, texts: Sequence[str], voices: Mapping[str, Voice], judges: Judges, seed: int, options: dict[str, Any]
+    say: Callable[[str, str, int], Audio],
+    texts: Sequence[str],
+    names: Sequence[str],
+    judges: Judges,
+    frontend: TextFrontend,
 ) -> dict[str, Any]:
-    """All metrics of one set of texts in one group of voices."""
+    """All metrics of one set of texts, which voices read in turn. say: takes the text, the name of a voice, and k."""
     import jiwer
 
-    frontend, names = tts.frontend(), list(voices)
     said: list[str] = []
     heard: dict[str, list[str]] = {kind: [] for kind in KINDS}
     sounds, right, cases = [], [], []
@@ -90,7 +95,7 @@ def judged(
     seconds = compute = 0.0
     for k, text in enumerate(track(texts, description="texts", transient=True)):
         name = names[k % len(names)]
-        audio = tts.say(text, voices[name], seed=seed + k, **options)
+        audio = say(text, name, k)
         samples, rate = audio.samples, audio.sample_rate
         seconds, compute = seconds + audio.seconds, compute + audio.compute_seconds
         problems["not finite"] += not bool(np.isfinite(samples).all())
@@ -140,8 +145,12 @@ def figures(
             raise SystemExit(f"--voices has no recording for the group `{group}`: add one, or give another --group.")
         learned = enrolled(tts, recordings, names, steps)
         result["enroll_s"] |= {name: round(s, 2) for name, s in learned["seconds"].items()}
+
+        def say(text: str, voice: str, k: int, voices: Mapping[str, Voice] = learned["voices"]) -> Audio:
+            return tts.say(text, voices[voice], seed=seed + k, **options)
+
         for name, texts in sets.items():
-            result["sets"][name][group] = judged(tts, texts, learned["voices"], judges, seed, options)
+            result["sets"][name][group] = judged(say, texts, names, judges, tts.frontend())
             keep(result)
     return result
 
