@@ -14,6 +14,7 @@ import pytest
 import torch
 from helpers.gpt_weights import quantized
 from helpers.paths import TESTS
+from torch import Tensor
 
 from edgetts.backends.kernels import KERNELS, Epilogue, Kernel, relative_error
 from edgetts.backends.kernels.base import on_device
@@ -57,7 +58,7 @@ def test_a_narrow_output_is_split(scheme: str, group: int | None, cores: int, mo
     sums: list[int] = []
     whole = common.sum_splits
     monkeypatch.setattr(common, "sum_splits", lambda parts, *rest: (sums.append(len(parts)), whole(parts, *rest)))
-    monkeypatch.setattr(common, "_n_cores", lambda device: cores)
+    monkeypatch.setattr(common, "n_cores", lambda device: cores)
     kernel, weight = kernel_of(scheme), quantized(scheme, group, (16, 1280))
     x = torch.randn(3, 1280, generator=torch.Generator().manual_seed(0))
     found = kernel.multiply_then(weight, x, Epilogue(torch.ones(16), True, torch.ones(3, 16)))
@@ -95,12 +96,12 @@ def test_they_compile_for_cards_that_are_not_here(capability: int, dtype: str, t
     assert len(lines) == 15 and all(int(line.split()[-2]) <= 48 << 10 for line in lines)  # shared memory of any card
 
 
-@pytest.mark.parametrize(("channels", "length"), [(24, 40), (5, 1)])
+@pytest.mark.parametrize(("channels", "length"), [(24, 40), (5, 1), (1, 2), (1, 3), (2, 9)])
 def test_the_activation(channels: int, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At both edges, across stretches, for channels that are not a whole block; in half precision of the signal."""
     from edgetts.backends.kernels import triton_snake
 
-    monkeypatch.setattr(triton_snake, "_STEPS", 8)
+    monkeypatch.setattr(triton_snake, "_STEPS", (8,))
     generator = torch.Generator().manual_seed(channels)
     x = 2 * torch.randn(2, channels, length, generator=generator)
     alpha, beta = (0.3 + 4 * torch.rand(channels, generator=generator) for _ in range(2))
@@ -110,3 +111,61 @@ def test_the_activation(channels: int, length: int, monkeypatch: pytest.MonkeyPa
         found = triton_snake.snake_last(given.transpose(1, 2).contiguous(), alpha, 1 / beta)
         assert found.dtype == dtype and found.is_contiguous()
         assert relative_error(found.transpose(1, 2), expected) < limit
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # of the square that is cut
+def test_the_square_of_a_sine() -> None:
+    """Of angles of any size that float32 resolves, and at the borders of the polynomial; beyond, it stays a square."""
+    import triton
+    import triton.language as tl
+
+    from edgetts.backends.kernels.triton_snake import sin_squared
+
+    def squared(x_ptr, y_ptr, block: tl.constexpr):  # type: ignore[no-untyped-def]
+        at = tl.arange(0, block)
+        tl.store(y_ptr + at, sin_squared(tl.load(x_ptr + at)))
+
+    squared.__globals__.update(tl=tl, sin_squared=sin_squared)  # where Triton looks for names
+
+    def of(angles: Tensor) -> Tensor:
+        y = torch.empty_like(angles)
+        triton.jit(squared)[(1,)](angles, y, len(angles))
+        return y
+
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.rand(1 << 15, generator=generator, dtype=torch.float64) * 2 - 1
+    for most in (1e-3, 2.0, 100.0, 5000.0):
+        angles = (most * drawn).float()
+        assert float((of(angles).double() - angles.double().sin().square()).abs().max()) < 3e-7, most
+    halves = (torch.arange(-2048, 2048, dtype=torch.float64) * torch.pi / 2).float()
+    for angles in (halves, halves.nextafter(torch.tensor(torch.inf)), halves.nextafter(torch.tensor(-torch.inf))):
+        assert float((of(angles).double() - angles.double().sin().square()).abs().max()) < 3e-7
+    huge = torch.tensor([1e5, 1e6, 1.4e7, 1e20, 3e38, -3e38, 0.0, -0.0])
+    assert of(huge).min() >= 0 and of(huge).max() <= 1 + 3e-7
+    assert float((of(huge)[:1].double() - huge[:1].double().sin().square()).abs().max()) < 1e-2
+
+
+def test_a_launch_fills_the_gpu() -> None:
+    """Short windows have short stretches, and channels that are no power of two waste few lanes."""
+    from edgetts.backends.kernels import triton_snake
+
+    widths = {24: 32, 48: 16, 96: 32, 192: 64, 384: 128, 768: 128, 5: 8, 1: 1, 100: 16}
+    assert {n: triton_snake._channels_of(n) for n in widths} == widths
+    for n_frames in (1, 64, 320, 5000):
+        steps = triton_snake._steps_of(1, 256 * n_frames, 4, 132)
+        n_programs = 256 * n_frames / (4 * steps)
+        assert steps % triton_snake._AT_ONCE == 0
+        assert n_programs >= 8 * 132 or steps == min(triton_snake._STEPS)
+        assert n_programs < 2 * 8 * 132 + 1 or steps == max(triton_snake._STEPS)
+    assert triton_snake._steps_of(1, 256 * 64, 4, 132) < triton_snake._steps_of(1, 256 * 5000, 4, 132)
+
+
+def test_a_new_length_compiles_no_new_kernel() -> None:
+    """In the middle of speech it would be a second of silence."""
+    code = (
+        "from edgetts.backends.kernels import triton_snake as s\n"
+        "print(*[p.name for p in s._snake_kernel.params if p.do_not_specialize])"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["n_times", "n_turns"]

@@ -38,8 +38,8 @@ def kernels(dtype: str) -> list[tuple[Any, dict[str, str], dict[str, Any]]]:
             found.append((triton_int4._many_kernel, types, {**tiles, "n": n, "half_group": half}))
         n = triton_common.dot_rows(n_rows, triton_int8._DOT_WIDTH)
         found.append((triton_int8._many_kernel, int8, {**tiles, "n": n, "width": triton_int8._DOT_WIDTH}))
-    for block in (8, 128):
-        constants = {"stretches": 128 // block, "block": block, "steps": 64}
+    for block in (16, 128):
+        constants = {"stretches": 128 // block, "block": block, "at_once": triton_snake._AT_ONCE}
         found.append((triton_snake._snake_kernel, {**types, **taps}, constants))
     return found
 

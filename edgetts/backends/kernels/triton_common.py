@@ -89,13 +89,13 @@ def few_rows(n_rows: int) -> int:
 
 def splits(n_programs: int, n_steps: int, device: torch.device) -> tuple[int, int]:
     """The number of splits of the inputs, and the loop steps per split."""
-    wanted = triton.cdiv(PROGRAMS_A_CORE * _n_cores(device), n_programs)
+    wanted = triton.cdiv(PROGRAMS_A_CORE * n_cores(device), n_programs)
     n_each = triton.cdiv(n_steps, max(1, min(wanted, _MAX_SPLITS, n_steps)))
     return triton.cdiv(n_steps, n_each), n_each
 
 
 @functools.lru_cache(maxsize=16)
-def _n_cores(device: torch.device) -> int:
+def n_cores(device: torch.device) -> int:
     if device.type == "cpu":
         return _INTERPRETED_CORES
     n_cores: int = torch.cuda.get_device_properties(device).multi_processor_count
