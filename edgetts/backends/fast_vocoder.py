@@ -15,9 +15,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edgetts.backends.activation import LastActivation
+from edgetts.backends.conv_forms import FormChoice
 from edgetts.backends.prepacked_conv import CompiledConv1d, PrepackedConv1d, prepacked
 from edgetts.backends.replay import Replays, UnitRunner
 from edgetts.models.bigvgan import AntiAliasedSnake, BigVGAN, ResidualBlock
@@ -25,9 +25,14 @@ from edgetts.models.bigvgan import AntiAliasedSnake, BigVGAN, ResidualBlock
 WINDOW_BUCKET = 64
 """Frames. A window is extended by earlier frames to a multiple of this; its own samples do not change."""
 
+_MEASURED_FRAMES = (WINDOW_BUCKET, 5 * WINDOW_BUCKET)  # the first window of a speech, and one with all around it
+
 
 class FastVocoder(nn.Module):
-    """`BigVGAN.forward`, for inference. `n_fused`: fused activations. `n_packed`: prepacked convolutions."""
+    """`BigVGAN.forward`, for inference. `n_fused`: fused activations. `n_packed`: prepacked convolutions.
+
+    On CUDA each convolution has a form of its own (`conv_forms`); `choice_s`: seconds that choosing them took.
+    """
 
     def __init__(
         self,
@@ -44,14 +49,18 @@ class FastVocoder(nn.Module):
         super().__init__()
         self._replays: Replays[int, WindowUnit] | None = None if runner is None else Replays(runner)
         self.dtype = dtype
-        self._before = _convolution(plain.conv_pre, dtype)
+        choose, samples_per_frame = FormChoice(_MEASURED_FRAMES), 1
+        self._before = _convolution(plain.conv_pre, dtype, choose, samples_per_frame)
         self._stages = nn.ModuleList()
         for i, ups in enumerate(plain.ups):
             blocks = plain.resblocks[i * plain.n_blocks : (i + 1) * plain.n_blocks]
-            self._stages.append(_Stage(ups, blocks, dtype, activate, taken))
+            stage = _Stage(ups, blocks, dtype, activate, taken, choose, samples_per_frame)
+            samples_per_frame = stage.samples_per_frame
+            self._stages.append(stage)
         self._last_activation = _Activation(plain.activation_post, activate)
-        self._after = _convolution(plain.conv_post, torch.float32)
+        self._after = _convolution(plain.conv_post, torch.float32, choose, samples_per_frame)
         self.n_fused = sum(isinstance(m, _Activation) for m in self.modules())
+        self.choice_s = choose.seconds
         self.n_packed = sum(isinstance(m, CompiledConv1d | PrepackedConv1d) for m in self.modules())
 
     @property
@@ -104,18 +113,24 @@ class _Stage(nn.Module):
         dtype: torch.dtype,
         activate: LastActivation,
         taken: Callable[[nn.Module], None] | None,
+        choose: FormChoice,
+        samples_per_frame: int,
     ) -> None:
+        """samples_per_frame: of its input; as an attribute, of its output."""
         super().__init__()
         assert isinstance(ups, nn.ModuleList)
         self.ups, self.blocks = nn.ModuleList(), nn.ModuleList()
         for up in ups:
-            self.ups.append(_Upsampling(up, dtype))
+            upsampling = _Upsampling(up, dtype, choose, samples_per_frame)
+            samples_per_frame *= upsampling.rate
+            self.ups.append(upsampling)
             if taken is not None:
                 taken(up)
         for block in blocks:
-            self.blocks.append(_Block(block, dtype, activate))
+            self.blocks.append(_Block(block, dtype, activate, choose, samples_per_frame))
             if taken is not None:
                 taken(block)
+        self.samples_per_frame = samples_per_frame
 
     def forward(self, x: Tensor) -> Tensor:
         for up in self.ups:
@@ -127,11 +142,20 @@ class _Stage(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, plain: nn.Module, dtype: torch.dtype, activate: LastActivation) -> None:
+    def __init__(
+        self,
+        plain: nn.Module,
+        dtype: torch.dtype,
+        activate: LastActivation,
+        choose: FormChoice,
+        samples_per_frame: int,
+    ) -> None:
         super().__init__()
         assert isinstance(plain, ResidualBlock)
         pairs = zip(plain.convs1, plain.convs2, strict=True)
-        self.convolutions = nn.ModuleList(_convolution(c, dtype) for pair in pairs for c in pair)
+        self.convolutions = nn.ModuleList(
+            _convolution(c, dtype, choose, samples_per_frame) for pair in pairs for c in pair
+        )
         self.activations = nn.ModuleList(_Activation(activation, activate) for activation in plain.activations)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -168,7 +192,7 @@ class _Upsampling(nn.Module):
     a frame are the channels (p, C') of a convolution over frames.
     """
 
-    def __init__(self, plain: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, plain: nn.Module, dtype: torch.dtype, choose: FormChoice, samples_per_frame: int) -> None:
         super().__init__()
         assert isinstance(plain, nn.ConvTranspose1d)
         rate, padding, n_taps = plain.stride[0], plain.padding[0], plain.kernel_size[0]
@@ -190,7 +214,7 @@ class _Upsampling(nn.Module):
         flat.weight = nn.Parameter(taps.flatten(0, 1), requires_grad=False)
         bias = torch.zeros(self.n_channels, device=given.device) if plain.bias is None else plain.bias.detach().float()
         flat.bias = nn.Parameter(bias.repeat(rate), requires_grad=False)
-        self.convolution = _convolution(flat, dtype)
+        self.convolution = _convolution(flat, dtype, choose, samples_per_frame)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.convolution(x)  # (B, T, rate C')
@@ -209,30 +233,14 @@ class _Convolution(nn.Module):
         if isinstance(self.layer, CompiledConv1d | PrepackedConv1d):
             return self.layer.channels_last(x, residual)
         y: Tensor
-        if isinstance(self.layer, _ImageConv1d):
-            y = self.layer(x)
-        else:
+        if isinstance(self.layer, nn.Conv1d):
             y = self.layer(x.transpose(1, 2)).transpose(1, 2).contiguous()
+        else:
+            y = self.layer(x)
         return y if residual is None else y.add_(residual)
 
 
-class _ImageConv1d(nn.Module):
-    """An `nn.Conv1d` on CUDA as a 2-D convolution of height 1 in channels-last memory, which is (B, T, C)."""
-
-    def __init__(self, plain: nn.Conv1d) -> None:
-        super().__init__()
-        weight = plain.weight.detach().unsqueeze(2)  # (C', C, 1, K)
-        self.register_buffer("weight", weight.to(memory_format=torch.channels_last))
-        self.register_buffer("bias", None if plain.bias is None else plain.bias.detach())
-        assert isinstance(plain.padding, tuple)
-        self._geometry = (1, (0, plain.padding[0]), (1, plain.dilation[0]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.conv2d(x.transpose(1, 2).unsqueeze(2), self.weight, self.bias, *self._geometry)  # type: ignore[arg-type]
-        return y.squeeze(2).transpose(1, 2).contiguous()
-
-
-def _convolution(plain: nn.Module, dtype: torch.dtype) -> _Convolution:
+def _convolution(plain: nn.Module, dtype: torch.dtype, choose: FormChoice, samples_per_frame: int) -> _Convolution:
     assert isinstance(plain, nn.Conv1d)
     layer = nn.Conv1d(
         *(plain.in_channels, plain.out_channels, plain.kernel_size[0]),
@@ -244,5 +252,5 @@ def _convolution(plain: nn.Module, dtype: torch.dtype) -> _Convolution:
     for name, given in plain.named_parameters():
         setattr(layer, name, nn.Parameter(given.detach().to(dtype), requires_grad=False))
     if layer.weight.is_cuda:
-        return _Convolution(_ImageConv1d(layer))
+        return _Convolution(choose(layer, samples_per_frame))
     return _Convolution(prepacked(layer) or layer)

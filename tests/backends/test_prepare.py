@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from edgetts.backends import activation, dit_blocks, fast_vocoder, prepacked_conv
 from edgetts.backends import prepare as acoustic
 from edgetts.backends.activation import last_activation
+from edgetts.backends.conv_forms import FormChoice, ImageConv1d, MatrixConv1d, SignalConv1d, forms_used
 from edgetts.backends.fast_dit import FastDiT
 from edgetts.backends.fast_vocoder import FastVocoder
 from edgetts.backends.numbers import numbers_of
@@ -197,10 +200,10 @@ def test_upsampling_as_an_ordinary_convolution(rates: tuple[tuple[int, int], ...
         plain = nn.ConvTranspose1d(6, 5, n_taps, stride=rate, padding=(n_taps - rate) // 2).requires_grad_(False)
         x = torch.randn(2, 6, 11)
         with torch.inference_mode():
-            found = fast_vocoder._Upsampling(plain, torch.float32)(x.transpose(1, 2).contiguous())
+            found = fast_vocoder._Upsampling(plain, torch.float32, FormChoice((4,)), 1)(x.transpose(1, 2).contiguous())
             assert difference(found.transpose(1, 2), plain(x)) < 1e-5
     with pytest.raises(ValueError, match="stride"):
-        fast_vocoder._Upsampling(nn.ConvTranspose1d(4, 4, 5, stride=2, padding=0), torch.float32)
+        fast_vocoder._Upsampling(nn.ConvTranspose1d(4, 4, 5, stride=2, padding=0), torch.float32, FormChoice((4,)), 1)
 
 
 @pytest.mark.parametrize("packs", [True, False])
@@ -272,9 +275,13 @@ def test_no_convolution_of_the_vocoder_is_compiled_for_a_length(mini_pack: Path,
     assert PrepackedConv1d not in kinds and nn.Conv1d not in kinds
 
 
+@pytest.mark.parametrize("form", [ImageConv1d, SignalConv1d, MatrixConv1d])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_vocoder_as_on_cuda(mini_pack: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Convolutions of images in channels-last memory, the activation for (B, T, C) by whoever has one."""
+def test_the_vocoder_as_on_cuda(
+    mini_pack: Path, dtype: torch.dtype, form: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Convolutions in one of their forms, the activation for (B, T, C) by whoever has one."""
+    seen: list[tuple[int, ...]] = []
     pack = open_pack(mini_pack)
     plain = pack.module("vocoder", lambda: BigVGAN(pack.config.vocoder))
 
@@ -282,19 +289,20 @@ def test_the_vocoder_as_on_cuda(mini_pack: Path, dtype: torch.dtype, monkeypatch
         assert alpha.dtype == gain.dtype == torch.float32 and x.is_contiguous()
         return anti_aliased_snake(x.transpose(1, 2).float(), alpha, gain.reciprocal()).transpose(1, 2).to(x.dtype)
 
-    def image(plain: nn.Module, dtype: torch.dtype) -> nn.Module:
+    def image(plain: nn.Module, dtype: torch.dtype, choose: FormChoice, samples_per_frame: int) -> nn.Module:
         assert isinstance(plain, nn.Conv1d)
         plain = plain if plain.weight.is_meta else copy.deepcopy(plain)
-        return fast_vocoder._Convolution(fast_vocoder._ImageConv1d(plain.to(dtype)))
+        seen.append((samples_per_frame, *plain.weight.shape[:2]))
+        return fast_vocoder._Convolution(form(plain.to(dtype)))
 
     monkeypatch.setattr(fast_vocoder, "_convolution", image)
     fast = FastVocoder(plain, dtype, activate)
-    assert sum(isinstance(m, fast_vocoder._ImageConv1d) for m in fast.modules()) > 20
-    assert all(
-        m.weight.is_contiguous(memory_format=torch.channels_last)
-        for m in fast.modules()
-        if isinstance(m, fast_vocoder._ImageConv1d)
-    )
+    forms = [m for m in fast.modules() if isinstance(m, form)]
+    assert len(forms) > 20 and forms_used(fast) == {form.form: len(forms)}
+    if form is ImageConv1d:
+        assert all(m.weight.is_contiguous(memory_format=torch.channels_last) for m in forms)
+    # Lengths to measure at: the samples per frame so far.
+    assert seen[0][0] == 1 and seen[-1][0] == math.prod(pack.config.vocoder.upsample_rates)
     mel = torch.randn(1, pack.config.vocoder.n_mels, 9, generator=torch.Generator().manual_seed(0)) - 5
     with torch.inference_mode():
         assert difference(fast(mel), plain(mel)) < TOLERANCES[dtype]

@@ -194,8 +194,23 @@ def seconds_each(works: Sequence[Callable[[], Tensor]], device: torch.device) ->
         try:
             graph = _captured(works, device)
         except RuntimeError:
-            return min(_seconds_on_gpu(lambda: [work() for work in works]) for _ in range(_ROUNDS)) / len(works)
+            return _seconds_launched(works)
         return min(_seconds_on_gpu(graph.replay) for _ in range(_ROUNDS)) / len(works)
+    return _seconds_on_host(works)
+
+
+def seconds_launched(works: Sequence[Callable[[], Tensor]], device: torch.device) -> float:
+    """As `seconds_each`, launched one by one: at once, but of short works on CUDA it is the host's time."""
+    for work in works:
+        work()
+    return _seconds_launched(works) if device.type == "cuda" else _seconds_on_host(works)
+
+
+def _seconds_launched(works: Sequence[Callable[[], Tensor]]) -> float:
+    return min(_seconds_on_gpu(lambda: [work() for work in works]) for _ in range(_ROUNDS)) / len(works)
+
+
+def _seconds_on_host(works: Sequence[Callable[[], Tensor]]) -> float:
     best = math.inf
     for _ in range(_ROUNDS):
         started = time.perf_counter()

@@ -60,6 +60,7 @@ def _check_pack(located: LocatedPack, home: Path | None, progress: Callable[[str
 
 def check_speech(tts: TTS) -> Finding:
     """A word through every stage; which kernels multiplied by the quantized weights."""
+    from edgetts.backends.conv_forms import forms_used
     from edgetts.backends.linear import kernels_used
     from edgetts.server.health import speak_briefly
 
@@ -71,7 +72,9 @@ def check_speech(tts: TTS) -> Finding:
         )
     used = kernels_used(tts.pipeline.networks.gpt)
     kernels = ", ".join(f"{name} in {count} layers" for name, count in used.items()) or "no quantized layers"
-    return ok("kernels", f"spoke a word; compute {tts.compute}, {kernels}")
+    forms = ", ".join(f"{form} in {count}" for form, count in forms_used(tts.pipeline.networks.vocoder).items())
+    convolutions = f"; convolutions: {forms}" if forms else ""
+    return ok("kernels", f"spoke a word; compute {tts.compute}, {kernels}{convolutions}")
 
 
 def check_memory(manifest: Manifest, needed: float, available: int, total: int, recipe_mb: int | None) -> Finding:
