@@ -89,6 +89,7 @@ SECTIONS: dict[str, Section] = {
     "decode": sections.decode,
     "kernels": sections.kernels,
     "stream": sections.stream,
+    "vocoder": sound.vocoder,
     "acoustic": sound.acoustic,
     "parity": sound.parity,
     "memory": sound.memory,

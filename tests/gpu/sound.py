@@ -8,21 +8,29 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import torch
+from gpu.random_pack import RandomPack, published_config
 from gpu.sections import per_run, published
 from torch import Tensor
 
 from edgetts.backends import networks
+from edgetts.backends.conv_forms import forms_used
+from edgetts.backends.fast_vocoder import FastVocoder
 from edgetts.backends.kernels import AUTO, W8A8
 from edgetts.backends.kernels.base import relative_error
+from edgetts.backends.numbers import dtype_name
+from edgetts.backends.prepare import prepare_vocoder
+from edgetts.backends.runners import sound_runner
 from edgetts.backends.step_watch import WatchedUnits
 from edgetts.bench.footprint import expected, measured_peak, usual_size
 from edgetts.bench.machine import synchronize
 from edgetts.decoding.settings import FlowSettings
 from edgetts.memory import Place, device_memory
+from edgetts.models import registry
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.parity import compare_paths
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from gpu.check import Check
 
 MIB = 2**20
+VOCODER_FRAMES = (64, 320, 700)  # a first window, a whole one with what is around it, 8 s that are not replayed
 MOST_ERROR = 0.1  # of a mel against exact, with drawn weights; what is wrong is wrong by more
 # name, compute mode, what else `Pipeline` is given
 FORMS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -105,6 +114,44 @@ def _at_length(
         "mel_error": relative_error(mel, reference),
         "is_finite": bool(torch.isfinite(wave).all()),
     }
+
+
+def vocoder(check: Check) -> dict[str, Any]:
+    """BigVGAN alone by compute mode and length: milliseconds, and the forms of its convolutions."""
+    pack = RandomPack(published_config("mini" if check.dry_run else "full"))
+    times: dict[str, dict[int, float]] = {}
+    found: dict[str, Any] = {}
+    for compute in ("exact", "fast"):
+        plain = registry.VOCODER.load(pack, check.device)  # type: ignore[arg-type]
+        started = time.perf_counter()
+        network, done = prepare_vocoder(plain, compute, check.device, sound_runner(check.device, compute, "auto"))  # type: ignore[arg-type]
+        assert isinstance(network, FastVocoder)
+        found[compute] = {"dtype": dtype_name(done.dtype), "forms": forms_used(network)}
+        found[compute] |= {"prepared_in_s": time.perf_counter() - started, "choice_s": network.choice_s}
+        times[compute] = {}
+        for n_frames in VOCODER_FRAMES[:1] if check.dry_run else VOCODER_FRAMES:
+            generator = torch.Generator().manual_seed(n_frames)
+            mel = torch.randn(1, pack.config.vocoder.n_mels, n_frames, generator=generator).to(check.device)
+            with torch.inference_mode():
+                for _ in range(3):  # compiled, then captured
+                    wave = network(mel)
+                times[compute][n_frames] = 1e3 * per_run(lambda n=network, m=mel: n(m), check, n=7)  # type: ignore[misc]
+            check.expect(
+                bool(torch.isfinite(wave).all()), f"vocoder {compute}, {n_frames} frames: samples are no numbers"
+            )
+        found[compute]["ms_by_frames"] = times[compute]
+        del plain, network
+    if not check.dry_run:  # the CPU of a dry run may have no half precision
+        expect_fast_is_faster(check, times)
+    return found
+
+
+def expect_fast_is_faster(check: Check, ms: Mapping[str, Mapping[int, float]]) -> None:
+    """ms: by compute mode and frames."""
+    for n_frames, exact in ms["exact"].items():
+        fast = ms["fast"][n_frames]
+        what = f"the vocoder takes {fast:.2f} ms for {n_frames} frames in fast and {exact:.2f} in exact"
+        check.expect(fast <= exact, what)
 
 
 def parity(check: Check) -> dict[str, Any]:

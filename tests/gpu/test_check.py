@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from gpu import check as checks
+from gpu import sound
 
 from edgetts.backends import device_decoder
 
@@ -70,6 +71,21 @@ def test_other_codes_are_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(device_decoder.DeviceDecoder, "poll", poll)
     assert any("other codes than eager" in failure for failure in run(tmp_path, "decode")["failures"])
+
+
+def test_the_vocoder_alone(tmp_path: Path) -> None:
+    table = run(tmp_path, "vocoder")
+    assert table["failures"] == []
+    assert {name: list(table["sections"]["vocoder"][name]["ms_by_frames"]) for name in ("exact", "fast")} == {
+        "exact": ["64"],
+        "fast": ["64"],
+    }
+
+
+def test_a_vocoder_that_is_slower_in_fast_is_a_failure(tmp_path: Path) -> None:
+    check = checks.Check(torch.device("cpu"), False, tmp_path, time.monotonic() + 60)
+    sound.expect_fast_is_faster(check, {"exact": {64: 5.0, 700: 57.0}, "fast": {64: 5.0, 700: 62.0}})
+    assert check.failures == ["the vocoder takes 62.00 ms for 700 frames in fast and 57.00 in exact"]
 
 
 def test_without_a_gpu_it_says_how_to_try_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
