@@ -17,6 +17,7 @@ import torch
 
 import edgetts
 from edgetts.api import TTS
+from edgetts.backends import conv_forms
 from edgetts.backends.kernels import AUTO
 from edgetts.backends.process import CACHED_PRIMITIVES
 from edgetts.errors import UsageError
@@ -211,6 +212,21 @@ def test_memory_that_a_gpu_shares_with_the_system_is_counted_once(card: Callable
     own = Place.of(CUDA, "fast", AUTO)
     assert not own.unified and own.start() == place.start() - held_now()  # the host's is no part of it
     assert Place.of(CUDA, "reference", AUTO) == Place(4, 4, decodes=True, on_cuda=True)
+
+
+def test_unfolded_signals_of_a_vocoder_of_convolutions_are_counted(
+    mini_pack: Path, card: Callable[[bool], list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU, where a convolution may be one matrix product."""
+    card(False)
+    place, size = Place.of(CUDA, "fast", AUTO), Size(50, 700, 1, FRAMES, 2, True)
+    for folder, n_bytes in ((mini_pack, conv_forms.UNFOLDED_BYTES), (TINY, 0)):
+        pack = open_pack(folder)
+        known = Budget(1 << 40, pack.config, weigh(pack, "fast", place), "fast", place, 0.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(conv_forms, "UNFOLDED_BYTES", 0)
+            without = known.estimate_size(size).vocoder
+        assert known.estimate_size(size).vocoder - without == pytest.approx(n_bytes)
 
 
 def test_an_estimate_for_a_gpu(card: Callable[[bool], list[float]]) -> None:

@@ -25,7 +25,8 @@ from torch.nn import functional as F
 from edgetts.backends.kernels.base import relative_error
 from edgetts.backends.kernels.registry import seconds_each, seconds_launched
 
-_BUFFER_BYTES = 16 << 20  # of unfolded signal at a time: K times as large as the signal, it would fill a small GPU
+UNFOLDED_BYTES = 16 << 20
+"""Of unfolded signal at a time. The whole is K times as large as the signal and would fill a small GPU."""
 _MARGIN = 1.1  # a later form must be this many times as fast
 # Largest relative error; float32 may be TF32 in `fast`. A defect exceeds them.
 _TOLERANCES = {torch.float32: 2e-3, torch.float16: 5e-3, torch.bfloat16: 2e-2}
@@ -78,7 +79,7 @@ class SignalConv1d(nn.Module):
 
 
 class MatrixConv1d(nn.Module):
-    """As a product of the signal's windows, (T', K C), with one matrix, in slices of _BUFFER_BYTES."""
+    """As a product of the signal's windows, (T', K C), with one matrix, in slices of UNFOLDED_BYTES."""
 
     form = "matrix product"
     weight: Tensor
@@ -97,7 +98,7 @@ class MatrixConv1d(nn.Module):
         n_channels, matrix = x.shape[2], self.weight.t()
         n_times = padded.shape[1] - self._dilation * (self.n_taps - 1)
         y = x.new_empty(len(x), n_times, len(self.weight))
-        step = max(1, _BUFFER_BYTES // (matrix.shape[0] * x.element_size()))
+        step = max(1, UNFOLDED_BYTES // (matrix.shape[0] * x.element_size()))
         strides = (n_channels, self._dilation * n_channels, 1)
         for signal, result in zip(padded, y, strict=True):
             for start in range(0, n_times, step):

@@ -156,6 +156,7 @@ def estimate(
     config: ModelConfig, weights: Weights, size: Size, compute: Compute, place: Place, *, start: float
 ) -> Estimate:
     """Bytes by stage of a call of this size. start: held by the process before loading."""
+    from edgetts.backends.conv_forms import UNFOLDED_BYTES
     from edgetts.backends.process import CACHED_PRIMITIVES
     from edgetts.backends.step_state import NOISE_RING, bucket_of
     from edgetts.models.vocoder import reach
@@ -190,6 +191,7 @@ def estimate(
     n_frames = _window_frames() + 2 * reach(config.vocoder)
     if place.on_cuda:  # its last stage is in fp32
         vocoder = _SLACK * n_frames * (width + _FLOAT32 / 2) * _vocoder_floats(config.vocoder, "exact")
+        vocoder += 0 if isinstance(config.vocoder, IstftVocoderConfig) else UNFOLDED_BYTES
     else:
         vocoder = _SLACK * _FLOAT32 * n_frames * _vocoder_floats(config.vocoder, compute)
     if isinstance(config.vocoder, IstftVocoderConfig):  # it computes the pitch of all frames at once

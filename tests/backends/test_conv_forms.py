@@ -38,7 +38,7 @@ CASES = [
 @pytest.mark.parametrize("plain", CASES, ids=str)
 def test_every_form_is_the_convolution(plain: nn.Conv1d, buffer_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a batch, of a signal that is a view, however the matrix product is sliced."""
-    monkeypatch.setattr(conv_forms, "_BUFFER_BYTES", buffer_bytes)
+    monkeypatch.setattr(conv_forms, "UNFOLDED_BYTES", buffer_bytes)
     wide = torch.randn(3, 29, 2 * plain.in_channels, generator=torch.Generator().manual_seed(0))
     for x in (wide[:1, :, : plain.in_channels].contiguous(), wide[..., : plain.in_channels], wide[:, ::2, ::2]):
         before = x.clone()
@@ -60,7 +60,7 @@ def test_the_windows_of_the_product_stay_below_their_bound(monkeypatch: pytest.M
         return real(bias, windows, matrix, out=out)
 
     monkeypatch.setattr(torch, "addmm", addmm)
-    monkeypatch.setattr(conv_forms, "_BUFFER_BYTES", 5000)
+    monkeypatch.setattr(conv_forms, "UNFOLDED_BYTES", 5000)
     MatrixConv1d(convolution(8, 12, 11))(torch.zeros(1, 300, 8))
     assert len(sizes) == 22 and max(sizes) <= 5000
 
