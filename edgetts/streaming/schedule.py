@@ -48,10 +48,14 @@ class Schedule(Protocol):
 
     codes_beyond: how many codes beyond the target must be there before it is rendered. With one it is known whether a
     chunk is the segment's last, however fast codes come.
+    depends_on_time: whether the target has to be asked for again with every code, as time goes by.
     """
 
     @property
     def codes_beyond(self) -> int: ...
+
+    @property
+    def depends_on_time(self) -> bool: ...
 
     def target(self, state: BufferState, /) -> int | None:
         """Codes of the next chunk, if the segment has so many; None: the whole segment."""
@@ -71,6 +75,7 @@ class Whole:
     """One chunk per segment: offline."""
 
     codes_beyond = 0
+    depends_on_time = False
 
     def target(self, _state: BufferState) -> int | None:
         return None
@@ -88,6 +93,7 @@ class Fixed:
 
     sizes: tuple[int, ...]
     codes_beyond: ClassVar[int] = 1
+    depends_on_time: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not self.sizes or not all(isinstance(n, int) and n > 0 for n in self.sizes):
@@ -212,6 +218,7 @@ class Adaptive:
 
     estimator: LatencyEstimator
     codes_beyond: ClassVar[int] = 0  # a code's time is worth more than the same sound
+    depends_on_time: ClassVar[bool] = True
 
     def target(self, state: BufferState) -> int | None:
         if state.lead_s is None:

@@ -156,6 +156,7 @@ class Session:
                 segment.codes.clear()
                 segment.seed = attempt_seed
                 segment.attempts = attempts.number + 1
+                state.changed.notify_all()
             attempts.add(self._attempt(segment))
         kept = attempts.kept
         with state.changed:
@@ -199,7 +200,8 @@ class Session:
                     if new:
                         with state.changed:
                             segment.codes += new
-                            state.changed.notify_all()
+                            if segment.n_awaited is not None and len(segment.codes) >= segment.n_awaited:
+                                state.changed.notify_all()  # not with each code: to wake threads takes time
                         if self._is_awaited:
                             with hold.released(), state.changed:
                                 state.wait_until(lambda: not self._is_awaited)
@@ -311,15 +313,16 @@ class Session:
         def is_enough() -> bool:
             nonlocal n_wanted
             n_rendered = renderer.n_codes if renderer is not None and segment.seed == seed else 0
-            n_waiting = len(segment.codes) - n_rendered
-            target = None
-            if n_waiting > 0:
-                target = self._schedule.target(self._buffer_state(n_waiting, n_previous))
-            n_wanted = len(segment.codes) if target is None else n_rendered + min(n_waiting, target)
-            return segment.is_done or (target is not None and n_waiting >= target + self._schedule.codes_beyond)
+            n_codes = len(segment.codes)
+            target = self._schedule.target(self._buffer_state(n_codes - n_rendered, n_previous))
+            n_wanted = n_codes if target is None else min(n_rendered + target, n_codes)
+            n_enough = None if target is None else n_rendered + target + self._schedule.codes_beyond
+            segment.n_awaited = n_codes + 1 if self._schedule.depends_on_time else n_enough
+            return segment.is_done or (n_enough is not None and n_codes >= n_enough)
 
         with state.changed:
             state.wait_until(is_enough)
+            segment.n_awaited = None
             return segment.codes[:n_wanted], segment.seed, segment.is_done and n_wanted >= len(segment.codes)
 
     def _buffer_state(self, n_waiting: int, n_previous: int) -> BufferState:
@@ -343,7 +346,4 @@ class Session:
             given_s = self._given_samples / self.sample_rate
             if given_s >= self.prebuffer_s:
                 self._sound_ends_at = now + given_s
-        most = int(MAX_SOUND_AHEAD_S * self.sample_rate)
-        with self.state.changed:
-            self.state.wait_until(lambda: sum(len(s.samples) for s in self.state.sounds) <= most)
-        self.state.give(Sound(samples, index, ends_segment))
+        self.state.give(Sound(samples, index, ends_segment), int(MAX_SOUND_AHEAD_S * self.sample_rate))

@@ -55,6 +55,7 @@ class SegmentState:
     attempts: int = 0
     codes: list[int] = field(default_factory=list)
     is_done: bool = False  # no more codes will come
+    n_awaited: int | None = None  # codes with which the thread of sound wakes up; None: it waits for no code
     n_rendered: int = 0  # codes whose samples were output
     notices: list[str] = field(default_factory=list)
     start: int = 0  # samples from the beginning of the stream
@@ -106,10 +107,10 @@ class StreamState:
             self.changed.notify_all()
         self.tell()
 
-    def give(self, sound: Sound) -> None:
-        """Hand samples to the consumer."""
+    def give(self, sound: Sound, n_ahead: int) -> None:
+        """Hand samples to the consumer, as soon as at most `n_ahead` others wait for it."""
         with self.changed:
-            self.check_going_on()
+            self.wait_until(lambda: sum(len(waiting.samples) for waiting in self.sounds) <= n_ahead)
             self.sounds.append(sound)
             self.changed.notify_all()
         self.tell()

@@ -22,6 +22,7 @@ from edgetts.decoding.attempts import Attempt, derive_seed
 from edgetts.errors import GenerationError, UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.streaming.renderer import SegmentRenderer
+from edgetts.streaming.schedule import Fixed, Whole
 from edgetts.streaming.session import Session
 from edgetts.streaming.state import SegmentState
 from edgetts.voices.speaker import make_speaker
@@ -57,6 +58,17 @@ def test_one_part_is_the_pipeline_bit_by_bit(tts: TTS, voice: Voice) -> None:
     streamed = joined(list(tts.stream(TEXT, voice, max_segment_tokens=20, chunks=(1000,), **QUICK)))
     assert np.array_equal(streamed, expected)
     assert [s.codes for s in said.segments] == [s.codes for s in spoken]
+
+
+@pytest.mark.parametrize("chunks", ["whole", (30,)])
+def test_sound_is_woken_only_by_codes_that_it_waits_for(tts: TTS, voice: Voice, chunks: Any) -> None:
+    """Not by each of the 45: to wake a thread takes time from the other one. It looks before it waits, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        asked, target = list[int](), (Whole if chunks == "whole" else Fixed).target
+        patch.setattr(Whole if chunks == "whole" else Fixed, "target", lambda *a: asked.append(0) or target(*a))
+        stream = tts.stream("One two three.", voice, chunks=chunks, **QUICK)
+        joined(list(stream))
+    assert len(stream.segments[0].codes) == 45 and len(asked) < 15
 
 
 @pytest.mark.parametrize("n_beams", [1, 3])
