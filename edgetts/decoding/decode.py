@@ -157,7 +157,8 @@ class _HostSteps:
             gpt.config, self._n_prefix + settings.max_codes, batch=settings.n_beams, device=device, dtype=prefix.dtype
         )
         self._positions = torch.arange(gpt.config.n_mel_positions, device=device)
-        self._seen = start_seen(gpt.config, settings.n_beams, device)
+        # None: a penalty of 1 changes no score.
+        self._seen = start_seen(gpt.config, settings.n_beams, device) if settings.repetition_penalty != 1 else None
 
     def next(self) -> list[Candidate]:
         """The candidates of the first code, or of the code after those in `search.added`."""
@@ -166,7 +167,8 @@ class _HostSteps:
             raise not_finite(self._cache.length - self._n_prefix)
         is_one = self._settings.n_beams == 1
         scores = logits if is_one else logits.log_softmax(dim=-1)
-        scores = penalize_repetition(scores, self._seen, self._settings.repetition_penalty)
+        if self._seen is not None:
+            scores = penalize_repetition(scores, self._seen, self._settings.repetition_penalty)
         if self._generator is not None:
             scores = filter_logits(scores, self._settings)
         if is_one:
@@ -194,8 +196,9 @@ class _HostSteps:
         if parents != list(range(len(parents))):  # beam b continues beam `parents[b]`
             order = torch.tensor(parents, device=self._prefix.device)
             self._cache.reorder(order, self._n_prefix + self._search.n_shared_codes)
-            self._seen = self._seen[order]
-        self._seen.scatter_(1, fed, True)
+            self._seen = self._seen[order] if self._seen is not None else None
+        if self._seen is not None:
+            self._seen.scatter_(1, fed, True)
         position = self._cache.length - self._n_prefix + 2  # position 1 is skipped
         hidden = self._stepper(self._gpt.mel_embed(fed, self._positions[position : position + 1]), self._cache)
         logits: Tensor = self._gpt.logits(hidden[:, -1:])[:, 0].float()

@@ -165,8 +165,9 @@ class CodeGuard:
         self._min_repeats = settings.min_repeats
         self._codes: list[int] = []
         self._silence = 0
-        # _matches[p]: length of the current run of codes that equal the code p positions earlier; p = 0 is unused.
-        self._matches = [0] * (_n_codes(settings.max_period_s, code_rate) + 1)
+        self._max_period = _n_codes(settings.max_period_s, code_rate)
+        self._positions: dict[int, list[int]] = {}  # of each code, in order
+        self._runs: dict[int, int] = {}  # by period: length of the current run of codes that equal those a period ago
 
     def add(self, code: int) -> Finding | None:
         """The first problem in the codes so far, `code` included, or None."""
@@ -175,14 +176,18 @@ class CodeGuard:
         self._silence = self._silence + 1 if code == self._silence_code else 0
         if self._silence >= self._max_silence:
             return Finding("silence", n - self._silence, self._silence, 1, self._rate)
-        for period in range(1, min(len(self._matches), n)):
-            if self._codes[-1 - period] != code:
-                self._matches[period] = 0
-                continue
-            self._matches[period] += 1
-            looped = self._matches[period] + period
+        earlier = self._positions.setdefault(code, [])
+        runs: dict[int, int] = {}
+        for position in reversed(earlier):
+            period = n - 1 - position
+            if period > self._max_period:
+                break
+            runs[period] = self._runs.get(period, 0) + 1
+            looped = runs[period] + period
             if looped >= max(self._min_repeats * period, self._min_loop) and not self._is_silent(period):
                 return Finding("loop", n - looped, looped, period, self._rate)
+        earlier.append(n - 1)
+        self._runs = runs
         return None
 
     def _is_silent(self, period: int) -> bool:

@@ -50,7 +50,7 @@ def keep_top_p(scores: Tensor, p: float, least: int) -> Tensor:
     ordered, order = scores.sort(dim=-1)  # the least likely first
     dropped = ordered.softmax(dim=-1).cumsum(dim=-1) <= 1 - p
     dropped[:, -least:] = False
-    return scores.masked_fill(torch.zeros_like(dropped).scatter(-1, order, dropped), -math.inf)
+    return torch.empty_like(scores).scatter_(-1, order, ordered.masked_fill(dropped, -math.inf))
 
 
 def filter_logits(scores: Tensor, settings: DecodeSettings) -> Tensor:

@@ -12,6 +12,7 @@ from helpers.paths import GOLDEN
 from safetensors.torch import load_file
 from torch import Tensor
 
+from edgetts.decoding import decode
 from edgetts.decoding.decode import CodeStream, DecodeResult, generate_codes, max_codes_limit
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.settings import DecodeSettings
@@ -189,3 +190,17 @@ def test_what_the_model_cannot_take_is_refused(gpt: GPT, voice: Voice) -> None:
         GPTPrompt.build(gpt, latents, emotion, ids.repeat(2, 1))
     with pytest.raises(UsageError, match="no generator"):
         generate_codes(gpt, GPTPrompt.build(gpt, *voice), DecodeSettings(n_beams=1), None)
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_a_penalty_of_one_is_not_computed(
+    gpt: GPT, voice: Voice, n_beams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decoded(penalty: float) -> list[int]:
+        settings = DecodeSettings(n_beams=n_beams, max_codes=30, repetition_penalty=penalty)
+        return generate_codes(gpt, GPTPrompt.build(gpt, *voice), settings, seeded()).codes
+
+    penalize, calls = decode.penalize_repetition, list[int]()
+    monkeypatch.setattr(decode, "penalize_repetition", lambda *given: calls.append(1) or penalize(*given))
+    assert decoded(1.0) and not calls
+    assert decoded(1.0 + 1e-12) == decoded(1.0) and calls  # in float32 the same number

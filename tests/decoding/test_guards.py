@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -200,3 +201,20 @@ def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
 def test_one_repeat_is_no_loop(value: float) -> None:
     with pytest.raises(UsageError, match="min_repeats"):
         GuardSettings(min_repeats=value)  # type: ignore[arg-type]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.integers(1, 6)), max_size=8),
+    st.integers(2, 4),
+)
+def test_a_loop_is_found_with_its_first_code_too_many(phrases: list[tuple[list[int], int]], min_repeats: int) -> None:
+    """As by comparing each code with those one to `max_period` codes earlier; the shortest period counts."""
+    codes = [code for phrase, n in phrases for code in phrase * n]
+    limits = GuardSettings(max_silence_s=100.0, max_period_s=5.0, min_loop_s=8.0, min_repeats=min_repeats)
+    expected = None
+    for n, period in itertools.product(range(1, len(codes) + 1), range(1, 6)):
+        run = next((i for i in range(n - period) if codes[n - 1 - i] != codes[n - 1 - i - period]), n - period)
+        if expected is None and run > 0 and run + period >= max(min_repeats * period, 8):
+            expected = Finding("loop", n - run - period, run + period, period, 1.0)
+    assert find_problem(codes, 1.0, None, limits) == expected
