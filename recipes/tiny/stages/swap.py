@@ -1,0 +1,60 @@
+"""Copies a pack with one network replaced; all other files stay byte-identical.
+
+In: a pack and the weights of one component. Out: a new pack. It does not know what depends on the component.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from edgetts.errors import UsageError
+from edgetts.pack.config import ModelConfig
+from edgetts.pack.entries import MANIFEST_FILE
+from edgetts.pack.load import open_pack
+from edgetts.pack.manifest import manifest_json
+from edgetts.quant.components import component_problems
+from edgetts.quant.lazy import LazyTensor
+from edgetts.quant.schemes import SchemeRule
+from edgetts.quant.tensor_file import TensorFilePlan
+
+
+def swap_component(
+    source: Path,
+    target: Path,
+    component: str,
+    weights: Mapping[str, Tensor],
+    model: ModelConfig,
+    *,
+    dtype: str = "float16",
+    rules: Sequence[SchemeRule] = (),
+) -> Path:
+    """Write a copy of the pack `source` with these weights to `target`, and return it.
+
+    model: the configuration of all networks with the new one. Raises UsageError if `target` exists.
+    """
+    manifest = open_pack(source).manifest
+    if target.exists():
+        raise UsageError(f"{target} exists already: give another name.")
+    tensors = {name: LazyTensor.of(value.detach().cpu()) for name, value in weights.items()}
+    problems = component_problems(component, {name: t.shape for name, t in tensors.items()}, model)
+    assert not problems, problems
+    shutil.copytree(source, target)
+    plan = TensorFilePlan(component, tensors, dtype, rules)
+    path = target / manifest.components[component].file
+    path.unlink()
+    with path.open("wb") as file:
+        written = plan.write(file, digests=False)
+    changed = dataclasses.replace(
+        manifest,
+        model=model,
+        components={**manifest.components, component: plan.entry(path.name)},
+        files={**manifest.files, path.name: written.file},
+    )
+    (target / MANIFEST_FILE).write_text(manifest_json(changed), encoding="utf-8")
+    open_pack(target)
+    return target
