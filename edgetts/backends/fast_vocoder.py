@@ -25,7 +25,9 @@ from edgetts.models.bigvgan import AntiAliasedSnake, BigVGAN, ResidualBlock
 WINDOW_BUCKET = 64
 """Frames. A window is extended by earlier frames to a multiple of this; its own samples do not change."""
 
-_MEASURED_FRAMES = (WINDOW_BUCKET, 5 * WINDOW_BUCKET)  # the first window of a speech, and one with all around it
+# Every length that is replayed, from the first window of a speech to one with all around it: a library's choice may be
+# bad at one of them only.
+_MEASURED_FRAMES = tuple(range(WINDOW_BUCKET, 5 * WINDOW_BUCKET + 1, WINDOW_BUCKET))
 
 
 class FastVocoder(nn.Module):

@@ -309,13 +309,27 @@ def test_compiled_and_captured_codes(n_beams: int, do_sample: bool) -> None:
     assert not runner.notices
 
 
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_what_is_prepared_is_enough_for_a_text(n_beams: int) -> None:
+    """A state that grows moves, and everything that was captured for it is lost."""
+    gpt, settings = small_gpt("cpu"), settings_of(n_beams, False, 400)
+    prompt, pool = small_prompt(gpt), DeviceDecoders(gpt, EagerRunner)
+    pool.prepare(prompt.embeddings, settings)
+    decoder = pool.take(n_beams)
+    state = decoder.state
+    decoder.prefill(prompt, settings, None)
+    assert state is not None and decoder.state is state
+
+
 @on_a_gpu
 @kinds
 def test_a_burst_neither_waits_nor_allocates(n_beams: int, do_sample: bool) -> None:
     gpt, settings = small_gpt("cuda", torch.bfloat16), settings_of(n_beams, do_sample, 400)
     decoder = DeviceDecoder(gpt, n_beams, GraphRunner(torch.cuda.graph_pool_handle()))
     prompt = small_prompt(gpt)
-    decoder.prepare(settings, prompt.embeddings, prompt.embeddings.shape[1] + 1 + n_beams * 120)
+    # As many slots as `prefill` asks for: with fewer the state moves, and its graphs are captured again.
+    n_slots = prompt.embeddings.shape[1] + 1 + n_beams * (settings.max_codes - 1)
+    decoder.prepare(settings, prompt.embeddings, n_slots)
     decoder.prefill(prompt, settings, torch.Generator().manual_seed(1))
     allocated = torch.cuda.memory_stats()["allocation.all.allocated"]
     n_read = 0

@@ -143,11 +143,10 @@ def _inside_bursts(check: Check, pipeline: Pipeline, prompt: GPTPrompt) -> dict[
     """100 codes launched with waiting forbidden; what was allocated meanwhile."""
     pool = device_decoders(pipeline.gpt, check.device, "graph")
     assert pool is not None
+    pool.prepare(prompt.embeddings, GREEDY)  # graphs of all buckets
     decoder = pool.take(1)
     decoder.prefill(prompt, GREEDY, None)
-    for _ in range(3):  # graphs of the first bucket
-        decoder.launch(BURST)
-        decoder.poll()
+    decoder.poll()
     before = torch.cuda.memory_stats(check.device)["allocation.all.allocated"]
     for _ in range(100 // BURST):
         torch.cuda.set_sync_debug_mode("error")

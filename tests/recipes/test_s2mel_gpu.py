@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
+from edgetts.backends.kernels.base import relative_error
 from edgetts.models import registry
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
 from recipes.tiny import dims
 from recipes.tiny.corpus import feature_bundle
 from recipes.tiny.corpus.data import Corpus, is_held_out
-from recipes.tiny.stages import s2mel_gpu, train_s2mel
+from recipes.tiny.stages import s2mel_gpu, swap_s2mel, train_s2mel
 
 N, VOICES, SOUNDS = 56, ("a", "b", "c"), 39
 CPU = torch.device("cpu")
@@ -178,8 +179,8 @@ def without_latents() -> train_s2mel.LatentS2Mel:
     return model
 
 
-def test_a_run_from_bundle_to_work_folder(bundle: Path, tmp_path: Path) -> None:
-    """Trained for two steps with torch, NumPy and rich alone, and taken back."""
+def test_a_run_from_bundle_to_a_pack(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained for two steps with torch, NumPy and rich alone, taken back, and put into a copy of the pack."""
     command = ["train", "--bundle", bundle, "--out", tmp_path / "result", "--minutes", "1", "--dry-run"]
     paths = os.pathsep.join([str(bundle / feature_bundle.LIBRARIES), *sys.path])
     subprocess.run(
@@ -198,6 +199,23 @@ def test_a_run_from_bundle_to_work_folder(bundle: Path, tmp_path: Path) -> None:
     before = open_pack(builtin_pack()).state_dict("s2mel")
     assert taken.keys() == before.keys()
     assert any(not torch.equal(taken[name], before[name].half().float()) for name in before)
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "swap_s2mel",
+            *("--pack", str(builtin_pack())),
+            *("--work", str(tmp_path / "work")),
+            "--out",
+            str(tmp_path / "new"),
+        ],
+    )
+    swap_s2mel.main()
+    old, new = open_pack(builtin_pack()).manifest, open_pack(tmp_path / "new", verify=True).manifest
+    assert {name for name in new.files if new.files[name] != old.files[name]} == {"s2mel.safetensors"}
+    assert new.files.keys() == old.files.keys() and new.components["s2mel"] == old.components["s2mel"]  # as many bits
+    swapped = open_pack(tmp_path / "new").state_dict("s2mel")
+    assert all(relative_error(swapped[name], taken[name]) < 0.02 for name in taken if taken[name].ndim >= 2)
     (tmp_path / "work" / "s2mel_latents").mkdir()
     (tmp_path / "work" / "s2mel_latents" / "last.pt").touch()
     with pytest.raises(SystemExit, match="would be used instead"):

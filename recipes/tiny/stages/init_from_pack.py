@@ -1,8 +1,9 @@
 """Initializes all training stages from the weights of a pack.
 
-In: a pack with the dimensions in `dims`, usually the shipped one. Out: `WORK/STAGE/start.pt` of each stage, and
-`WORK/stats.pt`. A pack lacks the recognizer, codec decoder, discriminators and optimizer states. They start from
-scratch, so the stages that need them (`semantic_encoder`, `joint`) must run again before the codes are used.
+In: a pack with the dimensions in `dims`, usually the shipped one. Out: `WORK/STAGE/start.pt` of each stage,
+`WORK/stats.pt`, and the pronouncer as it is. A pack lacks the recognizer, codec decoder, discriminators and optimizer
+states. They start from scratch, so the stages that need them (`semantic_encoder`, `joint`) must run again before the
+codes are used.
 
     python -m recipes.tiny.stages.init_from_pack --work WORK [--pack PACK]
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 import torch
 
 from edgetts.pack.config import VOCODER_KINDS
+from edgetts.pack.entries import PRONOUNCER_FILE
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import locate_pack
 
@@ -60,6 +62,8 @@ def start_from(pack: Pack, work: Path) -> None:
         torch.save(state, folder / "start.pt")
     statistics = weights(pack, "semantic_statistics")
     torch.save({"mean": statistics["mean"], "std": statistics["std"]}, work / "stats.pt")
+    if PRONOUNCER_FILE in pack.manifest.files:
+        (work / PRONOUNCER_FILE).write_bytes(pack.file(PRONOUNCER_FILE).read_bytes())
 
 
 def main() -> None:
