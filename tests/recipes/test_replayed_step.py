@@ -36,6 +36,17 @@ def losses_of(model: nn.Module, numbers: Tensor) -> dict[str, Tensor]:
     return {"square": y.square().mean(), "size": 3 * y.abs().mean()}
 
 
+def step_of(model: nn.Module, average: nn.Module, device: torch.device = CPU, **options: float) -> ReplayedStep:
+    return ReplayedStep(
+        lambda numbers, _: losses_of(model, numbers),
+        list(model.parameters()),
+        optimizers_of(model),
+        (model, average),
+        device,
+        **options,
+    )
+
+
 def drawn() -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(5, 6, generator=generator) for _ in RATES]
@@ -47,14 +58,7 @@ def test_it_is_the_usual_step_at_that_learning_rate() -> None:
     averages = copy.deepcopy(usual), copy.deepcopy(replayed)
     optimizers = optimizers_of(usual)
     peaks = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    step = ReplayedStep(
-        lambda numbers, _: losses_of(replayed, numbers),
-        list(replayed.parameters()),
-        optimizers_of(replayed),
-        (replayed, averages[1]),
-        CPU,
-        clipped_to=CLIPPED_TO,
-    )
+    step = step_of(replayed, averages[1], clipped_to=CLIPPED_TO)
     for k, (rate, numbers) in enumerate(zip(RATES, drawn(), strict=True)):
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = rate * peak
@@ -79,13 +83,7 @@ def test_it_is_the_usual_step_at_that_learning_rate() -> None:
 def test_at_a_rate_of_zero_nothing_moves() -> None:
     """Warm-up steps before a capture."""
     model, average = network(), network()
-    step = ReplayedStep(
-        lambda numbers, _: losses_of(model, numbers),
-        list(model.parameters()),
-        optimizers_of(model),
-        (model, average),
-        CPU,
-    )
+    step = step_of(model, average)
     step(drawn()[0], "any", rate=0.0, decay=1.0)
     for a, b, c in zip(network().parameters(), model.parameters(), average.parameters(), strict=True):
         assert torch.equal(a, b) and torch.equal(a, c)
@@ -96,13 +94,7 @@ def test_where_a_capture_fails_it_trains_all_the_same_and_tells(monkeypatch: pyt
         raise RuntimeError("operation not permitted when stream is capturing")
 
     model, average = network(), network()
-    step = ReplayedStep(
-        lambda numbers, _: losses_of(model, numbers),
-        list(model.parameters()),
-        optimizers_of(model),
-        (model, average),
-        CPU,
-    )
+    step = step_of(model, average)
     monkeypatch.setattr(step, "_capture", refused)
     monkeypatch.setattr(step, "_device", SimpleNamespace(type="cuda"))
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, _: tensor)
@@ -121,13 +113,7 @@ def test_a_replayed_graph_is_the_same_step() -> None:
     for where in (CPU, device):
         model = network().to(where)
         average = copy.deepcopy(model)
-        step = ReplayedStep(
-            lambda numbers, _, model=model: losses_of(model, numbers),  # type: ignore[misc]
-            list(model.parameters()),
-            optimizers_of(model),
-            (model, average),
-            where,
-        )
+        step = step_of(model, average, where)
         if where == CPU:  # the captured step warms up its optimizers with the first numbers
             for _ in range(3):
                 step(drawn()[0], "any", rate=0.0, decay=1.0)
