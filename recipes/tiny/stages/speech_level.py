@@ -2,9 +2,9 @@
 
 In: a pack and sentences, one per line. Out: `speech_level.json` in the pack, and the level of each ready voice in its
 file (read by `edgetts.voices.level`). Every ready voice speaks every sentence, and the mean is its level. The codes of
-the first utterances that are long enough are kept: new voices are measured with them. Measured so, a voice comes out a
-little louder or quieter than over many sentences; the levels of the ready voices are shifted by the mean of that, so
-that learned voices speak at the same level as they do.
+a few utterances are kept, with which new voices are measured: of those that are long enough the ones with which the
+ready voices come out most nearly as over all sentences. They come out a little louder or quieter nevertheless; the
+levels of the ready voices are shifted by the mean of that, so that learned voices speak at the same level as they do.
 
     python -m recipes.tiny.stages.speech_level --pack PACK [--db -24] [--sentences FILE] [--limit 32]
 """
@@ -16,7 +16,8 @@ import dataclasses
 import json
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -35,6 +36,7 @@ SENTENCES = Path(__file__).parents[1] / "sentences.txt"
 FIRST_SENTENCE = 40  # `evaluation.levels` speaks those before
 SPEECH_LEVEL_DB = -24.0  # with it no peak of the 80 sentences exceeds 0.99, also in voices never heard in training
 N_UTTERANCES, N_CODES = 4, 115  # for new voices; more of them would measure better and take longer
+N_CANDIDATES = 12  # utterances to choose those from
 MAX_CODES = 400  # 8 s; of a model that does not end its sentences
 
 
@@ -58,21 +60,40 @@ def add(pack: Path, sentences: Sequence[str], db: float = SPEECH_LEVEL_DB) -> bo
                 continue
             spoken[name].append(speech_level_db(speech.samples, speech.sample_rate))
             codes = speech.segments[0].codes
-            if j == k % len(voices) and len(kept) < N_UTTERANCES and len(codes) >= N_CODES:
+            if j == k % len(voices) and len(kept) < N_CANDIDATES and len(codes) >= N_CODES:
                 kept.append(tuple(codes[:N_CODES]))
     if len(kept) < N_UTTERANCES or not all(spoken.values()):
         return False
-    level = SpeechLevel(db, tuple(kept))
     options, device = SynthesisOptions.of(tts.pack.manifest.defaults, {}), torch.device("cpu")
-    measured = {name: level.measured(tts.pack, voice, options, device).level_db for name, voice in voices.items()}
+
+    def measure(level: SpeechLevel) -> dict[str, float]:
+        return {n: level.measured(tts.pack, voice, options, device).level_db or 0.0 for n, voice in voices.items()}
+
     means = {name: statistics.fmean(found) for name, found in spoken.items()}
-    shift = statistics.fmean((measured[name] or 0.0) - mean for name, mean in means.items())
+    level = SpeechLevel(
+        db, tuple(kept[k] for k in fairest([measure(SpeechLevel(db, (codes,))) for codes in kept], means))
+    )
+    measured = measure(level)
+    shift = statistics.fmean(measured[name] - mean for name, mean in means.items())
     print({name: (round(means[name], 2), measured[name]) for name in voices}, f"shift {shift:.2f} dB")
     contents = {SPEECH_LEVEL_FILE: level_json(level)}
     for name, file in files.items():
         contents[file] = saved(dataclasses.replace(voices[name], level_db=round(means[name] + shift, 2)))
     put_files(pack, contents)
     return True
+
+
+def fairest(levels: Sequence[Mapping[str, float]], means: Mapping[str, float]) -> tuple[int, ...]:
+    """The utterances with which all voices are off by the same.
+
+    levels: of each utterance in each voice, dB. means: of the voices over all sentences.
+    """
+
+    def unfairness(chosen: tuple[int, ...]) -> float:
+        off = [statistics.fmean(levels[k][name] for k in chosen) - mean for name, mean in means.items()]
+        return max(off) - min(off)
+
+    return min(combinations(range(len(levels)), N_UTTERANCES), key=unfairness)
 
 
 def level_json(level: SpeechLevel) -> bytes:
