@@ -6,8 +6,8 @@
     python -m recipes.tiny.stages.s2mel_gpu take --result RESULT --work WORK                 # locally: start weights
 
 In: cached corpora with codes (`relabel_codes`) and the features of `train_codec`, and the pack whose S2Mel is trained
-further, by default the built-in one. Out: `RESULT/s2mel.pt` of 14 MB, which `export` writes into a pack. It is the
-stage `s2mel_latents` of `train_s2mel`, with batches eight times as large that are drawn on the device. The remote
+further, by default the built-in one. Out: `RESULT/s2mel.pt` of 14 MB, which `swap_s2mel` puts into a pack. It is the
+stage `s2mel_latents` of `train_s2mel`, with batches eight times as large, in steps that the GPU replays. The remote
 machine needs this checkout, torch, numpy and rich. `train --dry-run` runs a few small steps on any machine.
 """
 
