@@ -4,8 +4,9 @@ In: a plain function and a compiler. Out: the plain function until the compiled 
 arguments seen, then the compiled one. Compilation takes seconds to minutes and runs in its own thread, so speech does
 not wait for it. If it fails, the plain function stays and `problem` says why. It does not know what is compiled.
 
-torch.compile counts recompilations per code object and refuses after eight, in all of a process: each function that is
-compiled gets a code object of its own (`own_code`), so that loading a model again does not use up the count.
+torch.compile counts recompilations per code object and refuses after eight, in all of a process. A function that each
+model compiles for itself therefore gets a code object of its own (`own_code`). The decoding step is compiled once for
+all models (`runners.compiled_step`): there a refusal means the eager step and a notice.
 """
 
 from __future__ import annotations

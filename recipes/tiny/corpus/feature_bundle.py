@@ -28,7 +28,7 @@ from edgetts.pack.load import Pack
 from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus
 
-MEGABYTES = 22.0  # of the whole folder, about 2 hours of speech: checkout and folder travel together
+MEGABYTES = 22.0  # of the whole folder, about 1.7 hours of speech: checkout and folder travel together
 MEL_STEP, MEL_ZERO = 0.2, -5.0  # of the stored mels, natural logarithm: -30.6 to 20.4 in 8 bits, wrong by 0.5 dB
 REFERENCES = 2  # recordings per voice that the latents are computed for
 REFERENCE_CODES = 200  # of their frames
