@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.small_gpt import small_gpt, small_prompt
+from torch._dynamo.exc import FailOnRecompileLimitHit
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from edgetts.backends import step_state
@@ -161,6 +162,22 @@ def test_what_cannot_be_compiled_runs_as_it_is_and_says_so() -> None:
     assert found == codes_by(gpt, settings, None)
     assert len(pool.notices) == 1
     assert "could not be compiled" in pool.notices[0] and "no compiler" in pool.notices[0]
+
+
+def test_a_refusal_to_compile_once_more_means_the_eager_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All models of a process share the compiled step, and torch.compile limits its forms."""
+    step, _ = watched_step()
+    runner = CompiledRunner()
+
+    def refuse(*_: Any) -> None:
+        raise FailOnRecompileLimitHit("recompile limit reached")
+
+    monkeypatch.setattr(runner, "_compiled", refuse)
+    before = step.state.n_chosen.clone()
+    with torch.inference_mode():
+        runner.run(step, KEY_BUCKET)
+    assert int(step.state.n_chosen) == int(before) + 1
+    assert len(runner.notices) == 1 and "recompile limit reached" in runner.notices[0]
 
 
 def test_an_error_of_the_step_is_no_error_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
