@@ -5,6 +5,8 @@ In: an open pack. Out: the `TextTokenizer` and `TextFrontend` of the runtime and
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edgetts.errors import PackError, UsageError
 from edgetts.families import family_of
 from edgetts.pack.entries import PRONOUNCER_FILE
@@ -33,12 +35,14 @@ def text_config_of(pack: Pack) -> TextConfig:
 
 def pronouncer_of(pack: Pack) -> Pronouncer | None:
     """The pack's model of spelling; None if it has none. Raises PackError if the file is not usable."""
-    if PRONOUNCER_FILE not in pack.manifest.files:
-        return None
+    return load_pronouncer(pack.file(PRONOUNCER_FILE)) if PRONOUNCER_FILE in pack.manifest.files else None
+
+
+def load_pronouncer(path: Path) -> Pronouncer:
+    """The model of spelling in a file. Raises PackError if it is not usable."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    path = pack.file(PRONOUNCER_FILE)
     size = path.stat().st_size
     if size > MAX_PRONOUNCER_BYTES:
         advice = f"at most {MAX_PRONOUNCER_BYTES} are allowed: fetch the pack again"

@@ -38,6 +38,23 @@ def test_what_sounds_alike_is_no_error(tts: TTS, written: str, heard: str) -> No
     assert listeners.read_out(written, tts.frontend()) == listeners.read_out(heard, tts.frontend())
 
 
+@pytest.mark.parametrize(
+    ("text", "heard", "is_same"),
+    [
+        ("It leaves at 6:35.", "it leaves at 6.35", True),
+        ("From 6:35 to 10:05.", "From 6.35 to 10.05.", True),
+        ("It leaves at 6:35.", "it leaves at 6.30", False),
+        ("It leaves at 6:35.", "it leaves at 16.35", False),
+        ("It leaves at 6:35.", "it leaves at 6.350", False),
+        ("It weighs 6.35 kilograms.", "It weighs 6:35 kilograms.", False),
+        ("It leaves at six thirty five.", "It leaves at 6.35.", False),
+    ],
+)
+def test_a_time_may_be_written_with_a_point(tts: TTS, text: str, heard: str, is_same: bool) -> None:
+    frontend = tts.frontend()
+    assert (listeners.read_transcript(heard, text, frontend) == listeners.read_out(text, frontend)) == is_same
+
+
 def test_other_words_and_numbers_are_errors(tts: TTS) -> None:
     frontend = tts.frontend()
     assert listeners.read_out("gate 15", frontend) != listeners.read_out("gate 50", frontend)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgetts.pack.entries import LEXICON_FILE, TOKENIZER_FILE
+from edgetts.pack.entries import LEXICON_FILE, PRONOUNCER_FILE, TOKENIZER_FILE
 from edgetts.text.config import TextConfig
 from edgetts.text.lexicon import Lexicon
 from recipes.tiny.corpus.data import Corpus
@@ -62,12 +62,18 @@ class LossyLexicon(Lexicon):
 
 
 def frontend(work: Path, lexicon: Lexicon | None = None) -> TextFrontend:
-    """The runtime's text front end, so that training and synthesis get the same ids."""
+    """The runtime's text front end, so that training and synthesis get the same ids.
+
+    lexicon: default: that of `work`, with its pronouncer, if it has one, for acronyms and words that the lexicon lacks.
+    """
     # Here, because a GPU machine that trains may lack the library of the tokenizer.
+    from edgetts.pack.text import load_pronouncer
     from edgetts.text.frontend import TextFrontend
     from edgetts.text.tokenizer import TextTokenizer
 
-    lexicon = lexicon or Lexicon(work / LEXICON_FILE)
+    if lexicon is None:
+        pronouncer = work / PRONOUNCER_FILE
+        lexicon = Lexicon(work / LEXICON_FILE, load_pronouncer(pronouncer) if pronouncer.exists() else None)
     return TextFrontend(TextTokenizer(work / TOKENIZER_FILE, TEXT_CONFIG, lexicon), None)
 
 

@@ -38,6 +38,7 @@ _SPELLED = {
     "goodbye": "good bye",
     "cafe": "café",
 }
+_TIME = re.compile(r"(?<![\d:])\d{1,2}:\d{2}(?![\d:])")
 _NOT_LETTERS = re.compile(r"[^\w' ]|_")
 
 
@@ -104,3 +105,11 @@ def read_out(text: str, frontend: TextFrontend) -> str:
     """`plain` form of the text as the runtime reads it: "7:45" and "seven forty five" become the same words."""
     segments = frontend.segments(text.strip(), LONGEST_TOKENS).segments
     return plain(" ".join(segment.text for segment in segments))
+
+
+def read_transcript(transcript: str, text: str, frontend: TextFrontend) -> str:
+    """`read_out` of what was heard of `text`: recognizers write some times with a point, "6.35" for 6:35, which would
+    be read as a decimal."""
+    for time in _TIME.findall(text):
+        transcript = re.sub(rf"(?<![\d.]){time.replace(':', '[.]')}(?![\d])", time, transcript)
+    return read_out(transcript, frontend)

@@ -37,7 +37,7 @@ from edgetts.text.frontend import TextFrontend
 from edgetts.voices.voice import Voice
 from recipes.tiny.evaluation.evaluate import CLIPPED, GROUPS, UNHEARD, VoiceEmbedder, options_of, recordings_in
 from recipes.tiny.evaluation.levels import levels
-from recipes.tiny.evaluation.listeners import JUDGE_RATE, KINDS, Listener, read_out
+from recipes.tiny.evaluation.listeners import JUDGE_RATE, KINDS, Listener, read_out, read_transcript
 from recipes.tiny.evaluation.sound_metrics import alone, means
 
 SILENT_PEAK = 0.01
@@ -106,7 +106,7 @@ def judged(
         said.append(read_out(text, frontend))
         for kind, listener in judges.listeners.items():
             transcript = listener(samples, rate)
-            heard[kind].append(read_out(transcript, frontend))
+            heard[kind].append(read_transcript(transcript, text, frontend))
             case[kind] = transcript.strip()
         nearest = judges.nearest(samples, rate)
         right.append(nearest == name)
