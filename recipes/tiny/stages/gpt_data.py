@@ -4,8 +4,10 @@ In: corpora with `feat`, `codes`, `align` and `phone` arrays. Out: `Batch`es.
 
 - The conditioners get *another* recording of the same voice, so that they cannot leak the words. In some batches the
   emotion conditioner gets the sentence itself, to learn the variation within a voice.
-- Most sentences are spliced from words of several recordings of one voice. The GPT soon memorizes a few thousand
+- Many sentences are spliced from words of several recordings of one voice. The GPT soon memorizes a few thousand
   sentences, and a GPT that recites memorized sentences skips words.
+- As many are hybrids: they change to another recording within words, at a phone that both have. So no word can be
+  recited, and the words that nobody recorded are read as well as others.
 """
 
 from __future__ import annotations
@@ -21,16 +23,21 @@ from torch import Tensor
 
 from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus, pad
+from recipes.tiny.corpus.lexicon import PHONES, STRESS
 from recipes.tiny.corpus.text import N_SPELLED, SPACE, TOKENS, reading_of
 
 REFERENCE_FRAMES = (80, 200)  # range of the length of the conditioning recording
 OWN_EMOTION_SHARE = 0.25  # of batches whose emotion comes from the sentence itself
 SPELLED_READING_SHARE = 0.3  # of sentences
-SPLICED_SHARE = 0.6  # of sentences that are spliced
+SPLICED_SHARE = 0.35  # of sentences that are spliced
+HYBRID_SHARE = 0.35  # of sentences that are hybrids
 MAX_PIECES = 6
 MAX_WORDS = 5  # per piece, except the last
 FEWEST_CODES = 20  # of a spliced sentence
 SPACE_TOKEN = TOKENS.index(SPACE)
+MAX_HYBRID_WORDS = 3  # from one change of recording to the next
+PHONE_TOKENS = torch.tensor([token in PHONES for token in TOKENS])
+WITHIN_WORD = PHONE_TOKENS | torch.tensor([token == STRESS for token in TOKENS])
 
 
 @dataclass
@@ -117,6 +124,68 @@ def _piece(row: Row, generator: np.random.Generator, *, first: bool, last: bool)
     return Row(row.ids[1 + t0 : 1 + t1], row.codes[c0:c1], position, row.phones[c0:c1])
 
 
+def hybrid(rows: Sequence[Row], longest: int, generator: np.random.Generator) -> Row:
+    """Change from one sentence to the next within words, from a phone to the same phone, until the last one ends.
+
+    The words where it changes are in no recording, but all codes and nearly all transitions are. The result has at most
+    `longest` codes; if no change is possible, the first sentence is returned unchanged.
+    """
+    pieces, row, start, n_codes = [], rows[0], 0, 0
+    for other in rows[1:]:
+        change = _change(row, other, start, longest - n_codes, generator)
+        if change is not None:
+            pieces.append(_tokens(row, start, change[0]))
+            n_codes += len(pieces[-1].codes)
+            row, start = other, change[1]
+    pieces.append(_tokens(row, start, len(row.ids) - 2))
+    n_codes += len(pieces[-1].codes)
+    if len(pieces) == 1 or n_codes < FEWEST_CODES:
+        return rows[0]
+    offsets = np.cumsum([0] + [len(piece.ids) for piece in pieces]).tolist()
+    positions = torch.cat([piece.align + n for piece, n in zip(pieces, offsets, strict=False)])
+    ids = torch.cat([rows[0].ids[:1], *(piece.ids for piece in pieces), rows[0].ids[-1:]])
+    share = ((positions - 0.5) / offsets[-1]).clamp(0, 1)
+    return Row(ids, torch.cat([piece.codes for piece in pieces]), share, torch.cat([piece.phones for piece in pieces]))
+
+
+def _change(row: Row, other: Row, start: int, longest: int, generator: np.random.Generator) -> tuple[int, int] | None:
+    """Where to leave `row`, which runs from the token `start`, and to enter `other`: after a phone within a word of
+    both. Both parts together have at most `longest` codes."""
+    tokens, others = row.ids[1:-1], other.ids[1:-1]
+    here, there = _within_words(row), _within_words(other)
+    n_words = int(generator.integers(1, MAX_HYBRID_WORDS + 1))
+    words = (tokens == SPACE_TOKEN).cumsum(0)
+    here = here[(here >= start) & (words[here] < words[start] + n_words)]
+    used = _first_code(row, here + 1) - _first_code(row, torch.tensor(start))
+    rest = len(other.codes) - _first_code(other, there + 1)
+    fits = used[:, None] + rest[None] <= longest
+    pairs = (fits & (tokens[here][:, None] == others[there][None])).nonzero()
+    if not len(pairs):
+        return None
+    i, j = pairs[int(generator.integers(len(pairs)))].tolist()
+    return int(here[i]) + 1, int(there[j]) + 1
+
+
+def _first_code(row: Row, token: Tensor) -> Tensor:
+    """Index of the first code of a token, which does not count the start; the silence before the first is its part."""
+    first = torch.searchsorted(row.position(), token.float())
+    return torch.where(token == 0, 0, first)
+
+
+def _within_words(row: Row) -> Tensor:
+    """Indices of phones (not counting the start token) that another phone of their word follows."""
+    tokens = row.ids[1:-1]
+    return (PHONE_TOKENS[tokens[:-1]] & WITHIN_WORD[tokens[1:]]).nonzero()[:, 0]
+
+
+def _tokens(row: Row, start: int, end: int) -> Row:
+    """Tokens from `start` to `end`, without start and stop; `align` is the token index within the piece."""
+    first = int(_first_code(row, torch.tensor(start)))
+    last = len(row.codes) if end == len(row.ids) - 2 else int(_first_code(row, torch.tensor(end)))
+    align = row.position()[first:last] - start
+    return Row(row.ids[1 + start : 1 + end], row.codes[first:last], align, row.phones[first:last])
+
+
 class Sentences:
     """Sentences with codes, each with other recordings of the same voice; draws batches."""
 
@@ -153,16 +222,18 @@ class Sentences:
                 rows.append(self.row(corpus, i))
                 continue
             row = self._varied_row(corpus, i, generator)
-            if generator.random() < SPLICED_SHARE:
+            draw = generator.random()
+            if draw < SPLICED_SHARE + HYBRID_SHARE:
+                join = spliced if draw < SPLICED_SHARE else hybrid
                 others = self.by_voice[corpus.folder, corpus.items[i]["voice"]]
                 drawn = generator.choice(others, int(generator.integers(1, MAX_PIECES)))
                 rest = [self._varied_row(corpus, int(k), generator) for k in drawn]
-                row = spliced([row, *rest], len(row.codes), generator)
+                row = join([row, *rest], len(row.codes), generator)
             rows.append(row)
         return rows
 
     def batch(self, positions: Sequence[int], generator: np.random.Generator) -> Batch:
-        """The sentences at `positions` of `entries`; spliced and in varied readings, unless held out."""
+        """The sentences at `positions` of `entries`; joined and in varied readings, unless held out."""
         chosen = [self.entries[k] for k in positions]
         n_reference = int(generator.integers(*REFERENCE_FRAMES))
         own = generator.random() < OWN_EMOTION_SHARE
