@@ -254,6 +254,32 @@ def fast_attention() -> Iterator[None]:
         F.scaled_dot_product_attention = before
 
 
+def zeroth_power(gradient: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
+    """Muon's approximate orthogonal factor of a matrix, as `torch.optim.Muon` computes it, but in float32."""
+    linear, cubic, quintic = coefficients
+    is_tall = gradient.shape[0] > gradient.shape[1]
+    x = gradient.float().T if is_tall else gradient.float()
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = linear * x + (cubic * gram + quintic * gram @ gram) @ x
+    return x.T if is_tall else x
+
+
+@contextlib.contextmanager
+def fast_muon() -> Iterator[None]:
+    """`torch.optim.Muon` without bfloat16 products inside the block, where the processor does not have them."""
+    from torch.optim import _muon
+
+    before = _muon._zeropower_via_newtonschulz
+    if not has_bf16_products():
+        _muon._zeropower_via_newtonschulz = zeroth_power
+    try:
+        yield
+    finally:
+        _muon._zeropower_via_newtonschulz = before
+
+
 def adamw(
     modules: list[nn.Module], lr: float, *, betas: tuple[float, float] = (0.9, 0.98), decay: float = 0.01
 ) -> torch.optim.AdamW:

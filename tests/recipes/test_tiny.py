@@ -13,7 +13,7 @@ import torch
 from edgetts.pack.config import IstftVocoderConfig
 from edgetts.pack.load import open_pack
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, autocast, average_into
+from recipes.tiny.common import Run, adamw, autocast, average_into, fast_muon, plain_attention, zeroth_power
 from recipes.tiny.corpus import align, make_corpus, prepare, synthetic
 from recipes.tiny.corpus.data import Corpus, batches, is_held_out, mask_of, pad, phone_letters
 from recipes.tiny.corpus.lexicon import ipa
@@ -315,3 +315,23 @@ def test_training_takes_bfloat16_only_where_the_processor_has_it(
     x = torch.ones(2, 2)
     with autocast("cpu"):
         assert (x @ x).dtype == (torch.bfloat16 if has_bf16 else torch.float32)
+        query = torch.ones(1, 1, 2, 4)
+        assert plain_attention(query, query, query).dtype == (torch.bfloat16 if has_bf16 else torch.float32)
+
+
+@pytest.mark.parametrize("shape", [(8, 24), (24, 8), (16, 16)])
+def test_muon_without_bfloat16_products_makes_the_same_steps(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradient = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    steps = []
+    for has_bf16 in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has_bf16: has)
+        weight = torch.nn.Parameter(torch.zeros(shape))
+        weight.grad = gradient.clone()
+        with fast_muon():
+            torch.optim.Muon([weight], lr=1.0, weight_decay=0.0).step()
+        steps.append(weight.detach())
+    difference = (steps[0] - steps[1]).abs().max() / steps[0].abs().max()
+    assert 0 < difference < 0.02  # bfloat16 rounds
+    assert torch.optim._muon._zeropower_via_newtonschulz is not zeroth_power

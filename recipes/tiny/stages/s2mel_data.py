@@ -83,12 +83,12 @@ def add_latents(work: Path, corpora: Sequence[Corpus]) -> None:
         for first in track(range(0, len(order), LATENTS_BATCH), description="latents", transient=True):
             part = order[first : first + LATENTS_BATCH]
             references = [int(generator.choice(by_voice[corpus.items[i]["voice"]])) for i in part]
-            for i, hidden in zip(part, _latents(gpt, conditioning, corpus, part, references), strict=True):
+            for i, hidden in zip(part, latents_of(gpt, conditioning, corpus, part, references), strict=True):
                 found[i] = hidden.half().numpy()
         corpus.put("latent", found)
 
 
-def _latents(
+def latents_of(
     gpt: GPT, conditioning: Conditioning, corpus: Corpus, chosen: Sequence[int], references: Sequence[int]
 ) -> list[Tensor]:
     """Latents (T, C) of each chosen recording. The latent of a code is the hidden state that predicts it."""

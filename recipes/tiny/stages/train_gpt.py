@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from edgetts.models.conditioning import Conditioning
 from edgetts.models.gpt import GPT
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, autocast, average_into, fast_attention
+from recipes.tiny.common import Run, adamw, autocast, average_into, fast_attention, fast_muon
 from recipes.tiny.corpus.data import Corpus, batches, mask_of, n_phones, pad
 from recipes.tiny.corpus.text import N_TOKENS, add_text
 from recipes.tiny.stages.gpt_data import Batch, Sentences
@@ -144,15 +144,17 @@ def phone_loss(phone_head: nn.Module, hidden: Tensor, batch: Batch, where: Tenso
     return F.cross_entropy(logits, batch.phones[real]), (logits.argmax(-1) == batch.phones[real]).float().mean()
 
 
-def optimizers_of(gpt: GPT, conditioning: Conditioning) -> dict[str, torch.optim.Optimizer]:
+def optimizers_of(gpt: GPT, conditioning: Conditioning, lr_scale: float = 1.0) -> dict[str, torch.optim.Optimizer]:
     """Muon for the matrices of the GPT's layers, AdamW for all other parameters."""
     matrices = [p for p in gpt.gpt.h.parameters() if p.ndim == 2]
     others = nn.ModuleList([conditioning])
     rest = [p for n, p in gpt.named_parameters() if not (n.startswith("gpt.h.") and p.ndim == 2)]
     holder = nn.ParameterList(rest)
     return {
-        "muon": torch.optim.Muon(matrices, lr=PEAK_LR_MATRICES, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-        "adamw": adamw([others, holder], PEAK_LR_OTHERS, betas=(0.9, 0.95)),
+        "muon": torch.optim.Muon(
+            matrices, lr=lr_scale * PEAK_LR_MATRICES, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"
+        ),
+        "adamw": adamw([others, holder], lr_scale * PEAK_LR_OTHERS, betas=(0.9, 0.95)),
     }
 
 
@@ -162,16 +164,21 @@ def train(
     weights: Sequence[int],
     minutes: float,
     most_codes: int = dims.MAX_CODES,
+    *,
+    lr_scale: float = 1.0,
+    keep_conditioning: bool = False,
 ) -> None:
+    """keep_conditioning: leave the conditioners as they are, on which voices and emotions of a pack depend."""
     torch.manual_seed(0)
     generator = np.random.default_rng()
     config = dims.model_config(N_TOKENS, None, (1,) * 8)
     gpt, conditioning = GPT(config.gpt), Conditioning(config.conditioning)
     initialize(gpt)
     average_gpt, average_conditioning = copy.deepcopy(gpt), copy.deepcopy(conditioning)
+    conditioning.requires_grad_(not keep_conditioning)
     guide = Guide(gpt)
     phone_head = nn.Linear(dims.MODEL, n_phones(work))
-    optimizers = optimizers_of(gpt, conditioning) | {"teller": adamw([phone_head], PEAK_LR_OTHERS)}
+    optimizers = optimizers_of(gpt, conditioning, lr_scale) | {"teller": adamw([phone_head], PEAK_LR_OTHERS)}
     modules = {  # the names are keys of the checkpoint
         "gpt": gpt,
         "conditioning": conditioning,
@@ -217,7 +224,7 @@ def train(
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_([*gpt.parameters(), *conditioning.parameters()], 1.0)
+        nn.utils.clip_grad_norm_([p for p in [*gpt.parameters(), *conditioning.parameters()] if p.requires_grad], 1.0)
         for optimizer in optimizers.values():
             optimizer.step()
         decay = min(AVERAGE_DECAY, (step + 1) / (step + 20))
@@ -241,6 +248,8 @@ def main() -> None:
     parser.add_argument("--weight", type=int, action="append", help="repetitions of each corpus per epoch, in order")
     parser.add_argument("--minutes", type=float, default=70)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--lr-scale", type=float, default=1.0, help="of the peak learning rates, to train further")
+    parser.add_argument("--keep-conditioning", action="store_true", help="do not train the conditioners")
     parser.add_argument(
         "--most-codes",
         type=int,
@@ -252,8 +261,16 @@ def main() -> None:
     weights = args.weight or [1] * len(args.corpus)
     corpora = [Corpus(c) for c in args.corpus]
     add_text(args.work, corpora)
-    with fast_attention():
-        train(args.work, corpora, weights, args.minutes, args.most_codes)
+    with fast_attention(), fast_muon():
+        train(
+            args.work,
+            corpora,
+            weights,
+            args.minutes,
+            args.most_codes,
+            lr_scale=args.lr_scale,
+            keep_conditioning=args.keep_conditioning,
+        )
 
 
 if __name__ == "__main__":
