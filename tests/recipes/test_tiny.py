@@ -333,5 +333,5 @@ def test_muon_without_bfloat16_products_makes_the_same_steps(
             torch.optim.Muon([weight], lr=1.0, weight_decay=0.0).step()
         steps.append(weight.detach())
     difference = (steps[0] - steps[1]).abs().max() / steps[0].abs().max()
-    assert 0 < difference < 0.02  # bfloat16 rounds
+    assert 0 < difference < 0.05  # bfloat16 rounds
     assert torch.optim._muon._zeropower_via_newtonschulz is not zeroth_power
