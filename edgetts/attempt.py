@@ -16,7 +16,16 @@ import torch
 
 from edgetts.decoding.attempts import Attempt
 from edgetts.decoding.decode import CodeStream, max_codes_limit
-from edgetts.decoding.guards import CodeGuard, Expected, Finding, cap_codes, find_problem, judge, n_at_end
+from edgetts.decoding.guards import (
+    NOTHING_LACKS,
+    CodeGuard,
+    Expected,
+    Finding,
+    cap_codes,
+    find_problem,
+    judge,
+    n_at_end,
+)
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.decoding.spoken import CodeSounds
 from edgetts.options import SynthesisOptions
@@ -96,7 +105,7 @@ class GuardedCodes:
                 codes,
                 config.code_rate,
                 config.silence_code,
-                self._sounds.n_missing(self._expected.ids, codes) if self._sounds is not None else 0,
+                self._sounds.lacking(self._expected.ids, codes) if self._sounds is not None else NOTHING_LACKS,
                 expected=self._expected,
                 finding=finding,
                 stopped=self._stream.stopped,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from edgetts.decoding.guards import Problem
+from edgetts.decoding.guards import NOTHING_LACKS, Lacking, Problem
 from edgetts.errors import GenerationError
 
 logger = logging.getLogger(__name__)
@@ -45,15 +45,16 @@ class Attempt:
         return self.problem is not None and self.problem.is_loss
 
     @property
-    def loss(self) -> tuple[bool, int]:
-        """Sort key, smaller is better: whether words are certainly missing, and how many seem to be missing."""
-        return self.is_loss, 0 if self.problem is None else self.problem.n_missing
+    def loss(self) -> tuple[bool, Lacking]:
+        """Sort key, smaller is better: whether words are certainly missing, and how many seem missing or unclear."""
+        return self.is_loss, NOTHING_LACKS if self.problem is None else self.problem.lacking
 
 
 class Attempts:
     """The attempts at one segment: `for attempt_seed in attempts.seeds(): attempts.add(...)`, at least one.
 
-    kept: the latest one of those in which the fewest words are missing. number: how many were made.
+    kept: the latest one of those in which the fewest words are missing, and of these the fewest unclear. number: how
+    many were made.
     """
 
     kept: Attempt

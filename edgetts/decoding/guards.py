@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from edgetts.errors import UsageError
 
@@ -64,13 +64,23 @@ class Expected:
         return replace(usual, max_silence_s=min(usual.max_silence_s, self.max_silence_s))
 
 
+class Lacking(NamedTuple):
+    """How many words lack sounds."""
+
+    missing: int = 0  # most of their sounds
+    unclear: int = 0  # some of them, those that lack most included
+
+
+NOTHING_LACKS = Lacking()
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is wrong with codes. `str` gives a clause for a notice."""
 
     what: str
     is_loss: bool  # words are certainly missing
-    n_missing: int = 0  # words that seem to be missing, by their sounds
+    lacking: Lacking = NOTHING_LACKS  # words that seem to be missing or unclear, by their sounds
     is_worth_telling: bool = True  # False if one such word is all: half of these findings are false alarms
 
     def __str__(self) -> str:
@@ -121,14 +131,14 @@ def judge(
     codes: Sequence[int],
     code_rate: float,
     silence_code: int | None,
-    n_missing: int = 0,
+    lacking: Lacking = NOTHING_LACKS,
     *,
     expected: Expected,
     finding: Finding | None,
     stopped: bool,
 ) -> Problem | None:
     """The problem of a complete attempt. finding: why it was aborted, if it was; stopped: the model ended it itself;
-    n_missing: how many words seem to be missing.
+    lacking: how many words seem to be missing or unclear.
 
     Too little speech for the text is a loss, whatever else was found.
     """
@@ -140,12 +150,15 @@ def judge(
         least = f"{expected.least_s:.1f} s at least"
         return Problem(f"{found}only {heard_s:.1f} s of speech for a text that needs {least}", is_loss=True)
     if finding is not None:
-        return Problem(f"{finding}, cut off there", False, n_missing)
+        return Problem(f"{finding}, cut off there", False, lacking)
     if not stopped:
-        return Problem(f"no end after {len(codes) / code_rate:.1f} s, cut off", False, n_missing)
-    if n_missing:
-        what = "a word may be missing" if n_missing == 1 else f"{n_missing} words may be missing"
-        return Problem(what, False, n_missing, is_worth_telling=n_missing > 1)
+        return Problem(f"no end after {len(codes) / code_rate:.1f} s, cut off", False, lacking)
+    if lacking.missing:
+        what = "a word may be missing" if lacking.missing == 1 else f"{lacking.missing} words may be missing"
+        return Problem(what, False, lacking, is_worth_telling=lacking.missing > 1)
+    if lacking.unclear:
+        what = "a word may be unclear" if lacking.unclear == 1 else f"{lacking.unclear} words may be unclear"
+        return Problem(what, False, lacking, is_worth_telling=False)
     return None
 
 

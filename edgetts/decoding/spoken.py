@@ -1,8 +1,9 @@
 """Words that are not in the codes: for models whose codes tell which sound of the text they are.
 
 In: the text ids of a segment, its codes, and a table from code to text token (`code_sounds.json` of a pack, optional).
-Out: the number of words of which most sounds are missing. Sampled codes sometimes skip words; no duration betrays one
-short word, but its sounds are not there. Text and codes are aligned with the fewest edits. Knows no networks.
+Out: the numbers of words of which most sounds, or some, are missing. Sampled codes sometimes skip words; no duration
+betrays one short word, but its sounds are not there. Text and codes are aligned with the fewest edits. Knows no
+networks.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgetts.decoding.guards import Lacking
 from edgetts.errors import PackError
 from edgetts.pack.load import Pack
 
 NO_SOUND = -1  # of a code: silence, or too rare to tell
 LEAST_SPOKEN = 0.5  # share of a word's sounds below which it is missing
+LEAST_CLEAR = 0.7  # and below which it is unclear
 # Costs of the alignment. Extra sounds are cheap: between words the codes pass through sounds of neither.
 SKIPPED, ADDED, ALIKE, OTHER = 1.0, 0.7, 0.3, 1.1
 _ALIKE_COUNTS = 0.8  # of a sound heard as a similar one
@@ -70,17 +73,17 @@ class CodeSounds:
             raise PackError(f"{pack.code_sounds_path} is for another model: fetch the pack again.")
         return made
 
-    def n_missing(self, ids: Sequence[int], codes: Sequence[int]) -> int:
-        """How many words of the text are missing in its codes."""
+    def lacking(self, ids: Sequence[int], codes: Sequence[int]) -> Lacking:
+        """How many words of the text are missing in its codes, or unclear."""
         wanted, words = self._wanted(ids)
         if not wanted:
-            return 0
+            return Lacking()
         # A sound that lasts for several codes is one.
         heard = [token for token, _ in groupby(self.token_of_code[code] for code in codes) if token != NO_SOUND]
         spoken = _spoken(wanted, heard, self.alike)
         sounds = np.bincount(words)
         shares = np.bincount(words, weights=spoken)[sounds > 0] / sounds[sounds > 0]
-        return int((shares < LEAST_SPOKEN).sum())
+        return Lacking(int((shares < LEAST_SPOKEN).sum()), int((shares < LEAST_CLEAR).sum()))
 
     def _wanted(self, ids: Sequence[int]) -> tuple[list[int], list[int]]:
         """The sounds of a text and the word of each; a sound twice in a row within a word is one."""

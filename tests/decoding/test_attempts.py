@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from edgetts.decoding.attempts import Attempt, Attempts, derive_seed
-from edgetts.decoding.guards import Problem
+from edgetts.decoding.guards import Lacking, Problem
 
 FINE = None
 LOSS, FLAW = Problem("too short", is_loss=True), Problem("a long silence", is_loss=False)
-ONE, TWO = (Problem("words may be missing", is_loss=False, n_missing=n) for n in (1, 2))
+ONE, TWO = (Problem("words may be missing", is_loss=False, lacking=Lacking(n, n)) for n in (1, 2))
+UNCLEAR, MORE_UNCLEAR = (Problem("unclear", is_loss=False, lacking=Lacking(0, n)) for n in (1, 3))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,10 @@ ONE, TWO = (Problem("words may be missing", is_loss=False, n_missing=n) for n in
         ([ONE, ONE], 2, 2, 2),
         ([LOSS, TWO], 2, 2, 2),
         ([TWO, LOSS], 2, 1, 2),
+        ([UNCLEAR, MORE_UNCLEAR], 2, 1, 2),
+        ([MORE_UNCLEAR, ONE], 2, 1, 2),
+        ([ONE, MORE_UNCLEAR, UNCLEAR, ONE], 4, 3, 4),
+        ([UNCLEAR, FINE], 3, 2, 2),
     ],
 )
 def test_the_latest_with_the_fewest_missing_words_is_kept(problems: list, most: int, kept: int, latest: int) -> None:

@@ -14,6 +14,7 @@ from edgetts.decoding.guards import (
     Expected,
     Finding,
     GuardSettings,
+    Lacking,
     Problem,
     cap_codes,
     find_problem,
@@ -79,8 +80,10 @@ def test_silence_is_no_speech() -> None:
 
 
 def test_words_that_seem_to_be_missing_are_a_reason_to_try_again() -> None:
-    def found(n: int, codes: list[int], *, stopped: bool = True) -> Problem | None:
-        return judge(codes, RATE, SILENT, n, expected=Expected(0.5), finding=None, stopped=stopped)
+    def found(n: int, codes: list[int], *, unclear: int = 0, stopped: bool = True) -> Problem | None:
+        return judge(
+            codes, RATE, SILENT, Lacking(n, n + unclear), expected=Expected(0.5), finding=None, stopped=stopped
+        )
 
     one, two, endless, short = (
         found(1, [1] * 60),
@@ -88,9 +91,13 @@ def test_words_that_seem_to_be_missing_are_a_reason_to_try_again() -> None:
         found(1, [1] * 60, stopped=False),
         found(1, [1]),
     )
-    assert one is not None and not one.is_loss and one.n_missing == 1 and not one.is_worth_telling
+    assert one is not None and not one.is_loss and one.lacking == (1, 1) and not one.is_worth_telling
+    assert found(0, [1] * 60) is None
+    unclear = [found(0, [1] * 60, unclear=n) for n in (1, 2)]
+    assert [str(problem) for problem in unclear] == ["a word may be unclear", "2 words may be unclear"]
+    assert not any(problem is None or problem.is_loss or problem.is_worth_telling for problem in unclear)
     assert two is not None and str(two) == "2 words may be missing" and two.is_worth_telling
-    assert endless is not None and "no end" in str(endless) and endless.is_worth_telling and endless.n_missing == 1
+    assert endless is not None and "no end" in str(endless) and endless.is_worth_telling and endless.lacking == (1, 1)
     assert short is not None and short.is_loss and short.is_worth_telling
 
 

@@ -13,6 +13,7 @@ from helpers.made_codes import MadeCodes
 from helpers.streams import QUICK
 
 from edgetts.api import TTS
+from edgetts.decoding.guards import Lacking
 from edgetts.decoding.prompt import GPTPrompt
 from edgetts.errors import GenerationError
 from edgetts.streaming.renderer import SegmentRenderer
@@ -154,7 +155,7 @@ def heard(
         patch.setattr("edgetts.text.length.MIN_LETTER_S", 0.08)
         patch.setattr(
             *(tts.pipeline, "code_sounds"),
-            SimpleNamespace(n_missing=lambda _ids, codes: 2 if codes[0] == LACKS else 0),
+            SimpleNamespace(lacking=lambda _ids, codes: Lacking(2, 2) if codes[0] == LACKS else Lacking()),
         )
         Rhythm(patch, segments, sound_ahead=sound_ahead)
         with tts.stream(TEXT, voice, chunks=chunks, **OPTIONS) as stream:

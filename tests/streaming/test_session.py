@@ -19,6 +19,7 @@ from helpers.streams import QUICK, TEXT, own_threads
 from edgetts.api import TTS, AudioChunk, SpeechStream
 from edgetts.backends.lanes import Held, HostLane, Lanes, Timer
 from edgetts.decoding.attempts import Attempt, derive_seed
+from edgetts.decoding.guards import Lacking
 from edgetts.errors import GenerationError, UsageError
 from edgetts.options import SynthesisOptions
 from edgetts.streaming.renderer import SegmentRenderer
@@ -227,11 +228,11 @@ def test_words_that_the_codes_lack_are_read_again_unless_heard(
     (segment,) = tts.frontend().segments(text, 20).segments
     asked: list[tuple[int, ...]] = []  # attempts of less than 40 codes lack two words
 
-    def n_missing(ids: tuple[int, ...], codes: list[int]) -> int:
+    def lacking(ids: tuple[int, ...], codes: list[int]) -> Lacking:
         asked.append(ids)
-        return 2 if len(codes) < 40 else 0
+        return Lacking(2, 2) if len(codes) < 40 else Lacking()
 
-    monkeypatch.setattr(tts.pipeline, "code_sounds", SimpleNamespace(n_missing=n_missing))
+    monkeypatch.setattr(tts.pipeline, "code_sounds", SimpleNamespace(lacking=lacking))
     ends_after([39, 41], monkeypatch)
     said = tts.say(text, voice, **GUARDED)
     assert (said.segments[0].attempts, len(said.segments[0].codes), said.notices) == (2, 41, ())
