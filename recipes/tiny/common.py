@@ -258,7 +258,7 @@ def zeroth_power(gradient: Tensor, coefficients: tuple[float, float, float], ste
     """Muon's approximate orthogonal factor of a matrix, as `torch.optim.Muon` computes it, but in float32."""
     linear, cubic, quintic = coefficients
     is_tall = gradient.shape[0] > gradient.shape[1]
-    x = gradient.float().T if is_tall else gradient.float()
+    x: Tensor = gradient.float().T if is_tall else gradient.float()
     x = x / x.norm().clamp(min=eps)
     for _ in range(steps):
         gram = x @ x.T
@@ -273,7 +273,7 @@ def fast_muon() -> Iterator[None]:
 
     before = _muon._zeropower_via_newtonschulz
     if not has_bf16_products():
-        _muon._zeropower_via_newtonschulz = zeroth_power
+        _muon._zeropower_via_newtonschulz = zeroth_power  # type: ignore[assignment]
     try:
         yield
     finally:
