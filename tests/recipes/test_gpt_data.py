@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from recipes.tiny import dims
+from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.lexicon import PHONES
 from recipes.tiny.corpus.text import TOKENS
-from recipes.tiny.stages.gpt_data import FEWEST_CODES, Row, hybrid
+from recipes.tiny.stages import gpt_data
+from recipes.tiny.stages.gpt_data import FEWEST_CODES, Row, Sentences, hybrid
 
 TEXTS = ("▁kæt▁sˈændi▁ðɪs", "▁tæp▁mɪndz.", "▁sɪt▁dɪp▁næb?")
 PER_TOKEN = 10
@@ -70,3 +75,27 @@ def test_a_sentence_with_nothing_in_common_stays() -> None:
 def test_what_would_be_too_long_or_too_short_stays() -> None:
     for seed in range(50):
         assert hybrid([ROWS[0], ROWS[1]], FEWEST_CODES - 1, np.random.default_rng(seed)) is ROWS[0]
+
+
+@pytest.mark.parametrize(
+    ("share", "held_out", "fewest", "most"),
+    [(0.0, False, 0, 0), (0.5, False, 20, 60), (1.0, False, 80, 80), (1.0, True, 0, 0)],
+)
+def test_as_many_sentences_are_hybrids_as_asked_for(
+    share: float, held_out: bool, fewest: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "items.json").write_text(json.dumps([{"voice": "v"}] * 40))
+    corpus, rows = Corpus(tmp_path), [ROWS[i % 3] for i in range(40)]
+    for reading in ("", "1", "2"):
+        corpus.put(f"text{reading}", [row.ids[1:-1].numpy().astype(np.int16) for row in rows])
+        corpus.put(f"align{reading}", [row.align.numpy() for row in rows])
+    corpus.put("codes", [np.arange(len(row.codes), dtype=np.int16) for row in rows])
+    corpus.put("phone", [row.phones.numpy().astype(np.int16) for row in rows])
+    corpus.put("feat", [np.zeros((90, dims.SEMANTIC), np.float16) for _ in rows])
+    made: list[Row] = []
+    monkeypatch.setattr(gpt_data, "hybrid", lambda rows, *_: made.append(rows[0]) or rows[0])
+    sentences = Sentences([corpus], [1], held_out, hybrid_share=share)
+    generator = np.random.default_rng(0)
+    for _ in range(80):
+        sentences.batch([0], generator)
+    assert fewest <= len(made) <= most

@@ -26,7 +26,6 @@ WEAK = {"A": "ə", "TO": "tə", "'S": "z", "'LL": "əl", "'D": "d", "'VE": "v", 
 # The more frequent of two pronunciations, if the dictionary has the other one first; and words and abbreviations that
 # it lacks.
 PREFERRED = {
-    "FOUR": "fˈɔɹ",  # longer than FOR
     "LIVE": "lɪv", "LEAD": "lid", "WIND": "wɪnd", "RECORD": "ɹˈɛkɚd", "WINDS": "wɪndz", "LEADS": "lidz",
     "RECORDS": "ɹˈɛkɚdz", "JPEG": "dʒˈeɪpɛɡ", "GIF": "ɡɪf", "JSON": "dʒˈeɪsən", "YAML": "jˈæməl", "CUDA": "kˈudə",
     "SAAS": "sæs", "CHATBOT": "tʃˈætbɑt", "BOT": "bɑt", "VLOG": "vlɑɡ", "EMOJI": "ɪmˈoʊdʒi",

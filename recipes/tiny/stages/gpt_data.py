@@ -6,8 +6,8 @@ In: corpora with `feat`, `codes`, `align` and `phone` arrays. Out: `Batch`es.
   emotion conditioner gets the sentence itself, to learn the variation within a voice.
 - Many sentences are spliced from words of several recordings of one voice. The GPT soon memorizes a few thousand
   sentences, and a GPT that recites memorized sentences skips words.
-- As many are hybrids: they change to another recording within words, at a phone that both have. So no word can be
-  recited, and the words that nobody recorded are read as well as others.
+- With `hybrid_share`, some change to another recording within words, at a phone that both have, so that no word can be
+  recited. The shipped GPT was trained without.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from recipes.tiny.corpus.text import N_SPELLED, SPACE, TOKENS, reading_of
 REFERENCE_FRAMES = (80, 200)  # range of the length of the conditioning recording
 OWN_EMOTION_SHARE = 0.25  # of batches whose emotion comes from the sentence itself
 SPELLED_READING_SHARE = 0.3  # of sentences
-SPLICED_SHARE = 0.35  # of sentences that are spliced
-HYBRID_SHARE = 0.35  # of sentences that are hybrids
+SPLICED_SHARE = 0.6  # of sentences, hybrids aside, that are spliced
 MAX_PIECES = 6
 MAX_WORDS = 5  # per piece, except the last
 FEWEST_CODES = 20  # of a spliced sentence
@@ -190,8 +189,15 @@ class Sentences:
     """Sentences with codes, each with other recordings of the same voice; draws batches."""
 
     def __init__(
-        self, corpora: Sequence[Corpus], weights: Sequence[int], held_out: bool, most_codes: int = dims.MAX_CODES
+        self,
+        corpora: Sequence[Corpus],
+        weights: Sequence[int],
+        held_out: bool,
+        most_codes: int = dims.MAX_CODES,
+        hybrid_share: float = 0.0,
     ) -> None:
+        """hybrid_share: of sentences that are hybrids, unless held out."""
+        self.hybrid_share = hybrid_share
         self.entries: list[tuple[Corpus, int]] = []
         self.by_voice: dict[tuple[Path, str], list[int]] = defaultdict(list)
         for corpus, weight in zip(corpora, weights, strict=True):
@@ -222,9 +228,9 @@ class Sentences:
                 rows.append(self.row(corpus, i))
                 continue
             row = self._varied_row(corpus, i, generator)
-            draw = generator.random()
-            if draw < SPLICED_SHARE + HYBRID_SHARE:
-                join = spliced if draw < SPLICED_SHARE else hybrid
+            is_hybrid = generator.random() < self.hybrid_share
+            if is_hybrid or generator.random() < SPLICED_SHARE:
+                join = hybrid if is_hybrid else spliced
                 others = self.by_voice[corpus.folder, corpus.items[i]["voice"]]
                 drawn = generator.choice(others, int(generator.integers(1, MAX_PIECES)))
                 rest = [self._varied_row(corpus, int(k), generator) for k in drawn]

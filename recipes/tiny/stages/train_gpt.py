@@ -165,6 +165,7 @@ def train(
     minutes: float,
     most_codes: int = dims.MAX_CODES,
     *,
+    hybrid_share: float = 0.0,
     lr_scale: float = 1.0,
     keep_conditioning: bool = False,
 ) -> None:
@@ -187,7 +188,7 @@ def train(
         "teller": phone_head,
     }
     run = Run(work, "gpt", minutes, modules, optimizers)
-    sentences = Sentences(corpora, weights, held_out=False, most_codes=most_codes)
+    sentences = Sentences(corpora, weights, held_out=False, most_codes=most_codes, hybrid_share=hybrid_share)
     held = Sentences(corpora[:1], weights[:1], held_out=True)
     loader = batches(sentences.lengths, TOKENS_PER_BATCH, generator)
 
@@ -248,6 +249,7 @@ def main() -> None:
     parser.add_argument("--weight", type=int, action="append", help="repetitions of each corpus per epoch, in order")
     parser.add_argument("--minutes", type=float, default=70)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--hybrid-share", type=float, default=0.0, help="of sentences that are joined within words")
     parser.add_argument("--lr-scale", type=float, default=1.0, help="of the peak learning rates, to train further")
     parser.add_argument("--keep-conditioning", action="store_true", help="do not train the conditioners")
     parser.add_argument(
@@ -268,6 +270,7 @@ def main() -> None:
             weights,
             args.minutes,
             args.most_codes,
+            hybrid_share=args.hybrid_share,
             lr_scale=args.lr_scale,
             keep_conditioning=args.keep_conditioning,
         )
