@@ -102,3 +102,14 @@ def test_only_the_gpt_and_the_layers_that_read_it_change(work: Path, corpus: Cor
     assert all(name.startswith("gpt_layer.") for name in old.state_dict("s2mel").keys() - same)
     with pytest.raises(UsageError, match="exists already"):
         swap_gpt(old, work, corpus, tmp_path / "new", n_recordings=4)
+
+
+def test_a_gpt_that_was_trained_with_other_conditioners_is_refused(work: Path, corpus: Corpus, tmp_path: Path) -> None:
+    path = work / "gpt" / "start.pt"
+    state = torch.load(path, weights_only=True)
+    name = next(name for name, value in state["average_conditioning"].items() if value.ndim == 2)
+    state["average_conditioning"][name] = state["average_conditioning"][name] + 1e-3
+    torch.save(state, path)
+    with pytest.raises(UsageError, match="other conditioners .*--keep-conditioning"):
+        swap_gpt(open_pack(builtin_pack()), work, corpus, tmp_path / "new", n_recordings=4)
+    assert not (tmp_path / "new").exists()

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgetts.errors import UsageError
 from edgetts.models.conditioning import Conditioning
 from edgetts.models.gpt import GPT
 from edgetts.pack.load import Pack, open_pack
@@ -62,6 +63,7 @@ def fitted(s2mel: Weights, before: Tensor, after: Tensor) -> dict[str, Tensor]:
     """
     numbers = sorted({int(name.split(".")[1]) for name in s2mel if name.startswith(f"{LAYER}.")})
     *firsts, last = numbers
+    assert firsts, "a single layer has nothing before it to fit"
     weight = s2mel[f"{LAYER}.{last}.weight"].double()
     narrow = before.double()  # (N, R), the input of the last layer
     for k in firsts:
@@ -86,10 +88,19 @@ def fitted(s2mel: Weights, before: Tensor, after: Tensor) -> dict[str, Tensor]:
 
 
 def swap_gpt(pack: Pack, work: Path, corpus: Corpus, out: Path, n_recordings: int = N_RECORDINGS) -> Path:
-    """Write a copy of the pack with the GPT of `work` to `out`, and return it. Raises UsageError if `out` exists."""
+    """Write a copy of the pack with the GPT of `work` to `out`, and return it.
+
+    Raises UsageError if `out` exists, or if the GPT was trained with other conditioners than the pack's.
+    """
+    trained, kept = stage_weights(work, "gpt"), pack.state_dict("conditioning")
+    new_gpt, conditioners = trained["average_gpt"], trained["average_conditioning"]
+    if not all(torch.allclose(conditioners[name], value, atol=1e-5) for name, value in kept.items()):
+        raise UsageError(
+            f"The GPT of {work} was trained with other conditioners than those of {pack.path}: train it with "
+            "--keep-conditioning, or export the whole pack anew."
+        )
     conditioning = Conditioning(dims.model_config(N_TOKENS, None, (1,) * 8).conditioning).eval()
-    conditioning.load_state_dict(pack.state_dict("conditioning"))
-    new_gpt = stage_weights(work, "gpt")["average_gpt"]
+    conditioning.load_state_dict(kept)
     chosen = np.random.default_rng(0).permutation(corpus.training())[:n_recordings].tolist()
     before, after = (latents(w, conditioning, corpus, chosen) for w in (pack.state_dict(GPT_COMPONENT), new_gpt))
     s2mel = fitted(pack.state_dict(S2MEL_COMPONENT), before, after)
