@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,11 @@ def test_words_come_with_their_kind_and_only_if_the_lexicon_has_them(tmp_path: P
     assert found == {"NN": ["surgeon", "march"], "NNP": ["Miranda"], "VBD": ["ate", "ran"]}
 
 
-def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wordfreq", None)
+    monkeypatch.setattr(sys, "argv", ["rare_words", "--lexicon", str(tmp_path / "x"), "--out", str(tmp_path / "y")])
+    with pytest.raises(SystemExit, match="pip install wordfreq"):
+        rare_words.main()
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(SystemExit, match="pip install textblob"):
         rare_words.table_of_tags()

@@ -179,7 +179,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    from wordfreq import top_n_list, zipf_frequency
+    try:
+        from wordfreq import top_n_list, zipf_frequency
+    except ImportError:
+        raise SystemExit("Frequencies of words are missing: pip install wordfreq") from None
 
     lexicon = Lexicon(args.lexicon)
     words = tagged_words(table_of_tags(), lexicon, lambda word: float(zipf_frequency(word, "en")))

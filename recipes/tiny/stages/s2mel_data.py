@@ -76,9 +76,7 @@ def add_latents(work: Path, corpora: Sequence[Corpus]) -> None:
         if corpus.has("latent", since=stage_file(work, "gpt")):
             continue
         order = sorted(range(len(corpus)), key=lambda i: corpus.length("codes", i))
-        by_voice: dict[str, list[int]] = defaultdict(list)
-        for i in corpus.training():
-            by_voice[corpus.items[i]["voice"]].append(i)
+        by_voice = training_by_voice(corpus)
         found = [np.empty(0)] * len(corpus)
         for first in track(range(0, len(order), LATENTS_BATCH), description="latents", transient=True):
             part = order[first : first + LATENTS_BATCH]
@@ -86,6 +84,14 @@ def add_latents(work: Path, corpora: Sequence[Corpus]) -> None:
             for i, hidden in zip(part, latents_of(gpt, conditioning, corpus, part, references), strict=True):
                 found[i] = hidden.half().numpy()
         corpus.put("latent", found)
+
+
+def training_by_voice(corpus: Corpus) -> dict[str, list[int]]:
+    """The training recordings of each voice."""
+    by_voice: dict[str, list[int]] = defaultdict(list)
+    for i in corpus.training():
+        by_voice[corpus.items[i]["voice"]].append(i)
+    return by_voice
 
 
 def latents_of(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from recipes.tiny.common import stage_weights
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.text import N_TOKENS
 from recipes.tiny.stages.export import RULES
-from recipes.tiny.stages.s2mel_data import LATENTS_BATCH, latents_of
+from recipes.tiny.stages.s2mel_data import LATENTS_BATCH, latents_of, training_by_voice
 from recipes.tiny.stages.swap import swap_component
 
 GPT_COMPONENT, S2MEL_COMPONENT = "gpt", "s2mel"
@@ -44,9 +43,7 @@ def latents(gpt_weights: Weights, conditioning: Conditioning, corpus: Corpus, ch
     """Latents (N, C) of all codes of the chosen recordings, each conditioned on another one of its voice."""
     gpt = GPT(dims.model_config(N_TOKENS, None, (1,) * 8).gpt).eval()
     gpt.load_state_dict(gpt_weights)
-    by_voice: dict[str, list[int]] = defaultdict(list)
-    for i in corpus.training():
-        by_voice[corpus.items[i]["voice"]].append(i)
+    by_voice = training_by_voice(corpus)
     generator = np.random.default_rng(0)
     found = []
     for first in range(0, len(chosen), LATENTS_BATCH):
