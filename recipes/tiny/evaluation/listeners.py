@@ -108,8 +108,8 @@ def read_out(text: str, frontend: TextFrontend) -> str:
 
 
 def read_transcript(transcript: str, text: str, frontend: TextFrontend) -> str:
-    """`read_out` of what was heard of `text`: recognizers write some times with a point, "6.35" for 6:35, which would
-    be read as a decimal."""
+    """`read_out` of what was heard of `text`: recognizers write some times with a point or without a mark, "6.35" and
+    "635" for 6:35, which would be read as other numbers."""
     for time in _TIME.findall(text):
-        transcript = re.sub(rf"(?<![\d.]){time.replace(':', '[.]')}(?![\d])", time, transcript)
+        transcript = re.sub(rf"(?<![\d.]){time.replace(':', '[.]?')}(?![\d])", time, transcript)
     return read_out(transcript, frontend)
