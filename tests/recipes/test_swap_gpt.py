@@ -1,4 +1,5 @@
-"""A GPT that was trained further takes its place in a pack, and S2Mel gets of its latents what it got before."""
+"""A GPT that was trained further takes its place in a pack, and S2Mel gets of its latents what it got before: training
+keeps it, and the layers are fitted to the rest."""
 
 from __future__ import annotations
 
@@ -11,12 +12,17 @@ import torch
 from torch import Tensor
 
 from edgetts.errors import UsageError
+from edgetts.models.conditioning import Conditioning
+from edgetts.models.gpt import GPT
 from edgetts.pack.load import open_pack
 from edgetts.pack.locate import builtin_pack
 from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus
+from recipes.tiny.corpus.text import N_TOKENS
+from recipes.tiny.stages.gpt_data import Sentences
 from recipes.tiny.stages.init_from_pack import start_from
 from recipes.tiny.stages.swap_gpt import fitted, swap_gpt
+from recipes.tiny.stages.train_gpt import KeptLatents, sequence
 
 WIDTHS = (16, 12, 6, 12)
 
@@ -79,7 +85,34 @@ def corpus(tmp_path: Path) -> Corpus:
     made.put("text", [generator.integers(3, 60, 12).astype(np.int16) for _ in range(4)])
     made.put("codes", [generator.integers(0, dims.CODEBOOK, 90).astype(np.int16) for _ in range(4)])
     made.put("feat", [generator.normal(size=(90, dims.SEMANTIC)).astype(np.float16) for _ in range(4)])
+    made.put("align", [np.linspace(0, 1, 90, dtype=np.float32)] * 4)
+    made.put("phone", [np.zeros(90, np.int16)] * 4)
     return made
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_training_keeps_what_s2mel_sees_of_the_latents(seen: bool, work: Path, corpus: Corpus) -> None:
+    """A change of the latents counts where S2Mel's layers see it, and nowhere else."""
+    start = torch.load(work / "gpt" / "start.pt", weights_only=True)
+    config = dims.model_config(N_TOKENS, None, (1,) * 8)
+    gpt, conditioning = GPT(config.gpt).eval(), Conditioning(config.conditioning).eval().requires_grad_(False)
+    gpt.load_state_dict(start["average_gpt"])
+    conditioning.load_state_dict(start["average_conditioning"])
+    kept = KeptLatents(work, config.gpt, conditioning)
+    sentences = Sentences([corpus], [1], held_out=False)
+    sentences.varied = False
+    batch = sentences.batch([0, 1], np.random.default_rng(0))
+    embeddings, _ = sequence(gpt, conditioning, batch, batch.codes, False)
+    hidden = gpt(embeddings)
+    assert float(kept.loss(hidden, batch, batch.codes).detach()) < 1e-3  # 16-bit products
+    visible = torch.linalg.qr(kept.map.T)[0]  # (C, R), directions that the layers see
+    assert visible.shape == (dims.MODEL, min(dims.model_config(N_TOKENS, None, (1,) * 8).s2mel.latent_projection_dims))
+    change = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(0))
+    change = change @ visible @ visible.T if seen else change - change @ visible @ visible.T
+    loss = kept.loss(hidden + change, batch, batch.codes)
+    assert float(loss.detach()) > 0.05 if seen else float(loss.detach()) < 1e-3
+    torch.autograd.backward(loss)
+    assert gpt.final_norm.weight.grad is not None and all(p.grad is None for p in kept.before.parameters())
 
 
 def test_only_the_gpt_and_the_layers_that_read_it_change(work: Path, corpus: Corpus, tmp_path: Path) -> None:

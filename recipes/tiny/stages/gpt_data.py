@@ -7,7 +7,7 @@ In: corpora with `feat`, `codes`, `align` and `phone` arrays. Out: `Batch`es.
 - Many sentences are spliced from words of several recordings of one voice. The GPT soon memorizes a few thousand
   sentences, and a GPT that recites memorized sentences skips words.
 - With `hybrid_share`, some change to another recording within words, at a phone that both have, so that no word can be
-  recited. The shipped GPT was trained without.
+  recited.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from recipes.tiny.corpus.text import N_SPELLED, SPACE, TOKENS, reading_of
 
 REFERENCE_FRAMES = (80, 200)  # range of the length of the conditioning recording
 OWN_EMOTION_SHARE = 0.25  # of batches whose emotion comes from the sentence itself
-SPELLED_READING_SHARE = 0.3  # of sentences
+SPELLED_READING_SHARE = 0.1  # of sentences; the pronouncer leaves few words to letters
 SPLICED_SHARE = 0.6  # of sentences, hybrids aside, that are spliced
 MAX_PIECES = 6
 MAX_WORDS = 5  # per piece, except the last

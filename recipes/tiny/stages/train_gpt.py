@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from edgetts.models.conditioning import Conditioning
 from edgetts.models.gpt import GPT
+from edgetts.pack.config import GPTConfig
 from recipes.tiny import dims
 from recipes.tiny.common import Run, adamw, autocast, average_into, fast_attention, fast_muon
 from recipes.tiny.corpus.data import Corpus, batches, mask_of, n_phones, pad
@@ -44,6 +45,7 @@ GUIDED = ((1, 0), (2, 0), (3, 0), (4, 0))  # (layer, head) trained on the alignm
 GUIDE_WEIGHT = (1.0, 0.05)  # at the start, at the end
 PHONE_WEIGHT = 0.5
 GUIDE_WIDTH = 1.0  # text tokens
+KEPT_LATENTS_WEIGHT = 1.0
 AVERAGE_DECAY = 0.998
 EVALUATE_EVERY = 300
 
@@ -144,6 +146,35 @@ def phone_loss(phone_head: nn.Module, hidden: Tensor, batch: Batch, where: Tenso
     return F.cross_entropy(logits, batch.phones[real]), (logits.argmax(-1) == batch.phones[real]).float().mean()
 
 
+class KeptLatents:
+    """What S2Mel gets of the latents of the GPT that training started from, through its layers `gpt_layer`.
+
+    loss: the share of its variance that differs in the latents of the GPT in training. Keeps S2Mel usable.
+    """
+
+    def __init__(self, work: Path, config: GPTConfig, conditioning: Conditioning) -> None:
+        self.conditioning = conditioning
+        self.before = GPT(config).eval().requires_grad_(False)
+        self.before.load_state_dict(torch.load(work / "gpt" / "start.pt", weights_only=True)["average_gpt"])
+        layers = torch.load(work / "s2mel" / "start.pt", weights_only=True)["average"]
+        *firsts, _last = sorted(name for name in layers if name.startswith("gpt_layer.") and name.endswith(".weight"))
+        self.map = torch.eye(config.model_dim)  # (R, C), to the input of the last of these layers
+        for name in firsts:
+            self.map = layers[name].float() @ self.map
+
+    def loss(self, hidden: Tensor, batch: Batch, codes_in: Tensor) -> Tensor:
+        """hidden: (B, L, C) of the latent pass."""
+        with torch.no_grad():
+            embeddings, where = sequence(self.before, self.conditioning, batch, codes_in, False)
+            with autocast("cpu"):
+                before = self.before(embeddings).float()
+        real = mask_of(batch.code_lengths)
+        wanted, found = (
+            h.gather(1, where[:, :-1, None].expand(-1, -1, h.shape[-1]))[real] @ self.map.T for h in (before, hidden)
+        )
+        return (found - wanted).square().mean() / wanted.var(0).mean()
+
+
 def optimizers_of(gpt: GPT, conditioning: Conditioning, lr_scale: float = 1.0) -> dict[str, torch.optim.Optimizer]:
     """Muon for the matrices of the GPT's layers, AdamW for all other parameters."""
     matrices = [p for p in gpt.gpt.h.parameters() if p.ndim == 2]
@@ -168,8 +199,12 @@ def train(
     hybrid_share: float = 0.0,
     lr_scale: float = 1.0,
     keep_conditioning: bool = False,
+    keep_latents: bool = False,
 ) -> None:
-    """keep_conditioning: leave the conditioners as they are, on which voices and emotions of a pack depend."""
+    """keep_conditioning: leave the conditioners as they are, on which voices and emotions of a pack depend.
+
+    keep_latents: keep what the pack's S2Mel gets of the latents (`KeptLatents`); needs `init_from_pack`.
+    """
     torch.manual_seed(0)
     generator = np.random.default_rng()
     config = dims.model_config(N_TOKENS, None, (1,) * 8)
@@ -178,6 +213,7 @@ def train(
     average_gpt, average_conditioning = copy.deepcopy(gpt), copy.deepcopy(conditioning)
     conditioning.requires_grad_(not keep_conditioning)
     guide = Guide(gpt)
+    kept = KeptLatents(work, config.gpt, conditioning) if keep_latents else None
     phone_head = nn.Linear(dims.MODEL, n_phones(work))
     optimizers = optimizers_of(gpt, conditioning, lr_scale) | {"teller": adamw([phone_head], PEAK_LR_OTHERS)}
     modules = {  # the names are keys of the checkpoint
@@ -222,6 +258,10 @@ def train(
         phones, phones_right = phone_loss(phone_head, hidden, batch, where)
         first, final = GUIDE_WEIGHT
         loss = cross_entropy + PHONE_WEIGHT * phones + (first + (final - first) * run.progress) * guidance
+        if kept is not None and not step % 2:  # a latent pass
+            changed = kept.loss(hidden, batch, noisy)
+            loss = loss + KEPT_LATENTS_WEIGHT * changed
+            run.log(latents_changed=changed.detach())
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -252,6 +292,7 @@ def main() -> None:
     parser.add_argument("--hybrid-share", type=float, default=0.0, help="of sentences that are joined within words")
     parser.add_argument("--lr-scale", type=float, default=1.0, help="of the peak learning rates, to train further")
     parser.add_argument("--keep-conditioning", action="store_true", help="do not train the conditioners")
+    parser.add_argument("--keep-latents", action="store_true", help="keep what the pack's S2Mel gets of them")
     parser.add_argument(
         "--most-codes",
         type=int,
@@ -273,6 +314,7 @@ def main() -> None:
             hybrid_share=args.hybrid_share,
             lr_scale=args.lr_scale,
             keep_conditioning=args.keep_conditioning,
+            keep_latents=args.keep_latents,
         )
 
 
