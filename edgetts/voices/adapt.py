@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from edgetts.pack.load import Pack
     from edgetts.progress import Progress
 
-EXCERPT_FRAMES = 160  # of mel; a shorter recording is one excerpt
+EXCERPT_FRAMES = 112  # of mel; a shorter recording is one excerpt
 EXCERPTS_PER_STEP = 1  # twice as many steps of one excerpt teach more than half as many of two
-LEARNING_RATE = 0.045  # of Adam; decays linearly to zero
+LEARNING_RATE = 0.035  # of Adam; decays linearly to zero
 # Half of the excerpts are drawn near flow time 0, where the input is mostly noise, as in the built-in S2Mel's training.
 EARLY_SHARE, EARLY_UNTIL = 0.5, 0.2
 
