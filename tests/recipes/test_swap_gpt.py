@@ -21,7 +21,7 @@ from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.text import N_TOKENS
 from recipes.tiny.stages.gpt_data import Sentences
 from recipes.tiny.stages.init_from_pack import start_from
-from recipes.tiny.stages.swap_gpt import fitted, swap_gpt
+from recipes.tiny.stages.swap_gpt import fitted, mixed, swap_gpt
 from recipes.tiny.stages.train_gpt import KeptLatents, sequence
 
 WIDTHS = (16, 12, 6, 12)
@@ -135,6 +135,20 @@ def test_only_the_gpt_and_the_layers_that_read_it_change(work: Path, corpus: Cor
     assert all(name.startswith("gpt_layer.") for name in old.state_dict("s2mel").keys() - same)
     with pytest.raises(UsageError, match="exists already"):
         swap_gpt(old, work, corpus, tmp_path / "new", n_recordings=4)
+
+
+def test_a_share_of_the_trained_gpt_is_taken(work: Path, corpus: Corpus, tmp_path: Path) -> None:
+    old = open_pack(builtin_pack())
+    new = open_pack(swap_gpt(old, work, corpus, tmp_path / "new", n_recordings=4, share=0.25))
+    name = "final_norm.weight"  # doubled in `work`
+    expected = 1.25 * old.state_dict("gpt")[name]
+    torch.testing.assert_close(new.state_dict("gpt")[name], expected, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
+def test_an_impossible_share_is_refused(share: float) -> None:
+    with pytest.raises(UsageError, match=r"share .* above 0 and at most 1"):
+        mixed({}, {}, share)
 
 
 def test_a_gpt_that_was_trained_with_other_conditioners_is_refused(work: Path, corpus: Corpus, tmp_path: Path) -> None:

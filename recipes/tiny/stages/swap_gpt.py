@@ -2,9 +2,12 @@
 
 In: a pack, the work folder where its GPT was trained further (`train_gpt --keep-conditioning`), and a corpus. Out: a
 new pack. S2Mel reads the GPT's latents through linear layers (`gpt_layer`), and training has moved the latents. The
-layers are fitted anew, by least squares, so that S2Mel gets what it got of the GPT before.
+layers are fitted anew, by least squares, so that S2Mel gets what it got of the GPT before. With `--share` below 1 the
+new GPT is the weighted mean of the trained one and the pack's.
 
-    python -m recipes.tiny.stages.swap_gpt --pack PACK --work WORK --corpus CACHE --out NEW
+    python -m recipes.tiny.stages.swap_gpt --pack PACK --work WORK --corpus CACHE --out NEW [--share 0.6]
+
+Source of the mean: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
 """
 
 from __future__ import annotations
@@ -84,13 +87,24 @@ def fitted(s2mel: Weights, before: Tensor, after: Tensor) -> dict[str, Tensor]:
     return new
 
 
-def swap_gpt(pack: Pack, work: Path, corpus: Corpus, out: Path, n_recordings: int = N_RECORDINGS) -> Path:
+def mixed(trained: Weights, kept: Weights, share: float) -> dict[str, Tensor]:
+    """The weighted mean of two networks, `share` of it from `trained`. Raises UsageError unless 0 < share <= 1."""
+    if not 0 < share <= 1:
+        raise UsageError(f"The share of the trained GPT is {share}; it must be above 0 and at most 1.")
+    return {name: share * value.float() + (1 - share) * kept[name].float() for name, value in trained.items()}
+
+
+def swap_gpt(
+    pack: Pack, work: Path, corpus: Corpus, out: Path, n_recordings: int = N_RECORDINGS, share: float = 1.0
+) -> Path:
     """Write a copy of the pack with the GPT of `work` to `out`, and return it.
 
-    Raises UsageError if `out` exists, or if the GPT was trained with other conditioners than the pack's.
+    share: of the GPT of `work`; the rest is the pack's. Raises UsageError if `out` exists, for an impossible share, or
+    if the GPT was trained with other conditioners than the pack's.
     """
     trained, kept = stage_weights(work, "gpt"), pack.state_dict("conditioning")
-    new_gpt, conditioners = trained["average_gpt"], trained["average_conditioning"]
+    old_gpt, conditioners = pack.state_dict(GPT_COMPONENT), trained["average_conditioning"]
+    new_gpt = mixed(trained["average_gpt"], old_gpt, share)
     if not all(torch.allclose(conditioners[name], value, atol=1e-5) for name, value in kept.items()):
         raise UsageError(
             f"The GPT of {work} was trained with other conditioners than those of {pack.path}: train it with "
@@ -99,7 +113,7 @@ def swap_gpt(pack: Pack, work: Path, corpus: Corpus, out: Path, n_recordings: in
     conditioning = Conditioning(dims.model_config(N_TOKENS, None, (1,) * 8).conditioning).eval()
     conditioning.load_state_dict(kept)
     chosen = np.random.default_rng(0).permutation(corpus.training())[:n_recordings].tolist()
-    before, after = (latents(w, conditioning, corpus, chosen) for w in (pack.state_dict(GPT_COMPONENT), new_gpt))
+    before, after = (latents(w, conditioning, corpus, chosen) for w in (old_gpt, new_gpt))
     s2mel = fitted(pack.state_dict(S2MEL_COMPONENT), before, after)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         half = swap_component(
@@ -114,8 +128,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--share", type=float, default=1.0, help="of the trained GPT; the rest is the pack's")
     args = parser.parse_args()
-    print(swap_gpt(open_pack(args.pack), args.work, Corpus(args.corpus), args.out))
+    print(swap_gpt(open_pack(args.pack), args.work, Corpus(args.corpus), args.out, share=args.share))
 
 
 if __name__ == "__main__":
