@@ -20,7 +20,8 @@ from edgetts.pack.locate import builtin_pack
 from recipes.tiny import dims
 from recipes.tiny.corpus import feature_bundle
 from recipes.tiny.corpus.data import Corpus, is_held_out
-from recipes.tiny.stages import s2mel_gpu, swap_s2mel, train_s2mel
+from recipes.tiny.stages import s2mel_data, s2mel_gpu, swap_s2mel, train_s2mel
+from recipes.tiny.stages.init_from_pack import start_from
 
 N, VOICES, SOUNDS = 56, ("a", "b", "c"), 39
 CPU = torch.device("cpu")
@@ -93,6 +94,21 @@ def test_what_is_packed_comes_out_again(corpus: Corpus, bundle: Path) -> None:
     assert found.style.shape == (len(order), dims.STYLE) and found.style.std() > 0
     assert found.latents.shape == (3, feature_bundle.REFERENCES, dims.N_LATENTS, dims.MODEL)
     assert found.n_phones == SOUNDS
+
+
+@pytest.mark.parametrize("further", [False, True])
+def test_training_further_begins_with_all_layers_of_the_pack(further: bool, corpus: Corpus, tmp_path: Path) -> None:
+    """And without it, with none of those that read the latents."""
+    start_from(open_pack(builtin_pack()), tmp_path)
+    (tmp_path / "phones.txt").write_text("p" * (SOUNDS - 1))
+    s2mel_data.add_styles(tmp_path, [corpus])
+    s2mel_data.add_latents(tmp_path, [corpus])
+    before = torch.load(tmp_path / "s2mel" / "start.pt", weights_only=True)["average"]
+    train_s2mel.train(tmp_path, [corpus], 0.0, stage="s2mel_latents", further=further)
+    after = train_s2mel.final_weights(tmp_path)
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    last = max(name.split(".")[1] for name in before if name.startswith("gpt_layer."))
+    assert changed == (set() if further else {f"gpt_layer.{last}.weight", f"gpt_layer.{last}.bias"})
 
 
 def test_levels_beyond_the_range_are_clipped(corpus: Corpus, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ In: corpora with `codes`, `heard`, `mel` and `fbank`, a trained codec and speake
 trained GPT. Out: `WORK/STAGE/last.pt` (S2Mel and its moving average). `s2mel_data` makes the batches.
 
 There are two stages. In `s2mel`, the condition is computed from the codebook features of the codes alone, and
-`gpt_layer` returns zero. `s2mel_latents` continues with the GPT's latents.
+`gpt_layer` returns zero. `s2mel_latents` continues with the GPT's latents. With `--further`, that stage trains a pack's
+S2Mel (`init_from_pack`), with its layers for the latents.
 
 A tenth of the items are trained without prompt, style and condition, for classifier-free guidance. Two auxiliary linear
 layers predict the phone of each frame from the condition, and the mel from condition and style (the prior loss of Popov
@@ -33,7 +34,7 @@ from torch import Tensor, nn
 
 from edgetts.models.s2mel import LatentS2Mel
 from recipes.tiny import dims
-from recipes.tiny.common import Run, adamw, autocast, average_into, fast_attention, stage_weights
+from recipes.tiny.common import Run, adamw, autocast, average_into, fast_attention, fast_muon, stage_weights
 from recipes.tiny.corpus.data import Corpus, n_phones
 from recipes.tiny.corpus.text import N_TOKENS
 from recipes.tiny.stages.s2mel_data import Batch, Pairs, add_latents, add_styles
@@ -101,8 +102,16 @@ def flow_losses(
     return {"flow": error.square().mean() * 0.5 + error.abs().mean(), "phones": phones, "prior": prior}
 
 
-def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str = "s2mel") -> None:
-    """Train one of `STAGES`; the second continues the first."""
+def train(
+    work: Path,
+    corpora: Sequence[Corpus],
+    minutes: float,
+    *,
+    stage: str = "s2mel",
+    further: bool = False,
+    lr_scale: float = 1.0,
+) -> None:
+    """Train one of `STAGES`; the second continues the first. further: also the layers that read the latents."""
     torch.manual_seed(0)
     generator = np.random.default_rng()
     config = dims.model_config(N_TOKENS, None, (1,) * 8)
@@ -111,12 +120,13 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float, *, stage: str =
     latents = stage != "s2mel"
     if latents:
         model.load_state_dict(stage_weights(work, "s2mel")["average"])
-    nn.init.zeros_(model.gpt_layer[-1].weight)  # type: ignore[arg-type]
-    nn.init.zeros_(model.gpt_layer[-1].bias)  # type: ignore[arg-type]
+    if not further:
+        nn.init.zeros_(model.gpt_layer[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(model.gpt_layer[-1].bias)  # type: ignore[arg-type]
     average = copy.deepcopy(model)
     mean_mel = torch.cat([corpora[0].get("mel", i) for i in corpora[0].training()[:100]]).mean(0)
     auxiliary = AuxiliaryHeads(config.s2mel.dit.content_dim, n_phones(work), mean_mel)
-    optimizers = optimizers_of(model, auxiliary, LR_SCALES[stage])
+    optimizers = optimizers_of(model, auxiliary, lr_scale * LR_SCALES[stage])
     run = Run(work, stage, minutes, {"s2mel": model, "average": average, "aims": auxiliary}, optimizers)
     pairs, held = Pairs(corpora, codec, False), Pairs(corpora[:1], codec, True)
 
@@ -180,14 +190,18 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--stage", choices=STAGES, default=STAGES[0])
+    parser.add_argument("--further", action="store_true", help="train a pack's S2Mel, with its layers for the latents")
+    parser.add_argument("--lr-scale", type=float, default=1.0, help="of the peak learning rates, to train further")
     args = parser.parse_args()
+    if args.further and args.stage == STAGES[0]:
+        parser.error("--further needs --stage s2mel_latents")
     torch.set_num_threads(args.threads)
     corpora = [Corpus(c) for c in args.corpus]
     add_styles(args.work, corpora)
     if args.stage != STAGES[0]:
         add_latents(args.work, corpora)
-    with fast_attention():
-        train(args.work, corpora, args.minutes, stage=args.stage)
+    with fast_attention(), fast_muon():
+        train(args.work, corpora, args.minutes, stage=args.stage, further=args.further, lr_scale=args.lr_scale)
 
 
 if __name__ == "__main__":
