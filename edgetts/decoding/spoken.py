@@ -75,15 +75,23 @@ class CodeSounds:
 
     def lacking(self, ids: Sequence[int], codes: Sequence[int]) -> Lacking:
         """How many words of the text are missing in its codes, or unclear."""
+        shares = self.spoken_shares(ids, codes)
+        return Lacking(int((shares < LEAST_SPOKEN).sum()), int((shares < LEAST_CLEAR).sum()))
+
+    def spoken_shares(self, ids: Sequence[int], codes: Sequence[int]) -> Costs:
+        """(W + 1,) share of each word's sounds that its codes have, 0 to 1; 1 if it has no sounds.
+
+        Word 0 is what comes before the first `word_start`.
+        """
         wanted, words = self._wanted(ids)
-        if not wanted:
-            return Lacking()
+        n_words = 1 + sum(token == self.word_start for token in ids)
         # A sound that lasts for several codes is one.
         heard = [token for token, _ in groupby(self.token_of_code[code] for code in codes) if token != NO_SOUND]
         spoken = _spoken(wanted, heard, self.alike)
-        sounds = np.bincount(words)
-        shares = np.bincount(words, weights=spoken)[sounds > 0] / sounds[sounds > 0]
-        return Lacking(int((shares < LEAST_SPOKEN).sum()), int((shares < LEAST_CLEAR).sum()))
+        sounds = np.bincount(words, minlength=n_words)
+        shares: Costs = np.bincount(words, weights=spoken, minlength=n_words) / np.maximum(sounds, 1)
+        shares[sounds == 0] = 1.0
+        return shares
 
     def _wanted(self, ids: Sequence[int]) -> tuple[list[int], list[int]]:
         """The sounds of a text and the word of each; a sound twice in a row within a word is one."""

@@ -47,6 +47,12 @@ def test_words_without_their_sounds_are_missing_or_unclear(spoken: list[int], mi
     assert SOUNDS.lacking(TEXT, [4, *codes(*spoken, pause=2)]) == (missing, unclear)
 
 
+def test_each_word_has_its_share() -> None:
+    assert SOUNDS.spoken_shares(TEXT, codes(1, 3, 6, 7, 8, 1)).tolist() == pytest.approx([1, 2 / 3, 0, 1])
+    assert SOUNDS.spoken_shares([1, WORD, MARK, WORD, 2], codes(2)).tolist() == [0, 1, 1]  # a word without sounds
+    assert SOUNDS.spoken_shares([WORD, 1, 2], codes(1, 1)).tolist() == [1, 0.5]
+
+
 def test_silence_is_no_sound() -> None:
     """As one it would cost as much as a wrong sound, and the cheapest alignment would be another."""
     text = [WORD, 1, 2, WORD, 3]

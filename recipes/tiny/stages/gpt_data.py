@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgetts.models.gpt import GPT
 from recipes.tiny import dims
 from recipes.tiny.corpus.data import Corpus, pad
 from recipes.tiny.corpus.lexicon import PHONES, STRESS
@@ -183,6 +184,36 @@ def _tokens(row: Row, start: int, end: int) -> Row:
     last = len(row.codes) if end == len(row.ids) - 2 else int(_first_code(row, torch.tensor(end)))
     align = row.position()[first:last] - start
     return Row(row.ids[1 + start : 1 + end], row.codes[first:last], align, row.phones[first:last])
+
+
+def joined(
+    gpt: GPT,
+    head: Tensor,
+    text: Tensor,
+    text_lengths: Tensor,
+    codes: Tensor,
+    code_lengths: Tensor,
+    *,
+    skip_position: bool,
+) -> tuple[Tensor, Tensor]:
+    """Input embeddings (B, L, C) of voice, text and codes, concatenated and padded, and code positions (B, Tc + 1).
+
+    head: (B, Nc, C), the voices. skip_position: number the codes as in decoding.
+    """
+    start = torch.full((len(codes), 1), gpt.config.start_mel_token)
+    positions = torch.arange(codes.shape[1] + 1)
+    if skip_position:
+        positions[1:] += 1
+    embedded = gpt.text_embed(text)  # (B, Tt, C)
+    mel = gpt.mel_embed(torch.cat([start, codes], 1), positions)  # (B, Tc + 1, C)
+    rows = [
+        torch.cat([h, t[:nt], m[: nc + 1]])
+        for h, t, m, nt, nc in zip(head, embedded, mel, text_lengths.tolist(), code_lengths.tolist(), strict=True)
+    ]
+    offsets = head.shape[1] + text_lengths  # (B,)
+    where = offsets[:, None] + torch.arange(codes.shape[1] + 1)[None]
+    embeddings, _ = pad(rows)
+    return embeddings, where.clamp_max(embeddings.shape[1] - 1)
 
 
 class Sentences:

@@ -32,9 +32,9 @@ from edgetts.models.gpt import GPT
 from edgetts.pack.config import GPTConfig
 from recipes.tiny import dims
 from recipes.tiny.common import Run, adamw, autocast, average_into, fast_attention, fast_muon
-from recipes.tiny.corpus.data import Corpus, batches, mask_of, n_phones, pad
+from recipes.tiny.corpus.data import Corpus, batches, mask_of, n_phones
 from recipes.tiny.corpus.text import N_TOKENS, add_text
-from recipes.tiny.stages.gpt_data import Batch, Sentences
+from recipes.tiny.stages.gpt_data import Batch, Sentences, joined
 
 TOKENS_PER_BATCH = 3500
 PEAK_LR_MATRICES = 2e-3  # Muon, with AdamW's update sizes
@@ -72,22 +72,7 @@ def sequence(
         )
         emotion = conditioning.emotion_vector(batch.emotion, mask_of(batch.emotion_lengths, batch.emotion.shape[1]))
     head = gpt.condition(latents.float()[batch.reference_of], emotion.float()[batch.emotion_of])  # (B, Nc, C)
-    text = gpt.text_embed(batch.text)  # (B, Tt, C)
-    start = torch.full((len(codes_in), 1), gpt.config.start_mel_token)
-    positions = torch.arange(codes_in.shape[1] + 1)
-    if skip_position:
-        positions[1:] += 1
-    mel = gpt.mel_embed(torch.cat([start, codes_in], 1), positions)  # (B, Tc + 1, C)
-    rows = [
-        torch.cat([h, t[:nt], m[: nc + 1]])
-        for h, t, m, nt, nc in zip(
-            head, text, mel, batch.text_lengths.tolist(), batch.code_lengths.tolist(), strict=True
-        )
-    ]
-    offsets = head.shape[1] + batch.text_lengths  # (B,)
-    where = offsets[:, None] + torch.arange(codes_in.shape[1] + 1)[None]
-    embeddings, _ = pad(rows)
-    return embeddings, where.clamp_max(embeddings.shape[1] - 1)
+    return joined(gpt, head, batch.text, batch.text_lengths, codes_in, batch.code_lengths, skip_position=skip_position)
 
 
 class Guide:
