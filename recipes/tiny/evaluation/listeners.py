@@ -12,6 +12,8 @@ import importlib.util
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -38,6 +40,12 @@ _SPELLED = {
     "goodbye": "good bye",
     "cafe": "café",
 }
+# British endings, and the American ones in their place.
+_BRITISH = (
+    (re.compile(r"(?<=\w{3})our(?=(s|ed|ing)?$)"), "or"),
+    (re.compile(r"(?<=\w{3})is(?=(e|es|ed|er|ers|ing|ation)$)"), "iz"),
+    (re.compile(r"(?<=\w{2})tre(?=s?$)"), "ter"),
+)
 _TIME = re.compile(r"(?<![\d:])\d{1,2}:\d{2}(?![\d:])")
 _NOT_LETTERS = re.compile(r"[^\w' ]|_")
 
@@ -98,7 +106,13 @@ def base_folder() -> Path:
 def plain(text: str) -> str:
     """Lower-case words without punctuation, in one spelling."""
     bare = _NOT_LETTERS.sub(" ", text.lower().replace("’", "'").replace("-", " "))
-    return " ".join(_SPELLED.get(w, w) for w in bare.split())
+    return " ".join(_american(_SPELLED.get(w, w)) for w in bare.split())
+
+
+def _american(word: str) -> str:
+    for british, american in _BRITISH:
+        word = british.sub(american, word)
+    return word
 
 
 def read_out(text: str, frontend: TextFrontend) -> str:
@@ -108,8 +122,28 @@ def read_out(text: str, frontend: TextFrontend) -> str:
 
 
 def read_transcript(transcript: str, text: str, frontend: TextFrontend) -> str:
-    """`read_out` of what was heard of `text`: recognizers write some times with a point or without a mark, "6.35" and
-    "635" for 6:35, which would be read as other numbers."""
+    """`read_out` of what was heard of `text`, where it is only written otherwise.
+
+    Recognizers write some times with a point or without a mark, "6.35" and "635" for 6:35, which would be read as other
+    numbers, and some words as two, or two as one: "stone mason" for "stonemason".
+    """
     for time in _TIME.findall(text):
         transcript = re.sub(rf"(?<![\d.]){time.replace(':', '[.]?')}(?![\d])", time, transcript)
-    return read_out(transcript, frontend)
+    return " ".join(joined_as(read_out(transcript, frontend).split(), read_out(text, frontend).split()))
+
+
+def joined_as(heard: Sequence[str], said: Sequence[str]) -> list[str]:
+    """The words `heard`, two neighbors as one where that is one of the words `said`, and one as two where these are
+    neighbors there."""
+    whole, pairs = set(said), {a + b: [a, b] for a, b in pairwise(said)}
+    words: list[str] = []
+    k = 0
+    while k < len(heard):
+        two = "".join(heard[k : k + 2])
+        if k + 1 < len(heard) and two in whole and not set(heard[k : k + 2]) <= whole:
+            words.append(two)
+            k += 2
+            continue
+        words += [heard[k]] if heard[k] in whole else pairs.get(heard[k], [heard[k]])
+        k += 1
+    return words
