@@ -194,6 +194,7 @@ def test_the_command_changes_the_gpt_that_was_sampled(tmp_path: Path, monkeypatc
     policy_step.main()
     before = torch.load(tmp_path / "work" / "gpt" / "start.pt", weights_only=True)
     after = stage_weights(tmp_path / "work", "gpt")
-    assert not torch.equal(after["average_gpt"]["mel_head.weight"], before["average_gpt"]["mel_head.weight"])
+    moved = (after["average_gpt"]["mel_head.weight"] - before["average_gpt"]["mel_head.weight"]).abs().max()
+    assert 0 < float(moved) < 20 * policy_step.SIZE
     for name, value in before["average_conditioning"].items():
         assert torch.equal(after["average_conditioning"][name], value)
