@@ -179,7 +179,8 @@ def test_activations_are_not_taken_from_the_system_again_and_again() -> None:
         how: int(subprocess.run([*run, how], env=kept, capture_output=True, text=True, check=True).stdout)
         for how in ("kept", "returned")
     }
-    assert freed["kept"] < 10_000 and freed["returned"] > 100_000  # 80 times 16 MB are 330 000 pages
+    # 80 times 16 MB are 330 000 pages; where a fault brings several of them, a tenth as many faults were counted.
+    assert freed["kept"] < 10_000 and freed["returned"] > 30_000
 
 
 def test_without_onednn_nothing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
