@@ -22,7 +22,7 @@ from edgetts.voices.speaker import make_speaker
 from edgetts.voices.voice import Voice
 
 CPU = torch.device("cpu")
-STEPS = 24
+STEPS = 40
 NOISE_SCALE = 0.3  # that the built-in pack was trained with
 
 
@@ -65,7 +65,7 @@ def error(pack: Pack, voice: Voice) -> float:
 def test_the_recording_is_explained_better(pack: Pack, voice: Voice) -> None:
     found = adapted(pack, voice)
     assert found.adapt_steps == STEPS and found.adapted_to == pack.manifest.s2mel_id
-    assert error(pack, found) < 0.97 * error(pack, voice)  # S2Mel knows this voice: 24 steps explain it 4 % better
+    assert error(pack, found) < 0.95 * error(pack, voice)
     for field in dataclasses.fields(Voice):
         if field.name not in ("offsets", "adapted_to", "adapt_steps"):
             assert getattr(found, field.name) is getattr(voice, field.name)
