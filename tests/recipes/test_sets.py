@@ -34,6 +34,7 @@ def tts() -> TTS:
         ("A gray cat", "a grey cat."),
         ("The rumor that meters are colored", "the rumour that metres are coloured"),
         ("They organized the theater.", "They organised the theatre."),
+        ("My neighbor's color", "My neighbour's colour"),
     ],
 )
 def test_what_sounds_alike_is_no_error(tts: TTS, written: str, heard: str) -> None:

@@ -19,7 +19,7 @@ from recipes.tiny.evaluation.listeners import JUDGE_RATE, Listener
 from recipes.tiny.stages import batched_sampling, word_rewards
 from recipes.tiny.stages.batched_sampling import sample_codes
 from recipes.tiny.stages.policy_step import SAMPLES_FILE, read_samples
-from recipes.tiny.stages.word_rewards import Reader, Recognizer, Text, heard_window, n_windows, run, windows
+from recipes.tiny.stages.word_rewards import Reader, Recognizer, Text, heard_window, run, whole_windows, windows
 
 TEXTS = ("Yes.", "The vault was open.", "Room sixty five is beside the harbor.", "Good morning, Harvey!")
 
@@ -114,7 +114,7 @@ def test_an_interrupted_run_continues(
     (tmp_path / "stopped").mkdir()
     (tmp_path / "stopped" / SAMPLES_FILE).write_text("".join(lines[:at]) + lines[at][:40])
     assert sampled(tmp_path / "stopped", reader, speakers, texts) == whole
-    assert n_windows(tmp_path / "none") == 0
+    assert whole_windows(tmp_path / "none") == 0
 
 
 @pytest.mark.usefixtures("short_run")

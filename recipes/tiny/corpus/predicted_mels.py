@@ -26,7 +26,7 @@ from edgetts.pack.load import open_pack
 from edgetts.pack.text import frontend_of
 from edgetts.pipeline import Pipeline
 from edgetts.voices.enroll import ENCODER_RATE, enroll
-from edgetts.voices.speaker import make_speaker
+from edgetts.voices.speaker import Speaker, make_speaker
 from edgetts.voices.voice import Voice
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.excerpts import PCM_SCALE, PREDICTED_MEL
@@ -71,10 +71,24 @@ def predict(
     """Mel (F, M) of a recording's codes (1, T), at most `n_frames` long. options: default: the pack's."""
     options = options or SynthesisOptions.of(pipeline.pack.manifest.defaults, {})
     speaker = make_speaker(pipeline.networks, prompt, prompt_s=options.prompt_s)
-    condition = pipeline.condition(pipeline.features(pipeline.prompt(speaker, ids[0].tolist()), codes[0].tolist()))
-    noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(seed))
-    mel = pipeline.mel(speaker, condition, noise, options.flow_settings())
+    mel = mel_of_codes(pipeline, speaker, ids[0].tolist(), codes[0].tolist(), seed=seed, options=options)
     return mel[0, :, :n_frames].T
+
+
+@torch.inference_mode()
+def mel_of_codes(
+    pipeline: Pipeline,
+    speaker: Speaker,
+    ids: Sequence[int],
+    codes: Sequence[int],
+    *,
+    seed: int,
+    options: SynthesisOptions,
+) -> Tensor:
+    """Mel (1, M, F) of the codes of a text."""
+    condition = pipeline.condition(pipeline.features(pipeline.prompt(speaker, ids), codes))
+    noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(seed))
+    return pipeline.mel(speaker, condition, noise, options.flow_settings())
 
 
 def add_predicted(pipeline: Pipeline, corpus: Corpus, chosen: Sequence[int]) -> int:

@@ -35,16 +35,14 @@ _SPELLED = {
     "mom": "mum",
     "ok": "okay",
     "gray": "grey",
-    "colour": "color",
-    "neighbour": "neighbor",
     "goodbye": "good bye",
     "cafe": "café",
 }
 # British endings, and the American ones in their place.
 _BRITISH = (
-    (re.compile(r"(?<=\w{3})our(?=(s|ed|ing)?$)"), "or"),
+    (re.compile(r"(?<=\w{3})our(?=('?s|ed|ing)?$)"), "or"),
     (re.compile(r"(?<=\w{3})is(?=(e|es|ed|er|ers|ing|ation)$)"), "iz"),
-    (re.compile(r"(?<=\w{2})tre(?=s?$)"), "ter"),
+    (re.compile(r"(?<=\w{2})tre(?=('?s)?$)"), "ter"),
 )
 _TIME = re.compile(r"(?<![\d:])\d{1,2}:\d{2}(?![\d:])")
 _NOT_LETTERS = re.compile(r"[^\w' ]|_")

@@ -38,13 +38,14 @@ from edgetts.text.frontend import TextFrontend
 from edgetts.voices.speaker import Speaker, make_speaker
 from edgetts.voices.voice import Voice
 from recipes.tiny.corpus.data import Corpus
-from recipes.tiny.corpus.predicted_mels import voice_of
+from recipes.tiny.corpus.predicted_mels import mel_of_codes, voice_of
 from recipes.tiny.corpus.text import MAX_SEGMENT_TOKENS
 from recipes.tiny.evaluation.listeners import JUDGE_RATE, KINDS, LEAD_S, Listener
 from recipes.tiny.stages.batched_sampling import sample_codes
 from recipes.tiny.stages.code_sounds import Attention
 from recipes.tiny.stages.gpt_data import SPACE_TOKEN
 from recipes.tiny.stages.policy_step import SAMPLES_FILE, VOICES_FILE
+from recipes.tiny.stages.s2mel_data import training_by_voice
 
 N_SAMPLES = 6  # of each text
 TEMPERATURE, TOP_P = 0.85, 0.97  # wider than at synthesis, so that samples differ
@@ -169,9 +170,7 @@ class Reader:
         import soxr
 
         pipeline = self.pipeline
-        condition = pipeline.condition(pipeline.features(pipeline.prompt(speaker, text.ids), codes))
-        noise = pipeline.noise(condition.shape[1], torch.Generator().manual_seed(0))
-        mel = pipeline.mel(speaker, condition, noise, self.options.flow_settings())
+        mel = mel_of_codes(pipeline, speaker, text.ids, codes, seed=0, options=self.options)
         sound = pipeline.waveform(mel, gain=speaker.gain).numpy()
         found: npt.NDArray[np.float32] = soxr.resample(sound, pipeline.config.audio.sample_rate, JUDGE_RATE)
         return found.astype(np.float32)
@@ -205,12 +204,12 @@ def voices(pipeline: Pipeline, corpora: Sequence[Corpus], n: int, seed: int) -> 
     """Voices of `n` random recordings, each speaker once as long as there are others."""
     made: dict[str, Voice] = {}
     by_speaker: dict[str, list[tuple[Corpus, int]]] = defaultdict(list)
+    shortest = SHORTEST_VOICE_S * pipeline.config.audio.sample_rate
     for corpus in corpora:
-        for i in corpus.training():
-            if corpus.length("wav", i) >= SHORTEST_VOICE_S * pipeline.config.audio.sample_rate:
-                by_speaker[corpus.items[i]["voice"]].append((corpus, i))
+        for name, chosen in training_by_voice(corpus).items():
+            by_speaker[name] += [(corpus, i) for i in chosen if corpus.length("wav", i) >= shortest]
     generator = np.random.default_rng(seed)
-    names = generator.permutation(sorted(by_speaker)).tolist()
+    names = generator.permutation(sorted(name for name, found in by_speaker.items() if found)).tolist()
     for k in range(n):
         name = names[k % len(names)]
         corpus, i = by_speaker[name][int(generator.integers(len(by_speaker[name])))]
@@ -226,8 +225,8 @@ def save_voices(path: Path, speakers: dict[str, Speaker]) -> None:
     save_file(parts, path)
 
 
-def n_windows(path: Path) -> int:
-    """How many windows the file has. The last one is removed, as it may not be whole."""
+def whole_windows(path: Path) -> int:
+    """Remove the last window of the file, as it may not be whole. Returns how many are left."""
     if not path.exists():
         return 0
     lines = path.read_text().splitlines(keepends=True)
@@ -252,7 +251,7 @@ def run(
     """Append samples to `out` until the time is over. Returns of how many texts."""
     path = out / SAMPLES_FILE
     groups = list(windows(texts))
-    done = n_windows(path)
+    done = whole_windows(path)
     others, end, n_texts = sorted(set(speakers) - set(ready)), time.monotonic() + 60 * minutes, 0
     with Progress(transient=True) as bar, path.open("a") as file:
         task = bar.add_task("windows", total=len(groups), completed=done)
