@@ -21,6 +21,7 @@ from recipes.tiny.stages.batched_sampling import sample_codes
 from recipes.tiny.stages.policy_step import SAMPLES_FILE, read_samples
 from recipes.tiny.stages.word_rewards import Reader, Recognizer, Text, heard_window, run, whole_windows, windows
 
+SAMPLING: Any = {"n": 6, "temperature": 0.85, "top_p": 0.97}
 TEXTS = ("Yes.", "The vault was open.", "Room sixty five is beside the harbor.", "Good morning, Harvey!")
 
 
@@ -168,7 +169,9 @@ def test_words_that_are_said_are_heard_better_than_others(
     text = Text.of(tts.frontend(), "The river was open.")
     assert text is not None
     speaker = next(iter(speakers.values()))
-    codes = next(c for c in reader.codes([speaker], [text], torch.Generator().manual_seed(0))[0] if c is not None)
+    codes = next(
+        c for c in reader.codes([speaker], [text], torch.Generator().manual_seed(0), **SAMPLING)[0] if c is not None
+    )
     sound = np.concatenate(
         [np.zeros(4000, np.float32), reader.speech(speaker, text, codes), np.zeros(8000, np.float32)]
     )

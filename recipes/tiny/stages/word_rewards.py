@@ -133,9 +133,16 @@ class Reader:
 
     @torch.inference_mode()
     def codes(
-        self, speakers: Sequence[Speaker], texts: Sequence[Text], generator: torch.Generator
+        self,
+        speakers: Sequence[Speaker],
+        texts: Sequence[Text],
+        generator: torch.Generator,
+        *,
+        n: int,
+        temperature: float,
+        top_p: float,
     ) -> list[list[list[int] | None]]:
-        """`N_SAMPLES` code sequences of each text in the voice of its speaker; None: it did not end."""
+        """`n` code sequences of each text in the voice of its speaker; None: it did not end."""
         gpt, rate = self.attention.gpt, self.pipeline.config.code_rate
         prompts, limits = [], []
         for speaker, text in zip(speakers, texts, strict=True):
@@ -145,13 +152,13 @@ class Reader:
         most = max_codes_limit(gpt.config)
         found = sample_codes(
             gpt,
-            [prompt for prompt in prompts for _ in range(N_SAMPLES)],
-            [min(limit, most) for limit in limits for _ in range(N_SAMPLES)],
+            [prompt for prompt in prompts for _ in range(n)],
+            [min(limit, most) for limit in limits for _ in range(n)],
             generator,
-            temperature=TEMPERATURE,
-            top_p=TOP_P,
+            temperature=temperature,
+            top_p=top_p,
         )
-        return [found[k * N_SAMPLES : (k + 1) * N_SAMPLES] for k in range(len(texts))]
+        return [found[k * n : (k + 1) * n] for k in range(len(texts))]
 
     @torch.inference_mode()
     def words(self, speaker: Speaker, text: Text, codes: Sequence[int]) -> list[int]:
@@ -264,7 +271,8 @@ def run(
                 str(drawn.choice(list(ready) if not others or drawn.random() < READY_SHARE else others)) for _ in part
             ]
             chosen = [speakers[name] for name in names]
-            codes = reader.codes(chosen, part, torch.Generator().manual_seed(seed + number))
+            drawing = torch.Generator().manual_seed(seed + number)
+            codes = reader.codes(chosen, part, drawing, n=N_SAMPLES, temperature=TEMPERATURE, top_p=TOP_P)
             lines = []
             for sample in range(N_SAMPLES):
                 taken = [codes_of_text[sample] for codes_of_text in codes]
