@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from rich.console import Console
 from edgetts import TTS
 from edgetts.pipeline import Pipeline
 from edgetts.voices.speaker import make_speaker
+from recipes.tiny.evaluation import word_probabilities
 from recipes.tiny.evaluation.word_probabilities import Reading, difference, read, table
 from recipes.tiny.stages import word_rewards
 from recipes.tiny.stages.policy_step import LEAST_HEARD
@@ -89,3 +91,15 @@ def test_the_table_compares_with_the_first_pack() -> None:
         and after.count("0.0%") == 2
         and all(x in after for x in ("4", "-1.000", "+0.500 ± 0.433", "0.0%", "29"))
     )
+
+
+def test_sets_without_a_line_that_can_be_read_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set.txt").write_text("It is 5:30.\nOne sentence. Another one.\n")
+    monkeypatch.setattr(word_probabilities, "KINDS", ())
+    pack = str(TTS.load("builtin", device="cpu").pack.path)
+    monkeypatch.setattr("sys.argv", ["word_probabilities", "--pack", pack, "--set", str(tmp_path / "set.txt")])
+    with pytest.raises(SystemExit) as stopped:
+        word_probabilities.main()
+    assert stopped.value.code == 2 and "None of the 2 lines can be read" in capsys.readouterr().err

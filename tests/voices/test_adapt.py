@@ -22,7 +22,7 @@ from edgetts.voices.speaker import make_speaker
 from edgetts.voices.voice import Voice
 
 CPU = torch.device("cpu")
-STEPS = 40
+STEPS = 24
 NOISE_SCALE = 0.3  # that the built-in pack was trained with
 
 

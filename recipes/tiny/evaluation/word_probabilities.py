@@ -80,7 +80,7 @@ def difference(one: Reading, other: Reading) -> tuple[float, float]:
 
 def table(readings: Mapping[str, Reading]) -> Table:
     """One row per pack; the first is compared with."""
-    made = Table("pack", "words", "log-probability", "less the first", "badly heard", "lacking sounds", "codes")
+    made = Table("pack", "words", "nats per word", "less the first", "badly heard", "lacking sounds", "codes")
     first = next(iter(readings.values()))
     for name, reading in readings.items():
         gain, error = difference(first, reading)
@@ -113,6 +113,10 @@ def main() -> None:
         networks, prompt_s = reader.pipeline.networks, reader.options.prompt_s
         speakers = [make_speaker(networks, tts.voice(name), prompt_s=prompt_s) for name in sorted(tts.ready_voices())]
         texts = [text for text in (Text.of(tts.frontend(), line) for line in lines) if text is not None]
+        if not texts:
+            parser.error(
+                f"None of the {len(lines)} lines can be read: give sets with lines of one sentence without digits."
+            )
         readings[str(pack)] = read(reader, speakers, recognizers, texts, args.seed)
     Console().print(table(readings))
 
