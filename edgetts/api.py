@@ -241,6 +241,7 @@ class TTS:
         sample_rate: int | None = None,
         name: str = "",
         adapt_steps: int | None = None,
+        match_spectrum: bool | None = None,
         as_is: bool = False,
         language: str | None = None,
         progress: Progress | None = None,
@@ -251,7 +252,8 @@ class TTS:
 
         Uses the 15 s with the most speech; notices in the voice name them and their defects. as_is: use the first
         15 s, as upstream does. adapt_steps: training steps that adapt S2Mel to the voice (`edgetts.voices.adapt`), 0:
-        none; None: the pack's default. language: that it speaks where a call gives none, one of this model's; None:
+        none. match_spectrum: give the voice's speech the spectrum of the recording (`edgetts.voices.spectrum`). None:
+        the pack's default. language: that it speaks where a call gives none, one of this model's; None:
         found for each sentence. tell: is called with a sentence before long work. Raises AudioError, UsageError.
         """
         check_process()
@@ -263,6 +265,7 @@ class TTS:
             sample_rate=sample_rate,
             name=name,
             adapt_steps=adapt_steps,
+            match_spectrum=match_spectrum,
             as_is=as_is,
             language=None if language is None else spoken_language(self.frontend(), language),
             progress=progress,
@@ -274,15 +277,18 @@ class TTS:
         reference: str | Path | Voice | Take | None = None,
         *,
         adapt_steps: int | None = None,
+        match_spectrum: bool | None = None,
         progress: Progress | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Voice:
         """Resolve a reference to a voice: a Voice, a stored name, a voice file or a recording.
 
-        None: the first ready voice of the pack. A recording is enrolled once, with `adapt_steps` and `tell` as in
-        `enroll`, and cached by its content. Raises UsageError, VoiceError, AudioError.
+        None: the first ready voice of the pack. A recording is enrolled once, with `adapt_steps`, `match_spectrum` and
+        `tell` as in `enroll`, and cached by its content. Raises UsageError, VoiceError, AudioError.
         """
-        return self.voices.resolve(reference, adapt_steps=adapt_steps, progress=progress, tell=tell)
+        return self.voices.resolve(
+            reference, adapt_steps=adapt_steps, match_spectrum=match_spectrum, progress=progress, tell=tell
+        )
 
     def ready_voices(self) -> dict[str, Path]:
         """The pack's own voices, by name."""
@@ -443,7 +449,13 @@ class TTS:
         plans = partial(SegmentPlanner, frontend, in_parts=has_parts, markup=request.markup, markdown=has_markdown)
         planner = plans(options)
         whole = None if request.text is None else planner.whole(request.text)  # raises before a voice is learned
-        voice = self.voices.resolve(request.voice, adapt_steps=options.adapt_steps, progress=progress, tell=tell)
+        voice = self.voices.resolve(
+            request.voice,
+            adapt_steps=options.adapt_steps,
+            match_spectrum=options.match_spectrum,
+            progress=progress,
+            tell=tell,
+        )
         if voice.language is not None and request.options.get("language") is None:
             options = replace(options, language=spoken_language(frontend, voice.language, voice.name))
             planner = plans(options)
@@ -461,7 +473,9 @@ class TTS:
                 whole = None if request.text is None else planner.whole(request.text)
         emotion_voice = None
         if request.emotion is not None and request.emotion.recording is not None:
-            emotion_voice = self.voices.resolve(request.emotion.recording, adapt_steps=0, progress=progress)
+            emotion_voice = self.voices.resolve(
+                request.emotion.recording, adapt_steps=0, match_spectrum=False, progress=progress
+            )
         # After enrollment, which loads and frees networks of its own.
         engine = self.engine
         speaker = make_speaker(engine.pipeline.networks, voice, request.emotion, emotion_voice, options.prompt_s)

@@ -82,6 +82,7 @@ class SynthesisOptions:
     prompt_s: float | None = None  # seconds of the voice's recording used as prompt of the flow; None: all
     # Voice.
     adapt_steps: int = 0  # training steps that adapt S2Mel to a recording; 0: no adaptation
+    match_spectrum: bool = False  # a voice's mels get the spectrum of its recording (`voices.spectrum`)
     # Text.
     max_segment_tokens: int = 120  # 20 to 600
     # Of the text, one that the model speaks; "auto": found for each sentence; None: the voice's own, else "auto".
@@ -207,6 +208,7 @@ class OptionKeywords(TypedDict, total=False):
     lookahead_s: float
     prompt_s: float | None
     adapt_steps: int
+    match_spectrum: bool
     max_segment_tokens: int
     language: str | None
     seed: int | None

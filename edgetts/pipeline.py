@@ -36,6 +36,7 @@ from edgetts.families import family_of
 from edgetts.models.vocoder import frames_of, reach, render
 from edgetts.options import SynthesisOptions
 from edgetts.voices.speaker import Speaker
+from edgetts.voices.spectrum import mapped
 
 if TYPE_CHECKING:
     from edgetts.backends.device_decoder import DeviceDecoders
@@ -189,7 +190,8 @@ class Pipeline:
                 estimator = adapted(self.s2mel.cfm.estimator, speaker.offsets)
                 stop = paced(self.device, should_stop)
                 solved = solve_flow(estimator, padded, known, conditions, speaker.style, settings, stop)
-                return self.networks.check_finite("s2mel", solved[:, :, known.shape[-1] :])
+                new = mapped(solved[:, :, known.shape[-1] :], speaker.mel_map)
+                return self.networks.check_finite("s2mel", new)
 
     def waveform(
         self, mel: torch.Tensor, start: int = 0, should_stop: ShouldStop | None = None, gain: float = 1.0

@@ -106,6 +106,16 @@ AdaptStepsOption = Annotated[
         show_default=False,
     ),
 ]
+MatchSpectrumOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--match-spectrum/--no-match-spectrum",
+        help="Give the speech of a new voice the spectrum of its recording: closer to the voice, at the cost of one "
+        "pass over the recording. [the pack's own; the published model: no]",
+        rich_help_panel="Voice",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output")
 ]
@@ -115,13 +125,15 @@ QuietOption = Annotated[
 ]
 
 
-def check_adapts(adapt_steps: int | None, is_recording: bool, voice: str | None) -> None:
-    """Raise UsageError if --adapt-steps was given without a recording."""
-    if adapt_steps is not None and not is_recording:
-        raise UsageError(
-            f"--adapt-steps needs a recording, but {voice or 'the default voice'} is an enrolled voice: "
-            "give the recording, or leave --adapt-steps out."
-        )
+def check_learns(adapt_steps: int | None, match_spectrum: bool | None, is_recording: bool, voice: str | None) -> None:
+    """Raise UsageError if --adapt-steps or --match-spectrum was given without a recording."""
+    given = {"--adapt-steps": adapt_steps, "--match-spectrum": match_spectrum}
+    for flag, value in given.items():
+        if value is not None and not is_recording:
+            raise UsageError(
+                f"{flag} needs a recording, but {voice or 'the default voice'} is an enrolled voice: "
+                f"give the recording, or leave {flag} out."
+            )
 
 
 def compute_name(given: str | None) -> Compute | None:

@@ -16,10 +16,11 @@ from edgetts.cli.common import (
     AdaptStepsOption,
     DeviceOption,
     JsonOption,
+    MatchSpectrumOption,
     PackOption,
     ProgressBar,
     QuietOption,
-    check_adapts,
+    check_learns,
     environment,
     importing,
     print_json,
@@ -72,6 +73,7 @@ def add(
         ),
     ] = None,
     adapt_steps: AdaptStepsOption = None,
+    match_spectrum: MatchSpectrumOption = None,
     pack: PackOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -96,7 +98,7 @@ def add(
     if recording == STDIO:
         raise UsageError("A voice is read from a file, not from standard input: save the recording first.")
     source = Path(recording)
-    check_adapts(adapt_steps, source.suffix != VOICE_SUFFIX, recording)
+    check_learns(adapt_steps, match_spectrum, source.suffix != VOICE_SUFFIX, recording)
     if language is not None:
         from edgetts.voices.voice import check_language
 
@@ -124,7 +126,9 @@ def add(
                 from edgetts.planner import spoken_language
 
                 spoken_language(tts.frontend(), language)
-            voice = tts.voice(take, adapt_steps=adapt_steps, progress=progress, tell=tell)
+            voice = tts.voice(
+                take, adapt_steps=adapt_steps, match_spectrum=match_spectrum, progress=progress, tell=tell
+            )
     if language is not None:
         voice = dataclasses.replace(voice, language=language)
     path = store.add(name, voice, replace=force)
@@ -190,6 +194,7 @@ def show(context: typer.Context, name: NameArgument, pack: PackOption = None, as
         "encoder_id": voice.encoder_id,
         "language": voice.language,
         "adapt_steps": voice.adapt_steps,
+        "match_spectrum": voice.mel_map is not None,
         "level_db": voice.level_db,
         "notices": voice.notices,
     }
@@ -205,6 +210,8 @@ def show(context: typer.Context, name: NameArgument, pack: PackOption = None, as
     ]
     if voice.adapt_steps:
         lines.append(("adapted", f"in {voice.adapt_steps} steps, to S2Mel {voice.adapted_to[:12]}"))
+    if voice.mel_map is not None:
+        lines.append(("spectrum", f"matched to the recording, for S2Mel {voice.adapted_to[:12]}"))
     if voice.level_db is not None:
         lines.append(("level", f"{voice.level_db:.1f} dB, evened where the pack has a level of speech"))
     for label, text in [*lines, *(("notice", notice) for notice in voice.notices)]:

@@ -223,6 +223,7 @@ _UPLOAD: dict[str, Any] = {
         "file": {"type": "string", "format": "binary"},
         "replace": {"enum": ["true", "false"]},
         "adapt_steps": {"type": "string", "pattern": "^[0-9]{1,5}$"},
+        "match_spectrum": {"enum": ["true", "false"]},
         "language": {"enum": [*ALL_LANGUAGES]},
     },
 }

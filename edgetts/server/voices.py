@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FILE_FIELDS = ("file", "audio_sample")  # audio_sample: OpenAI's name
-_FIELDS = (*_FILE_FIELDS, "name", "replace", "adapt_steps", "language")
+_FIELDS = (*_FILE_FIELDS, "name", "replace", "adapt_steps", "match_spectrum", "language")
 _MAX_FIELD_BYTES = 1024
 
 
@@ -137,12 +137,16 @@ async def _upload(form: FormData) -> tuple[str, bytes, dict[str, Any]]:
     steps = form.get("adapt_steps")
     if steps is not None and not (isinstance(steps, str) and steps.isascii() and steps.isdecimal() and len(steps) < 6):
         raise refused("adapt_steps must be a whole number from 0 to 99999.", "adapt_steps")
+    matched = form.get("match_spectrum")
+    if matched not in (None, "true", "false"):
+        raise refused("match_spectrum must be true or false.", "match_spectrum")
     name = _name(form.get("name"))
     language = form.get("language")
     if not (language is None or isinstance(language, str)):
         raise refused("language must be a string, such as es.", "language")
     options: dict[str, Any] = {"replace": replace == "true", "language": language}
     options["adapt_steps"] = None if steps is None else int(str(steps))
+    options["match_spectrum"] = None if matched is None else matched == "true"
     return name, await files[0].read(), options
 
 
@@ -187,8 +191,8 @@ def _enroll(tts: TTS, name: str, data: bytes, options: dict[str, Any], left: thr
             spoken_language(tts.frontend(), options["language"])
         except UsageError as error:
             raise refused(str(error), "language") from None
-    steps, language = options["adapt_steps"], options["language"]
-    voice = tts.enroll(data, name=name, adapt_steps=steps, language=language, progress=check)
+    chosen = {option: options[option] for option in ("adapt_steps", "match_spectrum", "language")}
+    voice = tts.enroll(data, name=name, progress=check, **chosen)
     check("", 1.0)
     tts.store.add(name, voice, replace=options["replace"])
     return voice

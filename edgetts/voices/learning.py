@@ -21,6 +21,7 @@ from edgetts.progress import Progress
 from edgetts.voices import enroll as enrollment
 from edgetts.voices.adapt import EXCERPT_FRAMES, EXCERPTS_PER_STEP, adapt
 from edgetts.voices.level import SpeechLevel
+from edgetts.voices.spectrum import match_spectrum
 from edgetts.voices.voice import Voice
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def learn(
     progress: Progress,
     tell: Callable[[str], None] | None = None,
 ) -> Voice:
-    """Enroll a voice from `take`, adapt it according to `options`, measure its level if the pack has one.
+    """Enroll a voice from `take`, adapt it and match its spectrum according to `options`, measure its level.
+
+    The level only if the pack has one.
 
     tell: gets a sentence first if it takes long.
     """
@@ -96,6 +99,8 @@ def learn(
             device=device,
             progress=progress,
         )
+    if options.match_spectrum:
+        voice = match_spectrum(pack, voice, options, device)
     level = SpeechLevel.of_pack(pack)
     return voice if level is None else level.measured(pack, voice, options, device)
 

@@ -21,17 +21,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edgetts.audio.level import speech_level_db
-from edgetts.backends.prepare import adapted
-from edgetts.backends.process import prepare_process
-from edgetts.decoding.flow import solve_flow
 from edgetts.errors import PackError
 from edgetts.families import family_of
 from edgetts.models import registry
 from edgetts.models.vocoder import frames_of, render
-from edgetts.models.voice_offsets import voice_offsets
 from edgetts.pack.entries import SPEECH_LEVEL_FILE
 from edgetts.pack.plain_json import InvalidJSON, read_json
+from edgetts.voices.spectrum import mapped
 from edgetts.voices.voice import Voice
+from edgetts.voices.voiced_flow import VoicedFlow
 
 if TYPE_CHECKING:
     from edgetts.options import SynthesisOptions
@@ -42,7 +40,6 @@ MAX_GAIN_DB = 9.0  # either way
 LOWEST_DB, HIGHEST_DB = -60.0, -6.0  # of full scale; louder speech would be cut off
 _MAX_BYTES = 64 << 10
 _MAX_CODES = 4096  # of all utterances
-_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -97,37 +94,11 @@ class SpeechLevel:
     @torch.inference_mode()
     def measured(self, pack: Pack, voice: Voice, options: SynthesisOptions, device: torch.device) -> Voice:
         """The voice with its level, as it speaks with these options. Loads S2Mel and vocoder in fp32, frees them."""
-        prepare_process()
-        config = pack.config
-        s2mel = registry.S2MEL.load(pack, device).float()
-        quantizer = registry.QUANTIZER.load(pack, device).float()
-        features = family_of(config).part("voice").reference_features(voice, quantizer, device)  # (1, T, C)
-        prompt, style, offsets = voice.reference_mel.to(device), voice.style.to(device), None
-        known = s2mel.length_regulator(features, prompt.shape[-1])
-        if options.prompt_s is not None:
-            n_prompt = round(options.prompt_s * config.audio.frame_rate)
-            prompt, known = prompt[:, :, -n_prompt:], known[:, -n_prompt:]
-        if voice.offsets is not None:
-            learned = voice_offsets(voice.offsets.to(device), config.s2mel.dit)
-            style, offsets = style + learned.style, learned.times
-
         codes = torch.tensor(self.codes, device=device)  # (B, T)
-        n_frames = int(codes.shape[1] * config.s2mel.mel_frames_per_code)
-        new = s2mel.length_regulator(quantizer.lookup(codes), n_frames)
-        n_rows, n_known = len(codes), prompt.shape[-1]
-        condition = torch.cat([known.expand(n_rows, -1, -1), new], dim=1)  # (B, F, C)
-        size = (n_rows, config.audio.n_mels, condition.shape[1])
-        noise = torch.randn(size, generator=torch.Generator().manual_seed(_SEED)).to(device)
-        solved = solve_flow(
-            adapted(s2mel.cfm.estimator, offsets),
-            noise,
-            prompt.expand(n_rows, -1, -1),
-            condition,
-            style.expand(n_rows, -1),
-            options.flow_settings(),
-        )
-        del s2mel, quantizer
+        mels = VoicedFlow(pack, voice, options, device).of_codes(codes)  # (B, M, F)
+        if voice.mel_map is not None:
+            mels = mapped(mels, voice.mel_map[0].to(device))
         vocoder = registry.VOCODER.load(pack, device).float()
-        waveforms = render(vocoder, frames_of(vocoder, solved[:, :, n_known:])).cpu().numpy()  # (B, S)
-        level = statistics.fmean(speech_level_db(each, config.audio.sample_rate) for each in waveforms)
+        waveforms = render(vocoder, frames_of(vocoder, mels)).cpu().numpy()  # (B, S)
+        level = statistics.fmean(speech_level_db(each, pack.config.audio.sample_rate) for each in waveforms)
         return dataclasses.replace(voice, level_db=round(level, 2))

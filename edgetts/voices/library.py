@@ -50,6 +50,7 @@ class VoiceLibrary:
         reference: str | Path | Voice | Take | None = None,
         *,
         adapt_steps: int | None = None,
+        match_spectrum: bool | None = None,
         progress: Progress | None = None,
         tell: Tell | None = None,
     ) -> Voice:
@@ -74,7 +75,7 @@ class VoiceLibrary:
 
         take = take_of(reference)
         name = reference.stem if isinstance(reference, Path) else take.name
-        return self._remembered(take, name, adapt_steps, progress, tell)
+        return self._remembered(take, name, self._options(adapt_steps, match_spectrum), progress, tell)
 
     def enroll(
         self,
@@ -83,6 +84,7 @@ class VoiceLibrary:
         sample_rate: int | None = None,
         name: str = "",
         adapt_steps: int | None = None,
+        match_spectrum: bool | None = None,
         as_is: bool = False,
         language: str | None = None,
         progress: Progress | None = None,
@@ -93,7 +95,7 @@ class VoiceLibrary:
 
         take = take_of(recording, sample_rate, as_is=as_is)
         stem = Path(recording).stem if isinstance(recording, (str, Path)) else ""
-        voice = self._learn(take, name or stem, self._options(adapt_steps), progress, tell)
+        voice = self._learn(take, name or stem, self._options(adapt_steps, match_spectrum), progress, tell)
         return replace(voice, language=language)
 
     def ready(self) -> dict[str, Path]:
@@ -108,9 +110,10 @@ class VoiceLibrary:
         report = progress or no_progress
         return learn(self._pack, take, options, device=self._device, name=name, progress=report, tell=tell)
 
-    def _options(self, adapt_steps: int | None) -> SynthesisOptions:
-        given = {} if adapt_steps is None else {"adapt_steps": adapt_steps}
-        return SynthesisOptions.of(self._pack.manifest.defaults, given)
+    def _options(self, adapt_steps: int | None, match_spectrum: bool | None) -> SynthesisOptions:
+        given = {"adapt_steps": adapt_steps, "match_spectrum": match_spectrum}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return SynthesisOptions.of(self._pack.manifest.defaults, chosen)
 
     def _default(self) -> Voice:
         ready = self._pack.manifest.ready_voices()
@@ -123,15 +126,21 @@ class VoiceLibrary:
         return Voice.load(self._pack.file(next(iter(ready.values()))))
 
     def _remembered(
-        self, take: Take, name: str, adapt_steps: int | None, progress: Progress | None, tell: Tell | None
+        self, take: Take, name: str, options: SynthesisOptions, progress: Progress | None, tell: Tell | None
     ) -> Voice:
         """The voice of a recording, from the cache or newly learned."""
-        manifest, options = self._pack.manifest, self._options(adapt_steps)
-        steps = options.adapt_steps
-        adapted_to, notices = manifest.s2mel_id if steps else "", list[str]()
+        manifest, notices = self._pack.manifest, list[str]()
+        steps, matched = options.adapt_steps, options.match_spectrum
+        adapted_to = manifest.s2mel_id if steps or matched else ""
         with self._learning:  # two threads with the same recording: the second finds it cached
             known = self._store.cached(
-                take.content_hash, manifest.encoder_id, adapted_to, steps, notices=notices, model=manifest.model
+                take.content_hash,
+                manifest.encoder_id,
+                adapted_to,
+                steps,
+                matched=matched,
+                notices=notices,
+                model=manifest.model,
             )
             # One of before the pack had a level of speech is learned again.
             if known is not None and (known.level_db is not None or SPEECH_LEVEL_FILE not in manifest.files):

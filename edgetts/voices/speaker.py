@@ -32,6 +32,7 @@ class Speaker:
     reference_mel: torch.Tensor  # (1, M, F)
     prompt_condition: torch.Tensor  # (1, F, C)
     offsets: AdaLNModulation | None = None  # of an adapted voice; added to the DiT's conditions
+    mel_map: torch.Tensor | None = None  # (M, M + 1) of a voice with a matched spectrum (`voices.spectrum`)
     gain: float = 1.0  # of waveforms, so that all voices have one level
 
 
@@ -55,9 +56,9 @@ def make_speaker(
         each.check(pack.manifest.encoder_id, pack.manifest.family)
         each.check_fits(config)
     dit = config.s2mel.dit
+    voice.check_adaptation(pack.manifest.s2mel_id, n_offsets(dit))
     offsets = None
     if voice.offsets is not None:
-        voice.check_adaptation(pack.manifest.s2mel_id, n_offsets(dit))
         offsets = voice_offsets(voice.offsets.to(device), dit)
     style = voice.style.to(device)
     vector = voice.emotion_vector.to(device)
@@ -88,5 +89,6 @@ def make_speaker(
         reference_mel=reference_mel[:, :, -n_kept:],
         prompt_condition=condition[:, -n_kept:],
         offsets=None if offsets is None else offsets.times,
+        mel_map=None if voice.mel_map is None else voice.mel_map[0].to(device),
         gain=1.0 if level is None else level.gain(voice.level_db),
     )

@@ -174,15 +174,18 @@ class VoiceStore:
         encoder_id: str,
         adapted_to: str = "",
         adapt_steps: int = 0,
+        *,
+        matched: bool = False,
         notices: list[str] | None = None,
         model: ModelConfig | None = None,
     ) -> Voice | None:
         """The cached voice that these encoders made of the recording with this hash, or None.
 
-        adapted_to, adapt_steps: must equal the voice's own. A damaged file, or one that does not fit `model`, is
-        deleted with a line in `notices`, because the recording is there to make it again.
+        adapted_to, adapt_steps: must equal the voice's own. matched: whether its spectrum must be. A damaged file, or
+        one that does not fit `model`, is deleted with a line in `notices`, because the recording is there to make it
+        again.
         """
-        path = self._cache_path(content_hash, encoder_id, adapted_to, adapt_steps)
+        path = self._cache_path(content_hash, encoder_id, adapted_to, adapt_steps, matched)
         if not os.path.lexists(path):
             return None
         try:
@@ -207,14 +210,17 @@ class VoiceStore:
         the same.
         """
         try:
-            voice.save(self._cache_path(content_hash, voice.encoder_id, voice.adapted_to, voice.adapt_steps))
+            matched = voice.mel_map is not None
+            path = self._cache_path(content_hash, voice.encoder_id, voice.adapted_to, voice.adapt_steps, matched)
+            voice.save(path)
         except VoiceError as error:
             return f"The voice could not be cached for the next time: {error}"
         self._forget_oldest()
         return None
 
-    def _cache_path(self, content_hash: str, encoder_id: str, adapted_to: str, adapt_steps: int) -> Path:
-        adaptation = f"\n{adapted_to}\n{adapt_steps}" if adapt_steps else ""
+    def _cache_path(self, content_hash: str, encoder_id: str, adapted_to: str, adapt_steps: int, matched: bool) -> Path:
+        adaptation = f"\n{adapted_to}\n{adapt_steps}" if adapt_steps or matched else ""
+        adaptation += "\nspectrum" if matched else ""
         key = hashlib.sha256(f"{content_hash}\n{encoder_id}{adaptation}".encode()).hexdigest()
         return self.cache_dir / (key + VOICE_SUFFIX)
 

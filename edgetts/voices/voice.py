@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from edgetts.pack.config import ModelConfig
 
-# Of voices with a language; others are still written as versions 1 and 2, by their offsets, and 3, with their family.
-FORMAT_VERSION = 4
+# Of voices with a map of their spectrum; others are still written as versions 1 and 2, by their offsets, 3, with their
+# family, and 4, with a language.
+FORMAT_VERSION = 5
 _MAX_FILE_BYTES = 64 * 2**20
 _MAX_FRAMES = 20_000  # of the reference mel: about four minutes, far above the 15 s that enrollment uses
 _OWNER_ONLY = 0o600  # a voice is private
@@ -52,6 +53,7 @@ _TENSORS = (
     ("reference_features", 3, False),
     ("reference_mel", 3, False),
     ("offsets", 2, False),  # only of adapted voices
+    ("mel_map", 3, False),  # only of voices with a matched spectrum
 )
 _REFERENCES = ("reference_codes", "reference_features")
 
@@ -72,7 +74,8 @@ class Voice:
     seconds: length of the recording used.
     name, notices: for people.
     offsets (1, N): of an adapted voice, added to S2Mel's conditions (`edgetts.voices.adapt`), else None.
-    adapted_to, adapt_steps: the S2Mel that the offsets were learned with, and in how many steps.
+    mel_map (1, M, M + 1): of a voice with a matched spectrum (`edgetts.voices.spectrum`), else None.
+    adapted_to, adapt_steps: the S2Mel that the offsets and the map were made with, and the offsets in how many steps.
     language: of texts for which none is given, one of `ALL_LANGUAGES`; None: found for each sentence.
     level_db: of its speech as the networks make it, in dB relative to full scale (`edgetts.voices.level`); None: not
       measured, and its speech gets no gain.
@@ -91,6 +94,7 @@ class Voice:
     name: str = ""
     notices: tuple[str, ...] = field(default=())
     offsets: torch.Tensor | None = None
+    mel_map: torch.Tensor | None = None
     adapted_to: str = ""
     adapt_steps: int = 0
     language: str | None = None
@@ -107,6 +111,7 @@ class Voice:
 
     def __repr__(self) -> str:
         adapted = f", adapted in {self.adapt_steps} steps" if self.offsets is not None else ""
+        adapted += ", spectrum matched" if self.mel_map is not None else ""
         return f"Voice({self.name!r}, {self.seconds:.1f} s of speech{adapted}, encoders {self.encoder_id[:12]})"
 
     def save(self, path: str | Path, *, replace: bool = True) -> Path:
@@ -131,10 +136,14 @@ class Voice:
             about["level_db"] = self.level_db
         if self.offsets is not None:
             about |= {"format_version": 2, "adapted_to": self.adapted_to, "adapt_steps": self.adapt_steps}
+        if self.mel_map is not None:
+            about["adapted_to"] = self.adapted_to
         if self.family != UNNAMED_FAMILY:
             about |= {"format_version": 3, "family": self.family}
         if self.language is not None:
             about |= {"format_version": 4, "language": check_language(self.language)}
+        if self.mel_map is not None:
+            about |= {"format_version": 5, "matched": True}
         data = save(tensors, metadata={METADATA_KEY: json.dumps(about, ensure_ascii=False)})
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +175,9 @@ class Voice:
         try:
             header = read_header(source)  # checked before safetensors reads it
             about = _read_about((header.pop(METADATA, None) or {}).get(METADATA_KEY), source)
-            problems = _declared_problems(header, FAMILIES[about["family"]], adapted=bool(about["adapted_to"]))
+            missing = {"offsets"} if not about["adapt_steps"] else set()
+            missing |= {"mel_map"} if not about.pop("matched") else set()
+            problems = _declared_problems(header, FAMILIES[about["family"]], may_lack=missing)
             if problems:
                 raise VoiceError(f"{source} is not a usable voice file: {listed(problems)}.")
             with safe_open(source, framework="pt"):  # raises if it is not valid
@@ -219,6 +230,9 @@ class Voice:
         if self.reference_features is not None:
             wanted["reference_features"] = (model.semantic_codec.hidden_size, n_features)
             shapes["reference_features"] = tuple(self.reference_features.mT.shape)
+        if self.mel_map is not None:
+            wanted["mel_map"] = (model.audio.n_mels, model.audio.n_mels + 1)
+            shapes["mel_map"] = tuple(self.mel_map.shape)
         problems = []
         for name, (rows, columns) in wanted.items():
             shape = shapes[name]
@@ -236,8 +250,10 @@ class Voice:
             )
 
     def check_adaptation(self, s2mel_id: str, n_offsets: int) -> None:
-        """Raise VoiceError unless the voice has `n_offsets` offsets, trained with this S2Mel."""
-        if self.offsets is not None and (self.adapted_to != s2mel_id or self.offsets.shape[1] != n_offsets):
+        """Raise VoiceError unless offsets, of which there must be `n_offsets`, and map were made with this S2Mel."""
+        depends = self.offsets is not None or self.mel_map is not None
+        wrong = self.offsets is not None and self.offsets.shape[1] != n_offsets
+        if wrong or (depends and self.adapted_to != s2mel_id):
             raise VoiceError(
                 f"Voice {self.name or '(unnamed)'} was adapted to another S2Mel ({self.adapted_to[:12]}) than that of "
                 f"this pack ({s2mel_id[:12]}): enroll the recording again: `edgetts voices add NAME RECORDING`."
@@ -266,7 +282,7 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
     notices = about.get("notices")
     adapted_to, adapt_steps = about.get("adapted_to", ""), about.get("adapt_steps", 0)
     family, language = about.get("family", UNNAMED_FAMILY), about.get("language")
-    level_db = about.get("level_db")
+    level_db, matched = about.get("level_db"), about.get("matched", False)
     sound = (
         isinstance(family, str)
         and family in FAMILIES
@@ -279,6 +295,7 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
         and all(_is_text(notice, _MAX_NOTICE) for notice in notices)
         and _is_text(adapted_to, _MAX_ID)
         and _is_number(adapt_steps, int, _MAX_ADAPT_STEPS)
+        and isinstance(matched, bool)
         and (level_db is None or _is_number(level_db, float, _HIGHEST_LEVEL_DB, _LOWEST_LEVEL_DB))
     )
     if not sound:
@@ -291,6 +308,7 @@ def _read_about(text: str | None, source: Path) -> dict[str, Any]:
         "notices": tuple(notices),
         "adapted_to": adapted_to,
         "adapt_steps": adapt_steps,
+        "matched": matched,
         "language": language,
         "level_db": None if level_db is None else float(level_db),
     }
@@ -321,14 +339,14 @@ def _is_number(value: Any, kind: type[float], most: float, least: float = 0.0) -
     return isinstance(value, (int, kind)) and not isinstance(value, bool) and least <= value <= most
 
 
-def _declared_problems(header: dict[str, Any], family: Family, *, adapted: bool) -> list[str]:
-    """Problems of the declared names, shapes and dtypes of the tensors."""
+def _declared_problems(header: dict[str, Any], family: Family, *, may_lack: set[str]) -> list[str]:
+    """Problems of the declared names, shapes and dtypes of the tensors. may_lack: names that need not be there."""
     tensors = [each for each in _TENSORS if each[0] not in _REFERENCES or each[0] == family.voice_reference]
     known = {name for name, _, _ in tensors}
     problems = [f"{shown(name)} is unknown" for name in header if name not in known]
     for name, dimensions, whole in tensors:
         if name not in header:
-            problems += [f"{name} is missing"] if name != "offsets" or adapted else []
+            problems += [f"{name} is missing"] if name not in may_lack else []
             continue
         shape, dtype = header[name]["shape"], header[name]["dtype"]
         longest = _MAX_OFFSETS if name == "offsets" else _MAX_FRAMES

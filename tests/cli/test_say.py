@@ -184,14 +184,18 @@ def test_recording_is_enrolled_once(
     assert calls == [str(first), str(other)], "by content, not by name"
 
 
-def test_adaptation_needs_a_recording(say: Edgetts, edgetts: Edgetts, mini_voice: Voice, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [("--adapt-steps", 3), ("--match-spectrum",), ("--no-match-spectrum",)])
+def test_learning_otherwise_needs_a_recording(
+    say: Edgetts, edgetts: Edgetts, mini_voice: Voice, tmp_path: Path, flags: tuple[object, ...]
+) -> None:
     file = mini_voice.save(tmp_path / "a voice.safetensors")
     for result in (
-        say("Hello.", "--adapt-steps", 3, "-o", tmp_path / "out.wav"),
-        say("Hello.", "-v", file, "--adapt-steps", 3, "-o", tmp_path / "out.wav"),
-        edgetts("voices", "add", "anna", file, "--adapt-steps", 3),
+        say("Hello.", *flags, "-o", tmp_path / "out.wav"),
+        say("Hello.", "-v", file, *flags, "-o", tmp_path / "out.wav"),
+        edgetts("voices", "add", "anna", file, *flags),
     ):
         assert result.exit_code == 2 and "is an enrolled voice" in result.stderr
+        assert str(flags[0]).removeprefix("--no-").removeprefix("--") in result.stderr
         assert len(result.stderr.splitlines()) == 1
 
 

@@ -48,6 +48,15 @@ def test_a_recording_becomes_a_voice_that_speaks_and_goes(daemon: Running) -> No
     assert daemon.client.delete("/v1/voices/af_heart").status_code == 403
 
 
+def test_a_voice_is_matched_to_its_spectrum_as_asked(daemon: Running) -> None:
+    for asked in ("true", "false"):
+        assert add(daemon, asked, match_spectrum=asked).status_code == 201
+        assert (daemon.tts.voice(asked).mel_map is not None) is (asked == "true")
+        daemon.tts.store.remove(asked)
+    wrong = add(daemon, "wrong", match_spectrum="yes")
+    assert wrong.status_code == 400 and wrong.json()["error"]["param"] == "match_spectrum"
+
+
 def test_a_recording_is_never_written_to_a_disk(daemon: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
     samples, rate = soundfile.read(io.BytesIO(RECORDING), dtype="float32")

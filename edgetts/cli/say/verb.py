@@ -16,11 +16,12 @@ from edgetts.cli.common import (
     ComputeOption,
     DeviceOption,
     JsonOption,
+    MatchSpectrumOption,
     MemoryBudgetOption,
     PackOption,
     ProgressBar,
     QuietOption,
-    check_adapts,
+    check_learns,
     compute_name,
     environment,
     importing,
@@ -51,6 +52,7 @@ def say(
     max_segment_tokens: options.MaxSegmentTokensOption = None,
     voice: options.VoiceOption = None,
     adapt_steps: AdaptStepsOption = None,
+    match_spectrum: MatchSpectrumOption = None,
     emotion: options.EmotionOption = None,
     emotion_voice: options.EmotionVoiceOption = None,
     emotion_alpha: options.EmotionAlphaOption = None,
@@ -154,7 +156,7 @@ def say(
             "--glossary": glossary,
         },
     )
-    check_adapts(adapt_steps, is_recording(reference), reference)
+    check_learns(adapt_steps, match_spectrum, is_recording(reference), reference)
     located = locate_pack(pack or known.pack, known.home)
     shows_notices = not (quiet or as_json)
     notices = [located.notice] if located.notice and shows_notices and is_first_time(BUILTIN_NOTICE, known.home) else []

@@ -18,7 +18,7 @@ import json
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -74,6 +74,11 @@ def options_of(given: list[str]) -> dict[str, Any]:
     return {k: json.loads(v) for k, _, v in (o.partition("=") for o in given)}
 
 
+def learning_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that decide how a voice is learned; None: as the pack's."""
+    return {name: options.get(name) for name in ("adapt_steps", "match_spectrum")}
+
+
 def words(text: str) -> str:
     """Lower-case words without punctuation, in one spelling."""
     plain = re.sub(r"[^a-z' ]", " ", text.lower().replace("’", "'").replace("-", " "))
@@ -126,8 +131,8 @@ def evaluate(
         embeddings[name] = embedder(read_audio(path, JUDGE_RATE, 15.0).samples, JUDGE_RATE)
         if not any(name in names for names in groups.values()):
             continue
-        steps = options.get("adapt_steps")
-        enrolled[name] = tts.voice(name) if name in ready else tts.enroll(path, name=name, adapt_steps=steps)
+        learn = learning_options(options)
+        enrolled[name] = tts.voice(name) if name in ready else tts.enroll(path, name=name, **learn)
     result: dict[str, Any] = {
         "pack": tts.pack.manifest.name,
         "sentences": len(sentences),

@@ -35,7 +35,15 @@ from edgetts.compute import COMPUTE, Compute
 from edgetts.speech import Audio
 from edgetts.text.frontend import TextFrontend
 from edgetts.voices.voice import Voice
-from recipes.tiny.evaluation.evaluate import CLIPPED, GROUPS, UNHEARD, VoiceEmbedder, options_of, recordings_in
+from recipes.tiny.evaluation.evaluate import (
+    CLIPPED,
+    GROUPS,
+    UNHEARD,
+    VoiceEmbedder,
+    learning_options,
+    options_of,
+    recordings_in,
+)
 from recipes.tiny.evaluation.levels import levels
 from recipes.tiny.evaluation.listeners import JUDGE_RATE, KINDS, Listener, read_out, read_transcript
 from recipes.tiny.evaluation.sound_metrics import alone, means
@@ -63,8 +71,10 @@ class Judges:
         return max(self.voices, key=lambda name: float(embedding @ self.voices[name]))
 
 
-def enrolled(tts: TTS, recordings: Mapping[str, Path], names: Sequence[str], steps: int | None) -> dict[str, Any]:
-    """`voices`: ready ones, or enrolled with `steps` of adaptation (None: the pack's); `seconds` of each enrollment."""
+def enrolled(
+    tts: TTS, recordings: Mapping[str, Path], names: Sequence[str], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`voices`: ready ones, or enrolled as the options say, else as the pack's do; `seconds` of each enrollment."""
     ready = tts.ready_voices()
     voices: dict[str, Voice] = {}
     seconds: dict[str, float] = {}
@@ -73,7 +83,7 @@ def enrolled(tts: TTS, recordings: Mapping[str, Path], names: Sequence[str], ste
             voices[name] = tts.voice(name)
             continue
         began = time.perf_counter()
-        voices[name] = tts.enroll(recordings[name], name=name, adapt_steps=steps)
+        voices[name] = tts.enroll(recordings[name], name=name, **learning_options(options))
         seconds[name] = time.perf_counter() - began
     return {"voices": voices, "seconds": seconds}
 
@@ -137,13 +147,12 @@ def figures(
     keep: Callable[[dict[str, Any]], object] = lambda _so_far: None,
 ) -> dict[str, Any]:
     """`enroll_s`, and the result of `judged` by set and group. keep: called with the result so far after each set."""
-    steps = options.get("adapt_steps")
     result: dict[str, Any] = {"enroll_s": {}, "sets": {name: {} for name in sets}}
     for group in groups:
         names = [name for name in recordings if (name in UNHEARD) == (group == "unheard")]
         if not names:
             raise SystemExit(f"--voices has no recording for the group `{group}`: add one, or give another --group.")
-        learned = enrolled(tts, recordings, names, steps)
+        learned = enrolled(tts, recordings, names, options)
         result["enroll_s"] |= {name: round(s, 2) for name, s in learned["seconds"].items()}
 
         def say(text: str, voice: str, k: int, voices: Mapping[str, Voice] = learned["voices"]) -> Audio:
