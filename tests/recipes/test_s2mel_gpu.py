@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.s2mel_corpus import SOUNDS, VOICES, level, made_corpus
 
 from edgetts.backends.kernels.base import relative_error
 from edgetts.models import registry
@@ -23,7 +24,6 @@ from recipes.tiny.corpus.data import Corpus, is_held_out
 from recipes.tiny.stages import s2mel_data, s2mel_gpu, swap_s2mel, train_s2mel
 from recipes.tiny.stages.init_from_pack import start_from
 
-N, VOICES, SOUNDS = 56, ("a", "b", "c"), 39
 CPU = torch.device("cpu")
 THERE = (
     "import sys; sys.modules.update(dict.fromkeys({blocked!r}))\nfrom recipes.tiny.stages.s2mel_gpu import main; main()"
@@ -36,26 +36,7 @@ BLOCKED = (
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """Arrays without meaning; frame f of recording i has the level of `level(i, f)` in all bands."""
-    folder = tmp_path_factory.mktemp("corpus")
-    items = [{"name": str(i), "voice": VOICES[i % 3], "factor": (1.0, 1.1, 0.9)[i % 9 // 3]} for i in range(N)]
-    (folder / "items.json").write_text(json.dumps(items))
-    made, draw = Corpus(folder), np.random.default_rng(0)
-    n_codes = [120 + i for i in range(N)]
-    made.put("mel", [np.repeat(level(i, int(n * dims.FRAMES_PER_CODE)), 80, 1) for i, n in enumerate(n_codes)])
-    made.put("fbank", [draw.normal(size=(100, 80)).astype(np.float16) for n in n_codes])
-    made.put("feat", [draw.normal(size=(50, dims.SEMANTIC)).astype(np.float16) for n in n_codes])
-    made.put("text", [draw.integers(37, 70, 20) for _ in range(N)])
-    made.put("codes", [np.arange(n, dtype=np.int16) for n in n_codes])
-    made.put("heard", [np.arange(n, dtype=np.int16) + 7 for n in n_codes])
-    made.put("phone", [np.arange(n, dtype=np.int16) % SOUNDS for n in n_codes])
-    return made
-
-
-def level(i: int, n: int) -> np.ndarray:
-    """(n, 1): rises by 0.01 a frame; recordings differ by a tenth."""
-    levels: np.ndarray = (-8 + 0.01 * np.arange(n) + 0.1 * (i % 7)).astype(np.float16)[:, None]
-    return levels
+    return made_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 @pytest.fixture(scope="module")

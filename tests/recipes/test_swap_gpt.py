@@ -21,7 +21,8 @@ from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.text import N_TOKENS
 from recipes.tiny.stages.gpt_data import Sentences
 from recipes.tiny.stages.init_from_pack import start_from
-from recipes.tiny.stages.swap_gpt import fitted, mixed, swap_gpt
+from recipes.tiny.stages.swap import mixed
+from recipes.tiny.stages.swap_gpt import fitted, swap_gpt
 from recipes.tiny.stages.train_gpt import KeptLatents, sequence
 
 WIDTHS = (16, 12, 6, 12)

@@ -32,8 +32,15 @@ from recipes.tiny.stages.train_gpt import sequence
 
 # Mel frames of prompt and target, and items per batch. Some prompts are long, because users give long recordings and
 # because the prompt of a stream is its own earlier speech.
-SHAPES = ((96, 176, 12), (258, 192, 7), (258, 384, 5), (48, 480, 6), (320, 96, 8))
-SHAPE_SHARES = (0.4, 0.25, 0.12, 0.15, 0.08)
+Shape = tuple[int, int, int]  # mel frames of prompt and target, and items
+Shapes = tuple[tuple[Shape, float], ...]  # each with its share of the batches
+SHAPES: Shapes = (
+    ((96, 176, 12), 0.4),
+    ((258, 192, 7), 0.25),
+    ((258, 384, 5), 0.12),
+    ((48, 480, 6), 0.15),
+    ((320, 96, 8), 0.08),
+)
 REFERENCE_CODES = 200  # frames of the recording for the GPT's conditioners
 LATENTS_BATCH = 16
 
@@ -124,11 +131,19 @@ class Batch:
     phones: Tensor  # (B, Tt) phone of each target frame
 
 
+def drawn_shape(shapes: Shapes, generator: np.random.Generator) -> Shape:
+    """One of the shapes, by their shares."""
+    return shapes[generator.choice(len(shapes), p=[share for _, share in shapes])][0]
+
+
 class Pairs:
     """Recordings sorted by length, each with others of the same voice; draws batches."""
 
-    def __init__(self, corpora: Sequence[Corpus], codec: SemanticCodec, held_out: bool) -> None:
+    def __init__(
+        self, corpora: Sequence[Corpus], codec: SemanticCodec, held_out: bool, shapes: Shapes = SHAPES
+    ) -> None:
         self.codec = codec
+        self.shapes = shapes
         self.entries = [(c, i) for c in corpora for i in (c.held_out() if held_out else c.training())]
         self.entries.sort(key=lambda e: e[0].length("mel", e[1]))
         self.lengths = np.array([c.length("mel", i) for c, i in self.entries])
@@ -152,8 +167,8 @@ class Pairs:
         return nearest
 
     def batch(self, generator: np.random.Generator, model: LatentS2Mel, latents: bool) -> Batch:
-        """A random batch in one of `SHAPES`. latents: add the GPT's latents, projected by `model`, to the features."""
-        n_prompt, n_target, size = SHAPES[generator.choice(len(SHAPES), p=SHAPE_SHARES)]
+        """A random batch in one of the shapes. latents: add the GPT's latents, projected by `model`."""
+        n_prompt, n_target, size = drawn_shape(self.shapes, generator)
         n_target = min(n_target, int(self.lengths[-1]) - 2)
         m_prompt, n_codes = int(n_prompt / dims.FRAMES_PER_CODE), int(n_target / dims.FRAMES_PER_CODE) + 1
         chosen = self._chosen(n_target + 2, size, generator)

@@ -17,11 +17,9 @@ from edgetts.models.s2mel import LatentS2Mel
 from recipes.tiny import dims
 from recipes.tiny.corpus.data import is_held_out
 from recipes.tiny.corpus.feature_bundle import Features
-from recipes.tiny.stages.s2mel_data import Batch
+from recipes.tiny.stages.s2mel_data import Batch, Shape
 
 CANDIDATES = 12  # recordings of which the one with the nearest resampling factor is the reference
-Shape = tuple[int, int, int]
-"""Mel frames of prompt and target, and items."""
 
 
 class DeviceItems:

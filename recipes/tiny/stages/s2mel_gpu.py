@@ -35,12 +35,13 @@ from recipes.tiny.common import Run
 from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.feature_bundle import MEGABYTES, Features, pack, unpack
 from recipes.tiny.stages.replayed_step import ReplayedStep
-from recipes.tiny.stages.s2mel_data import SHAPE_SHARES, SHAPES, Batch
-from recipes.tiny.stages.s2mel_device_data import DeviceItems, Shape
+from recipes.tiny.stages.s2mel_data import SHAPES, Batch, Shape, drawn_shape
+from recipes.tiny.stages.s2mel_device_data import DeviceItems
 from recipes.tiny.stages.train_s2mel import (
     DROPPED_SHARE,
     LR_SCALES,
     NOISE_SCALE,
+    SOLVED_STAGE,
     STAGES,
     WEIGHTS,
     AuxiliaryHeads,
@@ -122,7 +123,7 @@ def train(bundle: Path, out: Path, model: Path, minutes: float, device: torch.de
 
         kept = math.inf
         for step in run:
-            n_prompt, n_target, size = SHAPES[generator.choice(len(SHAPES), p=SHAPE_SHARES)]
+            n_prompt, n_target, size = drawn_shape(SHAPES, generator)
             shape = items.fitting((n_prompt, n_target, DRY_BATCH if dry else LARGER * size))
             decay = min(AVERAGE_DECAY, (step + 1) / (step + 20))
             rate = rates.param_groups[0]["lr"]
@@ -152,7 +153,7 @@ def errors(model: LatentS2Mel, auxiliary: AuxiliaryHeads, held: DeviceItems, n_b
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         for k in range(n_batches):
-            batch = held.batch(same, model, SHAPES[0])
+            batch = held.batch(same, model, SHAPES[0][0])
             t = torch.full((len(batch.mel),), (k + 0.5) / n_batches, device=device)
             for name, loss in _losses(model, auxiliary, batch, t, 0.0).items():
                 found[name].append(float(loss))
@@ -164,7 +165,7 @@ def take(result: Path, work: Path) -> None:
 
     Raises SystemExit if one was.
     """
-    for stage in STAGES:
+    for stage in (*STAGES, SOLVED_STAGE):
         if (work / stage / "last.pt").exists():
             raise SystemExit(
                 f"{work / stage / 'last.pt'} exists, and would be used instead: give another --work, or move it."

@@ -1,6 +1,9 @@
 """Copies a pack with one network replaced; all other files stay byte-identical.
 
-In: a pack and the weights of one component. Out: a new pack. It does not know what depends on the component.
+In: a pack and the weights of one component, or their mean with the pack's own. Out: a new pack. It does not know what
+depends on the component.
+
+Source of the mean: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
 """
 
 from __future__ import annotations
@@ -22,12 +25,21 @@ from edgetts.quant.lazy import LazyTensor
 from edgetts.quant.schemes import SchemeRule
 from edgetts.quant.tensor_file import TensorFilePlan
 
+Weights = Mapping[str, Tensor]
+
+
+def mixed(trained: Weights, kept: Weights, share: float) -> dict[str, Tensor]:
+    """The weighted mean of two networks, `share` of it from `trained`. Raises UsageError unless 0 < share <= 1."""
+    if not 0 < share <= 1:
+        raise UsageError(f"The share of the trained network is {share}; it must be above 0 and at most 1.")
+    return {name: share * value.float() + (1 - share) * kept[name].float() for name, value in trained.items()}
+
 
 def swap_component(
     source: Path,
     target: Path,
     component: str,
-    weights: Mapping[str, Tensor],
+    weights: Weights,
     model: ModelConfig,
     *,
     dtype: str = "float16",

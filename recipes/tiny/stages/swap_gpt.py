@@ -6,15 +6,13 @@ layers are fitted anew, by least squares, so that S2Mel gets what it got of the 
 new GPT is the weighted mean of the trained one and the pack's.
 
     python -m recipes.tiny.stages.swap_gpt --pack PACK --work WORK --corpus CACHE --out NEW [--share 0.6]
-
-Source of the mean: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +29,12 @@ from recipes.tiny.corpus.data import Corpus
 from recipes.tiny.corpus.text import N_TOKENS
 from recipes.tiny.stages.export import RULES
 from recipes.tiny.stages.s2mel_data import LATENTS_BATCH, latents_of, training_by_voice
-from recipes.tiny.stages.swap import swap_component
+from recipes.tiny.stages.swap import Weights, mixed, swap_component
 
 GPT_COMPONENT, S2MEL_COMPONENT = "gpt", "s2mel"
 LAYER = "gpt_layer"
 N_RECORDINGS = 480
 RIDGE = 1e-4  # of the latents' mean variance
-
-Weights = Mapping[str, Tensor]
 
 
 @torch.no_grad()
@@ -85,13 +81,6 @@ def fitted(s2mel: Weights, before: Tensor, after: Tensor) -> dict[str, Tensor]:
             bias[: len(target)] = target - mean @ solution
         new[f"{LAYER}.{k}.weight"], new[f"{LAYER}.{k}.bias"] = padded.float(), bias.float()
     return new
-
-
-def mixed(trained: Weights, kept: Weights, share: float) -> dict[str, Tensor]:
-    """The weighted mean of two networks, `share` of it from `trained`. Raises UsageError unless 0 < share <= 1."""
-    if not 0 < share <= 1:
-        raise UsageError(f"The share of the trained GPT is {share}; it must be above 0 and at most 1.")
-    return {name: share * value.float() + (1 - share) * kept[name].float() for name, value in trained.items()}
 
 
 def swap_gpt(

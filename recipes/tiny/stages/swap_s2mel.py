@@ -2,9 +2,10 @@
 
 In: a pack, and the work folder where S2Mel was trained or taken back from a GPU (`s2mel_gpu take`). Out: a new pack,
 with S2Mel stored as `export` stores it. Voices stay valid: they hold features of recordings. Their level changes: run
-`speech_level` on the new pack.
+`speech_level` on the new pack. With `--share` below 1 the new S2Mel is the weighted mean of the trained one and the
+pack's.
 
-    python -m recipes.tiny.stages.swap_s2mel --pack PACK --work WORK --out NEW
+    python -m recipes.tiny.stages.swap_s2mel --pack PACK --work WORK --out NEW [--share 0.5]
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from edgetts.pack.load import open_pack
 from recipes.tiny.stages.export import RULES
-from recipes.tiny.stages.swap import swap_component
+from recipes.tiny.stages.swap import mixed, swap_component
 from recipes.tiny.stages.train_s2mel import final_weights
 
 COMPONENT = "s2mel"
@@ -25,9 +26,11 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--share", type=float, default=1.0, help="of the trained S2Mel; the rest is the pack's")
     args = parser.parse_args()
-    model, rules = open_pack(args.pack).config, RULES[COMPONENT]
-    print(swap_component(args.pack, args.out, COMPONENT, final_weights(args.work), model, rules=rules))
+    pack = open_pack(args.pack)
+    weights = mixed(final_weights(args.work), pack.state_dict(COMPONENT), args.share)
+    print(swap_component(args.pack, args.out, COMPONENT, weights, pack.config, rules=RULES[COMPONENT]))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ EARLY_UNTIL = 0.2
 DROPPED_SHARE = 0.1  # of items without prompt, style and condition
 WEIGHTS = {"flow": 1.0, "phones": 0.15, "prior": 0.5}
 STAGES = ("s2mel", "s2mel_latents")
+SOLVED_STAGE = "s2mel_solved"  # after them (`train_s2mel_solved`)
 PEAK_LR_MATRICES = 8e-4  # Muon
 PEAK_LR_OTHERS = 6e-4
 LR_SCALES = {"s2mel": 1.0, "s2mel_latents": 0.8}
@@ -178,8 +179,8 @@ def optimizers_of(model: LatentS2Mel, auxiliary: AuxiliaryHeads, scale: float) -
 
 
 def final_weights(work: Path) -> dict[str, Tensor]:
-    """The averaged weights of the last of `STAGES` that was trained."""
-    done = [stage for stage in STAGES if (work / stage / "last.pt").exists()]
+    """The averaged weights of the last stage of S2Mel that was trained."""
+    done = [stage for stage in (*STAGES, SOLVED_STAGE) if (work / stage / "last.pt").exists()]
     return stage_weights(work, done[-1] if done else STAGES[0])["average"]
 
 
