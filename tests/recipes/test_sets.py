@@ -67,6 +67,8 @@ def test_a_time_may_be_written_without_its_colon(tts: TTS, text: str, heard: str
     [
         ("The stonemason came.", "The stone mason came.", "the stonemason came"),
         ("Our hair dresser came.", "Our hairdresser came.", "our hair dresser came"),
+        ("Sunrise.", "sun rise", "sunrize"),  # in one spelling, as all words
+        ("A sun rise.", "A sunrise.", "a sun rise"),
         ("The stonemason came.", "The stone station came.", "the stone station came"),  # another word
         ("Stone by stone, mason.", "Stone mason.", "stone mason"),  # these are words of the text themselves
         ("The stonemason came.", "The stone.", "the stone"),

@@ -133,11 +133,11 @@ def read_transcript(transcript: str, text: str, frontend: TextFrontend) -> str:
 def joined_as(heard: Sequence[str], said: Sequence[str]) -> list[str]:
     """The words `heard`, two neighbors as one where that is one of the words `said`, and one as two where these are
     neighbors there."""
-    whole, pairs = set(said), {a + b: [a, b] for a, b in pairwise(said)}
+    whole, pairs = set(said), {_american(a + b): [a, b] for a, b in pairwise(said)}
     words: list[str] = []
     k = 0
     while k < len(heard):
-        two = "".join(heard[k : k + 2])
+        two = _american("".join(heard[k : k + 2]))
         if k + 1 < len(heard) and two in whole and not set(heard[k : k + 2]) <= whole:
             words.append(two)
             k += 2
