@@ -100,7 +100,7 @@ def add(
     source = Path(recording)
     check_learns(adapt_steps, match_spectrum, source.suffix != VOICE_SUFFIX, recording)
     if language is not None:
-        from edgetts.voices.voice import check_language
+        from edgetts.voices.description import check_language
 
         check_language(language)
     if source.suffix == VOICE_SUFFIX:
@@ -145,8 +145,8 @@ def add(
 @app.command("list")
 def list_voices(context: typer.Context, pack: PackOption = None, as_json: JsonOption = False) -> None:
     """List the voices, one a line, with their languages if they are set to one: your own, then the pack's."""
+    from edgetts.voices.description import language_in
     from edgetts.voices.store import VoiceStore
-    from edgetts.voices.voice import language_in
 
     known = environment(context)
     entries = VoiceStore.default(known.home).entries()

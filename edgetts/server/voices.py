@@ -25,8 +25,8 @@ from edgetts.planner import spoken_language
 from edgetts.server.faults import Fault, fault_of, refused, without_paths
 from edgetts.server.service import ClientGone, Service
 from edgetts.server.speech import unless_gone
+from edgetts.voices.description import language_in
 from edgetts.voices.names import check_name
-from edgetts.voices.voice import language_in
 
 if TYPE_CHECKING:
     from edgetts.api import TTS

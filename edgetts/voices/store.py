@@ -24,8 +24,9 @@ from edgetts.families import UNNAMED_FAMILY
 from edgetts.pack.config import ModelConfig
 from edgetts.pack.entries import VOICE_SUFFIX
 from edgetts.pack.locate import cache_folder
+from edgetts.voices.description import METADATA_KEY
 from edgetts.voices.names import check_name, is_name, voices_folder
-from edgetts.voices.voice import METADATA_KEY, Voice
+from edgetts.voices.voice import Voice
 
 MAX_CACHED = 200  # voices; a few hundred KB each
 _CACHE_NAME = re.compile(r"[0-9a-f]{64}")

@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from edgetts.errors import UsageError, VoiceError
-from edgetts.voices.voice import Voice, language_in
+from edgetts.voices.description import language_in
+from edgetts.voices.voice import Voice
 
 
 def make_voice(**changes: object) -> Voice:

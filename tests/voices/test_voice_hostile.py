@@ -20,8 +20,9 @@ from safetensors.torch import save_file
 from edgetts.errors import VoiceError
 from edgetts.pack.locate import builtin_pack
 from edgetts.pack.manifest import read_manifest
+from edgetts.voices.description import METADATA_KEY
 from edgetts.voices.store import VoiceStore
-from edgetts.voices.voice import METADATA_KEY, Voice
+from edgetts.voices.voice import Voice
 
 MANIFEST = read_manifest(builtin_pack())
 MODEL = MANIFEST.model
