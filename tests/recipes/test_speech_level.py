@@ -68,3 +68,5 @@ def test_the_utterances_that_favor_no_voice_are_chosen() -> None:
     odd = [{"a": -25.0, "b": -15.0}, {"a": -14.0, "b": -23.0}, {"a": -30.0, "b": -18.0}]
     chosen = speech_level.fairest([odd[0], even[0], even[1], odd[1], even[2], odd[2], even[3]], means)
     assert chosen == (1, 2, 4, 6)
+    off = [{"a": mean - 1.0, "b": mean + 1.0} for mean in (-22.0, -19.5, -21.5, -22.0, -18.5, -19.0, -19.2)]
+    assert speech_level.fairest(off, means) == (1, 4, 5, 6)  # all are as fair

@@ -36,7 +36,8 @@ SENTENCES = Path(__file__).parents[1] / "sentences.txt"
 FIRST_SENTENCE = 40  # `evaluation.levels` speaks those before
 SPEECH_LEVEL_DB = -24.0  # with it no peak of the 80 sentences exceeds 0.99, also in voices never heard in training
 N_UTTERANCES, N_CODES = 4, 115  # for new voices; more of them would measure better and take longer
-N_CANDIDATES = 12  # utterances to choose those from
+N_CANDIDATES = 24  # utterances to choose those from
+SHIFT_WEIGHT = 0.25  # of what all voices are off by, which makes all of them louder or quieter than asked
 MAX_CODES = 400  # 8 s; of a model that does not end its sentences
 
 
@@ -84,14 +85,14 @@ def add(pack: Path, sentences: Sequence[str], db: float = SPEECH_LEVEL_DB) -> bo
 
 
 def fairest(levels: Sequence[Mapping[str, float]], means: Mapping[str, float]) -> tuple[int, ...]:
-    """The utterances with which all voices are off by the same.
+    """The utterances with which all voices are off by the same, and by little.
 
     levels: of each utterance in each voice, dB. means: of the voices over all sentences.
     """
 
     def unfairness(chosen: tuple[int, ...]) -> float:
         off = [statistics.fmean(levels[k][name] for k in chosen) - mean for name, mean in means.items()]
-        return max(off) - min(off)
+        return max(off) - min(off) + SHIFT_WEIGHT * abs(statistics.fmean(off))
 
     return min(combinations(range(len(levels)), N_UTTERANCES), key=unfairness)
 

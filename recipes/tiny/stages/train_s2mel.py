@@ -24,7 +24,7 @@ from __future__ import annotations
 import argparse
 import copy
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -152,17 +152,23 @@ def train(
         noise = NOISE_SCALE * torch.randn(batch.mel.shape)
         parts = flow_losses(model, batch, t, noise, dropped, auxiliary)
         loss = sum((WEIGHTS[name] * part for name, part in parts.items()), torch.zeros(()))
-        for optimizer in optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers.values():
-            optimizer.step()
+        norm = stepped(model, optimizers, loss)
         average_into(average, model, min(AVERAGE_DECAY, (step + 1) / (step + 20)))
         run.log(**{name: part.detach() for name, part in parts.items()}, gradient=norm)
         if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
             run.write_log({"eval": evaluate()})
     run.write_log({"eval": evaluate()})
+
+
+def stepped(model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: Tensor) -> Tensor:
+    """One step along the gradient of the loss, which is clipped. Returns the gradient's norm before."""
+    for optimizer in optimizers.values():
+        optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers.values():
+        optimizer.step()
+    return norm
 
 
 def optimizers_of(model: LatentS2Mel, auxiliary: AuxiliaryHeads, scale: float) -> dict[str, torch.optim.Optimizer]:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgetts.decoding.flow import solve_flow
 from edgetts.decoding.settings import FlowSettings
@@ -47,6 +47,7 @@ from recipes.tiny.stages.train_s2mel import (
     flow_losses,
     flow_times,
     optimizers_of,
+    stepped,
 )
 
 # Prompts of 1 s, as at synthesis, and some longer ones: in a stream, earlier speech follows the prompt.
@@ -111,12 +112,7 @@ def train(work: Path, corpora: Sequence[Corpus], minutes: float) -> None:
         dropped = torch.rand(len(t)) < DROPPED_SHARE
         flow = flow_losses(model, batch, t, NOISE_SCALE * torch.randn(batch.mel.shape), dropped, auxiliary)
         loss = solved + FLOW_SHARE * sum((WEIGHTS[name] * part for name, part in flow.items()), torch.zeros(()))
-        for optimizer in optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers.values():
-            optimizer.step()
+        norm = stepped(model, optimizers, loss)
         average_into(average, model, min(AVERAGE_DECAY, (step + 1) / (step + 20)))
         run.log(solved=solved.detach(), gradient=norm, **{name: part.detach() for name, part in flow.items()})
         if step % EVALUATE_EVERY == EVALUATE_EVERY - 1:
