@@ -106,8 +106,6 @@ def test_recordings_are_adapted_to_as_asked_and_remembered_so(tmp_path: Path) ->
     tts = TTS.load(builtin_pack(), device="cpu", home=tmp_path / "home")
     recording = tmp_path / "speech.wav"
     tts.say("This is what I sound like.", seed=1).save(recording)
-    wanted = tts.pack.manifest.defaults["adapt_steps"]
-    assert wanted > 0  # the built-in pack wants it; asked for are fewer here, for time
     plain, few = tts.voice(recording, adapt_steps=0), tts.voice(recording, adapt_steps=2)
     assert plain.offsets is None and few.adapt_steps == 2
     again = tts.voice(recording, adapt_steps=2)

@@ -19,6 +19,8 @@ from edgetts import TTS, Voice
 from edgetts.audio import io as audio_io
 from edgetts.audio.io import Take
 from edgetts.errors import AudioError, PackError, UsageError
+from edgetts.options import SynthesisOptions
+from edgetts.pack.load import Pack
 from edgetts.request import SpeechRequest
 from edgetts.voices import learning
 from edgetts.voices.learning import take_of, time_notice
@@ -44,9 +46,12 @@ def learned(tts: TTS, monkeypatch: pytest.MonkeyPatch) -> list[Take]:
     takes: list[Take] = []
     ready = dataclasses.replace(tts.voice(), offsets=None, adapted_to="", adapt_steps=0)
 
-    def learn(_pack: object, take: Take, *_: object, **__: object) -> Voice:
+    def learn(pack: Pack, take: Take, options: SynthesisOptions, **_: object) -> Voice:
         takes.append(take)
-        return dataclasses.replace(ready, notices=take.notices)
+        voice = dataclasses.replace(ready, notices=take.notices)
+        if not options.match_spectrum:
+            return voice
+        return dataclasses.replace(voice, mel_map=torch.zeros(1, 80, 81), adapted_to=pack.manifest.s2mel_id)
 
     monkeypatch.setattr("edgetts.voices.learning.learn", learn)
     return takes

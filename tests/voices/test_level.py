@@ -62,10 +62,17 @@ def test_the_ready_voices_speak_at_one_level(tts: TTS, level: SpeechLevel) -> No
     assert np.mean(list(found.values())) == pytest.approx(level.level_db, abs=0.75)
 
 
-def test_a_learned_voice_speaks_at_the_same_level(tts: TTS, level: SpeechLevel) -> None:
-    voice = tts.enroll(RECORDING, adapt_steps=0)
-    assert voice.level_db is not None and abs(voice.level_db - level.level_db) > 1  # there is something to even
-    assert spoken_db(tts, voice) == pytest.approx(level.level_db, abs=EVEN_DB / 2)
+@pytest.mark.parametrize("matched", [False, True])
+@pytest.mark.parametrize("lower_db", [0.0, 4.0])
+def test_a_learned_voice_speaks_at_the_same_level(
+    tts: TTS, level: SpeechLevel, matched: bool, lower_db: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = dataclasses.replace(level, level_db=level.level_db - lower_db)
+    monkeypatch.setattr(SpeechLevel, "of_pack", lambda _pack: asked)
+    voice = tts.enroll(RECORDING, adapt_steps=0, match_spectrum=matched)
+    assert voice.level_db is not None
+    assert lower_db == 0 or abs(voice.level_db - asked.level_db) > 1  # there is something to even
+    assert spoken_db(tts, voice) == pytest.approx(asked.level_db, abs=EVEN_DB / 2)
 
 
 @pytest.mark.slow

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from edgetts import TTS
 from edgetts.errors import VoiceError
@@ -14,7 +17,8 @@ from edgetts.options import SynthesisOptions
 from edgetts.pack.load import Pack, open_pack
 from edgetts.pack.locate import builtin_pack
 from edgetts.pipeline import Pipeline
-from edgetts.voices import spectrum
+from edgetts.voices import learning, spectrum
+from edgetts.voices.description import METADATA_KEY
 from edgetts.voices.speaker import make_speaker
 from edgetts.voices.spectrum import fit, mapped, match_spectrum
 from edgetts.voices.store import VoiceStore
@@ -88,6 +92,12 @@ def test_speech_that_is_like_its_recording_stays() -> None:
     made = speech()
     recorded = made + torch.randn(made.shape, generator=torch.Generator().manual_seed(3))
     assert float((mapped(made, fit(made, recorded)) - made).abs().mean()) < 0.1
+
+
+def test_a_short_recording_is_not_learned_by_heart() -> None:
+    made = speech(100)
+    recorded = made + torch.randn(made.shape, generator=torch.Generator().manual_seed(3))
+    assert float((mapped(made, fit(made, recorded)) - made).abs().mean()) < 0.15
 
 
 def test_little_speech_changes_less_and_too_little_nothing() -> None:
@@ -194,6 +204,9 @@ def test_a_voice_file_keeps_the_map(tmp_path: Path, matched: Voice) -> None:
     both = dataclasses.replace(matched, offsets=torch.ones(1, 7), adapt_steps=3, language="en")
     found = Voice.load(both.save(tmp_path / "b.edgevoice"))
     assert found == both and found != matched
+    for each, version in ((matched, 5), (dataclasses.replace(matched, mel_map=None), 1)):
+        with safe_open(each.save(tmp_path / "c.edgevoice"), framework="pt") as opened:
+            assert json.loads(opened.metadata()[METADATA_KEY])["format_version"] == version
     assert "spectrum matched" in repr(matched) and "adapted in 3 steps, spectrum matched" in repr(both)
 
 
@@ -213,9 +226,6 @@ def test_an_unusable_map_is_refused(tmp_path: Path, matched: Voice, mel_map: tor
 
 
 def test_a_file_that_lost_its_map_is_refused(tmp_path: Path, matched: Voice) -> None:
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save_file
-
     file = matched.save(tmp_path / "a.edgevoice")
     with safe_open(file, framework="pt") as opened:
         about = opened.metadata()
@@ -228,23 +238,29 @@ def test_a_file_that_lost_its_map_is_refused(tmp_path: Path, matched: Voice) -> 
 
 def test_a_matched_voice_is_remembered_beside_the_plain_one(tmp_path: Path, voice: Voice, matched: Voice) -> None:
     store, key, to = VoiceStore.default(tmp_path), "a" * 64, matched.adapted_to
-    for each in (voice, matched):
+    both = dataclasses.replace(matched, offsets=torch.ones(1, 7), adapt_steps=4)
+    for each in (voice, matched, both, dataclasses.replace(both, mel_map=None)):
         assert store.remember(key, each) is None
     plain = store.cached(key, voice.encoder_id)
     found = store.cached(key, voice.encoder_id, to, matched=True)
     assert plain is not None and plain.mel_map is None and found == matched
+    assert store.cached(key, voice.encoder_id, to, 4, matched=True) == both
+    adapted = store.cached(key, voice.encoder_id, to, 4)
+    assert adapted is not None and adapted.mel_map is None
     assert store.cached(key, voice.encoder_id, "d" * 64, matched=True) is None
     assert store.cached(key, voice.encoder_id, to, 3, matched=True) is None
     assert store.cached(key, voice.encoder_id, to, 3) is None
 
 
-def test_recordings_are_matched_as_asked_and_remembered_so(tmp_path: Path) -> None:
+def test_recordings_are_matched_as_asked_and_remembered_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tts = TTS.load(builtin_pack(), device="cpu", home=tmp_path / "home")
     recording = tmp_path / "speech.wav"
     tts.say("This is what I sound like.", seed=1).save(recording)
     found = {asked: tts.voice(recording, adapt_steps=0, match_spectrum=asked) for asked in (False, True)}
     assert found[False].mel_map is None and found[True].mel_map is not None
-    assert tts.voice(recording, adapt_steps=0, match_spectrum=True) == found[True]
+    assert tts.pack.manifest.defaults["match_spectrum"] is True
+    monkeypatch.setattr(learning, "learn", None)  # not needed any more
+    assert tts.voice(recording, adapt_steps=0, match_spectrum=True) == tts.voice(recording) == found[True]
     assert len(list(tts.store.cache_dir.iterdir())) == 2
     said = [tts.say("Yes.", recording, seed=1, adapt_steps=0, match_spectrum=asked).samples for asked in (False, True)]
     assert said[0].shape != said[1].shape or abs(said[0] - said[1]).max() > 0
