@@ -4,7 +4,7 @@ A small S2Mel pulls a new voice towards one it knows. It also says the recording
 timing, from its codes, so what it makes can be compared with the recording frame by frame. A ridge regression of the
 difference finds an affine map of a frame's bands, which every later mel goes through. No training is needed: it takes
 one pass of the flow. Frames of pauses count as equal, so that pauses stay as the model makes them, whatever the
-recording's noise.
+recording's noise. What all bands differ by is left out: a louder recording does not make a louder voice.
 
 Not part of upstream: the option `match_spectrum` enables it, and is off unless the caller or the pack sets it.
 
@@ -49,7 +49,8 @@ def fit(made: Tensor, recorded: Tensor) -> Tensor:
     if made.shape[1] < FEWEST_FRAMES:
         return torch.zeros(len(made), len(made) + 1)
     made, recorded = made.double(), recorded.double()
-    difference = (recorded - made) * is_speech(recorded)
+    difference, spoken = recorded - made, is_speech(recorded)
+    difference = (difference - difference[:, spoken].mean()) * spoken
     n_frames = made.shape[1]
     mean = made.mean(1, keepdim=True)
     around, shift = made - mean, difference.mean(1, keepdim=True)

@@ -30,6 +30,7 @@ from edgetts.streaming.renderer import Seams, SegmentRenderer
 from edgetts.voices import enroll as enrollment
 from edgetts.voices.adapt import adapt
 from edgetts.voices.speaker import make_speaker
+from edgetts.voices.spectrum import match_spectrum
 from edgetts.voices.voice import Voice
 
 CPU = torch.device("cpu")
@@ -303,3 +304,14 @@ def test_many_chunks_are_close_to_one(tts: TTS, voice: Voice) -> None:
         near[max(0, seam - 16) : seam + 4] = True
     print(f"log-mel, of its standard deviation: seams {error[near].mean():.4f}, inside {error[~near].mean():.4f}")
     assert error[near].mean() < 0.1 and error[~near].mean() < 0.1
+
+
+def test_a_voice_gets_its_spectrum(mini_pack_25: Path, tts: TTS, voice: Voice, tmp_path: Path) -> None:
+    pack = open_pack(mini_pack_25)
+    made = match_spectrum(pack, voice, SynthesisOptions.of(pack.manifest.defaults, FAST), CPU)
+    assert made.mel_map is not None and float(made.mel_map.abs().max()) > 0
+    kept = Voice.load(made.save(tmp_path / "matched.safetensors"))
+    assert kept == made
+    plain, other = (tts.say("Good morning.", each, **FAST).samples for each in (voice, kept))
+    assert plain.shape == other.shape and not (plain == other).all()
+    assert "match_spectrum" not in pack.manifest.defaults  # off, as upstream
