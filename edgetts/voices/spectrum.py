@@ -46,10 +46,11 @@ def match_spectrum(pack: Pack, voice: Voice, options: SynthesisOptions, device: 
 
 def fit(made: Tensor, recorded: Tensor) -> Tensor:
     """The map (M, M + 1) of two mels (M, N) of the same speech; what it gives is added to a mel."""
-    if made.shape[1] < FEWEST_FRAMES:
+    spoken = is_speech(recorded)
+    if made.shape[1] < FEWEST_FRAMES or not bool(spoken.any()):
         return torch.zeros(len(made), len(made) + 1)
     made, recorded = made.double(), recorded.double()
-    difference, spoken = recorded - made, is_speech(recorded)
+    difference = recorded - made
     difference = (difference - difference[:, spoken].mean()) * spoken
     n_frames = made.shape[1]
     mean = made.mean(1, keepdim=True)

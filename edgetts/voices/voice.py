@@ -156,9 +156,10 @@ class Voice:
         try:
             header = read_header(source)  # checked before safetensors reads it
             about = read_about((header.pop(METADATA, None) or {}).get(METADATA_KEY), source)
-            missing = {"offsets"} if not about["adapt_steps"] else set()
-            missing |= {"mel_map"} if not about.pop("matched") else set()
-            problems = declared_problems(header, FAMILIES[about["family"]], may_lack=missing)
+            matched = about.pop("matched")
+            adapted = about["adapt_steps"] > 0 or (about["adapted_to"] and not matched)
+            optional = {name for name, made in (("offsets", adapted), ("mel_map", matched)) if not made}
+            problems = declared_problems(header, FAMILIES[about["family"]], may_lack=optional)
             if problems:
                 raise VoiceError(f"{source} is not a usable voice file: {listed(problems)}.")
             with safe_open(source, framework="pt"):  # raises if it is not valid

@@ -70,10 +70,10 @@ def test_a_filter_and_a_warp_are_found() -> None:
     warp = 0.15 * torch.eye(12).roll(1, 0)
     loud = spectrum.is_speech(made)
     centered = made - made[:, loud].mean(1, keepdim=True)
-    recorded = made + (warp @ centered + torch.linspace(-1, 1, 12)[:, None]) * loud
+    recorded = made + (warp @ centered + BANDS) * loud
     found = mapped(speech(seed=1), fit(made, recorded))
     again = speech(seed=1)
-    wanted = again + warp @ (again - made[:, loud].mean(1, keepdim=True)) + torch.linspace(-1, 1, 12)[:, None]
+    wanted = again + warp @ (again - made[:, loud].mean(1, keepdim=True)) + BANDS
     is_loud = again.mean(0) > -7
     before, after = ((x - wanted)[:, is_loud].abs().mean() for x in (again, found))
     assert float(after) < 0.5 * float(before)
@@ -118,6 +118,11 @@ def test_little_speech_changes_less_and_too_little_nothing() -> None:
         shifts[n] = float((changed * BANDS).mean() / BANDS.square().mean())
     few, fewest, some, many = shifts.values()
     assert few == 0 and 0 < fewest < some < many <= 1.0
+
+
+def test_a_recording_without_pauses_or_speech_changes_nothing() -> None:
+    """All of it is equally loud, so no frame is louder than pauses."""
+    assert float(fit(speech(100), torch.full((12, 100), -4.0)).abs().max()) == 0
 
 
 # --- in a pack -------------------------------------------------------------------------------------
@@ -244,6 +249,21 @@ def test_a_file_that_lost_its_map_is_refused(tmp_path: Path, matched: Voice) -> 
     save_file(tensors, file, metadata=about)
     with pytest.raises(VoiceError, match="mel_map is missing"):
         Voice.load(file)
+
+
+def test_a_file_that_lost_its_offsets_is_refused(tmp_path: Path, matched: Voice) -> None:
+    """With and without a map, and without a number of steps."""
+    for mel_map in (None, matched.mel_map):
+        voice = dataclasses.replace(matched, offsets=torch.ones(1, 7), adapt_steps=3, mel_map=mel_map)
+        file = voice.save(tmp_path / "a.edgevoice")
+        with safe_open(file, framework="pt") as opened:
+            about = json.loads(opened.metadata()[METADATA_KEY])
+        tensors = load_file(file)
+        del tensors["offsets"]
+        for steps in (3, 0) if mel_map is None else (3,):
+            save_file(tensors, file, metadata={METADATA_KEY: json.dumps(about | {"adapt_steps": steps})})
+            with pytest.raises(VoiceError, match="offsets is missing"):
+                Voice.load(file)
 
 
 def test_a_matched_voice_is_remembered_beside_the_plain_one(tmp_path: Path, voice: Voice, matched: Voice) -> None:

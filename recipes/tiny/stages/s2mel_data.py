@@ -30,10 +30,9 @@ from recipes.tiny.corpus.text import N_TOKENS
 from recipes.tiny.stages.gpt_data import Batch as GPTBatch
 from recipes.tiny.stages.train_gpt import sequence
 
-# Mel frames of prompt and target, and items per batch. Some prompts are long, because users give long recordings and
-# because the prompt of a stream is its own earlier speech.
-Shape = tuple[int, int, int]  # mel frames of prompt and target, and items
+Shape = tuple[int, int, int]  # of a batch: mel frames of prompt and target, and items
 Shapes = tuple[tuple[Shape, float], ...]  # each with its share of the batches
+# Some prompts are long: users give long recordings, and in a stream earlier speech follows the prompt.
 SHAPES: Shapes = (
     ((96, 176, 12), 0.4),
     ((258, 192, 7), 0.25),

@@ -4,8 +4,8 @@ In: corpora as of the stage `s2mel_latents`, and S2Mel of that stage, or of a pa
 `WORK/s2mel_solved/last.pt` (S2Mel and its moving average).
 
 Flow matching teaches the velocity at every flow time. Synthesis takes three steps from zeros, the first of them with
-guidance, and what comes out is rougher than the recording and twice as far from it as it need be. Here the loss is
-that of the solved mel, of a quarter of the batches after the two steps of a stream's urgent chunk; half the loss of
+guidance, and what comes out is rougher than the recording and farther from it than it need be. Here the loss is that
+of the solved mel, of a quarter of the batches after the two steps of a stream's urgent chunk; half the loss of
 flow matching is added, so that other settings of the solver stay usable. Words get clearer. The mels are also smoother,
 and less like the voice: a mean of the weights with those before (`swap_s2mel --share 0.5`) keeps the voice.
 
